@@ -1,0 +1,130 @@
+"""Mean average precision and F1 of tags."""
+
+import numpy as np
+import pytest
+
+from umgclip.errors import InputError
+from umgclip.metrics.tagging import average_precision_per_tag, f1_at_threshold, mean_average_precision
+
+
+def slow_average_precision(scores, target):
+    total, recall_before = 0.0, 0.0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        predicted = scores >= threshold
+        hits = (predicted & target).sum()
+        recall = hits / target.sum()
+        total += (recall - recall_before) * hits / predicted.sum()
+        recall_before = recall
+    return total
+
+
+def random_tags(seed, levels):
+    rng = np.random.default_rng(seed)
+    n, c = int(rng.integers(1, 30)), int(rng.integers(1, 6))
+    target = rng.random((n, c)) < 0.4
+    target[0, 0] = True
+    return (rng.integers(-levels, levels, (n, c)) / levels).astype(np.float32), target
+
+
+def test_average_precision_by_hand():
+    # given one tag, ranked right, wrong, right, wrong
+    scores, target = np.array([[0.9], [0.8], [0.3], [0.1]]), np.array([[True], [False], [True], [False]])
+    # then precision is 1/1 at the first right image and 2/3 at the second
+    assert mean_average_precision(scores, target) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_ties_pass_the_threshold_together():
+    # given a right and a wrong image of equal score, in either order
+    for target in (np.array([[True], [False]]), np.array([[False], [True]])):
+        assert mean_average_precision(np.array([[0.5], [0.5]]), target) == 0.5
+
+
+def test_tag_without_a_positive_is_left_out():
+    scores, target = np.array([[0.9, 0.9], [0.1, 0.2]]), np.array([[True, False], [False, False]])
+    np.testing.assert_equal(average_precision_per_tag(scores, target), [1.0, np.nan])
+    assert mean_average_precision(scores, target) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("levels", [1, 4, 100_000])
+def test_average_precision_equals_slow_oracle(seed, levels):
+    scores, target = random_tags(seed, levels)
+    want = [slow_average_precision(s, t) for s, t in zip(scores.T, target.T, strict=True) if t.any()]
+    assert mean_average_precision(scores, target) == pytest.approx(np.mean(want))
+
+
+@pytest.mark.parametrize("levels", [4, 100_000])
+def test_average_precision_equals_scikit_learn(levels):
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    scores, target = random_tags(1, levels)
+    present = target.any(axis=0)
+    want = sklearn_metrics.average_precision_score(target[:, present], scores[:, present], average="macro")
+    assert mean_average_precision(scores, target) == pytest.approx(want)
+
+
+def test_equals_torchmetrics():
+    classification = pytest.importorskip("torchmetrics.functional.classification")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    scores, target = rng.random((60, 5)), rng.random((60, 5)) < 0.3
+    pair = torch.from_numpy(scores), torch.from_numpy(target).int()
+    want = classification.multilabel_average_precision(*pair, num_labels=5, average="macro")
+    assert mean_average_precision(scores, target) == pytest.approx(float(want))
+    for average in ("micro", "macro"):
+        want = classification.multilabel_f1_score(*pair, num_labels=5, average=average, threshold=0.4)
+        assert f1_at_threshold(scores, target, 0.4, average) == pytest.approx(float(want))
+
+
+def test_f1_by_hand():
+    # given tag 0 with 1 hit, 1 false alarm; tag 1 with 1 miss; tag 2 neither true nor predicted
+    scores = np.array([[0.5, 0.4, 0.0], [0.9, 0.1, 0.0]])
+    target = np.array([[True, True, False], [False, False, False]])
+    # then a score at the threshold counts, and tag 2 is left out of the macro mean
+    assert f1_at_threshold(scores, target, 0.5) == pytest.approx(2 / (2 + 1 + 1))
+    assert f1_at_threshold(scores, target, 0.5, "macro") == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.mark.parametrize("average", ["micro", "macro"])
+def test_f1_of_nothing_is_zero(average):
+    assert f1_at_threshold(np.zeros((2, 2)), np.zeros((2, 2), bool), 0.5, average) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_f1_equals_slow_oracle(seed):
+    scores, target = random_tags(seed, 3)
+    counts = np.zeros((target.shape[1], 3))
+    for row in range(len(scores)):
+        for tag in range(scores.shape[1]):
+            predicted, true = scores[row, tag] >= 0.0, target[row, tag]
+            counts[tag] += [predicted and true, predicted and not true, true and not predicted]
+    tp, fp, fn = counts.sum(axis=0)
+    assert f1_at_threshold(scores, target, 0.0) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    of_tag = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in counts if tp + fp + fn]
+    assert f1_at_threshold(scores, target, 0.0, "macro") == pytest.approx(np.mean(of_tag))
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "message"),
+    [
+        (np.zeros(3), np.zeros(3, bool), r"scores: expected shape \(n, c\), got \(3,\)"),
+        (np.zeros((3, 2)), np.zeros((2, 2), bool), r"target: expected shape \(n=3, c=2\), got \(2, 2\)"),
+        (np.zeros((3, 2)), np.zeros((3, 2), int), "target: expected a boolean array, got dtype int64"),
+        (np.zeros((0, 2)), np.zeros((0, 2), bool), r"scores: expected at least one element, got shape \(0, 2\)"),
+        (np.full((1, 1), np.nan), np.ones((1, 1), bool), "scores: expected no NaN, got 1 of 1"),
+        (
+            np.zeros((3, 2)),
+            np.zeros((3, 2), bool),
+            r"target: expected at least one positive, got none in shape \(3, 2\)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("shape_hook_off")
+def test_errors_say_what_came(scores, target, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        mean_average_precision(scores, target)
+
+
+@pytest.mark.usefixtures("shape_hook_off")
+def test_unknown_average_is_named():
+    with pytest.raises(InputError, match="^average: expected 'micro' or 'macro', got 'mean'$"):
+        f1_at_threshold(np.zeros((1, 1)), np.zeros((1, 1), bool), 0.5, "mean")

@@ -1,0 +1,1 @@
+"""Stage `base`: the CLIP to start from."""

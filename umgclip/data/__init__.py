@@ -1,0 +1,1 @@
+"""Datasets on the way into training: samples, concepts, batches."""

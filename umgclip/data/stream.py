@@ -1,0 +1,73 @@
+"""Samples in a seeded, resumable order: the same seed gives the same stream, from any position."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from umgclip.io.images import decode_image
+from umgclip.io.shards import RawSample, read_shard
+from umgclip.manifest import read_manifest
+from umgclip.records import ImageRecord, parse_record
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded image and its record."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    record: ImageRecord
+
+
+def read_raw(folder: Path) -> Iterator[tuple[str, RawSample]]:
+    """Every sample of a dataset in stored order, with its shard's name."""
+    for shard in read_manifest(folder).shards:
+        for raw in read_shard(folder / shard.path):
+            yield shard.path, raw
+
+
+def shuffled(folder: Path, seed: int, buffer: int) -> Iterator[RawSample]:
+    """Samples without end: each epoch permutes the shards and draws from a buffer of `buffer` raw samples."""
+    shards = read_manifest(folder).shards
+    for epoch in itertools.count():
+        rng = np.random.default_rng([seed, epoch])
+        held: list[RawSample] = []
+        for index in rng.permutation(len(shards)):
+            for raw in read_shard(folder / shards[index].path):
+                held.append(raw)
+                if len(held) > buffer:
+                    yield _draw(held, rng)
+        while held:
+            yield _draw(held, rng)
+
+
+def _draw(held: list[RawSample], rng: np.random.Generator) -> RawSample:
+    index = int(rng.integers(len(held)))
+    held[index], held[-1] = held[-1], held[index]
+    return held.pop()
+
+
+def decode(raw: RawSample, where: str) -> Sample:
+    """Decode one stored sample.
+
+    Raises:
+        DataError: a bad image or a bad record, with `where` and the key.
+    """
+    name = f"{where}:{raw.key}"
+    return Sample(decode_image(raw.image, where=name), parse_record(raw.json, where=name))
+
+
+def batches(
+    stream: Iterator[RawSample], size: int, start: int = 0, keep: Callable[[RawSample], bool] = lambda _: True
+) -> Iterator[list[RawSample]]:
+    """Batches of the samples that `keep` accepts, from batch number `start` on; the skipped are never decoded."""
+    kept = (raw for raw in stream if keep(raw))
+    for _ in range(start * size):
+        next(kept)
+    while True:
+        yield list(itertools.islice(kept, size))

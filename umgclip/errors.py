@@ -1,0 +1,40 @@
+"""The errors that end a command, each with the exit code that the command line gives back.
+
+Every message names the thing that is wrong, what was expected and what came instead.
+"""
+
+from __future__ import annotations
+
+
+class UmgclipError(Exception):
+    """Anything that this package can explain to its user."""
+
+    exit_code = 1
+
+
+class InputError(UmgclipError):
+    """An argument, a file or a record is not what was asked for."""
+
+    exit_code = 2
+
+
+class ParamsError(InputError):
+    """`params.yaml` has an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(UmgclipError):
+    """A dataset is missing, damaged or not the one that its manifest describes."""
+
+    exit_code = 3
+
+
+class GateError(UmgclipError):
+    """A validation gate failed: the data are not fit to train on."""
+
+    exit_code = 4
+
+
+class OutputError(UmgclipError):
+    """A result could not be written (disk full, no permission)."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Boxes and masks in pixels: conversions, overlaps, suppression."""

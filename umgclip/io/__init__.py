@@ -1,0 +1,1 @@
+"""Reading and writing: images, shards, tables, files that appear whole or not at all."""

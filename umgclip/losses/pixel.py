@@ -1,0 +1,88 @@
+"""Pixel-text objective: dense tokens against the texts of the regions that cover them."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from umgclip.losses.checks import require_index, require_shape
+from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
+
+
+def pixel_loss(
+    tokens: Float[Tensor, "n d"],
+    texts: Float[Tensor, "t d"],
+    target: Int[Tensor, " n"],
+    weight: Float[Tensor, " n"],
+    logit_scale: Scalar,
+) -> Float[Tensor, ""]:
+    """Weighted cross-entropy of dense tokens against region texts.
+
+    A token that its region covers by half counts half. Tokens with weight 0 are dropped before the product, so that
+    background costs neither memory nor time; their target is not read.
+
+    Worked example: cosines `[1, 0]` and `[0, 1]` at scale `log 3` give the softmaxes `[3/4, 1/4]` and `[1/4, 3/4]`;
+    with targets `[0, 0]` and weights `[1, .5]` the loss is `(log 4/3 + .5 log 4) / 1.5`.
+
+    Args:
+        tokens: Dense features of all token grids of the batch, flattened; normalised here.
+        texts: Features of the region texts, each distinct text once; normalised here.
+        target: Row of `texts` for each token; any value where the weight is 0.
+        weight: Fraction of the token that its region covers, in [0, 1].
+        logit_scale: Multiplier of the cosines, already exponentiated.
+
+    Returns:
+        Weighted mean, in nats; 0 when no token has weight.
+
+    Raises:
+        InputError: `target` or `weight` has not one value a token, or a weighted token's target is no row of `texts`.
+    """
+    rows = tokens.shape[0]
+    require_shape("target", target, (rows,))
+    require_shape("weight", weight, (rows,))
+    kept = weight > 0
+    if not kept.any():
+        return connected_zero(tokens, texts, logit_scale)
+    target, weight = target[kept].long(), full_precision(weight[kept])
+    require_index("target", target, 0, texts.shape[0])
+    logits = scaled_cosine(tokens[kept], texts, logit_scale)
+    costs = F.cross_entropy(logits, target, reduction="none")
+    return (costs * weight).sum() / weight.sum()
+
+
+def mask_dice_loss(
+    similarity: Float[Tensor, "r n"],
+    masks: Float[Tensor, "r n"],
+    logit_scale: Scalar,
+    logit_bias: Scalar = 0.0,
+    smoothing: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Dice loss of each region's similarity map against its mask (V-Net, Milletari et al., 3DV 2016).
+
+    With `p = sigmoid(logit_scale * similarity + logit_bias)`, a region costs
+    `1 - (2 sum p m + smoothing) / (sum p + sum m + smoothing)`: the shape of its map, independent of the other texts,
+    where `pixel_loss` asks which text wins. Batches of several grid sizes call it once for each size.
+
+    Args:
+        similarity: Cosine of the region's text with each token of the region's image.
+        masks: Fraction of each token that the region covers, in [0, 1].
+        logit_scale: Multiplier of the cosines, already exponentiated.
+        logit_bias: Added to every logit.
+        smoothing: Tokens added above and below, > 0; softens the loss of regions of about that size.
+
+    Returns:
+        Mean over the regions that cover any token, in [0, 1); 0 when none does.
+
+    Raises:
+        InputError: `masks` is not of the similarity's shape.
+    """
+    require_shape("masks", masks, tuple(similarity.shape))
+    masks = full_precision(masks)
+    covering = masks.sum(dim=1) > 0
+    if not covering.any():
+        return connected_zero(similarity, logit_scale, logit_bias)
+    masks = masks[covering]
+    probability = torch.sigmoid(logit_scale * full_precision(similarity[covering]) + logit_bias)
+    shared = (probability * masks).sum(dim=1)
+    total = probability.sum(dim=1) + masks.sum(dim=1)
+    return (1 - (2 * shared + smoothing) / (total + smoothing)).mean()

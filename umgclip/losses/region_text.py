@@ -1,0 +1,87 @@
+"""Region-text contrast over all regions of the global batch, ragged, with joint positives."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from umgclip.losses.checks import require_index, require_shape
+from umgclip.losses.joint_softmax import joint_positive_nll
+from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
+
+NO_TEXT = -1
+"""In `text_of_region`: this region has no text."""
+
+
+def region_text_loss(
+    region: Float[Tensor, "r d"],
+    texts: Float[Tensor, "t d"],
+    positives: Bool[Tensor, "r t"],
+    logit_scale: Scalar,
+) -> Float[Tensor, ""]:
+    """Contrast regions and texts both ways, `-log sum_{j in P(i)} softmax_ij` (RegionCLIP, Zhong et al., CVPR 2022).
+
+    Region to text: the texts that describe the region share the probability. Text to regions: the regions that carry
+    the text share it. Each way is averaged over its own rows, then the two over each other.
+
+    Nothing is padded: a padding row would add to every denominator and shrink the gradients. A region without any
+    positive is left out altogether, also as a candidate, for what it shows is not known. A text that no region
+    carries asks nothing but stays a candidate: a hard negative or a sample of the vocabulary.
+
+    Args:
+        region: Features of all regions of the (gathered) batch; normalised here.
+        texts: Features of the texts, each distinct text once; normalised here.
+        positives: True where the text describes the region, as `joint_positives` builds it.
+        logit_scale: Multiplier of the cosines, already exponentiated.
+
+    Returns:
+        Mean of both directions, in nats; 0 when no region has a positive.
+
+    Raises:
+        InputError: `positives` is not (regions, texts).
+    """
+    require_shape("positives", positives, (region.shape[0], texts.shape[0]))
+    described = positives.any(dim=1)
+    if not described.any():
+        return connected_zero(region, texts, logit_scale)
+    positives = positives[described]
+    logits = scaled_cosine(region[described], texts, logit_scale)
+    carried = positives.any(dim=0)
+    to_text = joint_positive_nll(logits, positives)
+    to_region = joint_positive_nll(logits.T[carried], positives.T[carried])
+    return (to_text.mean() + to_region.mean()) / 2
+
+
+@torch.no_grad()
+def joint_positives(
+    text_of_region: Int[Tensor, " r"],
+    texts: Float[Tensor, "t d"],
+    threshold: float | None = None,
+) -> Bool[Tensor, "r t"]:
+    """Tell which texts are right for each region: its own, and near-equal ones.
+
+    Regions with the same text have the same index, so "a person" in two images is one text with two regions. "a man"
+    beside "the man" has another index; with a threshold it counts as right as well, rather than as a false negative
+    (CLOC, Chen et al., ICML 2025, takes 0.9 to drop such pairs).
+
+    Worked example: texts 0 and 1 have cosine 0.95 and text 2 is orthogonal; `text_of_region = [0, 2]` gives
+    `[[1, 0, 0], [0, 0, 1]]` without a threshold, `[[1, 1, 0], [0, 0, 1]]` with 0.9.
+
+    Args:
+        text_of_region: Row of `texts` that describes the region, or -1 for none.
+        texts: Text features, normalised here; best from a frozen text tower, for they decide what is equal.
+        threshold: Texts whose cosine exceeds it count as equal; None: only the same row does.
+
+    Returns:
+        Positives, without a gradient; a row of a region without text is all False.
+
+    Raises:
+        InputError: An index is below -1 or has no text.
+    """
+    require_index("text_of_region", text_of_region, NO_TEXT, texts.shape[0])
+    candidates = torch.arange(texts.shape[0], device=text_of_region.device)
+    own = text_of_region[:, None] == candidates[None, :]
+    if threshold is None or 0 in own.shape:
+        return own
+    described = text_of_region != NO_TEXT
+    near = scaled_cosine(texts, texts) > threshold
+    return own | (near[text_of_region.clamp_min(0).long()] & described[:, None])

@@ -1,0 +1,118 @@
+"""A dataset is a manifest plus shards. The manifest is written last: without it there is no dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from umgclip.errors import DataError
+from umgclip.io.atomic import sha256_file, sha256_json, write_json
+
+MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ShardInfo(_Closed):
+    """One tar: its path relative to the manifest, hash, number of samples, size in bytes."""
+
+    path: str
+    sha256: str
+    samples: int
+    bytes: int
+
+
+class MadeBy(_Closed):
+    """What made a dataset: stage, hash of its params, code version, hash of the manifest that it read."""
+
+    stage: str
+    params_sha256: str
+    code_version: str
+    input_sha256: str | None = None
+
+
+class ClassList(_Closed):
+    """Names of a benchmark's classes; `held_out` are the things that training never labels."""
+
+    things: list[str]
+    stuff: list[str]
+    held_out: list[str]
+
+
+class Manifest(_Closed):
+    """The table of contents of a dataset."""
+
+    version: int = MANIFEST_VERSION
+    made_by: MadeBy
+    shards: list[ShardInfo]
+    classes: ClassList | None = None
+    notes: dict[str, Any] = {}
+
+    @property
+    def samples(self) -> int:
+        """Samples in all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    def digest(self) -> str:
+        """Hex SHA-256 over the shards' hashes and the classes: the content, whoever made it."""
+        classes = self.classes.model_dump() if self.classes else None
+        return sha256_json({"shards": [s.sha256 for s in self.shards], "classes": classes})
+
+
+def describe_shard(path: Path, samples: int) -> ShardInfo:
+    """Hash one finished shard."""
+    return ShardInfo(path=path.name, sha256=sha256_file(path), samples=samples, bytes=path.stat().st_size)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `folder/manifest.json`, whole or not at all."""
+    write_json(folder / MANIFEST, manifest.model_dump())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder/manifest.json` and check that every shard is there and has its size.
+
+    Raises:
+        DataError: no folder, no manifest, a missing or truncated shard, no samples at all.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a dataset folder, found none; `umgclip data demo --out data` makes one")
+    if not path.is_file():
+        raise DataError(f"{folder}: expected {MANIFEST} (written last, so the dataset is incomplete), found none")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    for shard in manifest.shards:
+        _check_size(folder / shard.path, shard)
+    if manifest.samples == 0:
+        raise DataError(f"{folder}: expected at least one sample, the manifest lists none")
+    return manifest
+
+
+def _check_size(path: Path, shard: ShardInfo) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: expected a shard of {shard.samples} samples, the file is missing")
+    size = path.stat().st_size
+    if size != shard.bytes:
+        raise DataError(f"{path}: expected {shard.bytes} bytes as in the manifest, got {size} (truncated or replaced)")
+
+
+def verify(folder: Path, shards: Iterable[ShardInfo] | None = None) -> None:
+    """Compare every shard's SHA-256 with the manifest.
+
+    Raises:
+        DataError: naming the first shard that differs, with both hashes.
+    """
+    for shard in shards if shards is not None else read_manifest(folder).shards:
+        actual = sha256_file(folder / shard.path)
+        if actual != shard.sha256:
+            raise DataError(f"{folder / shard.path}: expected sha256 {shard.sha256}, got {actual}")

@@ -1,0 +1,120 @@
+"""A CLIP on disk: open_clip's own folder layout (`open_clip_config.json` + safetensors) and its hash.
+
+`open_clip.create_model("local-dir:FOLDER")` loads such a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float, Int, UInt8
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import sha256_file, write_json
+from umgclip.params import TowerParams
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+
+
+def tower_config(tower: TowerParams) -> dict[str, Any]:
+    """The open_clip model config of the small tower."""
+    return {
+        "embed_dim": tower.embed_dim,
+        "vision_cfg": {
+            "image_size": tower.image_px,
+            "patch_size": tower.patch_px,
+            "width": tower.width,
+            "layers": tower.layers,
+            "head_width": tower.width // tower.heads,
+        },
+        "text_cfg": {
+            "context_length": tower.context_length,
+            "vocab_size": 49408,
+            "width": tower.text_width,
+            "heads": tower.text_heads,
+            "layers": tower.text_layers,
+        },
+    }
+
+
+def build(model_cfg: dict[str, Any]) -> nn.Module:
+    """An open_clip `CLIP` with random weights."""
+    return open_clip.CLIP(**model_cfg)
+
+
+def save(folder: Path, clip: nn.Module, model_cfg: dict[str, Any]) -> str:
+    """Write config and weights into an existing folder; gives the weights' SHA-256."""
+    preprocess = {"mean": list(OPENAI_DATASET_MEAN), "std": list(OPENAI_DATASET_STD)}
+    write_json(folder / CONFIG, {"model_cfg": model_cfg, "preprocess_cfg": preprocess})
+    state = {name: value.detach().contiguous() for name, value in clip.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    return sha256_file(folder / WEIGHTS)
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a folder written by `save`: the model in eval mode and its config.
+
+    Raises:
+        DataError: a file is missing or does not fit.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: expected {name}, found none; `umgclip base` writes it")
+    model_cfg = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+    clip = build(model_cfg)
+    try:
+        clip.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
+    return clip.eval(), model_cfg
+
+
+def load_pretrained(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any]]:
+    """An open_clip model by name with a pretrained tag or a checkpoint path.
+
+    Raises:
+        InputError: open_clip knows no such model or tag, or the weights cannot be had.
+    """
+    known = open_clip.get_model_config(name)
+    if known is None:
+        raise InputError(f"base.model: expected a model of open_clip.list_models(), got {name!r}")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained not in tags and not Path(pretrained).is_file():
+        raise InputError(f"base.pretrained: expected scratch, a file or one of {', '.join(tags)}; got {pretrained!r}")
+    try:
+        clip = open_clip.create_model(name, pretrained=pretrained)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InputError(f"base.pretrained: cannot load {pretrained!r} for {name}: {error}") from error
+    return clip.eval(), known
+
+
+class Tokenizer:
+    """open_clip's byte-pair tokenizer (bundled with the package) at a model's own context length."""
+
+    def __init__(self, context_length: int) -> None:
+        self._tokenize = open_clip.SimpleTokenizer(context_length=context_length)
+        self._cache: dict[str, Tensor] = {}
+        self._length = context_length
+
+    def __call__(self, texts: list[str]) -> Int[Tensor, "t length"]:
+        """Token ids, zero-padded."""
+        for text in texts:
+            if text not in self._cache:
+                self._cache[text] = self._tokenize([text])[0]
+        return torch.stack([self._cache[text] for text in texts]) if texts else torch.zeros(0, self._length).long()
+
+
+def to_input(pixels: UInt8[np.ndarray, "b height width 3"]) -> Float[Tensor, "b 3 height width"]:
+    """RGB bytes to the normalised input of a CLIP tower."""
+    mean = torch.tensor(OPENAI_DATASET_MEAN).view(1, 3, 1, 1) * 255
+    std = torch.tensor(OPENAI_DATASET_STD).view(1, 3, 1, 1) * 255
+    return (torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() - mean) / std

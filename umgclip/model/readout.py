@@ -1,0 +1,39 @@
+"""Region embeddings read out of a dense map: boxes by RoIAlign, masks by pooling on the token grid."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchvision.ops import roi_align
+
+_EPS = 1e-6
+
+
+def pool_boxes(
+    dense: Float[Tensor, "b d h w"], boxes_xyxy: Float[Tensor, "r 4"], image_of_box: Int[Tensor, "r"]
+) -> Float[Tensor, "r d"]:
+    """One L2-normalised embedding a box, by RoIAlign with one bin (He et al., ICCV 2017).
+
+    Args:
+        dense: the dense map.
+        boxes_xyxy: boxes as shares of the image's sides, 0 to 1.
+        image_of_box: index of each box's image in the batch.
+    """
+    height, width = dense.shape[2:]
+    scale = boxes_xyxy.new_tensor([width, height, width, height])
+    rois = torch.cat([image_of_box[:, None].to(dense.dtype), (boxes_xyxy * scale).to(dense.dtype)], dim=1)
+    pooled = roi_align(dense, rois, (1, 1), spatial_scale=1.0, sampling_ratio=-1, aligned=True)
+    return F.normalize(pooled.flatten(1), dim=-1)
+
+
+def pool_masks(
+    dense: Float[Tensor, "b d h w"], masks: Float[Tensor, "r h w"], image_of_mask: Int[Tensor, "r"]
+) -> Float[Tensor, "r d"]:
+    """One L2-normalised embedding a mask: sum(m f) / sum(m), m the share of each grid cell that the mask covers."""
+    weights = masks.flatten(1).to(dense.dtype)
+    weights = weights / weights.sum(1, keepdim=True).clamp(min=_EPS)
+    maps = dense.flatten(2)[image_of_mask]
+    pooled = torch.bmm(maps, weights.unsqueeze(2)).squeeze(2)
+    return F.normalize(pooled, dim=-1)

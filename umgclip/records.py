@@ -1,0 +1,101 @@
+"""The one schema of a sample: an image with captions, tags and regions, and who said each of them.
+
+A list that is `None` was not asked for; an empty list was asked for and nothing was found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from umgclip.errors import DataError
+
+SCHEMA_VERSION = 1
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(_Closed):
+    """One caption or tag: what was said, how sure its source is (0 to 1), and the source (`alt`, `human` or model id)."""
+
+    text: str
+    score: float = Field(default=1.0, ge=0.0, le=1.0)
+    source: str
+
+
+class Mask(_Closed):
+    """A compressed COCO run-length encoding; `size` is (height, width) in pixels."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class Region(_Closed):
+    """A part of an image: box in absolute pixels, half-open `[x0, y0, x1, y1)`, with an optional mask.
+
+    `is_stuff` marks backgrounds. `tags` and `captions` are empty when nothing was sure enough to be said (the region
+    is then a class-agnostic proposal).
+    """
+
+    id: str
+    box_xyxy: tuple[float, float, float, float]
+    mask: Mask | None = None
+    is_stuff: bool = False
+    score: float = Field(default=1.0, ge=0.0, le=1.0)
+    captions: list[Text] | None = None
+    tags: list[Text] | None = None
+
+
+class Source(_Closed):
+    """Where an image came from and under which licence."""
+
+    dataset: str
+    url: str | None = None
+    license: str | None = None
+
+
+class ImageRecord(_Closed):
+    """All that is known about one image. `sha256` is that of the encoded image file; sizes are pixels."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    sha256: str
+    source: Source
+    captions: list[Text] | None = None
+    tags: list[Text] | None = None
+    regions: list[Region] | None = None
+
+    @model_validator(mode="after")
+    def _version_is_known(self) -> ImageRecord:
+        if self.schema_version != SCHEMA_VERSION:
+            raise ValueError(f"schema_version: expected {SCHEMA_VERSION}, got {self.schema_version}")
+        return self
+
+    def to_json(self) -> bytes:
+        """The record as canonical UTF-8 JSON: same record, same bytes."""
+        return self.model_dump_json().encode()
+
+
+def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecord:
+    """Read one record.
+
+    Args:
+        raw: JSON text or a decoded mapping.
+        where: what to call it in an error, as `shard:key`.
+
+    Raises:
+        DataError: naming `where`, the field, what was expected and what came.
+    """
+    try:
+        if isinstance(raw, dict):
+            return ImageRecord.model_validate(raw)
+        return ImageRecord.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "record"
+        raise DataError(f"{where}: {field}: {first['msg']}, got {str(first.get('input'))[:80]!r}") from error

@@ -1,0 +1,1 @@
+"""Where raw images come from. Each source writes shards of images with alt text, and a manifest."""
