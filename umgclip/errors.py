@@ -38,3 +38,9 @@ class OutputError(UmgclipError):
     """A result could not be written (disk full, no permission)."""
 
     exit_code = 5
+
+
+class TrackingError(UmgclipError):
+    """The MLflow server or its database does not answer, or refuses; trying again later may help."""
+
+    exit_code = 6

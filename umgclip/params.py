@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -18,6 +18,7 @@ from umgclip.errors import ParamsError
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(gt=0)]
+Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
 
 
 class Section(BaseModel):
@@ -47,10 +48,10 @@ class TowerParams(Section):
     image_px: int = 96
     patch_px: int = 12
     width: int = 192
-    layers: int = 6
+    layers: int = 4
     heads: int = 6
     text_width: int = 192
-    text_layers: int = 4
+    text_layers: int = 3
     text_heads: int = 4
     context_length: int = 32
     embed_dim: int = 192
@@ -63,12 +64,12 @@ class BaseParams(Section):
     pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint")
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
     tower: TowerParams = TowerParams()
-    short_steps: Count = 400
+    short_steps: Count = Field(default=200, description="steps on one-concept images before the others join")
     short_batch: Count = 128
     short_px: Count = 48
-    long_steps: Count = 150
-    long_batch: Count = 64
-    lr_matrix: float = Field(default=3.0e-3, gt=0, description="Muon, for matrices inside blocks")
+    full_steps: Count = Field(default=50, description="steps on all images, each followed by a short one")
+    full_batch: Count = 64
+    lr_matrix: float = Field(default=4.0e-3, gt=0, description="Muon, for matrices inside blocks")
     lr_other: float = Field(default=1.0e-3, gt=0, description="AdamW, for everything else")
     weight_decay: Weight = 0.05
     tag_weight: Weight = 0.5
@@ -84,7 +85,186 @@ class LoraParams(Section):
     text_tower: bool = True
 
 
-SECTIONS: dict[str, type[Section]] = {"data": DataParams, "base": BaseParams}
+class ProposerParams(Section):
+    """`annotate.proposer`: class-agnostic regions from a segment tree."""
+
+    background_distance: float = Field(default=3.0, gt=0, description="standard deviations from a border colour")
+    graph_scale: float = Field(default=60.0, gt=0, description="the k of the graph segmentation; larger joins more")
+    min_segment: Share = Field(default=0.002, description="smallest segment as a share of the image")
+    min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
+    max_area: Share = Field(default=0.7, description="largest region as a share of the image")
+    most: Count = Field(default=40, description="regions looked at per image")
+
+
+class LabelParams(Section):
+    """`annotate.label`: how the CLIP teacher reads regions."""
+
+    crop_px: Count = 48
+    object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
+    fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
+    temperature_factor: float = Field(default=0.5, gt=0, description="times the base's logit scale")
+    threshold: Share = Field(default=0.1, description="least score of a label")
+    stuff_threshold: Share = Field(default=0.3, description="least probability of a background that no caption names")
+    overlap: Share = Field(default=0.3, description="share of a region that others may have taken already")
+    keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
+    batch: Count = 256
+
+
+class MaskerParams(Section):
+    """`annotate.masker`: GrabCut around labelled things."""
+
+    iterations: Count = 2
+    context: float = Field(default=1.4, ge=1, description="crop around the region, times its box")
+
+
+class AnnotateParams(Section):
+    """`annotate`: captions, tags, boxes and masks for raw images."""
+
+    backend: Literal["clip_teacher"] = "clip_teacher"
+    engine: Literal["local"] = "local"
+    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    batch: Count = Field(default=16, description="images at once")
+    min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
+    held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
+    caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")
+    max_failed: Share = Field(default=0.01, description="share of samples that may fail before the run stops")
+    proposer: ProposerParams = ProposerParams()
+    label: LabelParams = LabelParams()
+    masker: MaskerParams = MaskerParams()
+
+
+RuleName = Literal[
+    "image_key_present",
+    "image_sha256_present",
+    "image_sha256_format",
+    "image_width_present",
+    "image_height_present",
+    "image_width_range",
+    "image_height_range",
+    "image_caption_present",
+    "image_caption_length",
+    "image_caption_clean",
+    "image_caption_loop",
+    "image_caption_score_range",
+    "image_tag_score_range",
+    "image_tags_known",
+    "region_key_present",
+    "region_id_present",
+    "region_box_present",
+    "region_flags_present",
+    "region_score_present",
+    "region_box_x_order",
+    "region_box_y_order",
+    "region_box_left",
+    "region_box_top",
+    "region_box_right",
+    "region_box_bottom",
+    "region_score_range",
+    "region_label_present",
+    "region_label_score_range",
+    "region_label_known",
+    "region_label_held_out",
+    "region_caption_length",
+    "region_caption_clean",
+    "region_caption_loop",
+    "region_caption_score_range",
+    "region_mask_present",
+    "region_mask_area",
+    "region_mask_in_box",
+    "image_key_unique",
+    "image_content_unique",
+    "image_not_in_benchmark",
+    "region_id_unique",
+    "region_has_image",
+    "label_score_mean",
+    "labelled_image_share",
+    "annotated_image_share",
+]
+
+
+class ValidateParams(Section):
+    """`validate`: what counts as a bad row, and how many of them are too many."""
+
+    tolerance: Share = Field(default=0.01, description="share of failing rows that a critical rule lets through")
+    tolerances: dict[RuleName, Share] = Field(default={}, description="the same for single rules, by name")
+    chunk_rows: Count = Field(default=1_000_000, description="rows of a table in memory at once")
+    side_min_px: Count = 16
+    side_max_px: Count = 20_000
+    mask_slack_px: Weight = Field(default=1.0, description="how far a mask may reach out of its box")
+    image_caption_words_min: Count = 1
+    image_caption_words_max: Count = 100
+    region_caption_words_min: Count = 1
+    region_caption_words_max: Count = 50
+    phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself in a caption")
+    label_score_mean_min: Share = Field(default=0.1, description="of all labelled regions")
+    label_score_mean_max: Share = 1.0
+    labelled_image_share_min: Share = Field(default=0.5, description="images with at least one labelled region")
+    annotated_image_share_min: Share = Field(default=0.9, description="images that annotation did not have to drop")
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> ValidateParams:
+        for name in ("side_min_px", "image_caption_words_min", "region_caption_words_min", "label_score_mean_min"):
+            upper = name.replace("_min", "_max")
+            if getattr(self, name) > getattr(self, upper):
+                raise ValueError(f"expected {name} <= {upper}, got {getattr(self, name)} > {getattr(self, upper)}")
+        return self
+
+
+class EvaluateParams(Section):
+    """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
+
+    image_px: Count = Field(default=96, description="side of the square that whole images are squeezed to")
+    batch: Count = Field(default=64, description="images a forward; of no effect on the numbers")
+    thing_templates: list[Template] = Field(default=["{a} {}"], min_length=1, description="embeddings averaged")
+    stuff_templates: list[Template] = Field(default=["{}", "on {}"], min_length=1)
+    crop_px: Count = Field(default=48, description="side of a region's crop; a multiple of the patch")
+    crop_frame: float = Field(default=0.8, gt=0, le=1, description="box's longer side as a share of a plain crop")
+    maskout_frame: float = Field(default=0.6, gt=0, le=1, description="the same for a crop with the rest masked out")
+    proposal_min_score: Share = Field(default=0.05, description="least softmax probability of a proposal's best thing")
+    proposal_min_visible: Share = Field(default=0.5, description="least share of a proposal that better ones leave")
+    match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which an annotator's box is right")
+    pictures: Count = Field(default=6, description="examples in each picture")
+
+
+class GateParams(Section):
+    """When the alias `champion` moves. Metrics are named as in `metrics/evaluate.json`, all of them shares of 1."""
+
+    floors: dict[str, float] = Field(default={}, description="metric: least value")
+    max_regression: dict[str, Weight] = Field(
+        default={"classification.top1": 0.05, "retrieval.i2t_r1": 0.03, "retrieval.t2i_r1": 0.03},
+        description="metric: most that may be lost against the champion",
+    )
+    metrics: list[str] = Field(
+        default=["retrieval.i2t_r1", "retrieval.t2i_r1", "region.mask_top1", "semantic.miou"],
+        description="metrics whose mean gain over the champion counts",
+    )
+    min_mean_gain: float = Field(default=1.0e-3, description="least mean gain over the champion")
+    min_gain_over_base: dict[str, float] = Field(
+        default={"region.mask_top1": 0.05, "semantic.miou": 0.02},
+        description="metric: least gain of tuned over base, asked only while there is no champion",
+    )
+
+
+class RegisterParams(Section):
+    """`register`: the tuned model as a version in MLflow's registry."""
+
+    name: str = Field(default="umgclip", pattern=r"^[A-Za-z0-9_.-]+$")
+    include_base_weights: bool | None = Field(
+        default=None, description="null: yes, unless open_clip can fetch them again by base.pretrained"
+    )
+    template: Template = Field(default="{a} {}", description="prompt around a label in requests to the model")
+    promote: bool = Field(default=True, description="false: say what the gates would do and leave `champion` alone")
+    gates: GateParams = GateParams()
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataParams,
+    "base": BaseParams,
+    "annotate": AnnotateParams,
+    "validate": ValidateParams,
+    "evaluate": EvaluateParams,
+    "register": RegisterParams,
+}
 S = TypeVar("S", bound=Section)
 
 

@@ -6,17 +6,17 @@ prototype): first images whose alt text names one concept, small; then all image
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from umgclip.base.muon import Muon
 from umgclip.data.concepts import Vocabulary, mine, with_article
 from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
 from umgclip.io.shards import RawSample
@@ -32,17 +32,16 @@ _SHUFFLE_BUFFER = 4000
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A stretch of training at one image size."""
+class Kind:
+    """What one step trains on: images whose alt text names one concept, or all."""
 
-    name: str
-    steps: int
+    single: bool
     batch: int
     image_px: int
     tag_weight: float
 
 
-def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict]:
+def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
     """Train from scratch; gives the model in eval mode and its open_clip config.
 
     Args:
@@ -56,19 +55,21 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     tower = DenseClip(clip)
     captions = {raw.key: _alt(raw) for _, raw in read_raw(dataset)}
     vocabulary = mine(captions.values(), params.min_concept_count)
-    phases = (
-        Phase("short", params.short_steps, params.short_batch, params.short_px, 0.0),
-        Phase("long", params.long_steps, params.long_batch, params.tower.image_px, params.tag_weight),
-    )
-    done = 0
-    for number, phase in enumerate(phases):
-        stream = shuffled(dataset, params.seed + number, _SHUFFLE_BUFFER)
-        single = phase.name == "short"
-        keep = (lambda raw: len(vocabulary.find(captions[raw.key])) == 1) if single else (lambda _: True)
-        feed = batches(stream, phase.batch, keep=keep)
-        for step, losses in enumerate(_run(tower, phase, feed, vocabulary, params)):
-            report(done + step, losses)
-        done += phase.steps
+    singles = {key for key, caption in captions.items() if len(vocabulary.find(caption)) == 1}
+    short = Kind(True, params.short_batch, params.short_px, 0.0)
+    full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight)
+    feeds = {
+        short: batches(
+            shuffled(dataset, params.seed, _SHUFFLE_BUFFER), short.batch, keep=lambda raw: raw.key in singles
+        ),
+        full: batches(shuffled(dataset, params.seed + 1, _SHUFFLE_BUFFER), full.batch),
+    }
+    # the short kind goes on beside the full one, or small crops would be forgotten
+    kinds = [short] * params.short_steps + [full, short] * params.full_steps
+    step = _Step(tower, vocabulary, params)
+    for number, kind in enumerate(kinds):
+        step.set_rate(_schedule(number, len(kinds)))
+        report(number, step(kind, next(feeds[kind])))
     return clip.eval(), model_cfg
 
 
@@ -77,39 +78,41 @@ def _alt(raw: RawSample) -> str:
     return captions[0].text if captions else ""
 
 
-def _run(
-    tower: DenseClip, phase: Phase, feed: Iterator[list[RawSample]], vocabulary: Vocabulary, params: BaseParams
-) -> Iterator[dict[str, float]]:
-    optimizers = _optimizers(tower.clip, params)
-    tokenizer = Tokenizer(tower.context_length)
-    rng = np.random.default_rng([params.seed, phase.image_px])
-    tag_tokens = tokenizer([with_article(name) for name in vocabulary.concepts])
-    index = {name: i for i, name in enumerate(vocabulary.concepts)}
-    for step, raws in enumerate(itertools.islice(feed, phase.steps)):
-        scale = _schedule(step, phase.steps)
-        for optimizer in optimizers:
+class _Step:
+    """One optimizer step on one kind of batch."""
+
+    def __init__(self, tower: DenseClip, vocabulary: Vocabulary, params: BaseParams) -> None:
+        self._tower, self._vocabulary = tower, vocabulary
+        self._optimizers = _optimizers(tower.clip, params)
+        self._tokenizer = Tokenizer(tower.context_length)
+        self._rng = np.random.default_rng([params.seed, 7])
+        self._tag_tokens = self._tokenizer([with_article(name) for name in vocabulary.concepts])
+
+    def set_rate(self, scale: float) -> None:
+        for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * scale
+
+    def __call__(self, kind: Kind, raws: list[RawSample]) -> dict[str, float]:
         samples = [decode(raw, "train") for raw in raws]
-        images = to_input(np.stack([_view(sample, phase.image_px, rng) for sample in samples]))
+        images = to_input(np.stack([_view(sample, kind.image_px, self._rng) for sample in samples]))
         texts = [sample.record.captions[0].text for sample in samples]
         unique = list(dict.fromkeys(texts))
         text_of = torch.tensor([unique.index(text) for text in texts])
-        image, _ = tower.encode_image(images)
-        text = tower.encode_text(tokenizer(unique))
-        loss = info_nce(image, text[text_of], tower.logit_scale(), text_of)
+        image, _ = self._tower.encode_image(images)
+        text = self._tower.encode_text(self._tokenizer(unique))
+        loss = info_nce(image, text[text_of], self._tower.logit_scale(), text_of)
         losses = {"image_text": float(loss.detach())}
-        if phase.tag_weight:
-            targets = _targets(texts, vocabulary, index)
-            tags = _tag_term(tower, image, tag_tokens, targets)
+        if kind.tag_weight:
+            tags = _tag_term(self._tower, image, self._tag_tokens, _targets(texts, self._vocabulary))
             losses["tags"] = float(tags.detach())
-            loss = loss + phase.tag_weight * tags
-        for optimizer in optimizers:
+            loss = loss + kind.tag_weight * tags
+        for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        for optimizer in optimizers:
+        for optimizer in self._optimizers:
             optimizer.step()
-        yield losses
+        return losses
 
 
 def _tag_term(tower: DenseClip, image: Tensor, tag_tokens: Tensor, targets: Tensor) -> Tensor:
@@ -120,7 +123,8 @@ def _tag_term(tower: DenseClip, image: Tensor, tag_tokens: Tensor, targets: Tens
     return asymmetric_loss(logits, targets, asymmetry=Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)) / 10
 
 
-def _targets(texts: list[str], vocabulary: Vocabulary, index: dict[str, int]) -> Tensor:
+def _targets(texts: list[str], vocabulary: Vocabulary) -> Tensor:
+    index = {name: i for i, name in enumerate(vocabulary.concepts)}
     targets = torch.zeros(len(texts), len(index), dtype=torch.bool)
     for row, text in enumerate(texts):
         targets[row, [index[name] for name in vocabulary.find(text)]] = True
@@ -128,23 +132,31 @@ def _targets(texts: list[str], vocabulary: Vocabulary, index: dict[str, int]) ->
 
 
 def _view(sample: Sample, image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """The whole image at the phase's size, mirrored half of the time."""
+    """The image at the phase's size, mirrored half of the time, a little turned, moved, scaled and relit."""
+    height, width = sample.pixels.shape[:2]
+    angle, zoom = rng.uniform(-10, 10), np.exp(rng.uniform(-0.2, 0.2))
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
+    matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * (width, height)
+    matrix = np.diag([image_px / width, image_px / height]) @ matrix
     pixels = sample.pixels
-    if pixels.shape[:2] != (image_px, image_px):
-        pixels = cv2.resize(pixels, (image_px, image_px), interpolation=cv2.INTER_AREA)
+    if image_px < min(height, width):
+        pixels = cv2.blur(pixels, (2, 2))  # a warp that shrinks would alias
+    pixels = cv2.warpAffine(
+        pixels, matrix, (image_px, image_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    pixels = cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.85, 1.15), beta=rng.uniform(-12, 12))
     return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
 
 def _optimizers(clip: nn.Module, params: BaseParams) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside blocks, AdamW for embeddings, norms, biases and projections."""
+    """Muon for the matrices inside the vision blocks, AdamW for all else: the text tower has little to learn here."""
     named = list(clip.named_parameters())
-    matrices = [p for name, p in named if "resblocks" in name and p.ndim == 2]
-    others = [p for name, p in named if not ("resblocks" in name and p.ndim == 2)]
+    inside = {name for name, p in named if name.startswith("visual.transformer.resblocks") and p.ndim == 2}
+    matrices = [p for name, p in named if name in inside]
+    others = [p for name, p in named if name not in inside]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(
-            matrices, lr=params.lr_matrix, weight_decay=params.weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
-        torch.optim.AdamW(others, lr=params.lr_other, betas=(0.9, 0.98), weight_decay=0.0),
+        Muon(matrices, lr=params.lr_matrix, weight_decay=params.weight_decay),
+        torch.optim.AdamW(others, lr=params.lr_other, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -152,10 +164,7 @@ def _optimizers(clip: nn.Module, params: BaseParams) -> list[torch.optim.Optimiz
     return optimizers
 
 
-def _schedule(step: int, steps: int, warmup_share: float = 0.08) -> float:
-    """Linear warm-up, then a cosine down to 2 %."""
-    warmup = max(1, int(steps * warmup_share))
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+def _schedule(step: int, steps: int, warmup_share: float = 0.05, decay_share: float = 0.4) -> float:
+    """Linear warm-up, a plateau, then a straight line down to 2 %."""
+    progress = (step + 1) / steps
+    return max(0.02, min(1.0, progress / warmup_share, (1 - progress) / decay_share))

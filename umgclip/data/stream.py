@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from umgclip.io.images import decode_image
 from umgclip.io.shards import RawSample, read_shard
 from umgclip.manifest import read_manifest
 from umgclip.records import ImageRecord, parse_record
+
+_KEEP_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,22 @@ def read_raw(folder: Path) -> Iterator[tuple[str, RawSample]]:
 
 
 def shuffled(folder: Path, seed: int, buffer: int) -> Iterator[RawSample]:
-    """Samples without end: each epoch permutes the shards and draws from a buffer of `buffer` raw samples."""
-    shards = read_manifest(folder).shards
+    """Samples without end: each epoch permutes the shards and draws from a buffer of `buffer` raw samples.
+
+    A dataset of at most 256 MiB is read once and kept, still encoded; the order does not depend on that.
+    """
+    manifest = read_manifest(folder)
+    shards = manifest.shards
+    small = sum(shard.bytes for shard in shards) <= _KEEP_BYTES
+    kept: dict[int, list[RawSample]] = {}
     for epoch in itertools.count():
         rng = np.random.default_rng([seed, epoch])
         held: list[RawSample] = []
         for index in rng.permutation(len(shards)):
-            for raw in read_shard(folder / shards[index].path):
+            raws: Iterable[RawSample] = kept.get(index) or read_shard(folder / shards[index].path)
+            if small and index not in kept:
+                raws = kept[index] = list(raws)
+            for raw in raws:
                 held.append(raw)
                 if len(held) > buffer:
                     yield _draw(held, rng)

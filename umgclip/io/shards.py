@@ -12,15 +12,18 @@ import webdataset as wds
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
 
+EMBEDDINGS = "regions.npy"
+
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as stored: key, image file, its extension and the record's JSON."""
+    """One sample as stored: key, image file, its extension, the record's JSON, region embeddings (npy) if there are."""
 
     key: str
     image: bytes
     extension: str
     json: bytes
+    embeddings: bytes | None = None
 
 
 class ShardWriter:
@@ -46,7 +49,10 @@ class ShardWriter:
         if sample.key in self._keys:
             raise InputError(f"key: expected a new one in each sample of a shard, got {sample.key!r} twice")
         self._keys.add(sample.key)
-        self._tar.write({"__key__": sample.key, sample.extension: sample.image, "json": sample.json})
+        parts = {sample.extension: sample.image, "json": sample.json}
+        if sample.embeddings is not None:
+            parts[EMBEDDINGS] = sample.embeddings
+        self._tar.write({"__key__": sample.key, **parts})
 
     @property
     def samples(self) -> int:
@@ -91,4 +97,4 @@ def _sample(path: Path, key: str, files: dict[str, bytes]) -> RawSample:
     extension = next((e for e in EXTENSIONS if e in files), None)
     if extension is None or "json" not in files:
         raise DataError(f"{path}:{key}: expected one image ({', '.join(EXTENSIONS)}) and one json, got {sorted(files)}")
-    return RawSample(key, files[extension], extension, files["json"])
+    return RawSample(key, files[extension], extension, files["json"], files.get(EMBEDDINGS))

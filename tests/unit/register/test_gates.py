@@ -1,0 +1,174 @@
+"""The champion's gates on hand-made numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from umgclip.params import GateParams
+from umgclip.register.gates import Evidence, decide, flatten_metrics
+
+GATES = GateParams(
+    floors={"classification.top1": 0.6},
+    max_regression={"retrieval.i2t_r1": 0.02},
+    metrics=["retrieval.i2t_r1", "region.mask_top1"],
+    min_mean_gain=0.01,
+    min_gain_over_base={"region.mask_top1": 0.1},
+)
+
+
+def evidence(version: str | None = None, top1: float = 0.7, i2t: float = 0.5, mask: float = 0.4) -> Evidence:
+    """A version whose base has mask top-1 0.05."""
+    return Evidence(
+        version=version,
+        adapter_sha256=f"adapter of {version}",
+        base_sha256="base",
+        benchmark_digest="bench",
+        protocol_digest="protocol",
+        tuned={"classification.top1": top1, "retrieval.i2t_r1": i2t, "region.mask_top1": mask},
+        base={"classification.top1": 0.7, "retrieval.i2t_r1": 0.5, "region.mask_top1": 0.05},
+    )
+
+
+def test_the_first_version_needs_floors_and_a_gain_over_its_base() -> None:
+    decision = decide(evidence(), None, GATES)
+
+    assert decision.promote
+    assert decision.reason == "no champion yet: all 2 gates hold"
+    assert [(check.gate, check.metric) for check in decision.checks] == [
+        ("floors", "classification.top1"),
+        ("min_gain_over_base", "region.mask_top1"),
+    ]
+
+
+def test_the_first_version_below_a_floor_stays_challenger() -> None:
+    decision = decide(evidence(top1=0.59), None, GATES)
+
+    assert not decision.promote
+    assert "1 of 2 gates fail: floors classification.top1: expected at least 0.600, got 0.590" in decision.reason
+
+
+def test_the_first_version_that_gains_too_little_over_its_base_stays_challenger() -> None:
+    decision = decide(evidence(mask=0.14), None, GATES)
+
+    assert not decision.promote
+    assert "min_gain_over_base region.mask_top1: expected at least 0.100, got 0.090" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("i2t", "mask", "promotes"),
+    [
+        (0.50, 0.42, True),  # gains 0 and .02: mean .01, just enough
+        (0.50, 0.41, False),  # mean gain .005
+        (0.48, 0.50, True),  # loses just what it may
+        (0.479, 0.60, False),  # one hair more
+        (0.60, 0.40, True),  # all gain in one metric
+        (0.50, 0.40, False),  # a tie is no gain
+    ],
+)
+def test_against_a_champion_regression_and_mean_gain_count(i2t: float, mask: float, promotes: bool) -> None:
+    decision = decide(evidence("2", i2t=i2t, mask=mask), evidence("1"), GATES)
+
+    assert decision.promote is promotes
+    assert decision.reason.startswith("against champion v1: ")
+
+
+def test_the_base_does_not_count_once_there_is_a_champion() -> None:
+    champion = evidence("1", mask=0.05)
+
+    assert decide(evidence("2", mask=0.10), champion, GATES).promote
+
+
+def test_floors_hold_against_a_champion_too() -> None:
+    decision = decide(evidence("2", top1=0.5, mask=0.9), evidence("1", top1=0.5), GATES)
+
+    assert not decision.promote
+    assert "floors classification.top1" in decision.reason
+
+
+def test_another_benchmark_keeps_the_champion_however_good_the_candidate() -> None:
+    champion = replace(evidence("1"), benchmark_digest="old")
+
+    decision = decide(evidence("2", mask=1.0), champion, GATES)
+
+    assert not decision.promote
+    assert "champion v1 was measured by another benchmark (old, now bench)" in decision.reason
+    assert "evaluate and register the champion's weights" in decision.reason
+
+
+def test_another_protocol_keeps_the_champion() -> None:
+    decision = decide(evidence("2", mask=1.0), replace(evidence("1"), protocol_digest="old"), GATES)
+
+    assert not decision.promote
+    assert "another protocol (old, now protocol)" in decision.reason
+
+
+def test_a_champion_without_evidence_stays() -> None:
+    stranger = Evidence("1", "", "", "", "", {}, {})
+
+    decision = decide(evidence("2"), stranger, GATES)
+
+    assert not decision.promote
+    assert "another benchmark (unknown, now bench)" in decision.reason
+
+
+def test_the_champions_own_weights_on_a_new_benchmark_take_the_alias() -> None:
+    old = replace(evidence("1"), benchmark_digest="old")
+    again = replace(evidence("2", mask=0.1), adapter_sha256=old.adapter_sha256)
+
+    decision = decide(again, old, GATES)
+
+    assert decision.promote
+    assert decision.reason == "the weights of champion v1, measured anew on the present benchmark"
+
+
+def test_same_adapter_on_another_base_is_another_model() -> None:
+    old = replace(evidence("1"), benchmark_digest="old")
+
+    assert not decide(replace(old, version="2", base_sha256="other", benchmark_digest="bench"), old, GATES).promote
+
+
+def test_the_champion_itself_has_nothing_to_win() -> None:
+    decision = decide(evidence("1"), evidence("1"), GATES)
+
+    assert not decision.promote
+    assert decision.reason == "champion v1 is this version"
+
+
+@pytest.mark.parametrize("gates", [GATES, GATES.model_copy(update={"max_regression": {}, "floors": {}})])
+def test_a_metric_that_is_missing_fails_its_gate(gates: GateParams) -> None:
+    candidate = evidence("2", mask=0.9)
+    candidate = replace(candidate, tuned={k: v for k, v in candidate.tuned.items() if k != "retrieval.i2t_r1"})
+
+    decision = decide(candidate, evidence("1"), gates)
+
+    assert not decision.promote
+    assert "retrieval.i2t_r1: expected at least 0.010, got nothing" in decision.reason
+
+
+def test_without_gates_a_candidate_passes() -> None:
+    none = GateParams(floors={}, max_regression={}, metrics=[], min_gain_over_base={})
+
+    assert decide(evidence("2"), evidence("1"), none).promote
+    assert decide(evidence("2"), None, none).promote
+
+
+def test_metrics_are_flattened_and_what_is_no_number_is_left_out() -> None:
+    nested = {"region": {"box_top1": 1, "n": None, "heldout": math.nan}, "name": "x", "ok": True, "map": 0.5}
+
+    assert flatten_metrics(nested) == {"region.box_top1": 1.0, "map": 0.5}
+
+
+def test_a_decision_can_be_written_as_json() -> None:
+    written = decide(evidence(), None, GATES).to_json()
+
+    assert written["promote"] is True
+    assert written["checks"][0] == {
+        "gate": "floors",
+        "metric": "classification.top1",
+        "at_least": 0.6,
+        "got": 0.7,
+        "passed": True,
+    }

@@ -1,0 +1,215 @@
+"""Runs in a real SQLite store: what is logged, under which parent, and how a run ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from umgclip import tracking
+from umgclip.errors import InputError, TrackingError
+
+VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_RUN_ID",
+    "UMGCLIP_PARENT_RUN_ID",
+    "DVC_EXP_NAME",
+)
+
+
+@pytest.fixture(scope="module")
+def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all tests: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def root(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return store_folder
+
+
+def client_of(root: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_without_environment_everything_lies_in_the_root_by_absolute_path(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+
+    with tracking.stage_run("train", {"steps": 3, "lora": {"rank": 16}, "words": ["a"]}, root=root) as run:
+        for step in range(3):
+            run.log_metrics({"loss/total": 1.0 / (step + 1), "recall_1": 0.5}, step)
+        run.log_artifact(note)
+
+    client = client_of(root)
+    logged = client.get_run(run.run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.info.run_name == "train"
+    assert logged.data.params == {"steps": "3", "lora.rank": "16", "words": '["a"]'}
+    assert logged.data.tags["umgclip.stage"] == "train"
+    assert [m.value for m in client.get_metric_history(run.run_id, "loss/total")] == [1.0, 0.5, 1 / 3]
+    assert (root / "mlartifacts" / run.run_id / "artifacts" / "note.txt").read_text() == "hello"
+    assert client.get_experiment(logged.info.experiment_id).name == "umgclip"
+    assert list(tmp_path.iterdir()) == [note]
+
+
+def test_a_child_goes_under_the_parent_and_mlflows_own_variable_is_hidden(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.stage_run("pipeline", {}, root=root) as parent:
+        monkeypatch.setenv("UMGCLIP_PARENT_RUN_ID", parent.run_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", parent.run_id)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+        monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
+        with tracking.stage_run("train", {}, root=root) as child:
+            assert "MLFLOW_RUN_ID" not in os.environ
+        assert os.environ["MLFLOW_RUN_ID"] == parent.run_id
+
+    logged = client_of(root).get_run(child.run_id)
+    assert child.run_id != parent.run_id
+    assert logged.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert logged.data.tags["dvc.exp_name"] == "brave-owl"
+    assert logged.info.experiment_id == client_of(root).get_run(parent.run_id).info.experiment_id
+
+
+def test_an_unknown_parent_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UMGCLIP_PARENT_RUN_ID", "0" * 32)
+
+    with pytest.raises(TrackingError, match="UMGCLIP_PARENT_RUN_ID: expected a run of MLflow at sqlite:.*0000"):
+        tracking.stage_run("train", {}, root=root).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(2), "FAILED")]
+)
+def test_a_run_that_ends_badly_says_how_and_keeps_its_metrics(root: Path, error: BaseException, status: str) -> None:
+    opened = []
+
+    def work() -> None:
+        with tracking.stage_run("train", {}, root=root) as run:
+            opened.append(run.run_id)
+            run.log_metrics({"loss": 2.0}, 7)
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
+
+    logged = client_of(root).get_run(opened[0])
+    assert logged.info.status == status
+    assert logged.data.metrics == {"loss": 2.0}
+
+
+def test_the_commit_is_tagged(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "code.py").write_text("1")
+    (tmp_path / "dvc.lock").write_text("1")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    def tags() -> dict[str, str]:
+        with tracking.stage_run("base", {}, root=tmp_path) as run:
+            pass
+        return dict(client_of(root).get_run(run.run_id).data.tags)
+
+    (tmp_path / "dvc.lock").write_text("rewritten by the run itself")
+    clean = tags()
+    (tmp_path / "code.py").write_text("2")
+    dirty = tags()
+
+    assert clean["mlflow.source.git.commit"] == commit
+    assert (clean["umgclip.git_dirty"], dirty["umgclip.git_dirty"]) == ("false", "true")
+
+
+def test_metrics_are_written_in_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tracking.stage_run("train", {}, root=root) as run:
+        calls = []
+        write = run._client.log_batch
+        monkeypatch.setattr(run._client, "log_batch", lambda *a, **k: (calls.append(len(k["metrics"])), write(*a, **k)))
+        for step in range(400):
+            run.log_metrics({"a": 1.0, "b": 2.0, "c": 3.0}, step)
+
+    assert sum(calls) == 1200
+    assert len(calls) <= 4
+    assert len(client_of(root).get_metric_history(run.run_id, "c")) == 400
+
+
+def test_a_store_lost_during_the_run_costs_a_warning_only(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tracking.stage_run("train", {}, root=root) as run:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError("connection lost")
+
+        monkeypatch.setattr(run._client, "log_batch", refuse)
+        for step in range(2000):
+            run.log_metrics({"loss": 1.0}, step)
+
+    warnings = [record.message for record in caplog.records if "could not log metrics" in record.message]
+    assert len(warnings) == 2  # once when the buffer was full, once at the end; not at every step
+    assert "2000 metric values are lost" in caplog.text
+    assert client_of(root).get_run(run.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"recall@1": 1.0}, r"metric 'recall@1': expected letters"), ({"loss": "high"}, "metric loss: expected a number")],
+)
+def test_bad_metrics_are_named(root: Path, values: dict[str, float], message: str) -> None:
+    with (
+        tracking.stage_run("train", {}, root=root) as run,
+        pytest.raises(InputError, match=message),
+    ):
+        run.log_metrics(values)
+
+
+def test_a_server_that_is_down_is_named_within_bounded_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    port = closed_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+    before = time.monotonic()
+
+    with pytest.raises(TrackingError) as caught:
+        tracking.stage_run("train", {}, root=tmp_path).__enter__()
+
+    assert time.monotonic() - before < 20
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert "cannot be reached" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////dev/null/mlflow.db", "nonsense://x"])
+def test_a_store_that_cannot_be_opened_is_named(uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    with pytest.raises(TrackingError, match=r"MLflow at (sqlite|nonsense):"):
+        tracking.stage_run("train", {}, root=tmp_path).__enter__()
+
+
+def test_importing_the_module_does_not_import_mlflow() -> None:
+    code = "import sys, umgclip.tracking; sys.exit('mlflow' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,126 @@
+"""One annotator put together from its roles, and what it does to a batch of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from umgclip.annotate.clip_teacher import ClipTeacher
+from umgclip.annotate.grabcut import GrabCut
+from umgclip.annotate.roles import Captioner, Filter, Masker, Proposal, Proposer, RegionCaptioner, RegionTagger, Tagger
+from umgclip.annotate.segment_tree import SegmentTree
+from umgclip.data.concepts import Vocabulary
+from umgclip.data.stream import Sample
+from umgclip.geometry import masks as mask_ops
+from umgclip.io.atomic import sha256_file
+from umgclip.model import files
+from umgclip.model.tower import DenseClip
+from umgclip.params import AnnotateParams
+from umgclip.records import ImageRecord, Region, Text
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A record and the region embeddings that belong to its regions, in order: (regions, d) float16."""
+
+    record: ImageRecord
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """The roles; any of them can be filled by another back end."""
+
+    proposer: Proposer
+    masker: Masker
+    region_tagger: RegionTagger
+    region_captioner: RegionCaptioner
+    tagger: Tagger
+    captioner: Captioner
+    filter: Filter
+    caption_threshold: float
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
+        """Annotate a batch. What a human wrote stays; the annotator's own texts come after it."""
+        images = [sample.pixels for sample in samples]
+        alts = [_alt(sample.record) for sample in samples]
+        proposals = self.region_tagger.tag_regions(images, alts, [self.proposer.propose(image) for image in images])
+        for image, found in zip(images, proposals, strict=True):
+            self.masker.refine(image, found)
+            for proposal in found:
+                proposal.captions = self.region_captioner.caption_region(proposal)
+        tags = self.tagger.tag_images(images, alts)
+        captions = [self.captioner.caption_image(found) for found in proposals]
+        captions = self._filtered(images, captions)
+        return [
+            _annotated(sample.record, *said) for sample, *said in zip(samples, captions, tags, proposals, strict=True)
+        ]
+
+    def _filtered(self, images: Sequence[np.ndarray], captions: list[list[Text]]) -> list[list[Text]]:
+        """Only captions that the filter finds in their image."""
+        pairs = [(row, text) for row, texts in enumerate(captions) for text in texts]
+        scores = self.filter.score([images[row] for row, _ in pairs], [text.text for _, text in pairs]) if pairs else []
+        kept: list[list[Text]] = [[] for _ in captions]
+        for (row, text), score in zip(pairs, scores, strict=True):
+            if score >= self.caption_threshold:
+                kept[row].append(text)
+        return kept
+
+
+def build_annotator(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Annotator:
+    """The annotator of the back end `clip_teacher`, with the weights in the folder `base`."""
+    clip, _ = files.load(base)
+    name = f"clip_teacher/{sha256_file(base / files.WEIGHTS)[:12]}"
+    teacher = ClipTeacher(DenseClip(clip), name, vocabulary, params.label)
+    return Annotator(
+        proposer=SegmentTree(params.proposer),
+        masker=GrabCut(params.masker),
+        region_tagger=teacher,
+        region_captioner=teacher,
+        tagger=teacher,
+        captioner=teacher,
+        filter=teacher,
+        caption_threshold=params.caption_threshold,
+    )
+
+
+def _alt(record: ImageRecord) -> str:
+    return record.captions[0].text if record.captions else ""
+
+
+def _annotated(
+    record: ImageRecord, captions: list[Text], tags: list[Text], proposals: list[Proposal]
+) -> Annotated:
+    proposals = [proposal for proposal in proposals if proposal.mask.any()]
+    regions = [
+        Region(
+            id=str(index),
+            box_xyxy=proposal.box_xyxy,
+            mask=mask_ops.encode(proposal.mask),
+            is_stuff=proposal.is_stuff,
+            score=proposal.score,
+            captions=proposal.captions,
+            tags=proposal.tags,
+        )
+        for index, proposal in enumerate(proposals)
+    ]
+    human = [text for text in record.tags or [] if text.source == "human"]
+    update = {
+        "captions": [*(record.captions or []), *captions],
+        "tags": [*human, *tags],
+        "regions": [*(region for region in record.regions or [] if _by_human(region)), *regions],
+    }
+    kept = len(update["regions"]) - len(regions)
+    width = len(proposals[0].embedding) if proposals and proposals[0].embedding is not None else 0
+    embeddings = np.full((kept + len(regions), width), np.nan, np.float16)
+    for row, proposal in enumerate(proposals):
+        if proposal.embedding is not None:
+            embeddings[kept + row] = proposal.embedding
+    return Annotated(record.model_copy(update=update), embeddings)
+
+
+def _by_human(region: Region) -> bool:
+    return any(text.source == "human" for text in [*(region.tags or []), *(region.captions or [])])

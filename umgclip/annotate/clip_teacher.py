@@ -1,0 +1,181 @@
+"""The offline annotator: the base CLIP reads masked-out crops and knows which concepts the alt text names.
+
+A crop whose surroundings are replaced by the image's background colour is read far better than a plain one, so that is how
+a region is looked at. Which concepts may stand in the image is taken from its caption (as RegionCLIP's concept pool, Zhong et al.,
+CVPR 2022); which region carries which of them is one assignment, in which regions must not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.annotate.assign import assign
+from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.data.concepts import Vocabulary, with_article
+from umgclip.geometry.crops import background_colour, crop_region
+from umgclip.model.files import Tokenizer, to_input
+from umgclip.model.tower import DenseClip
+from umgclip.params import LabelParams
+from umgclip.records import Text
+
+
+class ClipTeacher:
+    """Region tagger, region captioner, tagger, captioner and filter in one, over one frozen CLIP."""
+
+    def __init__(self, tower: DenseClip, name: str, vocabulary: Vocabulary, params: LabelParams) -> None:
+        """Embed the vocabulary once.
+
+        Args:
+            tower: the base CLIP in eval mode.
+            name: written as the source of every text; names the weights.
+            vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never written.
+            params: the section `annotate.label`.
+        """
+        self.name = name
+        self._tower, self._vocabulary, self._params = tower, vocabulary, params
+        self._tokenizer = Tokenizer(tower.context_length)
+        self._scale = float(tower.logit_scale()) * params.temperature_factor
+        with torch.inference_mode():
+            self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
+            self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
+
+    def _embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "t d"]:
+        with torch.inference_mode():
+            return self._tower.encode_text(self._tokenizer(list(texts))).float().numpy()
+
+    def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        parts: list[Tensor] = []
+        with torch.inference_mode():
+            for start in range(0, len(images), self._params.batch):
+                batch = to_input(np.stack(images[start : start + self._params.batch]))
+                parts.append(self._tower.encode_image(batch)[0].float())
+        return torch.cat(parts).numpy() if parts else np.zeros((0, self._tower.embed_dim), np.float32)
+
+    def tag_regions(
+        self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal]]:
+        """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
+        crops = [
+            self._crop(pixels, proposal)
+            for pixels, found in zip(images, proposals, strict=True)
+            for proposal in found
+        ]
+        embeddings = iter(self._embed_images(crops))
+        kept = []
+        for caption, found in zip(captions, proposals, strict=True):
+            for proposal in found:
+                proposal.embedding = next(embeddings)
+            nouns = self._vocabulary.find(caption)
+            things = [p for p in found if not p.is_stuff]
+            grounds = [p for p in found if p.is_stuff]
+            for ground in grounds:
+                self._tag_ground(ground, nouns)
+            kept.append([*self._tag_things(things, nouns), *grounds])
+        return kept
+
+    def _crop(self, pixels: Pixels, proposal: Proposal) -> Pixels:
+        params = self._params
+        if proposal.is_stuff:
+            # things are painted over with the ground's own colour
+            ground = np.where(proposal.mask[..., None], pixels, background_colour(pixels))
+            height, width = pixels.shape[:2]
+            return crop_region(ground, (0.0, 0.0, width, height), None, params.crop_px, 1.0)
+        return crop_region(
+            pixels, proposal.box_xyxy, proposal.mask, params.crop_px, params.object_share, params.fill
+        )
+
+    def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
+        """The assigned things, then the best of the others as unlabelled proposals."""
+        if not things:
+            return []
+        index = {name: i for i, name in enumerate(self._vocabulary.things)}
+        own = [index[name] for name in nouns if name in index]
+        embeddings = np.stack([p.embedding for p in things])
+        scores = label_scores(embeddings @ self._things.T * self._scale, own, [p.mask for p in things])
+        chosen = assign(scores, [p.mask for p in things], self._params.threshold, self._params.overlap)
+        held_out = set(self._vocabulary.held_out)
+        labelled, taken = [], []
+        for row, column, score in chosen:
+            name = self._vocabulary.things[own[column]]
+            things[row].score = score
+            taken.append(row)
+            if name not in held_out:
+                things[row].tags = [Text(text=name, score=score, source=self.name)]
+            labelled.append(things[row])
+        rest = [p for i, p in enumerate(things) if i not in taken]
+        return [*labelled, *rest[: max(0, self._params.keep_unlabelled)]]
+
+    def _tag_ground(self, ground: Proposal, nouns: list[str]) -> None:
+        stuff = self._vocabulary.stuff
+        if not stuff:
+            return
+        named = [name for name in nouns if name in stuff and name not in self._vocabulary.held_out]
+        logits = ground.embedding @ self._stuff.T * self._scale
+        probabilities = _softmax(logits)
+        best = stuff.index(named[0]) if named else int(probabilities.argmax())
+        score = 1.0 if named else float(probabilities[best])
+        if score >= self._params.stuff_threshold and stuff[best] not in self._vocabulary.held_out:
+            source = "alt" if named else self.name
+            ground.tags = [Text(text=stuff[best], score=score, source=source)]
+
+    def caption_region(self, proposal: Proposal) -> list[Text]:
+        """The label as a phrase: "an apple"; the template is all that an offline teacher can say."""
+        return [
+            Text(text=tag.text if proposal.is_stuff else with_article(tag.text), score=tag.score, source=self.name)
+            for tag in proposal.tags
+        ]
+
+    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
+        """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
+        features = self._embed_images(list(images))
+        concepts = self._vocabulary.concepts
+        embedded = np.concatenate([self._things, self._stuff])
+        tags = []
+        for feature, caption in zip(features, captions, strict=True):
+            probabilities = _softmax(feature @ embedded.T * self._scale)
+            names = self._vocabulary.find(caption)
+            found = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
+            tags.append(sorted(found, key=lambda text: -text.score))
+        return tags
+
+    def caption_image(self, proposals: list[Proposal]) -> list[Text]:
+        """What was found, from left to right, on its ground; scored by the least sure of its parts."""
+        things = sorted((p for p in proposals if p.tags and not p.is_stuff), key=lambda p: p.box_xyxy[0])
+        if not things:
+            return []
+        phrases = [with_article(p.tags[0].text) for p in things]
+        text = phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
+        ground = next((p for p in proposals if p.is_stuff and p.tags), None)
+        parts = [p.tags[0].score for p in things]
+        if ground is not None:
+            text, parts = f"{text} on {ground.tags[0].text}", [*parts, ground.tags[0].score]
+        return [Text(text=text, score=min(parts), source=self.name)]
+
+    def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float]:
+        """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""
+        features, embedded = self._embed_images(list(images)), self._embed_texts(texts)
+        return [float(np.clip((f @ t + 1) / 2, 0, 1)) for f, t in zip(features, embedded, strict=True)]
+
+
+def label_scores(
+    logits: Float[np.ndarray, "r v"], own: list[int], masks: Sequence[np.ndarray]
+) -> Float[np.ndarray, "r n"]:
+    """How well each region carries each concept of its caption.
+
+    The geometric mean of the softmax over all concepts and over the caption's own, times the fourth root of the region's share of the image: a part
+    of an object may look as much like it as the whole does, and the whole should win.
+    """
+    if not own:
+        return np.zeros((len(logits), 0), np.float32)
+    size = np.array([mask.mean() for mask in masks]) ** 0.25
+    return np.sqrt(_softmax(logits)[:, own] * _softmax(logits[:, own])) * size[:, None]
+
+
+def _softmax(logits: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "... v"]:
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)

@@ -1,0 +1,58 @@
+"""Masks by GrabCut (Rother et al., SIGGRAPH 2004), started from the proposal's own mask."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from umgclip.annotate.roles import Proposal
+from umgclip.geometry import boxes as box_ops
+from umgclip.params import MaskerParams
+
+_MIN_AGREEMENT = 0.5  # a cut that shares less than this with its start has run away
+
+
+class GrabCut:
+    """Masker: a few iterations in a crop around each thing; the start is kept where the cut runs away."""
+
+    name = "grabcut/1"
+
+    def __init__(self, params: MaskerParams) -> None:
+        self._params = params
+
+    def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> None:
+        """Redraw the labelled things' masks in place; pixels of other labelled things count as background."""
+        things = [p for p in proposals if p.tags and not p.is_stuff]
+        taken = [p.mask for p in things]
+        for index, proposal in enumerate(things):
+            others = np.any([m for i, m in enumerate(taken) if i != index], axis=0) if len(taken) > 1 else None
+            cut = self._cut(pixels, proposal, others)
+            shared = np.logical_and(cut, proposal.mask).sum() / max(np.logical_or(cut, proposal.mask).sum(), 1)
+            if shared >= _MIN_AGREEMENT:
+                proposal.mask = cut
+
+    def _cut(
+        self, pixels: UInt8[np.ndarray, "h w 3"], proposal: Proposal, others: Bool[np.ndarray, "h w"] | None
+    ) -> Bool[np.ndarray, "h w"]:
+        height, width = pixels.shape[:2]
+        around = box_ops.expand(np.array([proposal.box_xyxy]), self._params.context)
+        x0, y0, x1, y1 = box_ops.clip(around, width, height)[0].astype(int)
+        window = (slice(y0, max(y1, y0 + 2)), slice(x0, max(x1, x0 + 2)))
+        start = proposal.mask[window]
+        state = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+        core = cv2.erode(start.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2, borderValue=0).astype(bool)
+        near = cv2.dilate(start.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=3).astype(bool)
+        state[core] = cv2.GC_FGD
+        state[~near] = cv2.GC_BGD
+        if others is not None:
+            state[others[window] & ~start] = cv2.GC_BGD
+        if not (state == cv2.GC_BGD).any() or not np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).any():
+            return proposal.mask
+        cv2.setRNGSeed(0)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        crop = np.ascontiguousarray(pixels[window])
+        cv2.grabCut(crop, state, None, *models, self._params.iterations, cv2.GC_INIT_WITH_MASK)
+        mask = np.zeros(proposal.mask.shape, bool)
+        mask[window] = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD))
+        return mask

@@ -1,0 +1,159 @@
+"""Stage `annotate`: raw shards in, annotated shards and flat tables out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from umgclip import __version__
+from umgclip.annotate.engine_local import Job, Recipe, run_jobs
+from umgclip.data.concepts import Vocabulary, mine
+from umgclip.data.stream import read_raw
+from umgclip.errors import DataError
+from umgclip.io import tables
+from umgclip.io.atomic import explain_os_errors, fresh_folder, sha256_file, sha256_json, write_json
+from umgclip.manifest import MadeBy, Manifest, ShardInfo, read_manifest, write_manifest
+from umgclip.model import files
+from umgclip.params import AnnotateParams
+from umgclip.records import parse_record
+from umgclip.summary import Summary
+
+SPLITS = ("train", "benchmark")
+_TABLES = {"images": tables.IMAGES, "regions": tables.REGIONS, "quarantine": tables.QUARANTINE}
+
+
+@dataclass(frozen=True)
+class AnnotateInputs:
+    """Folders read: the data (with `train` and `benchmark`) and the base; the metrics file written."""
+
+    data: Path
+    base: Path
+    metrics: Path
+
+
+def run(
+    params: AnnotateParams, inputs: AnnotateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
+) -> Summary:
+    """Annotate `train`, and the images of `benchmark` from their captions alone (its truth is not looked at).
+
+    Finished shards wait in a folder beside `out`, named after everything that they depend on, until all are done.
+
+    Raises:
+        DataError: a dataset is missing or damaged, or more samples failed than `max_failed`.
+        OutputError: `out` cannot be written.
+    """
+    manifests = {split: read_manifest(inputs.data / split) for split in SPLITS}
+    vocabulary = mine(_captions(inputs.data / "train"), params.min_concept_count, params.held_out)
+    unknown = [name for name in params.held_out if name not in vocabulary.concepts]
+    fingerprint = _fingerprint(params, inputs.base, manifests.values(), vocabulary)
+    working = out.parent / f".{out.name}.{fingerprint[:16]}"
+    with explain_os_errors(working):
+        jobs = {split: _jobs(inputs.data / split, manifests[split], working / split) for split in SPLITS}
+    recipe = Recipe(params, inputs.base, vocabulary)
+    run_jobs([job for split in SPLITS for job in jobs[split]], recipe, advance)
+    counts = {}
+    with fresh_folder(out) as folder:
+        for split in SPLITS:
+            counts[split] = _collect(jobs[split], folder / split, manifests[split], fingerprint)
+        _check_failures(counts["train"], params.max_failed)
+        write_json(
+            folder / "vocabulary.json",
+            {
+                "things": list(vocabulary.things),
+                "stuff": list(vocabulary.stuff),
+                "held_out": list(vocabulary.held_out),
+            },
+        )
+    shutil.rmtree(working)
+    write_json(inputs.metrics, counts)
+    return _summary(counts, vocabulary, unknown)
+
+
+def total_samples(data: Path) -> int:
+    """Samples that `run` will annotate, for a progress bar."""
+    return sum(read_manifest(data / split).samples for split in SPLITS)
+
+
+def _captions(dataset: Path) -> Iterable[str]:
+    for shard, raw in read_raw(dataset):
+        try:
+            record = parse_record(raw.json, where=f"{shard}:{raw.key}")
+        except DataError:
+            continue  # the engine meets it again and writes it into the quarantine
+        yield from (text.text for text in (record.captions or [])[:1])
+
+
+def _fingerprint(
+    params: AnnotateParams, base: Path, manifests: Iterable[Manifest], vocabulary: Vocabulary
+) -> str:
+    """Of everything that decides the result; the number of workers does not."""
+    return sha256_json(
+        {
+            "params": params.model_dump(exclude={"workers"}),
+            "base": sha256_file(base / files.WEIGHTS),
+            "inputs": [manifest.digest() for manifest in manifests],
+            "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
+            "code": __version__,
+        }
+    )
+
+
+def _jobs(source: Path, manifest: Manifest, out: Path) -> list[Job]:
+    out.mkdir(parents=True, exist_ok=True)
+    return [Job(source / shard.path, shard, out) for shard in manifest.shards]
+
+
+def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str) -> dict[str, int]:
+    """Move finished shards into their dataset, join the tables, write the manifest last."""
+    folder.mkdir()
+    counts = {"samples": 0, "failed": 0}
+    shards = []
+    for job in jobs:
+        marker = json.loads(job.marker.read_text(encoding="utf-8"))
+        shutil.copy2(job.out / job.info.path, folder / job.info.path)
+        shards.append(
+            ShardInfo(path=job.info.path, sha256=marker["sha256"], samples=marker["samples"], bytes=marker["bytes"])
+        )
+        for name in counts:
+            counts[name] += marker[name]
+    for name, schema in _TABLES.items():
+        parts = [job.out / f"{Path(job.info.path).stem}.{name}.parquet" for job in jobs]
+        rows = tables.join_tables(folder / f"{name}.parquet", parts, schema)
+        counts[f"{name}_rows"] = rows
+    counts["labelled_regions"] = _labelled(folder)
+    made_by = MadeBy(
+        stage="annotate", params_sha256=fingerprint, code_version=__version__, input_sha256=manifest.digest()
+    )
+    write_manifest(folder, Manifest(made_by=made_by, shards=shards, classes=manifest.classes))
+    return counts
+
+
+def _labelled(folder: Path) -> int:
+    column = tables.read_columns(folder / "regions.parquet", ["labelled"])
+    return int(column["labelled"].to_numpy(zero_copy_only=False).sum())
+
+
+def _check_failures(counts: dict[str, int], limit: float) -> None:
+    total = counts["samples"] + counts["failed"]
+    if counts["failed"] > limit * total:
+        raise DataError(
+            f"annotate: {counts['failed']} of {total} training samples could not be read, "
+            f"more than annotate.max_failed = {limit}; see `umgclip data verify`"
+        )
+
+
+def _summary(counts: dict[str, dict[str, int]], vocabulary: Vocabulary, unknown: list[str]) -> Summary:
+    train = counts["train"]
+    rows = [
+        ("images annotated", f"{train['samples']}"),
+        ("images that could not be read", f"{train['failed']}"),
+        ("regions (labelled)", f"{train['regions_rows']} ({train['labelled_regions']})"),
+        ("things, stuff in the vocabulary", f"{len(vocabulary.things)}, {len(vocabulary.stuff)}"),
+        ("held out from labels", f"{len(vocabulary.held_out)}"),
+    ]
+    if unknown:
+        rows.append(("held-out names that no caption uses", ", ".join(unknown)))
+    return Summary("annotate", tuple(rows))

@@ -1,0 +1,143 @@
+"""A benchmark dataset as examples with their truth, read once from front to back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+from umgclip.data.stream import decode, read_raw
+from umgclip.errors import DataError
+from umgclip.geometry import masks as mask_ops
+from umgclip.manifest import MANIFEST, Manifest, read_manifest
+from umgclip.records import ImageRecord, Region
+
+SINGLES = "/singles"  # how the source of single-object images ends; every other image is a scene
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names of things and stuff. A label is an index into `names`: things first, then stuff."""
+
+    things: tuple[str, ...]
+    stuff: tuple[str, ...]
+    held_out: frozenset[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Things, then stuff."""
+        return (*self.things, *self.stuff)
+
+    def is_thing(self, label: int) -> bool:
+        """Whether a label is a thing's."""
+        return label < len(self.things)
+
+    def held_out_mask(self) -> Bool[np.ndarray, " things"]:
+        """For each thing, whether training never labels it."""
+        return np.array([name in self.held_out for name in self.things], dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class TrueRegion:
+    """One true region: box in pixels, its visible pixels, its label."""
+
+    box_xyxy: tuple[float, float, float, float]
+    mask: Bool[np.ndarray, "h w"]
+    label: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and its truth. `tags` are labels of things; `single` marks an image of one thing."""
+
+    key: str
+    pixels: UInt8[np.ndarray, "h w 3"]
+    captions: tuple[str, ...]
+    tags: tuple[int, ...]
+    things: tuple[TrueRegion, ...]
+    stuff: tuple[TrueRegion, ...]
+    single: bool
+
+    def segments(self) -> tuple[Int32[np.ndarray, "h w"], dict[int, int]]:
+        """The truth as disjoint segments: the segment id of each pixel (0 is void), and each segment's label.
+
+        Where regions overlap, a thing covers stuff and a later region an earlier one.
+        """
+        ids = np.zeros(self.pixels.shape[:2], dtype=np.int32)
+        regions = (*self.stuff, *self.things)
+        for number, region in enumerate(regions, start=1):
+            ids[region.mask] = number
+        present = np.unique(ids)
+        return ids, {int(i): regions[i - 1].label for i in present if i}
+
+
+def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
+    """The manifest of a benchmark and its classes.
+
+    Raises:
+        DataError: no dataset there, no sample in it, or no classes in its manifest.
+    """
+    manifest = read_manifest(folder)
+    classes = manifest.classes
+    if classes is None or not classes.things or not classes.stuff:
+        raise DataError(f"{folder / MANIFEST}: classes: expected things and stuff of a benchmark, got {classes}")
+    return manifest, Classes(tuple(classes.things), tuple(classes.stuff), frozenset(classes.held_out))
+
+
+def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
+    """Every example of a benchmark in stored order.
+
+    Raises:
+        DataError: a damaged shard, or a truth that does not fit the image or the classes, with shard and key.
+    """
+    for shard, raw in read_raw(folder):
+        where = f"{folder / shard}"
+        sample = decode(raw, where)
+        yield _example(sample.pixels, sample.record, classes, f"{where}:{raw.key}")
+
+
+def batched(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
+    """Lists of at most `size` examples in a row, all singles or all scenes."""
+    for _, run in itertools.groupby(examples, key=lambda example: example.single):
+        while batch := list(itertools.islice(run, size)):
+            yield batch
+
+
+def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: str) -> Example:
+    if pixels.shape[:2] != (record.height, record.width):
+        raise DataError(f"{where}: expected {record.width} x {record.height} pixels as recorded, got {pixels.shape}")
+    regions = [_region(region, pixels.shape[:2], classes, where) for region in record.regions or [] if region.tags]
+    things = tuple(region for region in regions if classes.is_thing(region.label))
+    stuff = tuple(region for region in regions if not classes.is_thing(region.label))
+    single = record.source.dataset.endswith(SINGLES)
+    if single and len(things) != 1:
+        raise DataError(f"{where}: regions: expected one thing in a single-object image, got {len(things)}")
+    tagged = {text.text for text in record.tags or []}
+    return Example(
+        key=record.key,
+        pixels=pixels,
+        captions=tuple(text.text for text in record.captions or []),
+        tags=tuple(label for label, name in enumerate(classes.things) if name in tagged),
+        things=things,
+        stuff=stuff,
+        single=single,
+    )
+
+
+def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: str) -> TrueRegion:
+    names, offset = (classes.stuff, len(classes.things)) if region.is_stuff else (classes.things, 0)
+    name = (region.tags or [])[0].text
+    if name not in names:
+        kind = "stuff" if region.is_stuff else "things"
+        raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
+    if region.mask is None or region.mask.size != tuple(size_hw):
+        found = region.mask.size if region.mask else None
+        raise DataError(f"{where}: region {region.id}: expected a mask of size {tuple(size_hw)}, got {found}")
+    mask = mask_ops.decode(region.mask)
+    if not mask.any():
+        raise DataError(f"{where}: region {region.id}: expected a mask with pixels, got an empty one")
+    return TrueRegion(region.box_xyxy, mask, offset + names.index(name))

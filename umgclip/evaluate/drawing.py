@@ -1,0 +1,129 @@
+"""Pieces of the pictures: coloured overlays with names, boxes, rows of images and text. No pyplot, no global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Integer, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from PIL import Image
+
+DPI = 100
+GREEN, RED, GREY = "#1a7f37", "#b42318", "#57606a"
+_MIN_NAMED = 0.015  # share of the image under which an area gets no name
+_GOLDEN = 0.618034
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text beside an image; `right` says whether it is true (None: not asked)."""
+
+    text: str
+    right: bool | None = None
+
+
+def colours(count: int) -> UInt8[np.ndarray, "count 3"]:
+    """Colours of class indices, neighbours far apart in hue."""
+    index = np.arange(count)
+    hsv = np.stack([(index * _GOLDEN) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95 - 0.3 * (index % 4) / 3], axis=1)
+    return (hsv_to_rgb(hsv) * 255).astype(np.uint8)
+
+
+def overlay(
+    pixels: UInt8[np.ndarray, "h w 3"],
+    labels: Integer[np.ndarray, "h w"],
+    palette: UInt8[np.ndarray, "classes 3"],
+    opacity: float = 0.6,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image under the colours of its labels; where the label is negative, the image alone."""
+    blended = (1 - opacity) * pixels + opacity * palette[np.maximum(labels, 0)]
+    return np.where(labels[..., None] >= 0, blended, pixels).astype(np.uint8)
+
+
+def name_areas(axes: Axes, ids: Integer[np.ndarray, "h w"], names: dict[int, str]) -> None:
+    """Write each area's name where the area is widest; small areas stay unnamed."""
+    for segment, name in names.items():
+        area = ids == segment
+        if area.mean() < _MIN_NAMED:
+            continue
+        # a border of zeros, so that an area at the image's edge is not taken for endless
+        padded = np.pad(area.astype(np.uint8), 1)
+        depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        axes.text(
+            float(x), float(y), name, fontsize=6.5, ha="center", va="center", color="white", clip_on=True,
+            path_effects=[withStroke(linewidth=1.6, foreground="black")],
+        )  # fmt: skip
+
+
+def boxes(axes: Axes, boxes_xyxy: Sequence[Sequence[float]], names: Sequence[str]) -> None:
+    """Draw boxes with a short name in their corner."""
+    palette = colours(len(boxes_xyxy)) / 255
+    for (x0, y0, x1, y1), name, colour in zip(boxes_xyxy, names, palette, strict=True):
+        axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=colour, linewidth=1.6)
+        axes.text(
+            x0, y0, name, fontsize=7, va="top", color="white",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": (*colour, 0.9), "linewidth": 0},
+        )  # fmt: skip
+
+
+def image(axes: Axes, pixels: UInt8[np.ndarray, "h w 3"], title: str = "") -> None:
+    """Show an image without axes; nothing drawn later may stretch its frame."""
+    axes.imshow(pixels, interpolation="nearest")
+    axes.set_xlim(-0.5, pixels.shape[1] - 0.5)
+    axes.set_ylim(pixels.shape[0] - 0.5, -0.5)
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=8)
+
+
+def lines(axes: Axes, texts: Sequence[Line], title: str = "") -> None:
+    """Write lines from top to bottom, true ones green, wrong ones red."""
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=8, loc="left")
+    for number, line in enumerate(texts):
+        colour = {True: GREEN, False: RED, None: GREY}[line.right]
+        axes.text(0, 0.96 - 0.16 * number, line.text, fontsize=7.5, va="top", color=colour, transform=axes.transAxes)
+
+
+def grid(
+    rows: int, columns: int, *, cell_in: tuple[float, float], widths: Sequence[float] | None = None
+) -> tuple[Figure, np.ndarray]:
+    """A figure of `rows` x `columns` axes.
+
+    Args:
+        rows: number of rows.
+        columns: number of columns.
+        cell_in: mean width and height of a cell in inches.
+        widths: relative widths of the columns; None makes them equal.
+    """
+    figure = Figure(figsize=(columns * cell_in[0], rows * cell_in[1] + 0.3), dpi=DPI)
+    top = 1 - 0.3 / (rows * cell_in[1] + 0.3)
+    axes = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": 0.01, "right": 0.99, "bottom": 0.01, "top": top, "wspace": 0.04, "hspace": 0.06,
+            "width_ratios": widths,
+        },
+    )  # fmt: skip
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG of 256 colours, the same bytes for the same figure; a third of the size of full colour."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    buffer.seek(0)
+    with Image.open(buffer) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)

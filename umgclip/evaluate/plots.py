@@ -1,0 +1,60 @@
+"""Tables for DVC plots: one row a bar."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from umgclip.evaluate.region import READOUTS
+from umgclip.evaluate.suite import PROTOCOLS, Suite
+
+
+def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> None:
+    """Write the CSV files into a new folder.
+
+    `BENCHMARK.csv` (model, metric, value), `annotator.csv` (metric, value), `region_per_class.csv` (model, readout,
+    class, held_out, regions, top1) and `singles_confusion.csv` (model, actual, predicted; one row an image). All are
+    written whatever the benchmark holds; what it lacks has no rows.
+    """
+    folder.mkdir()
+    for benchmark in PROTOCOLS:
+        rows = (
+            (suite.name, metric, value)
+            for suite in suites
+            for metric, value in metrics[suite.name].get(benchmark, {}).items()
+        )
+        _table(folder / f"{benchmark}.csv", ("model", "metric", "value"), rows)
+    _table(folder / "annotator.csv", ("metric", "value"), metrics["annotator"].items())
+    _table(
+        folder / "region_per_class.csv",
+        ("model", "readout", "class", "held_out", "regions", "top1"),
+        (row for suite in suites for row in _per_class(suite)),
+    )
+    _table(
+        folder / "singles_confusion.csv",
+        ("model", "actual", "predicted"),
+        (row for suite in suites if "classification" in metrics[suite.name] for row in _confusion(suite)),
+    )
+
+
+def _per_class(suite: Suite) -> Iterable[tuple[str, str, str, int, int, float]]:
+    held_out = suite.reader.classes.held_out
+    for readout in READOUTS:
+        for name, regions, top1 in suite.region.per_class(readout):
+            yield suite.name, readout, name, int(name in held_out), regions, round(top1, 6)
+
+
+def _confusion(suite: Suite) -> Iterable[tuple[str, str, str]]:
+    names = suite.reader.classes.things
+    scores, target = suite.classification.scores()
+    for actual, predicted in zip(target, scores.argmax(1), strict=True):
+        yield suite.name, names[actual], names[predicted]
+
+
+def _table(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,126 @@
+"""How one model reads the benchmark: images, crops and class names to embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from umgclip.data.concepts import with_article
+from umgclip.evaluate.benchmark import Classes, Example
+from umgclip.geometry import masks as mask_ops
+from umgclip.model.files import to_input
+from umgclip.model.readout import pool_masks
+from umgclip.params import EvaluateParams
+
+Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
+
+
+class Tower(Protocol):
+    """What is asked of a model: `umgclip.model.tower.DenseClip` has it."""
+
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Global (b, d) and dense (b, d, h, w) embeddings of normalised images (b, 3, height, width)."""
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Embeddings (t, d) of tokens (t, length)."""
+
+    def logit_scale(self) -> Tensor:
+        """Inverse temperature, a scalar."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model made of a batch of images: L2-normalised global and dense embeddings."""
+
+    image: Float[Tensor, "b d"]
+    dense: Float[Tensor, "b d h w"]
+
+
+class Reader:
+    """A model with the class texts of a benchmark.
+
+    Attributes:
+        things: embeddings of the things' names.
+        stuff: embeddings of the stuff's names.
+    """
+
+    things: Float[Tensor, "things d"]
+    stuff: Float[Tensor, "stuff d"]
+
+    def __init__(self, tower: Tower, tokenize: Tokenize, classes: Classes, params: EvaluateParams) -> None:
+        self.classes = classes
+        self.params = params
+        self._tower = tower
+        self._tokenize = tokenize
+        self.things = self._ensemble(classes.things, params.thing_templates)
+        self.stuff = self._ensemble(classes.stuff, params.stuff_templates)
+
+    @property
+    def all_classes(self) -> Float[Tensor, "classes d"]:
+        """Embeddings of things, then stuff."""
+        return torch.cat([self.things, self.stuff])
+
+    @torch.inference_mode()
+    def scale(self) -> float:
+        """The model's inverse temperature."""
+        return float(self._tower.logit_scale())
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
+        """Embeddings of any texts, each different text computed once."""
+        unique = list(dict.fromkeys(texts))
+        size = self.params.batch
+        parts = [self._tower.encode_text(self._tokenize(unique[i : i + size])) for i in range(0, len(unique), size)]
+        row = {text: i for i, text in enumerate(unique)}
+        return torch.cat(parts)[[row[text] for text in texts]]
+
+    @torch.inference_mode()
+    def see(self, examples: Sequence[Example]) -> Seen:
+        """Whole images, squeezed to the evaluation's square where they have another size."""
+        side = self.params.image_px
+        image, dense = self._tower.encode_image(to_input(np.stack([_resize(e.pixels, side) for e in examples])))
+        return Seen(image, dense)
+
+    @torch.inference_mode()
+    def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
+        """Global embeddings of crops, one forward a region."""
+        size = 4 * self.params.batch
+        parts = [
+            self._tower.encode_image(to_input(np.stack(crops[i : i + size])))[0] for i in range(0, len(crops), size)
+        ]
+        return torch.cat(parts)
+
+    def _ensemble(self, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "n d"]:
+        each = [self.texts([fill_template(template, name) for name in names]) for template in templates]
+        return F.normalize(torch.stack(each).mean(0), dim=-1)
+
+
+def fill_template(template: str, name: str) -> str:
+    """A class prompt: `{}` is the name, `{a}` its article, so that "{a} {}" gives "a dog" and "an apple"."""
+    article = with_article(name).partition(" ")[0]
+    return template.replace("{a}", article).replace("{}", name)
+
+
+@torch.inference_mode()
+def read_masks(
+    dense: Float[Tensor, "d h w"], masks: Sequence[Bool[np.ndarray, "height width"]]
+) -> Float[Tensor, "r d"]:
+    """Embeddings of one image's masks, pooled on the token grid."""
+    grid = dense.shape[1:]
+    weights = torch.from_numpy(np.stack([mask_ops.to_grid(mask, (grid[0], grid[1])) for mask in masks]))
+    return pool_masks(dense[None], weights, torch.zeros(len(masks), dtype=torch.long))
+
+
+def _resize(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    shrink = max(pixels.shape[:2]) > side
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)

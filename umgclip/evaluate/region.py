@@ -1,0 +1,120 @@
+"""Classification of true regions over all things, by four read-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from umgclip.evaluate.benchmark import Example, TrueRegion
+from umgclip.evaluate.reader import Reader, Seen
+from umgclip.geometry import masks as mask_ops
+from umgclip.geometry.crops import crop_region
+from umgclip.model.readout import pool_boxes, pool_masks
+
+PROTOCOL = (
+    "true things of the scenes, micro top-1 over all things; box: RoIAlign of the dense map in the true box; mask: the "
+    "dense map pooled over the true mask on the token grid; crop: one forward per region on a square crop around the "
+    "true box; maskout: the same with all outside the true mask replaced by the image's border colour; _heldout: "
+    "regions of things that training never labels; _seen: the others"
+)
+READOUTS = ("box", "mask", "crop", "maskout")
+
+
+class RegionTop1:
+    """Predicted label of every true region by every read-out."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._predicted: dict[str, list[np.ndarray]] = {name: [] for name in READOUTS}
+        self._target: list[int] = []
+
+    def add(self, examples: Sequence[Example], seen: Seen) -> None:
+        """Count the things of a batch of scenes."""
+        regions = [(row, region) for row, example in enumerate(examples) for region in example.things]
+        if not regions:
+            return
+        embeddings = {
+            "box": self._by_box(examples, regions, seen),
+            "mask": self._by_mask(regions, seen),
+            "crop": self._by_crop(examples, regions),
+            "maskout": self._by_maskout(examples, regions),
+        }
+        for name, embedding in embeddings.items():
+            self._predicted[name].append((embedding @ self._reader.things.T).argmax(1).numpy())
+        self._target.extend(region.label for _, region in regions)
+
+    def predictions(self, readout: str) -> Int64[np.ndarray, " r"]:
+        """Predicted labels by one of `READOUTS`, in the order of scenes and their things."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self._predicted[readout]])
+
+    def targets(self) -> Int64[np.ndarray, " r"]:
+        """True labels, in the same order."""
+        return np.array(self._target, dtype=np.int64)
+
+    def results(self) -> Iterator[tuple[str, float]]:
+        """`box_top1`, `box_top1_seen`, `box_top1_heldout`, and so for each read-out; none over no region."""
+        held_out = self._reader.classes.held_out_mask()[self.targets()]
+        groups = {"": np.ones_like(held_out), "_seen": ~held_out, "_heldout": held_out}
+        for readout in READOUTS:
+            right = self.predictions(readout) == self.targets()
+            yield from _means(right, groups, f"{readout}_top1")
+
+    def per_class(self, readout: str) -> Iterator[tuple[str, int, float]]:
+        """Name, number of regions and top-1 accuracy of each thing that has regions."""
+        right, targets = self.predictions(readout) == self.targets(), self.targets()
+        for label, name in enumerate(self._reader.classes.things):
+            of_class = targets == label
+            if of_class.any():
+                yield name, int(of_class.sum()), float(right[of_class].mean())
+
+    def _by_box(
+        self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]], seen: Seen
+    ) -> Float[Tensor, "r d"]:
+        shares = [_box_share(region, examples[row]) for row, region in regions]
+        return pool_boxes(seen.dense, torch.tensor(np.array(shares, dtype=np.float32)), _rows(regions))
+
+    def _by_mask(self, regions: list[tuple[int, TrueRegion]], seen: Seen) -> Float[Tensor, "r d"]:
+        grid = (seen.dense.shape[2], seen.dense.shape[3])
+        weights = np.stack([mask_ops.to_grid(region.mask, grid) for _, region in regions])
+        return pool_masks(seen.dense, torch.from_numpy(weights), _rows(regions))
+
+    def _by_crop(self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]]) -> Float[Tensor, "r d"]:
+        side, share = self._reader.params.crop_px, self._reader.params.crop_frame
+        return self._encode(
+            regions, lambda row, region: crop_region(examples[row].pixels, region.box_xyxy, None, side, share)
+        )
+
+    def _by_maskout(self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]]) -> Float[Tensor, "r d"]:
+        side, share = self._reader.params.crop_px, self._reader.params.maskout_frame
+        return self._encode(
+            regions,
+            lambda row, region: crop_region(
+                examples[row].pixels, region.box_xyxy, region.mask, side, share, "background"
+            ),
+        )
+
+    def _encode(
+        self, regions: list[tuple[int, TrueRegion]], crop: Callable[[int, TrueRegion], np.ndarray]
+    ) -> Float[Tensor, "r d"]:
+        return self._reader.crops([crop(row, region) for row, region in regions])
+
+
+def _rows(regions: list[tuple[int, TrueRegion]]) -> Tensor:
+    return torch.tensor([row for row, _ in regions])
+
+
+def _box_share(region: TrueRegion, example: Example) -> Float[np.ndarray, " xyxy"]:
+    height, width = example.pixels.shape[:2]
+    return np.array(region.box_xyxy) / np.array([width, height, width, height])
+
+
+def _means(
+    right: Bool[np.ndarray, " r"], groups: dict[str, Bool[np.ndarray, " r"]], name: str
+) -> Iterator[tuple[str, float]]:
+    for suffix, group in groups.items():
+        if group.any():
+            yield name + suffix, float(right[group].mean())

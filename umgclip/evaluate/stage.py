@@ -1,0 +1,171 @@
+"""The stage `evaluate`: the base and the tuned model on the same benchmark, and the annotator beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from umgclip.errors import DataError
+from umgclip.evaluate import annotator, pictures, plots
+from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
+from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.pictures import Shown
+from umgclip.evaluate.reader import Reader
+from umgclip.evaluate.suite import PROTOCOLS, Suite
+from umgclip.io.atomic import fresh_folder, sha256_file, write_json
+from umgclip.manifest import Manifest, read_manifest
+from umgclip.model import files
+from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, load_tuned
+from umgclip.model.tower import DenseClip
+from umgclip.params import EvaluateParams
+from umgclip.records import Region
+from umgclip.summary import Summary
+
+_DIGITS = 6
+_SHOWN = (
+    ("classification", "top1"),
+    ("retrieval", "i2t_r1"),
+    ("retrieval", "t2i_r1"),
+    ("tagging", "map"),
+    ("region", "box_top1"),
+    ("region", "mask_top1"),
+    ("region", "mask_top1_heldout"),
+    ("region", "crop_top1"),
+    ("region", "maskout_top1"),
+    ("semantic", "miou"),
+    ("panoptic", "pq_true_masks"),
+    ("panoptic", "pq_proposals"),
+)
+
+
+@dataclass(frozen=True)
+class EvaluateInputs:
+    """Where the stage reads, and the file of its metrics.
+
+    Attributes:
+        base: folder of the base model.
+        adapter: folder of the stage `train`, which holds the adapter.
+        benchmark: dataset with truth and classes.
+        proposals: the annotator's dataset of the benchmark's images.
+        metrics: JSON file to write.
+    """
+
+    base: Path
+    adapter: Path
+    benchmark: Path
+    proposals: Path
+    metrics: Path
+
+
+@dataclass
+class Gallery:
+    """The first few examples of each kind, whose pixels are kept for the pictures."""
+
+    size: int
+    singles: list[Example] = field(default_factory=list)
+    scenes: list[Example] = field(default_factory=list)
+    counted: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("singles", "scenes", "things", "annotated_scenes"), 0)
+    )
+
+    def add(self, examples: Sequence[Example], proposals: Mapping[str, Sequence[Region]]) -> None:
+        """Count a batch and keep of it what there is room for."""
+        kept, name = (self.singles, "singles") if examples[0].single else (self.scenes, "scenes")
+        kept.extend(examples[: max(0, self.size - len(kept))])
+        self.counted[name] += len(examples)
+        if name == "scenes":
+            self.counted["things"] += sum(len(example.things) for example in examples)
+            self.counted["annotated_scenes"] += sum(example.key in proposals for example in examples)
+
+
+def run(
+    params: EvaluateParams, inputs: EvaluateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
+) -> Summary:
+    """Evaluate both models; writes `inputs.metrics` and the folder `out` (plots, pictures, protocol.json).
+
+    Args:
+        params: the section `evaluate`.
+        inputs: what to read, and the metrics file to write.
+        out: the folder to make; an old one is replaced.
+        advance: called with the number of images done, for a progress bar.
+
+    Raises:
+        DataError: the benchmark is empty, has no classes or does not fit them; proposals, base or adapter are missing.
+        OutputError: a result cannot be written.
+    """
+    manifest, classes = open_benchmark(inputs.benchmark)
+    proposals = read_proposals(inputs.proposals)
+    models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
+    suites = [Suite(name, _reader(clip, classes, params), proposals) for name, clip in models.items()]
+    quality = AnnotatorBenchmark(classes, params.match_iou)
+    gallery = Gallery(params.pictures)
+    examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
+    for batch in batched(examples, params.batch):
+        for suite in suites:
+            suite.add(batch)
+        if not batch[0].single:
+            quality.add(batch, proposals)
+        gallery.add(batch, proposals)
+        advance(len(batch))
+    if gallery.scenes and not gallery.counted["annotated_scenes"]:
+        raise DataError(f"{inputs.proposals}: expected proposals on the scenes of {inputs.benchmark}, got none of them")
+    metrics = _rounded({suite.name: suite.results() for suite in suites} | {"annotator": dict(quality.results())})
+    metrics["protocol"] = _protocol(params, inputs, manifest, gallery.counted)
+    with fresh_folder(out) as working:
+        plots.write(working / "plots", metrics, suites)
+        shown = Shown(metrics, suites, gallery.singles, gallery.scenes, proposals)
+        pictures.write(working / "pictures", shown)
+        write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
+    write_json(inputs.metrics, metrics)
+    return _summary(metrics)
+
+
+def _reader(clip: nn.Module, classes: Classes, params: EvaluateParams) -> Reader:
+    tower = DenseClip(clip).eval()
+    return Reader(tower, files.Tokenizer(tower.context_length), classes, params)
+
+
+def _checked(examples: Iterable[Example], proposals: Mapping[str, Sequence[Region]], folder: Path) -> Iterator[Example]:
+    for example in examples:
+        check_proposals(proposals.get(example.key, ()), example, folder)
+        yield example
+
+
+def _protocol(
+    params: EvaluateParams,
+    inputs: EvaluateInputs,
+    manifest: Manifest,
+    counted: Mapping[str, int],
+) -> dict[str, Any]:
+    """What the numbers depend on: settings, benchmark, inputs. Lists are joined, because DVC shows no lists."""
+    settings = params.model_dump(exclude={"batch", "pictures"})
+    joined = {name: " | ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return {
+        "settings": joined,
+        "benchmark": {"sha256": manifest.digest(), **counted},
+        "inputs": {
+            "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
+            "adapter_sha256": sha256_file(inputs.adapter / ADAPTER / ADAPTER_WEIGHTS),
+            "proposals_sha256": read_manifest(inputs.proposals).digest(),
+        },
+    }
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return round(float(value), _DIGITS)
+
+
+def _summary(metrics: Mapping[str, Any]) -> Summary:
+    rows = []
+    for benchmark, metric in _SHOWN:
+        pair = [metrics[model].get(benchmark, {}).get(metric) for model in ("base", "tuned")]
+        if None not in pair:
+            rows.append((f"{benchmark} {metric}", f"{pair[0]:.3f} -> {pair[1]:.3f}"))
+    rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
+    return Summary("evaluate: base -> tuned", tuple(rows))

@@ -1,0 +1,116 @@
+"""Flat parquet tables derived from records. The shards stay the truth; a table is for checks, statistics and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from umgclip.geometry import masks as mask_ops
+from umgclip.io.atomic import atomic_file
+from umgclip.records import ImageRecord, Region, Text
+
+_S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+def _schema(columns: dict[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+IMAGES = _schema(
+    {
+        **dict.fromkeys(("key", "shard"), _S), **dict.fromkeys(("width", "height"), _I),
+        **dict.fromkeys(("sha256", "dataset"), _S),
+        **dict.fromkeys(("n_captions", "n_tags", "n_regions", "n_stuff"), _I),
+        "caption": _S, "caption_score": _F, "caption_source": _S, "alt": _S, "tags": _S, "tag_score_min": _F,
+    }
+)  # fmt: skip
+REGIONS = _schema(
+    {
+        **dict.fromkeys(("key", "region_id"), _S), **dict.fromkeys(("width", "height"), _I),
+        **dict.fromkeys(("x0", "y0", "x1", "y1", "score"), _F), **dict.fromkeys(("is_stuff", "labelled"), _B),
+        "label": _S, "label_score": _F, "caption": _S, "caption_score": _F, "source": _S, "has_mask": _B,
+        **dict.fromkeys(("mask_area", "mask_x0", "mask_y0", "mask_x1", "mask_y1"), _F),
+    }
+)  # fmt: skip
+QUARANTINE = _schema(dict.fromkeys(("key", "shard", "region_id", "stage", "reason", "detail"), _S))
+
+
+def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
+    """One row of `images.parquet`."""
+    captions, tags, regions = record.captions or [], record.tags or [], record.regions or []
+    # the annotator's own caption, or the alt text where it had nothing to say
+    written = next((c for c in captions if c.source != "alt"), _first(captions))
+    return {
+        "key": record.key,
+        "shard": shard,
+        "width": record.width,
+        "height": record.height,
+        "sha256": record.sha256,
+        "dataset": record.source.dataset,
+        "n_captions": len(captions),
+        "n_tags": len(tags),
+        "n_regions": len(regions),
+        "n_stuff": sum(region.is_stuff for region in regions),
+        "caption": written.text if written else "",
+        "caption_score": written.score if written else None,
+        "caption_source": written.source if written else None,
+        "alt": next((c.text for c in captions if c.source == "alt"), ""),
+        "tags": "|".join(tag.text for tag in tags),
+        "tag_score_min": min((tag.score for tag in tags), default=None),
+    }
+
+
+def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
+    """One row of `regions.parquet`."""
+    tag, caption = _first(region.tags), _first(region.captions)
+    x0, y0, x1, y1 = region.box_xyxy
+    mask = mask_ops.decode(region.mask) if region.mask else None
+    tight = mask_ops.box_of(mask) if mask is not None and mask.any() else (None,) * 4
+    return {
+        "key": record.key,
+        "region_id": region.id,
+        "width": record.width,
+        "height": record.height,
+        **dict(zip(("x0", "y0", "x1", "y1"), (x0, y0, x1, y1), strict=True)),
+        "score": region.score,
+        "is_stuff": region.is_stuff,
+        "labelled": tag is not None,
+        "label": tag.text if tag else None,
+        "label_score": tag.score if tag else None,
+        "caption": caption.text if caption else None,
+        "caption_score": caption.score if caption else None,
+        "source": tag.source if tag else None,
+        "has_mask": mask is not None,
+        "mask_area": float(mask.sum()) if mask is not None else None,
+        **dict(zip(("mask_x0", "mask_y0", "mask_x1", "mask_y1"), tight, strict=True)),
+    }
+
+
+def _first(texts: Sequence[Text] | None) -> Text | None:
+    return texts[0] if texts else None
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as parquet, whole or not at all."""
+    with atomic_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
+
+
+def join_tables(path: Path, parts: Sequence[Path], schema: pa.Schema) -> int:
+    """Put tables of one schema together, a part at a time; gives the number of rows."""
+    rows = 0
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part, schema=schema)
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a table."""
+    return pq.read_table(path, columns=list(columns))

@@ -1,0 +1,41 @@
+"""Base weights of a registered model: carried along, or fetched again by open_clip and compared by hash."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import open_clip
+
+from umgclip.errors import DataError
+from umgclip.model import files
+from umgclip.register.identity import BASE_REPORT, read_json
+
+
+def can_be_fetched(base: Path) -> bool:
+    """Whether open_clip knows where to download these weights again."""
+    report = read_json(base / BASE_REPORT)
+    return str(report.get("pretrained")) in open_clip.list_pretrained_tags_by_model(str(report.get("model")))
+
+
+@contextmanager
+def restore_base(folder: Path) -> Iterator[Path]:
+    """A complete base folder: `folder` itself, or a temporary one with the weights that its `base.json` names.
+
+    Raises:
+        DataError: the weights fetched are not those that the adapter was trained on.
+    """
+    if (folder / files.WEIGHTS).is_file():
+        yield folder
+        return
+    report = read_json(folder / BASE_REPORT)
+    clip, model_cfg = files.load_pretrained(str(report["model"]), str(report["pretrained"]))
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        found = files.save(base, clip, model_cfg)
+        if found != report["weights_sha256"]:
+            wanted = report["weights_sha256"]
+            raise DataError(f"{report['model']} {report['pretrained']}: expected base weights {wanted}, got {found}")
+        yield base

@@ -1,0 +1,122 @@
+"""The model as files in MLflow: adapter, base, and the code that reads them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array
+
+import umgclip
+from umgclip.model.adapters import ADAPTER
+from umgclip.model.files import CONFIG, WEIGHTS
+from umgclip.params import RegisterParams
+from umgclip.register.base_files import can_be_fetched
+from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT
+from umgclip.tracking import Run, environment
+
+MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
+_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "peft",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pillow",
+    "opencv-contrib-python-headless",
+    "pycocotools",
+    "pydantic",
+    "jaxtyping",
+    "ruamel.yaml",
+    "tqdm",
+)
+
+
+def signature() -> ModelSignature:
+    """Columns of request and answer.
+
+    Requests are of type "any": MLflow's own check refuses whole numbers in boxes, rows without labels, and either bytes
+    or base64. The model checks them itself.
+    """
+    number = DataType.double
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(AnyType(), "image"),
+        ColSpec(AnyType(), "boxes", required=False),
+        ColSpec(AnyType(), "labels", required=False),
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(Array(number), "embedding"),
+        ColSpec(Array(number), "label_scores", required=False),
+        ColSpec(Array(Array(number)), "box_label_scores", required=False),
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def log_bundle(params: RegisterParams, base: Path, train: Path) -> str:
+    """Log the model under the `active` run; gives MLflow's id of it (`m-...`).
+
+    Args:
+        params: the section `register`.
+        base: folder of the stage `base`.
+        train: folder of the stage `train`.
+    """
+    artifacts = {
+        "adapter": train / ADAPTER,
+        "train_report": train / TRAIN_REPORT,  # load_tuned compares the base with it
+        "base_config": base / CONFIG,
+        "base_report": base / BASE_REPORT,
+    }
+    include = params.include_base_weights
+    if include or (include is None and not can_be_fetched(base)):
+        artifacts["base_weights"] = base / WEIGHTS
+    info = mlflow.pyfunc.log_model(
+        name=params.name,
+        python_model=str(MODEL_CODE),
+        artifacts={name: str(path) for name, path in artifacts.items()},
+        code_paths=[str(Path(umgclip.__file__).parent)],
+        signature=signature(),
+        model_config={"template": params.template},
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
+    )
+    return str(info.model_id)
+
+
+@contextmanager
+def active(run: Run) -> Iterator[None]:
+    """Make a run and its store those of MLflow's module-level functions, and put everything back afterwards.
+
+    `log_model` and `models:/m-...` sources work by MLflow's global state only.
+    """
+    settings = {"MLFLOW_TRACKING_URI": run.store.uri, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    with environment(settings), _quiet():
+        mlflow.set_tracking_uri(run.store.uri)
+        mlflow.start_run(run_id=run.run_id)
+        try:
+            yield
+        finally:
+            mlflow.end_run("RUNNING")  # its owner ends it
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None: as the environment says
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back two warnings about what is on purpose: a virtual environment without pip, no example of a request."""
+    logger = logging.getLogger("mlflow.utils.environment")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input example was not provided")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,158 @@
+"""The decision whether a new version becomes the champion. Pure: no MLflow, no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from umgclip.params import GateParams
+
+_ROUNDING = 1e-9  # 0.50 - 0.02 must count as 0.48
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about one version: its weights, how it was measured, and the numbers (under dotted names).
+
+    `benchmark_digest` names the benchmark's samples, `protocol_digest` the settings of the evaluation (templates,
+    sizes, thresholds); numbers compare only where both are the same.
+    """
+
+    version: str | None
+    adapter_sha256: str
+    base_sha256: str
+    benchmark_digest: str
+    protocol_digest: str
+    tuned: Mapping[str, float]
+    base: Mapping[str, float]
+
+    def same_weights(self, other: Evidence) -> bool:
+        """Whether both are the same model."""
+        return (self.adapter_sha256, self.base_sha256) == (other.adapter_sha256, other.base_sha256)
+
+    def measured_like(self, other: Evidence) -> bool:
+        """Whether the numbers of both may be compared."""
+        ours = (self.benchmark_digest, self.protocol_digest)
+        return ours == (other.benchmark_digest, other.protocol_digest)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One gate: `got` is None when the metric is missing, which fails it."""
+
+    gate: str
+    metric: str
+    at_least: float
+    got: float | None
+    passed: bool
+
+    def __str__(self) -> str:
+        """As in `max_regression region.box_top1: expected at least 0.480, got 0.470`."""
+        got = "nothing" if self.got is None else f"{self.got:.3f}"
+        return f"{self.gate} {self.metric}: expected at least {self.at_least:.3f}, got {got}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the alias moves, why, and every check behind it."""
+
+    promote: bool
+    reason: str
+    checks: tuple[Check, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"promote": self.promote, "reason": self.reason, "checks": [asdict(check) for check in self.checks]}
+
+
+def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested metrics as dotted names; what is no finite number (null, text, NaN) is left out.
+
+    Example: `{"region": {"box_top1": 0.4, "n": None}}` gives `{"region.box_top1": 0.4}`.
+    """
+    flat: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten_metrics(value, f"{prefix}{name}."))
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            flat[f"{prefix}{name}"] = float(value)
+    return flat
+
+
+def decide(candidate: Evidence, champion: Evidence | None, gates: GateParams) -> Decision:
+    """Compare a candidate with the champion, or with its own base while there is no champion.
+
+    The champion's weights themselves, measured anew on another benchmark, take the alias without gates: that is how
+    a champion moves to a new benchmark.
+    """
+    if champion is None:
+        return _verdict([*_floors(candidate, gates), *_gains_over_base(candidate, gates)], "no champion yet")
+    name = f"champion v{champion.version}"
+    if candidate.version is not None and candidate.version == champion.version:
+        return Decision(promote=False, reason=f"{name} is this version")
+    if not candidate.measured_like(champion):
+        if candidate.same_weights(champion):
+            return Decision(promote=True, reason=f"the weights of {name}, measured anew on the present benchmark")
+        return Decision(promote=False, reason=f"{name} {_difference(candidate, champion)}")
+    compared = (*_regressions(candidate, champion, gates), *_mean_gain(candidate, champion, gates))
+    return _verdict([*_floors(candidate, gates), *compared], f"against {name}")
+
+
+def _difference(candidate: Evidence, champion: Evidence) -> str:
+    kind, then, now = "benchmark", champion.benchmark_digest, candidate.benchmark_digest
+    if then == now:
+        kind, then, now = "protocol", champion.protocol_digest, candidate.protocol_digest
+    return (
+        f"was measured by another {kind} ({then[:12] or 'unknown'}, now {now[:12]}), so the numbers do not compare: "
+        f"evaluate and register the champion's weights by this one first"
+    )
+
+
+def _verdict(checks: list[Check], against: str) -> Decision:
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        listed = "; ".join(str(check) for check in failed)
+        reason = f"{against}: {len(failed)} of {len(checks)} gates fail: {listed}"
+        return Decision(promote=False, reason=reason, checks=tuple(checks))
+    return Decision(promote=True, reason=f"{against}: all {len(checks)} gates hold", checks=tuple(checks))
+
+
+def _check(gate: str, metric: str, at_least: float, got: float | None) -> Check:
+    return Check(gate, metric, at_least, got, passed=got is not None and got >= at_least - _ROUNDING)
+
+
+def _floors(candidate: Evidence, gates: GateParams) -> Iterator[Check]:
+    for metric, least in sorted(gates.floors.items()):
+        yield _check("floors", metric, least, candidate.tuned.get(metric))
+
+
+def _gains_over_base(candidate: Evidence, gates: GateParams) -> Iterator[Check]:
+    for metric, least in sorted(gates.min_gain_over_base.items()):
+        yield _check("min_gain_over_base", metric, least, _gain(candidate.tuned, candidate.base, metric))
+
+
+def _regressions(candidate: Evidence, champion: Evidence, gates: GateParams) -> Iterator[Check]:
+    for metric, allowed in sorted(gates.max_regression.items()):
+        yield _check("max_regression", metric, -allowed, _gain(candidate.tuned, champion.tuned, metric))
+
+
+def _mean_gain(candidate: Evidence, champion: Evidence, gates: GateParams) -> Iterator[Check]:
+    if not gates.metrics:
+        return
+    gains = [_gain(candidate.tuned, champion.tuned, metric) for metric in gates.metrics]
+    missing = [metric for metric, gain in zip(gates.metrics, gains, strict=True) if gain is None]
+    if missing:
+        for metric in missing:
+            yield _check("min_mean_gain", metric, gates.min_mean_gain, None)
+        return
+    known = [gain for gain in gains if gain is not None]
+    yield _check("min_mean_gain", f"mean of {len(known)}", gates.min_mean_gain, sum(known) / len(known))
+
+
+def _gain(ours: Mapping[str, float], theirs: Mapping[str, float], metric: str) -> float | None:
+    """Ours minus theirs, None where either is missing."""
+    if metric not in ours or metric not in theirs:
+        return None
+    return ours[metric] - theirs[metric]

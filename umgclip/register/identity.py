@@ -1,0 +1,104 @@
+"""What makes a version the version that it is: hashes of weights, data and benchmark."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from umgclip.errors import DataError
+from umgclip.io.atomic import sha256_file, sha256_json
+from umgclip.manifest import read_manifest
+from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS
+from umgclip.model.files import WEIGHTS
+
+BASE_REPORT = "base.json"
+TRAIN_REPORT = "train.json"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Four hashes; two versions with the same four are the same version."""
+
+    adapter_sha256: str
+    base_sha256: str
+    data_hash: str
+    benchmark_digest: str
+
+    @property
+    def key(self) -> str:
+        """One hash for all four, to look a version up by."""
+        return sha256_json(vars(self))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file that an earlier stage wrote.
+
+    Raises:
+        DataError: missing, or no JSON object.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected a report of an earlier stage, found none")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def identify(base: Path, train: Path, data: Path, repo: Path) -> Identity:
+    """Hash what there is and compare it with what the stages said that they wrote.
+
+    Args:
+        base: folder of the stage `base`.
+        train: folder of the stage `train`.
+        data: folder with `train` and `benchmark`.
+        repo: the repository, where `dvc.lock` lies.
+
+    Raises:
+        DataError: a file is missing or is not the one that its report names.
+    """
+    adapter_sha256 = _hashed(train / ADAPTER / ADAPTER_WEIGHTS, read_json(train / TRAIN_REPORT), "adapter_sha256")
+    base_sha256 = _hashed(base / WEIGHTS, read_json(base / BASE_REPORT), "weights_sha256")
+    return Identity(adapter_sha256, base_sha256, data_hash(data, repo), read_manifest(data / "benchmark").digest())
+
+
+def _hashed(path: Path, report: Mapping[str, Any], field: str) -> str:
+    if not path.is_file():
+        raise DataError(f"{path}: expected weights, found none")
+    actual = sha256_file(path)
+    if report.get(field, actual) != actual:
+        raise DataError(f"{path}: expected {field} {report[field]} as reported when it was written, got {actual}")
+    return actual
+
+
+def data_hash(data: Path, repo: Path) -> str:
+    """DVC's hash of the data folder (from `data.dvc`, else `dvc.lock`), else a digest of the two manifests."""
+    pointer = _yaml(data.with_name(f"{data.name}.dvc"))
+    recorded = {str(out["md5"]) for out in pointer.get("outs", []) if "md5" in out}
+    if not recorded:
+        name = Path(os.path.relpath(data, repo)).as_posix()
+        stages = _yaml(repo / "dvc.lock").get("stages", {}).values()
+        entries = [entry for stage in stages for part in ("deps", "outs") for entry in stage.get(part, [])]
+        recorded = {str(entry["md5"]) for entry in entries if entry.get("path") == name and "md5" in entry}
+    if len(recorded) == 1:  # stages that ran on different data leave several: then none of them is to be believed
+        return f"dvc:{recorded.pop()}"
+    return f"manifests:{sha256_json([read_manifest(data / part).digest() for part in ('train', 'benchmark')])}"
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise DataError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return content if isinstance(content, dict) else {}

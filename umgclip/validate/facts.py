@@ -1,0 +1,41 @@
+"""Figures about the whole dataset, as a table of one row, so that rules can bound them like any other value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+# The columns of the images' and regions' tables that each figure is made of.
+FACT_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "label_score_mean": ("labelled", "label_score"),
+    "labelled_image_share": ("key", "labelled"),
+    "annotated_image_share": ("key",),
+}
+
+
+def dataset_facts(images: pd.DataFrame, regions: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
+    """The figures that the columns at hand allow.
+
+    Args:
+        images: `key` of every image.
+        regions: `key`, `labelled` and `label_score` of every region.
+        dropped: `key` and `region_id` of all that annotation quarantined.
+
+    Returns:
+        One row: the mean label score over labelled regions (0 if none is labelled), the share of images with at
+        least one labelled region, and the share of images that annotation did not drop.
+    """
+    facts: dict[str, float] = {}
+    if {"labelled", "label_score"} <= set(regions):
+        scores = regions.loc[regions["labelled"] == 1, "label_score"].dropna()
+        # Without a label there is no mean, and a null would pass any bound.
+        facts["label_score_mean"] = float(scores.mean()) if len(scores) else 0.0
+    if "key" in images and {"key", "labelled"} <= set(regions):
+        labelled = regions.loc[regions["labelled"] == 1, "key"]
+        facts["labelled_image_share"] = float(images["key"].isin(labelled.dropna()).mean())
+    if "key" in images:
+        lost = dropped.loc[dropped["region_id"].isna(), "key"].dropna()
+        missing = lost[~lost.isin(images["key"])].nunique()
+        facts["annotated_image_share"] = len(images) / (len(images) + missing)
+    return pd.DataFrame([facts])

@@ -1,0 +1,153 @@
+"""Run the rules of one table after another, count what fails and keep the rows at fault."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from umgclip.params import ValidateParams
+from umgclip.validate.engine import Engine, Verdict
+from umgclip.validate.rules import Rule
+
+STAGE = "validate"
+EXAMPLES = 5
+QUARANTINE = pa.schema([(name, pa.string()) for name in ("key", "region_id", "stage", "reason", "detail")])
+Status = Literal["pass", "tolerated", "warning", "fail", "error"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work on one table.
+
+    Attributes:
+        table: its name in the report and in the Data Docs.
+        rules: what to check.
+        frames: its rows, in one or more pieces, with measures added.
+        problems: what is wrong with a source column, by its name.
+        needs: the source columns of each computed column.
+        rows_have_keys: its rows are images or regions, so that a row at fault can be quarantined.
+    """
+
+    table: str
+    rules: tuple[Rule, ...]
+    frames: Iterable[pd.DataFrame]
+    problems: Mapping[str, str]
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows_have_keys: bool = True
+
+    def problem(self, rule: Rule) -> str | None:
+        """Why a rule cannot be checked, naming the column; null if it can."""
+        sources = [source for column in rule.check.columns for source in self.needs.get(column, (column,))]
+        return next((self.problems[source] for source in sources if source in self.problems), None)
+
+
+@dataclass
+class Tally:
+    """What became of one rule over a whole table."""
+
+    table: str
+    rule: Rule
+    tolerance: float
+    checked: int = 0
+    failed: int = 0
+    examples: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def share(self) -> float:
+        """Failing rows as a share of the rows that the rule speaks about; 0 if it speaks about none."""
+        return self.failed / self.checked if self.checked else 0.0
+
+    @property
+    def status(self) -> Status:
+        """A rule that could not be checked is an error, never a pass."""
+        if self.error is not None:
+            return "error"
+        if self.failed == 0:
+            return "pass"
+        if self.share <= self.tolerance:
+            return "tolerated"
+        return "fail" if self.rule.severity == "critical" else "warning"
+
+    @property
+    def closes_gate(self) -> bool:
+        """Whether training must not start."""
+        return self.status in ("fail", "error")
+
+
+class Judge:
+    """Collects tallies and quarantined rows over all tables.
+
+    Attributes:
+        tallies: one for each rule so far, in order.
+    """
+
+    def __init__(self, engine: Engine, params: ValidateParams) -> None:
+        """Judge with this engine and these tolerances."""
+        self._engine = engine
+        self._params = params
+        self._rows: list[pa.Table] = []
+        self.tallies: list[Tally] = []
+
+    def judge(self, plan: Plan) -> None:
+        """Check all rules of one table."""
+        tallies = [Tally(plan.table, rule, self._tolerance(rule), error=plan.problem(rule)) for rule in plan.rules]
+        self.tallies += tallies
+        ready = [tally for tally in tallies if tally.error is None]
+        tolerances = {tally.rule.name: tally.tolerance for tally in ready}
+        for number, frame in enumerate(plan.frames):
+            verdicts = self._engine.check(plan.table, [tally.rule for tally in ready], frame, tolerances, chunk=number)
+            for tally in ready:
+                self._count(tally, frame, verdicts[tally.rule.name], keyed=plan.rows_have_keys)
+
+    def quarantine(self) -> pa.Table:
+        """One row for each fault found: key, region_id (null: the image), stage, reason, detail."""
+        return pa.concat_tables([QUARANTINE.empty_table(), *self._rows])
+
+    def _tolerance(self, rule: Rule) -> float:
+        own = self._params.tolerance if rule.tolerance is None else rule.tolerance
+        by_name = {str(name): tolerance for name, tolerance in self._params.tolerances.items()}
+        return by_name.get(rule.name, own)
+
+    def _count(self, tally: Tally, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> None:
+        check = tally.rule.check
+        mask = check.failing(frame)
+        failed = int(mask.sum())
+        tally.checked += int(check.applies(frame).sum())
+        tally.failed += failed
+        if verdict.error is not None or verdict.failed != failed:
+            said = verdict.error or f"the expectation counts {verdict.failed} failing rows, the row mask {failed}"
+            tally.error = tally.error or f"columns {', '.join(check.columns)}: {said}"
+        if not failed:
+            return
+        bad = frame[mask]
+        details = [_detail(check.columns, row) for row in bad[list(check.columns)].itertuples(index=False, name=None)]
+        if not keyed:
+            tally.examples += details[: EXAMPLES - len(tally.examples)]
+            return
+        keys, ids = (_column(bad, name) for name in ("key", "region_id"))
+        names = [f"{k}/{r}" if r is not None else f"{k}" for k, r in zip(keys[:EXAMPLES], ids[:EXAMPLES], strict=True)]
+        tally.examples += names[: EXAMPLES - len(tally.examples)]
+        reasons = [tally.rule.name] * failed
+        self._rows.append(pa.table([keys, ids, [STAGE] * failed, reasons, details], schema=QUARANTINE))
+
+
+def _column(frame: pd.DataFrame, name: str) -> list[str | None]:
+    if name not in frame:
+        return [None] * len(frame)
+    return [value if isinstance(value, str) else None for value in frame[name]]
+
+
+def _detail(columns: tuple[str, ...], values: tuple[object, ...]) -> str:
+    return ", ".join(f"{c}={_shown(value)}" for c, value in zip(columns, values, strict=True))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return "null" if math.isnan(value) else f"{value:g}"
+    return str(value)

@@ -1,0 +1,126 @@
+"""What is written about a judgement: the report, the metrics, the gate's message. None of it holds a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from umgclip.validate.judge import Tally
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How many rows of a table there are, how many have a fault of their own, how many may be trained on."""
+
+    total: int
+    quarantined: int
+    passed: int
+
+    @property
+    def share(self) -> float:
+        """Rows that passed, as a share of all."""
+        return self.passed / self.total if self.total else 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for a JSON file."""
+        return {"total": self.total, "quarantined": self.quarantined, "passed": self.passed, "share": self.share}
+
+
+def count_passed(images: pd.DataFrame, regions: pd.DataFrame, quarantine: pa.Table) -> tuple[Passed, Passed]:
+    """Count images and regions that no quarantined row touches.
+
+    A region passes if neither it nor its image is quarantined. A row without a key (or a region without an id)
+    cannot be addressed, so it never passes, and a region without an id takes its image with it.
+
+    Args:
+        images: `key` of every image.
+        regions: `key` and `region_id` of every region.
+        quarantine: `key` and `region_id` of every fault.
+
+    Returns:
+        The images' and the regions' counts.
+    """
+    faults = quarantine.select(["key", "region_id"]).to_pandas().astype("str")
+    of_image = faults["region_id"].isna()
+    images, regions = images.reindex(columns=["key"]), regions.reindex(columns=["key", "region_id"])
+    bad_keys = faults.loc[of_image, "key"].dropna()
+    bad_pairs = pd.MultiIndex.from_frame(faults[~of_image])
+    image_bad = images["key"].isna() | images["key"].isin(bad_keys)
+    own = regions.isna().any(axis=1) | pd.MultiIndex.from_frame(regions).isin(bad_pairs)
+    lost = own | regions["key"].isin(bad_keys)
+    return (
+        Passed(len(images), int(image_bad.sum()), int((~image_bad).sum())),
+        Passed(len(regions), int(own.sum()), int((~lost).sum())),
+    )
+
+
+def make_report(tallies: list[Tally], images: Passed, regions: Passed, annotate: pd.DataFrame) -> dict[str, Any]:
+    """The whole judgement as plain values.
+
+    Args:
+        tallies: what became of every rule.
+        images: counts of images.
+        regions: counts of regions.
+        annotate: `region_id` and `reason` of what annotation had quarantined before.
+    """
+    reasons = annotate["reason"].fillna("unknown").value_counts()
+    return {
+        "passed": not any(tally.closes_gate for tally in tallies),
+        "images": images.as_dict(),
+        "regions": regions.as_dict(),
+        "annotate_quarantine": {
+            "images": int(annotate["region_id"].isna().sum()),
+            "regions": int(annotate["region_id"].notna().sum()),
+            "reasons": {str(reason): int(count) for reason, count in reasons.items()},
+        },
+        "rules": {tally.rule.name: _rule(tally) for tally in tallies},
+    }
+
+
+def make_metrics(report: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a report that are worth following from run to run; a rule that could not be checked is null."""
+    rules = report["rules"]
+    return {
+        "passed": int(report["passed"]),
+        "images": report["images"],
+        "regions": report["regions"],
+        "annotate_quarantined": {k: report["annotate_quarantine"][k] for k in ("images", "regions")},
+        "failed": {n: None if r["status"] == "error" else r["failed"] for n, r in rules.items()},
+        "errors": sum(r["status"] == "error" for r in rules.values()),
+    }
+
+
+def gate_message(tallies: list[Tally], docs: Path) -> str:
+    """What the gate says when it closes: each expectation with its count, tolerance and examples."""
+    closing = [tally for tally in tallies if tally.closes_gate]
+    lines = [f"validation gate closed: {len(closing)} of {len(tallies)} rules; see {docs / 'index.html'}"]
+    return "\n  ".join([*lines, *(_line(tally) for tally in closing)])
+
+
+def _line(tally: Tally) -> str:
+    name = f"{tally.rule.name} [{tally.rule.check.says()}]"
+    if tally.error is not None:
+        return f"{name}: ERROR {tally.error}"
+    return (
+        f"{name}: {tally.failed} of {tally.checked} rows failed ({tally.share:.2%}), tolerance {tally.tolerance:.2%}; "
+        f"e.g. {', '.join(tally.examples)}"
+    )
+
+
+def _rule(tally: Tally) -> dict[str, Any]:
+    return {
+        "table": tally.table,
+        "expectation": tally.rule.check.says(),
+        "severity": tally.rule.severity,
+        "tolerance": tally.tolerance,
+        "checked": tally.checked,
+        "failed": tally.failed,
+        "share": tally.share,
+        "status": tally.status,
+        "examples": tally.examples,
+        "error": tally.error,
+    }

@@ -1,0 +1,168 @@
+"""What a rule is: an expectation of Great Expectations beside the same condition as a row mask over a whole column.
+
+The expectation counts and documents; the mask finds the rows, which Great Expectations does slowly or not in full.
+Their counts must agree (the engine compares them on every run). Rows with a null in a column that the condition reads
+are left to the rule that asks for the column's presence, so one fault has one reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import great_expectations.expectations as gxe
+import numpy as np
+import pandas as pd
+from great_expectations.expectations.expectation import Expectation
+from jaxtyping import Bool
+from numpy import ndarray
+
+Severity = Literal["critical", "warning"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A condition on the rows of a table.
+
+    Attributes:
+        expectation: the class of Great Expectations that states it.
+        kwargs: that class's arguments.
+        columns: the columns that it reads; the quarantine shows their values.
+        breaks: the mask of rows that break it, among rows without a null in `columns` unless `nulls` is set.
+        nulls: the condition is about nulls, so every row counts as checked.
+    """
+
+    expectation: type[Expectation]
+    kwargs: Mapping[str, Any]
+    columns: tuple[str, ...]
+    breaks: Callable[[pd.DataFrame], Bool[ndarray, " row"]]
+    nulls: bool = False
+
+    def applies(self, frame: pd.DataFrame) -> Bool[ndarray, " row"]:
+        """The rows that the condition speaks about."""
+        if self.nulls:
+            return np.ones(len(frame), dtype=bool)
+        return np.asarray(frame[list(self.columns)].notna().all(axis=1), dtype=bool)
+
+    def failing(self, frame: pd.DataFrame) -> Bool[ndarray, " row"]:
+        """The rows that break the condition."""
+        return np.asarray(self.breaks(frame) & self.applies(frame), dtype=bool)
+
+    def says(self) -> str:
+        """The expectation on one line, long value sets as their size."""
+        shown = [f"{k}={v if np.size(v) <= 4 else f'<{np.size(v)} values>'}" for k, v in self.kwargs.items()]
+        return f"{self.expectation.__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named check.
+
+    Attributes:
+        name: the reason that the quarantine gives, one of `umgclip.params.RuleName`.
+        check: the condition.
+        severity: `critical` closes the gate when too many rows fail, `warning` only counts and quarantines.
+        tolerance: share of failing rows that is let through, if not that of the params.
+    """
+
+    name: str
+    check: Check
+    severity: Severity = "critical"
+    tolerance: float | None = None
+
+
+def present(column: str) -> Check:
+    """No null in a column."""
+    return Check(
+        gxe.ExpectColumnValuesToNotBeNull,
+        {"column": column},
+        (column,),
+        lambda frame: frame[column].isna().to_numpy(),
+        nulls=True,
+    )
+
+
+def absent(column: str) -> Check:
+    """Nothing but nulls in a column: it is a measure that holds what was found wrong."""
+    return Check(
+        gxe.ExpectColumnValuesToBeNull,
+        {"column": column},
+        (column,),
+        lambda frame: frame[column].notna().to_numpy(),
+        nulls=True,
+    )
+
+
+def within(column: str, low: float | None = None, high: float | None = None, *, above: bool = False) -> Check:
+    """Numbers from `low` to `high`, both included; with `above`, `low` itself is too small."""
+
+    def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
+        values = frame[column].to_numpy(dtype=float)
+        bad = np.zeros(len(values), dtype=bool)
+        if low is not None:
+            bad |= (values <= low) if above else (values < low)
+        if high is not None:
+            bad |= values > high
+        return bad
+
+    kwargs: dict[str, Any] = {"column": column}
+    kwargs |= {} if low is None else {"min_value": low, "strict_min": above}
+    kwargs |= {} if high is None else {"max_value": high}
+    return Check(gxe.ExpectColumnValuesToBeBetween, kwargs, (column,), breaks)
+
+
+def greater(column: str, than: str, *, or_equal: bool = False) -> Check:
+    """One column's numbers greater than another's in the same row."""
+
+    def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
+        left, right = frame[column].to_numpy(dtype=float), frame[than].to_numpy(dtype=float)
+        return (left < right) if or_equal else (left <= right)
+
+    kwargs = {"column_A": column, "column_B": than, "or_equal": or_equal, "ignore_row_if": "either_value_is_missing"}
+    return Check(gxe.ExpectColumnPairValuesAToBeGreaterThanB, kwargs, (column, than), breaks)
+
+
+def matching(column: str, pattern: str) -> Check:
+    """Strings that fit a regular expression from their start."""
+    return Check(
+        gxe.ExpectColumnValuesToMatchRegex,
+        {"column": column, "regex": pattern},
+        (column,),
+        lambda frame: ~frame[column].str.match(pattern, na=True).to_numpy(dtype=bool),
+    )
+
+
+def member(column: str, allowed: Iterable[str]) -> Check:
+    """Strings out of a closed set."""
+    values = sorted(allowed)
+    return Check(
+        gxe.ExpectColumnValuesToBeInSet,
+        {"column": column, "value_set": values},
+        (column,),
+        lambda frame: ~frame[column].isin(values).to_numpy(),
+    )
+
+
+def not_member(column: str, forbidden: Iterable[str]) -> Check:
+    """Strings that are not in a closed set."""
+    values = sorted(forbidden)
+    return Check(
+        gxe.ExpectColumnValuesToNotBeInSet,
+        {"column": column, "value_set": values},
+        (column,),
+        lambda frame: frame[column].isin(values).to_numpy(),
+    )
+
+
+def unique(*columns: str) -> Check:
+    """No two rows alike in these columns; every copy fails. The frame must be the whole table."""
+
+    def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
+        whole = frame[list(columns)].notna().all(axis=1)
+        return (frame.duplicated(list(columns), keep=False) & whole).to_numpy()
+
+    if len(columns) == 1:
+        return Check(gxe.ExpectColumnValuesToBeUnique, {"column": columns[0]}, columns, breaks)
+    kwargs = {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}
+    return Check(gxe.ExpectCompoundColumnsToBeUnique, kwargs, columns, breaks)

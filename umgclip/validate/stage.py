@@ -1,0 +1,187 @@
+"""The gate between annotation and training: check the tables, quarantine bad rows, stop if there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from umgclip.errors import DataError, GateError
+from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
+from umgclip.io.shards import read_shard
+from umgclip.manifest import ClassList, read_manifest
+from umgclip.params import ValidateParams
+from umgclip.records import parse_record
+from umgclip.summary import Summary
+from umgclip.validate import measures, suites
+from umgclip.validate.engine import Engine
+from umgclip.validate.facts import FACT_NEEDS, dataset_facts
+from umgclip.validate.judge import Judge, Plan
+from umgclip.validate.measures import Measure, add_measures
+from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report
+from umgclip.validate.rules import Rule
+from umgclip.validate.tables import IMAGE_COLUMNS, QUARANTINE_COLUMNS, REGION_COLUMNS, ColumnTable
+
+
+@dataclass(frozen=True)
+class ValidateInputs:
+    """What the stage reads, and where it writes besides its output folder.
+
+    Attributes:
+        annotations: the annotated training set, with its flat tables.
+        benchmark: the dataset that training must not have seen.
+        vocabulary: JSON with the concepts: things, stuff, held_out.
+        data_docs: folder for the Data Docs (`index.html`); replaced on every run, and it holds times.
+        metrics: JSON file for the metrics.
+    """
+
+    annotations: Path
+    benchmark: Path
+    vocabulary: Path
+    data_docs: Path
+    metrics: Path
+
+
+def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
+    """Check an annotated dataset.
+
+    On success `out` holds `report.json` and `quarantine.parquet` (key, region_id, stage, reason, detail; a null
+    region_id means the whole image). When the gate closes there is no `out`: the Data Docs hold
+    `failed_report.json` and `failed_quarantine.parquet` instead. Metrics and Data Docs are written in both cases.
+
+    Raises:
+        GateError: a critical rule fails more often than tolerated, or a rule could not be checked.
+        DataError: an input is missing, damaged or empty.
+        OutputError: a result cannot be written.
+    """
+    with fresh_folder(out) as working:
+        with fresh_folder(inputs.data_docs) as docs:
+            engine = Engine(docs)
+            tables = _Tables.open(inputs)
+            judge = Judge(engine, params)
+            for plan in _plans(params, inputs, tables):
+                judge.judge(plan)
+            quarantine = judge.quarantine()
+            images, regions = count_passed(tables.image_keys, tables.region_keys, quarantine)
+            report = make_report(judge.tallies, images, regions, tables.dropped)
+            with explain_os_errors(inputs.data_docs):
+                engine.write_docs()
+                folder, prefix = (working, "") if report["passed"] else (docs, "failed_")
+                pq.write_table(quarantine, folder / f"{prefix}quarantine.parquet")
+            write_json(folder / f"{prefix}report.json", report)
+        write_json(inputs.metrics, make_metrics(report))
+        if not report["passed"]:
+            raise GateError(gate_message(judge.tallies, inputs.data_docs))
+    touched = [f"{tally.rule.name} ({tally.failed})" for tally in judge.tallies if tally.failed]
+    return Summary(
+        "validate",
+        (
+            ("rules", f"{len(judge.tallies)} checked, {len(touched)} with failing rows"),
+            ("failing rows", ", ".join(touched) or "none"),
+            ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
+            ("regions", f"{regions.passed} of {regions.total} pass ({regions.share:.1%})"),
+            ("quarantined by annotate", f"{len(tables.dropped)}"),
+            ("Data Docs", str(inputs.data_docs / "index.html")),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The tables, and their key columns with all rows."""
+
+    images: ColumnTable
+    regions: ColumnTable
+    image_keys: pd.DataFrame
+    region_keys: pd.DataFrame
+    dropped: pd.DataFrame
+
+    @classmethod
+    def open(cls, inputs: ValidateInputs) -> _Tables:
+        images = ColumnTable(inputs.annotations / "images.parquet", IMAGE_COLUMNS)
+        regions = ColumnTable(inputs.annotations / "regions.parquet", REGION_COLUMNS)
+        dropped = ColumnTable(inputs.annotations / "quarantine.parquet", QUARANTINE_COLUMNS, may_be_empty=True)
+        for problem in dropped.problems.values():
+            raise DataError(problem)
+        return cls(
+            images,
+            regions,
+            images.whole("key", "sha256"),
+            regions.whole("key", "region_id", "labelled", "label_score"),
+            dropped.whole("key", "region_id", "reason"),
+        )
+
+
+def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[Plan]:
+    concepts = read_vocabulary(inputs.vocabulary)
+    images, regions = tables.images, tables.regions
+    of_image = measures.image_measures(params, {*concepts.things, *concepts.stuff})
+    yield _plan("images", suites.image_rules(params), _chunks(images, of_image, params), images, of_image)
+
+    of_region = measures.region_measures(params)
+    chunks = _chunks(regions, of_region, params)
+    yield _plan("regions", suites.region_rules(params, concepts), chunks, regions, of_region)
+
+    content = measures.content_measures(benchmark_hashes(inputs.benchmark))
+    keys = iter([add_measures(tables.image_keys, content)])
+    yield _plan("image_keys", suites.image_key_rules(), keys, images, content)
+
+    owner = measures.owner_measures(tables.image_keys.get("key"))
+    keys = iter([add_measures(tables.region_keys, owner)])
+    problems = regions.problems | {f"images.{name}": text for name, text in images.problems.items()}
+    needs = {measure.name: measure.needs for measure in owner}
+    yield Plan("region_keys", suites.region_key_rules(), keys, problems, needs)
+
+    facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped)])
+    problems = regions.problems | images.problems
+    yield Plan("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
+
+
+def _plan(
+    name: str,
+    rules: tuple[Rule, ...],
+    frames: Iterator[pd.DataFrame],
+    table: ColumnTable,
+    added: tuple[Measure, ...],
+) -> Plan:
+    return Plan(name, rules, frames, table.problems, {measure.name: measure.needs for measure in added})
+
+
+def _chunks(table: ColumnTable, added: tuple[Measure, ...], params: ValidateParams) -> Iterator[pd.DataFrame]:
+    return (add_measures(frame, added) for frame in table.chunks(params.chunk_rows))
+
+
+def read_vocabulary(path: Path) -> ClassList:
+    """Read the concepts that labels and tags may name.
+
+    Raises:
+        DataError: no such file, not the lists things, stuff and held_out, or no concept at all.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected the vocabulary of the annotate stage, found none")
+    try:
+        concepts = ClassList.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'vocabulary'}: {first['msg']}") from error
+    if not concepts.things and not concepts.stuff:
+        raise DataError(f"{path}: expected at least one concept in things or stuff, got none")
+    return concepts
+
+
+def benchmark_hashes(folder: Path) -> Mapping[str, str]:
+    """The key of each benchmark image by its content's SHA-256.
+
+    Raises:
+        DataError: the benchmark is missing or damaged.
+    """
+    hashes: dict[str, str] = {}
+    for shard in read_manifest(folder).shards:
+        path = folder / shard.path
+        for sample in read_shard(path):
+            hashes[parse_record(sample.json, where=f"{path}:{sample.key}").sha256] = sample.key
+    return hashes

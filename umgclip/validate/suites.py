@@ -1,0 +1,87 @@
+"""The rules, table by table. Their names are those of `umgclip.params.RuleName`, which `tolerances` may name."""
+
+from __future__ import annotations
+
+from umgclip.manifest import ClassList
+from umgclip.params import ValidateParams
+from umgclip.validate.rules import Rule, absent, greater, matching, member, not_member, present, unique, within
+
+
+def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
+    """Rules on one row of the images' table."""
+    side = (params.side_min_px, params.side_max_px)
+    length = (params.image_caption_words_min, params.image_caption_words_max)
+    return (
+        Rule("image_key_present", present("key")),
+        Rule("image_sha256_present", present("sha256")),
+        Rule("image_sha256_format", matching("sha256", r"^[0-9a-f]{64}$")),
+        Rule("image_width_present", present("width")),
+        Rule("image_height_present", present("height")),
+        Rule("image_width_range", within("width", *side)),
+        Rule("image_height_range", within("height", *side)),
+        Rule("image_caption_present", present("caption")),
+        Rule("image_caption_length", within("caption_words", *length)),
+        Rule("image_caption_clean", absent("caption_dirt")),
+        Rule("image_caption_loop", absent("caption_loop")),
+        Rule("image_caption_score_range", within("caption_score", 0.0, 1.0)),
+        Rule("image_tag_score_range", within("tag_score_min", 0.0, 1.0)),
+        Rule("image_tags_known", absent("unknown_tags")),
+    )
+
+
+def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...]:
+    """Rules on one row of the regions' table. A caption or a mask that is null was not asked for, and passes."""
+    length = (params.region_caption_words_min, params.region_caption_words_max)
+    return (
+        Rule("region_key_present", present("key")),
+        Rule("region_id_present", present("region_id")),
+        Rule("region_box_present", within("box_nulls", high=0)),
+        Rule("region_flags_present", within("flag_nulls", high=0)),
+        Rule("region_score_present", present("score")),
+        Rule("region_box_x_order", greater("x1", "x0")),
+        Rule("region_box_y_order", greater("y1", "y0")),
+        Rule("region_box_left", within("x0", low=0)),
+        Rule("region_box_top", within("y0", low=0)),
+        Rule("region_box_right", greater("width", "x1", or_equal=True)),
+        Rule("region_box_bottom", greater("height", "y1", or_equal=True)),
+        Rule("region_score_range", within("score", 0.0, 1.0)),
+        Rule("region_label_present", within("label_nulls", high=0)),
+        Rule("region_label_score_range", within("label_score", 0.0, 1.0)),
+        Rule("region_label_known", member("label", {*concepts.things, *concepts.stuff, *concepts.held_out})),
+        Rule("region_label_held_out", not_member("label", concepts.held_out), tolerance=0.0),
+        Rule("region_caption_length", within("caption_words", *length), severity="warning"),
+        Rule("region_caption_clean", absent("caption_dirt")),
+        Rule("region_caption_loop", absent("caption_loop")),
+        Rule("region_caption_score_range", within("caption_score", 0.0, 1.0)),
+        Rule("region_mask_present", within("mask_nulls", high=0)),
+        Rule("region_mask_area", within("mask_area", low=0, above=True)),
+        Rule("region_mask_in_box", within("mask_overhang_px", high=params.mask_slack_px)),
+    )
+
+
+def image_key_rules() -> tuple[Rule, ...]:
+    """Rules that compare images with each other and with the benchmark."""
+    return (
+        Rule("image_key_unique", unique("key")),
+        # The first copy stays, so that a duplicate costs no image; it is nothing to stop for.
+        Rule("image_content_unique", absent("first_copy"), severity="warning"),
+        Rule("image_not_in_benchmark", absent("benchmark_key"), tolerance=0.0),
+    )
+
+
+def region_key_rules() -> tuple[Rule, ...]:
+    """Rules that compare regions with each other and with the images."""
+    return (
+        Rule("region_id_unique", unique("key", "region_id")),
+        Rule("region_has_image", absent("orphan_key")),
+    )
+
+
+def dataset_rules(params: ValidateParams) -> tuple[Rule, ...]:
+    """Rules on the one row of figures about the whole dataset (`facts.py`)."""
+    mean = (params.label_score_mean_min, params.label_score_mean_max)
+    return (
+        Rule("label_score_mean", within("label_score_mean", *mean), tolerance=0.0),
+        Rule("labelled_image_share", within("labelled_image_share", params.labelled_image_share_min), tolerance=0.0),
+        Rule("annotated_image_share", within("annotated_image_share", params.annotated_image_share_min), tolerance=0.0),
+    )
