@@ -51,7 +51,7 @@ class TowerParams(Section):
     layers: int = 4
     heads: int = 6
     text_width: int = 192
-    text_layers: int = 3
+    text_layers: int = 2
     text_heads: int = 4
     context_length: int = 32
     embed_dim: int = 192
@@ -64,15 +64,16 @@ class BaseParams(Section):
     pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint")
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
     tower: TowerParams = TowerParams()
-    short_steps: Count = Field(default=200, description="steps on one-concept images before the others join")
+    short_steps: Count = Field(default=120, description="steps on one-concept images before the others join")
     short_batch: Count = 128
     short_px: Count = 48
-    full_steps: Count = Field(default=50, description="steps on all images, each followed by a short one")
+    full_steps: Count = Field(default=45, description="steps on all images, each followed by two short ones")
     full_batch: Count = 64
-    lr_matrix: float = Field(default=4.0e-3, gt=0, description="Muon, for matrices inside blocks")
+    lr_matrix: float = Field(default=3.0e-3, gt=0, description="Muon, for matrices inside blocks")
     lr_other: float = Field(default=1.0e-3, gt=0, description="AdamW, for everything else")
     weight_decay: Weight = 0.05
-    tag_weight: Weight = 0.5
+    tag_weight: Weight = 0.2
+    cut_out_share: Share = Field(default=0.6, description="one-concept images shown without their background")
     min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
 
 
@@ -89,11 +90,11 @@ class ProposerParams(Section):
     """`annotate.proposer`: class-agnostic regions from a segment tree."""
 
     background_distance: float = Field(default=3.0, gt=0, description="standard deviations from a border colour")
-    graph_scale: float = Field(default=60.0, gt=0, description="the k of the graph segmentation; larger joins more")
-    min_segment: Share = Field(default=0.002, description="smallest segment as a share of the image")
+    graph_scale: float = Field(default=120.0, gt=0, description="the k of the graph segmentation; larger joins more")
+    min_segment: Share = Field(default=0.003, description="smallest segment as a share of the image")
     min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
     max_area: Share = Field(default=0.7, description="largest region as a share of the image")
-    most: Count = Field(default=40, description="regions looked at per image")
+    most: Count = Field(default=20, description="regions looked at per image")
 
 
 class LabelParams(Section):
@@ -131,6 +132,36 @@ class AnnotateParams(Section):
     proposer: ProposerParams = ProposerParams()
     label: LabelParams = LabelParams()
     masker: MaskerParams = MaskerParams()
+
+
+class LossWeights(Section):
+    """`train.weights`: a weight of 0 removes the term and its cost."""
+
+    image_text: Weight = 1.0
+    tags: Weight = 0.2
+    region_text: Weight = 1.0
+    pixel: Weight = 1.0
+    distill: Weight = Field(default=1.0, description="dense features to the base's embeddings of region crops")
+    keep: Weight = Field(default=1.0, description="image embedding to the base's own")
+
+
+class TrainParams(Section):
+    """`train`: the tuning."""
+
+    seed: int = 0
+    image_px: Count = 96
+    batch: Count = 64
+    steps: Count = 150
+    lr_peak: float = Field(default=2.0e-3, gt=0)
+    warmup_share: Share = 0.05
+    weight_decay: Weight = 0.01
+    grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
+    regions_per_image: Count = 8
+    written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
+    checkpoint_every: Count = Field(default=50, description="steps")
+    lora: LoraParams = LoraParams()
+    weights: LossWeights = LossWeights()
 
 
 RuleName = Literal[
@@ -262,6 +293,7 @@ SECTIONS: dict[str, type[Section]] = {
     "base": BaseParams,
     "annotate": AnnotateParams,
     "validate": ValidateParams,
+    "train": TrainParams,
     "evaluate": EvaluateParams,
     "register": RegisterParams,
 }

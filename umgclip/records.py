@@ -19,7 +19,7 @@ class _Closed(BaseModel):
 
 
 class Text(_Closed):
-    """One caption or tag: what was said, how sure its source is (0 to 1), and the source (`alt`, `human` or model id)."""
+    """One caption or tag: what was said, how sure its source is (0 to 1), and who that is (`alt`, `human`, a model)."""
 
     text: str
     score: float = Field(default=1.0, ge=0.0, le=1.0)

@@ -24,7 +24,7 @@ from umgclip.records import ImageRecord, Region, Text
 
 @dataclass(frozen=True)
 class Annotated:
-    """A record and the region embeddings that belong to its regions, in order: (regions, d) float16."""
+    """A record and the teacher's embeddings, (1 + regions, d) float16: the image's, then its regions' in order."""
 
     record: ImageRecord
     embeddings: np.ndarray
@@ -52,11 +52,19 @@ class Annotator:
             self.masker.refine(image, found)
             for proposal in found:
                 proposal.captions = self.region_captioner.caption_region(proposal)
-        tags = self.tagger.tag_images(images, alts)
+        tags, features = self.tagger.tag_images(images, alts)
         captions = [self.captioner.caption_image(found) for found in proposals]
         captions = self._filtered(images, captions)
         return [
-            _annotated(sample.record, *said) for sample, *said in zip(samples, captions, tags, proposals, strict=True)
+            _annotated(sample.record, *said)
+            for sample, *said in zip(samples, captions, tags, proposals, features, strict=True)
+        ]
+
+    def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
+        """Class-agnostic proposals and nothing else: no caption is read, no label written."""
+        nothing = np.zeros(0, np.float16)
+        return [
+            _annotated(sample.record, [], [], self.proposer.propose(sample.pixels), nothing) for sample in samples
         ]
 
     def _filtered(self, images: Sequence[np.ndarray], captions: list[list[Text]]) -> list[list[Text]]:
@@ -92,7 +100,7 @@ def _alt(record: ImageRecord) -> str:
 
 
 def _annotated(
-    record: ImageRecord, captions: list[Text], tags: list[Text], proposals: list[Proposal]
+    record: ImageRecord, captions: list[Text], tags: list[Text], proposals: list[Proposal], feature: np.ndarray
 ) -> Annotated:
     proposals = [proposal for proposal in proposals if proposal.mask.any()]
     regions = [
@@ -113,12 +121,12 @@ def _annotated(
         "tags": [*human, *tags],
         "regions": [*(region for region in record.regions or [] if _by_human(region)), *regions],
     }
-    kept = len(update["regions"]) - len(regions)
-    width = len(proposals[0].embedding) if proposals and proposals[0].embedding is not None else 0
-    embeddings = np.full((kept + len(regions), width), np.nan, np.float16)
-    for row, proposal in enumerate(proposals):
+    by_human = len(update["regions"]) - len(regions)
+    embeddings = np.full((1 + by_human + len(regions), len(feature)), np.nan, np.float16)
+    embeddings[0] = feature
+    for row, proposal in enumerate(proposals, start=1 + by_human):
         if proposal.embedding is not None:
-            embeddings[kept + row] = proposal.embedding
+            embeddings[row] = proposal.embedding
     return Annotated(record.model_copy(update=update), embeddings)
 
 

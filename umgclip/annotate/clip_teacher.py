@@ -102,7 +102,6 @@ class ClipTeacher:
         labelled, taken = [], []
         for row, column, score in chosen:
             name = self._vocabulary.things[own[column]]
-            things[row].score = score
             taken.append(row)
             if name not in held_out:
                 things[row].tags = [Text(text=name, score=score, source=self.name)]
@@ -130,7 +129,9 @@ class ClipTeacher:
             for tag in proposal.tags
         ]
 
-    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
+    def tag_images(
+        self, images: Sequence[Pixels], captions: Sequence[str]
+    ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
         """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
         features = self._embed_images(list(images))
         concepts = self._vocabulary.concepts
@@ -141,7 +142,7 @@ class ClipTeacher:
             names = self._vocabulary.find(caption)
             found = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
             tags.append(sorted(found, key=lambda text: -text.score))
-        return tags
+        return tags, features
 
     def caption_image(self, proposals: list[Proposal]) -> list[Text]:
         """What was found, from left to right, on its ground; scored by the least sure of its parts."""

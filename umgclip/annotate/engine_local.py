@@ -34,11 +34,13 @@ from umgclip.params import AnnotateParams, threads
 
 @dataclass(frozen=True)
 class Job:
-    """One shard to annotate: where it is, where its results go."""
+    """One shard to annotate: where it is, where its results go, and whether only proposals are asked for."""
 
     source: Path
     info: ShardInfo
     out: Path
+    hide_truth: bool = False
+    proposals_only: bool = False
 
     @property
     def marker(self) -> Path:
@@ -121,7 +123,8 @@ def _annotate_shard(job: Job) -> None:
     with atomic_file(path) as temporary:
         writer = ShardWriter(temporary)
         for raws, samples in _decoded(job, failed, _batch):
-            for raw, annotated in zip(raws, _annotator(samples), strict=True):
+            results = _annotator.propose(samples) if job.proposals_only else _annotator(samples)
+            for raw, annotated in zip(raws, results, strict=True):
                 writer.write(_stored(raw, annotated))
                 images.append(tables.image_row(annotated.record, job.info.path))
                 regions.extend(tables.region_row(annotated.record, r) for r in annotated.record.regions or [])
@@ -157,7 +160,7 @@ def _decoded(
     samples: list[Sample] = []
     for raw in read_shard(job.source):
         try:
-            sample = decode(raw, job.info.path)
+            sample = _without_truth(decode(raw, job.info.path), job)
         except DataError as error:
             failed.append(
                 {
@@ -179,6 +182,15 @@ def _decoded(
             raws, samples = [], []
     if raws:
         yield raws, samples
+
+
+def _without_truth(sample: Sample, job: Job) -> Sample:
+    """A benchmark's truth must not reach its annotations."""
+    if not job.hide_truth:
+        return sample
+    captions = None if job.proposals_only else sample.record.captions
+    record = sample.record.model_copy(update={"captions": captions, "tags": None, "regions": None})
+    return Sample(sample.pixels, record)
 
 
 def _stored(raw: RawSample, annotated: Annotated) -> RawSample:

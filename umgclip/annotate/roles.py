@@ -83,8 +83,10 @@ class Tagger(Protocol):
 
     name: str
 
-    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
-        """Tags per image, in falling score."""
+    def tag_images(
+        self, images: Sequence[Pixels], captions: Sequence[str]
+    ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
+        """Tags per image in falling score, and the images' embeddings."""
         ...
 
 

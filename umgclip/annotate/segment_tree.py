@@ -14,12 +14,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from umgclip.annotate.roles import Proposal
 from umgclip.geometry import masks as mask_ops
+from umgclip.geometry.background import background_distance, smooth_lab
 from umgclip.params import ProposerParams
 
 _BINS = 8  # per colour channel of Lab
-_BORDER_PX = 3
-_MIN_CLUSTER = 0.12  # share of the border that makes a colour a background colour
-_MIN_SPREAD = np.array([4.0, 2.0, 2.0], np.float32)  # of L, a and b, so that a flat border is not too strict
 
 
 class SegmentTree:
@@ -33,7 +31,7 @@ class SegmentTree:
     def propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
         """Class-agnostic things in falling score, then the background as one stuff region."""
         height, width = pixels.shape[:2]
-        lab = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 0.7)
+        lab = smooth_lab(pixels)
         foreground = background_distance(lab) > self._params.background_distance
         segments = self._segments(pixels)
         share = np.bincount(segments.ravel(), foreground.ravel()) / np.bincount(segments.ravel())
@@ -53,23 +51,6 @@ class SegmentTree:
         minimum = max(4, int(self._params.min_segment * pixels.shape[0] * pixels.shape[1]))
         graph = cv2.ximgproc.segmentation.createGraphSegmentation(0.5, self._params.graph_scale, minimum)
         return graph.processImage(pixels)
-
-
-def background_distance(lab: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
-    """How far each pixel is from the nearest frequent border colour, in that colour's standard deviations."""
-    edge = _BORDER_PX
-    parts = (lab[:edge], lab[-edge:], lab[:, :edge], lab[:, -edge:])
-    border = np.concatenate([part.reshape(-1, 3) for part in parts])
-    cv2.setRNGSeed(0)
-    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    _, labels, centres = cv2.kmeans(border, 3, None, stop, 1, cv2.KMEANS_PP_CENTERS)
-    nearest = np.full(lab.shape[:2], np.inf, np.float32)
-    for index, centre in enumerate(centres):
-        members = border[labels[:, 0] == index]
-        if len(members) >= _MIN_CLUSTER * len(border):
-            spread = np.maximum(members.std(0), _MIN_SPREAD)
-            nearest = np.minimum(nearest, np.sqrt((((lab - centre) / spread) ** 2).sum(-1)))
-    return nearest
 
 
 def _components(foreground: Bool[np.ndarray, "h w"]) -> list[Bool[np.ndarray, "h w"]]:
@@ -150,4 +131,7 @@ def _unions(
         pairs = {pair: value for pair, value in pairs.items() if a not in pair and b not in pair}
         pairs.update({(other, joined): groups.similarity(other, joined) for other in groups.near[joined]})
         found.append(groups.members[joined])
-    return [np.isin(segments, members) for members in found]
+    chosen = np.zeros((len(found), len(is_thing)), bool)
+    for row, members in enumerate(found):
+        chosen[row, list(members)] = True
+    return [row[segments] for row in chosen]

@@ -21,7 +21,8 @@ from umgclip.params import AnnotateParams
 from umgclip.records import parse_record
 from umgclip.summary import Summary
 
-SPLITS = ("train", "benchmark")
+# where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
+SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
 _TABLES = {"images": tables.IMAGES, "regions": tables.REGIONS, "quarantine": tables.QUARANTINE}
 
 
@@ -37,7 +38,8 @@ class AnnotateInputs:
 def run(
     params: AnnotateParams, inputs: AnnotateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Annotate `train`, and the images of `benchmark` from their captions alone (its truth is not looked at).
+    """Annotate `train`, and the images of `benchmark` from their captions alone: what a benchmark knows of tags and
+    regions is taken away before the annotator sees it. `proposals` are the benchmark's again, without captions.
 
     Finished shards wait in a folder beside `out`, named after everything that they depend on, until all are done.
 
@@ -45,13 +47,15 @@ def run(
         DataError: a dataset is missing or damaged, or more samples failed than `max_failed`.
         OutputError: `out` cannot be written.
     """
-    manifests = {split: read_manifest(inputs.data / split) for split in SPLITS}
+    manifests = {split: read_manifest(inputs.data / source) for split, source in SPLITS.items()}
     vocabulary = mine(_captions(inputs.data / "train"), params.min_concept_count, params.held_out)
     unknown = [name for name in params.held_out if name not in vocabulary.concepts]
     fingerprint = _fingerprint(params, inputs.base, manifests.values(), vocabulary)
     working = out.parent / f".{out.name}.{fingerprint[:16]}"
     with explain_os_errors(working):
-        jobs = {split: _jobs(inputs.data / split, manifests[split], working / split) for split in SPLITS}
+        jobs = {
+            split: _jobs(inputs.data / source, manifests[split], working / split, split) for split, source in SPLITS.items()
+        }
     recipe = Recipe(params, inputs.base, vocabulary)
     run_jobs([job for split in SPLITS for job in jobs[split]], recipe, advance)
     counts = {}
@@ -74,7 +78,7 @@ def run(
 
 def total_samples(data: Path) -> int:
     """Samples that `run` will annotate, for a progress bar."""
-    return sum(read_manifest(data / split).samples for split in SPLITS)
+    return sum(read_manifest(data / source).samples for source in SPLITS.values())
 
 
 def _captions(dataset: Path) -> Iterable[str]:
@@ -101,9 +105,10 @@ def _fingerprint(
     )
 
 
-def _jobs(source: Path, manifest: Manifest, out: Path) -> list[Job]:
+def _jobs(source: Path, manifest: Manifest, out: Path, split: str) -> list[Job]:
     out.mkdir(parents=True, exist_ok=True)
-    return [Job(source / shard.path, shard, out) for shard in manifest.shards]
+    hide, bare = split != "train", split == "proposals"
+    return [Job(source / shard.path, shard, out, hide, bare) for shard in manifest.shards]
 
 
 def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str) -> dict[str, int]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from umgclip.base.muon import Muon
+from umgclip.base.views import cut_out, whole
 from umgclip.data.concepts import Vocabulary, mine, with_article
-from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
+from umgclip.data.stream import batches, decode, read_raw, shuffled
 from umgclip.io.shards import RawSample
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
@@ -39,6 +39,7 @@ class Kind:
     batch: int
     image_px: int
     tag_weight: float
+    cut_out_share: float
 
 
 def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
@@ -56,16 +57,18 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     captions = {raw.key: _alt(raw) for _, raw in read_raw(dataset)}
     vocabulary = mine(captions.values(), params.min_concept_count)
     singles = {key for key, caption in captions.items() if len(vocabulary.find(caption)) == 1}
-    short = Kind(True, params.short_batch, params.short_px, 0.0)
-    full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight)
+    short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
+    full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight, 0.0)
     feeds = {
         short: batches(
-            shuffled(dataset, params.seed, _SHUFFLE_BUFFER), short.batch, keep=lambda raw: raw.key in singles
+            shuffled(dataset, params.seed, _SHUFFLE_BUFFER, keep=lambda raw: raw.key in singles), short.batch
         ),
-        full: batches(shuffled(dataset, params.seed + 1, _SHUFFLE_BUFFER), full.batch),
+        full: batches(
+            shuffled(dataset, params.seed + 1, _SHUFFLE_BUFFER, keep=lambda raw: bool(captions[raw.key])), full.batch
+        ),
     }
     # the short kind goes on beside the full one, or small crops would be forgotten
-    kinds = [short] * params.short_steps + [full, short] * params.full_steps
+    kinds = [short] * params.short_steps + [full, short, short] * params.full_steps
     step = _Step(tower, vocabulary, params)
     for number, kind in enumerate(kinds):
         step.set_rate(_schedule(number, len(kinds)))
@@ -93,9 +96,13 @@ class _Step:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * scale
 
+    def _view(self, pixels: np.ndarray, kind: Kind) -> np.ndarray:
+        cut = self._rng.random() < kind.cut_out_share
+        return (cut_out if cut else whole)(pixels, kind.image_px, self._rng)
+
     def __call__(self, kind: Kind, raws: list[RawSample]) -> dict[str, float]:
         samples = [decode(raw, "train") for raw in raws]
-        images = to_input(np.stack([_view(sample, kind.image_px, self._rng) for sample in samples]))
+        images = to_input(np.stack([self._view(sample.pixels, kind) for sample in samples]))
         texts = [sample.record.captions[0].text for sample in samples]
         unique = list(dict.fromkeys(texts))
         text_of = torch.tensor([unique.index(text) for text in texts])
@@ -118,7 +125,7 @@ class _Step:
 def _tag_term(tower: DenseClip, image: Tensor, tag_tokens: Tensor, targets: Tensor) -> Tensor:
     logits = tower.logit_scale() * image @ tower.encode_text(tag_tokens).T
     # the bias that makes an average image expect as many tags as images have
-    prior = targets.float().mean()
+    prior = targets.float().mean().clamp(1e-4, 1 - 1e-4)
     logits = logits - logits.detach().mean() + torch.log(prior / (1 - prior))
     return asymmetric_loss(logits, targets, asymmetry=Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)) / 10
 
@@ -131,27 +138,10 @@ def _targets(texts: list[str], vocabulary: Vocabulary) -> Tensor:
     return targets
 
 
-def _view(sample: Sample, image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """The image at the phase's size, mirrored half of the time, a little turned, moved, scaled and relit."""
-    height, width = sample.pixels.shape[:2]
-    angle, zoom = rng.uniform(-10, 10), np.exp(rng.uniform(-0.2, 0.2))
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
-    matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * (width, height)
-    matrix = np.diag([image_px / width, image_px / height]) @ matrix
-    pixels = sample.pixels
-    if image_px < min(height, width):
-        pixels = cv2.blur(pixels, (2, 2))  # a warp that shrinks would alias
-    pixels = cv2.warpAffine(
-        pixels, matrix, (image_px, image_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    pixels = cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.85, 1.15), beta=rng.uniform(-12, 12))
-    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
-
-
 def _optimizers(clip: nn.Module, params: BaseParams) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the vision blocks, AdamW for all else: the text tower has little to learn here."""
+    """Muon for the matrices inside blocks, AdamW for embeddings, norms, biases and projections."""
     named = list(clip.named_parameters())
-    inside = {name for name, p in named if name.startswith("visual.transformer.resblocks") and p.ndim == 2}
+    inside = {name for name, p in named if "resblocks" in name and p.ndim == 2}
     matrices = [p for name, p in named if name in inside]
     others = [p for name, p in named if name not in inside]
     optimizers: list[torch.optim.Optimizer] = [

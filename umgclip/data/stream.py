@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from umgclip.errors import DataError
 from umgclip.io.images import decode_image
 from umgclip.io.shards import RawSample, read_shard
 from umgclip.manifest import read_manifest
@@ -33,10 +34,16 @@ def read_raw(folder: Path) -> Iterator[tuple[str, RawSample]]:
             yield shard.path, raw
 
 
-def shuffled(folder: Path, seed: int, buffer: int) -> Iterator[RawSample]:
+def shuffled(
+    folder: Path, seed: int, buffer: int, keep: Callable[[RawSample], bool] = lambda _: True
+) -> Iterator[RawSample]:
     """Samples without end: each epoch permutes the shards and draws from a buffer of `buffer` raw samples.
 
-    A dataset of at most 256 MiB is read once and kept, still encoded; the order does not depend on that.
+    A dataset of at most 256 MiB is read once and kept, still encoded; the order does not depend on that. Samples that
+    `keep` refuses are drawn and passed over, so that those around them keep their order.
+
+    Raises:
+        DataError: no dataset, a damaged shard, or `keep` refuses every sample.
     """
     manifest = read_manifest(folder)
     shards = manifest.shards
@@ -45,16 +52,22 @@ def shuffled(folder: Path, seed: int, buffer: int) -> Iterator[RawSample]:
     for epoch in itertools.count():
         rng = np.random.default_rng([seed, epoch])
         held: list[RawSample] = []
+        given = 0
         for index in rng.permutation(len(shards)):
             raws: Iterable[RawSample] = kept.get(index) or read_shard(folder / shards[index].path)
             if small and index not in kept:
                 raws = kept[index] = list(raws)
             for raw in raws:
                 held.append(raw)
-                if len(held) > buffer:
-                    yield _draw(held, rng)
+                if len(held) > buffer and keep(drawn := _draw(held, rng)):
+                    given += 1
+                    yield drawn
         while held:
-            yield _draw(held, rng)
+            if keep(drawn := _draw(held, rng)):
+                given += 1
+                yield drawn
+        if not given:
+            raise DataError(f"{folder}: expected samples to train on, all {manifest.samples} are left out")
 
 
 def _draw(held: list[RawSample], rng: np.random.Generator) -> RawSample:
@@ -73,12 +86,9 @@ def decode(raw: RawSample, where: str) -> Sample:
     return Sample(decode_image(raw.image, where=name), parse_record(raw.json, where=name))
 
 
-def batches(
-    stream: Iterator[RawSample], size: int, start: int = 0, keep: Callable[[RawSample], bool] = lambda _: True
-) -> Iterator[list[RawSample]]:
-    """Batches of the samples that `keep` accepts, from batch number `start` on; the skipped are never decoded."""
-    kept = (raw for raw in stream if keep(raw))
+def batches(stream: Iterator[RawSample], size: int, start: int = 0) -> Iterator[list[RawSample]]:
+    """Batches of an endless stream, from batch number `start` on; the skipped are never decoded."""
     for _ in range(start * size):
-        next(kept)
+        next(stream)
     while True:
-        yield list(itertools.islice(kept, size))
+        yield list(itertools.islice(stream, size))

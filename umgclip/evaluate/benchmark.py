@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ class Example:
     stuff: tuple[TrueRegion, ...]
     single: bool
 
+    @cached_property
     def segments(self) -> tuple[Int32[np.ndarray, "h w"], dict[int, int]]:
         """The truth as disjoint segments: the segment id of each pixel (0 is void), and each segment's label.
 

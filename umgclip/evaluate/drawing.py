@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 DPI = 100
+_ROW_IN, _TITLE_IN = 1.3, 0.3  # height of a row and of the titles above, inches
 GREEN, RED, GREY = "#1a7f37", "#b42318", "#57606a"
 _MIN_NAMED = 0.015  # share of the image under which an area gets no name
 _GOLDEN = 0.618034
@@ -85,39 +86,34 @@ def image(axes: Axes, pixels: UInt8[np.ndarray, "h w 3"], title: str = "") -> No
         axes.set_title(title, fontsize=8)
 
 
-def lines(axes: Axes, texts: Sequence[Line], title: str = "") -> None:
-    """Write lines from top to bottom, true ones green, wrong ones red."""
-    axes.set_axis_off()
+def rows_with_text(rows: int, columns: int, width_in: float) -> tuple[Figure, list[Axes]]:
+    """A figure with one image a row at the left, and room for columns of text `width_in` inches wide beside it."""
+    height, width = rows * _ROW_IN + _TITLE_IN, _ROW_IN + columns * width_in
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    side = _ROW_IN - 0.1
+    axes = [
+        figure.add_axes((0.05 / width, ((rows - 1 - row) * _ROW_IN + 0.05) / height, side / width, side / height))
+        for row in range(rows)
+    ]
+    return figure, axes
+
+
+def lines_beside(axes: Axes, texts: Sequence[Line], offset_in: float, title: str = "") -> None:
+    """Write lines from top to bottom, `offset_in` inches right of an image; true ones green, wrong ones red."""
+    left = 1 + (offset_in + 0.1) / (_ROW_IN - 0.1)
     if title:
-        axes.set_title(title, fontsize=8, loc="left")
+        axes.text(left, 1.04, title, fontsize=8, transform=axes.transAxes)
     for number, line in enumerate(texts):
         colour = {True: GREEN, False: RED, None: GREY}[line.right]
-        axes.text(0, 0.96 - 0.16 * number, line.text, fontsize=7.5, va="top", color=colour, transform=axes.transAxes)
+        axes.text(left, 0.96 - 0.16 * number, line.text, fontsize=7.5, va="top", color=colour, transform=axes.transAxes)
 
 
-def grid(
-    rows: int, columns: int, *, cell_in: tuple[float, float], widths: Sequence[float] | None = None
-) -> tuple[Figure, np.ndarray]:
-    """A figure of `rows` x `columns` axes.
-
-    Args:
-        rows: number of rows.
-        columns: number of columns.
-        cell_in: mean width and height of a cell in inches.
-        widths: relative widths of the columns; None makes them equal.
-    """
-    figure = Figure(figsize=(columns * cell_in[0], rows * cell_in[1] + 0.3), dpi=DPI)
-    top = 1 - 0.3 / (rows * cell_in[1] + 0.3)
-    axes = figure.subplots(
-        rows,
-        columns,
-        squeeze=False,
-        gridspec_kw={
-            "left": 0.01, "right": 0.99, "bottom": 0.01, "top": top, "wspace": 0.04, "hspace": 0.06,
-            "width_ratios": widths,
-        },
-    )  # fmt: skip
-    return figure, axes
+def grid(rows: int, columns: int, cell_in: float) -> tuple[Figure, np.ndarray]:
+    """A figure of `rows` x `columns` axes, each `cell_in` inches wide and high, with room for titles above."""
+    height = rows * cell_in + _TITLE_IN
+    figure = Figure(figsize=(columns * cell_in, height), dpi=DPI)
+    edges = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 1 - _TITLE_IN / height, "wspace": 0.04, "hspace": 0.04}
+    return figure, figure.subplots(rows, columns, squeeze=False, gridspec_kw=edges)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -126,4 +122,4 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     buffer.seek(0)
     with Image.open(buffer) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG")

@@ -51,7 +51,7 @@ class Panoptic:
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
         for example, dense in zip(examples, seen.dense, strict=True):
-            ids, label_of = example.segments()
+            ids, label_of = example.segments
             if not label_of:
                 continue
             truth = {segment: (label, False) for segment, label in label_of.items()}
@@ -73,7 +73,7 @@ class Panoptic:
 
 def name_true_masks(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> PanopticMap:
     """The true segments with the names that the dense map gives them, within their kind."""
-    ids, label_of = example.segments()
+    ids, label_of = example.segments
     masks = [ids == segment for segment in label_of]
     scores = read_masks(dense, masks) @ reader.all_classes.T
     split = len(reader.classes.things)

@@ -69,25 +69,25 @@ def write(folder: Path, shown: Shown) -> None:
 
 
 def _classification(shown: Shown) -> Figure:
-    figure, axes = drawing.grid(2, len(shown.singles), cell_in=(1.5, 1.3))
-    for column, example in enumerate(shown.singles):
-        true = example.things[0].label
-        drawing.image(axes[0, column], example.pixels, shown.names[true])
-        found = [(suite.name, int(suite.classification.scores()[0][column].argmax())) for suite in shown.suites]
-        drawing.lines(
-            axes[1, column], [Line(f"{model}: {shown.names[label]}", label == true) for model, label in found]
-        )
-    return figure
+    truth = [example.things[0].label for example in shown.singles]
+    columns: dict[str, list[list[Line]]] = {"truth": [[Line(shown.names[label])] for label in truth]}
+    for suite in shown.suites:
+        scores = suite.classification.scores()[0][: len(truth)]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :_TOP_TAGS]
+        columns[suite.name] = [
+            [Line(f"{shown.names[label]} {scores[row, label]:.2f}", bool(label == truth[row])) for label in labels]
+            for row, labels in enumerate(best)
+        ]
+    return _beside(shown.singles, columns, 1.6)
 
 
-def _beside(examples: Sequence[Example], columns: Mapping[str, Sequence[Sequence[Line]]], width: float) -> Figure:
+def _beside(examples: Sequence[Example], columns: Mapping[str, Sequence[Sequence[Line]]], width_in: float) -> Figure:
     """Each example's image with columns of lines beside it, `columns[title][row]`."""
-    widths = (1.3, *(width for _ in columns))
-    figure, axes = drawing.grid(len(examples), len(widths), cell_in=(sum(widths) / len(widths), 1.3), widths=widths)
+    figure, axes = drawing.rows_with_text(len(examples), len(columns), width_in)
     for row, example in enumerate(examples):
-        drawing.image(axes[row, 0], example.pixels)
-        for column, (title, texts) in enumerate(columns.items(), start=1):
-            drawing.lines(axes[row, column], texts[row], title if row == 0 else "")
+        drawing.image(axes[row], example.pixels)
+        for column, (title, texts) in enumerate(columns.items()):
+            drawing.lines_beside(axes[row], texts[row], column * width_in, title if row == 0 else "")
     return figure
 
 
@@ -127,7 +127,7 @@ def _region(shown: Shown) -> Figure:
                 for start, e in zip(starts, shown.scenes, strict=False)
             ]
     figure = _beside(shown.scenes, columns, 1.5)
-    for example, axes in zip(shown.scenes, figure.axes[:: len(columns) + 1], strict=True):
+    for example, axes in zip(shown.scenes, figure.axes, strict=True):
         numbers = [str(i + 1) for i in range(len(example.things))]
         drawing.boxes(axes, [region.box_xyxy for region in example.things], numbers)
     return figure
@@ -141,7 +141,7 @@ def _numbered(labels: Sequence[int], names: Sequence[str], truth: Sequence[int] 
 
 
 def _semantic(shown: Shown) -> Figure:
-    figure, axes = drawing.grid(len(shown.scenes), 2 + len(shown.suites), cell_in=(1.9, 1.9))
+    figure, axes = drawing.grid(len(shown.scenes), 2 + len(shown.suites), 1.9)
     _semantic_rows(shown, shown.scenes, axes)
     return figure
 
@@ -163,8 +163,8 @@ def _semantic_rows(shown: Shown, scenes: Sequence[Example], axes: np.ndarray) ->
 
 def _panoptic(shown: Shown) -> Figure:
     titles = ("image", "truth", *(f"{suite.name}, own proposals" for suite in shown.suites))
-    figure, axes = drawing.grid(len(shown.scenes), len(titles), cell_in=(1.9, 1.9))
-    found = [[PanopticMap(*example.segments()) for example in shown.scenes]]
+    figure, axes = drawing.grid(len(shown.scenes), len(titles), 1.9)
+    found = [[PanopticMap(*example.segments) for example in shown.scenes]]
     for suite in shown.suites:
         dense = suite.reader.see(shown.scenes).dense
         found.append(

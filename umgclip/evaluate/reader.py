@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -17,12 +17,12 @@ from umgclip.data.concepts import with_article
 from umgclip.evaluate.benchmark import Classes, Example
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.files import to_input
-from umgclip.model.readout import pool_masks
 from umgclip.params import EvaluateParams
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
 
 
+@runtime_checkable  # the tests check annotated types as they run
 class Tower(Protocol):
     """What is asked of a model: `umgclip.model.tower.DenseClip` has it."""
 
@@ -113,10 +113,11 @@ def fill_template(template: str, name: str) -> str:
 def read_masks(
     dense: Float[Tensor, "d h w"], masks: Sequence[Bool[np.ndarray, "height width"]]
 ) -> Float[Tensor, "r d"]:
-    """Embeddings of one image's masks, pooled on the token grid."""
-    grid = dense.shape[1:]
-    weights = torch.from_numpy(np.stack([mask_ops.to_grid(mask, (grid[0], grid[1])) for mask in masks]))
-    return pool_masks(dense[None], weights, torch.zeros(len(masks), dtype=torch.long))
+    """Embeddings of one image's masks: `pool_masks` of a single map, as one matrix product."""
+    grid = (dense.shape[1], dense.shape[2])
+    weights = torch.from_numpy(np.stack([mask_ops.to_grid(mask, grid) for mask in masks])).flatten(1)
+    # the weights need no sum of 1, because every pooled embedding is normalised
+    return F.normalize(weights @ dense.flatten(1).T, dim=-1)
 
 
 def _resize(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:

@@ -27,6 +27,7 @@ class Retrieval:
         self._images: list[Tensor] = []
         self._image_of_text: list[int] = []
         self._count = 0
+        self._texts: Tensor | None = None
         self.captions: list[str] = []
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
@@ -39,8 +40,9 @@ class Retrieval:
 
     def similarity(self, first: int | None = None) -> Float[np.ndarray, "images texts"]:
         """Cosines of the images (the first few, if asked) and all captions."""
-        images = torch.cat(self._images)[:first]
-        return (images @ self._reader.texts(self.captions).T).numpy()
+        if self._texts is None or len(self._texts) != len(self.captions):
+            self._texts = self._reader.texts(self.captions)
+        return (torch.cat(self._images)[:first] @ self._texts.T).numpy()
 
     def results(self) -> Iterator[tuple[str, float]]:
         """`i2t_r1` to `t2i_r10`; nothing if there was no caption."""

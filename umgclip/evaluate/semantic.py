@@ -48,13 +48,15 @@ def label_map(
 ) -> Int64[np.ndarray, "height width"]:
     """The label that the dense map gives to each pixel of an image of that size."""
     scores = torch.einsum("cd,dhw->chw", reader.all_classes, dense)
-    upsampled = F.interpolate(scores[None], tuple(size_hw), mode="bilinear", align_corners=False)
-    return upsampled[0].argmax(0).numpy()
+    # classes last in memory: upsampling and argmax then read in order, several times faster
+    scores = scores[None].contiguous(memory_format=torch.channels_last)
+    upsampled = F.interpolate(scores, tuple(size_hw), mode="bilinear", align_corners=False)
+    return upsampled[0].permute(1, 2, 0).numpy().argmax(-1)
 
 
 def true_labels(example: Example) -> Int64[np.ndarray, "h w"]:
     """The true label of each pixel, `IGNORE` where there is none."""
-    ids, label_of = example.segments()
+    ids, label_of = example.segments
     table = np.full(ids.max() + 1, IGNORE, dtype=np.int64)
     for segment, label in label_of.items():
         table[segment] = label

@@ -12,12 +12,12 @@ import webdataset as wds
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
 
-EMBEDDINGS = "regions.npy"
+EMBEDDINGS = "teacher.npy"
 
 
 @dataclass(frozen=True)
 class RawSample:
-    """One sample as stored: key, image file, its extension, the record's JSON, region embeddings (npy) if there are."""
+    """One sample as stored: key, image file, its extension, the record's JSON, teacher embeddings (npy) or None."""
 
     key: str
     image: bytes
@@ -80,7 +80,7 @@ def read_shard(path: Path) -> Iterator[RawSample]:
                 handle = tar.extractfile(info)
                 data = handle.read() if handle else b""
                 if len(data) != info.size:
-                    raise DataError(f"{path}: truncated inside {info.name}: expected {info.size} bytes, got {len(data)}")
+                    raise DataError(f"{path}: truncated in {info.name}: expected {info.size} bytes, got {len(data)}")
                 key, _, extension = info.name.rpartition("/")[2].partition(".")
                 if key != current and pending:
                     yield _sample(path, current, pending)

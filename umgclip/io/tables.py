@@ -1,4 +1,4 @@
-"""Flat parquet tables derived from records. The shards stay the truth; a table is for checks, statistics and queries."""
+"""Flat parquet tables derived from records. The shards stay the truth; a table is for checks and queries."""
 
 from __future__ import annotations
 

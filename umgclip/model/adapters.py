@@ -7,12 +7,14 @@ Aimed at `out_proj` alone it would train nothing, because torch's attention neve
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model import files
 from umgclip.params import LoraParams
@@ -24,14 +26,40 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:
-    """Freeze a CLIP and give its blocks trainable low-rank deltas, in place."""
+    """Freeze a CLIP and give its blocks trainable low-rank deltas, in place.
+
+    Raises:
+        InputError: a dropout, which peft cannot apply inside the fused attention.
+    """
+    if lora.dropout:
+        raise InputError(f"train.lora.dropout: expected 0, peft has none for fused attention, got {lora.dropout}")
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
         target_modules=_BOTH if lora.text_tower else _IMAGE,
     )
     return get_peft_model(clip, config)
+
+
+class FrozenAttention:
+    """Exact copies of the attention weights under an adapter, to be put back before every forward.
+
+    In each forward peft adds its deltas to the fused weights and takes them off again, and rounding leaves the base a
+    little different. Training would go on from weights that no file holds, and a resumed run would end elsewhere.
+    """
+
+    def __init__(self, adapted: nn.Module) -> None:
+        self._values = {name: value.detach().clone() for name, value in self._frozen(adapted)}
+
+    @staticmethod
+    def _frozen(adapted: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in adapted.named_parameters() if ".attn." in name and not p.requires_grad)
+
+    @torch.no_grad()
+    def restore(self, adapted: nn.Module) -> None:
+        """Put the copies back."""
+        for name, parameter in self._frozen(adapted):
+            parameter.copy_(self._values[name])
 
 
 def load_tuned(base: Path, adapter: Path) -> nn.Module:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import pickle  # noqa: S403 - only the name of its error
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -73,7 +75,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     clip = build(model_cfg)
     try:
         clip.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
     return clip.eval(), model_cfg
 
@@ -82,17 +84,20 @@ def load_pretrained(name: str, pretrained: str) -> tuple[nn.Module, dict[str, An
     """An open_clip model by name with a pretrained tag or a checkpoint path.
 
     Raises:
-        InputError: open_clip knows no such model or tag, or the weights cannot be had.
+        InputError: open_clip knows no such model or tag, the model is of another class than open_clip's `CLIP`, or
+            the weights cannot be had.
     """
     known = open_clip.get_model_config(name)
     if known is None:
         raise InputError(f"base.model: expected a model of open_clip.list_models(), got {name!r}")
+    if known.get("custom_text") or "hf_model_name" in known["text_cfg"]:
+        raise InputError(f"base.model: expected a model of open_clip's class CLIP (ViT-B-32, ...), got {name!r}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in tags and not Path(pretrained).is_file():
         raise InputError(f"base.pretrained: expected scratch, a file or one of {', '.join(tags)}; got {pretrained!r}")
     try:
         clip = open_clip.create_model(name, pretrained=pretrained)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(f"base.pretrained: cannot load {pretrained!r} for {name}: {error}") from error
     return clip.eval(), known
 

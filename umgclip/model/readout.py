@@ -22,8 +22,9 @@ def pool_boxes(
         image_of_box: index of each box's image in the batch.
     """
     height, width = dense.shape[2:]
+    dense = dense.float()  # bfloat16 would round the boxes, and image numbers above 256
     scale = boxes_xyxy.new_tensor([width, height, width, height])
-    rois = torch.cat([image_of_box[:, None].to(dense.dtype), (boxes_xyxy * scale).to(dense.dtype)], dim=1)
+    rois = torch.cat([image_of_box[:, None].float(), (boxes_xyxy * scale).float()], dim=1)
     pooled = roi_align(dense, rois, (1, 1), spatial_scale=1.0, sampling_ratio=-1, aligned=True)
     return F.normalize(pooled.flatten(1), dim=-1)
 

@@ -32,13 +32,20 @@ class DenseClip(nn.Module):
     def __init__(self, clip: nn.Module) -> None:
         super().__init__()
         visual = getattr(clip, "visual", None)
-        if not hasattr(visual, "class_embedding") or getattr(visual, "pool_type", None) != "tok":
+        by_class = hasattr(visual, "class_embedding") and getattr(visual, "pool_type", None) == "tok"
+        if not by_class or visual.attn_pool is not None:
             raise InputError(
                 f"model: expected an open_clip ViT pooled by its class token (ViT-B-32, ViT-B-16, ViT-L-14, ...), "
                 f"got {type(visual).__name__}"
             )
         if not hasattr(clip, "token_embedding"):
             raise InputError(f"model: expected open_clip's CLIP with a built-in text tower, got {type(clip).__name__}")
+        if clip.text_pool_type != "argmax" or clip.attn_mask is None or not isinstance(clip.text_projection, Tensor):
+            raise InputError(
+                "model: expected a causal text tower read at its end-of-text token and projected by a matrix, "
+                f"got pool_type {clip.text_pool_type!r}, causal {clip.attn_mask is not None}, "
+                f"projection {type(clip.text_projection).__name__}"
+            )
         self.clip = clip
 
     @property

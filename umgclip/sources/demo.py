@@ -119,8 +119,9 @@ Draw = Callable[[int, np.random.Generator], Scene]
 
 
 def _write_split(
-    folder: Path, name: str, count: int, draw: Draw, params: DataParams, *, truth: bool, advance: Callable[[int], None]
+    folder: Path, name: str, count: int, draw: Draw, params: DataParams, advance: Callable[[int], None]
 ) -> list[ShardInfo]:
+    truth = name != "train"  # training sees nothing but images and alt texts
     shards: list[ShardInfo] = []
     for number, start in enumerate(range(0, count, params.shard_samples)):
         path = folder / f"{name}-{number:06d}.tar"
@@ -174,14 +175,10 @@ def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] 
 
     with fresh_folder(out) as working:
         train, benchmark = working / "train", working / "benchmark"
-        shards = _write_split(train, "train", params.train_scenes, draw_train, params, truth=False, advance=advance)
+        shards = _write_split(train, "train", params.train_scenes, draw_train, params, advance)
         write_manifest(train, _manifest(params, shards, None))
-        scenes = _write_split(
-            benchmark, "scenes", params.benchmark_scenes, draw_scene, params, truth=True, advance=advance
-        )
-        singles = _write_split(
-            benchmark, "singles", params.benchmark_singles, draw_single, params, truth=True, advance=advance
-        )
+        scenes = _write_split(benchmark, "scenes", params.benchmark_scenes, draw_scene, params, advance)
+        singles = _write_split(benchmark, "singles", params.benchmark_singles, draw_single, params, advance)
         classes = ClassList(
             things=[kind.name for kind in kinds],
             stuff=list(STUFF),

@@ -123,11 +123,11 @@ def _noise(side: int, rng: np.random.Generator, blur_xy: tuple[float, float], st
 
 
 def _blades(side: int, rng: np.random.Generator) -> np.ndarray:
-    return _noise(side, rng, (0.6, 2.5), 11)
+    return _noise(side, rng, (0.6, 2.5), 11.0)
 
 
 def _grain(side: int, rng: np.random.Generator) -> np.ndarray:
-    return _noise(side, rng, (0.5, 0.5), 8)
+    return _noise(side, rng, (0.5, 0.5), 8.0)
 
 
 def _waves(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +144,7 @@ def _stars(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _clouds(side: int, rng: np.random.Generator) -> np.ndarray:
-    return np.clip(_noise(side, rng, (9, 5), 22), 0, 45)
+    return np.clip(_noise(side, rng, (9.0, 5.0), 22.0), 0, 45)
 
 
 def _bricks(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +157,7 @@ def _bricks(side: int, rng: np.random.Generator) -> np.ndarray:
 def _planks(side: int, rng: np.random.Generator) -> np.ndarray:
     y = np.mgrid[:side, :side][0] + rng.integers(0, 14)
     seams = np.where(y % 14 == 0, -38.0, 0.0)
-    return (seams + _noise(side, rng, (4, 0.5), 8)).astype(np.float32)
+    return (seams + _noise(side, rng, (4.0, 0.5), 8.0)).astype(np.float32)
 
 
 def _weave(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -166,7 +166,7 @@ def _weave(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stones(side: int, rng: np.random.Generator) -> np.ndarray:
-    field = _noise(side, rng, (2.2, 2.2), 1)
+    field = _noise(side, rng, (2.2, 2.2), 1.0)
     return np.where(np.abs(field) < 0.18, -32.0, np.clip(field, -1, 1) * 9).astype(np.float32)
 
 

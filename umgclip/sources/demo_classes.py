@@ -1,7 +1,8 @@
 """The demo's vocabulary: 147 things (OpenMoji sprites) in eight groups and 12 stuff classes (backgrounds).
 
 A name is the English one of the Python package `emoji`; what is shown to people and written into captions drops its
-underscores and the word "face" (`locked` is called padlock). Every fifth thing is held out: training never sees a region or pixel label of it.
+underscores and the word "face" (`locked` is called padlock). Every fifth thing is held out: training never sees a
+region or pixel label of it.
 """
 
 from __future__ import annotations

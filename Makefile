@@ -1,0 +1,57 @@
+# Two commands are all that a newcomer needs: `make demo` and `make test`. Each installs what it needs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := data/benchmark/manifest.json
+# stages are started by DVC as `umgclip STAGE`
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# one slow answer of a package index must not end an installation
+export UV_HTTP_TIMEOUT ?= 300
+export UV_HTTP_RETRIES ?= 5
+export GX_ANALYTICS_ENABLED ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench lock clean
+
+help: ## show these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## .venv with exactly the packages of requirements.lock; does nothing when they are there
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"expected Python 3.11 or newer, got {v[0]}.{v[1]}; set PYTHON=" if v < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --retries 5 --timeout 60 "uv>=0.9"
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+# the same seed and versions give the same bytes, so data.dvc changes only where one of them did
+$(DEMO): params.yaml requirements.lock $(wildcard umgclip/sources/*.py) umgclip/io/images.py umgclip/io/shards.py | $(STAMP)
+	umgclip data demo --out data
+	@before=$$(cat data.dvc 2>/dev/null); dvc add --quiet data; \
+	  test "$$before" = "$$(cat data.dvc)" || echo "data.dvc: the demo differs from the recorded one; updated"
+
+demo: $(STAMP) $(DEMO) ## images in, an evaluated and registered model out: data, all stages, the table of results
+	dvc repro
+	umgclip report
+
+test: check ## checks, then all tests
+	pytest
+
+check: $(STAMP) ## lint, format, types, layers
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-logo
+
+bench: $(STAMP) ## time what matters: every script in benchmarks/
+	@for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
+
+lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that still fit stay
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	  --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+
+clean: ## remove artifacts, plots and the tools' caches; data, MLflow's store and .venv stay
+	rm -rf artifacts plots dvc_plots .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache

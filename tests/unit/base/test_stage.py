@@ -1,0 +1,144 @@
+"""The stage `base`: a CLIP from scratch or from a checkpoint, with its hash."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip import factory
+from safetensors.torch import load_file
+
+from umgclip.base import scratch, stage
+from umgclip.base.stage import BaseInputs
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import sha256_file
+from umgclip.io.images import encode_jpeg
+from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
+from umgclip.model import files
+from umgclip.params import BaseParams, TowerParams
+from umgclip.records import ImageRecord, Source, Text
+
+
+@pytest.fixture
+def params(tiny: TowerParams) -> BaseParams:
+    """Two short steps, then a full one among short ones."""
+    return BaseParams(tower=tiny, short_steps=2, full_steps=1, short_batch=8, full_batch=8, min_concept_count=1)
+
+
+def captioned(folder: Path, captions: list[str | None]) -> Path:
+    """A data folder whose `train` holds one grey image a caption."""
+    train = folder / "train"
+    train.mkdir(parents=True)
+    writer = ShardWriter(train / "a.tar")
+    for number, caption in enumerate(captions):
+        said = None if caption is None else [Text(text=caption, source="alt")]
+        record = ImageRecord(
+            key=f"k{number}", width=96, height=96, sha256="0", source=Source(dataset="test"), captions=said
+        )
+        image = encode_jpeg(np.full((96, 96, 3), 10 * number, np.uint8))
+        writer.write(RawSample(f"k{number}", image, "jpg", record.to_json()))
+    writer.close()
+    made_by = MadeBy(stage="data", params_sha256="0", code_version="0")
+    write_manifest(train, Manifest(made_by=made_by, shards=[describe_shard(train / "a.tar", len(captions))]))
+    return folder
+
+
+def test_training_from_scratch_is_deterministic(params: BaseParams, demo: Path) -> None:
+    runs = []
+    for stray in (1, 2):
+        torch.manual_seed(stray)  # random numbers used before do not matter
+        losses: list[tuple[int, dict[str, float]]] = []
+        clip, config = scratch.train(params, demo / "train", lambda *given, to=losses: to.append(given))
+        runs.append((losses, clip.state_dict()))
+        assert config == files.tower_config(params.tower)
+        assert not clip.training
+    assert runs[0][0] == runs[1][0]
+    assert [step for step, _ in runs[0][0]] == list(range(stage.total_steps(params)))
+    assert [step for step, values in runs[0][0] if "tags" in values] == [2], "the one full step"
+    assert all(math.isfinite(value) for _, values in runs[0][0] for value in values.values())
+    for name, value in runs[0][1].items():
+        assert torch.equal(value, runs[1][1][name]), name
+        assert value.isfinite().all(), name
+
+
+def test_every_parameter_learns(params: BaseParams, demo: Path) -> None:
+    torch.manual_seed(params.seed)
+    start = files.build(files.tower_config(params.tower)).state_dict()
+    clip, _ = scratch.train(params, demo / "train", lambda *_: None)
+    still = [name for name, value in clip.state_dict().items() if torch.equal(value, start[name])]
+    assert still == []
+
+
+def test_the_stage_writes_weights_config_and_hash(params: BaseParams, demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "base"
+    summary = stage.run(params, BaseInputs(demo), out)
+    assert sorted(path.name for path in out.iterdir()) == ["base.json", files.CONFIG, files.WEIGHTS]
+    digest = sha256_file(out / files.WEIGHTS)
+    assert json.loads((out / "base.json").read_text()) == {
+        "weights_sha256": digest,
+        "pretrained": "scratch",
+        "model": "umgclip-tiny",
+    }
+    assert dict(summary.rows)["sha256"] == digest[:16]
+    assert set(load_file(out / files.WEIGHTS)) == set(files.load(out)[0].state_dict())
+
+
+def test_an_interrupted_stage_leaves_nothing(params: BaseParams, demo: Path, tmp_path: Path) -> None:
+    def interrupt(step: int, _values: dict[str, float]) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(params, BaseInputs(demo), tmp_path / "artifacts" / "base", report=interrupt)
+    assert not (tmp_path / "artifacts").exists() or list((tmp_path / "artifacts").iterdir()) == []
+
+
+@pytest.fixture
+def small_config(tiny: TowerParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """open_clip knows `small-test`, and `average-test`, which has no class token."""
+    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
+    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
+    config = files.tower_config(tiny)
+    average = {**config, "vision_cfg": {**config["vision_cfg"], "pool_type": "avg"}}
+    for name, content in (("small-test", config), ("average-test", average)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        open_clip.add_model_config(tmp_path / f"{name}.json")
+    return config
+
+
+def test_a_checkpoint_is_taken_as_it_is(small_config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    clip = files.build(small_config)
+    digest = files.save(tmp_path / "given", clip, small_config)
+    params = BaseParams(pretrained=str(tmp_path / "given" / files.WEIGHTS), model="small-test")
+    stage.run(params, BaseInputs(tmp_path / "no data"), tmp_path / "base")
+    assert stage.total_steps(params) == 0
+    written = json.loads((tmp_path / "base" / "base.json").read_text())
+    assert written == {"weights_sha256": digest, "pretrained": params.pretrained, "model": "small-test"}
+    with pytest.raises(InputError, match="expected an open_clip ViT pooled by its class token"):
+        stage.run(params.model_copy(update={"model": "average-test"}), BaseInputs(tmp_path), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_images_without_a_caption_are_passed_over(params: BaseParams, tmp_path: Path) -> None:
+    data = captioned(tmp_path, ["a dog", None, "", "a cat", "a dog and a cat"])
+    _, config = scratch.train(params, data / "train", lambda *_: None)
+    assert config["embed_dim"] == 64
+
+
+def test_captions_without_single_concepts_are_an_error_and_no_endless_loop(
+    params: BaseParams, tmp_path: Path
+) -> None:
+    data = captioned(tmp_path, ["a dog and a cat", "a cat and a dog"])
+    with pytest.raises(DataError, match="train: expected samples to train on, all 2 are left out"):
+        stage.run(params, BaseInputs(data), tmp_path / "base")
+
+
+def test_missing_data_are_named(params: BaseParams, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train: expected a dataset folder, found none"):
+        stage.run(params, BaseInputs(tmp_path), tmp_path / "base")

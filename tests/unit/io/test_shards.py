@@ -1,0 +1,88 @@
+"""Shards: bytes fixed by content, damage named."""
+
+import io
+import tarfile
+
+import pytest
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.shards import RawSample, ShardWriter, read_shard
+
+SAMPLES = [RawSample(f"k{i}", bytes([i]) * 700, "jpg", b'{"i": %d}' % i) for i in range(3)]
+
+
+def write(path, samples=SAMPLES):
+    writer = ShardWriter(path)
+    for sample in samples:
+        writer.write(sample)
+    writer.close()
+    return path
+
+
+def plain_tar(path, files):
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_samples_come_back_in_order(tmp_path):
+    assert list(read_shard(write(tmp_path / "a.tar"))) == SAMPLES
+
+
+def test_embeddings_are_kept(tmp_path):
+    sample = RawSample("k", b"image", "png", b"{}", b"npy")
+    assert list(read_shard(write(tmp_path / "a.tar", [sample]))) == [sample]
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path):
+    assert write(tmp_path / "a.tar").read_bytes() == write(tmp_path / "other.tar").read_bytes()
+
+
+@pytest.mark.parametrize("cut", [300, 512 + 300, 512 + 700 + 100, 3000])
+def test_a_truncated_tar_is_named(tmp_path, cut):
+    path = write(tmp_path / "a.tar")
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r"a\.tar"):
+        list(read_shard(path))
+
+
+def test_an_empty_file_is_no_tar(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.tar: not a complete tar"):
+        list(read_shard(tmp_path / "a.tar"))
+
+
+def test_other_bytes_are_no_tar(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"\x01not a tar" * 200)
+    with pytest.raises(DataError, match=r"a\.tar: not a complete tar"):
+        list(read_shard(tmp_path / "a.tar"))
+
+
+def test_a_sample_without_json_is_named(tmp_path):
+    path = plain_tar(tmp_path / "a.tar", {"a.jpg": b"1", "a.json": b"{}", "b.jpg": b"2"})
+    with pytest.raises(DataError, match=r"a\.tar:b: expected one image .* and one json, got \['jpg'\]"):
+        list(read_shard(path))
+
+
+def test_a_sample_without_image_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"a\.tar:a: expected one image"):
+        list(read_shard(plain_tar(tmp_path / "a.tar", {"a.json": b"{}"})))
+
+
+def test_folders_inside_and_capital_extensions_are_read(tmp_path):
+    path = plain_tar(tmp_path / "a.tar", {"part/a.JPG": b"1", "part/a.json": b"{}"})
+    assert [sample.key for sample in read_shard(path)] == ["a"]
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "a/b", "k" * 81])
+def test_keys_that_a_tar_cannot_hold_are_refused(tmp_path, key):
+    with pytest.raises(InputError, match="key: expected 1 to 80 characters"):
+        write(tmp_path / "a.tar", [RawSample(key, b"1", "jpg", b"{}")])
+
+
+def test_a_key_is_written_once(tmp_path):
+    with pytest.raises(InputError, match="got 'k0' twice"):
+        write(tmp_path / "a.tar", [SAMPLES[0], SAMPLES[0]])

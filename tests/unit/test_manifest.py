@@ -1,0 +1,84 @@
+"""Manifests: written last, and the first thing to notice damage."""
+
+import pytest
+
+from umgclip.errors import DataError
+from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, verify, write_manifest
+
+MADE_BY = MadeBy(stage="test", params_sha256="0" * 64, code_version="1")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    writer = ShardWriter(folder / "a.tar")
+    writer.write(RawSample("k", b"image", "jpg", b"{}"))
+    writer.close()
+    write_manifest(folder, Manifest(made_by=MADE_BY, shards=[describe_shard(folder / "a.tar", 1)]))
+    return folder
+
+
+def test_what_is_written_is_read(dataset):
+    manifest = read_manifest(dataset)
+    assert manifest.samples == 1
+    assert manifest.made_by == MADE_BY
+    verify(dataset)
+
+
+def test_the_digest_follows_content_not_maker(dataset):
+    manifest = read_manifest(dataset)
+    other = manifest.model_copy(update={"made_by": MADE_BY.model_copy(update={"code_version": "2"})})
+    assert other.digest() == manifest.digest()
+    classes = ClassList(things=["cat"], stuff=[], held_out=[])
+    assert manifest.model_copy(update={"classes": classes}).digest() != manifest.digest()
+
+
+def test_a_missing_folder_says_how_to_make_one(tmp_path):
+    with pytest.raises(DataError, match="expected a dataset folder, found none; `umgclip data demo"):
+        read_manifest(tmp_path / "none")
+
+
+def test_a_folder_without_manifest_is_incomplete(tmp_path):
+    with pytest.raises(DataError, match=r"expected manifest\.json \(written last, so the dataset is incomplete\)"):
+        read_manifest(tmp_path)
+
+
+def test_a_missing_shard_is_named(dataset):
+    (dataset / "a.tar").unlink()
+    with pytest.raises(DataError, match=r"a\.tar: expected a shard of 1 samples, the file is missing"):
+        read_manifest(dataset)
+
+
+def test_a_truncated_shard_is_named_with_both_sizes(dataset):
+    shard = dataset / "a.tar"
+    size = shard.stat().st_size
+    shard.write_bytes(shard.read_bytes()[:600])
+    with pytest.raises(DataError, match=f"expected {size} bytes as in the manifest, got 600"):
+        read_manifest(dataset)
+
+
+def test_replaced_bytes_are_found_by_their_hash(dataset):
+    shard = dataset / "a.tar"
+    content = bytearray(shard.read_bytes())
+    content[512] ^= 1
+    shard.write_bytes(bytes(content))
+    read_manifest(dataset)  # sizes alone do not tell
+    with pytest.raises(DataError, match="expected sha256"):
+        verify(dataset)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "Invalid JSON"), ('{"version": 1}', "made_by"), ('{"surprise": 1}', "surprise|made_by")]
+)
+def test_a_damaged_manifest_names_the_field(tmp_path, content, said):
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_manifest(tmp_path)
+
+
+def test_no_samples_is_no_dataset(tmp_path):
+    write_manifest(tmp_path, Manifest(made_by=MADE_BY, shards=[]))
+    with pytest.raises(DataError, match="expected at least one sample"):
+        read_manifest(tmp_path)

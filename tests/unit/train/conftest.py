@@ -1,0 +1,68 @@
+"""A base with random weights and annotations that need no annotator: the demo benchmark's own truth."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from umgclip.io.shards import RawSample, ShardWriter, read_shard
+from umgclip.io.tables import QUARANTINE, write_table
+from umgclip.manifest import ShardInfo, describe_shard, read_manifest, write_manifest
+from umgclip.model import files
+from umgclip.params import LoraParams, TowerParams, TrainParams
+from umgclip.records import parse_record
+from umgclip.train.stage import TrainInputs
+
+
+@pytest.fixture(scope="session")
+def base(tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base folder. Read only."""
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(0)
+    files.save(folder, files.build(files.tower_config(tiny)), files.tower_config(tiny))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def annotations(demo: Path, tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo benchmark as human annotations, with random teacher embeddings; every third image has none."""
+    folder = tmp_path_factory.mktemp("annotations")
+    manifest = read_manifest(demo / "benchmark")
+    rng = np.random.default_rng(0)
+    shards: list[ShardInfo] = []
+    for shard in manifest.shards:
+        writer = ShardWriter(folder / shard.path)
+        for number, raw in enumerate(read_shard(demo / "benchmark" / shard.path)):
+            rows = 1 + len(parse_record(raw.json, where=raw.key).regions or [])
+            buffer = io.BytesIO()
+            np.save(buffer, rng.normal(size=(rows, tiny.embed_dim)).astype(np.float16))
+            teacher = buffer.getvalue() if number % 3 else None
+            writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json, teacher))
+        writer.close()
+        shards.append(describe_shard(folder / shard.path, writer.samples))
+    write_manifest(folder, manifest.model_copy(update={"shards": shards}))
+    return folder
+
+
+@pytest.fixture
+def inputs(base: Path, annotations: Path, tmp_path: Path) -> TrainInputs:
+    """Paths for one run, with an empty quarantine."""
+    write_table(tmp_path / "quarantine.parquet", [], QUARANTINE)
+    return TrainInputs(
+        annotations=annotations,
+        quarantine=tmp_path / "quarantine.parquet",
+        base=base,
+        work=tmp_path / ".train",
+        metrics=tmp_path / "metrics" / "train.json",
+        plots=tmp_path / "plots" / "train.csv",
+    )
+
+
+@pytest.fixture
+def params() -> TrainParams:
+    """Six small steps, a checkpoint after every second one."""
+    return TrainParams(
+        steps=6, batch=4, checkpoint_every=2, precision="fp32", lora=LoraParams(rank=4, alpha=8), lr_peak=1.0e-2
+    )

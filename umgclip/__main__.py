@@ -1,0 +1,271 @@
+"""The command line: one command a stage, and `data`, `report`, `doctor`.
+
+Nothing heavy is imported until a command runs, so that `umgclip --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from umgclip import __version__
+from umgclip.cli import exits
+from umgclip.errors import InputError
+
+STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
+
+
+class _Commands(TyperGroup):
+    """Commands that name each other when one is unknown."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - types private to Typer
+        if args and args[0] not in self.commands:
+            raise InputError(f"unknown command {args[0]!r}; expected one of {', '.join(self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Annotate, validate, tune and evaluate a CLIP at three grains. `dvc repro` runs the stages that are stale.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(cls=_Commands, help="Make the demo data, verify a dataset.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
+Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]
+Metrics = Annotated[Path, typer.Option("--metrics", help="the JSON file of metrics to write")]
+Data = Annotated[Path, typer.Option("--data", help="folder with the datasets train and benchmark")]
+Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]
+Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
+Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
+Adapter = Annotated[Path, typer.Option("--adapter", help="folder that the stage train wrote")]
+
+PARAMS = Path("params.yaml")
+DATA = Path("data")
+ARTIFACTS = Path("artifacts")
+METRICS = Path("metrics")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"umgclip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _set_up(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # or it tells of every table that it makes
+
+
+@data_app.command("demo")
+def data_demo(out: Out = DATA, params: Params = PARAMS) -> None:
+    """Compose the demo: training scenes with alt texts, a benchmark with its whole truth."""
+    from umgclip.cli import datasets, session
+    from umgclip.params import DataParams, load_section
+
+    section = load_section(params, DataParams)
+    session.check_output(out, (params,))
+    with session.untracked("data demo") as opened:
+        summary = datasets.make_demo(section, out, opened.counter(datasets.demo_scenes(section)))
+    session.show(summary)
+
+
+@data_app.command("verify")
+def data_verify(
+    folder: Annotated[Path, typer.Argument(help="a dataset, or a folder that holds several")] = DATA,
+) -> None:
+    """Compare a dataset with its manifest, hash by hash, and read every sample."""
+    from umgclip.cli import datasets, session
+
+    samples = sum(manifest.samples for manifest in datasets.datasets(folder).values())
+    with session.untracked("data verify") as opened:
+        summary = datasets.check(folder, opened.counter(samples))
+    session.show(summary)
+
+
+@app.command()
+def base(data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS) -> None:
+    """The CLIP to start from: trained on images and alt texts, or loaded."""
+    from umgclip.cli import session
+    from umgclip.params import BaseParams, load_section
+
+    section = load_section(params, BaseParams)
+    session.check_output(out, (data, params))
+    from umgclip.base import stage
+
+    with session.tracked("base", section) as opened:
+        report = opened.steps(stage.total_steps(section))
+        summary = stage.run(section, stage.BaseInputs(data=data), out, report=report)
+    session.show(summary)
+
+
+@app.command()
+def annotate(
+    data: Data = DATA,
+    base: Base = ARTIFACTS / "base",
+    metrics: Metrics = METRICS / "annotate.json",
+    out: Out = ARTIFACTS / "annotate",
+    params: Params = PARAMS,
+) -> None:
+    """Captions, tags, boxes and masks for raw images, with scores and sources."""
+    from umgclip.cli import session
+    from umgclip.params import AnnotateParams, load_section
+
+    section = load_section(params, AnnotateParams)
+    session.check_output(out, (data, base, params))
+    from umgclip.annotate import stage
+
+    inputs = stage.AnnotateInputs(data=data, base=base, metrics=metrics)
+    with session.tracked("annotate", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, advance=opened.counter(stage.total_samples(data)))
+    session.show(summary)
+
+
+@app.command()
+def validate(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    benchmark: Benchmark = DATA / "benchmark",
+    vocabulary: Annotated[Path, typer.Option(help="concepts that annotate drew from the alt texts")] = ARTIFACTS
+    / "annotate"
+    / "vocabulary.json",
+    data_docs: Annotated[Path, typer.Option(help="folder for the Data Docs, replaced")] = ARTIFACTS / "data_docs",
+    metrics: Metrics = METRICS / "validate.json",
+    out: Out = ARTIFACTS / "validate",
+    params: Params = PARAMS,
+) -> None:
+    """The gate: check the annotations, quarantine bad rows, stop when there are too many."""
+    from umgclip.cli import session
+    from umgclip.params import ValidateParams, load_section
+
+    section = load_section(params, ValidateParams)
+    for written in (out, data_docs):
+        session.check_output(written, (annotations, benchmark, vocabulary, params))
+    from umgclip.validate import stage
+
+    inputs = stage.ValidateInputs(annotations, benchmark, vocabulary, data_docs, metrics)
+    with session.tracked("validate", section, metrics):
+        summary = stage.run(section, inputs, out)
+    session.show(summary)
+
+
+@app.command()
+def train(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Annotated[Path, typer.Option(help="rows that validate took out")] = ARTIFACTS
+    / "validate"
+    / "quarantine.parquet",
+    base: Base = ARTIFACTS / "base",
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".train",
+    metrics: Metrics = METRICS / "train.json",
+    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "train.csv",
+    out: Out = ARTIFACTS / "train",
+    params: Params = PARAMS,
+) -> None:
+    """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints."""
+    from umgclip.cli import session
+    from umgclip.params import TrainParams, load_section
+
+    section = load_section(params, TrainParams)
+    session.check_output(out, (annotations, quarantine, base, work, params))
+    from umgclip.train import stage
+
+    inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
+    with session.tracked("train", section) as opened:
+        summary = stage.run(section, inputs, out, report=opened.steps(stage.total_steps(section)))
+    session.show(summary)
+
+
+@app.command()
+def evaluate(
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    benchmark: Benchmark = DATA / "benchmark",
+    proposals: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark's images")] = ARTIFACTS
+    / "annotate"
+    / "benchmark",
+    metrics: Metrics = METRICS / "evaluate.json",
+    out: Out = ARTIFACTS / "evaluate",
+    params: Params = PARAMS,
+) -> None:
+    """Base and tuned model on six benchmarks, the annotator beside them, pictures and plots."""
+    from umgclip.cli import session
+    from umgclip.manifest import read_manifest
+    from umgclip.params import EvaluateParams, load_section
+
+    section = load_section(params, EvaluateParams)
+    session.check_output(out, (base, adapter, benchmark, proposals, params))
+    images = read_manifest(benchmark).samples
+    from umgclip.evaluate import stage
+
+    inputs = stage.EvaluateInputs(base, adapter, benchmark, proposals, metrics)
+    with session.tracked("evaluate", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, advance=opened.counter(images))
+    session.show(summary)
+
+
+@app.command()
+def register(
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
+    data: Data = DATA,
+    out: Out = ARTIFACTS / "register",
+    params: Params = PARAMS,
+) -> None:
+    """A version of the model in MLflow's registry, and `champion` if the gates let it."""
+    from umgclip.cli import session
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    session.check_output(out, (base, adapter, metrics, data, params))
+    from umgclip.register import stage
+
+    # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
+    inputs = stage.RegisterInputs(base, adapter, metrics, data, repo=Path.cwd())
+    session.show(stage.run(section, inputs, out))
+
+
+@app.command()
+def report(
+    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
+    registration: Annotated[Path, typer.Option(help="what register wrote")] = ARTIFACTS / "register" / "register.json",
+) -> None:
+    """The results as tables: base against tuned, the annotator, the registered version."""
+    from umgclip.cli.report import show_results
+
+    show_results(metrics, registration)
+
+
+@app.command()
+def doctor(params: Params = PARAMS) -> None:
+    """Versions, processor, data, MLflow and S3 settings; exit code 1 when the pipeline cannot run."""
+    from umgclip.cli import doctor as checks
+
+    findings = checks.examine(Path.cwd(), params)
+    checks.show(findings)
+    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+
+
+def main() -> None:
+    """Entry point of `umgclip`: every failure that can be explained is one message and its exit code."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    name = f"umgclip {words[0]}" if words and words[0] in (*STAGES, "data", "report", "doctor") else "umgclip"
+    sys.exit(exits.run(app, name))
+
+
+if __name__ == "__main__":
+    main()

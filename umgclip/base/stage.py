@@ -1,0 +1,61 @@
+"""Stage `base`: train a small CLIP from scratch, or take a pretrained one; write weights, config and their hash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from umgclip.base import scratch
+from umgclip.io.atomic import fresh_folder, write_json
+from umgclip.manifest import read_manifest
+from umgclip.model import files
+from umgclip.model.tower import DenseClip
+from umgclip.params import BaseParams
+from umgclip.summary import Summary
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class BaseInputs:
+    """The data folder; its `train` is read when the base is trained from scratch."""
+
+    data: Path
+
+
+def total_steps(params: BaseParams) -> int:
+    """Steps that `run` will report, for a progress bar."""
+    return params.short_steps + 3 * params.full_steps if params.pretrained == SCRATCH else 0
+
+
+def run(
+    params: BaseParams,
+    inputs: BaseInputs,
+    out: Path,
+    *,
+    report: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
+) -> Summary:
+    """Make or load the base.
+
+    Raises:
+        DataError: no training data.
+        InputError: open_clip does not know the model or the tag, or the model has no class token.
+        OutputError: `out` cannot be written.
+    """
+    if params.pretrained == SCRATCH:
+        read_manifest(inputs.data / "train")
+        clip, model_cfg = scratch.train(params, inputs.data / "train", report)
+        model = "umgclip-tiny"
+    else:
+        clip, model_cfg = files.load_pretrained(params.model, params.pretrained)
+        DenseClip(clip)  # refuse here what later stages could not use
+        model = params.model
+    with fresh_folder(out) as folder:
+        digest = files.save(folder, clip, model_cfg)
+        write_json(
+            folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model}
+        )
+    size = sum(parameter.numel() for parameter in clip.parameters())
+    rows = (("model", model), ("pretrained", params.pretrained), ("parameters", f"{size:,}"), ("sha256", digest[:16]))
+    return Summary("base", rows)

@@ -1,0 +1,55 @@
+"""Progress on stderr: a bar for people, a line every ten seconds for logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from tqdm import tqdm
+
+LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Counts to `total` on `stream`; use as a context manager."""
+
+    def __init__(self, label: str, total: int, unit: str, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._label, self._total, self._unit = label, total, unit
+        self._done, self._note = 0, ""
+        self._started = self._said = time.monotonic()
+        interactive = self._stream.isatty()
+        self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream) if interactive else None
+
+    def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
+        """Count on, and show some values beside the count."""
+        self._done += count
+        if values:
+            self._note = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._said >= LINE_EVERY_S:
+            self._line()
+
+    def close(self) -> None:
+        """End the bar; a log gets its last line."""
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            self._line()
+
+    def _line(self) -> None:
+        self._said = time.monotonic()
+        meter = tqdm.format_meter(
+            self._done,
+            self._total,
+            self._said - self._started,
+            unit=self._unit,
+            postfix=self._note,
+            bar_format="{n_fmt}/{total_fmt} ({percentage:.0f} %) in {elapsed}, {remaining} to go, {rate_fmt}{postfix}",
+        )
+        self._stream.write(f"{self._label}: {meter}\n")
+        self._stream.flush()

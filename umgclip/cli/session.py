@@ -1,0 +1,111 @@
+"""A stage's surroundings: a run in MLflow, progress, the numbers of its metrics file, its summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from umgclip.cli.progress import Progress
+from umgclip.errors import InputError
+from umgclip.params import Section
+from umgclip.summary import Summary
+from umgclip.tracking import Run, stage_run
+
+Advance = Callable[[int], None]
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+class Session:
+    """What a running stage may use. `run` is None for what is not tracked."""
+
+    def __init__(self, name: str, run: Run | None, bars: ExitStack) -> None:
+        self._name, self._run, self._bars = name, run, bars
+
+    def counter(self, total: int, unit: str = " images") -> Advance:
+        """A progress bar; call what comes back with the number of things done."""
+        return self._bar(total, unit).advance
+
+    def steps(self, total: int) -> Report:
+        """A progress bar of optimizer steps; call what comes back with a step and its values, which MLflow gets."""
+        bar = self._bar(total, " steps")
+
+        def report(step: int, values: Mapping[str, float]) -> None:
+            if self._run is not None:
+                self._run.log_metrics(values, step)
+            bar.advance(1, values)
+
+        return report
+
+    def _bar(self, total: int, unit: str) -> Progress:
+        bar = Progress(self._name, total, unit)
+        self._bars.callback(bar.close)
+        return bar
+
+
+@contextmanager
+def tracked(name: str, section: Section, metrics: Path | None = None) -> Iterator[Session]:
+    """Run a stage inside an MLflow run.
+
+    Args:
+        name: the stage.
+        section: its params, logged.
+        metrics: the JSON file that the stage writes; its numbers are logged, also when a gate closed after it was
+            written.
+
+    Raises:
+        TrackingError: MLflow does not answer or refuses.
+    """
+    with stage_run(name, section.model_dump()) as run, ExitStack() as bars:
+        before = _stamp(metrics)
+        try:
+            yield Session(name, run, bars)
+        finally:
+            if metrics is not None and _stamp(metrics) not in (None, before):
+                run.log_metrics(numbers(json.loads(metrics.read_text(encoding="utf-8"))))
+
+
+@contextmanager
+def untracked(name: str) -> Iterator[Session]:
+    """The same for work that leaves no run, or opens its own."""
+    with ExitStack() as bars:
+        yield Session(name, None, bars)
+
+
+def _stamp(path: Path | None) -> int | None:
+    return path.stat().st_mtime_ns if path is not None and path.is_file() else None
+
+
+def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of nested metrics under dotted names: `{"a": {"b": 1, "c": "x"}}` gives `{"a.b": 1.0}`."""
+    flat: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(numbers(value, f"{prefix}{name}."))
+        elif isinstance(value, int | float):
+            flat[f"{prefix}{name}"] = float(value)
+    return flat
+
+
+def check_output(out: Path, reads: Sequence[Path]) -> None:
+    """Refuse an output folder whose replacement would take inputs or the working directory with it.
+
+    Raises:
+        InputError: naming `out` and what it holds.
+    """
+    for path in (Path.cwd(), *reads):
+        if path.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"--out: expected a folder of its own, which is replaced; {out} holds {path.resolve()}")
+
+
+def show(summary: Summary) -> None:
+    """A summary as a table on stdout."""
+    table = Table(title=summary.title, show_header=False, title_justify="left")
+    for name, value in summary.rows:
+        table.add_row(name, value)
+    Console().print(table)

@@ -1,0 +1,208 @@
+"""Annotated samples to one batch of tensors, image, boxes and masks moved together."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from umgclip.data.concepts import with_article
+from umgclip.data.stream import Sample
+from umgclip.geometry import masks as mask_ops
+from umgclip.model.files import to_input
+from umgclip.records import Region, Text
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that one step needs. Regions of all images stand one after the other, never padded.
+
+    `texts` are distinct; captions, region texts and tags are indices into them (-1: none). `token_text` and
+    `token_weight` say, for each token of the dense map in row order, which text its region carries and how much of
+    the token that region covers. Teacher rows are NaN where there is no teacher.
+    """
+
+    images: Float[Tensor, "b 3 height width"]
+    texts: list[str]
+    caption: Int[Tensor, "b"]
+    tag_texts: Int[Tensor, "v"]
+    tag_targets: Bool[Tensor, "b v"]
+    image_of_region: Int[Tensor, "r"]
+    boxes_xyxy: Float[Tensor, "r 4"]
+    masks: Float[Tensor, "r h w"]
+    is_stuff: Bool[Tensor, "r"]
+    region_text: Int[Tensor, "r"]
+    token_text: Int[Tensor, "n"]
+    token_weight: Float[Tensor, "n"]
+    teacher_image: Float[Tensor, "b d"]
+    teacher_region: Float[Tensor, "r d"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How samples are turned into a batch."""
+
+    image_px: int
+    grid: int
+    regions_per_image: int
+    written_caption_share: float
+    flip_share: float = 0.5
+
+
+class _Texts:
+    """Distinct strings and their indices."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+
+    def add(self, text: str) -> int:
+        return self.index.setdefault(text, len(self.index))
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sample with its teacher embeddings: row 0 the image, then one row a region; None when there are none."""
+
+    sample: Sample
+    teacher: Float[np.ndarray, "rows d"] | None
+    dropped: frozenset[str] = frozenset()
+
+
+def read_teacher(data: bytes | None) -> np.ndarray | None:
+    """Embeddings as stored beside a sample."""
+    return None if data is None else np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
+
+
+def collate(items: Sequence[Item], view: View, embed_dim: int, rng: np.random.Generator) -> Batch:
+    """Build a batch; every random choice comes from `rng`."""
+    texts = _Texts()
+    parts = [_one(item, view, embed_dim, texts, rng) for item in items]
+    tags = sorted({tag for part in parts for tag in part.tags})
+    targets = np.zeros((len(parts), len(tags)), bool)
+    for row, part in enumerate(parts):
+        targets[row, [tags.index(tag) for tag in part.tags]] = True
+    counts = [len(part.region_text) for part in parts]
+    return Batch(
+        images=to_input(np.stack([part.pixels for part in parts])),
+        texts=list(texts.index),
+        caption=torch.tensor([part.caption for part in parts]),
+        tag_texts=torch.tensor(tags, dtype=torch.long),
+        tag_targets=torch.from_numpy(targets),
+        image_of_region=torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(counts)),
+        boxes_xyxy=torch.from_numpy(np.concatenate([part.boxes for part in parts])),
+        masks=torch.from_numpy(np.concatenate([part.masks for part in parts])),
+        is_stuff=torch.from_numpy(np.concatenate([part.is_stuff for part in parts])),
+        region_text=torch.from_numpy(np.concatenate([part.region_text for part in parts])),
+        token_text=torch.from_numpy(np.concatenate([part.token_text for part in parts])),
+        token_weight=torch.from_numpy(np.concatenate([part.token_weight for part in parts])),
+        teacher_image=torch.from_numpy(np.stack([part.teacher_image for part in parts])),
+        teacher_region=torch.from_numpy(np.concatenate([part.teacher_region for part in parts])),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    pixels: np.ndarray
+    caption: int
+    tags: list[int]
+    boxes: np.ndarray
+    masks: np.ndarray
+    is_stuff: np.ndarray
+    region_text: np.ndarray
+    token_text: np.ndarray
+    token_weight: np.ndarray
+    teacher_image: np.ndarray
+    teacher_region: np.ndarray
+
+
+def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
+    record, pixels = item.sample.record, item.sample.pixels
+    regions = list(enumerate(record.regions or []))
+    chosen = _choose([pair for pair in regions if pair[1].id not in item.dropped], view.regions_per_image, rng)
+    grid = (view.grid, view.grid)
+    boxes = np.array([region.box_xyxy for _, region in chosen], np.float32).reshape(-1, 4)
+    boxes = boxes / np.array([record.width, record.height] * 2, np.float32)
+    masks = np.stack([_grid_mask(region, record.height, record.width, grid) for _, region in chosen]) if chosen else None
+    masks = np.zeros((0, *grid), np.float32) if masks is None else masks
+    pixels = cv2.resize(pixels, (view.image_px, view.image_px), interpolation=cv2.INTER_AREA)
+    if rng.random() < view.flip_share:
+        pixels = pixels[:, ::-1]
+        boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
+        masks = np.ascontiguousarray(masks[:, :, ::-1])
+    region_text = np.array([_region_text(region, texts) for _, region in chosen], np.int64)
+    token_text, token_weight = _tokens(masks, region_text, grid)
+    return _Part(
+        pixels=pixels,
+        caption=texts.add(_caption(record.captions or [], view.written_caption_share, rng)),
+        tags=[texts.add(with_article(tag.text)) for tag in record.tags or []],
+        boxes=boxes,
+        masks=masks,
+        is_stuff=np.array([region.is_stuff for _, region in chosen], bool),
+        region_text=region_text,
+        token_text=token_text,
+        token_weight=token_weight,
+        teacher_image=_teacher(item.teacher, [0], embed_dim)[0],
+        teacher_region=_teacher(item.teacher, [1 + index for index, _ in chosen], embed_dim),
+    )
+
+
+def _choose(
+    regions: list[tuple[int, Region]], most: int, rng: np.random.Generator
+) -> list[tuple[int, Region]]:
+    """At most `most` regions; labelled ones first, the rest drawn at random."""
+    if len(regions) <= most:
+        return regions
+    order = rng.permutation(len(regions))
+    ranked = sorted(order, key=lambda i: not regions[i][1].tags)
+    return [regions[i] for i in sorted(ranked[:most])]
+
+
+def _grid_mask(region: Region, height: int, width: int, grid: tuple[int, int]) -> np.ndarray:
+    if region.mask is not None:
+        return mask_ops.to_grid(mask_ops.decode(region.mask), grid)
+    x0, y0, x1, y1 = (int(round(side)) for side in region.box_xyxy)
+    inside = np.zeros((height, width), bool)
+    inside[y0:y1, x0:x1] = True
+    return mask_ops.to_grid(inside, grid)
+
+
+def _region_text(region: Region, texts: _Texts) -> int:
+    if region.captions:
+        return texts.add(region.captions[0].text)
+    if region.tags:
+        return texts.add(with_article(region.tags[0].text))
+    return -1
+
+
+def _caption(captions: list[Text], written_share: float, rng: np.random.Generator) -> str:
+    """The alt text, or now and then what the annotator wrote."""
+    given = [c.text for c in captions if c.source in ("alt", "human")]
+    written = [c.text for c in captions if c.source not in ("alt", "human")]
+    pool = written if written and (not given or rng.random() < written_share) else given
+    return pool[int(rng.integers(len(pool)))] if pool else ""
+
+
+def _tokens(
+    masks: Float[np.ndarray, "r h w"], region_text: Int[np.ndarray, "r"], grid: tuple[int, int]
+) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """The text of the labelled region that covers each token most, and how much of the token it covers."""
+    labelled = np.flatnonzero(region_text >= 0)
+    if not labelled.size:
+        return np.full(grid[0] * grid[1], -1, np.int64), np.zeros(grid[0] * grid[1], np.float32)
+    cover = masks[labelled].reshape(len(labelled), -1)
+    best = cover.argmax(0)
+    weight = cover[best, np.arange(cover.shape[1])]
+    text = np.where(weight > 0, region_text[labelled[best]], -1)
+    return text.astype(np.int64), weight.astype(np.float32)
+
+
+def _teacher(teacher: np.ndarray | None, rows: list[int], embed_dim: int) -> np.ndarray:
+    if teacher is None or teacher.shape[1] != embed_dim:
+        return np.full((len(rows), embed_dim), np.nan, np.float32)
+    return teacher[rows]

@@ -1,0 +1,1 @@
+"""Stage `train`: LoRA on both towers from captions, tags, regions and pixels at once."""

@@ -1,0 +1,92 @@
+"""The multi-granularity objective: which terms a batch has, from one vision and one text forward."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.data.batch import Batch
+from umgclip.losses.combine import combine
+from umgclip.losses.distill import cosine_distillation
+from umgclip.losses.image_text import info_nce
+from umgclip.losses.pixel import pixel_loss
+from umgclip.losses.region_text import joint_positives, region_text_loss
+from umgclip.losses.tags import Asymmetry, asymmetric_loss
+from umgclip.model.files import Tokenizer
+from umgclip.model.readout import pool_boxes, pool_masks
+from umgclip.model.tower import ClipOutput, DenseClip
+from umgclip.params import LossWeights
+
+_TAG_FOCUS = Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)
+
+
+def loss(
+    tower: DenseClip, batch: Batch, weights: LossWeights, tokenizer: Tokenizer
+) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    """One forward and the weighted sum of all terms whose weight is above 0; a weight of 0 costs nothing.
+
+    Returns:
+        The total, and each term's unweighted value.
+    """
+    used = _texts_needed(batch, weights)
+    out = tower(batch.images, tokenizer([batch.texts[i] for i in used.tolist()]))
+    position = torch.full((len(batch.texts) + 1,), -1)
+    position[used] = torch.arange(len(used))
+    scale = tower.logit_scale()
+    terms: dict[str, Tensor] = {}
+    if weights.image_text:
+        caption = position[batch.caption]
+        terms["image_text"] = info_nce(out.image, out.text[caption], scale, caption)
+    if weights.tags:
+        terms["tags"] = tag_term(out, batch, position, scale)
+    if weights.region_text or weights.distill:
+        terms |= _region_terms(out, batch, weights, position, scale)
+    if weights.pixel:
+        tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
+        terms["pixel"] = pixel_loss(tokens, out.text, position[batch.token_text], batch.token_weight, scale)
+    if weights.keep:
+        known = batch.teacher_image.isfinite().all(dim=1)
+        terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
+    return combine(terms, {name: value for name, value in weights.model_dump().items() if value})
+
+
+def _texts_needed(batch: Batch, weights: LossWeights) -> Tensor:
+    """Indices of the texts that some active term looks at."""
+    needed = []
+    if weights.image_text:
+        needed.append(batch.caption)
+    if weights.tags:
+        needed.append(batch.tag_texts)
+    if weights.region_text or weights.pixel:
+        needed.append(batch.region_text[batch.region_text >= 0])
+    return torch.cat(needed).unique() if needed else torch.zeros(0, dtype=torch.long)
+
+
+def tag_term(out: ClipOutput, batch: Batch, position: Tensor, scale: Tensor) -> Float[Tensor, ""]:
+    """Multi-label loss over the tags of the batch, centred so that an average image expects an average number."""
+    logits = scale * out.image @ out.text[position[batch.tag_texts]].T
+    prior = batch.tag_targets.float().mean().clamp(1e-4, 1 - 1e-4)  # all images may have all tags
+    logits = logits - logits.detach().mean() + torch.log(prior / (1 - prior))
+    return asymmetric_loss(logits, batch.tag_targets, asymmetry=_TAG_FOCUS) / 10
+
+
+def _region_terms(
+    out: ClipOutput, batch: Batch, weights: LossWeights, position: Tensor, scale: Tensor
+) -> dict[str, Tensor]:
+    """Things by RoIAlign and all regions by mask pooling against their texts; masks against the teacher's crops."""
+    by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
+    terms: dict[str, Tensor] = {}
+    if weights.region_text:
+        text_of = position[batch.region_text]
+        things = ~batch.is_stuff
+        by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
+        pooled = torch.cat([by_mask, by_box])
+        positives = joint_positives(torch.cat([text_of, text_of[things]]), out.text)
+        terms["region_text"] = region_text_loss(pooled, out.text, positives, scale)
+    if weights.distill:
+        known = batch.teacher_region.isfinite().all(dim=1)
+        teacher = F.normalize(batch.teacher_region[known], dim=1)
+        terms["distill"] = cosine_distillation(by_mask[known], teacher)
+    return terms
