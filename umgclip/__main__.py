@@ -194,9 +194,12 @@ def evaluate(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
     benchmark: Benchmark = DATA / "benchmark",
-    proposals: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark's images")] = ARTIFACTS
+    annotations: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark's images")] = ARTIFACTS
     / "annotate"
     / "benchmark",
+    proposals: Annotated[Path, typer.Option(help="class-agnostic regions of the benchmark's images")] = ARTIFACTS
+    / "annotate"
+    / "proposals",
     metrics: Metrics = METRICS / "evaluate.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
@@ -207,11 +210,11 @@ def evaluate(
     from umgclip.params import EvaluateParams, load_section
 
     section = load_section(params, EvaluateParams)
-    session.check_output(out, (base, adapter, benchmark, proposals, params))
+    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params))
     images = read_manifest(benchmark).samples
     from umgclip.evaluate import stage
 
-    inputs = stage.EvaluateInputs(base, adapter, benchmark, proposals, metrics)
+    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics)
     with session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
     session.show(summary)

@@ -85,7 +85,7 @@ def test_an_unwritable_output_is_exit_code_5(project):
     (project / "file").write_text("in the way", encoding="utf-8")
     done = umgclip("data", "demo", "--out", "file/data", cwd=project)
     assert done.returncode == 5
-    assert "cannot write file/data: a part of the path is a file, not a folder" in done.stderr
+    assert "cannot write file/data: a file of that name is in the way" in done.stderr
 
 
 def test_data_demo_then_verify(project):

@@ -20,7 +20,7 @@ PROTOCOL = (
     "scenes; truth: the things that may be labelled (not held out); predictions: the annotator's labelled regions, "
     "stuff left out, ranked by label score (a held-out label counts as none); a box matches above the IoU threshold; "
     "precision: labelled regions with the right box and label; recall: true things so found; label_precision: right "
-    "labels among matched boxes; mask_iou: over matched pairs; box_recall: true things that any proposal matches, "
+    "labels among matched boxes; mask_iou: over matched pairs; box_recall: true things that any kept region matches, "
     "labelled or not"
 )
 

@@ -18,7 +18,7 @@ from umgclip.records import Region
 
 PROTOCOL = (
     "scenes; true_masks: each true segment is named by the dense map pooled over it, a thing among the things, stuff "
-    "among the stuff; proposals: the annotator's masks, without its labels, by falling score, each keeping the pixels "
+    "among the stuff; proposals: the proposer's masks, made without captions, by falling objectness, each keeping the pixels "
     "that none before it took, dropped if too little of it is left or if its best thing's softmax probability among "
     "things and stuff is below the least score; all that is left over is one stuff segment; PQ, SQ, RQ as panopticapi"
 )

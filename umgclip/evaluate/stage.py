@@ -50,13 +50,15 @@ class EvaluateInputs:
         base: folder of the base model.
         adapter: folder of the stage `train`, which holds the adapter.
         benchmark: dataset with truth and classes.
-        proposals: the annotator's dataset of the benchmark's images.
+        annotations: the annotator's dataset of the benchmark's images, made with their captions; it is scored itself.
+        proposals: class-agnostic regions of the same images, made without captions; panoptic segments are cut from it.
         metrics: JSON file to write.
     """
 
     base: Path
     adapter: Path
     benchmark: Path
+    annotations: Path
     proposals: Path
     metrics: Path
 
@@ -98,17 +100,18 @@ def run(
         OutputError: a result cannot be written.
     """
     manifest, classes = open_benchmark(inputs.benchmark)
-    proposals = read_proposals(inputs.proposals)
+    annotations, proposals = read_proposals(inputs.annotations), read_proposals(inputs.proposals)
     models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
     suites = [Suite(name, _reader(clip, classes, params), proposals) for name, clip in models.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
     examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
+    examples = _checked(examples, annotations, inputs.annotations)
     for batch in batched(examples, params.batch):
         for suite in suites:
             suite.add(batch)
         if not batch[0].single:
-            quality.add(batch, proposals)
+            quality.add(batch, annotations)
         gallery.add(batch, proposals)
         advance(len(batch))
     if gallery.scenes and not gallery.counted["annotated_scenes"]:
@@ -150,6 +153,7 @@ def _protocol(
         "inputs": {
             "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
             "adapter_sha256": sha256_file(inputs.adapter / ADAPTER / ADAPTER_WEIGHTS),
+            "annotations_sha256": read_manifest(inputs.annotations).digest(),
             "proposals_sha256": read_manifest(inputs.proposals).digest(),
         },
     }

@@ -28,6 +28,8 @@ def decode_image(data: bytes, *, where: str) -> UInt8[np.ndarray, "height width 
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{where}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would cut off at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             return np.asarray(upright.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,10 +88,19 @@ def read_shard(path: Path) -> Iterator[RawSample]:
                     pending = {}
                 current = key
                 pending[extension.lower()] = data
+        _check_end(path)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{path}: not a complete tar ({type(error).__name__}: {error})") from error
     if pending:
         yield _sample(path, current, pending)
+
+
+def _check_end(path: Path) -> None:
+    """A tar ends in two blocks of zeros; without them it was cut inside or before a header, which tarfile lets pass."""
+    with path.open("rb") as handle:
+        handle.seek(-2 * tarfile.BLOCKSIZE, io.SEEK_END)
+        if any(handle.read()):
+            raise DataError(f"{path}: truncated: expected an end-of-archive mark, found none")
 
 
 def _sample(path: Path, key: str, files: dict[str, bytes]) -> RawSample:

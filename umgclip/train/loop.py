@@ -19,9 +19,9 @@ from umgclip.io.shards import RawSample
 from umgclip.model.adapters import FrozenAttention
 from umgclip.model.files import Tokenizer
 from umgclip.model.tower import DenseClip
+from umgclip.params import TrainParams
 from umgclip.train import objective
 from umgclip.train.checkpoint import Checkpoints
-from umgclip.params import TrainParams
 
 _SHUFFLE_BUFFER = 4000
 Report = Callable[[int, dict[str, float]], None]

@@ -27,8 +27,9 @@ from umgclip.train.loop import Dropped, Feed, train
 
 @dataclass(frozen=True)
 class TrainInputs:
-    """Paths read: annotated shards, validation's quarantine, the base. Written beside the output: `work` holds the
-    checkpoint, `metrics` the last losses, `plots` the curves.
+    """Paths read: annotated shards, validation's quarantine, the base.
+
+    Written beside the output: `work` holds the checkpoint, `metrics` the last losses, `plots` the curves.
     """
 
     annotations: Path

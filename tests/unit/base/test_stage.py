@@ -131,9 +131,7 @@ def test_images_without_a_caption_are_passed_over(params: BaseParams, tmp_path: 
     assert config["embed_dim"] == 64
 
 
-def test_captions_without_single_concepts_are_an_error_and_no_endless_loop(
-    params: BaseParams, tmp_path: Path
-) -> None:
+def test_captions_without_single_concepts_are_an_error_and_no_endless_loop(params: BaseParams, tmp_path: Path) -> None:
     data = captioned(tmp_path, ["a dog and a cat", "a cat and a dog"])
     with pytest.raises(DataError, match="train: expected samples to train on, all 2 are left out"):
         stage.run(params, BaseInputs(data), tmp_path / "base")

@@ -42,7 +42,8 @@ def world(tmp_path_factory):
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
     adapted.save_pretrained(str(root / "train" / "adapter"))
-    shutil.copytree(root / "data" / "benchmark", root / "proposals")
+    for name in ("annotations", "proposals"):
+        shutil.copytree(root / "data" / "benchmark", root / name)
     return root
 
 
@@ -51,6 +52,7 @@ def inputs_of(root, benchmark=None, proposals=None, metrics=None):
         base=root / "base",
         adapter=root / "train",
         benchmark=benchmark or root / "data" / "benchmark",
+        annotations=root / "annotations",
         proposals=proposals or root / "proposals",
         metrics=metrics or root / "metrics" / "evaluate.json",
     )

@@ -160,7 +160,9 @@ def test_dense_features_alone_reach_the_last_blocks_values(make_clip: MakeClip) 
     clip.requires_grad_(True)
     DenseClip(clip).encode_image(torch.randn(1, 3, 96, 96))[1][0, :4].sum().backward()
     query, key, value = clip.visual.transformer.resblocks[-1].attn.in_proj_weight.grad.chunk(3)
-    assert max(query.abs().max(), key.abs().max()) < 1e-5 * value.abs().max(), "the value path has neither queries nor keys"
+    assert max(query.abs().max(), key.abs().max()) < 1e-5 * value.abs().max(), (
+        "the value path has neither queries nor keys"
+    )
 
 
 def test_the_text_tower_can_stay_frozen(make_clip: MakeClip) -> None:

@@ -49,9 +49,7 @@ def batch(annotations: Path, tower: DenseClip) -> Batch:
     return next(feed.from_step(0))
 
 
-def test_the_total_is_the_weighted_sum_of_the_terms(
-    tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer
-) -> None:
+def test_the_total_is_the_weighted_sum_of_the_terms(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
     weights = LossWeights(image_text=1.0, tags=0.2, region_text=0.5, pixel=2.0, distill=3.0, keep=0.7)
     total, values = objective.loss(tower, batch, weights, tokenizer)
     assert set(values) == {*NAMES, "total"}

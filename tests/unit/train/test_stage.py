@@ -230,9 +230,7 @@ def test_the_quarantine_is_left_out(params: TrainParams, inputs: TrainInputs, tm
     assert read_dropped(tmp_path / "some.parquet") == Dropped(frozenset({"a"}), {"b": frozenset({"0", "2"})})
 
 
-def test_the_feed_gives_neither_dropped_images_nor_dropped_regions(
-    params: TrainParams, inputs: TrainInputs
-) -> None:
+def test_the_feed_gives_neither_dropped_images_nor_dropped_regions(params: TrainParams, inputs: TrainInputs) -> None:
     tower = DenseClip(files.load(inputs.base)[0])
     everything = params.model_copy(update={"batch": 32, "written_caption_share": 0.0})
     full = next(Feed(everything, inputs.annotations, Dropped(frozenset(), {}), tower).from_step(0))
