@@ -105,7 +105,7 @@ def active(run: Run) -> Iterator[None]:
             yield
         finally:
             mlflow.end_run("RUNNING")  # its owner ends it
-            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None: as the environment says
+            mlflow.set_tracking_uri(None)  # None: as the environment says
 
 
 @contextmanager

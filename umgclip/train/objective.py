@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.data.batch import Batch
@@ -41,11 +41,19 @@ def loss(
         terms["image_text"] = info_nce(out.image, out.text[caption], scale, caption)
     if weights.tags:
         terms["tags"] = tag_term(out, batch, position, scale)
-    if weights.region_text or weights.distill:
-        terms |= _region_terms(out, batch, weights, position, scale)
+    # Regions compete for the batch's region texts only. Were captions and tags among them, the name of a held-out
+    # class, which no region may carry, would be a negative of every region, that of its own objects too.
+    names = batch.region_text[batch.region_text >= 0].unique()
+    name_of = torch.full((len(batch.texts) + 1,), -1)
+    name_of[names] = torch.arange(len(names))
+    if weights.region_text:
+        terms["region_text"] = region_term(out, batch, out.text[position[names]], name_of, scale)
     if weights.pixel:
         tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
-        terms["pixel"] = pixel_loss(tokens, out.text, position[batch.token_text], batch.token_weight, scale)
+        target = name_of[batch.token_text]
+        terms["pixel"] = pixel_loss(tokens, out.text[position[names]], target, batch.token_weight, scale)
+    if weights.distill:
+        terms["distill"] = distill_term(out, batch)
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
@@ -72,21 +80,20 @@ def tag_term(out: ClipOutput, batch: Batch, position: Tensor, scale: Tensor) -> 
     return asymmetric_loss(logits, batch.tag_targets, asymmetry=_TAG_FOCUS) / 10
 
 
-def _region_terms(
-    out: ClipOutput, batch: Batch, weights: LossWeights, position: Tensor, scale: Tensor
-) -> dict[str, Tensor]:
-    """Things by RoIAlign and all regions by mask pooling against their texts; masks against the teacher's crops."""
+def region_term(
+    out: ClipOutput, batch: Batch, names: Float[Tensor, "t d"], name_of: Int[Tensor, "all_texts"], scale: Tensor
+) -> Float[Tensor, ""]:
+    """All regions by mask pooling, things by RoIAlign as well, against the texts that regions of the batch carry."""
+    things = ~batch.is_stuff
     by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
-    terms: dict[str, Tensor] = {}
-    if weights.region_text:
-        text_of = position[batch.region_text]
-        things = ~batch.is_stuff
-        by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
-        pooled = torch.cat([by_mask, by_box])
-        positives = joint_positives(torch.cat([text_of, text_of[things]]), out.text)
-        terms["region_text"] = region_text_loss(pooled, out.text, positives, scale)
-    if weights.distill:
-        known = batch.teacher_region.isfinite().all(dim=1)
-        teacher = F.normalize(batch.teacher_region[known], dim=1)
-        terms["distill"] = cosine_distillation(by_mask[known], teacher)
-    return terms
+    by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
+    text_of = name_of[batch.region_text]
+    positives = joint_positives(torch.cat([text_of, text_of[things]]), names)
+    return region_text_loss(torch.cat([by_mask, by_box]), names, positives, scale)
+
+
+def distill_term(out: ClipOutput, batch: Batch) -> Float[Tensor, ""]:
+    """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not."""
+    known = batch.teacher_region.isfinite().all(dim=1)
+    by_mask = pool_masks(out.dense, batch.masks[known], batch.image_of_region[known])
+    return cosine_distillation(by_mask, F.normalize(batch.teacher_region[known], dim=1))

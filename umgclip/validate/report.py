@@ -25,7 +25,7 @@ class Passed:
         """Rows that passed, as a share of all."""
         return self.passed / self.total if self.total else 0.0
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, int | float]:
         """Plain values for a JSON file."""
         return {"total": self.total, "quarantined": self.quarantined, "passed": self.passed, "share": self.share}
 

@@ -94,7 +94,9 @@ def absent(column: str) -> Check:
     )
 
 
-def within(column: str, low: float | None = None, high: float | None = None, *, above: bool = False) -> Check:
+def within(
+    column: str, low: int | float | None = None, high: int | float | None = None, *, above: bool = False
+) -> Check:
     """Numbers from `low` to `high`, both included; with `above`, `low` itself is too small."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:

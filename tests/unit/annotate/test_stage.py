@@ -1,0 +1,171 @@
+"""The stage `annotate` on small demo data with a tiny random teacher."""
+
+import dataclasses
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from umgclip.annotate import stage
+from umgclip.data.stream import read_raw
+from umgclip.errors import DataError
+from umgclip.io.atomic import atomic_file
+from umgclip.io.shards import ShardWriter, read_shard
+from umgclip.manifest import describe_shard, read_manifest, write_manifest
+from umgclip.model import files
+from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
+from umgclip.records import parse_record
+from umgclip.sources.demo import write_demo
+from umgclip.sources.demo_classes import things
+
+TOWER = TowerParams(
+    width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32
+)
+PARAMS = AnnotateParams(
+    workers=1, min_concept_count=1, max_failed=0.1, label=LabelParams(threshold=0.0), held_out=["fox", "lion"]
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("annotate")
+    write_demo(DataParams(train_scenes=30, benchmark_scenes=6, benchmark_singles=3, shard_samples=15), root / "data")
+    torch.manual_seed(0)
+    (root / "base").mkdir()
+    cfg = files.tower_config(TOWER)
+    files.save(root / "base", files.build(cfg), cfg)
+    return root
+
+
+def inputs_of(world, data=None):
+    return stage.AnnotateInputs(data or world / "data", world / "base", world / "metrics" / "annotate.json")
+
+
+@pytest.fixture(scope="module")
+def done(world):
+    counted = []
+    summary = stage.run(PARAMS, inputs_of(world), world / "out", advance=counted.append)
+    return world / "out", summary, sum(counted)
+
+
+def records(folder):
+    return [parse_record(raw.json, where=raw.key) for _, raw in read_raw(folder)]
+
+
+def test_every_sample_comes_back_annotated(done, world):
+    out, _, counted = done
+    assert counted == stage.total_samples(world / "data") == 30 + 2 * 9
+    raw, annotated = records(world / "data" / "train"), records(out / "train")
+    assert [r.key for r in raw] == [r.key for r in annotated]
+    assert all(a.captions[0] == r.captions[0] for r, a in zip(raw, annotated, strict=True))
+    assert all(region.mask is not None for record in annotated for region in record.regions)
+    labels = [tag for record in annotated for region in record.regions for tag in region.tags]
+    assert labels
+    assert all(tag.source == "alt" or tag.source.startswith("clip_teacher/") for tag in labels)
+
+
+def test_a_held_out_concept_is_never_a_label(world):
+    held_out = sorted({thing.name for thing in things()})
+    params = PARAMS.model_copy(update={"held_out": held_out})
+    stage.run(params, inputs_of(world), world / "none")
+    labels = [t.text for r in records(world / "none" / "train") for region in r.regions for t in region.tags]
+    assert set(labels).isdisjoint(held_out)
+    vocabulary = json.loads((world / "none" / "vocabulary.json").read_text())
+    assert vocabulary["held_out"] == held_out
+
+
+def test_tables_count_what_the_records_hold(done):
+    out, _, _ = done
+    annotated = records(out / "train")
+    images, regions = (pq.read_table(out / "train" / f"{n}.parquet").to_pylist() for n in ("images", "regions"))
+    assert [row["key"] for row in images] == [record.key for record in annotated]
+    assert [row["n_regions"] for row in images] == [len(record.regions) for record in annotated]
+    assert len(regions) == sum(len(record.regions) for record in annotated)
+    assert all(row["x0"] < row["x1"] <= row["width"] for row in regions)
+
+
+def test_the_benchmark_is_annotated_without_its_truth_and_proposed_without_captions(done):
+    out, _, _ = done
+    for record in records(out / "benchmark"):
+        assert [c.source for c in record.captions][:1] == ["human"]
+        sources = {tag.source for region in record.regions for tag in region.tags}
+        assert "human" not in sources
+    for record in records(out / "proposals"):
+        assert record.captions == []
+        assert record.tags == []
+        assert all(region.tags == [] and region.captions == [] for region in record.regions)
+
+
+def test_workers_do_not_change_the_result(done, world):
+    out, _, _ = done
+    stage.run(PARAMS.model_copy(update={"workers": 2}), inputs_of(world), world / "two")
+    for split in stage.SPLITS:
+        assert read_manifest(world / "two" / split).digest() == read_manifest(out / split).digest()
+
+
+def test_finished_shards_are_not_done_again(world, monkeypatch):
+    params = PARAMS.model_copy(update={"caption_threshold": 0.4})
+    monkeypatch.setattr(stage, "fresh_folder", _fail)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(params, inputs_of(world), world / "again")
+    monkeypatch.undo()
+    assert not (world / "again").exists()
+    working = next(world.glob(".again.*"))
+    markers = {path: path.stat().st_mtime_ns for path in working.rglob("*.done.json")}
+    assert len(markers) == 2 + 2 + 2
+    next(iter(markers)).unlink()  # as if the run had been killed before this shard was complete
+    counted = []
+    stage.run(params, inputs_of(world), world / "again", advance=counted.append)
+    assert counted[0] > 0  # what was done already is counted at once
+    assert read_manifest(world / "again" / "train").samples == 30
+    assert not list(world.glob(".again.*"))
+
+
+def _fail(_path):
+    raise KeyboardInterrupt
+
+
+def _replaced(world, target, change):
+    """A copy of the data in which one sample of the first shard is changed, with a manifest that fits."""
+    shutil.copytree(world / "data", target)
+    folder = target / "train"
+    manifest = read_manifest(folder)
+    path = folder / manifest.shards[0].path
+    samples = list(read_shard(path))
+    samples[3] = change(samples[3])
+    with atomic_file(path) as temporary:
+        writer = ShardWriter(temporary)
+        for sample in samples:
+            writer.write(sample)
+        writer.close()
+    shards = [describe_shard(path, len(samples)), *manifest.shards[1:]]
+    write_manifest(folder, manifest.model_copy(update={"shards": shards}))
+    return target, samples[3].key
+
+
+def test_a_corrupt_jpeg_becomes_a_quarantine_row(world, tmp_path):
+    data, key = _replaced(world, tmp_path / "data", lambda s: dataclasses.replace(s, image=s.image[:200]))
+    stage.run(PARAMS, inputs_of(world, data), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out" / "train" / "quarantine.parquet").to_pylist()
+    assert [(row["key"], row["reason"], row["stage"]) for row in rows] == [(key, "unreadable", "annotate")]
+    assert "not a readable image" in rows[0]["detail"]
+    assert read_manifest(tmp_path / "out" / "train").samples == 29
+
+
+def test_too_many_bad_samples_stop_the_run(world, tmp_path):
+    data, _ = _replaced(world, tmp_path / "data", lambda s: dataclasses.replace(s, image=b""))
+    params = PARAMS.model_copy(update={"max_failed": 0.01})
+    with pytest.raises(DataError, match=r"1 of 30 training samples could not be read, more than annotate.max_failed"):
+        stage.run(params, inputs_of(world, data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_tar_is_named(world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "data")
+    path = tmp_path / "data" / "train" / "train-000001.tar"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"train-000001.tar: expected \d+ bytes as in the manifest, got 5000"):
+        stage.run(PARAMS, inputs_of(world, tmp_path / "data"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
