@@ -141,8 +141,8 @@ class LossWeights(Section):
     tags: Weight = 0.2
     region_text: Weight = 1.0
     pixel: Weight = 1.0
-    distill: Weight = Field(default=1.0, description="dense features to the base's embeddings of region crops")
-    keep: Weight = Field(default=1.0, description="image embedding to the base's own")
+    distill: Weight = Field(default=2.0, description="dense features to the base's embeddings of region crops")
+    keep: Weight = Field(default=0.5, description="image embedding to the base's own")
 
 
 class TrainParams(Section):
@@ -150,14 +150,16 @@ class TrainParams(Section):
 
     seed: int = 0
     image_px: Count = 96
-    batch: Count = 64
-    steps: Count = 150
-    lr_peak: float = Field(default=2.0e-3, gt=0)
+    batch: Count = 32
+    steps: Count = 380
+    lr_peak: float = Field(default=3.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.01
     grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
     regions_per_image: Count = 8
     written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
+    min_window: Share = Field(default=0.8, description="least side of the random part of an image, of its own side")
+    relight: Share = Field(default=0.15, description="largest relative change of contrast")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     checkpoint_every: Count = Field(default=50, description="steps")
     lora: LoraParams = LoraParams()

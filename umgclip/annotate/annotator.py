@@ -115,16 +115,16 @@ def _annotated(
         )
         for index, proposal in enumerate(proposals)
     ]
+    written = [region for region in record.regions or [] if _by_human(region)]
     human = [text for text in record.tags or [] if text.source == "human"]
     update = {
         "captions": [*(record.captions or []), *captions],
         "tags": [*human, *tags],
-        "regions": [*(region for region in record.regions or [] if _by_human(region)), *regions],
+        "regions": [*written, *regions],
     }
-    by_human = len(update["regions"]) - len(regions)
-    embeddings = np.full((1 + by_human + len(regions), len(feature)), np.nan, np.float16)
+    embeddings = np.full((1 + len(written) + len(regions), len(feature)), np.nan, np.float16)
     embeddings[0] = feature
-    for row, proposal in enumerate(proposals, start=1 + by_human):
+    for row, proposal in enumerate(proposals, start=1 + len(written)):
         if proposal.embedding is not None:
             embeddings[row] = proposal.embedding
     return Annotated(record.model_copy(update=update), embeddings)

@@ -1,8 +1,8 @@
 """The offline annotator: the base CLIP reads masked-out crops and knows which concepts the alt text names.
 
-A crop whose surroundings are replaced by the image's background colour is read far better than a plain one, so that is how
-a region is looked at. Which concepts may stand in the image is taken from its caption (as RegionCLIP's concept pool, Zhong et al.,
-CVPR 2022); which region carries which of them is one assignment, in which regions must not overlap.
+A crop whose surroundings are replaced by the image's background colour is read far better than a plain one, so that is
+how a region is looked at. Which concepts may stand in the image is taken from its caption (as RegionCLIP's concept
+pool, Zhong et al., CVPR 2022); which region carries which of them is one assignment, in which regions must not overlap.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class ClipTeacher:
         Args:
             tower: the base CLIP in eval mode.
             name: written as the source of every text; names the weights.
-            vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never written.
+            vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never
+                written.
             params: the section `annotate.label`.
         """
         self.name = name
@@ -95,7 +96,7 @@ class ClipTeacher:
             return []
         index = {name: i for i, name in enumerate(self._vocabulary.things)}
         own = [index[name] for name in nouns if name in index]
-        embeddings = np.stack([p.embedding for p in things])
+        embeddings = np.array([p.embedding for p in things], np.float32)
         scores = label_scores(embeddings @ self._things.T * self._scale, own, [p.mask for p in things])
         chosen = assign(scores, [p.mask for p in things], self._params.threshold, self._params.overlap)
         held_out = set(self._vocabulary.held_out)
@@ -168,8 +169,9 @@ def label_scores(
 ) -> Float[np.ndarray, "r n"]:
     """How well each region carries each concept of its caption.
 
-    The geometric mean of the softmax over all concepts and over the caption's own, times the fourth root of the region's share of the image: a part
-    of an object may look as much like it as the whole does, and the whole should win.
+    The geometric mean of the softmax over all concepts and over the caption's own, times the fourth root of the
+    region's share of the image: a part of an object may look as much like it as the whole does, and the whole should
+    win.
     """
     if not own:
         return np.zeros((len(logits), 0), np.float32)

@@ -1,7 +1,7 @@
 """The roles of an annotator. Every back end fills some of them; the engine knows nothing else.
 
-A proposer finds where something is, a masker draws it, a region tagger and a region captioner say what it is, a tagger and a captioner
-speak of the whole image, a filter says how well a text fits its image. All work on batches.
+A proposer finds where something is, a masker draws it, a region tagger and a region captioner say what it is, a tagger
+and a captioner speak of the whole image, a filter says how well a text fits its image. All work on batches.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class _Grouping:
         histogram = np.bincount(flat * _BINS**3 + bins.ravel(), minlength=count * _BINS**3).reshape(count, -1)
         self.size = {int(i): sizes[i] for i in ids}
         self.colour = {int(i): histogram[i] / sizes[i] for i in ids}
-        self.members = {int(i): (int(i),) for i in ids}
+        self.members: dict[int, tuple[int, ...]] = {int(i): (int(i),) for i in ids}
         self.box = {int(i): _box(segments == i) for i in ids}
         self.near: dict[int, set[int]] = {int(i): set() for i in ids}
         for a, b in ((segments[:, :-1], segments[:, 1:]), (segments[:-1], segments[1:])):

@@ -38,8 +38,10 @@ class AnnotateInputs:
 def run(
     params: AnnotateParams, inputs: AnnotateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Annotate `train`, and the images of `benchmark` from their captions alone: what a benchmark knows of tags and
-    regions is taken away before the annotator sees it. `proposals` are the benchmark's again, without captions.
+    """Annotate `train`, and the images of `benchmark` from their captions alone.
+
+    What a benchmark knows of tags and regions is taken away before the annotator sees it. `proposals` are the
+    benchmark's again, without captions.
 
     Finished shards wait in a folder beside `out`, named after everything that they depend on, until all are done.
 
@@ -54,7 +56,8 @@ def run(
     working = out.parent / f".{out.name}.{fingerprint[:16]}"
     with explain_os_errors(working):
         jobs = {
-            split: _jobs(inputs.data / source, manifests[split], working / split, split) for split, source in SPLITS.items()
+            split: _jobs(inputs.data / source, manifests[split], working / split, split)
+            for split, source in SPLITS.items()
         }
     recipe = Recipe(params, inputs.base, vocabulary)
     run_jobs([job for split in SPLITS for job in jobs[split]], recipe, advance)

@@ -27,27 +27,28 @@ class Muon(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override] - no closure, so never a loss
         """One update of every matrix that has a gradient."""
         del closure
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            by_shape: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    by_shape[matrix.shape].append(matrix)
-            for shape, matrices in by_shape.items():
-                updates = orthogonalise(torch.stack([self._nesterov(m, group["momentum"]) for m in matrices]), group["steps"])
+                    by_shape[matrix.shape].append((matrix, matrix.grad))
+            for shape, pairs in by_shape.items():
+                directions = [self._nesterov(matrix, gradient, group["momentum"]) for matrix, gradient in pairs]
+                updates = orthogonalise(torch.stack(directions), group["steps"])
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
-                for matrix, update in zip(matrices, updates, strict=True):
+                for (matrix, _), update in zip(pairs, updates, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
 
-    def _nesterov(self, matrix: nn.Parameter, momentum: float) -> Tensor:
+    def _nesterov(self, matrix: nn.Parameter, gradient: Tensor, momentum: float) -> Tensor:
         state = self.state[matrix]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(matrix)
-        buffer = state["momentum"]
-        buffer.lerp_(matrix.grad, 1 - momentum)
-        return matrix.grad.lerp(buffer, momentum)
+        buffer: Tensor = state["momentum"]
+        buffer.lerp_(gradient, 1 - momentum)
+        return gradient.lerp(buffer, momentum)
 
 
 def orthogonalise(matrices: Float[Tensor, "k m n"], steps: int) -> Float[Tensor, "k m n"]:

@@ -25,7 +25,7 @@ from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.files import Tokenizer, build, to_input, tower_config
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams
-from umgclip.records import parse_record
+from umgclip.records import ImageRecord, parse_record
 
 Report = Callable[[int, dict[str, float]], None]
 _SHUFFLE_BUFFER = 4000
@@ -54,7 +54,7 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     model_cfg = tower_config(params.tower)
     clip = build(model_cfg).train()
     tower = DenseClip(clip)
-    captions = {raw.key: _alt(raw) for _, raw in read_raw(dataset)}
+    captions = {raw.key: _alt(parse_record(raw.json, where=raw.key)) for _, raw in read_raw(dataset)}
     vocabulary = mine(captions.values(), params.min_concept_count)
     singles = {key for key, caption in captions.items() if len(vocabulary.find(caption)) == 1}
     short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
@@ -76,9 +76,8 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     return clip.eval(), model_cfg
 
 
-def _alt(raw: RawSample) -> str:
-    captions = parse_record(raw.json, where=raw.key).captions or []
-    return captions[0].text if captions else ""
+def _alt(record: ImageRecord) -> str:
+    return record.captions[0].text if record.captions else ""
 
 
 class _Step:
@@ -103,7 +102,7 @@ class _Step:
     def __call__(self, kind: Kind, raws: list[RawSample]) -> dict[str, float]:
         samples = [decode(raw, "train") for raw in raws]
         images = to_input(np.stack([self._view(sample.pixels, kind) for sample in samples]))
-        texts = [sample.record.captions[0].text for sample in samples]
+        texts = [_alt(sample.record) for sample in samples]
         unique = list(dict.fromkeys(texts))
         text_of = torch.tensor([unique.index(text) for text in texts])
         image, _ = self._tower.encode_image(images)

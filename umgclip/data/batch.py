@@ -19,6 +19,9 @@ from umgclip.model.files import to_input
 from umgclip.records import Region, Text
 
 
+_MIN_INSIDE = 0.7  # share of a region that a random window must hold
+
+
 @dataclass(frozen=True)
 class Batch:
     """Everything that one step needs. Regions of all images stand one after the other, never padded.
@@ -46,13 +49,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class View:
-    """How samples are turned into a batch."""
+    """How samples are turned into a batch.
+
+    `min_window`: smallest side of the random window that is looked at, as a share of the image's; 1 takes it whole.
+    `relight`: largest relative change of contrast; brightness changes in step.
+    """
 
     image_px: int
     grid: int
     regions_per_image: int
     written_caption_share: float
     flip_share: float = 0.5
+    min_window: float = 1.0
+    relight: float = 0.0
 
 
 class _Texts:
@@ -123,20 +132,18 @@ class _Part:
 
 def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
     record, pixels = item.sample.record, item.sample.pixels
-    regions = list(enumerate(record.regions or []))
-    chosen = _choose([pair for pair in regions if pair[1].id not in item.dropped], view.regions_per_image, rng)
-    grid = (view.grid, view.grid)
-    boxes = np.array([region.box_xyxy for _, region in chosen], np.float32).reshape(-1, 4)
-    boxes = boxes / np.array([record.width, record.height] * 2, np.float32)
-    masks = np.stack([_grid_mask(region, record.height, record.width, grid) for _, region in chosen]) if chosen else None
-    masks = np.zeros((0, *grid), np.float32) if masks is None else masks
-    pixels = cv2.resize(pixels, (view.image_px, view.image_px), interpolation=cv2.INTER_AREA)
+    kept = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
+    window = _window(pixels.shape[1], pixels.shape[0], view, rng)
+    pixels, chosen, boxes, masks = _cut(pixels, _choose(kept, view.regions_per_image, rng), window, view)
+    if view.relight:
+        change = rng.uniform(-view.relight, view.relight, 2)
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 + change[0], beta=80 * change[1])
     if rng.random() < view.flip_share:
         pixels = pixels[:, ::-1]
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = np.ascontiguousarray(masks[:, :, ::-1])
     region_text = np.array([_region_text(region, texts) for _, region in chosen], np.int64)
-    token_text, token_weight = _tokens(masks, region_text, grid)
+    token_text, token_weight = _tokens(masks, region_text)
     return _Part(
         pixels=pixels,
         caption=texts.add(_caption(record.captions or [], view.written_caption_share, rng)),
@@ -152,6 +159,37 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
     )
 
 
+def _window(width: int, height: int, view: View, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random part of the image, `x0, y0, x1, y1` in pixels."""
+    if view.min_window >= 1:
+        return 0, 0, width, height
+    share = rng.uniform(view.min_window, 1.0)
+    wide, high = max(1, round(width * share)), max(1, round(height * share))
+    x0, y0 = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
+    return x0, y0, x0 + wide, y0 + high
+
+
+def _cut(
+    pixels: np.ndarray, regions: list[tuple[int, Region]], window: tuple[int, int, int, int], view: View
+) -> tuple[np.ndarray, list[tuple[int, Region]], np.ndarray, np.ndarray]:
+    """The window at the view's size, and the regions that are still mostly inside: boxes as shares, masks on the grid."""
+    x0, y0, x1, y1 = window
+    height, width = pixels.shape[:2]
+    chosen, boxes, masks = [], [], []
+    for index, region in regions:
+        mask = _full_mask(region, height, width)
+        part = mask[y0:y1, x0:x1]
+        if not region.is_stuff and part.sum() < _MIN_INSIDE * mask.sum():
+            continue
+        box = np.clip(np.array(region.box_xyxy) - (x0, y0, x0, y0), 0, (x1 - x0, y1 - y0) * 2)
+        chosen.append((index, region))
+        boxes.append(box / ((x1 - x0, y1 - y0) * 2))
+        masks.append(mask_ops.to_grid(part, (view.grid, view.grid)))
+    small = cv2.resize(pixels[y0:y1, x0:x1], (view.image_px, view.image_px), interpolation=cv2.INTER_AREA)
+    empty = np.zeros((0, view.grid, view.grid), np.float32)
+    return small, chosen, np.array(boxes, np.float32).reshape(-1, 4), np.stack(masks) if masks else empty
+
+
 def _choose(
     regions: list[tuple[int, Region]], most: int, rng: np.random.Generator
 ) -> list[tuple[int, Region]]:
@@ -163,13 +201,13 @@ def _choose(
     return [regions[i] for i in sorted(ranked[:most])]
 
 
-def _grid_mask(region: Region, height: int, width: int, grid: tuple[int, int]) -> np.ndarray:
+def _full_mask(region: Region, height: int, width: int) -> np.ndarray:
     if region.mask is not None:
-        return mask_ops.to_grid(mask_ops.decode(region.mask), grid)
-    x0, y0, x1, y1 = (int(round(side)) for side in region.box_xyxy)
+        return mask_ops.decode(region.mask)
+    x0, y0, x1, y1 = (round(side) for side in region.box_xyxy)
     inside = np.zeros((height, width), bool)
     inside[y0:y1, x0:x1] = True
-    return mask_ops.to_grid(inside, grid)
+    return inside
 
 
 def _region_text(region: Region, texts: _Texts) -> int:
@@ -189,12 +227,13 @@ def _caption(captions: list[Text], written_share: float, rng: np.random.Generato
 
 
 def _tokens(
-    masks: Float[np.ndarray, "r h w"], region_text: Int[np.ndarray, "r"], grid: tuple[int, int]
+    masks: Float[np.ndarray, "r h w"], region_text: Int[np.ndarray, "r"]
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """The text of the labelled region that covers each token most, and how much of the token it covers."""
+    tokens = masks.shape[1] * masks.shape[2]
     labelled = np.flatnonzero(region_text >= 0)
     if not labelled.size:
-        return np.full(grid[0] * grid[1], -1, np.int64), np.zeros(grid[0] * grid[1], np.float32)
+        return np.full(tokens, -1, np.int64), np.zeros(tokens, np.float32)
     cover = masks[labelled].reshape(len(labelled), -1)
     best = cover.argmax(0)
     weight = cover[best, np.arange(cover.shape[1])]

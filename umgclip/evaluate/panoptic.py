@@ -18,9 +18,10 @@ from umgclip.records import Region
 
 PROTOCOL = (
     "scenes; true_masks: each true segment is named by the dense map pooled over it, a thing among the things, stuff "
-    "among the stuff; proposals: the proposer's masks, made without captions, by falling objectness, each keeping the pixels "
-    "that none before it took, dropped if too little of it is left or if its best thing's softmax probability among "
-    "things and stuff is below the least score; all that is left over is one stuff segment; PQ, SQ, RQ as panopticapi"
+    "among the stuff; proposals: the proposer's masks, made without captions, by falling objectness, each keeping the "
+    "pixels that none before it took, dropped if too little of it is left or if its best thing's softmax probability "
+    "among things and stuff is below the least score; all that is left over is one stuff segment; PQ, SQ, RQ as "
+    "panopticapi"
 )
 Masks = Sequence[Bool[np.ndarray, "h w"]]
 

@@ -8,7 +8,7 @@ nothing but their final projection.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -31,7 +31,7 @@ class DenseClip(nn.Module):
 
     def __init__(self, clip: nn.Module) -> None:
         super().__init__()
-        visual = getattr(clip, "visual", None)
+        visual: Any = getattr(clip, "visual", None)
         by_class = hasattr(visual, "class_embedding") and getattr(visual, "pool_type", None) == "tok"
         if not by_class or visual.attn_pool is not None:
             raise InputError(
@@ -46,7 +46,7 @@ class DenseClip(nn.Module):
                 f"got pool_type {clip.text_pool_type!r}, causal {clip.attn_mask is not None}, "
                 f"projection {type(clip.text_projection).__name__}"
             )
-        self.clip = clip
+        self.clip: Any = clip  # nn.Module types every submodule as Tensor | Module
 
     @property
     def patch_px(self) -> tuple[int, int]:

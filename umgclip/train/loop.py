@@ -46,6 +46,8 @@ class Feed:
             grid=params.image_px // tower.patch_px[0],
             regions_per_image=params.regions_per_image,
             written_caption_share=params.written_caption_share,
+            min_window=params.min_window,
+            relight=params.relight,
         )
 
     def from_step(self, start: int) -> Iterator[Batch]:

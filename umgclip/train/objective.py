@@ -9,7 +9,7 @@ from torch import Tensor
 
 from umgclip.data.batch import Batch
 from umgclip.losses.combine import combine
-from umgclip.losses.distill import cosine_distillation
+from umgclip.losses.distill import cosine_distillation, relational_keep
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.pixel import pixel_loss
 from umgclip.losses.region_text import joint_positives, region_text_loss
@@ -53,7 +53,7 @@ def loss(
         target = name_of[batch.token_text]
         terms["pixel"] = pixel_loss(tokens, out.text[position[names]], target, batch.token_weight, scale)
     if weights.distill:
-        terms["distill"] = distill_term(out, batch)
+        terms["distill"] = distill_term(out, batch, scale)
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
@@ -92,8 +92,14 @@ def region_term(
     return region_text_loss(torch.cat([by_mask, by_box]), names, positives, scale)
 
 
-def distill_term(out: ClipOutput, batch: Batch) -> Float[Tensor, ""]:
-    """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not."""
+def distill_term(out: ClipOutput, batch: Batch, scale: Tensor) -> Float[Tensor, ""]:
+    """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not.
+
+    Cosine alone (CLIPSelf) is small once the direction that all embeddings share is met; so each region must also be as
+    near to the crops of the batch's other regions as its own crop is (a divergence of softmaxes). No name is needed,
+    so the held-out classes are taught too.
+    """
     known = batch.teacher_region.isfinite().all(dim=1)
     by_mask = pool_masks(out.dense, batch.masks[known], batch.image_of_region[known])
-    return cosine_distillation(by_mask, F.normalize(batch.teacher_region[known], dim=1))
+    teacher = F.normalize(batch.teacher_region[known], dim=1)
+    return cosine_distillation(by_mask, teacher) + relational_keep(by_mask, teacher, teacher, teacher, scale)
