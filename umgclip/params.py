@@ -32,7 +32,7 @@ class DataParams(Section):
 
     seed: int = 0
     image_px: int = Field(default=96, ge=32, description="side of a scene")
-    train_scenes: Count = 3600
+    train_scenes: Count = 2800
     single_share: Share = Field(default=0.4, description="share of training scenes with one thing only")
     max_things: int = Field(default=5, ge=2, le=8)
     background_named: Share = Field(default=0.2, description="share of captions that name the background")
@@ -141,7 +141,8 @@ class LossWeights(Section):
     tags: Weight = 0.2
     region_text: Weight = 1.0
     pixel: Weight = 1.0
-    distill: Weight = Field(default=2.0, description="dense features to the base's embeddings of region crops")
+    distill: Weight = Field(default=3.0, description="dense features to the base's embeddings of region crops")
+    relational: Weight = Field(default=0.0, description="regions as near to each other's crops as their own crops are")
     keep: Weight = Field(default=0.5, description="image embedding to the base's own")
 
 
@@ -151,17 +152,17 @@ class TrainParams(Section):
     seed: int = 0
     image_px: Count = 96
     batch: Count = 32
-    steps: Count = 380
+    steps: Count = 340
     lr_peak: float = Field(default=3.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.01
     grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
     regions_per_image: Count = 8
     written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
-    min_window: Share = Field(default=0.8, description="least side of the random part of an image, of its own side")
-    relight: Share = Field(default=0.15, description="largest relative change of contrast")
+    min_window: Share = Field(default=1.0, description="least side of the random part of an image, of its own side")
+    relight: Share = Field(default=0.0, description="largest relative change of contrast")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
-    checkpoint_every: Count = Field(default=50, description="steps")
+    checkpoint_every: Count = Field(default=100, description="steps")
     lora: LoraParams = LoraParams()
     weights: LossWeights = LossWeights()
 

@@ -15,7 +15,7 @@ import torch
 from mlflow import MlflowClient
 
 from umgclip.errors import DataError
-from umgclip.io.atomic import sha256_file, write_json
+from umgclip.io.atomic import sha256_file, sha256_json, write_json
 from umgclip.io.images import encode_png
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
@@ -92,15 +92,19 @@ class Workspace:
         report = {"base_sha256": self.base_sha256, "adapter_sha256": self.adapter_sha256}
         write_json(self.inputs.adapter / "train.json", report)
 
-    def evaluate(self, mask: float = 0.3, i2t: float = 0.5) -> None:
+    def evaluate(self, mask: float = 0.3, i2t: float = 0.5, templates: str = "{a} {}") -> None:
         """Made-up numbers about the weights and the benchmark that are there."""
         base = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": 0.5}, "region": {"mask_top1": 0.05}}
         tuned = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": i2t}, "region": {"mask_top1": mask}}
         protocol = {
-            "adapter_sha256": self.adapter_sha256,
-            "base_sha256": self.base_sha256,
-            "benchmark_sha256": read_manifest(self.inputs.data / "benchmark").digest(),
-            "thing_templates": "{a} {}",
+            "settings": {"thing_templates": templates, "match_iou": 0.5},
+            "benchmark": {"sha256": read_manifest(self.inputs.data / "benchmark").digest(), "scenes": 1},
+            "inputs": {
+                "base_sha256": self.base_sha256,
+                "adapter_sha256": self.adapter_sha256,
+                "annotations_sha256": sha256_json([self.adapter_sha256, "annotations"]),
+                "proposals_sha256": sha256_json([self.adapter_sha256, "proposals"]),
+            },
         }
         write_json(self.inputs.metrics, {"base": base, "tuned": tuned, "protocol": protocol, "annotator": {}})
 
@@ -288,13 +292,42 @@ def test_on_a_new_benchmark_the_champion_stays_until_its_own_weights_are_measure
     assert workspace.versions() == ["1", "2", "3"]
 
 
-def test_metrics_of_other_weights_are_refused(workspace: Workspace) -> None:
+def test_adapters_compare_by_the_settings_of_their_evaluation_alone(workspace: Workspace) -> None:
+    first = workspace.register()
     workspace.train(seed=2)
+    workspace.evaluate(mask=0.4)
+    same = workspace.register()
+    workspace.train(seed=3)
+    workspace.evaluate(mask=0.9, templates="a photo of {a} {}")
+    other = workspace.register()
 
-    with pytest.raises(DataError, match=r"evaluate.json: protocol.adapter_sha256: expected .*; run evaluate again"):
+    assert first["identity"]["adapter_sha256"] != same["identity"]["adapter_sha256"]
+    assert same["gates"]["reason"] == "against champion v1: all 3 gates hold"
+    assert "champion v2 was measured by another protocol" in other["gates"]["reason"]
+    assert other["aliases"]["champion"] == "2"
+
+
+@pytest.mark.parametrize("field", ["inputs.adapter_sha256", "inputs.base_sha256", "benchmark.sha256"])
+@pytest.mark.parametrize("value", ["f" * 64, None])
+def test_metrics_of_other_weights_or_another_benchmark_are_refused(
+    workspace: Workspace, field: str, value: str | None
+) -> None:
+    report = json.loads(workspace.inputs.metrics.read_text())
+    part, name = field.split(".")
+    report["protocol"][part][name] = value
+    write_json(workspace.inputs.metrics, report)
+
+    with pytest.raises(DataError, match=rf"evaluate.json: protocol.{field}: expected .*, got {value}; run evaluate"):
         workspace.register()
 
     assert not workspace.out.exists()
+
+
+def test_metrics_measured_before_training_again_are_refused(workspace: Workspace) -> None:
+    workspace.train(seed=2)
+
+    with pytest.raises(DataError, match=r"protocol.inputs.adapter_sha256: expected .*; run evaluate again"):
+        workspace.register()
 
 
 def test_weights_that_are_not_the_reported_ones_are_refused(workspace: Workspace) -> None:

@@ -63,9 +63,7 @@ class Annotator:
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Class-agnostic proposals and nothing else: no caption is read, no label written."""
         nothing = np.zeros(0, np.float16)
-        return [
-            _annotated(sample.record, [], [], self.proposer.propose(sample.pixels), nothing) for sample in samples
-        ]
+        return [_annotated(sample.record, [], [], self.proposer.propose(sample.pixels), nothing) for sample in samples]
 
     def _filtered(self, images: Sequence[np.ndarray], captions: list[list[Text]]) -> list[list[Text]]:
         """Only captions that the filter finds in their image."""

@@ -62,9 +62,7 @@ class ClipTeacher:
     ) -> list[list[Proposal]]:
         """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
         crops = [
-            self._crop(pixels, proposal)
-            for pixels, found in zip(images, proposals, strict=True)
-            for proposal in found
+            self._crop(pixels, proposal) for pixels, found in zip(images, proposals, strict=True) for proposal in found
         ]
         embeddings = iter(self._embed_images(crops))
         kept = []
@@ -86,9 +84,7 @@ class ClipTeacher:
             ground = np.where(proposal.mask[..., None], pixels, background_colour(pixels))
             height, width = pixels.shape[:2]
             return crop_region(ground, (0.0, 0.0, width, height), None, params.crop_px, 1.0)
-        return crop_region(
-            pixels, proposal.box_xyxy, proposal.mask, params.crop_px, params.object_share, params.fill
-        )
+        return crop_region(pixels, proposal.box_xyxy, proposal.mask, params.crop_px, params.object_share, params.fill)
 
     def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
         """The assigned things, then the best of the others as unlabelled proposals."""

@@ -8,6 +8,7 @@ row; it is never dropped silently.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -81,6 +82,7 @@ def run_jobs(jobs: list[Job], recipe: Recipe, advance: Callable[[int], None]) ->
     context = multiprocessing.get_context("spawn")
     counter = context.Value("l", 0)
     workers = min(recipe.params.workers or threads(), len(todo))
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(recipe, counter))
     try:
         pending = {pool.submit(_annotate_shard, job) for job in todo}
@@ -88,9 +90,10 @@ def run_jobs(jobs: list[Job], recipe: Recipe, advance: Callable[[int], None]) ->
     except BrokenProcessPool as error:
         raise UmgclipError("annotate: a worker process died (out of memory?); run again to go on") from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
+        # first: a shutdown alone lets every worker finish its shard
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], None]) -> None:  # noqa: ANN401
@@ -105,6 +108,7 @@ def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], Non
 
 def _start_worker(recipe: Recipe, counter: Any) -> None:  # noqa: ANN401 - a shared value of multiprocessing
     global _annotator, _progress, _batch  # noqa: PLW0603 - the state of a worker process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary)
@@ -150,12 +154,7 @@ def _annotate_shard(job: Job) -> None:
     )
 
 
-
-
-
-def _decoded(
-    job: Job, failed: list[dict[str, Any]], size: int
-) -> Iterator[tuple[list[RawSample], list[Sample]]]:
+def _decoded(job: Job, failed: list[dict[str, Any]], size: int) -> Iterator[tuple[list[RawSample], list[Sample]]]:
     raws: list[RawSample] = []
     samples: list[Sample] = []
     for raw in read_shard(job.source):

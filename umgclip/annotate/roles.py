@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -36,6 +36,7 @@ class Proposal:
         return mask_ops.box_of(self.mask)
 
 
+@runtime_checkable
 class Proposer(Protocol):
     """Finds class-agnostic regions."""
 
@@ -46,6 +47,7 @@ class Proposer(Protocol):
         ...
 
 
+@runtime_checkable
 class Masker(Protocol):
     """Draws better masks for given regions."""
 
@@ -56,6 +58,7 @@ class Masker(Protocol):
         ...
 
 
+@runtime_checkable
 class RegionTagger(Protocol):
     """Says what each region is, knowing the image's caption."""
 
@@ -68,6 +71,7 @@ class RegionTagger(Protocol):
         ...
 
 
+@runtime_checkable
 class RegionCaptioner(Protocol):
     """Describes a labelled region in a phrase."""
 
@@ -78,6 +82,7 @@ class RegionCaptioner(Protocol):
         ...
 
 
+@runtime_checkable
 class Tagger(Protocol):
     """Tags whole images."""
 
@@ -90,6 +95,7 @@ class Tagger(Protocol):
         ...
 
 
+@runtime_checkable
 class Captioner(Protocol):
     """Describes whole images."""
 
@@ -100,6 +106,7 @@ class Captioner(Protocol):
         ...
 
 
+@runtime_checkable
 class Filter(Protocol):
     """Scores texts against their image."""
 

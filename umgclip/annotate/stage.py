@@ -93,9 +93,7 @@ def _captions(dataset: Path) -> Iterable[str]:
         yield from (text.text for text in (record.captions or [])[:1])
 
 
-def _fingerprint(
-    params: AnnotateParams, base: Path, manifests: Iterable[Manifest], vocabulary: Vocabulary
-) -> str:
+def _fingerprint(params: AnnotateParams, base: Path, manifests: Iterable[Manifest], vocabulary: Vocabulary) -> str:
     """Of everything that decides the result; the number of workers does not."""
     return sha256_json(
         {

@@ -22,12 +22,10 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95, steps: int = 5
     ) -> None:
-        super().__init__(
-            list(matrices), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "steps": steps}
-        )
+        super().__init__(list(matrices), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "steps": steps})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override] - no closure, so never a loss
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure, so it never returns a loss
         """One update of every matrix that has a gradient."""
         del closure
         for group in self.param_groups:

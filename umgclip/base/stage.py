@@ -53,9 +53,7 @@ def run(
         model = params.model
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
-        write_json(
-            folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model}
-        )
+        write_json(folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model})
     size = sum(parameter.numel() for parameter in clip.parameters())
     rows = (("model", model), ("pretrained", params.pretrained), ("parameters", f"{size:,}"), ("sha256", digest[:16]))
     return Summary("base", rows)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 
-TERMS = ("image_text", "tags", "region_text", "pixel", "mask_dice", "distill", "keep", "relational_keep")
+TERMS = ("image_text", "tags", "region_text", "pixel", "mask_dice", "distill", "keep", "relational_keep", "relational")
 """The names a term or a weight may have."""
 
 

@@ -130,27 +130,25 @@ def _evidence(report: Mapping[str, Any], identity: Identity, path: Path) -> Evid
     Raises:
         DataError: no numbers of both models, or numbers about something else.
     """
-    for model in ("base", "tuned"):
-        if not isinstance(report.get(model), dict):
-            raise DataError(f"{path}: expected metrics of {model!r}, got {sorted(report)}")
-    protocol = report.get("protocol")
-    protocol = protocol if isinstance(protocol, dict) else {}
+    for part in ("base", "tuned", "protocol"):
+        if not isinstance(report.get(part), dict):
+            raise DataError(f"{path}: expected an object {part!r}, got {sorted(report)}")
     measured = {
-        "adapter_sha256": identity.adapter_sha256,
-        "base_sha256": identity.base_sha256,
-        "benchmark_sha256": identity.benchmark_digest,
+        "inputs.adapter_sha256": identity.adapter_sha256,
+        "inputs.base_sha256": identity.base_sha256,
+        "benchmark.sha256": identity.benchmark_digest,
     }
     for field, wanted in measured.items():
-        if protocol.get(field, wanted) != wanted:
-            raise DataError(f"{path}: protocol.{field}: expected {wanted}, got {protocol[field]}; run evaluate again")
-    # counts of the benchmark follow from its digest; what is left are the evaluation's settings
-    settings = {k: v for k, v in protocol.items() if k not in measured and not k.startswith("benchmark_")}
+        part, name = field.split(".")
+        got = report["protocol"].get(part, {}).get(name)
+        if got != wanted:
+            raise DataError(f"{path}: protocol.{field}: expected {wanted}, got {got}; run evaluate again")
     return Evidence(
         version=None,
         adapter_sha256=identity.adapter_sha256,
         base_sha256=identity.base_sha256,
         benchmark_digest=identity.benchmark_digest,
-        protocol_digest=sha256_json(settings) if settings else "",
+        protocol_digest=sha256_json(report["protocol"].get("settings", {})),
         tuned=flatten_metrics(report["tuned"]),
         base=flatten_metrics(report["base"]),
     )

@@ -46,7 +46,7 @@ def compose(kinds: list[Thing], params: DataParams, rng: np.random.Generator) ->
     side = params.image_px
     stuff = str(rng.choice(STUFF))
     canvas = demo_art.background(stuff, side, rng).astype(np.float32) / 255
-    low, high = (0.42, 0.82) if len(kinds) == 1 else (0.3, 0.58 - 0.03 * len(kinds))
+    low, high = (0.42, 0.82) if len(kinds) == 1 else (0.34, 0.62 - 0.04 * len(kinds))
     owned: list[np.ndarray] = []
     drawn: list[Thing] = []
     for kind in kinds:

@@ -52,8 +52,8 @@ def loss(
         tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
         target = name_of[batch.token_text]
         terms["pixel"] = pixel_loss(tokens, out.text[position[names]], target, batch.token_weight, scale)
-    if weights.distill:
-        terms["distill"] = distill_term(out, batch, scale)
+    if weights.distill or weights.relational:
+        terms |= _teacher_terms(out, batch, weights, scale)
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
@@ -92,14 +92,20 @@ def region_term(
     return region_text_loss(torch.cat([by_mask, by_box]), names, positives, scale)
 
 
-def distill_term(out: ClipOutput, batch: Batch, scale: Tensor) -> Float[Tensor, ""]:
+def _teacher_terms(
+    out: ClipOutput, batch: Batch, weights: LossWeights, scale: Tensor
+) -> dict[str, Float[Tensor, ""]]:
     """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not.
 
-    Cosine alone (CLIPSelf) is small once the direction that all embeddings share is met; so each region must also be as
-    near to the crops of the batch's other regions as its own crop is (a divergence of softmaxes). No name is needed,
-    so the held-out classes are taught too.
+    `distill` is CLIPSelf's cosine. `relational` asks that each region be as near to the crops of the batch's other
+    regions as its own crop is. Neither needs a name, so the held-out classes are taught too.
     """
     known = batch.teacher_region.isfinite().all(dim=1)
     by_mask = pool_masks(out.dense, batch.masks[known], batch.image_of_region[known])
     teacher = F.normalize(batch.teacher_region[known], dim=1)
-    return cosine_distillation(by_mask, teacher) + relational_keep(by_mask, teacher, teacher, teacher, scale)
+    terms: dict[str, Float[Tensor, ""]] = {}
+    if weights.distill:
+        terms["distill"] = cosine_distillation(by_mask, teacher)
+    if weights.relational:
+        terms["relational"] = relational_keep(by_mask, teacher, teacher, teacher, scale)
+    return terms

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import multiprocessing
 import shutil
+import signal
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -121,6 +124,24 @@ def test_finished_shards_are_not_done_again(world, monkeypatch):
     assert counted[0] > 0  # what was done already is counted at once
     assert read_manifest(world / "again" / "train").samples == 30
     assert not list(world.glob(".again.*"))
+
+
+def test_an_interrupted_run_ends_at_once_and_leaves_no_worker(world):
+    workers, interrupted_at = [], []
+
+    def interrupt(advanced):
+        if advanced and not workers:
+            workers.extend(multiprocessing.active_children())
+            interrupted_at.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+    params = PARAMS.model_copy(update={"workers": 2, "batch": 1, "caption_threshold": 0.5})
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(params, inputs_of(world), world / "interrupted", advance=interrupt)
+    assert time.monotonic() - interrupted_at[0] < 5
+    assert len(workers) == 2
+    assert not any(worker.is_alive() for worker in workers)
+    assert not (world / "interrupted").exists()
 
 
 def _fail(_path):
