@@ -23,7 +23,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that git does not ignore, as they are in the working tree, in a repository of their own with small params."""
+    """The working tree without what git ignores, in a repository of its own with small params."""
     folder = tmp_path_factory.mktemp("clone") / "umgclip"
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -92,9 +92,7 @@ def region_term(
     return region_text_loss(torch.cat([by_mask, by_box]), names, positives, scale)
 
 
-def _teacher_terms(
-    out: ClipOutput, batch: Batch, weights: LossWeights, scale: Tensor
-) -> dict[str, Float[Tensor, ""]]:
+def _teacher_terms(out: ClipOutput, batch: Batch, weights: LossWeights, scale: Tensor) -> dict[str, Float[Tensor, ""]]:
     """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not.
 
     `distill` is CLIPSelf's cosine. `relational` asks that each region be as near to the crops of the batch's other
