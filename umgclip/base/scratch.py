@@ -22,6 +22,7 @@ from umgclip.data.stream import batches, decode, read_raw, shuffled
 from umgclip.io.shards import RawSample
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
+from umgclip.model.deterministic import deterministic
 from umgclip.model.files import Tokenizer, build, to_input, tower_config
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams
@@ -42,6 +43,7 @@ class Kind:
     cut_out_share: float
 
 
+@deterministic()
 def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
     """Train from scratch; gives the model in eval mode and its open_clip config.
 

@@ -17,6 +17,7 @@ from umgclip.data.stream import batches, decode, shuffled
 from umgclip.errors import DataError, UmgclipError
 from umgclip.io.shards import RawSample
 from umgclip.model.adapters import FrozenAttention
+from umgclip.model.deterministic import deterministic
 from umgclip.model.files import Tokenizer
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
@@ -69,6 +70,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
+@deterministic()
 def train(
     tower: DenseClip, feed: Feed, params: TrainParams, checkpoints: Checkpoints, report: Report
 ) -> dict[str, float]:
