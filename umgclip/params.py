@@ -358,6 +358,3 @@ def _explain(path: Path, name: str, model: type[BaseModel], error: Any) -> str: 
 def threads() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-Toggle = Literal["on", "off"]

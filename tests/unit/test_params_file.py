@@ -31,7 +31,7 @@ def has(content: Any, key: str) -> bool:
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_section_loads(name):
-    load_section(PARAMS, SECTIONS[name])
+    assert isinstance(load_section(PARAMS, SECTIONS[name]), SECTIONS[name])
 
 
 def test_every_key_is_written_out():
