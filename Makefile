@@ -12,7 +12,7 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check bench up down env lock clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -49,9 +49,20 @@ check: $(STAMP) ## lint, format, types, layers
 bench: $(STAMP) ## time what matters: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
 
+up: $(STAMP) ## start PostgreSQL, MLflow, Prefect, an S3 server and workers on loopback, without containers
+	@python -m infra.services up
+
+down: $(STAMP) ## end what `make up` started; data stay in .services
+	@python -m infra.services down
+
+env: $(STAMP) ## print what a shell needs to use them, for eval
+	@python -m infra.services env
+
 lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that still fit stay
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra serve \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
+	  --no-emit-index-url --no-annotate infra/docker/servers.in -o infra/docker/servers.lock
 
 clean: ## remove artifacts, plots and the tools' caches; data, MLflow's store and .venv stay
 	rm -rf artifacts plots dvc_plots .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache

@@ -28,7 +28,9 @@ from umgclip.sources.demo import write_demo
 from umgclip.train import objective
 from umgclip.train.loop import autocast_dtype, trainable
 
-_CAPTION_ONLY = LossWeights(image_text=1.0, tags=0.0, region_text=0.0, pixel=0.0, distill=0.0, keep=0.0)
+_CAPTION_ONLY = LossWeights(
+    image_text=1.0, tags=0.0, region_text=0.0, region_tags=0.0, pixel=0.0, distill=0.0, keep=0.0
+)
 
 
 def _batch(size: int, tower: DenseClip) -> Batch:

@@ -1,4 +1,4 @@
-"""The command line: one command a stage, and `data`, `report`, `doctor`.
+"""The command line: one command a stage, `promote` and `rollback`, `data`, `report`, `serve`, `doctor`.
 
 Nothing heavy is imported until a command runs, so that `umgclip --help` answers at once.
 """
@@ -16,9 +16,11 @@ from typer.core import TyperGroup
 
 from umgclip import __version__
 from umgclip.cli import exits
+from umgclip.cli.serving import serve
 from umgclip.errors import InputError
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
+COMMANDS = (*STAGES, "promote", "rollback", "report", "data", "serve", "doctor")
 
 
 class _Commands(TyperGroup):
@@ -47,6 +49,8 @@ Data = Annotated[Path, typer.Option("--data", help="folder with the datasets tra
 Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]
 Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
 Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
+Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate drew from the alt texts")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
 Adapter = Annotated[Path, typer.Option("--adapter", help="folder that the stage train wrote")]
 
 PARAMS = Path("params.yaml")
@@ -139,9 +143,7 @@ def annotate(
 def validate(
     annotations: Annotations = ARTIFACTS / "annotate" / "train",
     benchmark: Benchmark = DATA / "benchmark",
-    vocabulary: Annotated[Path, typer.Option(help="concepts that annotate drew from the alt texts")] = ARTIFACTS
-    / "annotate"
-    / "vocabulary.json",
+    vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
     data_docs: Annotated[Path, typer.Option(help="folder for the Data Docs, replaced")] = ARTIFACTS / "data_docs",
     metrics: Metrics = METRICS / "validate.json",
     out: Out = ARTIFACTS / "validate",
@@ -226,6 +228,10 @@ def register(
     adapter: Adapter = ARTIFACTS / "train",
     metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
     data: Data = DATA,
+    vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
+    protocols: Annotated[Path, typer.Option(help="how evaluate measures, for the model card")] = ARTIFACTS
+    / "evaluate"
+    / "protocol.json",
     out: Out = ARTIFACTS / "register",
     params: Params = PARAMS,
 ) -> None:
@@ -234,12 +240,61 @@ def register(
     from umgclip.params import RegisterParams, load_section
 
     section = load_section(params, RegisterParams)
-    session.check_output(out, (base, adapter, metrics, data, params))
+    session.check_output(out, (base, adapter, metrics, data, vocabulary, protocols, params))
     from umgclip.register import stage
 
     # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
-    inputs = stage.RegisterInputs(base, adapter, metrics, data, repo=Path.cwd())
+    inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
     session.show(stage.run(section, inputs, out))
+
+
+@app.command()
+def promote(
+    version: Annotated[
+        str | None, typer.Argument(help="number or alias of the version; the challenger when left out")
+    ] = None,
+    dry_run: DryRun = False,
+    params: Params = PARAMS,
+) -> None:
+    """Make a version the champion, which is served, if its gates let it.
+
+    The challenger is what `umgclip register` made last. The gates are
+    `register.gates` in params.yaml: least values, most that may be lost
+    against the champion, mean gain, time to answer. Numbers count only where
+    benchmark and protocol are the champion's. The old champion is kept as
+    `previous_champion`, and `umgclip rollback` goes back to it.
+
+    Look first with `umgclip promote --dry-run`. A version that was rolled
+    back is promoted only by its number, as in `umgclip promote 3`.
+
+    Exit code 0: it is champion (with --dry-run: it would be). 7: the gates
+    keep the champion. 2: no such version. 6: MLflow does not answer.
+    """
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    from umgclip.cli import promotion
+
+    promotion.promote(section, version, dry_run=dry_run)
+
+
+@app.command()
+def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
+    """Make `previous_champion` the champion again, without asking the gates.
+
+    The two change places, so a second rollback takes the first one back. The
+    version that goes is marked: running the pipeline again does not promote
+    it, only `umgclip promote` with its number does.
+
+    Exit code 0: it moved (with --dry-run: it would). 7: there is no previous
+    champion. 6: MLflow does not answer.
+    """
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    from umgclip.cli import promotion
+
+    promotion.rollback(section, dry_run=dry_run)
 
 
 @app.command()
@@ -251,6 +306,9 @@ def report(
     from umgclip.cli.report import show_results
 
     show_results(metrics, registration)
+
+
+app.command()(serve)
 
 
 @app.command()
@@ -266,7 +324,7 @@ def doctor(params: Params = PARAMS) -> None:
 def main() -> None:
     """Entry point of `umgclip`: every failure that can be explained is one message and its exit code."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    name = f"umgclip {words[0]}" if words and words[0] in (*STAGES, "data", "report", "doctor") else "umgclip"
+    name = f"umgclip {words[0]}" if words and words[0] in COMMANDS else "umgclip"
     sys.exit(exits.run(app, name))
 
 

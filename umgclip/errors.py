@@ -44,3 +44,15 @@ class TrackingError(UmgclipError):
     """The MLflow server or its database does not answer, or refuses; trying again later may help."""
 
     exit_code = 6
+
+
+class PromotionError(UmgclipError):
+    """The champion stays: the gates do not let the version pass, or there is no earlier champion to go back to."""
+
+    exit_code = 7
+
+
+class StorageError(UmgclipError):
+    """The object store does not answer, or refuses; trying again later may help."""
+
+    exit_code = 8

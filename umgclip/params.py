@@ -6,6 +6,7 @@ Units are in the names (`_px`, `_s`) or in the field's description.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -100,6 +101,8 @@ class ProposerParams(Section):
 class LabelParams(Section):
     """`annotate.label`: how the CLIP teacher reads regions."""
 
+    looks_at_least: Count = Field(default=4, description="things looked at in an image whose caption names none")
+    looks_per_noun: Count = Field(default=4, description="more of them for each thing that the caption names")
     crop_px: Count = 48
     object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
     fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
@@ -138,10 +141,11 @@ class LossWeights(Section):
     """`train.weights`: a weight of 0 removes the term and its cost."""
 
     image_text: Weight = 1.0
-    tags: Weight = 0.2
+    tags: Weight = 0.1
     region_text: Weight = 1.0
+    region_tags: Weight = Field(default=2.0, description="each tag seen in some region of its image")
     pixel: Weight = 1.0
-    distill: Weight = Field(default=3.0, description="dense features to the base's embeddings of region crops")
+    distill: Weight = Field(default=4.0, description="dense features to the base's embeddings of region crops")
     relational: Weight = Field(default=0.0, description="regions as near to each other's crops as their own crops are")
     keep: Weight = Field(default=0.5, description="image embedding to the base's own")
 
@@ -152,8 +156,8 @@ class TrainParams(Section):
     seed: int = 0
     image_px: Count = 96
     batch: Count = 32
-    steps: Count = 340
-    lr_peak: float = Field(default=3.0e-3, gt=0)
+    steps: Count = 280
+    lr_peak: float = Field(default=5.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.01
     grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
@@ -277,6 +281,9 @@ class GateParams(Section):
         default={"region.mask_top1": 0.05, "semantic.miou": 0.02},
         description="metric: least gain of tuned over base, asked only while there is no champion",
     )
+    max_latency_ratio: float | None = Field(
+        default=None, gt=0, description="most that answering may take, over the champion's time; null: not measured"
+    )
 
 
 class RegisterParams(Section):
@@ -330,11 +337,19 @@ def load_section(path: Path, kind: type[S]) -> S:
     Raises:
         ParamsError: naming the key, what was expected and what came.
     """
-    content = read_params(path)
-    parsed = {name: _parse(path, name, model, content.get(name)) for name, model in SECTIONS.items()}
+    parsed = parse_sections(read_params(path), path)
     section = parsed[next(name for name, model in SECTIONS.items() if model is kind)]
     assert isinstance(section, kind)  # noqa: S101 - for the type checker
     return section
+
+
+def parse_sections(content: Mapping[str, Any], path: Path) -> dict[str, Section]:
+    """Every section of what a parameter file holds; `path` stands before the messages.
+
+    Raises:
+        ParamsError: naming the key, what was expected and what came.
+    """
+    return {name: _parse(path, name, model, content.get(name)) for name, model in SECTIONS.items()}
 
 
 def _parse(path: Path, name: str, model: type[Section], value: Any) -> Section:  # noqa: ANN401 - what YAML held

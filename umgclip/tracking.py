@@ -52,6 +52,11 @@ class Store:
         password = urlsplit(self.uri).password
         return self.uri.replace(f":{password}@", ":***@") if password else self.uri
 
+    @property
+    def database(self) -> Path | None:
+        """The file of a SQLite store, None for a server."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) and "?" not in self.uri else None
+
     def client(self) -> MlflowClient:
         """A client of this store; MLflow is imported here because that takes two seconds."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -68,10 +73,11 @@ def store_from_env(root: Path) -> Store:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or DEFAULT_EXPERIMENT
-    if not uri.startswith(_SQLITE) or "?" in uri:
+    database = Store(uri, experiment, artifacts=None).database
+    if database is None:
         return Store(uri, experiment, artifacts=None)
     # MLflow alone would put the files of a SQLite store into ./mlruns of whoever created the experiment
-    database = Path(uri.removeprefix(_SQLITE)).resolve()
+    database = database.resolve()
     return Store(f"{_SQLITE}{database}", experiment, artifacts=(database.parent / "mlartifacts").as_uri())
 
 
@@ -154,6 +160,11 @@ class Run:
             raise InputError(f"{path}: expected a file or folder to log, found none")
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         self._try(f"log {path.name}", lambda: log(self.run_id, str(path), folder), _UPLOAD_S)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run; a store that fails costs a warning."""
+        for name, value in tags.items():
+            self._try(f"set the tag {name}", partial(self._client.set_tag, self.run_id, name, value))
 
     def flush(self) -> None:
         """Write what has gathered, now."""
@@ -244,10 +255,10 @@ def _parent_experiment(store: Store, client: MlflowClient, parent: str) -> str:
         raise
 
 
-def _open(store: Store, stage: str, params: Mapping[str, Any], root: Path) -> Run:
+def _open(store: Store, stage: str, params: Mapping[str, Any], root: Path, own_tags: Mapping[str, str]) -> Run:
     from mlflow.entities import Param
 
-    tags = {"mlflow.source.name": f"umgclip {stage}", "mlflow.source.type": "JOB", "umgclip.stage": stage}
+    tags = {"mlflow.source.name": f"umgclip {stage}", "mlflow.source.type": "JOB", "umgclip.stage": stage, **own_tags}
     git = git_state(root)
     if git.commit:
         tags["mlflow.source.git.commit"] = git.commit
@@ -270,16 +281,19 @@ def _open(store: Store, stage: str, params: Mapping[str, Any], root: Path) -> Ru
 
 
 @contextmanager
-def stage_run(stage: str, params: Mapping[str, Any], *, root: Path | None = None) -> Iterator[Run]:
+def stage_run(
+    stage: str, params: Mapping[str, Any], *, root: Path | None = None, tags: Mapping[str, str] | None = None
+) -> Iterator[Run]:
     """Open a run for a stage, under the run named by `UMGCLIP_PARENT_RUN_ID` when that is set.
 
-    The run ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception. `MLFLOW_RUN_ID`, by which MLflow
-    would write into the parent itself, is hidden while the run is open.
+    The run ends as FINISHED, as KILLED on Ctrl-C and other interruptions, as FAILED on any exception.
+    `MLFLOW_RUN_ID`, by which MLflow would write into the parent itself, is hidden while the run is open.
 
     Args:
         stage: name of the run.
         params: logged under dotted names.
         root: the repository; the working directory when None. Its commit is tagged, and the embedded store lies there.
+        tags: more tags of the run.
 
     Raises:
         TrackingError: the store does not answer within about half a minute, or refuses.
@@ -287,13 +301,29 @@ def stage_run(stage: str, params: Mapping[str, Any], *, root: Path | None = None
     root = Path.cwd() if root is None else root
     store = store_from_env(root)
     with environment({"MLFLOW_RUN_ID": None}):
-        run = _open(store, stage, params, root)
+        run = _open(store, stage, params, root, tags or {})
         try:
             yield run
-        except KeyboardInterrupt:
-            run.close("KILLED")
-            raise
-        except BaseException:
-            run.close("FAILED")
+        except BaseException as error:
+            # what is no Exception interrupts from outside, as Ctrl-C and a scheduler's signals do
+            run.close("FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
             raise
         run.close("FINISHED")
+
+
+def finished_run(store: Store, tags: Mapping[str, str]) -> str | None:
+    """The newest run of the store's experiment that ended well and has all these tags; None: there is none.
+
+    Raises:
+        TrackingError: the store does not answer, or refuses.
+    """
+    wanted = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+    with explained(store), bounded():
+        client = store.client()
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is None:
+            return None
+        found = client.search_runs(
+            [experiment.experiment_id], " and ".join(["attributes.status = 'FINISHED'", *wanted]), max_results=1
+        )
+    return str(found[0].info.run_id) if found else None

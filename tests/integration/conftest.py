@@ -1,14 +1,34 @@
-"""A clone of this repository with parameters small enough for a test."""
+"""A clone of this repository with small parameters, a tiny model to register, an MLflow server."""
 
+import contextlib
+import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from mlflow import MlflowClient
 from ruamel.yaml import YAML
+
+from umgclip.io.atomic import sha256_file, sha256_json, write_json
+from umgclip.io.images import encode_png
+from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
+from umgclip.model import files
+from umgclip.model.adapters import ADAPTER_WEIGHTS, add_lora
+from umgclip.params import GateParams, LoraParams, RegisterParams, TowerParams
+from umgclip.records import ImageRecord, Source
+from umgclip.register import stage
+from umgclip.tracking import Store, store_from_env
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -64,3 +84,208 @@ def run(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     execute("git init -q && git add -A && git commit -q -m start")
     return execute
+
+
+TINY_TOWER = TowerParams(width=64, layers=2, heads=2, text_width=64, text_layers=1, text_heads=2, embed_dim=64)
+REGISTER = RegisterParams(
+    gates=GateParams(
+        floors={"classification.top1": 0.5},
+        max_regression={"retrieval.i2t_r1": 0.02},
+        metrics=["region.mask_top1", "retrieval.i2t_r1"],
+        min_mean_gain=0.01,
+        min_gain_over_base={"region.mask_top1": 0.1},
+    )
+)
+
+
+class Workspace:
+    """The folders that `register` reads, with a real tiny base and adapter and made-up numbers."""
+
+    @staticmethod
+    def picture(seed: int) -> bytes:
+        return encode_png(np.random.default_rng(seed).integers(0, 256, (96, 96, 3), dtype=np.uint8))
+
+    @staticmethod
+    def write_dataset(folder: Path, seed: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        writer = ShardWriter(folder / "a.tar")
+        source = Source(dataset="demo/scenes", license="CC BY-SA 4.0 (OpenMoji)")
+        record = ImageRecord(key="k", width=96, height=96, sha256="0" * 64, source=source)
+        writer.write(RawSample("k", Workspace.picture(seed), "png", record.to_json()))
+        writer.close()
+        made_by = MadeBy(stage="data", params_sha256="0", code_version="0")
+        classes = ClassList(things=["dog"], stuff=["sky"], held_out=[])
+        write_manifest(folder, Manifest(made_by=made_by, shards=[describe_shard(folder / "a.tar", 1)], classes=classes))
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.params = REGISTER
+        self.inputs = stage.RegisterInputs(
+            root / "base",
+            root / "train",
+            root / "metrics" / "evaluate.json",
+            root / "data",
+            root,
+            root / "annotate" / "vocabulary.json",
+            root / "evaluate" / "protocol.json",
+        )
+        (root / "annotate").mkdir()
+        write_json(
+            root / "annotate" / "vocabulary.json", {"things": ["apple", "dog"], "stuff": ["sky"], "held_out": []}
+        )
+        (root / "evaluate").mkdir()
+        write_json(root / "evaluate" / "protocol.json", {"region": "true things of the scenes, micro top-1"})
+        self.out = root / "register"
+        self.inputs.base.mkdir()
+        torch.manual_seed(0)
+        config = files.tower_config(TINY_TOWER)
+        digest = files.save(self.inputs.base, files.build(config), config)
+        write_json(
+            self.inputs.base / "base.json", {"weights_sha256": digest, "pretrained": "scratch", "model": "umgclip-tiny"}
+        )
+        self.base_sha256 = digest
+        for seed, part in enumerate(("train", "benchmark")):
+            self.write_dataset(root / "data" / part, seed)
+        self.train(seed=1)
+        self.evaluate()
+
+    def train(self, seed: int) -> None:
+        """Another seed, another adapter."""
+        clip, _ = files.load(self.inputs.base)
+        tuned = add_lora(clip, LoraParams(rank=2, alpha=4))
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for name, value in tuned.named_parameters():
+                if "lora_B" in name:
+                    value.normal_(std=0.1)
+        adapter = self.inputs.adapter / "adapter"
+        tuned.save_pretrained(str(adapter))
+        self.adapter_sha256 = sha256_file(adapter / ADAPTER_WEIGHTS)
+        report = {"base_sha256": self.base_sha256, "adapter_sha256": self.adapter_sha256}
+        write_json(self.inputs.adapter / "train.json", report)
+
+    def evaluate(self, mask: float = 0.3, i2t: float = 0.5, templates: str = "{a} {}") -> None:
+        """Made-up numbers about the weights and the benchmark that are there."""
+        base = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": 0.5}, "region": {"mask_top1": 0.05}}
+        tuned = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": i2t}, "region": {"mask_top1": mask}}
+        protocol = {
+            "settings": {"thing_templates": templates, "match_iou": 0.5},
+            "benchmark": {"sha256": read_manifest(self.inputs.data / "benchmark").digest(), "scenes": 1},
+            "inputs": {
+                "base_sha256": self.base_sha256,
+                "adapter_sha256": self.adapter_sha256,
+                "annotations_sha256": sha256_json([self.adapter_sha256, "annotations"]),
+                "proposals_sha256": sha256_json([self.adapter_sha256, "proposals"]),
+            },
+        }
+        write_json(self.inputs.metrics, {"base": base, "tuned": tuned, "protocol": protocol, "annotator": {}})
+
+    def register(self, params: RegisterParams | None = None) -> dict:
+        self.summary = stage.run(params or self.params, self.inputs, self.out)
+        return json.loads((self.out / "register.json").read_text())
+
+    @property
+    def store(self) -> Store:
+        return store_from_env(self.root)
+
+    @property
+    def client(self) -> MlflowClient:
+        return self.store.client()
+
+    def aliases(self) -> dict[str, str]:
+        found = self.client.get_registered_model(self.params.name).aliases
+        return {alias: str(version) for alias, version in found.items()}
+
+    def versions(self) -> list[str]:
+        return sorted(
+            str(version.version) for version in self.client.search_model_versions(f"name = '{self.params.name}'")
+        )
+
+    def runs(self) -> int:
+        return len(self.client.search_runs(["1"]))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database with its tables, to copy: making them takes seconds."""
+    root = tmp_path_factory.mktemp("empty")
+    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    return (root / "mlflow.db").read_bytes()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace whose runs go to a SQLite file of its own."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "UMGCLIP_PARENT_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "mlflow.db").write_bytes(empty_store)
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_workspace() -> Callable[[Path], Workspace]:
+    """For fixtures that outlive a test; the folder's store is made when there is none."""
+    return Workspace
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _running(
+    command: list[str], url: str, environment: dict[str, str], log: Path, cwd: Path | None = None
+) -> Iterator[str]:
+    """A server as a process group of its own, from its first answer to its end; its words go to a file."""
+    with log.open("w") as words:
+        process = subprocess.Popen(
+            command, env=environment, cwd=cwd, stdout=words, stderr=words, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            assert process.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    break
+            time.sleep(0.2)
+        yield url
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port on loopback that nobody listens on."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[..., contextlib.AbstractContextManager[str]]:
+    """Start a server by its command, wait for a URL of it to answer, and end it."""
+    return _running
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Iterator[str]:
+    """A tracking server on loopback that keeps files itself; gives its URI."""
+    root = tmp_path_factory.mktemp("server")
+    (root / "mlflow.db").write_bytes(empty_store)
+    uri = f"http://127.0.0.1:{_free_port()}"
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", uri.rpartition(":")[2],
+        "--workers", "1", "--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}",
+        "--artifacts-destination", str(root / "files"),
+    ]  # fmt: skip
+    with _running(command, f"{uri}/health", {**os.environ, **settings}, root / "log"):
+        yield uri

@@ -12,132 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mlflow import MlflowClient
 
-from umgclip.errors import DataError
-from umgclip.io.atomic import sha256_file, sha256_json, write_json
-from umgclip.io.images import encode_png
-from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER_WEIGHTS, add_lora, load_tuned
+from umgclip.model.adapters import ADAPTER_WEIGHTS, load_tuned
 from umgclip.model.tower import DenseClip
-from umgclip.params import GateParams, LoraParams, RegisterParams, TowerParams
-from umgclip.records import ImageRecord, Source
+from umgclip.params import RegisterParams
+from umgclip.register.answering import Answerer
 from umgclip.register.identity import data_hash
-from umgclip.register.stage import RegisterInputs, run
-
-TOWER = TowerParams(width=64, layers=2, heads=2, text_width=64, text_layers=1, text_heads=2, embed_dim=64)
-PARAMS = RegisterParams(
-    gates=GateParams(
-        floors={"classification.top1": 0.5},
-        max_regression={"retrieval.i2t_r1": 0.02},
-        metrics=["region.mask_top1", "retrieval.i2t_r1"],
-        min_mean_gain=0.01,
-        min_gain_over_base={"region.mask_top1": 0.1},
-    )
-)
-
-
-def picture(seed: int) -> bytes:
-    return encode_png(np.random.default_rng(seed).integers(0, 256, (96, 96, 3), dtype=np.uint8))
-
-
-def write_dataset(folder: Path, seed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    writer = ShardWriter(folder / "a.tar")
-    source = Source(dataset="demo/scenes", license="CC BY-SA 4.0 (OpenMoji)")
-    record = ImageRecord(key="k", width=96, height=96, sha256="0" * 64, source=source)
-    writer.write(RawSample("k", picture(seed), "png", record.to_json()))
-    writer.close()
-    made_by = MadeBy(stage="data", params_sha256="0", code_version="0")
-    classes = ClassList(things=["dog"], stuff=["sky"], held_out=[])
-    write_manifest(folder, Manifest(made_by=made_by, shards=[describe_shard(folder / "a.tar", 1)], classes=classes))
-
-
-class Workspace:
-    """The folders that `register` reads, with a real tiny base and adapter."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.inputs = RegisterInputs(
-            root / "base", root / "train", root / "metrics" / "evaluate.json", root / "data", root
-        )
-        self.out = root / "register"
-        self.inputs.base.mkdir()
-        torch.manual_seed(0)
-        config = files.tower_config(TOWER)
-        digest = files.save(self.inputs.base, files.build(config), config)
-        write_json(
-            self.inputs.base / "base.json", {"weights_sha256": digest, "pretrained": "scratch", "model": "umgclip-tiny"}
-        )
-        self.base_sha256 = digest
-        for seed, part in enumerate(("train", "benchmark")):
-            write_dataset(root / "data" / part, seed)
-        self.train(seed=1)
-        self.evaluate()
-
-    def train(self, seed: int) -> None:
-        """Another seed, another adapter."""
-        clip, _ = files.load(self.inputs.base)
-        tuned = add_lora(clip, LoraParams(rank=2, alpha=4))
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            for name, value in tuned.named_parameters():
-                if "lora_B" in name:
-                    value.normal_(std=0.1)
-        adapter = self.inputs.adapter / "adapter"
-        tuned.save_pretrained(str(adapter))
-        self.adapter_sha256 = sha256_file(adapter / ADAPTER_WEIGHTS)
-        report = {"base_sha256": self.base_sha256, "adapter_sha256": self.adapter_sha256}
-        write_json(self.inputs.adapter / "train.json", report)
-
-    def evaluate(self, mask: float = 0.3, i2t: float = 0.5, templates: str = "{a} {}") -> None:
-        """Made-up numbers about the weights and the benchmark that are there."""
-        base = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": 0.5}, "region": {"mask_top1": 0.05}}
-        tuned = {"classification": {"top1": 0.6}, "retrieval": {"i2t_r1": i2t}, "region": {"mask_top1": mask}}
-        protocol = {
-            "settings": {"thing_templates": templates, "match_iou": 0.5},
-            "benchmark": {"sha256": read_manifest(self.inputs.data / "benchmark").digest(), "scenes": 1},
-            "inputs": {
-                "base_sha256": self.base_sha256,
-                "adapter_sha256": self.adapter_sha256,
-                "annotations_sha256": sha256_json([self.adapter_sha256, "annotations"]),
-                "proposals_sha256": sha256_json([self.adapter_sha256, "proposals"]),
-            },
-        }
-        write_json(self.inputs.metrics, {"base": base, "tuned": tuned, "protocol": protocol, "annotator": {}})
-
-    def register(self, params: RegisterParams = PARAMS) -> dict:
-        self.summary = run(params, self.inputs, self.out)
-        return json.loads((self.out / "register.json").read_text())
-
-    @property
-    def client(self) -> MlflowClient:
-        return MlflowClient(tracking_uri=f"sqlite:///{self.root / 'mlflow.db'}")
-
-    def versions(self) -> list[str]:
-        return sorted(str(version.version) for version in self.client.search_model_versions("name = 'umgclip'"))
-
-    def runs(self) -> int:
-        return len(self.client.search_runs(["1"]))
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A database with its tables, to copy: making them takes seconds."""
-    root = tmp_path_factory.mktemp("empty")
-    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
-    return (root / "mlflow.db").read_bytes()
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "UMGCLIP_PARENT_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "mlflow.db").write_bytes(empty_store)
-    return Workspace(tmp_path)
-
+from umgclip.register.loading import fetch, resolve
+from umgclip.register.promotion import promote, rollback
 
 PREDICT = """
 import json, sys, mlflow, pandas as pd
@@ -153,15 +38,15 @@ json.dump(table, open(sys.argv[1], "w"))
 """
 
 
-def test_a_fresh_process_loads_the_model_and_answers(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_fresh_process_loads_the_model_and_answers(workspace, tmp_path: Path) -> None:
     workspace.register()
     rows = [
         {
-            "image": base64.b64encode(picture(7)).decode(),
+            "image": base64.b64encode(workspace.picture(7)).decode(),
             "boxes": [[0, 0, 48, 48], [10.5, 20, 96, 96]],
             "labels": ["dog", "sky", "apple"],
         },
-        {"image": base64.b64encode(picture(8)).decode()},
+        {"image": base64.b64encode(workspace.picture(8)).decode()},
     ]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -190,7 +75,7 @@ def test_a_fresh_process_loads_the_model_and_answers(workspace: Workspace, tmp_p
     assert second["box_label_scores"] is None
 
 
-def test_the_first_good_version_becomes_champion_with_its_evidence(workspace: Workspace) -> None:
+def test_the_first_good_version_becomes_champion_with_its_evidence(workspace) -> None:
     report = workspace.register()
 
     assert report["aliases"] == {"challenger": "1", "champion": "1"}
@@ -210,7 +95,7 @@ def test_the_first_good_version_becomes_champion_with_its_evidence(workspace: Wo
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
-def test_a_first_version_that_fails_its_gates_is_challenger_only(workspace: Workspace) -> None:
+def test_a_first_version_that_fails_its_gates_is_challenger_only(workspace) -> None:
     workspace.evaluate(mask=0.1)
 
     report = workspace.register()
@@ -219,7 +104,7 @@ def test_a_first_version_that_fails_its_gates_is_challenger_only(workspace: Work
     assert "min_gain_over_base region.mask_top1" in report["gates"]["reason"]
 
 
-def test_a_second_registration_creates_nothing_and_says_so(workspace: Workspace) -> None:
+def test_a_second_registration_creates_nothing_and_says_so(workspace) -> None:
     first = workspace.register()
     runs = workspace.runs()
 
@@ -237,7 +122,7 @@ def test_a_second_registration_creates_nothing_and_says_so(workspace: Workspace)
     assert json.loads(version.tags["umgclip.gates"])["promote"] is True
 
 
-def test_the_champion_moves_for_a_gain_and_stays_for_a_loss(workspace: Workspace) -> None:
+def test_the_champion_moves_for_a_gain_and_stays_for_a_loss(workspace) -> None:
     workspace.register()
 
     workspace.train(seed=2)
@@ -252,8 +137,8 @@ def test_the_champion_moves_for_a_gain_and_stays_for_a_loss(workspace: Workspace
     assert "max_regression retrieval.i2t_r1: expected at least -0.020, got -0.100" in lossy["gates"]["reason"]
 
 
-def test_promote_false_only_says_what_would_happen(workspace: Workspace) -> None:
-    report = workspace.register(PARAMS.model_copy(update={"promote": False}))
+def test_promote_false_only_says_what_would_happen(workspace) -> None:
+    report = workspace.register(workspace.params.model_copy(update={"promote": False}))
 
     assert report["aliases"] == {"challenger": "1"}
     assert report["gates"]["promote"] is True
@@ -263,11 +148,11 @@ def test_promote_false_only_says_what_would_happen(workspace: Workspace) -> None
     assert workspace.versions() == ["1"]
 
 
-def test_on_a_new_benchmark_the_champion_stays_until_its_own_weights_are_measured_there(workspace: Workspace) -> None:
+def test_on_a_new_benchmark_the_champion_stays_until_its_own_weights_are_measured_there(workspace) -> None:
     workspace.register()
     champion = {path: path.read_bytes() for path in workspace.inputs.adapter.rglob("*") if path.is_file()}
 
-    write_dataset(workspace.inputs.data / "benchmark", seed=99)
+    workspace.write_dataset(workspace.inputs.data / "benchmark", seed=99)
     workspace.train(seed=2)
     workspace.evaluate(mask=0.9)
     refused = workspace.register()
@@ -292,7 +177,7 @@ def test_on_a_new_benchmark_the_champion_stays_until_its_own_weights_are_measure
     assert workspace.versions() == ["1", "2", "3"]
 
 
-def test_adapters_compare_by_the_settings_of_their_evaluation_alone(workspace: Workspace) -> None:
+def test_adapters_compare_by_the_settings_of_their_evaluation_alone(workspace) -> None:
     first = workspace.register()
     workspace.train(seed=2)
     workspace.evaluate(mask=0.4)
@@ -309,9 +194,7 @@ def test_adapters_compare_by_the_settings_of_their_evaluation_alone(workspace: W
 
 @pytest.mark.parametrize("field", ["inputs.adapter_sha256", "inputs.base_sha256", "benchmark.sha256"])
 @pytest.mark.parametrize("value", ["f" * 64, None])
-def test_metrics_of_other_weights_or_another_benchmark_are_refused(
-    workspace: Workspace, field: str, value: str | None
-) -> None:
+def test_metrics_of_other_weights_or_another_benchmark_are_refused(workspace, field: str, value: str | None) -> None:
     report = json.loads(workspace.inputs.metrics.read_text())
     part, name = field.split(".")
     report["protocol"][part][name] = value
@@ -323,21 +206,21 @@ def test_metrics_of_other_weights_or_another_benchmark_are_refused(
     assert not workspace.out.exists()
 
 
-def test_metrics_measured_before_training_again_are_refused(workspace: Workspace) -> None:
+def test_metrics_measured_before_training_again_are_refused(workspace) -> None:
     workspace.train(seed=2)
 
     with pytest.raises(DataError, match=r"protocol.inputs.adapter_sha256: expected .*; run evaluate again"):
         workspace.register()
 
 
-def test_weights_that_are_not_the_reported_ones_are_refused(workspace: Workspace) -> None:
+def test_weights_that_are_not_the_reported_ones_are_refused(workspace) -> None:
     write_json(workspace.inputs.adapter / "train.json", {"adapter_sha256": "f" * 64})
 
     with pytest.raises(DataError, match=r"adapter_model.safetensors: expected adapter_sha256 ffff"):
         workspace.register()
 
 
-def test_the_data_hash_is_dvcs_when_there_is_one(workspace: Workspace) -> None:
+def test_the_data_hash_is_dvcs_when_there_is_one(workspace) -> None:
     data, repo = workspace.inputs.data, workspace.root
     assert data_hash(data, repo).startswith("manifests:")
 
@@ -349,20 +232,116 @@ def test_the_data_hash_is_dvcs_when_there_is_one(workspace: Workspace) -> None:
     assert data_hash(data, repo) == "dvc:def.dir"
 
 
-def test_bad_requests_are_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_requests_are_named(workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
     workspace.register()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.root / 'mlflow.db'}")
     model = mlflow.pyfunc.load_model("models:/umgclip@challenger")
-    image = base64.b64encode(picture(1)).decode()
+    image = base64.b64encode(workspace.picture(1)).decode()
 
     for row, message in (
         ({"image": "not base64!"}, "row 0: image: not valid base64"),
         ({"image": base64.b64encode(b"no image").decode()}, "row 0: image: not a readable image"),
         ({"image": image, "labels": ["dog"], "boxes": [[5.0, 5.0, 5.0, 9.0]]}, r"row 0: boxes\[0\]: expected x0 < x1"),
         ({"image": image, "labels": ["dog"], "boxes": [[5.0, 5.0, 9.0]]}, r"row 0: boxes\[0\]: expected 4 numbers"),
-        ({"image": image, "labels": [" "]}, "row 0: labels: expected a list of texts"),
+        ({"image": image, "labels": [" "]}, r"row 0: labels\[0\]: expected a text that is not empty"),
     ):
         with pytest.raises(Exception, match=message):  # noqa: B017, PT011 - MLflow may wrap it
             model.predict([row])
+
+
+def test_a_version_brings_its_card_its_vocabulary_and_the_config_of_its_training(workspace, tmp_path: Path) -> None:
+    workspace.register()
+
+    model = fetch(workspace.store, "umgclip", "1", tmp_path / "fetched")
+
+    kept = {path.name: path for path in (tmp_path / "fetched").glob("artifacts/artifacts/*")}
+    assert set(kept) == {
+        "adapter", "base.json", "model_card.md", "open_clip_config.json", "open_clip_model.safetensors", "train.json",
+        "vocabulary.json",
+    }  # fmt: skip
+    card = kept["model_card.md"].read_text()
+    assert card == (workspace.out / "model_card.md").read_text()
+    assert "It passed them when it was registered: no champion yet: all 2 gates hold." in card
+    assert "| min_gain_over_base | region.mask_top1 | at least 0.100 | 0.250 | yes |" in card
+    assert "- region: true things of the scenes, micro top-1" in card
+    assert model.target.vocabulary == ("apple", "dog", "sky")
+    assert model.template == "{a} {}"
+
+
+@pytest.mark.parametrize("place", ["sqlite", "server"])
+def test_a_version_is_fetched_by_its_alias_and_answers_as_the_folders_do(
+    workspace, tmp_path: Path, place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("mlflow_server"))
+    workspace.register()
+    store = workspace.store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # the store that is passed counts, not this one
+
+    model = fetch(store, "umgclip", resolve(store, "umgclip", "champion"), tmp_path / "fetched", device="cpu")
+
+    local = Answerer.load(workspace.inputs.base, workspace.inputs.adapter / "adapter", device="cpu")
+    asked = {"image": workspace.picture(3), "labels": ["dog", "sky"]}
+    [got], [wanted] = model.answer([model.prepare(asked)]), local.answer([local.prepare(asked)])
+    np.testing.assert_allclose(got["embedding"], wanted["embedding"], atol=1e-6)
+    np.testing.assert_allclose(got["label_scores"], wanted["label_scores"], atol=1e-6)
+
+
+def test_what_is_not_there_cannot_be_fetched(workspace, tmp_path: Path) -> None:
+    workspace.register()
+
+    for wanted in ("best", "2"):
+        with pytest.raises(InputError, match=f"umgclip in sqlite.*: expected a registered model with .* '{wanted}'"):
+            resolve(workspace.store, "umgclip", wanted)
+    with pytest.raises(InputError, match="nobody in sqlite"):
+        fetch(workspace.store, "nobody", "1", tmp_path / "fetched")
+
+
+def test_another_prompt_or_vocabulary_makes_a_new_version_of_the_champion(workspace) -> None:
+    workspace.register()
+
+    other = workspace.register(workspace.params.model_copy(update={"template": "a photo of {a} {}"}))
+    again = workspace.register(workspace.params.model_copy(update={"template": "a photo of {a} {}"}))
+
+    assert other["aliases"] == {"challenger": "2", "champion": "2", "previous_champion": "1"}
+    assert other["gates"]["reason"] == "the weights of champion v1, registered anew"
+    assert (again["created"], again["aliases"]) == (False, other["aliases"])
+
+
+def test_registering_again_does_not_undo_a_rollback(workspace) -> None:
+    workspace.register()
+    workspace.train(seed=2)
+    workspace.evaluate(mask=0.4)
+    workspace.register()
+    rollback(workspace.params, workspace.store)
+
+    same = workspace.register()
+    repacked = workspace.register(workspace.params.model_copy(update={"template": "{}"}))
+
+    assert same["aliases"] == {"challenger": "2", "champion": "1", "previous_champion": "2"}
+    assert same["gates"]["reason"].startswith("v2, which was rolled back to v1")
+    assert repacked["aliases"] == {"challenger": "3", "champion": "1", "previous_champion": "2"}
+    assert repacked["gates"]["reason"].startswith("these are the weights of v2, which was rolled back to v1")
+    assert promote(workspace.params, "2", workspace.store).champion_after == "2"
+
+
+def test_latency_is_measured_where_the_gates_ask_for_it(workspace) -> None:
+    def asking(most: float) -> RegisterParams:
+        gates = workspace.params.gates.model_copy(update={"max_latency_ratio": most})
+        return workspace.params.model_copy(update={"gates": gates})
+
+    workspace.register(asking(1e-6))  # no champion, nothing to compare with
+    workspace.train(seed=2)
+    workspace.evaluate(mask=0.4)
+    slow = workspace.register(asking(1e-6))
+    version = promote(asking(1e-6), None, workspace.store, dry_run=True)
+    quick = workspace.register(asking(1e6))
+
+    assert slow["aliases"] == {"challenger": "2", "champion": "1"}
+    assert "1 of 4 gates fail: max_latency_ratio time over the champion's: expected at most" in slow["gates"]["reason"]
+    assert not version.decision.checks[-1].passed
+    assert quick["aliases"] == {"challenger": "2", "champion": "2", "previous_champion": "1"}
+    assert quick["gates"]["checks"][-1]["gate"] == "max_latency_ratio"
+    assert "| max_latency_ratio | time over the champion's | at most" in (workspace.out / "model_card.md").read_text()

@@ -17,6 +17,7 @@ from umgclip.data.stream import Sample
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import sha256_file
 from umgclip.model import files
+from umgclip.model.layout import WEIGHTS
 from umgclip.model.tower import DenseClip
 from umgclip.params import AnnotateParams
 from umgclip.records import ImageRecord, Region, Text
@@ -79,7 +80,7 @@ class Annotator:
 def build_annotator(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Annotator:
     """The annotator of the back end `clip_teacher`, with the weights in the folder `base`."""
     clip, _ = files.load(base)
-    name = f"clip_teacher/{sha256_file(base / files.WEIGHTS)[:12]}"
+    name = f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}"
     teacher = ClipTeacher(DenseClip(clip), name, vocabulary, params.label)
     return Annotator(
         proposer=SegmentTree(params.proposer),

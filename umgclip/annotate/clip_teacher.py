@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from umgclip.annotate.assign import assign
@@ -40,7 +40,8 @@ class ClipTeacher:
         self.name = name
         self._tower, self._vocabulary, self._params = tower, vocabulary, params
         self._tokenizer = Tokenizer(tower.context_length)
-        self._scale = float(tower.logit_scale()) * params.temperature_factor
+        self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
+        self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
         with torch.inference_mode():
             self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
             self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
@@ -61,9 +62,8 @@ class ClipTeacher:
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal]]:
         """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
-        crops = [
-            self._crop(pixels, proposal) for pixels, found in zip(images, proposals, strict=True) for proposal in found
-        ]
+        proposals = [self._worth_a_look(found, caption) for found, caption in zip(proposals, captions, strict=True)]
+        crops = [crop for pixels, found in zip(images, proposals, strict=True) for crop in self._crops(pixels, found)]
         embeddings = iter(self._embed_images(crops))
         kept = []
         for caption, found in zip(captions, proposals, strict=True):
@@ -77,14 +77,24 @@ class ClipTeacher:
             kept.append([*self._tag_things(things, nouns), *grounds])
         return kept
 
-    def _crop(self, pixels: Pixels, proposal: Proposal) -> Pixels:
-        params = self._params
-        if proposal.is_stuff:
-            # things are painted over with the ground's own colour
-            ground = np.where(proposal.mask[..., None], pixels, background_colour(pixels))
-            height, width = pixels.shape[:2]
-            return crop_region(ground, (0.0, 0.0, width, height), None, params.crop_px, 1.0)
-        return crop_region(pixels, proposal.box_xyxy, proposal.mask, params.crop_px, params.object_share, params.fill)
+    def _worth_a_look(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
+        """The best things, more of them the more things the caption names, and all stuff: each look is a forward."""
+        nouns = sum(name not in self._vocabulary.stuff for name in self._vocabulary.find(caption))
+        most = self._params.looks_at_least + self._params.looks_per_noun * nouns
+        things = [p for p in proposals if not p.is_stuff][:most]
+        return [*things, *(p for p in proposals if p.is_stuff)]
+
+    def _crops(self, pixels: Pixels, proposals: list[Proposal]) -> list[UInt8[np.ndarray, "side side 3"]]:
+        params, colour = self._params, background_colour(pixels)
+        fill = colour if params.fill == "background" else params.fill
+        height, width = pixels.shape[:2]
+        # of the ground the whole image is seen, with the things painted over in the ground's own colour
+        return [
+            crop_region(pixels, (0.0, 0.0, float(width), float(height)), p.mask, params.crop_px, 1.0, colour)
+            if p.is_stuff
+            else crop_region(pixels, p.box_xyxy, p.mask, params.crop_px, params.object_share, fill)
+            for p in proposals
+        ]
 
     def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
         """The assigned things, then the best of the others as unlabelled proposals."""
@@ -131,6 +141,7 @@ class ClipTeacher:
     ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
         """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
         features = self._embed_images(list(images))
+        self._seen = list(images), features
         concepts = self._vocabulary.concepts
         embedded = np.concatenate([self._things, self._stuff])
         tags = []
@@ -156,8 +167,15 @@ class ClipTeacher:
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float]:
         """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""
-        features, embedded = self._embed_images(list(images)), self._embed_texts(texts)
+        features, embedded = self._known_features(images), self._embed_texts(texts)
         return [float(np.clip((f @ t + 1) / 2, 0, 1)) for f, t in zip(features, embedded, strict=True)]
+
+    def _known_features(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Those of `tag_images` where these are images of its last call, which saves looking at them twice."""
+        rows = {id(pixels): row for row, pixels in enumerate(self._seen[0])}
+        if all(id(pixels) in rows for pixels in images):
+            return self._seen[1][[rows[id(pixels)] for pixels in images]]
+        return self._embed_images(list(images))
 
 
 def label_scores(

@@ -16,13 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
-from umgclip.annotate.annotator import Annotated, Annotator, build_annotator
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, UmgclipError
@@ -31,6 +29,9 @@ from umgclip.io.atomic import atomic_file, sha256_file, write_json
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.manifest import ShardInfo
 from umgclip.params import AnnotateParams, threads
+
+if TYPE_CHECKING:
+    from umgclip.annotate.annotator import Annotated, Annotator
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], Non
 
 
 def _start_worker(recipe: Recipe, counter: Any) -> None:  # noqa: ANN401 - a shared value of multiprocessing
+    # here and not above: the parent, which only waits, starts without them
+    import torch
+
+    from umgclip.annotate.annotator import build_annotator
+
     global _annotator, _progress, _batch  # noqa: PLW0603 - the state of a worker process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     torch.set_num_threads(1)

@@ -41,8 +41,8 @@ class SegmentTree:
         for mask in [*_components(is_thing[segments]), *_unions(segments, is_thing, lab)]:
             if low <= mask.sum() <= high:
                 found.setdefault(mask.tobytes(), mask)
-        things = [Proposal(mask, _objectness(mask)) for mask in found.values()]
-        things = sorted(things, key=lambda p: -p.score)[: self._params.most]
+        things = sorted((Proposal(mask, _objectness(mask)) for mask in found.values()), key=lambda p: -p.score)
+        things = things[: self._params.most]
         ground = ~is_thing[segments]
         stuff = [Proposal(ground, 1.0, is_stuff=True)] if ground.sum() >= low else []
         return [*things, *stuff]

@@ -16,7 +16,7 @@ from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors, fresh_folder, sha256_file, sha256_json, write_json
 from umgclip.manifest import MadeBy, Manifest, ShardInfo, read_manifest, write_manifest
-from umgclip.model import files
+from umgclip.model.layout import WEIGHTS
 from umgclip.params import AnnotateParams
 from umgclip.records import parse_record
 from umgclip.summary import Summary
@@ -98,7 +98,7 @@ def _fingerprint(params: AnnotateParams, base: Path, manifests: Iterable[Manifes
     return sha256_json(
         {
             "params": params.model_dump(exclude={"workers"}),
-            "base": sha256_file(base / files.WEIGHTS),
+            "base": sha256_file(base / WEIGHTS),
             "inputs": [manifest.digest() for manifest in manifests],
             "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
             "code": __version__,

@@ -7,40 +7,25 @@ prototype): first images whose alt text names one concept, small; then all image
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from umgclip.base.feed import CaptionBatch, CaptionFeed, Kind
 from umgclip.base.muon import Muon
-from umgclip.base.views import cut_out, whole
-from umgclip.data.concepts import Vocabulary, mine, with_article
-from umgclip.data.stream import batches, decode, read_raw, shuffled
-from umgclip.io.shards import RawSample
+from umgclip.base.used_tokens import UsedTokens
+from umgclip.data.concepts import Vocabulary, with_article
+from umgclip.data.stream import prefetched
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.deterministic import deterministic
-from umgclip.model.files import Tokenizer, build, to_input, tower_config
+from umgclip.model.files import build, tower_config
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams
-from umgclip.records import ImageRecord, parse_record
 
 Report = Callable[[int, dict[str, float]], None]
-_SHUFFLE_BUFFER = 4000
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What one step trains on: images whose alt text names one concept, or all."""
-
-    single: bool
-    batch: int
-    image_px: int
-    tag_weight: float
-    cut_out_share: float
 
 
 @deterministic()
@@ -55,41 +40,28 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     torch.manual_seed(params.seed)
     model_cfg = tower_config(params.tower)
     clip = build(model_cfg).train()
-    tower = DenseClip(clip)
-    captions = {raw.key: _alt(parse_record(raw.json, where=raw.key)) for _, raw in read_raw(dataset)}
-    vocabulary = mine(captions.values(), params.min_concept_count)
-    singles = {key for key, caption in captions.items() if len(vocabulary.find(caption)) == 1}
+    feed = CaptionFeed(dataset, params.seed, params.min_concept_count)
     short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
     full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight, 0.0)
-    feeds = {
-        short: batches(
-            shuffled(dataset, params.seed, _SHUFFLE_BUFFER, keep=lambda raw: raw.key in singles), short.batch
-        ),
-        full: batches(
-            shuffled(dataset, params.seed + 1, _SHUFFLE_BUFFER, keep=lambda raw: bool(captions[raw.key])), full.batch
-        ),
-    }
     # the short kind goes on beside the full one, or small crops would be forgotten
     kinds = [short] * params.short_steps + [full, short, short] * params.full_steps
-    step = _Step(tower, vocabulary, params)
-    for number, kind in enumerate(kinds):
+    tower = DenseClip(clip)
+    names = [with_article(name) for name in feed.vocabulary.concepts]
+    tokens = UsedTokens(clip, tower.context_length, [*feed.texts, *names])
+    step = _Step(tower, feed.vocabulary, tokens, params)
+    for number, batch in enumerate(prefetched(feed.batches(kinds))):
         step.set_rate(_schedule(number, len(kinds)))
-        report(number, step(kind, next(feeds[kind])))
+        report(number, step(batch))
+    tokens.restore()
     return clip.eval(), model_cfg
 
 
-def _alt(record: ImageRecord) -> str:
-    return record.captions[0].text if record.captions else ""
-
-
 class _Step:
-    """One optimizer step on one kind of batch."""
+    """One optimizer step on one batch."""
 
-    def __init__(self, tower: DenseClip, vocabulary: Vocabulary, params: BaseParams) -> None:
-        self._tower, self._vocabulary = tower, vocabulary
+    def __init__(self, tower: DenseClip, vocabulary: Vocabulary, tokens: UsedTokens, params: BaseParams) -> None:
+        self._tower, self._vocabulary, self._tokenizer = tower, vocabulary, tokens
         self._optimizers = _optimizers(tower.clip, params)
-        self._tokenizer = Tokenizer(tower.context_length)
-        self._rng = np.random.default_rng([params.seed, 7])
         self._tag_tokens = self._tokenizer([with_article(name) for name in vocabulary.concepts])
 
     def set_rate(self, scale: float) -> None:
@@ -97,24 +69,18 @@ class _Step:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * scale
 
-    def _view(self, pixels: np.ndarray, kind: Kind) -> np.ndarray:
-        cut = self._rng.random() < kind.cut_out_share
-        return (cut_out if cut else whole)(pixels, kind.image_px, self._rng)
-
-    def __call__(self, kind: Kind, raws: list[RawSample]) -> dict[str, float]:
-        samples = [decode(raw, "train") for raw in raws]
-        images = to_input(np.stack([self._view(sample.pixels, kind) for sample in samples]))
-        texts = [_alt(sample.record) for sample in samples]
+    def __call__(self, batch: CaptionBatch) -> dict[str, float]:
+        texts, tag_weight = batch.texts, batch.kind.tag_weight
         unique = list(dict.fromkeys(texts))
         text_of = torch.tensor([unique.index(text) for text in texts])
-        image, _ = self._tower.encode_image(images)
+        image, _ = self._tower.encode_image(batch.images)
         text = self._tower.encode_text(self._tokenizer(unique))
         loss = info_nce(image, text[text_of], self._tower.logit_scale(), text_of)
         losses = {"image_text": float(loss.detach())}
-        if kind.tag_weight:
+        if tag_weight:
             tags = _tag_term(self._tower, image, self._tag_tokens, _targets(texts, self._vocabulary))
             losses["tags"] = float(tags.detach())
-            loss = loss + kind.tag_weight * tags
+            loss = loss + tag_weight * tags
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from umgclip.geometry.background import main_object
 from umgclip.geometry.crops import background_colour
@@ -22,24 +24,35 @@ def whole(pixels: UInt8[np.ndarray, "h w 3"], image_px: int, rng: np.random.Gene
     return _relit(_warp(pixels, matrix, image_px, cv2.BORDER_REFLECT_101, None), rng)
 
 
-def cut_out(pixels: UInt8[np.ndarray, "h w 3"], image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """What stands out from the image's border, large, on a flat ground of the border's colour.
+@dataclass(frozen=True)
+class Subject:
+    """What stands out from an image's border: its pixels, its box, and the border's colour."""
+
+    mask: Bool[np.ndarray, "h w"]
+    box_xyxy: tuple[float, float, float, float]
+    colour: UInt8[np.ndarray, "3"]
+
+
+def subject(pixels: UInt8[np.ndarray, "h w 3"]) -> Subject | None:
+    """Find the subject; None where nothing stands out."""
+    mask = main_object(pixels)
+    return Subject(mask, box_of(mask), background_colour(pixels)) if mask.mean() >= _MIN_OBJECT else None
+
+
+def cut_out(pixels: UInt8[np.ndarray, "h w 3"], found: Subject, image_px: int, rng: np.random.Generator) -> np.ndarray:
+    """The subject, large, on a flat ground of the border's colour.
 
     A short alt text speaks of the object, rarely of its ground; without the ground a small model needs far fewer
-    images to learn the word. Falls back on `whole` where nothing stands out.
+    images to learn the word.
     """
-    mask = main_object(pixels)
-    if mask.mean() < _MIN_OBJECT:
-        return whole(pixels, image_px, rng)
-    colour = background_colour(pixels)
-    x0, y0, x1, y1 = box_of(mask)
+    x0, y0, x1, y1 = found.box_xyxy
     side = max(x1 - x0, y1 - y0) / rng.uniform(0.52, 0.72)
     centre = ((x0 + x1) / 2, (y0 + y1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-8, 8), max(pixels.shape[:2]) / side)
     room = np.array([pixels.shape[1], pixels.shape[0]])
     matrix[:, 2] += room / 2 - centre + rng.uniform(-0.03, 0.03, 2) * room
-    flat = np.where(mask[..., None], pixels, colour)
-    ground = tuple(int(c) for c in colour)
+    flat = np.where(found.mask[..., None], pixels, found.colour)
+    ground = tuple(int(c) for c in found.colour)
     return _relit(_warp(flat, matrix, image_px, cv2.BORDER_CONSTANT, ground), rng)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +20,7 @@ from umgclip.manifest import read_manifest
 from umgclip.records import ImageRecord, parse_record
 
 _KEEP_BYTES = 256 << 20
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -92,3 +96,19 @@ def batches(stream: Iterator[RawSample], size: int, start: int = 0) -> Iterator[
         next(stream)
     while True:
         yield list(itertools.islice(stream, size))
+
+
+def prefetched(source: Iterator[_T], depth: int = 2) -> Iterator[_T]:
+    """The items of `source`, up to `depth` of them made ahead by one thread: decoding overlaps with training.
+
+    Order and errors are those of `source`.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
+        waiting = deque(thread.submit(next, source, end) for _ in range(depth))
+        while True:
+            item = waiting.popleft().result()
+            if item is end:
+                return
+            waiting.append(thread.submit(next, source, end))
+            yield item  # type: ignore[misc]  # not the end

@@ -24,7 +24,7 @@ def crop_region(
     mask: Bool[np.ndarray, "h w"] | None,
     out_px: int,
     object_share: float,
-    fill: Fill = "none",
+    fill: Fill | UInt8[np.ndarray, "3"] = "none",
 ) -> UInt8[np.ndarray, "out out 3"]:
     """A square crop around a box, resized to `out_px`.
 
@@ -35,22 +35,30 @@ def crop_region(
         out_px: side of the result in pixels.
         object_share: the box's longer side as a share of the crop's side.
         fill: what stands outside the mask and outside the image: `none` keeps the image (its border colour outside
-            of it), `background` is the median border colour, `mean` CLIP's mean colour.
+            of it), `background` is the median border colour, `mean` CLIP's mean colour; or any colour, RGB.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = box_xyxy
     side = max(x1 - x0, y1 - y0, 1.0) / object_share
-    colour = np.array(_MEAN_RGB, np.uint8) if fill == "mean" else background_colour(pixels)
-    source = pixels
-    if mask is not None and fill != "none":
-        source = np.where(mask[..., None], pixels, colour)
     left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
     x_low, y_low = int(np.floor(left)), int(np.floor(top))
     size = max(int(round(side)), 1)
+    colour = _fill_colour(pixels, fill)
     patch = np.empty((size, size, 3), np.uint8)
     patch[:] = colour
     sx0, sy0, sx1, sy1 = max(x_low, 0), max(y_low, 0), min(x_low + size, width), min(y_low + size, height)
     if sx1 > sx0 and sy1 > sy0:
-        patch[sy0 - y_low : sy1 - y_low, sx0 - x_low : sx1 - x_low] = source[sy0:sy1, sx0:sx1]
+        shown = patch[sy0 - y_low : sy1 - y_low, sx0 - x_low : sx1 - x_low]
+        window = slice(sy0, sy1), slice(sx0, sx1)
+        if mask is None or (isinstance(fill, str) and fill == "none"):
+            shown[:] = pixels[window]
+        else:
+            np.copyto(shown, pixels[window], where=mask[window][..., None])
     shrink = size > out_px
     return cv2.resize(patch, (out_px, out_px), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+
+
+def _fill_colour(pixels: UInt8[np.ndarray, "h w 3"], fill: Fill | UInt8[np.ndarray, "3"]) -> UInt8[np.ndarray, "3"]:
+    if not isinstance(fill, str):
+        return fill
+    return np.array(_MEAN_RGB, np.uint8) if fill == "mean" else background_colour(pixels)

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import webdataset as wds
-
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
 
@@ -34,6 +32,8 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        import webdataset as wds  # takes torch with it, which readers can do without
+
         self._tar = wds.TarWriter(
             str(path), encoder=False, user="", group="", mode=0o644, mtime=0, format=tarfile.USTAR_FORMAT
         )

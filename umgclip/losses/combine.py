@@ -9,7 +9,18 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 
-TERMS = ("image_text", "tags", "region_text", "pixel", "mask_dice", "distill", "keep", "relational_keep", "relational")
+TERMS = (
+    "image_text",
+    "tags",
+    "region_text",
+    "region_tags",
+    "pixel",
+    "mask_dice",
+    "distill",
+    "keep",
+    "relational_keep",
+    "relational",
+)
 """The names a term or a weight may have."""
 
 

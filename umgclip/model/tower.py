@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 
+_SHORT_TEXT = 8  # tokens, with both ends: names and tags; captions are longer
+
 
 class ClipOutput(NamedTuple):
     """L2-normalised embeddings of one forward: images (b, d), their dense map (b, d, h, w), texts (t, d)."""
@@ -110,7 +112,7 @@ class DenseClip(nn.Module):
         return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
 
     def encode_text(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
-        """Text embeddings, L2-normalised; padding after the longest text is not computed.
+        """Text embeddings, L2-normalised; hardly any padding is computed: texts of similar length go together.
 
         Causal attention makes what stands after the end-of-text token irrelevant, so the result is open_clip's own.
         """
@@ -118,9 +120,14 @@ class DenseClip(nn.Module):
         if tokens.shape[0] == 0:
             return tokens.new_zeros((0, self.embed_dim), dtype=clip.text_projection.dtype)
         ends = tokens.argmax(dim=1)
-        length = int(ends.max()) + 1
-        tokens = tokens[:, :length]
-        x = clip.token_embedding(tokens) + clip.positional_embedding[:length]
+        is_short = ends < _SHORT_TEXT
+        groups = [rows for rows in (is_short.nonzero()[:, 0], (~is_short).nonzero()[:, 0]) if len(rows)]
+        encoded = torch.cat([self._encode_padded(tokens[rows], ends[rows]) for rows in groups])
+        return encoded[torch.cat(groups).argsort()]
+
+    def _encode_padded(self, tokens: Int[Tensor, "t length"], ends: Int[Tensor, "t"]) -> Float[Tensor, "t d"]:
+        clip, length = self.clip, int(ends.max()) + 1
+        x = clip.token_embedding(tokens[:, :length]) + clip.positional_embedding[:length]
         x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
         x = clip.ln_final(x[torch.arange(len(x), device=x.device), ends])
         return F.normalize(x @ clip.text_projection, dim=-1)

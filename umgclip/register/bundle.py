@@ -12,14 +12,17 @@ from pathlib import Path
 import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import AnyType, Array
+from mlflow.types.schema import AnyType, Array, Object, Property
 
 import umgclip
 from umgclip.model.adapters import ADAPTER
 from umgclip.model.files import CONFIG, WEIGHTS
 from umgclip.params import RegisterParams
+from umgclip.register.answering import ANSWER
 from umgclip.register.base_files import can_be_fetched
+from umgclip.register.folder import CARD, VOCABULARY
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT
+from umgclip.register.request import FIELDS
 from umgclip.tracking import Run, environment
 
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -48,34 +51,42 @@ def signature() -> ModelSignature:
     Requests are of type "any": MLflow's own check refuses whole numbers in boxes, rows without labels, and either bytes
     or base64. The model checks them itself.
     """
-    number = DataType.double
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), "image"),
-        ColSpec(AnyType(), "boxes", required=False),
-        ColSpec(AnyType(), "labels", required=False),
-    ]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(Array(number), "embedding"),
-        ColSpec(Array(number), "label_scores", required=False),
-        ColSpec(Array(Array(number)), "box_label_scores", required=False),
-    ]
+    vector = Array(DataType.double)
+    rows = Array(vector)
+    tag = Object([Property("label", DataType.string), Property("score", DataType.double)])
+    kinds = {
+        "embedding": vector,
+        "label_scores": vector,
+        "box_label_scores": rows,
+        "mask_label_scores": rows,
+        "box_embeddings": rows,
+        "mask_embeddings": rows,
+        "tags": Array(tag),
+        "similarity_map": Array(rows),
+    }
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=name == "image") for name in FIELDS]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[name], name, required=name == "embedding") for name in ANSWER]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def log_bundle(params: RegisterParams, base: Path, train: Path) -> str:
+def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path) -> str:
     """Log the model under the `active` run; gives MLflow's id of it (`m-...`).
 
     Args:
         params: the section `register`.
         base: folder of the stage `base`.
         train: folder of the stage `train`.
+        documents: folder with the model card, and with the vocabulary if there is one.
     """
     artifacts = {
         "adapter": train / ADAPTER,
         "train_report": train / TRAIN_REPORT,  # load_tuned compares the base with it
         "base_config": base / CONFIG,
         "base_report": base / BASE_REPORT,
+        "model_card": documents / CARD,
     }
+    if (documents / VOCABULARY).is_file():
+        artifacts["vocabulary"] = documents / VOCABULARY
     include = params.include_base_weights
     if include or (include is None and not can_be_fetched(base)):
         artifacts["base_weights"] = base / WEIGHTS

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from umgclip.io.shards import read_shard
 from umgclip.manifest import read_manifest
 from umgclip.params import RegisterParams
 from umgclip.records import parse_record
-from umgclip.register.gates import Evidence
+from umgclip.register.gates import Decision, Evidence
 from umgclip.register.identity import Identity
+from umgclip.register.request import FIELDS
 
 _SHARDS, _SAMPLES = 16, 32
 
@@ -23,16 +26,24 @@ of boxes and of pixels, all comparable with text, after UMG-CLIP (Shi et al., EC
 
 ## Intended use
 
-Ranking texts for images and regions, retrieval, open-vocabulary labelling of given boxes or masks. Research and
-demonstration of the pipeline that made it.
+Ranking texts for images and regions, retrieval, tagging, open-vocabulary labelling of given boxes or masks. Research
+and demonstration of the pipeline that made it.
+
+A request is one image (JPEG, PNG or WebP; bytes or base64) with any of the fields {fields}.
+Labels are put into the prompt `{template}`, where {{}} is the label and {{a}} its article. Tags come from {concepts}
+registered concepts unless a request brings its own.
 
 ## Limits
 
 - It knows what its base and its training data show. A model trained on the composed demo scenes knows those sprites
   and says nothing useful about photographs.
 - Region and pixel labels in training were written by models, not people, and hold mistakes.
-- Scores are a softmax over the labels asked for: some label always wins, also when none fits. They are not calibrated.
+- Scores are a softmax over the labels asked for, tags over the vocabulary: some text always wins, also when none
+  fits. They are not calibrated.
+- Regions are read from the patch grid; what is smaller than a patch is read together with what surrounds it.
 - Images are squeezed to a square; very long ones lose detail. Only short English texts were seen.
+- The numbers below come from one benchmark, which may be small, and say nothing about other kinds of images. What
+  biases base and data hold was not measured.
 - Not for deciding about people, and not where a wrong label does harm.
 
 ## Data and licences
@@ -43,11 +54,25 @@ A model made from share-alike data (CC BY-SA 4.0: the OpenMoji pictures of the d
 open-source emoji and icon project") is best passed on with that credit and under the same terms. The base's own
 licence applies as well.
 
+## Base and training
+
+Base: {base}.
+
+{training}
+
 ## Numbers
 
 Benchmark `{benchmark}`, shares of 1, base and tuned model by the same protocol.
 
 {numbers}
+
+## Protocols
+
+{protocols}
+
+## Gates
+
+{gates}
 
 ## Identity
 
@@ -57,25 +82,64 @@ Benchmark `{benchmark}`, shares of 1, base and tuned model by the same protocol.
 """
 
 
-def model_card(params: RegisterParams, evidence: Evidence, identity: Identity, data: Path) -> str:
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells.
+
+    Attributes:
+        identity: the hashes.
+        evidence: the numbers.
+        decision: what the gates say.
+        data: folder with the datasets `train` and `benchmark`.
+        base: `base.json`.
+        training: `train.json`.
+        settings: of the evaluation.
+        protocols: benchmark to how it is measured, in words; may be empty.
+        concepts: registered for tags.
+    """
+
+    identity: Identity
+    evidence: Evidence
+    decision: Decision
+    data: Path
+    base: Mapping[str, Any]
+    training: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    protocols: Mapping[str, str]
+    concepts: int
+
+
+def model_card(params: RegisterParams, facts: CardFacts) -> str:
     """The card as Markdown.
 
     Args:
         params: the section `register`.
-        evidence: the numbers.
-        identity: the hashes.
-        data: folder with the datasets `train` and `benchmark`.
+        facts: what to tell.
 
     Raises:
         DataError: a dataset is damaged.
     """
     return _CARD.format(
         name=params.name,
-        data="\n".join(_describe(data / part, part) for part in ("train", "benchmark")),
-        benchmark=identity.benchmark_digest[:12],
-        numbers=_table(evidence.base, evidence.tuned),
-        identity="\n".join(f"| {name} | `{value}` |" for name, value in vars(identity).items()),
+        fields=", ".join(f"`{name}`" for name in FIELDS[1:]),
+        template=params.template,
+        concepts=facts.concepts or "no",
+        data="\n".join(_describe(facts.data / part, part) for part in ("train", "benchmark")),
+        base=_base(facts.base),
+        training=_pairs("parameter of the training", _leaves(facts.training.get("params", {}))),
+        benchmark=facts.identity.benchmark_digest[:12],
+        numbers=_numbers(facts.evidence.base, facts.evidence.tuned),
+        protocols=_protocols(facts),
+        gates=_gates(facts.decision),
+        identity="\n".join(f"| {name} | `{value}` |" for name, value in vars(facts.identity).items()),
     )
+
+
+def _base(report: Mapping[str, Any]) -> str:
+    model, pretrained = report.get("model", "unknown"), report.get("pretrained", "unknown")
+    if pretrained == "scratch":
+        return "a small CLIP that this pipeline trained from random weights on the training images and their alt texts"
+    return f"open_clip's `{model}` with the weights `{pretrained}`"
 
 
 def _describe(folder: Path, name: str) -> str:
@@ -91,10 +155,42 @@ def _describe(folder: Path, name: str) -> str:
     return f"- {name}: {manifest.samples} images. In the {seen.total()} records looked at: {listed}."
 
 
-def _table(base: Mapping[str, float], tuned: Mapping[str, float]) -> str:
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _pairs(what: str, rows: Iterator[tuple[str, Any]]) -> str:
+    lines = ["| {} | `{}` |".format(name, str(value).replace("|", "\\|")) for name, value in rows]
+    return "\n".join([f"| {what} | value |", "|---|---|", *lines]) if lines else "Nothing was recorded."
+
+
+def _numbers(base: Mapping[str, float], tuned: Mapping[str, float]) -> str:
     rows = [f"| {name} | {_cell(base.get(name))} | {_cell(tuned.get(name))} |" for name in sorted({*base, *tuned})]
     return "\n".join(["| metric | base | tuned |", "|---|---|---|", *rows])
 
 
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _protocols(facts: CardFacts) -> str:
+    """How what was measured was measured, and with which settings."""
+    measured = {metric.partition(".")[0] for metric in facts.evidence.tuned}
+    described = "\n".join(f"- {name}: {text}" for name, text in facts.protocols.items() if name in measured)
+    settings = _pairs("setting of the evaluation", _leaves(facts.settings))
+    return "\n\n".join(part for part in (described, settings) if part)
+
+
+def _gates(decision: Decision) -> str:
+    """The decision when the version was registered; the version's tag `umgclip.gates` holds the latest one."""
+    rows = [
+        f"| {check.gate} | {check.metric} | {check.expected} | {check.found} | {'yes' if check.passed else 'no'} |"
+        for check in decision.checks
+    ]
+    table = ["", "| gate | of | expected | got | holds |", "|---|---|---|---|---|", *rows] if rows else []
+    verdict = "It passed them" if decision.promote else "It did not pass them"
+    return "\n".join([f"{verdict} when it was registered: {decision.reason}.", *table])

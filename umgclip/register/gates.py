@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,8 +29,11 @@ class Evidence:
     base: Mapping[str, float]
 
     def same_weights(self, other: Evidence) -> bool:
-        """Whether both are the same model."""
-        return (self.adapter_sha256, self.base_sha256) == (other.adapter_sha256, other.base_sha256)
+        """Whether both are known to be the same model."""
+        return bool(self.adapter_sha256) and (self.adapter_sha256, self.base_sha256) == (
+            other.adapter_sha256,
+            other.base_sha256,
+        )
 
     def measured_like(self, other: Evidence) -> bool:
         """Whether the numbers of both may be compared."""
@@ -40,18 +43,28 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Check:
-    """One gate: `got` is None when the metric is missing, which fails it."""
+    """One gate, with one of two bounds: `got` is None when the metric is missing, which fails it."""
 
     gate: str
     metric: str
-    at_least: float
+    at_least: float | None
     got: float | None
     passed: bool
+    at_most: float | None = None
+
+    @property
+    def expected(self) -> str:
+        """The bound, as in `at least 0.480`."""
+        return f"at least {self.at_least:.3f}" if self.at_least is not None else f"at most {self.at_most:.3f}"
+
+    @property
+    def found(self) -> str:
+        """What came, as in `0.470`."""
+        return "nothing" if self.got is None else f"{self.got:.3f}"
 
     def __str__(self) -> str:
         """As in `max_regression region.box_top1: expected at least 0.480, got 0.470`."""
-        got = "nothing" if self.got is None else f"{self.got:.3f}"
-        return f"{self.gate} {self.metric}: expected at least {self.at_least:.3f}, got {got}"
+        return f"{self.gate} {self.metric}: expected {self.expected}, got {self.found}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,11 @@ class Decision:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {"promote": self.promote, "reason": self.reason, "checks": [asdict(check) for check in self.checks]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Decision:
+        """Read what `to_json` gave."""
+        return cls(value["promote"], value["reason"], tuple(Check(**check) for check in value["checks"]))
 
 
 def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -81,23 +99,33 @@ def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, fl
     return flat
 
 
-def decide(candidate: Evidence, champion: Evidence | None, gates: GateParams) -> Decision:
+def decide(
+    candidate: Evidence, champion: Evidence | None, gates: GateParams, latency_ratio: Callable[[], float] | None = None
+) -> Decision:
     """Compare a candidate with the champion, or with its own base while there is no champion.
 
-    The champion's weights themselves, measured anew on another benchmark, take the alias without gates: that is how
-    a champion moves to a new benchmark.
+    The champion's weights themselves take the alias without gates: measured anew, which is how a champion moves to a
+    new benchmark, or registered anew with another template, vocabulary or request format.
+
+    Args:
+        candidate: the version to judge.
+        champion: the present champion, None when there is none.
+        gates: the bounds.
+        latency_ratio: measures the candidate's time to answer over the champion's; called only where
+            `gates.max_latency_ratio` asks for it and the other gates have a champion to compare with.
     """
     if champion is None:
         return _verdict([*_floors(candidate, gates), *_gains_over_base(candidate, gates)], "no champion yet")
     name = f"champion v{champion.version}"
     if candidate.version is not None and candidate.version == champion.version:
         return Decision(promote=False, reason=f"{name} is this version")
+    if candidate.same_weights(champion):
+        how = "registered anew" if candidate.measured_like(champion) else "measured anew on the present benchmark"
+        return Decision(promote=True, reason=f"the weights of {name}, {how}")
     if not candidate.measured_like(champion):
-        if candidate.same_weights(champion):
-            return Decision(promote=True, reason=f"the weights of {name}, measured anew on the present benchmark")
         return Decision(promote=False, reason=f"{name} {_difference(candidate, champion)}")
     compared = (*_regressions(candidate, champion, gates), *_mean_gain(candidate, champion, gates))
-    return _verdict([*_floors(candidate, gates), *compared], f"against {name}")
+    return _verdict([*_floors(candidate, gates), *compared, *_latency(gates, latency_ratio)], f"against {name}")
 
 
 def _difference(candidate: Evidence, champion: Evidence) -> str:
@@ -149,6 +177,14 @@ def _mean_gain(candidate: Evidence, champion: Evidence, gates: GateParams) -> It
         return
     known = [gain for gain in gains if gain is not None]
     yield _check("min_mean_gain", f"mean of {len(known)}", gates.min_mean_gain, sum(known) / len(known))
+
+
+def _latency(gates: GateParams, ratio: Callable[[], float] | None) -> Iterator[Check]:
+    if (most := gates.max_latency_ratio) is None:
+        return
+    got = None if ratio is None else ratio()
+    passed = got is not None and got <= most + _ROUNDING
+    yield Check("max_latency_ratio", "time over the champion's", None, got, passed, at_most=most)
 
 
 def _gain(ours: Mapping[str, float], theirs: Mapping[str, float], metric: str) -> float | None:

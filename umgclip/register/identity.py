@@ -1,4 +1,4 @@
-"""What makes a version the version that it is: hashes of weights, data and benchmark."""
+"""What makes a version the version that it is: hashes of weights, data, benchmark, and of how it answers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ TRAIN_REPORT = "train.json"
 
 @dataclass(frozen=True)
 class Identity:
-    """Four hashes; two versions with the same four are the same version."""
+    """Five hashes; two versions with the same five are the same version.
+
+    `interface_sha256` stands for what the weights do not decide: the format of requests and answers, the prompt around
+    a label, and the vocabulary that tags are chosen from.
+    """
 
     adapter_sha256: str
     base_sha256: str
     data_hash: str
     benchmark_digest: str
+    interface_sha256: str
 
     @property
     def key(self) -> str:
-        """One hash for all four, to look a version up by."""
+        """One hash for all five, to look a version up by."""
         return sha256_json(vars(self))
 
 
@@ -54,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def identify(base: Path, train: Path, data: Path, repo: Path) -> Identity:
+def identify(base: Path, train: Path, data: Path, repo: Path, interface_sha256: str) -> Identity:
     """Hash what there is and compare it with what the stages said that they wrote.
 
     Args:
@@ -62,13 +67,15 @@ def identify(base: Path, train: Path, data: Path, repo: Path) -> Identity:
         train: folder of the stage `train`.
         data: folder with `train` and `benchmark`.
         repo: the repository, where `dvc.lock` lies.
+        interface_sha256: what stands for format, prompt and vocabulary.
 
     Raises:
         DataError: a file is missing or is not the one that its report names.
     """
     adapter_sha256 = _hashed(train / ADAPTER / ADAPTER_WEIGHTS, read_json(train / TRAIN_REPORT), "adapter_sha256")
     base_sha256 = _hashed(base / WEIGHTS, read_json(base / BASE_REPORT), "weights_sha256")
-    return Identity(adapter_sha256, base_sha256, data_hash(data, repo), read_manifest(data / "benchmark").digest())
+    benchmark_digest = read_manifest(data / "benchmark").digest()
+    return Identity(adapter_sha256, base_sha256, data_hash(data, repo), benchmark_digest, interface_sha256)
 
 
 def _hashed(path: Path, report: Mapping[str, Any], field: str) -> str:

@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from umgclip.errors import TrackingError
+from umgclip.errors import InputError, TrackingError
 from umgclip.register.gates import Evidence
+from umgclip.tracking import Store, bounded, explained
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -18,8 +19,13 @@ PREVIOUS_CHAMPION = "previous_champion"
 IDENTITY_TAG = "umgclip.identity"
 METRICS_TAG = "umgclip.metrics"
 GATES_TAG = "umgclip.gates"
+ROLLED_BACK_TAG = "umgclip.rolled_back"
 # MLflow answers a missing alias with the first, a missing model with the second
 _MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+
+
+class ChampionMovedError(TrackingError):
+    """Somebody else moved the champion between a decision and its alias."""
 
 
 class Registry:
@@ -44,6 +50,15 @@ class Registry:
         ready = [version for version in found if version.status == "READY"]
         return max(ready, key=lambda version: int(version.version), default=None)
 
+    def rolled_back(self, candidate: Evidence) -> list[ModelVersion]:
+        """Versions that a rollback took the alias from and that are this one or have its weights."""
+        marked = self._client.search_model_versions(f"name = '{self.name}' and tags.`{ROLLED_BACK_TAG}` != ''")
+        return [
+            version
+            for version in marked
+            if str(version.version) == candidate.version or candidate.same_weights(evidence_of(version))
+        ]
+
     def create(self, model_id: str, run_id: str, tags: Mapping[str, str], description: str) -> ModelVersion:
         """Make a version of a logged model of the `active` store; its tags are there from the first moment."""
         try:
@@ -66,47 +81,100 @@ class Registry:
             if version.tags.get(name) != value:
                 self._client.set_model_version_tag(self.name, version.version, name, value)
 
+    def forget_rollback(self, candidate: Evidence) -> None:
+        """Forget that these weights were rolled back."""
+        for version in self.rolled_back(candidate):
+            self._client.delete_model_version_tag(self.name, version.version, ROLLED_BACK_TAG)
+
     def point(self, alias: str, version: str) -> bool:
         """Make an alias point at a version; says whether that was a change.
 
         Raises:
             TrackingError: read back, the alias points elsewhere.
         """
-        if self._version_of(alias) == version:
+        if self.version_of(alias) == version:
             return False
         self._client.set_registered_model_alias(self.name, alias, version)
-        found = self._version_of(alias)
+        found = self.version_of(alias)
         if found != version:
             raise TrackingError(f"{self.name}@{alias}: expected version {version} after setting it, got {found}")
         return True
 
-    def promote(self, version: str, instead_of: str | None) -> None:
-        """Move `champion` to a version, and `previous_champion` to the one before.
+    def move_champion(self, version: str, instead_of: str | None) -> None:
+        """Move `champion` to a version, and `previous_champion` to the one before; for callers that are `serialised`.
 
-        MLflow has no compare-and-set: a second registration at the same moment is noticed only up to the last read,
-        so whoever runs several serialises them.
+        `previous_champion` goes first: whoever dies in between leaves a champion that is served as before. People who
+        move aliases by hand are not serialised, so the champion is read again right before and after it is set.
 
         Raises:
-            TrackingError: the champion is not, or no longer, the one that the decision was made against.
+            ChampionMovedError: the champion is not, or no longer, the one that the decision was made against; then
+                nothing of ours is left.
         """
-        found = self._version_of(CHAMPION)
-        if found != instead_of:
-            raise TrackingError(
-                f"{self.name}@{CHAMPION}: expected version {instead_of}, against which the gates were checked, got "
-                f"{found}; register again"
-            )
+        self._expect_champion(instead_of)
+        before = self.version_of(PREVIOUS_CHAMPION)
         if instead_of is not None:
             self.point(PREVIOUS_CHAMPION, instead_of)
-        self.point(CHAMPION, version)
+        try:
+            self._expect_champion(instead_of)
+            self._client.set_registered_model_alias(self.name, CHAMPION, version)
+            self._expect_champion(version)
+        except ChampionMovedError:
+            if self.version_of(PREVIOUS_CHAMPION) == instead_of != before:
+                self._restore_previous(before)
+            raise
+
+    def _restore_previous(self, version: str | None) -> None:
+        if version is None:
+            self._client.delete_registered_model_alias(self.name, PREVIOUS_CHAMPION)
+        else:
+            self.point(PREVIOUS_CHAMPION, version)
+
+    def _expect_champion(self, version: str | None) -> None:
+        found = self.version_of(CHAMPION)
+        if found != version:
+            raise ChampionMovedError(f"{self.name}@{CHAMPION}: expected version {version}, got {found}")
 
     def aliases(self) -> dict[str, str]:
         """Where our three aliases point, those that exist."""
-        found = {alias: self._version_of(alias) for alias in (CHALLENGER, CHAMPION, PREVIOUS_CHAMPION)}
+        found = {alias: self.version_of(alias) for alias in (CHALLENGER, CHAMPION, PREVIOUS_CHAMPION)}
         return {alias: version for alias, version in found.items() if version is not None}
 
-    def _version_of(self, alias: str) -> str | None:
+    def version_of(self, alias: str) -> str | None:
+        """The number of the version that an alias points at."""
         found = self.by_alias(alias)
         return None if found is None else str(found.version)
+
+
+def find(store: Store, name: str, alias_or_version: str) -> ModelVersion:
+    """A version by alias or number, with its tags.
+
+    Args:
+        store: where the registry is.
+        name: the registered model.
+        alias_or_version: an alias such as `champion`, or a number.
+
+    Raises:
+        InputError: no such model, alias or version.
+        TrackingError: MLflow does not answer or refuses, or the version is not ready.
+    """
+    with explained(store), bounded():
+        client = store.client()
+        try:
+            if alias_or_version.isdecimal():
+                found = client.get_model_version(name, alias_or_version)
+            else:
+                found = client.get_model_version_by_alias(name, alias_or_version)
+        except MlflowException as error:
+            if error.error_code not in _MISSING:
+                raise
+            kind = "version" if alias_or_version.isdecimal() else "alias"
+            raise InputError(
+                f"{name} in {store.name}: expected a registered model with {kind} {alias_or_version!r}, found none; "
+                f"`umgclip register` makes versions, `umgclip promote` moves the alias champion"
+            ) from error
+    if found.status != "READY":
+        raise TrackingError(f"{name} v{found.version} in {store.name}: expected status READY, got {found.status}")
+    return found
 
 
 def evidence_of(version: ModelVersion) -> Evidence:

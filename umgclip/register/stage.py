@@ -7,8 +7,10 @@ hashes of weights, data and benchmark is looked up first and used again.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +18,24 @@ from mlflow.entities.model_registry import ModelVersion
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
+from umgclip.model.adapters import ADAPTER
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
+from umgclip.register.answering import Answerer
 from umgclip.register.bundle import active, log_bundle
-from umgclip.register.card import model_card
-from umgclip.register.gates import Decision, Evidence, decide, flatten_metrics
-from umgclip.register.identity import Identity, identify, read_json
+from umgclip.register.card import CardFacts, model_card
+from umgclip.register.folder import CARD, VOCABULARY, interface_sha256, read_vocabulary
+from umgclip.register.gates import Decision, Evidence, flatten_metrics
+from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, Identity, identify, read_json
+from umgclip.register.latency import ratio_of
+from umgclip.register.loading import fetch
+from umgclip.register.promotion import held_back, judge, promote
 from umgclip.register.registry import Registry, evidence_of
 from umgclip.summary import Summary
 from umgclip.tracking import Store, bounded, explained, stage_run, store_from_env
 
 REPORT = "register.json"
-CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class RegisterInputs:
         metrics: the file `metrics/evaluate.json`.
         data: folder with the datasets `train` and `benchmark`.
         repo: the repository: its commit is recorded, and the embedded MLflow store lies there.
+        vocabulary: the file of concepts that `annotate` wrote; tags are chosen from it. May be missing.
+        protocols: the file in which `evaluate` tells how it measures, for the card. May be missing.
     """
 
     base: Path
@@ -48,6 +57,8 @@ class RegisterInputs:
     metrics: Path
     data: Path
     repo: Path
+    vocabulary: Path | None = None
+    protocols: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,18 @@ class _Outcome:
     aliases: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """The model to register: its hashes, its numbers, the metrics file that they come from, and its concepts."""
+
+    identity: Identity
+    evidence: Evidence
+    report: Mapping[str, Any]
+    vocabulary: tuple[str, ...]
+
+
 def run(params: RegisterParams, inputs: RegisterInputs, out: Path) -> Summary:
-    """Register the tuned model; writes `register.json` and `model_card.md` into `out`.
+    """Register the tuned model; writes `register.json`, `model_card.md` and the vocabulary into `out`.
 
     Args:
         params: the section `register`.
@@ -71,56 +92,101 @@ def run(params: RegisterParams, inputs: RegisterInputs, out: Path) -> Summary:
         TrackingError: MLflow does not answer or refuses.
         OutputError: a result cannot be written.
     """
-    identity = identify(inputs.base, inputs.adapter, inputs.data, inputs.repo)
-    candidate = _evidence(read_json(inputs.metrics), identity, inputs.metrics)
-    card = model_card(params, candidate, identity, inputs.data)
+    subject = _subject(params, inputs)
     store = store_from_env(inputs.repo)
     with fresh_folder(out) as working:
-        write_bytes(working / CARD, card.encode())
-        outcome = _register(params, inputs, store, (identity, candidate), working / CARD)
-        write_json(working / REPORT, _report(params, store, identity, outcome))
+        if subject.vocabulary and inputs.vocabulary:
+            write_bytes(working / VOCABULARY, inputs.vocabulary.read_bytes())
+        outcome = _register(params, inputs, store, subject, working)
+        write_json(working / REPORT, _report(params, store, subject.identity, outcome))
     return _summary(params, store, outcome)
 
 
+def _subject(params: RegisterParams, inputs: RegisterInputs) -> _Subject:
+    vocabulary: tuple[str, ...] = ()
+    if inputs.vocabulary is not None and inputs.vocabulary.is_file():
+        vocabulary = read_vocabulary(inputs.vocabulary)
+    interface = interface_sha256(params.template, vocabulary)
+    identity = identify(inputs.base, inputs.adapter, inputs.data, inputs.repo, interface)
+    report = read_json(inputs.metrics)
+    return _Subject(identity, _evidence(report, identity, inputs.metrics), report, vocabulary)
+
+
 def _register(
-    params: RegisterParams, inputs: RegisterInputs, store: Store, subject: tuple[Identity, Evidence], card: Path
+    params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, documents: Path
 ) -> _Outcome:
-    identity, candidate = subject
     with explained(store), bounded():
         registry = Registry(store.client(), params.name)
-        found = registry.by_identity(identity.key)
+        found = registry.by_identity(subject.identity.key)
         champion = registry.by_alias(names.CHAMPION)
-    known = Evidence(**{**vars(candidate), "version": str(found.version) if found else None})
-    decision = decide(known, evidence_of(champion) if champion else None, params.gates)
-    tags = _tags(identity, candidate, decision)
-    version = found or _create(params, inputs, registry, tags, (candidate, card))
+        known = replace(subject.evidence, version=str(found.version) if found else None)
+        refusal = held_back(registry, known)
+    latency = cache(partial(_latency_ratio, params, inputs, store, subject))
+    decision = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, latency)
+    is_champion = found is not None and champion is not None and str(found.version) == str(champion.version)
+    gates = _gates_of(found, decision) if found and is_champion else decision
+    write_bytes(documents / CARD, _card(params, inputs, subject, gates).encode())
+    tags = _tags(subject, gates)
+    version = found or _create(params, inputs, registry, (subject, tags), documents)
     with explained(store), bounded():
-        if found and champion and str(found.version) == str(champion.version):
-            tags.pop(names.GATES_TAG)  # keeps the gates that made it champion
         registry.update_tags(version, tags)
         registry.point(names.CHALLENGER, str(version.version))
-        if decision.promote and params.promote:
-            registry.promote(str(version.version), str(champion.version) if champion else None)
+    if decision.promote and params.promote:
+        decision = promote(params, str(version.version), store, latency_ratio=latency).decision
+    with explained(store), bounded():
         return _Outcome(version, found is None, decision, registry.aliases())
+
+
+def _latency_ratio(
+    params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
+) -> float:
+    candidate = Answerer.load(
+        inputs.base, inputs.adapter / ADAPTER, template=params.template, vocabulary=subject.vocabulary
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return ratio_of(candidate, fetch(store, params.name, champion, Path(folder)))
+
+
+def _gates_of(champion: ModelVersion, decision: Decision) -> Decision:
+    """The gates that made a version champion, which it keeps."""
+    written = champion.tags.get(names.GATES_TAG)
+    return Decision.from_json(json.loads(written)) if written else decision
+
+
+def _card(params: RegisterParams, inputs: RegisterInputs, subject: _Subject, decision: Decision) -> str:
+    has_protocols = inputs.protocols is not None and inputs.protocols.is_file()
+    facts = CardFacts(
+        identity=subject.identity,
+        evidence=subject.evidence,
+        decision=decision,
+        data=inputs.data,
+        base=read_json(inputs.base / BASE_REPORT),
+        training=read_json(inputs.adapter / TRAIN_REPORT),
+        settings=subject.report["protocol"].get("settings", {}),
+        protocols=read_json(inputs.protocols) if inputs.protocols is not None and has_protocols else {},
+        concepts=len(subject.vocabulary),
+    )
+    return model_card(params, facts)
 
 
 def _create(
     params: RegisterParams,
     inputs: RegisterInputs,
     registry: Registry,
-    tags: Mapping[str, str],
-    documents: tuple[Evidence, Path],
+    said: tuple[_Subject, Mapping[str, str]],
+    documents: Path,
 ) -> ModelVersion:
-    candidate, card = documents
+    subject, tags = said
     git = git_state(inputs.repo)
     made_by = {"umgclip.git_commit": git.commit or "unknown", "umgclip.git_dirty": str(git.dirty).lower()}
     with stage_run("register", params.model_dump(), root=inputs.repo) as opened, explained(opened.store):
-        for model, numbers in (("base", candidate.base), ("tuned", candidate.tuned)):
+        for model, numbers in (("base", subject.evidence.base), ("tuned", subject.evidence.tuned)):
             opened.log_metrics({f"{model}.{name}": value for name, value in numbers.items()})
-        opened.log_artifact(card)
-        described = f"LoRA-tuned CLIP; benchmark {candidate.benchmark_digest[:12]}; see {CARD} of the run"
+        opened.log_artifact(documents / CARD)
+        benchmark = subject.identity.benchmark_digest[:12]
+        described = f"LoRA-tuned CLIP; benchmark {benchmark}; see {CARD} of the run, or artifacts/{CARD} of the model"
         with active(opened):
-            model_id = log_bundle(params, inputs.base, inputs.adapter)
+            model_id = log_bundle(params, inputs.base, inputs.adapter, documents)
             return registry.create(model_id, opened.run_id, {**tags, **made_by}, described)
 
 
@@ -154,12 +220,12 @@ def _evidence(report: Mapping[str, Any], identity: Identity, path: Path) -> Evid
     )
 
 
-def _tags(identity: Identity, candidate: Evidence, decision: Decision) -> dict[str, str]:
-    metrics = {"base": dict(candidate.base), "tuned": dict(candidate.tuned)}
+def _tags(subject: _Subject, decision: Decision) -> dict[str, str]:
+    metrics = {"base": dict(subject.evidence.base), "tuned": dict(subject.evidence.tuned)}
     return {
-        names.IDENTITY_TAG: identity.key,
-        **{f"umgclip.{name}": value for name, value in vars(identity).items()},
-        "umgclip.protocol_digest": candidate.protocol_digest,
+        names.IDENTITY_TAG: subject.identity.key,
+        **{f"umgclip.{name}": value for name, value in vars(subject.identity).items()},
+        "umgclip.protocol_digest": subject.evidence.protocol_digest,
         names.METRICS_TAG: json.dumps(metrics, sort_keys=True),
         names.GATES_TAG: json.dumps(decision.to_json(), sort_keys=True),
     }

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from umgclip.data.batch import Batch, Item, View, collate, read_teacher
-from umgclip.data.stream import batches, decode, shuffled
+from umgclip.data.stream import batches, decode, prefetched, shuffled
 from umgclip.errors import DataError, UmgclipError
 from umgclip.io.shards import RawSample
 from umgclip.model.adapters import FrozenAttention
@@ -91,7 +91,7 @@ def train(
     dtype = autocast_dtype(params.precision)
     values: dict[str, float] = {}
     tower.train()
-    source = feed.from_step(start)
+    source = prefetched(feed.from_step(start))
     for step in range(start, params.steps):
         began = time.perf_counter()
         batch = next(source)

@@ -12,6 +12,7 @@ from umgclip.losses.combine import combine
 from umgclip.losses.distill import cosine_distillation, relational_keep
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.pixel import pixel_loss
+from umgclip.losses.region_tags import region_tag_loss
 from umgclip.losses.region_text import joint_positives, region_text_loss
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.files import Tokenizer
@@ -46,14 +47,18 @@ def loss(
     names = batch.region_text[batch.region_text >= 0].unique()
     name_of = torch.full((len(batch.texts) + 1,), -1)
     name_of[names] = torch.arange(len(names))
-    if weights.region_text:
-        terms["region_text"] = region_term(out, batch, out.text[position[names]], name_of, scale)
     if weights.pixel:
         tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
         target = name_of[batch.token_text]
         terms["pixel"] = pixel_loss(tokens, out.text[position[names]], target, batch.token_weight, scale)
-    if weights.distill or weights.relational:
-        terms |= _teacher_terms(out, batch, weights, scale)
+    if weights.region_text or weights.region_tags or weights.distill or weights.relational:
+        by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
+        if weights.region_text:
+            terms["region_text"] = region_term(out, by_mask, batch, (out.text[position[names]], name_of), scale)
+        if weights.region_tags:
+            tags = out.text[position[batch.tag_texts]]
+            terms["region_tags"] = region_tag_loss(by_mask, batch.image_of_region, tags, batch.tag_targets, scale)
+        terms |= _teacher_terms(by_mask, batch, weights, scale)
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
@@ -65,7 +70,7 @@ def _texts_needed(batch: Batch, weights: LossWeights) -> Tensor:
     needed = []
     if weights.image_text:
         needed.append(batch.caption)
-    if weights.tags:
+    if weights.tags or weights.region_tags:
         needed.append(batch.tag_texts)
     if weights.region_text or weights.pixel:
         needed.append(batch.region_text[batch.region_text >= 0])
@@ -81,29 +86,42 @@ def tag_term(out: ClipOutput, batch: Batch, position: Tensor, scale: Tensor) -> 
 
 
 def region_term(
-    out: ClipOutput, batch: Batch, names: Float[Tensor, "t d"], name_of: Int[Tensor, "all_texts"], scale: Tensor
+    out: ClipOutput,
+    by_mask: Float[Tensor, "r d"],
+    batch: Batch,
+    names: tuple[Float[Tensor, "t d"], Int[Tensor, "all_texts"]],
+    scale: Tensor,
 ) -> Float[Tensor, ""]:
-    """All regions by mask pooling, things by RoIAlign as well, against the texts that regions of the batch carry."""
+    """All regions by mask pooling, things by RoIAlign as well, against the texts that regions of the batch carry.
+
+    Args:
+        out: of the forward.
+        by_mask: regions' features pooled over their masks.
+        batch: what the forward saw.
+        names: features of those texts, and each text's row among them.
+        scale: inverse temperature.
+    """
+    texts, row_of = names
     things = ~batch.is_stuff
-    by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
     by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
-    text_of = name_of[batch.region_text]
-    positives = joint_positives(torch.cat([text_of, text_of[things]]), names)
-    return region_text_loss(torch.cat([by_mask, by_box]), names, positives, scale)
+    text_of = row_of[batch.region_text]
+    positives = joint_positives(torch.cat([text_of, text_of[things]]), texts)
+    return region_text_loss(torch.cat([by_mask, by_box]), texts, positives, scale)
 
 
-def _teacher_terms(out: ClipOutput, batch: Batch, weights: LossWeights, scale: Tensor) -> dict[str, Float[Tensor, ""]]:
+def _teacher_terms(
+    by_mask: Float[Tensor, "r d"], batch: Batch, weights: LossWeights, scale: Tensor
+) -> dict[str, Float[Tensor, ""]]:
     """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not.
 
     `distill` is CLIPSelf's cosine. `relational` asks that each region be as near to the crops of the batch's other
     regions as its own crop is. Neither needs a name, so the held-out classes are taught too.
     """
     known = batch.teacher_region.isfinite().all(dim=1)
-    by_mask = pool_masks(out.dense, batch.masks[known], batch.image_of_region[known])
-    teacher = F.normalize(batch.teacher_region[known], dim=1)
+    student, teacher = by_mask[known], F.normalize(batch.teacher_region[known], dim=1)
     terms: dict[str, Float[Tensor, ""]] = {}
     if weights.distill:
-        terms["distill"] = cosine_distillation(by_mask, teacher)
+        terms["distill"] = cosine_distillation(student, teacher)
     if weights.relational:
-        terms["relational"] = relational_keep(by_mask, teacher, teacher, teacher, scale)
+        terms["relational"] = relational_keep(student, teacher, teacher, teacher, scale)
     return terms

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from umgclip.base.views import cut_out, whole
+from umgclip.base.views import cut_out, subject, whole
 
 View = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 GREEN, RED = (60, 160, 60), (220, 40, 40)
@@ -19,12 +19,18 @@ def scene(height: int = 96, width: int = 96) -> np.ndarray:
     return pixels
 
 
+def alone(pixels: np.ndarray, image_px: int, rng: np.random.Generator) -> np.ndarray:
+    """The view of what stands out, or of the whole where nothing does."""
+    found = subject(pixels)
+    return whole(pixels, image_px, rng) if found is None else cut_out(pixels, found, image_px, rng)
+
+
 def red_share(pixels: np.ndarray) -> float:
     channels = pixels.astype(int)
     return float((channels[..., 0] > channels[..., 1] + 60).mean())
 
 
-@pytest.mark.parametrize("view", [whole, cut_out])
+@pytest.mark.parametrize("view", [whole, alone])
 @pytest.mark.parametrize("size", [(96, 96), (60, 150), (30, 30)])
 @pytest.mark.parametrize("out", [24, 48])
 def test_shape_and_type(view: View, size: tuple[int, int], out: int) -> None:
@@ -34,7 +40,7 @@ def test_shape_and_type(view: View, size: tuple[int, int], out: int) -> None:
     assert result.dtype == np.uint8
 
 
-@pytest.mark.parametrize("view", [whole, cut_out])
+@pytest.mark.parametrize("view", [whole, alone])
 def test_the_generator_decides_the_view(view: View) -> None:
     pixels = scene()
     before = pixels.copy()
@@ -51,16 +57,23 @@ def test_whole_keeps_what_is_there() -> None:
 
 def test_cut_out_enlarges_the_object_and_flattens_the_ground() -> None:
     for seed in range(10):
-        view = cut_out(scene(), 48, np.random.default_rng(seed))
+        view = alone(scene(), 48, np.random.default_rng(seed))
         assert red_share(view) > 0.15  # of 0.06 in the image
         ground = view[view[..., 1] > view[..., 0] + 60].astype(float)
         assert np.median(np.abs(ground - np.median(ground, axis=0))) <= 1, "one colour"
 
 
-def test_whole_is_what_is_seen_where_nothing_stands_out() -> None:
-    flat = np.full((64, 64, 3), 90, np.uint8)
-    seen = cut_out(flat, 32, np.random.default_rng(3))
-    assert np.array_equal(seen, whole(flat, 32, np.random.default_rng(3)))
+def test_a_subject_is_the_object_its_box_and_the_colour_around_it() -> None:
+    found = subject(scene())
+    assert found is not None
+    assert found.box_xyxy == pytest.approx((10, 10, 34, 34), abs=2)
+    assert found.mask[20, 20]
+    assert not found.mask[60, 60]
+    assert np.abs(found.colour.astype(int) - GREEN).max() <= 5
+
+
+def test_nothing_stands_out_of_a_flat_image() -> None:
+    assert subject(np.full((64, 64, 3), 90, np.uint8)) is None
 
 
 def test_mirroring_happens_about_half_of_the_time() -> None:

@@ -1,13 +1,13 @@
 """The order of samples: seeded, complete, and the same from any position."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from umgclip.data import stream
-from umgclip.data.stream import batches, decode, read_raw, shuffled
+from umgclip.data.stream import batches, decode, prefetched, read_raw, shuffled
 from umgclip.errors import DataError
 from umgclip.io.shards import RawSample
 
@@ -95,3 +95,33 @@ def test_a_decoded_sample(write_dataset: WriteDataset) -> None:
     assert sample.pixels.shape == (8, 8, 3)
     assert sample.record.captions is not None
     assert sample.record.captions[0].text == "a s0n0"
+
+
+def test_prefetching_changes_neither_order_nor_content() -> None:
+    assert list(prefetched(iter(range(7)))) == list(range(7))
+    assert list(prefetched(iter([]))) == []
+
+
+def test_prefetching_runs_ahead_and_no_further_than_asked() -> None:
+    made: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    stream = prefetched(source(), depth=3)
+    assert next(stream) == 0
+    stream.close()  # waits for what is under way
+    assert 3 <= len(made) <= 4
+
+
+def test_an_error_while_prefetching_comes_where_its_item_would() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise DataError("bad sample")
+
+    stream = prefetched(source())
+    assert next(stream) == 1
+    with pytest.raises(DataError, match="bad sample"):
+        next(stream)

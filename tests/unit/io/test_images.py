@@ -1,10 +1,12 @@
 """Image bytes to RGB pixels, and what is refused."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from umgclip.errors import DataError
 from umgclip.io.images import decode_image, encode_jpeg, encode_png
@@ -32,6 +34,32 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # turned by 90 degrees: show it clockwise
     data = encoded(Image.fromarray(PIXELS), exif=exif)
     np.testing.assert_array_equal(decode_image(data, where="x"), np.rot90(PIXELS, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(PIXELS), exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(decode_image(data, where="x"), expected)
+
+
+def test_an_image_whose_exif_cannot_be_written_again_is_read():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x011A] = 72.0  # XResolution, a fraction
+    data = encoded(Image.fromarray(PIXELS), exif=exif)
+    place = data.index(bytes([0x01, 0x1A]), data.index(b"eXIf"))
+    broken = bytearray(data)
+    broken[place + 2 : place + 4] = bytes([0, 2])  # its type: text instead of a fraction
+    check = data.index(b"eXIf")
+    size = int.from_bytes(data[check - 4 : check], "big")
+    broken[check + 4 + size : check + 8 + size] = zlib.crc32(broken[check : check + 4 + size]).to_bytes(4, "big")
+    with Image.open(io.BytesIO(bytes(broken))) as image, pytest.raises((TypeError, struct.error)):
+        ImageOps.exif_transpose(image)
+    np.testing.assert_array_equal(decode_image(bytes(broken), where="x"), np.rot90(PIXELS, -1))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK"])

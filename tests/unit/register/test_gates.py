@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
 from umgclip.params import GateParams
-from umgclip.register.gates import Evidence, decide, flatten_metrics
+from umgclip.register.gates import Decision, Evidence, decide, flatten_metrics
 
 GATES = GateParams(
     floors={"classification.top1": 0.6},
@@ -171,4 +172,53 @@ def test_a_decision_can_be_written_as_json() -> None:
         "at_least": 0.6,
         "got": 0.7,
         "passed": True,
+        "at_most": None,
     }
+    assert Decision.from_json(json.loads(json.dumps(written))) == decide(evidence(), None, GATES)
+
+
+def test_the_champions_weights_registered_anew_take_the_alias() -> None:
+    again = replace(evidence("2"), adapter_sha256=evidence("1").adapter_sha256)
+
+    decision = decide(again, evidence("1"), GATES)
+
+    assert decision.promote
+    assert decision.reason == "the weights of champion v1, registered anew"
+
+
+def test_versions_of_strangers_are_not_taken_for_the_same_weights() -> None:
+    strangers = [Evidence(version, "", "", "", "", {}, {}) for version in ("1", "2")]
+
+    assert not decide(strangers[1], strangers[0], GATES).promote
+
+
+@pytest.mark.parametrize(("ratio", "promotes"), [(0.9, True), (1.2, True), (1.21, False)])
+def test_latency_is_a_gate_where_it_is_asked_for(ratio: float, promotes: bool) -> None:
+    gates = GATES.model_copy(update={"max_latency_ratio": 1.2})
+
+    decision = decide(evidence("2", mask=0.9), evidence("1"), gates, lambda: ratio)
+
+    assert decision.promote is promotes
+    last = decision.checks[-1]
+    assert (last.gate, last.at_least, last.at_most, last.got) == ("max_latency_ratio", None, 1.2, ratio)
+    assert str(last) == f"max_latency_ratio time over the champion's: expected at most 1.200, got {ratio:.3f}"
+
+
+def test_latency_that_nobody_measured_fails_its_gate() -> None:
+    gates = GATES.model_copy(update={"max_latency_ratio": 1.2})
+
+    decision = decide(evidence("2", mask=0.9), evidence("1"), gates)
+
+    assert "expected at most 1.200, got nothing" in decision.reason
+
+
+def test_latency_is_measured_only_against_a_champion_that_compares_and_when_asked() -> None:
+    def never() -> float:
+        raise AssertionError("measured without need")
+
+    gates = GATES.model_copy(update={"max_latency_ratio": 1.2})
+
+    assert decide(evidence("2", mask=0.9), evidence("1"), GATES, never).promote
+    assert decide(evidence(), None, gates, never).promote
+    assert not decide(evidence("1"), evidence("1"), gates, never).promote
+    assert not decide(evidence("2"), replace(evidence("1"), benchmark_digest="old"), gates, never).promote

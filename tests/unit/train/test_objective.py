@@ -15,8 +15,8 @@ from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.train import objective
 from umgclip.train.loop import Dropped, Feed
 
-NOTHING = LossWeights(image_text=0, tags=0, region_text=0, pixel=0, distill=0, keep=0)
-NAMES = ["image_text", "tags", "region_text", "pixel", "distill", "keep"]
+NOTHING = LossWeights(image_text=0, tags=0, region_text=0, region_tags=0, pixel=0, distill=0, keep=0)
+NAMES = ["image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep"]
 
 
 def only(**weights: float) -> LossWeights:
@@ -50,7 +50,7 @@ def batch(annotations: Path, tower: DenseClip) -> Batch:
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
-    weights = LossWeights(image_text=1.0, tags=0.2, region_text=0.5, pixel=2.0, distill=3.0, keep=0.7)
+    weights = LossWeights(image_text=1.0, tags=0.2, region_text=0.5, region_tags=1.5, pixel=2.0, distill=3.0, keep=0.7)
     total, values = objective.loss(tower, batch, weights, tokenizer)
     assert set(values) == {*NAMES, "total"}
     expected = sum(getattr(weights, name) * values[name] for name in NAMES)
@@ -84,7 +84,7 @@ def test_only_the_texts_that_a_term_looks_at_are_encoded(base: Path, batch: Batc
     regions = set(batch.region_text.tolist()) - {-1}
     assert encoded(only(keep=1.0, distill=1.0)) == 0
     assert encoded(only(image_text=1.0)) == len(captions)
-    assert encoded(only(tags=1.0)) == len(tags)
+    assert encoded(only(tags=1.0)) == encoded(only(region_tags=1.0)) == len(tags)
     assert encoded(only(pixel=1.0)) == encoded(only(region_text=1.0)) == len(regions)
     assert encoded(LossWeights()) == len(captions | tags | regions)
 
@@ -126,8 +126,8 @@ def without_teacher(batch: Batch) -> Batch:
 @pytest.mark.parametrize(
     ("strip", "silent"),
     [
-        (without_regions, ["region_text", "pixel", "distill"]),
-        (without_labels, ["tags", "region_text", "pixel"]),
+        (without_regions, ["region_text", "region_tags", "pixel", "distill"]),
+        (without_labels, ["tags", "region_text", "region_tags", "pixel"]),
         (without_teacher, ["distill", "keep"]),
     ],
 )

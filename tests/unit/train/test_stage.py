@@ -84,7 +84,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "steps": 6,
     }
     metrics = json.loads(inputs.metrics.read_text())
-    assert set(metrics) == {"image_text", "tags", "region_text", "pixel", "distill", "keep", "total"}
+    assert set(metrics) == {"image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep", "total"}
     rows = dict(summary.rows)
     assert rows["images (left out)"] == "32 (0)"
     assert rows["steps, batch"] == "6, 4"
@@ -97,7 +97,9 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
 
 
 def test_training_lowers_the_loss(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:
-    longer = params.model_copy(update={"steps": 24, "weights": LossWeights(tags=0, region_text=0, pixel=0, distill=0)})
+    longer = params.model_copy(
+        update={"steps": 24, "weights": LossWeights(tags=0, region_text=0, region_tags=0, pixel=0, distill=0)}
+    )
     totals: list[float] = []
     stage.run(longer, inputs, tmp_path / "train", report=lambda _, values: totals.append(values["total"]))
     assert sum(totals[-6:]) < sum(totals[:6])

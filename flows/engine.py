@@ -1,0 +1,141 @@
+"""Logs, artifacts and repetition: through Prefect inside a flow run, in plain Python without a server.
+
+`python -m flows.pipeline` needs no server: where `PREFECT_API_URL` is not set the functions run as they are. Prefect's
+own temporary server would cost 10 s to 30 s a run and is left behind by a kill -9.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect import Flow, get_run_logger
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import PrefectException
+from prefect.settings import get_current_settings
+from rich.console import Console
+from rich.table import Table
+
+from flows.failures import Unavailable, may_pass
+from flows.settings import StageSettings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Rows = Sequence[Mapping[str, Any]]
+_plain = logging.getLogger("umgclip.flows")
+
+
+def served() -> bool:
+    """Whether a Prefect server is configured, by the environment or a profile."""
+    return bool(get_current_settings().api.url)
+
+
+def running() -> bool:
+    """Whether a flow run of Prefect is going on."""
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+def flow_run() -> tuple[str, str] | None:
+    """Id and name of the flow run that is going on."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    return str(context.flow_run.id), str(context.flow_run.name)
+
+
+def log() -> Any:  # noqa: ANN401 - a logger or Prefect's adapter of one
+    """Where to say what is going on."""
+    return get_run_logger() if running() else _plain
+
+
+def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a flow through the server, or as a plain function where none is configured.
+
+    Raises:
+        Unavailable: the server does not answer.
+    """
+    if not served():
+        logging.basicConfig(format="%(message)s")
+        _plain.setLevel(os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"))
+        return flow.fn(*args, **kwargs)
+    try:
+        return flow(*args, **kwargs)
+    except (httpx.TransportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "API" not in str(error):
+            raise
+        url = get_current_settings().api.url
+        raise Unavailable(
+            f"Prefect at {url} (PREFECT_API_URL) does not answer: {error}; unset it to run without"
+        ) from (error)
+
+
+def retried(attempt: Callable[[], R], settings: StageSettings, sleep: Callable[[float], None] = time.sleep) -> R:
+    """What a task of Prefect does with the same settings: try again after failures that may pass."""
+    for left in range(settings.retries, -1, -1):
+        try:
+            return attempt()
+        except Exception as error:  # noqa: BLE001 - raised again unless it may pass
+            if not left or not may_pass(error):
+                raise
+            log().warning("%s\ntrying again in %g s; %d tries left", error, settings.retry_delay_s, left)
+            sleep(settings.retry_delay_s)
+    raise AssertionError("unreachable")
+
+
+def table(key: str, rows: Rows, title: str) -> None:
+    """Show rows of equal columns: as an artifact, or on the terminal."""
+    if not rows:
+        return
+    if running():
+        _kept(lambda: create_table_artifact(table=[dict(row) for row in rows], key=key, description=title))
+        return
+    shown = Table(*rows[0], title=title, title_justify="left")
+    for row in rows:
+        shown.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(shown)
+
+
+def markdown(key: str, text: str, title: str) -> None:
+    """Show a text: as an artifact, or in the log."""
+    if running():
+        _kept(lambda: create_markdown_artifact(markdown=text, key=key, description=title))
+    else:
+        log().info("%s", text)
+
+
+class Progress:
+    """A bar in Prefect's UI, from 0 to 100."""
+
+    def __init__(self, title: str) -> None:
+        self._id: UUID | None = None
+        self._shown = 0
+        if running():
+            self._id = _kept(lambda: create_progress_artifact(progress=0.0, key="umgclip-progress", description=title))
+
+    def show(self, share: float) -> None:
+        """Move to a share of 1; steps of less than one per cent are not sent."""
+        percent = int(100 * min(max(share, 0.0), 1.0))
+        identity = self._id
+        if identity is not None and percent != self._shown:
+            self._shown = percent
+            _kept(lambda: update_progress_artifact(artifact_id=identity, progress=float(percent)))
+
+
+def _kept(make: Callable[[], Any]) -> Any:  # noqa: ANN401 - an id
+    """Make an artifact; a server that refuses costs a warning, not the run."""
+    try:
+        return make()
+    except (httpx.HTTPError, PrefectException) as error:
+        log().warning("could not make an artifact: %s", error)
+        return None

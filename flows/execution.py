@@ -1,0 +1,146 @@
+"""A plan carried out: every stage, its lineage in MLflow, what it found as artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from flows import engine, handoff, results
+from flows.graph import Stage
+from flows.handoff import Order
+from flows.plan import Plan, prepared
+from flows.process import OnLine
+from flows.repro import NotRestored, Outcome, repro
+from flows.stages import follow, perform
+from flows.workspace import PARAMS, Workspace
+from umgclip.tracking import Run, stage_run
+
+_FILES = ("dvc.lock", "dvc.yaml", PARAMS)
+
+
+def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run all stages of a plan under one run of MLflow.
+
+    Args:
+        plan: what.
+        name: of the run.
+        tags: more of its tags.
+
+    Raises:
+        StageFailed: a stage says no.
+        Unavailable, TrackingError: something around it failed, more often than the settings allow.
+    """
+    said = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
+    champion = results.read_champion(plan.source, plan.root / PARAMS)
+    with stage_run(name, said, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
+        try:
+            outcomes = _run_stages(plan, run)
+        finally:
+            log_files(plan, run)
+        engine.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
+        registered = _show_results(plan, run, champion)
+    return {
+        "mlflow_run": run.run_id,
+        "stages": {outcome.stage: str(outcome.state) for outcome in outcomes},
+        "version": None if registered is None else registered["version"],
+    }
+
+
+def flow_tags() -> dict[str, str]:
+    """Tags that lead from MLflow to the flow run."""
+    current = engine.flow_run()
+    return {} if current is None else {"prefect.flow_run_id": current[0], "prefect.flow_run_name": current[1]}
+
+
+def log_files(plan: Plan, run: Run) -> None:
+    """What was run, exactly: the files beside the commit, and one hash over all results."""
+    for path in [*_FILES, *handoff.pointers(plan.graph)]:
+        if (plan.root / path).is_file():
+            run.log_artifact(plan.root / path, "dvc")
+    lock = plan.root / "dvc.lock"
+    if lock.is_file():
+        run.set_tags({"umgclip.dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()})
+
+
+def _show_results(plan: Plan, run: Run, champion: results.Champion | None) -> dict[str, Any] | None:
+    names = {stage.name for stage in plan.stages}
+    if "evaluate" in names:
+        rows = results.metric_rows(plan.root, champion)
+        engine.table("umgclip-metrics", rows, "Metrics against the champion before this run")
+    registered = results.registration(plan.root) if "register" in names else None
+    for folder, path in results.PAGES.items():
+        if (plan.root / path).is_dir():
+            run.log_artifact(plan.root / path, folder)
+    engine.markdown("umgclip-run", results.page(plan.root, run, registered), "Run")
+    return registered
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One stage of a run."""
+
+    plan: Plan
+    workspace: Workspace
+    stage: Stage
+    parent_run: str
+    on_line: OnLine
+
+    def here(self) -> Outcome:
+        """Bring it up to date in the workspace."""
+        own = self.plan.settings.of_stage(self.stage.name)
+        shared = self.plan.settings.remote.location() is not None
+        options = ["--single-item", *(["--force"] if self.plan.force else []), *(["--pull"] if shared else [])]
+        outcome = repro(self.workspace, self.stage.name, *options, on_line=self.on_line, timeout_s=own.timeout_s)
+        if shared and self.plan.settings.remote.push:
+            handoff.push_result(self.workspace, self.stage, self.on_line)
+        return outcome
+
+    def on(self, pool: str) -> Outcome:
+        """Look in the caches, else send it to the pool and restore what comes back."""
+        from flows.remote import dispatch
+
+        order = make_order(self.plan, self.stage, self.parent_run)
+        try:
+            return handoff.fetch(self.workspace, self.plan.graph, order, self.on_line)
+        except NotRestored:
+            handoff.send_inputs(self.workspace, self.plan.graph, order, self.on_line)
+            dispatch(order, pool, self.plan.settings.remote)
+            return replace(handoff.fetch(self.workspace, self.plan.graph, order, self.on_line), where=pool)
+
+
+def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
+    """What a worker gets to know of a stage."""
+    remote = plan.settings.remote
+    return Order(
+        repo=handoff.source_of(plan.source, remote),
+        commit=plan.commit,
+        stage=stage.name,
+        overrides=dict(plan.overrides),
+        files=handoff.carried_files(plan.root, plan.graph, stage),
+        remote=remote.name,
+        remote_url=remote.location() or "",
+        parent_run=parent_run,
+        timeout_s=plan.settings.of_stage(stage.name).timeout_s,
+    )
+
+
+def _run_stages(plan: Plan, run: Run) -> list[Outcome]:
+    workspace = plan.workspace(run.run_id)
+    progress = engine.Progress(f"Stages up to {plan.stages[-1].name}")
+    if plan.settings.remote.location() is not None:
+        handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
+    outcomes = []
+    for place, stage in enumerate(plan.stages):
+        own = plan.settings.of_stage(stage.name)
+        on_line = follow(stage.name, place, len(plan.stages), progress)
+        step = _Step(plan, workspace, stage, run.run_id, on_line)
+        outcome = perform(stage.name, partial(step.on, own.pool) if own.pool else step.here, own)
+        engine.log().info("stage %s: %s, %s, %.0f s", stage.name, outcome.state, outcome.where, outcome.seconds)
+        run.set_tags({f"umgclip.stage.{stage.name}": f"{outcome.state} {outcome.where}"})
+        progress.show((place + 1) / len(plan.stages))
+        outcomes.append(outcome)
+    run.log_metrics({f"seconds.{outcome.stage}": outcome.seconds for outcome in outcomes})
+    return outcomes

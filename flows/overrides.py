@@ -1,0 +1,101 @@
+"""Other values for single parameters, as `{"train.lora.rank": 8}`, checked before anything starts."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_origin
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from umgclip.errors import ParamsError
+from umgclip.params import SECTIONS, parse_sections, read_params
+
+_NAME = Path("overrides")  # stands before the messages of pydantic
+
+
+def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
+    """The text of `params.yaml` with other values; comments and order stay.
+
+    Args:
+        path: the parameter file.
+        overrides: dotted key: value, in the types of the sections in `umgclip/params.py`.
+
+    Raises:
+        ParamsError: an unknown key, with the allowed ones, or a value of the wrong type or out of range.
+    """
+    parse_sections(read_params(path), path)
+    text = path.read_text(encoding="utf-8")
+    if not overrides:
+        return text
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    content = yaml.load(text)
+    for key, value in overrides.items():
+        _set(content, locate(key), copy.deepcopy(value))
+    parse_sections(content, _NAME)
+    written = io.StringIO()
+    yaml.dump(content, written)
+    return written.getvalue()
+
+
+def locate(key: str) -> tuple[str, ...]:
+    """The way to a value: `train.lora.rank` gives `("train", "lora", "rank")`.
+
+    Below a mapping with free keys, such as `register.gates.floors`, the rest is one key, dots included.
+
+    Raises:
+        ParamsError: there is no such key; names the allowed ones.
+    """
+    parts = key.split(".")
+    fields: Mapping[str, Any] = SECTIONS
+    for depth, part in enumerate(parts):
+        if part not in fields:
+            raise ParamsError(f"overrides: unknown key {key}; expected one of {_choices(parts[:depth], fields)}")
+        kind = fields[part]
+        rest = parts[depth + 1 :]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = {name: field.annotation for name, field in kind.model_fields.items()}
+        elif rest and get_origin(kind) is dict:
+            return (*parts[: depth + 1], ".".join(rest))
+        elif rest:
+            raise ParamsError(f"overrides: unknown key {key}: {'.'.join(parts[: depth + 1])} has no keys below it")
+        else:
+            return tuple(parts)
+    raise ParamsError(f"overrides: {key} is a group of values; expected one of {_choices(parts, fields)}")
+
+
+def _choices(parents: Sequence[str], fields: Mapping[str, Any]) -> str:
+    return ", ".join(".".join([*parents, name]) for name in sorted(fields))
+
+
+def _set(content: Any, way: Sequence[str], value: Any) -> None:  # noqa: ANN401 - YAML's mappings
+    *parents, last = way
+    for part in parents:
+        if content.get(part) is None:
+            content[part] = {}
+        content = content[part]
+    content[last] = value
+
+
+def read_assignments(words: Sequence[str]) -> dict[str, Any]:
+    """What stands on a command line: `["train.lora.rank=8"]` gives `{"train.lora.rank": 8}`; values are YAML.
+
+    Raises:
+        ParamsError: no `=`, or no YAML after it.
+    """
+    overrides: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ParamsError(f"overrides: expected KEY=VALUE, got {word!r}")
+        try:
+            overrides[key] = YAML(typ="safe").load(value)
+        except YAMLError as error:
+            raise ParamsError(f"overrides: {key}: expected a value in YAML, got {value!r}") from error
+    return overrides

@@ -1,0 +1,62 @@
+"""The pipeline as a Prefect flow: one task a stage, in the order of DVC's graph.
+
+`python -m flows.pipeline --help` runs it from a checkout, with a Prefect server or without.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+
+from flows import engine
+from flows.execution import execute
+from flows.overrides import read_assignments
+from flows.plan import Place, Wish, make_plan, opened, preview
+from umgclip.cli import exits
+
+
+@flow(name="pipeline", persist_result=False)
+def pipeline(
+    target: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    overrides: dict[str, Any] | None = None,
+    workspace: Place = "here",
+) -> dict[str, Any]:
+    """Bring the pipeline up to date.
+
+    Args:
+        target: the last stage; none: all of them.
+        force: compute also what is up to date.
+        dry_run: say what would run and stop.
+        overrides: other values for single parameters, as {"train.lora.rank": 8}; params.yaml itself stays as it is.
+        workspace: here, or a fresh clone of the commit that is removed at the end; results stay in DVC's cache.
+    """
+    with opened(workspace) as (source, root):
+        plan = make_plan(source, root, Wish(target, force, overrides))
+        return {"would": preview(plan)} if dry_run else execute(plan, "pipeline")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def _main(
+    target: Annotated[str | None, typer.Option(help="the last stage; all of them without it")] = None,
+    force: Annotated[bool, typer.Option("--force", help="compute also what is up to date")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and stop")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="another value for a parameter, as train.lora.rank=8; repeat")
+    ] = None,
+    in_clone: Annotated[bool, typer.Option("--clone", help="in a fresh clone of the commit, not here")] = False,
+) -> None:
+    """Bring the pipeline up to date, stage by stage, with its lineage in MLflow."""
+    place: Place = "clone" if in_clone else "here"
+    engine.start(pipeline, target, force, dry_run, read_assignments(overrides or []), place)
+
+
+if __name__ == "__main__":
+    sys.exit(exits.run(app, "flows.pipeline"))

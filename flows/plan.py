@@ -1,0 +1,178 @@
+"""A run of stages before it starts: everything that can be checked is, and what it changes for a while is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from flows import engine, handoff
+from flows.graph import Graph, Stage, read_graph
+from flows.overrides import locate, overridden
+from flows.settings import FlowSettings, load_settings
+from flows.status import forecast
+from flows.workspace import (
+    LOCAL_CONFIG,
+    PARAMS,
+    Workspace,
+    configure,
+    environment,
+    find_root,
+    fresh_clone,
+    other_params,
+    restored,
+)
+from umgclip.errors import InputError, ParamsError
+from umgclip.tracking import store_from_env
+
+Place = Literal["here", "clone"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes:
+        target: the last stage; None: all of them.
+        force: compute also what is up to date.
+        overrides: dotted key: value.
+    """
+
+    target: str | None = None
+    force: bool = False
+    overrides: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has been checked.
+
+    Attributes:
+        source: the checkout that the run was asked for in.
+        root: where stages run: the same, or a clone of it.
+        settings: how.
+        graph: of DVC.
+        stages: in running order.
+        overrides: dotted key: value.
+        params: the text of `params.yaml` with them.
+        force: compute also what is up to date.
+        commit: what workers clone; empty where no stage has a pool.
+    """
+
+    source: Path
+    root: Path
+    settings: FlowSettings
+    graph: Graph
+    stages: tuple[Stage, ...]
+    overrides: Mapping[str, Any]
+    params: str
+    force: bool
+    commit: str = ""
+
+    def pool(self, stage: Stage) -> str | None:
+        """The work pool of a stage; None: here."""
+        return self.settings.of_stage(stage.name).pool
+
+    @property
+    def pools(self) -> list[str]:
+        """The work pools that this run needs, in the order of the stages."""
+        return [pool for pool in map(self.pool, self.stages) if pool]
+
+    def workspace(self, parent_run: str | None = None) -> Workspace:
+        """Where commands run."""
+        return Workspace(self.root, environment(self.root, self.source, parent_run))
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[tuple[Path, Path]]:
+    """The checkout that we are in, and where stages run: there, or in a fresh clone of its commit.
+
+    Raises:
+        InputError: we are in no checkout.
+    """
+    source = find_root()
+    if place == "here":
+        yield source, source
+        return
+    with fresh_clone(source) as root:
+        engine.log().info("running in %s, a clone of the commit; changes that are not committed are not in it", root)
+        Workspace(root, environment(root, source)).dvc("checkout", "--allow-missing")
+        yield source, root
+
+
+def make_plan(source: Path, root: Path, wish: Wish) -> Plan:
+    """Check a wish.
+
+    Raises:
+        InputError: no such stage, or a stage goes to a pool and something that it needs for that is missing.
+        ParamsError: settings or overrides are wrong; names key, expected and got.
+    """
+    settings = load_settings()
+    graph = read_graph(root, environment(root, source))
+    settings.check_stages(stage.name for stage in graph.stages)
+    stages = graph.up_to(wish.target)
+    names = [stage.name for stage in stages]
+    overrides = wish.overrides or {}
+    for key in overrides:
+        if locate(key)[0] not in names:
+            raise ParamsError(f"overrides: {key} is of no stage of this run; expected one of {', '.join(names)}")
+    params = overridden(root / PARAMS, overrides)
+    plan = Plan(source, root, settings, graph, stages, overrides, params, wish.force)
+    return replace(plan, commit=_check_pools(plan)) if plan.pools else plan
+
+
+def _check_pools(plan: Plan) -> str:
+    """Check what stages on other machines need; gives the commit that they get."""
+    if plan.settings.remote.location() is None:
+        raise InputError("remote.url: expected one, or UMGCLIP_REMOTE_URL, as a stage has a pool; got neither")
+    for stage in plan.stages:
+        pool = plan.pool(stage)
+        if pool and stage.always_changed:
+            raise InputError(
+                f"stages.{stage.name}.pool: expected null, got {pool}: it runs every time and has effects outside its "
+                f"files, so its result cannot come back through the run-cache"
+            )
+        if pool and plan.force:
+            raise InputError(
+                f"force: expected stages that run here, but {stage.name} goes to pool {pool}: its result comes back "
+                f"through the run-cache, which answers with an earlier result of the same inputs"
+            )
+    if not engine.running():
+        raise InputError("a stage goes to a work pool: expected a Prefect server in PREFECT_API_URL, got none")
+    store = store_from_env(plan.source)
+    if store.database is not None:
+        raise InputError(
+            f"MLFLOW_TRACKING_URI: expected a server, as a stage goes to another machine, got {store.name}"
+        )
+    return handoff.check_commit(plan.root, plan.graph)
+
+
+@contextmanager
+def prepared(plan: Plan) -> Iterator[None]:
+    """The overrides, and DVC's remote if one is set, for the time of the run."""
+    with ExitStack() as stack:
+        stack.enter_context(other_params(plan.root, plan.params))
+        if plan.overrides and plan.root == plan.source:
+            engine.log().info("%s holds the overrides until the run ends", plan.root / PARAMS)
+        url = plan.settings.remote.location()
+        if url is not None:
+            stack.enter_context(restored(plan.root / LOCAL_CONFIG))
+            configure(plan.root, remote=(plan.settings.remote.name, url))
+        yield
+
+
+def preview(plan: Plan) -> dict[str, str]:
+    """What would become of each stage; shown as a table.
+
+    Raises:
+        StageFailed, Unavailable: DVC failed.
+    """
+    with prepared(plan):
+        found = forecast(plan.workspace(), plan.graph, force=plan.force)
+    rows = [
+        {"stage": stage.name, "would": found[stage.name], "where": plan.pool(stage) or "here"} for stage in plan.stages
+    ]
+    engine.table("umgclip-preview", rows, "What would run")
+    return {stage.name: found[stage.name] for stage in plan.stages}

@@ -1,0 +1,129 @@
+"""Run a command line by line, and end all that it started when we stop for whatever reason."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE_S = 15.0  # Prefect kills a cancelled flow run 30 s after it has asked
+_TAIL_LINES = 200
+_LOOK_EVERY_S = 1.0
+_GUARD = Path(__file__).with_name("guard.py")
+
+OnLine = Callable[[str], None]
+
+
+def ignore(_line: str) -> None:
+    """Take a line and do nothing with it."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An exit code (128 + N for signal N) and the last lines that were written."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The last lines as one text."""
+        return "\n".join(self.lines)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how long a command runs.
+
+    Attributes:
+        cwd: working directory.
+        environment: all variables.
+        timeout_s: seconds until it is ended; None: no limit.
+        grace_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    cwd: Path
+    environment: Mapping[str, str]
+    timeout_s: float | None = None
+    grace_s: float = GRACE_S
+
+
+def run(command: Sequence[str], setting: Setting, on_line: OnLine = ignore) -> Finished:
+    """Run a command; what it writes, on stderr too, comes line by line.
+
+    Any exception, from `on_line`, a signal handler or Ctrl-C, ends the command and all its descendants before it goes
+    on its way; a death of this process ends them as well.
+
+    Raises:
+        TimeoutError: it took longer than `timeout_s`.
+    """
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with _started(command, setting) as process:
+        for line in _lines(process, setting.timeout_s):
+            tail.append(line)
+            on_line(line)
+        return Finished(process.wait(), tuple(tail))
+
+
+@contextmanager
+def _started(command: Sequence[str], setting: Setting) -> Iterator[subprocess.Popen[bytes]]:
+    # -I: this folder must not become a place that modules are imported from
+    words = [sys.executable, "-I", str(_GUARD), str(setting.grace_s), *command]
+    process = subprocess.Popen(  # noqa: S603 - a list, no shell
+        words,
+        cwd=setting.cwd,
+        env=dict(setting.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdin is not None  # noqa: S101 - for the type checker
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(setting.grace_s + 10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stdout.close()
+
+
+def _lines(process: subprocess.Popen[bytes], timeout_s: float | None) -> Iterator[str]:
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"took longer than {timeout_s:g} s and was ended")
+            ended = process.poll() is not None  # looked at before reading: what was written by then is read
+            if selector.select(0 if ended else _LOOK_EVERY_S):
+                piece = os.read(process.stdout.fileno(), 1 << 16)
+                *whole, pending = (pending + piece).replace(b"\r", b"\n").split(b"\n")
+                yield from _texts(whole)
+                if piece:
+                    continue
+                break
+            if ended:
+                break
+    yield from _texts([pending])
+
+
+def _texts(lines: Sequence[bytes]) -> Iterator[str]:
+    for line in lines:
+        text = line.decode("utf-8", errors="replace").rstrip()
+        if text:
+            yield text

@@ -1,0 +1,190 @@
+"""`promote` and `rollback` as flows: gates, a person's yes where it is asked for, one move at a time.
+
+`python -m flows.promote promote --dry-run` and `python -m flows.promote rollback` run them from a checkout.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from flows import engine
+from flows.settings import load_settings
+from flows.workspace import PARAMS, find_root
+from umgclip.cli import exits
+from umgclip.errors import InputError, PromotionError
+from umgclip.params import RegisterParams, load_section
+from umgclip.register import promotion
+from umgclip.register.promotion import PromotionResult
+from umgclip.tracking import Store, store_from_env
+
+LIMIT = "umgclip-promotion"  # Prefect's global concurrency limit; MLflow has no compare-and-set
+_POLL_S = 5
+
+
+class Approval(RunInput):
+    """The form that the flow waits for."""
+
+    approve: bool = Field(description="yes moves the alias champion")
+    approver: str = Field(min_length=1, description="who says so")
+    reason: str = Field(default="", description="kept with the flow run")
+
+
+@flow(name="promote", persist_result=False)
+def promote(version: str | None = None, dry_run: bool = False, approval: bool | None = None) -> dict[str, Any]:
+    """Make a version the champion if its gates let it.
+
+    Args:
+        version: number or alias; none: the challenger.
+        dry_run: say what would happen and stop.
+        approval: a person has to say yes; none: as the flow settings say.
+    """
+    params, store = _registry()
+    seen = promotion.promote(params, version, store, dry_run=True)
+    # what a person has seen is what moves: from here on the version goes by its number
+    return _carry_out(seen, partial(promotion.promote, params, seen.version, store), dry_run, approval)
+
+
+@flow(name="rollback", persist_result=False)
+def rollback(dry_run: bool = False, approval: bool | None = None) -> dict[str, Any]:
+    """Put the champion before back, without gates.
+
+    Args:
+        dry_run: say what would happen and stop.
+        approval: a person has to say yes; none: as the flow settings say.
+    """
+    params, store = _registry()
+    move = partial(promotion.rollback, params, store)
+    return _carry_out(move(dry_run=True), move, dry_run, approval)
+
+
+def _registry() -> tuple[RegisterParams, Store]:
+    root = find_root()
+    return load_section(root / PARAMS, RegisterParams), store_from_env(root)
+
+
+def _carry_out(
+    seen: PromotionResult, move: Callable[..., PromotionResult], dry_run: bool, approval: bool | None
+) -> dict[str, Any]:
+    """Show what would happen, have it approved, look again, do it.
+
+    Raises:
+        PromotionError: the gates or a person say no, or the champion moved meanwhile.
+    """
+    settings = load_settings().promotion
+    _show(seen)
+    if dry_run or not seen.decision.promote:
+        return _checked(seen)
+    if settings.approval if approval is None else approval:
+        _ask(seen, settings.approval_timeout_s)
+    with _alone():
+        now = move(dry_run=True)
+        if (now.version, now.champion_before) != (seen.version, seen.champion_before):
+            raise PromotionError(f"expected {_step(seen)}, but by now it would be {_step(now)}; run again")
+        moved = move()
+    _show(moved)
+    return _checked(moved)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One move of an alias at a time, over all machines that share the Prefect server."""
+    if not engine.running():
+        yield
+        return
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+    with concurrency(LIMIT, occupy=1, strict=True):
+        yield
+
+
+def _ask(seen: PromotionResult, timeout_s: float) -> None:
+    """Wait for a person's yes: in Prefect's UI, or on the terminal without a server.
+
+    Raises:
+        PromotionError: no, or no answer in time.
+        InputError: there is neither a server nor a terminal to ask on.
+    """
+    what = _step(seen)
+    if not engine.running():
+        if not sys.stdin.isatty():
+            raise InputError(f"approval: expected a Prefect server or a terminal to ask on, got neither; {what}")
+        answer = Approval(approve=typer.confirm(f"{what}\n{seen.reason}\nApprove?"), approver="terminal")
+    else:
+        form = Approval.with_initial_data(description=f"**{what}**\n\n{seen.reason}", approve=False)
+        try:
+            answer = pause_flow_run(wait_for_input=form, timeout=int(timeout_s), poll_interval=_POLL_S)
+        except FlowPauseTimeout as error:
+            raise PromotionError(f"{what}: nobody answered within {timeout_s:g} s; nothing was moved") from error
+    if not answer.approve:
+        raise PromotionError(f"{what}: refused by {answer.approver}: {answer.reason or 'no reason given'}")
+    engine.log().info("%s: approved by %s: %s", what, answer.approver, answer.reason or "no reason given")
+
+
+def _step(result: PromotionResult) -> str:
+    return f"{result.name}: champion {_number(result.champion_before)} -> {_number(result.version)}"
+
+
+def _number(version: str | None) -> str:
+    return f"v{version}" if version else "none"
+
+
+def _show(result: PromotionResult) -> None:
+    rows = [
+        {"gate": check.gate, "of": check.metric, "expected": check.expected, "got": check.found, "holds": check.passed}
+        for check in result.decision.checks
+    ]
+    engine.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")
+    became = _number(result.champion_after)
+    said = f"would become {_number(result.version)}" if result.dry_run and result.decision.promote else f"is {became}"
+    text = f"* {result.name}: champion {_number(result.champion_before)} {said}\n* {result.reason}"
+    engine.markdown("umgclip-promotion", text, "Promotion")
+
+
+def _checked(result: PromotionResult) -> dict[str, Any]:
+    if not result.accepted:
+        raise PromotionError(result.reason)
+    return {
+        "name": result.name,
+        "version": result.version,
+        "moved": result.moved,
+        "champion": result.champion_after,
+        "reason": result.reason,
+    }
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would happen and stop")]
+Ask = Annotated[bool | None, typer.Option("--approval/--no-approval", help="a person has to say yes")]
+
+
+@app.command("promote")
+def _promote(
+    version: Annotated[str | None, typer.Argument(help="number or alias; the challenger without it")] = None,
+    dry_run: DryRun = False,
+    approval: Ask = None,
+) -> None:
+    """Make a version the champion if its gates let it."""
+    engine.start(promote, version, dry_run, approval)
+
+
+@app.command("rollback")
+def _rollback(dry_run: DryRun = False, approval: Ask = None) -> None:
+    """Put the champion before back."""
+    engine.start(rollback, dry_run, approval)
+
+
+if __name__ == "__main__":
+    sys.exit(exits.run(app, "flows.promote"))

@@ -1,0 +1,198 @@
+"""`remote-stage`: the flow that a worker runs, and how the orchestrator starts it and waits for it.
+
+A worker that is lost (its run crashed, its machine gone silent, nobody took the run) is a failure that may pass, so
+the stage's retries send a new run to the pool. A stage that says no is none.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.deployments import run_deployment
+from prefect.events.filters import EventFilter, EventNameFilter, EventOrder, EventResourceFilter
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
+
+from flows import engine
+from flows.failures import StageFailed, Unavailable, may_pass
+from flows.handoff import Order, work
+from flows.settings import RemoteSettings
+from umgclip.errors import InputError, UmgclipError
+
+FLOW = "remote-stage"
+UNAVAILABLE, STAGE_FAILED = "Unavailable", "StageFailed"  # names of states
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+_EXIT_CODE = re.compile(r"\(exit code (\d+)\)$")
+_WAITING = (StateType.SCHEDULED, StateType.PENDING)
+
+
+@flow(name=FLOW, flow_run_name="{order.stage}", persist_result=False, retries=0)
+def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
+    """Compute one stage for another machine's pipeline run.
+
+    Args:
+        order: commit, stage, overrides, where files are, which MLflow run it belongs to.
+    """
+
+    def on_line(line: str) -> None:
+        engine.log().info("%s: %s", order.stage, line)
+
+    try:
+        outcome = work(order, on_line)
+    except UmgclipError as error:
+        engine.log().error("%s", error)
+        name = UNAVAILABLE if may_pass(error) else STAGE_FAILED
+        return Failed(name=name, message=f"{error} (exit code {error.exit_code})")
+    return Completed(message=f"{outcome.state} in {outcome.seconds:.0f} s")
+
+
+class RemoteRun:
+    """A worker's run of an order, from here: started at once, looked at now and then, ended with us.
+
+    Use as a context manager: a run that has not ended by then is stopped.
+    """
+
+    def __init__(self, client: SyncPrefectClient, order: Order, pool: str, settings: RemoteSettings) -> None:
+        """Start it.
+
+        Raises:
+            InputError: the pool has no deployment `remote-stage/POOL`.
+        """
+        name = f"{FLOW}/{pool}"
+        try:
+            started = run_deployment(name, parameters={"order": order.model_dump(mode="json")}, timeout=0)
+        except ObjectNotFound as error:
+            raise InputError(f"pool {pool}: expected a deployment {name} on the Prefect server, found none") from error
+        assert isinstance(started, FlowRun)  # noqa: S101 - for the type checker; it would be a coroutine in async code
+        engine.log().info("%s: sent to pool %s as flow run %s (%s)", order.stage, pool, started.name, started.id)
+        self._client, self._id, self._settings = client, started.id, settings
+        self._watch = Watch(order.stage, pool, settings)
+        self._answered = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Give the run up because of an error; None: it has ended by itself."""
+        try:
+            if isinstance(error, _Lost):  # it will not end itself
+                self._client.set_flow_run_state(self._id, Crashed(message=str(error)), force=True)
+            elif error is not None:
+                self._stop()
+        except httpx.HTTPError as unanswered:
+            engine.log().warning("could not stop flow run %s: %s", self._id, unanswered)
+
+    def done(self) -> bool:
+        """Look once: whether it has ended well.
+
+        Raises:
+            StageFailed: the stage says no, or somebody cancelled it.
+            Unavailable: the worker is lost, nobody took the run, or something around the stage failed there.
+        """
+        try:
+            state = self._client.read_flow_run(self._id).state
+            heartbeat = _last_heartbeat(self._client, self._id)
+        except httpx.HTTPError as error:
+            if time.monotonic() - self._answered > self._settings.silence_timeout_s:
+                raise Unavailable(f"Prefect does not answer any more: {error}") from error
+            engine.log().warning("Prefect does not answer: %s", error)
+            return False
+        self._answered = time.monotonic()
+        return self._watch.done(state, heartbeat)
+
+    def _stop(self) -> None:
+        state = self._client.read_flow_run(self._id).state
+        if state is None or not state.is_final():
+            message = "The run that asked for it has ended or given it up."
+            waiting = state is None or state.type in _WAITING
+            self._client.set_flow_run_state(
+                self._id, Cancelled(message=message) if waiting else Cancelling(message=message)
+            )
+
+
+def dispatch(order: Order, pool: str, settings: RemoteSettings) -> None:
+    """Have a worker of a pool run an order, and wait for it.
+
+    Raises:
+        InputError, StageFailed, Unavailable: as `RemoteRun` and its `done` say.
+    """
+    with get_client(sync_client=True) as client, RemoteRun(client, order, pool, settings) as run:
+        while not run.done():
+            time.sleep(settings.poll_s)
+
+
+class _Lost(Unavailable):
+    """A worker that has gone silent."""
+
+
+class Watch:
+    """What the looks at a worker's run add up to."""
+
+    def __init__(
+        self, stage: str, pool: str, settings: RemoteSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stage, self._pool, self._settings, self._clock = stage, pool, settings, clock
+        self._since = clock()
+        self._sign: tuple[Any, ...] = ()
+
+    def done(self, state: State[Any] | None, heartbeat: datetime.datetime | None) -> bool:
+        """Whether the run ended well; False: go on looking.
+
+        Times are our own clock's: a heartbeat counts from when we first see it.
+
+        Args:
+            state: of the run, as the server has it.
+            heartbeat: when the run last gave one, by the worker's clock; None: never.
+
+        Raises:
+            StageFailed, Unavailable: it did not, or will not.
+        """
+        kind = state.type if state is not None else StateType.SCHEDULED
+        if (kind, heartbeat) != self._sign:
+            if not (kind in _WAITING and self._sign and self._sign[0] in _WAITING):
+                self._since = self._clock()
+            self._sign = (kind, heartbeat)
+        passed_s = self._clock() - self._since
+        if state is not None and state.is_final():
+            self._check_end(state)
+            return True
+        if kind in _WAITING and passed_s > self._settings.start_timeout_s:
+            raise Unavailable(f"stage {self._stage}: no worker of pool {self._pool} took it within {passed_s:.0f} s")
+        if kind not in _WAITING and passed_s > self._settings.silence_timeout_s:
+            raise _Lost(
+                f"stage {self._stage}: the worker of pool {self._pool} is lost: expected a heartbeat within "
+                f"{self._settings.silence_timeout_s:g} s, got none for {passed_s:.0f} s"
+            )
+        return False
+
+    def _check_end(self, state: State[Any]) -> None:
+        if state.is_completed():
+            return
+        said = f"stage {self._stage} on pool {self._pool}: {state.message or state.name}"
+        if state.is_crashed() or state.name == UNAVAILABLE:
+            raise Unavailable(said)
+        found = _EXIT_CODE.search(state.message or "")
+        raise StageFailed(said, int(found[1]) if found else 1)
+
+
+def _last_heartbeat(client: SyncPrefectClient, run_id: UUID) -> datetime.datetime | None:
+    """When a run last said that it is alive."""
+    wanted = EventFilter(
+        event=EventNameFilter(name=[_HEARTBEAT]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run_id}"]),
+        order=EventOrder.DESC,
+    )
+    events = client.read_events(filter=wanted, limit=1).events
+    return events[0].occurred if events else None

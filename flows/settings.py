@@ -1,0 +1,137 @@
+"""Typed, closed settings of the flows: `settings.yaml` beside this file, or the file in `UMGCLIP_FLOW_SETTINGS`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from umgclip.errors import ParamsError
+
+SETTINGS_FILE = "UMGCLIP_FLOW_SETTINGS"
+REMOTE_URL = "UMGCLIP_REMOTE_URL"
+RAW_PREFIX = "UMGCLIP_RAW_PREFIX"
+Seconds = Annotated[float, Field(gt=0)]
+S3Url = Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StageSettings(_Closed):
+    """How one stage is run. `pool` is the work pool that gets it; None: the flow's own process."""
+
+    pool: str | None = Field(default=None, min_length=1)
+    retries: int = Field(default=2, ge=0, description="after infrastructure failures only")
+    retry_delay_s: float = Field(default=30.0, ge=0)
+    timeout_s: Seconds | None = Field(default=None, description="None: no limit")
+
+
+class RemoteSettings(_Closed):
+    """DVC's remote, through which results are shared, and how a stage is handed to a worker and comes back."""
+
+    name: str = Field(default="handoff", pattern=r"^[A-Za-z0-9_-]+$", description="of DVC's remote")
+    url: str | None = Field(default=None, description="None: the environment's UMGCLIP_REMOTE_URL")
+    push: bool = Field(default=True, description="upload every stage's result as soon as it is there")
+    repo: str | None = Field(default=None, description="git URL or path; None: origin, or the workspace itself")
+    poll_s: Seconds = 5.0
+    start_timeout_s: Seconds = Field(default=3600.0, description="until a worker takes the run")
+    silence_timeout_s: Seconds = Field(default=600.0, description="without a heartbeat; then the worker is lost")
+
+    def location(self) -> str | None:
+        """The URL of DVC's remote, None where there is none."""
+        return self.url or os.environ.get(REMOTE_URL, "").strip() or None
+
+
+class PromotionSettings(_Closed):
+    """Whether a person has a say."""
+
+    approval: bool = False
+    approval_timeout_s: Seconds = 86_400.0
+
+
+class SweepSettings(_Closed):
+    """What a trial runs and how trials are ranked."""
+
+    target: str = "evaluate"
+    metric: str = Field(default="tuned.region.mask_top1", description="dotted name in metrics_file")
+    metrics_file: str = "metrics/evaluate.json"
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class RefreshSettings(_Closed):
+    """Where raw data comes from."""
+
+    prefix: S3Url | None = Field(default=None, description="None: the environment's UMGCLIP_RAW_PREFIX")
+    into: str = "data/train"
+
+
+class FlowSettings(_Closed):
+    """All of `settings.yaml`."""
+
+    defaults: StageSettings = StageSettings()
+    stages: dict[str, StageSettings] = Field(default={}, description="what differs from the defaults, by stage")
+    remote: RemoteSettings = RemoteSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    sweep: SweepSettings = SweepSettings()
+    refresh: RefreshSettings = RefreshSettings()
+
+    def of_stage(self, name: str) -> StageSettings:
+        """The settings of one stage."""
+        own = self.stages.get(name, StageSettings())
+        return self.defaults.model_copy(update={field: getattr(own, field) for field in own.model_fields_set})
+
+    def check_stages(self, names: Iterable[str]) -> None:
+        """Compare the stages named here with those that exist.
+
+        Raises:
+            ParamsError: one does not exist.
+        """
+        known = list(names)
+        for name in self.stages:
+            if name not in known:
+                raise ParamsError(f"flow settings: stages.{name}: expected one of {', '.join(known)}")
+
+
+def load_settings(path: Path | None = None) -> FlowSettings:
+    """Read the settings.
+
+    Args:
+        path: the file; None: the one in `UMGCLIP_FLOW_SETTINGS`, or `settings.yaml` beside this module.
+
+    Raises:
+        ParamsError: no such file, no YAML, an unknown key or a wrong type; names the key and the allowed ones.
+    """
+    if path is None:
+        chosen = os.environ.get(SETTINGS_FILE, "").strip()
+        path = Path(chosen) if chosen else Path(__file__).with_name("settings.yaml")
+    if not path.is_file():
+        raise ParamsError(f"{path}: expected a file of flow settings, found none")
+    try:
+        with path.open(encoding="utf-8") as handle:
+            content = YAML(typ="safe").load(handle)
+    except YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: expected a mapping of settings, got {type(content).__name__}")
+    try:
+        return FlowSettings.model_validate({name: value for name, value in content.items() if value is not None})
+    except ValidationError as error:
+        raise ParamsError("\n".join(_explain(path, e) for e in error.errors())) from error
+
+
+def _explain(path: Path, error: Any) -> str:  # noqa: ANN401 - pydantic's dict
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {where}: {error['msg']}, got {error['input']!r}"
+    owner: Any = FlowSettings
+    for part in error["loc"][:-1]:
+        # `stages` holds one model under any name
+        owner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else StageSettings
+    return f"{path}: unknown key {where}; expected one of {', '.join(sorted(owner.model_fields))}"

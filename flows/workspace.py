@@ -1,0 +1,220 @@
+"""The checkout that stages run in, the user's own or a fresh clone, and what is changed there during a run."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from configobj import ConfigObj
+
+from flows.failures import Unavailable, explain
+from flows.process import Finished, OnLine, Setting, ignore, run
+from umgclip.errors import InputError
+from umgclip.io.atomic import write_bytes
+from umgclip.tracking import PARENT_RUN, store_from_env
+
+PARAMS = "params.yaml"
+LOCAL_CONFIG = ".dvc/config.local"
+_BEFORE = ".dvc/tmp/params.yaml.before"
+_GIT_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout and the variables of commands in it."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    def dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> None:
+        """Run a DVC command; it waits for the repository's lock.
+
+        Raises:
+            StageFailed, Unavailable: it failed.
+        """
+        finished = self.try_dvc(*words, on_line=on_line, timeout_s=timeout_s)
+        if finished.code != 0:
+            raise explain(f"dvc {words[0]}", finished)
+
+    def try_dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
+        """The same, but a failure is a result.
+
+        Raises:
+            Unavailable: it took longer than `timeout_s`.
+        """
+        return self.python("dvc", "--wait-for-lock", *words, on_line=on_line, timeout_s=timeout_s)
+
+    def python(self, module: str, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
+        """Run a module.
+
+        Raises:
+            Unavailable: it took longer than `timeout_s`.
+        """
+        setting = Setting(self.root, self.environment, timeout_s)
+        try:
+            return run([sys.executable, "-m", module, *words], setting, on_line)
+        except TimeoutError as error:
+            raise Unavailable(f"{module} {' '.join(words)}: {error}") from error
+
+
+def find_root(folder: Path | None = None) -> Path:
+    """The repository that holds a folder (None: the working directory).
+
+    Raises:
+        InputError: it is in none, or there is no `dvc.yaml`.
+    """
+    folder = Path.cwd() if folder is None else folder
+    root = Path(git(folder, "rev-parse", "--show-toplevel"))
+    if not (root / "dvc.yaml").is_file():
+        raise InputError(f"{root}: expected a repository with dvc.yaml, found none; run from a checkout")
+    return root
+
+
+def git(folder: Path, *words: str) -> str:
+    """What a git command prints.
+
+    Raises:
+        InputError: it failed, with its last words.
+    """
+    command = ["git", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)  # noqa: S603
+    except OSError as error:
+        raise InputError(f"git: expected it on the path: {error.strerror}") from error
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise InputError(f"git {words[0]} in {folder}: {last[0]}")
+    return done.stdout.strip()
+
+
+def environment(root: Path, store_root: Path | None = None, parent_run: str | None = None) -> dict[str, str]:
+    """The variables of commands in a checkout.
+
+    The checkout's own code runs, whatever version of the package is installed: `.` comes first on Python's path.
+
+    Args:
+        root: the checkout.
+        store_root: where MLflow's embedded store lies; the checkout when None.
+        parent_run: MLflow run that the stages' runs go under.
+    """
+    variables = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_RUN_ID", PARENT_RUN)}
+    paths = [".", *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+    programs = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
+    variables |= {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PATH": os.pathsep.join(programs),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_TRACKING_URI": store_from_env(root if store_root is None else store_root).uri,
+    }
+    return variables if parent_run is None else {**variables, PARENT_RUN: parent_run}
+
+
+@contextmanager
+def restored(path: Path) -> Iterator[None]:
+    """Have a file as it was, on every way out but a kill -9."""
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_bytes(path, before)
+
+
+@contextmanager
+def other_params(root: Path, text: str) -> Iterator[None]:
+    """Have `params.yaml` hold other values for a while.
+
+    Raises:
+        InputError: another run does the same, or was killed before it could put the file back; says where it is.
+    """
+    path, kept = root / PARAMS, root / _BEFORE
+    if kept.is_file():
+        raise InputError(
+            f"{path}: another run with overrides is going on here, or one was killed and left its values there; then "
+            f"the file from before is {kept}: put it back (mv {kept} {path}), or remove it to keep what is there now"
+        )
+    before = path.read_bytes()
+    if before == text.encode():
+        yield
+        return
+    try:
+        write_bytes(kept, before)
+        with restored(path):
+            write_bytes(path, text.encode())
+            yield
+    finally:
+        if path.read_bytes() == before:
+            kept.unlink(missing_ok=True)
+
+
+def clone(repo: str, commit: str, into: Path) -> None:
+    """Clone a commit, or put a clone that is there back to it; files that git does not know stay.
+
+    Args:
+        repo: URL or path of a git repository.
+        commit: full hash.
+        into: the folder.
+
+    Raises:
+        InputError: no such repository, or the commit is not in it.
+    """
+    if not into.is_dir():
+        unfinished = into.with_name(f"{into.name}.partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        git(unfinished.parent, "clone", "--quiet", "--no-checkout", repo, str(unfinished))
+        unfinished.rename(into)
+    try:
+        git(into, "checkout", "--quiet", "--force", "--detach", commit)
+    except InputError as error:
+        raise InputError(f"commit {commit}: expected it in {repo}; push it there first ({error})") from error
+
+
+def configure(root: Path, cache: Path | None = None, remote: tuple[str, str] | None = None) -> None:
+    """Add to `.dvc/config.local` where the cache lies, and a default remote as (name, url).
+
+    The S3 endpoint is the environment's (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), and so are credentials.
+    """
+    path = root / LOCAL_CONFIG
+    content = ConfigObj(str(path), encoding="utf-8")
+    if cache is not None:
+        content.merge({"cache": {"dir": str(cache)}})
+    if remote is not None:
+        name, url = remote
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        own = {"url": url, **({"endpointurl": endpoint} if endpoint and url.startswith("s3://") else {})}
+        content.merge({"core": {"remote": name}, f'remote "{name}"': own})
+    written = io.BytesIO()
+    content.write(written)
+    write_bytes(path, written.getvalue())
+
+
+def cache_folder(root: Path) -> Path:
+    """DVC's cache of a checkout, as configured there."""
+    finished = Workspace(root, environment(root)).try_dvc("cache", "dir")
+    if finished.code != 0:
+        raise explain("dvc cache dir", finished)
+    return (root / finished.lines[-1]).resolve()
+
+
+@contextmanager
+def fresh_clone(root: Path) -> Iterator[Path]:
+    """A temporary clone of a checkout's commit with the same cache, where its results stay."""
+    folder = Path(tempfile.mkdtemp(prefix="umgclip-"))
+    try:
+        place = folder / root.name
+        clone(str(root), git(root, "rev-parse", "HEAD"), place)
+        configure(place, cache=cache_folder(root))
+        yield place
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

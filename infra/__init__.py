@@ -1,0 +1,1 @@
+"""The servers around the pipeline: started on this machine, described for containers and clusters."""

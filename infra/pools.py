@@ -1,0 +1,73 @@
+"""`infra/pools.yaml`, typed: the work pools, the limits and the watch that a Prefect server is to have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from ruamel.yaml import YAML
+
+from umgclip.errors import InputError
+
+FILE = Path(__file__).with_name("pools.yaml")
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkPool(_Closed):
+    """A work pool; `template` is a base job template in `infra/templates`, without one Prefect's own is used."""
+
+    type: Literal["process", "kubernetes", "ecs"]
+    description: str
+    runs_at_once: NonNegativeInt | None = None
+    template: str | None = None
+
+    @model_validator(mode="after")
+    def _template_where_jobs_are_made(self) -> WorkPool:
+        if (self.type == "process") != (self.template is None):
+            raise ValueError("template: expected one for kubernetes and ecs, none for process")
+        if self.template is not None and not (TEMPLATES / self.template).is_file():
+            raise ValueError(f"template: expected a file in {TEMPLATES}, got {self.template!r}")
+        return self
+
+
+class LostRuns(_Closed):
+    """When a run that has stopped sending heartbeats is called Crashed."""
+
+    silent_s: int = Field(ge=10)
+
+
+class Pools(_Closed):
+    """The whole file."""
+
+    work_pools: Mapping[str, WorkPool]
+    limits: Mapping[str, PositiveInt] = Field(default_factory=dict)
+    lost_runs: LostRuns
+
+    def of_type(self, kind: str) -> list[str]:
+        """Names of the pools of one type."""
+        return [name for name, pool in self.work_pools.items() if pool.type == kind]
+
+
+def read_pools(file: Path = FILE) -> Pools:
+    """Read the file.
+
+    Raises:
+        InputError: it is missing, no YAML, or a field is unknown or wrong; names the field.
+    """
+    try:
+        content: Any = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from error
+    try:
+        return Pools.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}, got {one['input']!r}" for one in error.errors()
+        )
+        raise InputError(f"{file}: {wrong}") from error

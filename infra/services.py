@@ -1,0 +1,197 @@
+"""`make up`, `make down`: the servers of `infra/compose.yaml` as plain processes on loopback, for one person to try.
+
+PostgreSQL (SQLite where it is not installed), an S3 server, MLflow, Prefect and one worker per process pool. Data and
+logs lie in `.services/`. The S3 server is moto's: it checks no keys and keeps objects in memory only, so MLflow's files
+do not go there but to disk. `UMGCLIP_S3_ENDPOINT` names a real one to use instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import typer
+
+from infra.plan import (
+    BUCKET,
+    REGION,
+    ROOT,
+    SQLITE_VARIABLE,
+    Plan,
+    base_environment,
+    names,
+    port_variable,
+    read_plan,
+    servers,
+    workers,
+)
+from infra.processes import Ledger, Service, ServiceError, check_port, is_alive
+from umgclip.cli import exits
+from umgclip.errors import InputError
+from umgclip.provenance import git_state
+
+_DEPLOY_S = 600
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
+    """Start what does not run yet; if one fails, end again what this call started.
+
+    Raises:
+        InputError: a port is taken.
+        ServiceError: a server does not start; with the end of its log.
+    """
+    ledger = Ledger(plan.state)
+    with ledger.locked():
+        _prepare(plan, ledger, say)
+        before = set(ledger.running())
+        try:
+            if plan.cluster is not None:
+                _start(ledger, [plan.cluster.service()], plan, say)
+                plan.cluster.ensure(("mlflow", "prefect"))
+            _start(ledger, servers(plan), plan, say)
+            if plan.s3_endpoint is None:
+                _make_bucket(plan)
+            _configure(plan, say)
+            _start(ledger, workers(plan), plan, say)
+        except BaseException:
+            for name, record in reversed(ledger.records().items()):
+                if name not in before:
+                    ledger.stop(record)
+            raise
+
+
+def _prepare(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
+    """Clear what a crash has left, make the database's files, and see that the ports are free."""
+    running = ledger.running()
+    for name, record in ledger.records().items():
+        if name not in running:
+            ledger.end(record)
+    if plan.cluster is None:
+        why = f"{SQLITE_VARIABLE} is set" if os.environ.get(SQLITE_VARIABLE) else "not installed"
+        say(f"PostgreSQL: {why}; SQLite takes its place, which can lock up when several runs write at once")
+    elif plan.cluster.make():
+        say(f"PostgreSQL: new cluster in {plan.cluster.folder}")
+    for service in [*([plan.cluster.service()] if plan.cluster else []), *servers(plan)]:
+        variable = port_variable(service.name)
+        if service.name not in running:
+            check_port(service, variable)
+        elif service.port != running[service.name].port:
+            raise InputError(
+                f"{variable}: {service.name} runs on port {running[service.name].port}, got {service.port}; "
+                "run `make down` first"
+            )
+
+
+def _start(ledger: Ledger, services: list[Service], plan: Plan, say: Callable[[str], None]) -> None:
+    environment = {**base_environment(plan), **plan.exports()}
+    waiting = []
+    for service in services:
+        if service.name in ledger.running():
+            say(f"{service.name}: runs already")
+        else:
+            waiting.append((service, ledger.start(service, environment)))
+    for service, record in waiting:
+        ledger.wait(service, record)
+        where = "" if service.port is None else f", port {service.port}"
+        say(f"{service.name}: up (pid {record.pid}{where})")
+
+
+def _configure(plan: Plan, say: Callable[[str], None]) -> None:
+    """Pools and limits, which are needed; deployments, which need a commit and are told about when they fail."""
+    environment = {**os.environ, **base_environment(plan), **plan.exports()}
+    made = _run([sys.executable, "-m", "infra.bootstrap"], environment)
+    if made.returncode != 0:
+        raise ServiceError(
+            f"infra.bootstrap: exit code {made.returncode}: {made.stderr.strip() or made.stdout.strip()}"
+        )
+    deploy = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"]
+    done = _run([sys.executable, "-m", *deploy], environment)
+    if done.returncode == 0:
+        say("prefect: pools, limits and deployments are made")
+        if git_state(ROOT).dirty:
+            say("  of the last commit: workers clone it, and do not get what is changed here")
+    else:
+        printed = (done.stdout + done.stderr).strip().splitlines()
+        say(
+            "\n  ".join(
+                [f"prefect: `{shlex.join(deploy)}` ended with {done.returncode}; no deployments:", *printed[-12:]]
+            )
+        )
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - own commands
+            command, cwd=ROOT, env=dict(environment), capture_output=True, text=True, timeout=_DEPLOY_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"did not end within {_DEPLOY_S} s")
+
+
+def _make_bucket(plan: Plan) -> None:
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=plan.s3,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - moto checks none
+        config=Config(proxies={}),
+    )
+    client.create_bucket(Bucket=BUCKET)
+
+
+@app.command()
+def up() -> None:
+    """Start every server that does not run yet, and print what a shell needs to use them."""
+    plan = read_plan(os.environ)
+    bring_up(plan, typer.echo)
+    typer.echo(f'\nData and logs are in {plan.state}. To use them: eval "$(make -s env)"\n')
+    _print_exports(plan)
+
+
+@app.command()
+def down() -> None:
+    """End what `up` started, and nothing else; data stay."""
+    ledger = Ledger(read_plan(os.environ).state)
+    with ledger.locked():
+        ended = ledger.stop_all()
+    typer.echo(f"ended: {', '.join(ended)}" if ended else "nothing runs")
+
+
+@app.command()
+def status() -> None:
+    """List the servers, their pids, ports and logs; the exit code is 1 unless all run."""
+    plan = read_plan(os.environ)
+    ledger = Ledger(plan.state)
+    records = ledger.records()
+    for name in names(plan):
+        record = records.get(name)
+        if record is not None and is_alive(record):
+            typer.echo(f"{name}: pid {record.pid}, port {record.port or '-'}, {ledger.log(name)}")
+        else:
+            typer.echo(f"{name}: down")
+    if not set(names(plan)) <= set(ledger.running()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def env() -> None:
+    """Print the variables as lines for `eval`."""
+    _print_exports(read_plan(os.environ))
+
+
+def _print_exports(plan: Plan) -> None:
+    for name, value in plan.exports().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    sys.exit(exits.run(app, "services"))

@@ -1,0 +1,68 @@
+"""Whose fault it was: what may pass is tried again, what a stage says is final."""
+
+import pytest
+
+from flows.failures import StageFailed, Unavailable, explain, may_pass
+from flows.process import Finished
+from umgclip.errors import GateError, StorageError, TrackingError
+
+
+def said(*lines: str, code: int = 255):
+    return explain("stage train", Finished(code, lines))
+
+
+def dvc(code: int, *before: str):
+    return said(*before, f"ERROR: failed to reproduce 'train': failed to run: umgclip train, exited with {code}")
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
+def test_what_a_stage_says_is_final_and_keeps_its_exit_code(code):
+    error = dvc(code, "umgclip validate: 1 of 45 rules fail")
+    assert isinstance(error, StageFailed)
+    assert error.exit_code == code
+    assert not may_pass(error)
+    assert "1 of 45 rules fail" in str(error)
+
+
+@pytest.mark.parametrize("code", [6, 8, 130, 137, 143, -9])
+def test_a_silent_server_and_a_signal_may_pass(code):
+    error = dvc(code, "umgclip train: interrupted; run again to go on")
+    assert isinstance(error, Unavailable)
+    assert may_pass(error)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: Unable to acquire lock. Most likely another DVC process is running",
+        "ERROR: '/x/data' is busy, it is being blocked by:",
+        "botocore.exceptions.EndpointConnectionError: Could not connect to the endpoint URL",
+        "requests.exceptions.ConnectionError: Max retries exceeded with url",
+        "socket.gaierror: [Errno -3] Temporary failure in name resolution",
+        "An error occurred (SlowDown) when calling the PutObject operation",
+    ],
+)
+def test_locks_and_networks_may_pass(line):
+    assert may_pass(said(line))
+    assert may_pass(dvc(1, line))
+    # a closed gate stays closed, whatever else was written
+    assert not may_pass(dvc(GateError.exit_code, line))
+
+
+def test_dvc_killed_from_outside_may_pass():
+    assert may_pass(said("Running stage 'train':", code=137))
+    assert may_pass(said("Running stage 'train':", code=143))
+
+
+def test_dvc_itself_saying_no_is_final():
+    error = said("ERROR: failed to parse 'dvc.yaml'")
+    assert isinstance(error, StageFailed)
+    assert error.exit_code == 1
+
+
+def test_errors_of_servers_may_pass_and_others_may_not():
+    assert may_pass(TrackingError("x"))
+    assert may_pass(StorageError("x"))
+    assert not may_pass(GateError("x"))
+    assert not may_pass(ValueError("x"))
+    assert not may_pass(None)

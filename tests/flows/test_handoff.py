@@ -1,0 +1,152 @@
+"""A stage computed elsewhere, by the functions that Prefect only starts: order, work, result."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.failures import StageFailed
+from flows.graph import read_graph
+from flows.handoff import (
+    Order,
+    carried_files,
+    check_commit,
+    fetch,
+    send_inputs,
+    source_of,
+    work,
+    worker_folder,
+)
+from flows.repro import NotRestored, State, repro
+from flows.settings import RemoteSettings
+from flows.workspace import Workspace, configure, environment
+from umgclip.errors import InputError
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch) -> Path:
+    """The worker's own folder; its clones and its cache are not the orchestrator's."""
+    monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "worker"))
+    return tmp_path / "worker"
+
+
+@pytest.fixture
+def workspace(project, tmp_path):
+    configure(project.root, remote=("handoff", str(tmp_path / "remote")))
+    return Workspace(project.root, environment(project.root))
+
+
+def order_for(project, stage: str, remote: Path, **more) -> Order:
+    graph = read_graph(project.root, os.environ)
+    return Order(
+        repo=str(project.root),
+        commit=check_commit(project.root, graph),
+        stage=stage,
+        files=carried_files(project.root, graph, graph.up_to(stage)[-1]),
+        remote_url=str(remote),
+        **more,
+    )
+
+
+def where_it_ran(project) -> list[tuple[str, bool]]:
+    """Stage, and whether the orchestrator's checkout computed it."""
+    lines = (project.desk / "ran.log").read_text().splitlines()
+    return [(line.split()[0], line.split()[2] == str(project.root)) for line in lines]
+
+
+def test_a_stage_goes_there_and_comes_back_computed_once(project, workspace, worker, tmp_path):
+    repro(workspace, "base", "--single-item")
+    graph = read_graph(project.root, os.environ)
+    order = order_for(project, "train", tmp_path / "remote")
+    with pytest.raises(NotRestored):
+        fetch(workspace, graph, order)
+    send_inputs(workspace, graph, order)
+    assert work(order).state == State.RAN
+    assert fetch(workspace, graph, order).state == State.CACHED
+    assert where_it_ran(project) == [("base", True), ("train", False)]
+    # metrics, which git keeps, came too, and dvc.lock is the orchestrator's
+    assert json.loads((project.root / "metrics" / "train.json").read_text())["rank"] == 16
+    assert "train:" in (project.root / "dvc.lock").read_text()
+    assert "Data and pipelines are up to date." in project.run("dvc status train")
+    assert not any((worker / "work").iterdir())
+
+
+def test_values_travel_with_the_order_and_not_through_git(project, workspace, worker, tmp_path):
+    repro(workspace, "base", "--single-item")
+    graph = read_graph(project.root, os.environ)
+    order = order_for(project, "train", tmp_path / "remote", overrides={"train.lora.rank": 4})
+    send_inputs(workspace, graph, order)
+    commits = project.run("git log --all --format=%H")
+    work(order)
+    with pytest.raises(NotRestored):  # here the rank is another
+        fetch(workspace, graph, order)
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("rank: 16", "rank: 4"))
+    assert fetch(workspace, graph, order).state == State.CACHED
+    assert project.run("git log --all --format=%H") == commits
+
+
+def test_a_whole_chain_is_computed_there(project, workspace, worker, tmp_path):
+    graph = read_graph(project.root, os.environ)
+    order = order_for(project, "evaluate", tmp_path / "remote", with_upstream=True, trial="a-trial")
+    send_inputs(workspace, graph, order)
+    work(order)
+    assert fetch(workspace, graph, order).state == State.CACHED
+    assert where_it_ran(project) == [("base", False), ("train", False), ("evaluate", False)]
+
+
+def test_an_attempt_that_was_killed_is_taken_up_in_its_place(project, workspace, worker, tmp_path):
+    order = order_for(project, "base", tmp_path / "remote")
+    graph = read_graph(project.root, os.environ)
+    send_inputs(workspace, graph, order)
+    # signal 9 to the stage: an infrastructure failure, whose clone stays
+    (project.desk / "base.exit").write_text("137")
+    with pytest.raises(Exception, match="ended by signal 9"):
+        work(order)
+    (clone,) = (worker / "work").glob("*/clone")
+    (clone / "checkpoint").write_text("half way")
+    (project.desk / "base.exit").write_text("4")
+    with pytest.raises(StageFailed):
+        work(replace_order(order, parent_run="another"))
+    # it ran in the same clone, and a stage that says no leaves nothing
+    places = [line.split()[2] for line in (project.desk / "ran.log").read_text().splitlines()]
+    assert places == [str(clone)] * 2
+    assert not any((worker / "work").iterdir())
+
+
+def replace_order(order: Order, **changes) -> Order:
+    return order.model_copy(update=changes)
+
+
+def test_workers_get_the_commit_so_changes_beside_it_are_refused(project):
+    graph = read_graph(project.root, os.environ)
+    (project.root / "stage.py").write_text("# changed")
+    with pytest.raises(InputError, match=r"expected no changes beside it, got 1 changed files \(stage\.py\)"):
+        check_commit(project.root, graph)
+    project.run("git checkout -q stage.py")
+    # what DVC and stages write travels with the order
+    project.run("dvc repro -q base && echo '{}' > data.dvc")
+    assert check_commit(project.root, graph) == project.run("git rev-parse HEAD").strip()
+
+
+def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
+    order = order_for(project, "base", tmp_path / "remote")
+    for changes, said in (
+        ({"files": {"../outside": "x"}}, "expected paths inside the clone, got '../outside'"),
+        ({"stage": "trian"}, "target: expected one of base, train"),
+        ({"commit": "0" * 40}, "push it there first"),
+        ({"repo": str(tmp_path / "nowhere")}, "git clone"),
+    ):
+        with pytest.raises(InputError, match=said):
+            work(replace_order(order, **changes))
+    assert not any((worker / "work").iterdir())
+
+
+def test_where_workers_clone_from(project, monkeypatch):
+    assert source_of(project.root, RemoteSettings(repo="https://host/repo")) == "https://host/repo"
+    assert source_of(project.root, RemoteSettings()) == str(project.root)
+    project.run("git remote add origin git@host:repo")
+    assert source_of(project.root, RemoteSettings()) == "git@host:repo"
+    monkeypatch.delenv("UMGCLIP_WORKER_DIR", raising=False)
+    assert worker_folder() == Path.home() / ".cache" / "umgclip"

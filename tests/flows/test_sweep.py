@@ -1,0 +1,62 @@
+"""A sweep: trials as experiments of DVC, ranked, the checkout untouched."""
+
+import os
+
+import pytest
+from mlflow import MlflowClient
+
+from flows.sweep import sweep
+from flows.trials import Range
+from umgclip.errors import DataError, InputError, ParamsError
+
+
+@pytest.mark.slow
+def test_trials_are_ranked_and_the_best_can_be_taken_over(project, capsys):
+    project.run("dvc repro -q evaluate && git add -A && git commit -q -m results")
+    (project.desk / "train.exit").write_text("")
+    before = project.run("git status --porcelain; cat dvc.lock params.yaml")
+    done = sweep.fn({"train.lora.rank": [4, 9]})
+    # the stage's number is best at 8
+    assert done["values"] == {"train.lora.rank": 9}
+    assert done["tuned.region.mask_top1"] == pytest.approx(0.99)
+    assert project.ran()[3:] == ["train", "evaluate"] * 2
+    assert project.run("git status --porcelain; cat dvc.lock params.yaml") == before
+    shown = capsys.readouterr().out
+    assert shown.index("0.99") < shown.index("0.96")
+    run = MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).get_run(done["mlflow_run"])
+    assert run.data.tags["umgclip.best_trial"] == done["best"]
+    project.run(f"dvc exp apply {done['best']}")
+    assert "rank: 9" in (project.root / "params.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
+    project.run("dvc repro -q base && git add -A && git commit -q -m results")
+    (project.desk / "train.exit").write_text("3")
+    done = sweep.fn({"train.lora.rank": Range(low=2, high=100)}, trials=2, seed=1)
+    assert done["tuned.region.mask_top1"] < 1
+    assert "exit code 3" in " ".join(capsys.readouterr().out.split())
+    (project.desk / "train.exit").write_text("3")
+    with pytest.raises(DataError, match="expected a trial that ends well, all 1 failed, e.g. trial sweep-"):
+        sweep.fn({"train.lora.rank": [5]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"space": {"train.lora.rnk": [1]}}, ParamsError, "unknown key train.lora.rnk"),
+        ({"space": {"train.steps": [1, 0]}}, ParamsError, "train.steps: Input should be greater than 0, got 0"),
+        (
+            {"space": {"evaluate.batch": [1]}, "target": "train"},
+            ParamsError,
+            "is of no stage up to train",
+        ),
+        ({"space": {"train.steps": [1]}, "target": "register"}, InputError, "but register has some"),
+        ({"space": {"annotate.held_out": [["fox"]]}}, ParamsError, "for one value, got ['fox']"),
+    ],
+)
+def test_a_wrong_wish_ends_before_the_first_trial(project, asked, error, said):
+    with pytest.raises(error) as caught:
+        sweep.fn(**asked)
+    assert said in str(caught.value)
+    assert project.ran() == []

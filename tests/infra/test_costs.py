@@ -1,0 +1,113 @@
+"""`python -m infra.costs`: measured durations times given prices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.costs import Cost, costs, durations, read_prices
+from umgclip.errors import InputError
+from umgclip.tracking import Store, store_from_env
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two runs of train (100 s and 200 s), one of base (30 s), a failed one and one that is no stage."""
+    store = store_from_env(tmp_path_factory.mktemp("mlflow"))
+    client = store.client()
+    experiment = client.create_experiment(store.experiment)
+    for stage, seconds, status in (
+        ("train", 100, "FINISHED"),
+        ("train", 200, "FINISHED"),
+        ("base", 30, "FINISHED"),
+        ("train", 9000, "FAILED"),
+        ("pipeline", 500, "FINISHED"),
+    ):
+        run = client.create_run(experiment, start_time=1_000_000, tags={"umgclip.stage": stage})
+        client.set_terminated(run.info.run_id, status, end_time=1_000_000 + seconds * 1000)
+    return store
+
+
+def _command(store: Store, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "COLUMNS": "120"}
+    command = [sys.executable, "-m", "infra.costs", *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_durations_are_those_of_finished_runs_of_stages(store: Store):
+    assert {stage: sorted(seconds) for stage, seconds in durations(store).items()} == {
+        "train": [100.0, 200.0],
+        "base": [30.0],
+    }
+
+
+def test_a_cost_is_the_median_and_the_overhead_by_the_hour():
+    lines = costs({"train": [100.0, 200.0], "base": [30.0]}, {"train": 3.6, "default": 0.36}, overhead_s=50.0)
+
+    assert lines == [Cost("base", 1, 30.0, 0.36, 50.0), Cost("train", 2, 150.0, 3.6, 50.0)]
+    assert [line.cost for line in lines] == pytest.approx([0.008, 0.2])
+
+
+def test_without_a_price_there_is_no_cost():
+    (line,) = costs({"base": [30.0]}, {}, overhead_s=0.0)
+
+    assert line.cost is None
+
+
+def test_the_table_has_the_prices_their_date_and_the_sum(store: Store):
+    said = _command(
+        store,
+        "--price",
+        "train=3.6",
+        "--price",
+        "default=0.36",
+        "--on",
+        "2026-11-22",
+        "--overhead-s",
+        "50",
+        "--runs",
+        "10",
+    )
+
+    assert said.returncode == 0, said.stderr
+    assert "(median + 50 s) / 3600 x USD an hour, prices of 2026-11-22" in said.stdout
+    assert "0.2080" in said.stdout
+    assert "2.08" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--price", "train=3.6"], "--on: expected the date of the prices"),
+        (
+            ["--price", "train=3.6", "--on", "2026-11-22"],
+            "--price: expected one for every stage, or default=..., got none for base",
+        ),
+        (["--price", "tune=3.6", "--on", "2026-11-22"], "--price: expected a stage (base, annotate,"),
+        (
+            ["--price", "train=cheap", "--on", "2026-11-22"],
+            "--price: expected money an hour as in train=1.20, got 'train=cheap'",
+        ),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(store: Store, options: list[str], message: str):
+    done = _command(store, *options)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_negative_price_is_refused():
+    with pytest.raises(InputError, match=r"--price: expected 0 or more, got 'train=-1'"):
+        read_prices(["train=-1"])
+
+
+def test_a_store_without_runs_is_named(tmp_path: Path):
+    done = _command(store_from_env(tmp_path))
+
+    assert done.returncode == 2
+    assert "expected finished runs of stages, found none" in done.stderr

@@ -1,0 +1,192 @@
+"""`make up` and `make down`: real servers on free ports of loopback."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+
+from infra import plan as plans
+from infra import postgres, services
+from infra.plan import read_plan
+from infra.processes import MARK, Ledger, Service, ServiceError
+from tests.infra.conftest import variables
+from umgclip.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+FAILING = (sys.executable, "-c", "raise SystemExit('no database')")
+
+
+def _services(command: str, environment: dict[str, str], expect: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.services", command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=840,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def _pids(state: Path) -> dict[str, int]:
+    return {name: record.pid for name, record in Ledger(state).running().items()}
+
+
+def _ours(state: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK, "").endswith(f"@{state}"):
+                found.append(" ".join(process.cmdline()))
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    chosen = variables(tmp_path / "state")
+    yield chosen
+    Ledger(tmp_path / "state").stop_all()
+    cluster = postgres.find(tmp_path / "state", 1)
+    if cluster is not None:
+        shutil.rmtree(cluster.folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str, str], tmp_path: Path):
+    state = tmp_path / "state"
+    plan = read_plan(environment)
+
+    # when the servers are brought up
+    said = _services("up", environment)
+
+    # then all of them run, and the printed variables reach them
+    names = [*(["postgres"] if plan.cluster else []), "s3", "mlflow", "prefect", "worker-cpu", "worker-gpu"]
+    before = _pids(state)
+    assert list(before) == names
+    for name, value in plan.exports().items():
+        assert f"export {name}={value}" in said
+    assert _services("status", environment).count("pid ") == len(names)
+    _use_mlflow(plan.exports(), plan.cluster)
+    store = boto3.client(
+        "s3", endpoint_url=plan.s3, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    assert [bucket["Name"] for bucket in store.list_buckets()["Buckets"]] == ["umgclip"]
+
+    # when one is killed and they are brought up again
+    os.kill(before["mlflow"], signal.SIGKILL)
+    assert "mlflow: down" in _services("status", environment, expect=1)
+    said = _services("up", environment)
+
+    # then that one alone is new, and what it knew is still there
+    after = _pids(state)
+    assert after["mlflow"] != before["mlflow"]
+    assert {name: pid for name, pid in after.items() if name != "mlflow"} == {
+        name: pid for name, pid in before.items() if name != "mlflow"
+    }
+    assert said.count("runs already") == len(names) - 1
+    _use_mlflow(plan.exports(), plan.cluster, runs_before=1)
+
+    # when they are brought down, twice
+    assert _services("down", environment) == f"ended: {', '.join(reversed(names))}\n"
+    assert _services("down", environment) == "nothing runs\n"
+
+    # then no process of theirs is left
+    assert _ours(state) == []
+
+
+def _use_mlflow(exports: dict[str, str], cluster: postgres.Cluster | None, runs_before: int = 0) -> None:
+    """Log a run with a file through the server, and see that the database has it."""
+    code = (
+        "import mlflow, sys\n"
+        "mlflow.set_experiment('try')\n"
+        "print(len(mlflow.search_runs(experiment_names=['try'], output_format='list')))\n"
+        "with mlflow.start_run() as run: mlflow.log_metric('m', 1.0); mlflow.log_text('hello', 'a.txt')\n"
+        "assert mlflow.artifacts.load_text(run.info.artifact_uri + '/a.txt') == 'hello'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **exports, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(runs_before)
+    if cluster is not None:
+        import psycopg2
+
+        url = cluster.url("psycopg2", "mlflow").replace("+psycopg2", "")
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM runs")
+            assert cursor.fetchone() == (runs_before + 1,)
+
+
+@pytest.mark.slow
+def test_a_server_that_fails_ends_those_that_were_started_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = tmp_path / "state"
+    plan = read_plan(variables(state, UMGCLIP_SQLITE="1"))
+    monkeypatch.setattr(plans, "_mlflow", lambda _plan: Service("mlflow", FAILING, ready=lambda: False))
+    said: list[str] = []
+
+    with pytest.raises(ServiceError, match=r"(?s)mlflow: ended .*(no database|empty)"):
+        services.bring_up(plan, said.append)
+
+    assert any(line.startswith("s3: up") for line in said)
+    assert _ours(state) == []
+    assert Ledger(state).running() == {}
+
+
+def test_a_port_that_is_none_is_named():
+    with pytest.raises(InputError, match=r"UMGCLIP_MLFLOW_PORT: expected a port from 1 to 65535, got 'http'"):
+        read_plan({"UMGCLIP_MLFLOW_PORT": "http"})
+
+
+def test_two_servers_on_one_port_are_refused():
+    with pytest.raises(InputError, match=r"expected a port of its own for each of UMGCLIP_POSTGRES_PORT, .*9000"):
+        read_plan({"UMGCLIP_MLFLOW_PORT": "9000"})
+
+
+def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path):
+    import socket
+
+    chosen = variables(tmp_path / "state", UMGCLIP_SQLITE="1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(chosen["UMGCLIP_PREFECT_PORT"])))
+        taken.listen()
+
+        said = _services("up", chosen, expect=2)
+
+    assert f"prefect: expected port {chosen['UMGCLIP_PREFECT_PORT']} to be free, it is taken by" in said
+    assert "set UMGCLIP_PREFECT_PORT to another port" in said
+    assert _pids(tmp_path / "state") == {}
+
+
+def test_with_an_s3_server_of_ones_own_none_is_started_and_its_keys_stay_private():
+    plan = read_plan({"UMGCLIP_S3_ENDPOINT": "https://s3.example.org", "UMGCLIP_SQLITE": "1"})
+
+    assert plan.exports()["AWS_ENDPOINT_URL"] == "https://s3.example.org"
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & set(plan.exports())
+
+
+def test_nothing_listens_beyond_loopback(tmp_path: Path):
+    from infra.plan import servers
+
+    plan = read_plan(variables(tmp_path, UMGCLIP_SQLITE="1"))
+
+    for service in servers(plan):
+        assert "127.0.0.1" in service.command
+        assert "0.0.0.0" not in " ".join(service.command)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from umgclip.io.images import encode_png
+from umgclip.serve.batching import Batcher, BusyError
+from umgclip.serve.current import Served
+from umgclip.serve.metrics import Metrics
+from umgclip.serve.settings import Batching
+
+Make = Callable[..., Batcher]
+
+
+@pytest.fixture
+def make_batcher() -> Iterator[Make]:
+    made: list[Batcher] = []
+
+    def make(**settings: float) -> Batcher:
+        made.append(Batcher(Batching(**settings), Metrics()))
+        return made[-1]
+
+    yield make
+    for batcher in made:
+        batcher.close(10.0)
+
+
+@pytest.fixture
+def served(make_answerer) -> Served:
+    return Served("1", make_answerer(1), datetime.now(UTC))
+
+
+def held(batcher: Batcher, served: Served, images: int) -> list:
+    """Requests that reach the queue while the model is busy with the first of them."""
+    served.answerer.go.clear()
+    futures = [batcher.submit(served, served.answerer.prepared(0))]
+    time.sleep(0.2)  # longer than the batch waits for others
+    return futures + [batcher.submit(served, served.answerer.prepared(seed)) for seed in range(1, images)]
+
+
+def test_what_gathers_behind_a_forward_shares_the_next_ones(make_batcher, served):
+    futures = held(make_batcher(max_images=4), served, 8)
+    served.answerer.go.set()
+
+    answers = [future.result(30) for future in futures]
+
+    assert served.answerer.batches == [1, 4, 3]
+    for seed, answer in enumerate(answers):
+        [alone] = served.answerer.answer([served.answerer.prepared(seed)])
+        np.testing.assert_allclose(answer["embedding"], alone["embedding"], atol=1e-5)
+
+
+def test_the_first_of_a_batch_waits_for_others_but_not_for_longer_than_it_may(make_batcher, served):
+    batcher = make_batcher(max_wait_ms=300.0)
+    futures = [batcher.submit(served, served.answerer.prepared(0))]
+    time.sleep(0.1)
+    futures.append(batcher.submit(served, served.answerer.prepared(1)))
+
+    began = time.perf_counter()
+    for future in futures:
+        future.result(30)
+
+    assert served.answerer.batches == [2]
+    assert time.perf_counter() - began < 5
+
+
+def test_with_no_wait_a_lone_image_goes_at_once(make_batcher, served):
+    batcher = make_batcher(max_wait_ms=0.0)
+    for seed in range(3):
+        batcher.submit(served, served.answerer.prepared(seed)).result(30)
+    assert served.answerer.batches == [1, 1, 1]
+
+
+def test_images_of_two_versions_never_share_a_forward(make_batcher, served, make_answerer):
+    other = Served("2", make_answerer(2), datetime.now(UTC))
+    batcher = make_batcher()
+    futures = held(batcher, served, 2)
+    futures += [batcher.submit(other, other.answerer.prepared(seed)) for seed in (5, 6)]
+    futures.append(batcher.submit(served, served.answerer.prepared(7)))
+    served.answerer.go.set()
+
+    for future in futures:
+        future.result(30)
+
+    assert served.answerer.batches == [1, 2]
+    assert other.answerer.batches == [2]
+
+
+def test_an_image_that_breaks_a_forward_does_not_break_its_neighbours(make_batcher, served, caplog):
+    batcher = make_batcher()
+    futures = held(batcher, served, 3)
+    black = served.answerer.prepare({"image": encode_png(np.zeros((8, 8, 3), np.uint8))})
+    bad = batcher.submit(served, black)
+    served.answerer.go.set()
+
+    assert all(len(future.result(30)["embedding"]) == 64 for future in futures)
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        bad.result(30)
+    assert "a forward of 3 images failed" in caplog.text
+    assert batcher.alive
+
+
+def test_an_image_that_nobody_waits_for_any_more_costs_nothing(make_batcher, served):
+    futures = held(make_batcher(), served, 3)
+    assert futures[1].cancel()
+    served.answerer.go.set()
+
+    futures[2].result(30)
+
+    assert served.answerer.batches == [1, 1]
+
+
+def test_closing_answers_what_is_in_the_queue(make_batcher, served):
+    batcher = make_batcher(max_images=2)
+    futures = held(batcher, served, 6)
+    served.answerer.go.set()
+
+    batcher.close(30.0)
+
+    assert all(future.done() for future in futures)
+    assert not batcher.alive
+
+
+def test_places_have_a_bound_and_are_given_back(make_batcher):
+    batcher = make_batcher(queue_images=4)
+    with batcher.place() as first:
+        first.grow_to(3)
+        with batcher.place() as second:
+            with pytest.raises(BusyError, match="busy: 4 of 4 places in the queue are taken, 1 more wanted"):
+                second.grow_to(2)
+            with pytest.raises(BusyError), batcher.place():
+                pass
+        assert batcher.taken == 3
+    assert batcher.taken == 0

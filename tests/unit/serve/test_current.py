@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+
+import pytest
+
+from umgclip.errors import DataError, InputError, TrackingError
+from umgclip.serve.current import Current
+from umgclip.serve.settings import Source
+
+
+def test_the_first_model_has_answered_once_before_it_serves(current, registry):
+    assert current.served.version == "1"
+    assert current.served.answerer.batches == [1]
+    assert len(current.served.answerer.texts) == 4  # its vocabulary too, and the label of the first forward
+    assert not any(folder.exists() for folder in registry.folders)
+
+
+def test_a_first_model_that_cannot_be_had_is_an_error(registry):
+    registry.alias = InputError("umgclip: expected an alias 'champion', found none")
+    with pytest.raises(InputError, match="expected an alias"):
+        Current(Source(), registry.store())
+
+
+def test_while_the_alias_stays_nothing_is_loaded(current, registry):
+    before = current.served
+    current.check()
+    assert current.served is before
+    assert registry.fetched == ["1"]
+
+
+def test_when_the_alias_moves_the_new_version_takes_over_and_the_old_one_is_freed(current, registry):
+    old = weakref.ref(current.served.answerer)
+    registry.alias = "2"
+
+    current.check()
+
+    assert current.served.version == "2"
+    assert current.swaps == 1
+    assert current.problem is None
+    gc.collect()
+    assert old() is None
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_so(current, registry, caplog):
+    def damaged():
+        raise DataError("weights: expected sha256 1, got 2")
+
+    registry.models["2"] = damaged
+    registry.alias = "2"
+    before = current.served
+
+    current.check()
+
+    assert current.served is before
+    assert (current.problem.version, current.problem.message) == ("2", "weights: expected sha256 1, got 2")
+    assert current.failures == 1
+    assert "umgclip: version 1 goes on answering: weights: expected sha256 1, got 2" in caplog.text
+
+
+def test_a_version_whose_first_forward_fails_never_answers(current, registry, make_answerer):
+    def broken():
+        model = make_answerer(2)
+        model.answer = lambda requests: (_ for _ in ()).throw(RuntimeError("out of memory"))
+        return model
+
+    registry.models["2"] = broken
+    registry.alias = "2"
+
+    current.check()
+
+    assert current.served.version == "1"
+    assert current.problem.message == "RuntimeError: out of memory"
+
+
+def test_the_problem_ends_when_the_alias_comes_back(current, registry):
+    registry.models["2"] = lambda: (_ for _ in ()).throw(DataError("damaged"))
+    registry.alias = "2"
+    current.check()
+    registry.alias = "1"
+    current.check()
+    assert current.problem is None
+    assert registry.fetched == ["1", "2"]
+
+
+def test_a_failed_version_is_tried_again_after_longer_and_longer_pauses(registry):
+    current = Current(Source(poll_s=0.1), registry.store())
+    registry.models["2"] = lambda: (_ for _ in ()).throw(DataError("damaged"))
+    registry.alias = "2"
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        current.check()
+        time.sleep(0.01)
+    # at 0, 0.1, 0.3 and 0.7 s
+    assert registry.fetched == ["1", "2", "2", "2", "2"]
+    assert current.problem.since < current.checked_at
+
+
+def test_another_version_is_tried_at_once(current, registry, make_answerer):
+    registry.models["2"] = lambda: (_ for _ in ()).throw(DataError("damaged"))
+    registry.models["3"] = lambda: make_answerer(3)
+    registry.alias = "2"
+    current.check()
+    registry.alias = "3"
+    current.check()
+    assert current.served.version == "3"
+    assert current.problem is None
+
+
+def test_a_registry_out_of_reach_leaves_the_model_and_is_asked_again(current, registry):
+    registry.alias = TrackingError("MLflow cannot be reached")
+    current.check()
+    assert (current.problem.version, current.problem.message) == (None, "MLflow cannot be reached")
+    registry.alias = "2"
+    current.check()
+    assert (current.served.version, current.problem) == ("2", None)
+
+
+def test_a_running_watch_swaps_by_itself_and_survives_failures(current, registry):
+    registry.alias = OSError("whatever")
+    current.start()
+    try:
+        time.sleep(0.2)
+        registry.alias = "2"
+        until = time.monotonic() + 30
+        while current.served.version != "2" and time.monotonic() < until:
+            time.sleep(0.02)
+    finally:
+        current.close()
+    assert current.served.version == "2"
+
+
+def test_a_fixed_version_is_not_watched(registry):
+    current = Current(Source(version="1", poll_s=0.05), registry.store())
+    current.start()
+    registry.alias = "2"
+    time.sleep(0.3)
+    current.close()
+    assert current.served.version == "1"

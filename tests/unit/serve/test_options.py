@@ -1,0 +1,91 @@
+"""`umgclip serve`: what its options and variables become."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from umgclip.cli.serving import serve as command
+from umgclip.errors import InputError
+from umgclip.serve.settings import Batching, RequestLimits, ServeSettings, Source, Timeouts, api_keys
+
+app = typer.Typer()
+app.command()(command)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Run the command without its server; gives the settings that the server would have got."""
+    asked: list[ServeSettings] = []
+    monkeypatch.setattr("umgclip.serve.server.run", lambda settings, root: asked.append(settings))
+
+    def run(*options: str, **variables: str) -> ServeSettings:
+        done = CliRunner().invoke(app, list(options), env=variables, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return asked[-1]
+
+    return run
+
+
+def test_without_options_the_defaults_are_those_of_the_settings(serve):
+    assert serve() == ServeSettings()
+    assert serve().host == "127.0.0.1"
+
+
+def test_options_reach_the_settings(serve):
+    settings = serve(
+        *["--host", "::1", "--port", "0", "--model", "m", "--alias", "a", "--version", "7", "--poll-s", "2"],
+        *["--max-batch", "3", "--max-wait-ms", "4", "--queue", "50", "--decode-threads", "6"],
+        *["--max-body-mib", "0.5", "--max-images", "8", "--max-megapixels", "0.25", "--max-labels", "9"],
+        *["--max-label-chars", "10", "--max-regions", "11"],
+        *["--body-timeout-s", "12", "--answer-timeout-s", "13", "--shutdown-s", "14"],
+    )
+    assert settings == ServeSettings(
+        host="::1",
+        port=0,
+        source=Source("m", "a", "7", 2.0),
+        batching=Batching(3, 4.0, 50, 6),
+        limits=RequestLimits(524_288, 8, 250_000, 9, 10, 11),
+        timeouts=Timeouts(12.0, 13.0, 14.0),
+    )
+
+
+def test_variables_stand_behind_options(serve):
+    variables = {"UMGCLIP_SERVING_MAX_BATCH": "64", "UMGCLIP_SERVING_PORT": "9000"}
+    assert serve(**variables).batching.max_images == 64
+    assert serve("--port", "9001", **variables).port == 9001
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--port", "65536"], ["--max-batch", "0"], ["--max-megapixels", "500"], ["--poll-s", "0"], ["--version", "x"]],
+)
+def test_a_value_out_of_range_names_its_option(options):
+    done = CliRunner().invoke(app, list(options))
+    assert done.exit_code == 2
+    assert options[0] in done.output
+
+
+def test_a_queue_that_a_list_would_not_fit_into_is_refused():
+    with pytest.raises(InputError, match="--queue: expected at least --max-images, which is 32, got 8"):
+        CliRunner().invoke(app, ["--queue", "8"], catch_exceptions=False)
+
+
+def test_without_the_extra_its_name_is_said(monkeypatch):
+    for module in [name for name in sys.modules if name.startswith("umgclip.serve.server")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr("umgclip.serve.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(InputError, match=r"umgclip serve needs uvicorn: pip install 'umgclip\[serve\]'"):
+        CliRunner().invoke(app, [], catch_exceptions=False)
+
+
+def test_keys_come_from_the_environment_alone(monkeypatch):
+    monkeypatch.delenv("UMGCLIP_API_KEY", raising=False)
+    assert api_keys() == ()
+    monkeypatch.setenv("UMGCLIP_API_KEY", " one , two,, ")
+    assert api_keys() == ("one", "two")
+    assert "UMGCLIP_API_KEY" in CliRunner().invoke(app, ["--help"]).output

@@ -1,0 +1,93 @@
+"""Batches for the base: images with their alt texts, of the kinds that the schedule asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from umgclip.base.views import Subject, cut_out, subject, whole
+from umgclip.data.concepts import Vocabulary, mine
+from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
+from umgclip.model.files import to_input
+from umgclip.records import ImageRecord, parse_record
+
+_SHUFFLE_BUFFER = 4000
+_SUBJECTS_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one step trains on: images whose alt text names one concept, or all."""
+
+    single: bool
+    batch: int
+    image_px: int
+    tag_weight: float
+    cut_out_share: float
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Normalised images (b, 3, px, px) and one alt text each."""
+
+    kind: Kind
+    images: Tensor
+    texts: list[str]
+
+
+class CaptionFeed:
+    """Raw shards as batches; the vocabulary is mined from their alt texts."""
+
+    def __init__(self, dataset: Path, seed: int, min_concept_count: int) -> None:
+        self._dataset, self._seed = dataset, seed
+        self._captions = {raw.key: _alt(parse_record(raw.json, where=raw.key)) for _, raw in read_raw(dataset)}
+        self.vocabulary: Vocabulary = mine(self._captions.values(), min_concept_count)
+        self._singles = {key for key, text in self._captions.items() if len(self.vocabulary.find(text)) == 1}
+        self._subjects: dict[str, Subject | None] = {}
+
+    @property
+    def texts(self) -> set[str]:
+        """Every alt text."""
+        return set(self._captions.values())
+
+    def batches(self, kinds: Sequence[Kind]) -> Iterator[CaptionBatch]:
+        """One batch per entry of `kinds`; the same seed gives the same pixels.
+
+        Raises:
+            DataError: no sample fits one of the kinds.
+        """
+        rng = np.random.default_rng([self._seed, 7])
+        streams = {kind: batches(self._stream(kind), kind.batch) for kind in kinds}
+        for kind in kinds:
+            samples = [decode(raw, "train") for raw in next(streams[kind])]
+            pixels = np.stack([self._view(sample, kind, rng) for sample in samples])
+            yield CaptionBatch(kind, to_input(pixels), [_alt(sample.record) for sample in samples])
+
+    def _stream(self, kind: Kind) -> Iterator:
+        wanted = self._singles if kind.single else {key for key, text in self._captions.items() if text}
+        seed = self._seed if kind.single else self._seed + 1
+        return shuffled(self._dataset, seed, _SHUFFLE_BUFFER, keep=lambda raw: raw.key in wanted)
+
+    def _view(self, sample: Sample, kind: Kind, rng: np.random.Generator) -> np.ndarray:
+        found = self._subject(sample) if rng.random() < kind.cut_out_share else None
+        if found is None:
+            return whole(sample.pixels, kind.image_px, rng)
+        return cut_out(sample.pixels, found, kind.image_px, rng)
+
+    def _subject(self, sample: Sample) -> Subject | None:
+        """Found once per image, as far as memory is meant for it."""
+        key = sample.record.key
+        if key in self._subjects:
+            return self._subjects[key]
+        found = subject(sample.pixels)
+        if len(self._subjects) < _SUBJECTS_KEPT:
+            self._subjects[key] = found
+        return found
+
+
+def _alt(record: ImageRecord) -> str:
+    return record.captions[0].text if record.captions else ""

@@ -1,0 +1,71 @@
+"""`umgclip promote` and `umgclip rollback`: what the gates say, as a table, and whether the champion moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from umgclip.errors import PromotionError
+from umgclip.params import RegisterParams
+from umgclip.register import promotion
+from umgclip.register.gates import Decision
+from umgclip.register.promotion import PromotionResult
+from umgclip.tracking import store_from_env
+
+
+def promote(params: RegisterParams, version: str | None, *, dry_run: bool) -> None:
+    """Promote a version and show how it went.
+
+    Args:
+        params: the section `register`.
+        version: number or alias; the challenger when None.
+        dry_run: only say what would happen.
+
+    Raises:
+        PromotionError: the gates keep the champion.
+    """
+    _show(promotion.promote(params, version, store_from_env(Path.cwd()), dry_run=dry_run))
+
+
+def rollback(params: RegisterParams, *, dry_run: bool) -> None:
+    """Go back to the champion before and show how it went.
+
+    Raises:
+        PromotionError: there is none.
+    """
+    _show(promotion.rollback(params, store_from_env(Path.cwd()), dry_run=dry_run))
+
+
+def _show(result: PromotionResult) -> None:
+    console = Console()
+    if result.decision.checks:
+        console.print(_gates(result.decision))
+    console.print(_outcome(result))
+    if not result.accepted:
+        raise PromotionError(result.reason)
+
+
+def _gates(decision: Decision) -> Table:
+    table = Table("gate", "of", title="Gates", title_justify="left")
+    for column in ("expected", "got", "holds"):
+        table.add_column(column, justify="right")
+    for check in decision.checks:
+        table.add_row(check.gate, check.metric, check.expected, check.found, "yes" if check.passed else "NO")
+    return table
+
+
+def _outcome(result: PromotionResult) -> Table:
+    table = Table(title=f"{result.name} v{result.version}" if result.version else result.name, title_justify="left")
+    table.show_header = False
+    before, after = (f"v{number}" if number else "none" for number in (result.champion_before, result.champion_after))
+    if result.dry_run and result.decision.promote:
+        said = f"{before}; would be v{result.version} (dry run, nothing was moved)"
+    elif result.moved:
+        said = f"{after}; {before} is previous_champion" if result.champion_before else after
+    else:
+        said = f"{after} (as before)"
+    table.add_row("champion", said)
+    table.add_row("reason", result.reason)
+    return table

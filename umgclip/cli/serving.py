@@ -1,0 +1,107 @@
+"""`umgclip serve`: its options, each of them also a variable of the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from umgclip.errors import InputError
+from umgclip.serve.settings import MIB, Batching, RequestLimits, ServeSettings, Source, Timeouts
+
+_MODEL, _BATCHES, _LIMITS, _TIMES = "Model", "Batching", "Limits of a request", "Timeouts"
+
+
+def _option(name: str, panel: str, said: str, **checks: Any) -> Any:  # noqa: ANN401 - Typer's own
+    # not UMGCLIP_SERVE_PORT, which Kubernetes sets to an address beside a service named umgclip-serve
+    variable = f"UMGCLIP_SERVING_{name.upper().replace('-', '_')}"
+    return typer.Option(f"--{name}", envvar=variable, show_envvar=False, help=said, rich_help_panel=panel, **checks)
+
+
+def serve(
+    host: Annotated[str, _option("host", "Address", "0.0.0.0 for every network; then set UMGCLIP_API_KEY")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, _option("port", "Address", "0 takes a free one, and says which", min=0, max=65535)] = 8000,
+    model: Annotated[str, _option("model", _MODEL, "name in the registry")] = Source.name,
+    alias: Annotated[str, _option("alias", _MODEL, "followed when it moves")] = Source.alias,
+    version: Annotated[int | None, _option("version", _MODEL, "a fixed version instead of the alias", min=1)] = None,
+    poll_s: Annotated[float, _option("poll-s", _MODEL, "seconds between looks at the alias", min=0.1)] = Source.poll_s,
+    max_batch: Annotated[
+        int, _option("max-batch", _BATCHES, "images in a forward; on a GPU 64 or more", min=1)
+    ] = Batching.max_images,
+    max_wait_ms: Annotated[
+        float, _option("max-wait-ms", _BATCHES, "how long the first image of a batch waits for others", min=0)
+    ] = Batching.max_wait_ms,
+    queue: Annotated[
+        int, _option("queue", _BATCHES, "images accepted and not yet answered; above it 503", min=1)
+    ] = Batching.queue_images,
+    decode_threads: Annotated[
+        int, _option("decode-threads", _BATCHES, "threads that decode images; 0: one a core", min=0)
+    ] = Batching.decode_threads,
+    max_body_mib: Annotated[
+        float, _option("max-body-mib", _LIMITS, "MiB of a whole request, base64 included", min=0.001)
+    ] = RequestLimits.body_bytes / MIB,
+    max_images: Annotated[int, _option("max-images", _LIMITS, "images in a list", min=1)] = RequestLimits.images,
+    max_megapixels: Annotated[
+        float, _option("max-megapixels", _LIMITS, "of a decoded image", min=0.001, max=178)
+    ] = RequestLimits.pixels / 1e6,
+    max_labels: Annotated[
+        int, _option("max-labels", _LIMITS, "labels of an image; concepts of a vocabulary of its own", min=1)
+    ] = RequestLimits.texts,
+    max_label_chars: Annotated[
+        int, _option("max-label-chars", _LIMITS, "characters of a label", min=1)
+    ] = RequestLimits.text_chars,
+    max_regions: Annotated[
+        int, _option("max-regions", _LIMITS, "boxes and masks of an image together", min=1)
+    ] = RequestLimits.regions,
+    body_timeout_s: Annotated[
+        float, _option("body-timeout-s", _TIMES, "seconds for a body to arrive; then 408", min=0.1)
+    ] = Timeouts.body_s,
+    answer_timeout_s: Annotated[
+        float, _option("answer-timeout-s", _TIMES, "seconds for an answer; then 503", min=0.1)
+    ] = Timeouts.answer_s,
+    shutdown_s: Annotated[
+        float, _option("shutdown-s", _TIMES, "seconds for open requests once it is told to stop", min=0)
+    ] = Timeouts.shutdown_s,
+) -> None:
+    """Answer requests over HTTP with the model that the registry's alias names.
+
+    The registry is the one of MLFLOW_TRACKING_URI, else mlflow.db here. When
+    the alias moves (umgclip promote, umgclip rollback), the new version is
+    loaded beside the old one and takes over between two forwards: no request
+    is dropped. Needs the extra "serve" of the package.
+
+    / is a page to try it, /docs describes requests, /health is for probes,
+    /metrics for Prometheus.
+
+    Every option is a variable, too: --max-batch is UMGCLIP_SERVING_MAX_BATCH.
+    UMGCLIP_API_KEY is a variable only: when it is set, /predict and /metrics
+    want it as X-API-Key or as a bearer token. Several, divided by commas, all
+    open the door.
+
+    Example: umgclip serve --port 8080, then curl -s localhost:8080/health
+    """
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        source=Source(model, alias, None if version is None else str(version), poll_s),
+        batching=Batching(max_batch, max_wait_ms, queue, decode_threads),
+        limits=RequestLimits(
+            round(max_body_mib * MIB), max_images, round(max_megapixels * 1e6), max_labels, max_label_chars, max_regions
+        ),
+        timeouts=Timeouts(body_timeout_s, answer_timeout_s, shutdown_s),
+    )
+    if settings.batching.queue_images < settings.limits.images:
+        raise InputError(f"--queue: expected at least --max-images, which is {max_images}, got {queue}")
+    # threads of a forward that wait for each other must not burn the core that HTTP needs; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        from umgclip.serve import server
+    except ModuleNotFoundError as error:
+        if error.name not in ("uvicorn", "prometheus_client"):
+            raise
+        raise InputError(f"umgclip serve needs {error.name}: pip install 'umgclip[serve]'") from error
+    server.run(settings, Path.cwd())

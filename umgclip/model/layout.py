@@ -1,0 +1,4 @@
+"""Names of the files in a model folder: open_clip's own layout, so that `local-dir:FOLDER` loads it."""
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"

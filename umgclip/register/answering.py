@@ -1,0 +1,209 @@
+"""The tuned model as something that answers: images with labels, boxes and masks in, embeddings and scores out.
+
+No MLflow here: the registered model and the server both use this class, so they give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from umgclip.data.concepts import with_article
+from umgclip.model import files
+from umgclip.model.adapters import load_tuned
+from umgclip.model.readout import pool_boxes
+from umgclip.model.tower import DenseClip
+from umgclip.register.base_files import restore_base
+from umgclip.register.request import Limits, Prepared, Target, prepare
+from umgclip.register.text_cache import TextCache
+
+ANSWER = (
+    "embedding",
+    "label_scores",
+    "box_label_scores",
+    "mask_label_scores",
+    "box_embeddings",
+    "mask_embeddings",
+    "tags",
+    "similarity_map",
+)
+FORMAT = 2  # of requests and answers; another number makes `register` put the same weights into a new version
+TEMPLATE = "{a} {}"
+_TEXTS_KEPT = 1 << 14
+_TEXT_BATCH = 256
+_UNLIMITED = Limits()
+
+
+class _Seen(NamedTuple):
+    """One request's share of a forward, on the processor: its image, dense map, boxes and masks as embeddings."""
+
+    image: Float[Tensor, "d"]
+    dense: Float[Tensor, "d h w"]
+    boxes: Float[Tensor, "r d"]
+    masks: Float[Tensor, "m d"]
+
+
+class Answerer:
+    """Base weights with the adapter merged in; safe to call from several threads.
+
+    Attributes:
+        template: prompt around a label: `{}` is the label, `{a}` its article.
+        target: input size and patch grid of the model, and the concepts that tags are chosen from when a request
+            brings none.
+        embed_dim: dimension of the embeddings.
+        device: where forwards run.
+        texts: embeddings of labels asked for lately.
+    """
+
+    def __init__(
+        self, clip: nn.Module, *, template: str = TEMPLATE, vocabulary: Sequence[str] = (), device: str | None = None
+    ) -> None:
+        """Take an open_clip model.
+
+        Args:
+            clip: open_clip's `CLIP` with whatever adapter merged in.
+            template: prompt around a label.
+            vocabulary: concepts for tags.
+            device: a torch device; a GPU where there is one when None.
+        """
+        self.template = template
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        height, width = cast(Any, clip).visual.image_size
+        self._tower = DenseClip(clip).eval().to(self.device)
+        patch_h, patch_w = self._tower.patch_px
+        grid_hw = (int(height) // patch_h, int(width) // patch_w)
+        self.target = Target((int(width), int(height)), grid_hw, tuple(vocabulary))
+        self.embed_dim = self._tower.embed_dim
+        self._scale = float(self._tower.logit_scale().detach())
+        self._tokenize = files.Tokenizer(self._tower.context_length)
+        self.texts = TextCache(_TEXTS_KEPT)
+
+    @classmethod
+    def load(
+        cls,
+        base: Path,
+        adapter: Path,
+        *,
+        template: str = TEMPLATE,
+        vocabulary: Sequence[str] = (),
+        device: str | None = None,
+    ) -> Answerer:
+        """Read a model from the folders that `base` and `train` write, or that a registered version holds.
+
+        Args:
+            base: folder of the base; without weights they are fetched again by what its `base.json` names.
+            adapter: peft's folder.
+            template: prompt around a label.
+            vocabulary: concepts for tags.
+            device: a torch device; a GPU where there is one when None.
+
+        Raises:
+            DataError: files are missing or do not belong together.
+        """
+        with restore_base(base) as complete:
+            clip = load_tuned(complete, adapter)
+        return cls(clip, template=template, vocabulary=vocabulary, device=device)
+
+    def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
+        """Check a request, decode its image and masks; needs no forward, so it may run beside one.
+
+        Args:
+            request: fields as in `umgclip.register.request`.
+            where: what to call the request in an error.
+            limits: what the caller allows.
+
+        Raises:
+            LimitError: more than the limits allow.
+            InputError: a field is unknown, missing or not of its kind.
+            DataError: the bytes are no image.
+        """
+        return prepare(request, self.target, limits, where)
+
+    @torch.inference_mode()
+    def answer(self, requests: Sequence[Prepared]) -> list[dict[str, Any]]:
+        """Answer requests in one forward of the image tower; texts not seen lately cost one of the text tower.
+
+        Every answer is JSON and has all of these keys; what was not asked for is None:
+
+        * `embedding`: d numbers, L2-normalised
+        * `label_scores`: softmax over the request's labels
+        * `box_label_scores`, `mask_label_scores`: the same for every box or mask
+        * `box_embeddings`, `mask_embeddings`: d numbers a region, L2-normalised
+        * `tags`: `{"label", "score"}`, best first; scores are a softmax over the whole vocabulary
+        * `similarity_map`: per label a grid (h, w) of cosines with the patches, row by row from the top left
+        """
+        if not requests:
+            return []
+        texts = self._embed_texts([text for request in requests for text in (*request.labels, *request.vocabulary)])
+        return [self._answer(request, seen, texts) for request, seen in zip(requests, self._see(requests), strict=True)]
+
+    def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
+        pixels = files.to_input(np.stack([request.pixels for request in requests])).to(self.device)
+        image, dense = self._tower.encode_image(pixels)
+        counts = [len(request.boxes) for request in requests]
+        owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
+        shares = torch.cat([request.boxes for request in requests]).to(self.device)
+        boxes = pool_boxes(dense, shares, owner).cpu().split(counts)
+        masks = [
+            _pool_masks(one, request.masks.to(self.device)).cpu() for one, request in zip(dense, requests, strict=True)
+        ]
+        return [_Seen(*parts) for parts in zip(image.cpu(), dense, boxes, masks, strict=True)]
+
+    def _answer(self, request: Prepared, seen: _Seen, texts: Mapping[str, Tensor]) -> dict[str, Any]:
+        answer: dict[str, Any] = dict.fromkeys(ANSWER)
+        answer["embedding"] = seen.image.tolist()
+        if request.labels:
+            labels = torch.stack([texts[label] for label in request.labels])
+            answer["label_scores"] = self._softmax(seen.image, labels).tolist()
+            if len(seen.boxes):
+                answer["box_label_scores"] = self._softmax(seen.boxes, labels).tolist()
+            if len(seen.masks):
+                answer["mask_label_scores"] = self._softmax(seen.masks, labels).tolist()
+            if request.similarity_map:
+                answer["similarity_map"] = torch.einsum("ld,dhw->lhw", labels, seen.dense.cpu()).tolist()
+        if request.region_embeddings:
+            answer["box_embeddings"] = seen.boxes.tolist() if len(seen.boxes) else None
+            answer["mask_embeddings"] = seen.masks.tolist() if len(seen.masks) else None
+        if request.tags:
+            answer["tags"] = self._tags(request, seen.image, texts)
+        return answer
+
+    def _tags(self, request: Prepared, image: Tensor, texts: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        scores = self._softmax(image, torch.stack([texts[concept] for concept in request.vocabulary]))
+        best = scores.topk(min(request.tags, len(scores)))
+        return [
+            {"label": request.vocabulary[index], "score": score}
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def _softmax(self, of: Float[Tensor, "*r d"], labels: Float[Tensor, "n d"]) -> Float[Tensor, "*r n"]:
+        return (self._scale * of @ labels.T).softmax(-1)
+
+    def _embed_texts(self, texts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
+        """Embeddings of texts in their prompt, on the processor."""
+        prompts = {text: fill(self.template, text) for text in dict.fromkeys(texts)}
+        known = self.texts.get(prompts.values())
+        missing = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in known]
+        for start in range(0, len(missing), _TEXT_BATCH):
+            chunk = missing[start : start + _TEXT_BATCH]
+            rows = self._tower.encode_text(self._tokenize(chunk).to(self.device)).cpu()
+            known.update(zip(chunk, rows, strict=True))
+        self.texts.put({prompt: known[prompt] for prompt in missing})
+        return {text: known[prompt] for text, prompt in prompts.items()}
+
+
+def fill(template: str, label: str) -> str:
+    """A prompt: `{}` is the label, `{a}` its article, as in the evaluation's class prompts."""
+    return template.replace("{a}", with_article(label).partition(" ")[0]).replace("{}", label)
+
+
+def _pool_masks(dense: Float[Tensor, "d h w"], masks: Float[Tensor, "m h w"]) -> Float[Tensor, "m d"]:
+    """`pool_masks` of one image as one matrix product; the weights need no sum of 1, what they pool is normalised."""
+    return F.normalize(masks.flatten(1) @ dense.flatten(1).T, dim=-1)

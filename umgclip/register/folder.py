@@ -1,0 +1,58 @@
+"""The files that a registered version keeps of a model, and the way from them to something that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from umgclip.errors import DataError
+from umgclip.io.atomic import sha256_json
+from umgclip.model.adapters import ADAPTER
+from umgclip.register.answering import FORMAT, TEMPLATE, Answerer
+from umgclip.register.identity import read_json
+
+VOCABULARY = "vocabulary.json"
+CARD = "model_card.md"
+
+
+def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None = None) -> Answerer:
+    """Read the model of a version.
+
+    Args:
+        folder: with the base's files, `train.json`, the folder `adapter`, and the vocabulary if there is one.
+        settings: `template`, as in the section `register`.
+        device: a torch device; a GPU where there is one when None.
+
+    Raises:
+        DataError: files are missing or do not belong together.
+    """
+    concepts = folder / VOCABULARY
+    return Answerer.load(
+        folder,
+        folder / ADAPTER,
+        template=str(settings.get("template", TEMPLATE)),
+        vocabulary=read_vocabulary(concepts) if concepts.is_file() else (),
+        device=device,
+    )
+
+
+def interface_sha256(template: str, vocabulary: Sequence[str]) -> str:
+    """One hash for what the answers depend on besides the weights."""
+    return sha256_json([FORMAT, template, list(vocabulary)])
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Things, then stuff, as the stage `annotate` wrote them.
+
+    Raises:
+        DataError: no such file, or not lists of texts.
+    """
+    content = read_json(path)
+    concepts: list[str] = []
+    for kind in ("things", "stuff"):
+        names = content.get(kind)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{path}: {kind}: expected a list of texts, got {str(names)[:80]}")
+        concepts.extend(names)
+    return tuple(dict.fromkeys(concepts))

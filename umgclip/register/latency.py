@@ -1,0 +1,71 @@
+"""How long a version takes to answer, as a multiple of another's, measured side by side in this process."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from umgclip.io.images import encode_png
+from umgclip.register.answering import Answerer
+from umgclip.register.loading import fetch
+from umgclip.tracking import Store
+
+_BATCH = 4
+_IMAGE_PX = 224
+_LABELS = ["dog", "cat", "tree", "car"]
+_ROUNDS, _LEAST_ROUNDS, _BUDGET_S = 15, 3, 30.0
+
+
+def ratio_of(candidate: Answerer, champion: Answerer, *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Median time of the candidate over the median time of the champion for the same batch of requests.
+
+    Both take turns, each first in every other round, so that a machine that slows down slows both. After a warm-up,
+    15 rounds, or as many as fit into 30 s but at least 3.
+
+    Args:
+        candidate: the model that wants to be champion.
+        champion: the one that is.
+        clock: time in seconds.
+    """
+    asked = _request()
+    models = (candidate, champion)
+    batches = [[model.prepare(asked)] * _BATCH for model in models]
+    for model, batch in zip(models, batches, strict=True):
+        model.answer(batch)
+    times: tuple[list[float], list[float]] = ([], [])
+    started = clock()
+    for turn in range(_ROUNDS):
+        for index in (0, 1) if turn % 2 == 0 else (1, 0):
+            before = clock()
+            models[index].answer(batches[index])
+            times[index].append(clock() - before)
+        if turn + 1 >= _LEAST_ROUNDS and clock() - started > _BUDGET_S:
+            break
+    return median(times[0]) / median(times[1])
+
+
+def ratio_of_versions(store: Store, name: str, candidate: str, champion: str) -> float:
+    """The same for two versions of the registry, which are fetched for it.
+
+    Raises:
+        TrackingError: MLflow does not answer or refuses.
+        DataError: the files of a version are not those of a model of ours.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        models = [fetch(store, name, version, Path(folder) / version) for version in (candidate, champion)]
+    return ratio_of(*models)
+
+
+def _request() -> dict[str, object]:
+    pixels = np.random.default_rng(0).integers(0, 256, (_IMAGE_PX, _IMAGE_PX, 3), dtype=np.uint8)
+    half = _IMAGE_PX / 2
+    return {
+        "image": encode_png(pixels),
+        "labels": _LABELS,
+        "boxes": [[0, 0, half, half]],
+    }

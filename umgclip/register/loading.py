@@ -1,0 +1,57 @@
+"""Versions of the registered model, found by alias or number and fetched without running any code that they carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlflow
+from mlflow.models import Model
+
+from umgclip.register.answering import Answerer
+from umgclip.register.folder import load_folder
+from umgclip.register.registry import find
+from umgclip.tracking import Store, bounded, environment, explained
+
+_DOWNLOAD_S = 120  # of silence in a download, not of the whole
+
+
+def resolve(store: Store, name: str, alias_or_version: str) -> str:
+    """The number of a version.
+
+    Args:
+        store: where the registry is.
+        name: the registered model.
+        alias_or_version: an alias such as `champion`, or a number.
+
+    Raises:
+        InputError: no such model, alias or version.
+        TrackingError: MLflow does not answer or refuses, or the version is not ready.
+    """
+    return str(find(store, name, alias_or_version).version)
+
+
+def fetch(store: Store, name: str, version: str, into: Path, *, device: str | None = None) -> Answerer:
+    """Download a version and load it.
+
+    Args:
+        store: where the registry is.
+        name: the registered model.
+        version: its number.
+        into: the folder to download to; made when there is none. The model is in memory afterwards.
+        device: a torch device; a GPU where there is one when None.
+
+    Raises:
+        InputError: no such model or version.
+        TrackingError: MLflow does not answer or refuses, or the version is not ready.
+        DataError: its files are not those of a model of ours.
+    """
+    found = find(store, name, version)
+    with explained(store), bounded(_DOWNLOAD_S), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
+        # `models:/name/version` would be looked up in MLflow's global store, which need not be this one
+        location = store.client().get_model_version_download_uri(name, str(found.version))
+        into.mkdir(parents=True, exist_ok=True)
+        folder = Path(
+            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
+        )
+        flavors = Model.load(str(folder)).flavors
+    return load_folder(folder / "artifacts", flavors.get("python_function", {}).get("config") or {}, device=device)

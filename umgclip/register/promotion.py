@@ -1,0 +1,161 @@
+"""Moving `champion`: to a version that its gates let pass, and back to the champion before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from umgclip.errors import TrackingError
+from umgclip.params import GateParams, RegisterParams
+from umgclip.register import registry as names
+from umgclip.register.gates import Decision, Evidence, decide
+from umgclip.register.registry import ChampionMovedError, Registry, evidence_of, find
+from umgclip.register.serialised import serialised
+from umgclip.tracking import Store, bounded, explained
+
+_ATTEMPTS = 5
+LatencyRatio = Callable[[str], float]
+"""Measures a candidate's time to answer over that of the champion with the given number."""
+
+
+@dataclass(frozen=True)
+class PromotionResult:
+    """What became of the champion.
+
+    Attributes:
+        name: the registered model.
+        version: the version that was to become champion; "" where a rollback found none.
+        moved: whether the alias moved; False in a dry run.
+        decision: the gates, and whether they let the version pass.
+        champion_before: number of the champion that the decision was made against, None if there was none.
+        champion_after: number of the champion now; unchanged in a dry run.
+        dry_run: whether nothing was to be moved.
+        reason: the decision in words.
+    """
+
+    name: str
+    version: str
+    moved: bool
+    decision: Decision
+    champion_before: str | None
+    champion_after: str | None
+    dry_run: bool
+    reason: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the version is champion now or, in a dry run, would be."""
+        return self.decision.promote or (self.version != "" and self.version == self.champion_after)
+
+
+def promote(
+    params: RegisterParams,
+    version: str | None,
+    store: Store,
+    *,
+    dry_run: bool = False,
+    latency_ratio: LatencyRatio | None = None,
+) -> PromotionResult:
+    """Make a version the champion if the gates let it, and keep the old one as `previous_champion`.
+
+    The decision is written into the version's tags, also when it is a refusal. A version that was rolled back is
+    promoted again only by its number.
+
+    Args:
+        params: the section `register`.
+        version: number or alias; the challenger when None.
+        store: where the registry is.
+        dry_run: only say what would happen; nothing is written.
+        latency_ratio: how latency is measured; both versions are fetched and timed when None. Not called unless
+            `gates.max_latency_ratio` is set.
+
+    Raises:
+        InputError: no such version.
+        TrackingError: MLflow does not answer or refuses, or the champion kept being moved by others.
+        DataError: latency is asked for, and the files of a version are not those of a model of ours.
+    """
+    candidate = find(store, params.name, names.CHALLENGER if version is None else version)
+    number, known = str(candidate.version), evidence_of(candidate)
+    measure = latency_ratio or partial(_measured, store, params.name, number)
+    registry = Registry(store.client(), params.name)
+    for _ in range(_ATTEMPTS):
+        with explained(store), bounded():
+            champion = registry.by_alias(names.CHAMPION)
+            refusal = held_back(registry, known) if version is None else None
+        before = None if champion is None else str(champion.version)
+        decision = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
+        result = partial(PromotionResult, params.name, number, decision=decision, champion_before=before)
+        if dry_run or before == number:
+            return result(moved=False, champion_after=before, dry_run=dry_run, reason=decision.reason)
+        written = {names.GATES_TAG: json.dumps(decision.to_json(), sort_keys=True)}
+        if not decision.promote:
+            with explained(store), bounded():
+                registry.update_tags(candidate, written)
+            return result(moved=False, champion_after=before, dry_run=False, reason=decision.reason)
+        with suppress(ChampionMovedError):  # then decide anew, against the champion that there is now
+            with serialised(store, params.name), explained(store), bounded():
+                registry.move_champion(number, before)
+                registry.update_tags(candidate, written)
+                registry.forget_rollback(known)
+            return result(moved=True, champion_after=number, dry_run=False, reason=decision.reason)
+    raise TrackingError(f"{params.name}@{names.CHAMPION}: expected it to hold still, it was moved {_ATTEMPTS} times")
+
+
+def rollback(params: RegisterParams, store: Store, *, dry_run: bool = False) -> PromotionResult:
+    """Put `previous_champion` back, without gates; the champion of now becomes `previous_champion`.
+
+    The version that goes is marked: neither `register` nor a promotion of the challenger brings it back.
+
+    Args:
+        params: the section `register`.
+        store: where the registry is.
+        dry_run: only say what would happen; nothing is written.
+
+    Raises:
+        TrackingError: MLflow does not answer or refuses, or the champion was moved by others at the same moment.
+    """
+    registry = Registry(store.client(), params.name)
+    with nullcontext() if dry_run else serialised(store, params.name), explained(store), bounded():
+        champion, previous = registry.by_alias(names.CHAMPION), registry.by_alias(names.PREVIOUS_CHAMPION)
+        before = None if champion is None else str(champion.version)
+        if previous is None or champion is None or str(previous.version) == before:
+            missing = names.CHAMPION if champion is None else names.PREVIOUS_CHAMPION
+            decision = Decision(promote=False, reason=f"{params.name} has no {missing} to roll back")
+            return PromotionResult(params.name, "", False, decision, before, before, dry_run, decision.reason)
+        number = str(previous.version)
+        decision = Decision(promote=True, reason=f"v{number} was champion before v{before}")
+        if not dry_run:
+            registry.move_champion(number, before)
+            registry.update_tags(champion, {names.ROLLED_BACK_TAG: number})
+            registry.forget_rollback(evidence_of(previous))
+        after = before if dry_run else number
+        return PromotionResult(params.name, number, not dry_run, decision, before, after, dry_run, decision.reason)
+
+
+def judge(gates: GateParams, candidate: Evidence, champion: Evidence | None, latency_ratio: LatencyRatio) -> Decision:
+    """`decide`, with the latency measured against this champion where the gates ask for it."""
+    number = None if champion is None else champion.version
+    return decide(candidate, champion, gates, None if number is None else partial(latency_ratio, number))
+
+
+def _measured(store: Store, name: str, candidate: str, champion: str) -> float:
+    from umgclip.register.latency import ratio_of_versions  # torch, which most promotions do without
+
+    return ratio_of_versions(store, name, candidate, champion)
+
+
+def held_back(registry: Registry, candidate: Evidence) -> Decision | None:
+    """The refusal of weights that were rolled back, None for others: no run of the pipeline may undo a rollback."""
+    marked = registry.rolled_back(candidate)
+    if not marked:
+        return None
+    version, instead = marked[0].version, marked[0].tags[names.ROLLED_BACK_TAG]
+    again = "" if candidate.version == str(version) else "these are the weights of "
+    return Decision(
+        promote=False,
+        reason=f"{again}v{version}, which was rolled back to v{instead}; to promote it all the same, give its number: "
+        f"`umgclip promote {candidate.version or 'VERSION'}`",
+    )

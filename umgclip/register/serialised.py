@@ -1,0 +1,116 @@
+"""One promotion at a time: a lock file on this machine, and on a server a claim that other machines can see.
+
+MLflow has no compare-and-set, so two promotions at the same moment could both move the champion, each judged against
+a version that no longer is the champion when its own takes the alias.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from umgclip.errors import TrackingError
+from umgclip.io.atomic import explain_os_errors, sha256_json
+from umgclip.tracking import Store, bounded, explained
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CLAIM_TAG = "umgclip.promoting"
+SETTLE_S = 0.5  # longer than a server takes to write a tag
+_WAIT_S, _STALE_S, _POLL_S = 60.0, 120.0, 0.1
+
+
+@contextmanager
+def serialised(store: Store, name: str) -> Iterator[None]:
+    """Hold back other promotions of a registered model while this lasts.
+
+    Raises:
+        TrackingError: another one was at work for a minute, or MLflow does not answer.
+        OutputError: the lock file cannot be written.
+    """
+    with ExitStack() as held:
+        held.enter_context(_file_lock(_lock_path(store, name), name))
+        if store.database is None:
+            held.enter_context(_claim(store, name))
+        yield
+
+
+def _lock_path(store: Store, name: str) -> Path:
+    """Beside a SQLite database, so that all who open it find it; for a server a file of this user's."""
+    if store.database is not None:
+        return store.database.with_name(f"{store.database.name}.promotion-{name}.lock")
+    return Path(tempfile.gettempdir()) / f"umgclip-{os.getuid()}-promotion-{sha256_json([store.uri, name])[:16]}.lock"
+
+
+@contextmanager
+def _file_lock(path: Path, name: str) -> Iterator[None]:
+    with explain_os_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + _WAIT_S
+        while not _locked(handle):
+            if time.monotonic() > deadline:
+                raise TrackingError(
+                    f"{name}: expected other promotions to end within {_WAIT_S:.0f} s; one holds {path}"
+                )
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(handle)  # gives the lock back, as the end of a process does
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _claim(store: Store, name: str) -> Iterator[None]:
+    """Mutual exclusion by a tag that can only be read and written (M. Fischer's algorithm, in Lamport, TOCS 1987).
+
+    Write the tag where there is none, wait until every write that was under way has landed, and go on if it is still
+    one's own. A claim older than two minutes belongs to a process that died.
+    """
+    client = store.client()
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        token = f"{time.time():.0f} {uuid.uuid4().hex}"
+        with explained(store), bounded():
+            if _is_free(_read(client, name)):
+                client.set_registered_model_tag(name, CLAIM_TAG, token)
+                time.sleep(SETTLE_S)
+                if _read(client, name) == token:
+                    break
+        if time.monotonic() > deadline:
+            raise TrackingError(
+                f"{name} in {store.name}: expected other promotions to end within {_WAIT_S:.0f} s; the tag {CLAIM_TAG} "
+                f"of the registered model says that one is at work"
+            )
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        with explained(store), bounded():
+            if _read(client, name) == token:
+                client.delete_registered_model_tag(name, CLAIM_TAG)
+
+
+def _read(client: MlflowClient, name: str) -> str | None:
+    found = client.get_registered_model(name).tags.get(CLAIM_TAG)
+    return None if found is None else str(found)
+
+
+def _is_free(claim: str | None) -> bool:
+    since = claim.partition(" ")[0] if claim else ""
+    return not since.isdecimal() or time.time() - int(since) > _STALE_S

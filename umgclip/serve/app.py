@@ -1,0 +1,154 @@
+"""The HTTP interface: `/predict`, `/health`, `/metrics`, the page at `/` and the description at `/docs`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from umgclip import __version__
+from umgclip.serve import schema
+from umgclip.serve.batching import Batcher
+from umgclip.serve.current import Current
+from umgclip.serve.guard import Watch, is_known, key_of
+from umgclip.serve.metrics import Metrics
+from umgclip.serve.predict import Predictor
+from umgclip.serve.settings import API_KEY, ServeSettings
+
+STATIC = Path(__file__).with_name("static")
+_DESCRIPTION = """The model that the registry's alias names: image and region scores, embeddings, tags, similarity maps.
+
+Errors are JSON, `{"detail": "..."}`, and name the field, what was expected and what came."""
+_ERRORS = {
+    400: "the body is no JSON",
+    401: "no key, or a wrong one",
+    408: "the body does not arrive",
+    413: "more than a limit allows",
+    415: "another type than JSON",
+    422: "a field is not what it should be",
+    503: "busy; `Retry-After` says in how many seconds to ask again",
+}
+
+
+def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] = ()) -> FastAPI:
+    """Assemble the server around a loaded model, which it follows while it runs.
+
+    Args:
+        settings: what the operator asked for.
+        current: the model.
+        keys: API keys, one of which `/predict` and `/metrics` ask for; with none they are open.
+    """
+    metrics = Metrics()
+    metrics.watch(current)
+    batcher = Batcher(settings.batching, metrics)
+    predictor = Predictor(settings, current, batcher)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        current.start()
+        yield
+        current.close()
+        predictor.close()
+        await asyncio.to_thread(batcher.close, settings.timeouts.answer_s)
+
+    # FastAPI's own pages of documentation load their scripts from a CDN
+    app = FastAPI(
+        title="umgclip", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_middleware(Watch, metrics=metrics)
+    app.add_exception_handler(Exception, _unforeseen)
+    door = [Depends(_door(keys))] if keys else []
+    _add_predict(app, predictor, door)
+    _add_health(app, settings, current, batcher)
+    app.get("/metrics", summary="Counters for Prometheus", dependencies=door, response_class=Response)(
+        lambda: Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    )
+    for path, name in (("/", "index.html"), ("/docs", "docs.html")):
+        app.get(path, include_in_schema=False)(_page(name))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.openapi = lambda: _openapi(app, secured=bool(keys))  # type: ignore[method-assign] # FastAPI's documented way
+    return app
+
+
+def _add_predict(app: FastAPI, predictor: Predictor, door: list[Any]) -> None:
+    responses: dict[int | str, dict[str, Any]] = {
+        code: {"model": schema.Error, "description": said} for code, said in _ERRORS.items()
+    }
+    responses[200] = {
+        "model": schema.PredictAnswer | list[schema.PredictAnswer],
+        "description": "an answer, or a list of them in the order of the request's",
+        "headers": {"X-Model-Version": {"description": "the version that answered", "schema": {"type": "string"}}},
+    }
+
+    @app.post(
+        "/predict",
+        summary="Ask about one image, or about each of a list",
+        response_class=JSONResponse,
+        responses=responses,
+        openapi_extra={"requestBody": schema.request_body()},
+        dependencies=door,
+    )
+    async def predict(request: Request) -> Response:
+        return await predictor.respond(request)
+
+
+def _add_health(app: FastAPI, settings: ServeSettings, current: Current, batcher: Batcher) -> None:
+    @app.get(
+        "/health",
+        summary="Whether to send requests here, which version answers, what is wrong",
+        responses={200: {"model": schema.Health}, 503: {"model": schema.Health, "description": "not ready"}},
+    )
+    async def health() -> Response:
+        state = schema.health(settings, current, ready=batcher.alive, images=batcher.taken)
+        return JSONResponse(state.model_dump(mode="json"), 200 if state.ready else 503)
+
+    @app.get("/health/live", summary="Whether the process answers at all", response_model=dict[str, bool])
+    async def live() -> Response:
+        return JSONResponse({"live": True})
+
+
+def _door(keys: tuple[str, ...]) -> Callable[..., None]:
+    def check(
+        x_api_key: Annotated[str | None, Header(include_in_schema=False)] = None,
+        authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
+    ) -> None:
+        key = key_of(x_api_key, authorization)
+        if not is_known(key, keys):
+            said = "a wrong one" if key else "none"
+            raise HTTPException(
+                401,
+                f"X-API-Key: expected a key of this server ({API_KEY}), got {said}",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    return check
+
+
+def _page(name: str) -> Callable[[], Response]:
+    return lambda: FileResponse(STATIC / name)
+
+
+async def _unforeseen(_request: Request, _error: Exception) -> Response:
+    """The traceback goes to the log alone."""
+    return JSONResponse({"detail": "internal error; the server's log has the reason"}, 500)
+
+
+def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        parts = described.setdefault("components", {})
+        parts.setdefault("schemas", {}).update(schema.request_schemas())
+        if secured:
+            parts["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
+            for path, method in (("/predict", "post"), ("/metrics", "get")):
+                described["paths"][path][method]["security"] = [{"key": []}]
+        app.openapi_schema = described
+    return app.openapi_schema

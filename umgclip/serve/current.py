@@ -1,0 +1,155 @@
+"""The model that answers, and the thread that puts another in its place when the alias moves."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from umgclip.errors import UmgclipError
+from umgclip.io.images import encode_png
+from umgclip.register.answering import Answerer
+from umgclip.serve.settings import Source
+
+_BACK_OFF, _LONGEST_S = 2.0, 600.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A loaded version. Requests hold on to the one that they started with; the last to let go frees it."""
+
+    version: str
+    answerer: Answerer
+    loaded_at: datetime
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the newest version does not answer.
+
+    Attributes:
+        message: what failed.
+        version: which version; None when not even that could be found out.
+        since: when it failed first.
+    """
+
+    message: str
+    version: str | None
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Store:
+    """The registry, reduced to two questions.
+
+    Attributes:
+        resolve: the number of the version to serve.
+        fetch: that version, loaded; it may write into the folder given, which is removed afterwards.
+    """
+
+    resolve: Callable[[], str]
+    fetch: Callable[[str, Path], Answerer]
+
+
+class Current:
+    """Holds the model that answers.
+
+    Attributes:
+        source: what the operator asked for.
+        served: the model that answers.
+        problem: why a newer one does not; None when all is well.
+        checked_at: when the alias was last read.
+        swaps: how many times the model was replaced.
+        failures: how many looks or loads failed.
+    """
+
+    def __init__(self, source: Source, store: Store) -> None:
+        """Load the first model.
+
+        Raises:
+            InputError: no such model, alias or version.
+            TrackingError: the registry does not answer.
+            DataError: the version's files are damaged.
+        """
+        self.source = source
+        self._store = store
+        self.problem: Problem | None = None
+        self.swaps = self.failures = 0
+        version = store.resolve()
+        self.checked_at = _now()
+        self.served = self._load(version)
+        self._retry_at, self._pause_s = 0.0, source.poll_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="umgclip-watch", daemon=True)
+
+    def start(self) -> None:
+        """Follow the alias, unless a fixed version was asked for."""
+        if self.source.version is None:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop following; a load that is under way is not waited for."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Look at the alias once. When it names another version, load that beside the present one, then swap.
+
+        Nothing is raised: the present model stays, and `problem` says why. A version that failed to load is tried
+        again after a pause that doubles each time.
+        """
+        version = None
+        try:
+            version = self._store.resolve()
+            self.checked_at = _now()
+            if version == self.served.version:
+                self._settle()
+            elif self.problem is None or self.problem.version != version or time.monotonic() >= self._retry_at:
+                served = self._load(version)
+                _logger.info("%s: version %s answers now, after %s", self.source.name, version, self.served.version)
+                self.served = served
+                self.swaps += 1
+                self._settle()
+        except UmgclipError as error:
+            self._fail(version, str(error))
+        except Exception as error:  # whatever a damaged file sets off, the old model goes on
+            _logger.exception("%s: version %s cannot be loaded", self.source.name, version)
+            self._fail(version, f"{type(error).__name__}: {error}")
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.source.poll_s):
+            self.check()
+
+    def _settle(self) -> None:
+        self.problem, self._pause_s = None, self.source.poll_s
+
+    def _fail(self, version: str | None, message: str) -> None:
+        known = self.problem
+        repeated = known is not None and known.version == version
+        if not repeated:
+            _logger.warning("%s: version %s goes on answering: %s", self.source.name, self.served.version, message)
+        self._pause_s = min(_BACK_OFF * self._pause_s, _LONGEST_S) if repeated else self.source.poll_s
+        self._retry_at = time.monotonic() + self._pause_s
+        since = known.since if known is not None and repeated else _now()
+        self.problem = Problem(message, version, since)
+        self.failures += 1
+
+    def _load(self, version: str) -> Served:
+        """A version that has answered once: a first forward is slow, and may fail where loading did not."""
+        with tempfile.TemporaryDirectory(prefix="umgclip-serve-") as folder:
+            answerer = self._store.fetch(version, Path(folder))
+        grey = encode_png(np.full((8, 8, 3), 127, np.uint8))
+        ready = {"image": grey, "labels": ["thing"], "tags": 1 if answerer.target.vocabulary else 0}
+        answerer.answer([answerer.prepare(ready, where="first forward")])
+        return Served(version, answerer, _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,70 @@
+"""What Prometheus reads. Each server has a registry of its own, so that tests may start several in one process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from umgclip.serve.current import Current
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters of requests and forwards."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.requests = Counter("umgclip_requests", "Requests answered.", ["path", "code"], registry=self.registry)
+        self.seconds = Histogram(
+            "umgclip_request_seconds",
+            "From a request's first byte to the end of its answer, /predict only.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.waited = Histogram(
+            "umgclip_queue_seconds",
+            "Time that a prepared image waits for its forward.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.forward = Histogram(
+            "umgclip_forward_seconds", "Time of one forward.", buckets=_SECONDS, registry=self.registry
+        )
+        self.batch = Histogram("umgclip_batch_images", "Images in a forward.", buckets=_IMAGES, registry=self.registry)
+        self.queue = Gauge("umgclip_queue_images", "Images accepted and not yet answered.", registry=self.registry)
+
+    def watch(self, current: Current) -> None:
+        """Add what is known about the model; read when Prometheus asks."""
+        self.registry.register(_ModelCollector(current))
+
+
+class _ModelCollector(Collector):
+    def __init__(self, current: Current) -> None:
+        self._current = current
+
+    def collect(self) -> list[Metric]:
+        current, served = self._current, self._current.served
+        source, texts = current.source, served.answerer.texts
+        model = GaugeMetricFamily("umgclip_model", "The model that answers.", labels=["name", "alias", "version"])
+        model.add_metric([source.name, "" if source.version else source.alias, served.version], 1)
+        loaded = GaugeMetricFamily(
+            "umgclip_model_loaded_timestamp_seconds", "When it was loaded.", value=served.loaded_at.timestamp()
+        )
+        problem = GaugeMetricFamily(
+            "umgclip_model_problem",
+            "1 while the version that the alias names cannot be found or loaded, and an older one answers.",
+            value=float(current.problem is not None),
+        )
+        swaps = CounterMetricFamily("umgclip_model_swaps", "Versions put in place of another.", value=current.swaps)
+        failures = CounterMetricFamily(
+            "umgclip_model_failures", "Looks at the alias, or loads, that failed.", value=current.failures
+        )
+        known = CounterMetricFamily("umgclip_label_cache", "Labels looked up in the cache.", labels=["result"])
+        known.add_metric(["hit"], texts.hits)
+        known.add_metric(["miss"], texts.misses)
+        return [model, loaded, problem, swaps, failures, known]

@@ -1,0 +1,117 @@
+"""A raw dataset from an S3 prefix: `manifest.json` and the shards that it lists, as `data/train` holds them.
+
+Whoever delivers writes the shards first and the manifest last, so a manifest says that everything is there. A folder
+becomes what the prefix holds: shards that are here already are not downloaded again, others go.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from umgclip.errors import DataError
+from umgclip.io.atomic import explain_os_errors, sha256_file
+from umgclip.io.storage import Location, Storage
+from umgclip.manifest import MANIFEST, Manifest, ShardInfo, read_manifest, write_manifest
+
+_MANIFEST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Import:
+    """What an import did: the dataset's digest, and how many shards came and how many were here."""
+
+    digest: str
+    downloaded: int
+    kept: int
+
+
+def read_delivery(storage: Storage, prefix: Location) -> Manifest:
+    """What lies under a prefix.
+
+    Raises:
+        DataError: no manifest there, or one that is none of ours; names the key.
+        InputError, StorageError: the store refuses or does not answer.
+    """
+    source = prefix / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(storage.read(source, _MANIFEST_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{source}: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from error
+    for shard in manifest.shards:
+        if PurePosixPath(shard.path).name != shard.path or shard.path in (MANIFEST, "..", "."):
+            raise DataError(f"{source}: shards: expected plain file names, got {shard.path!r}")
+    if manifest.samples == 0:
+        raise DataError(f"{source}: expected at least one sample, the manifest lists none")
+    return manifest
+
+
+def import_delivery(
+    storage: Storage, prefix: Location, into: Path, advance: Callable[[int], None] = lambda _samples: None
+) -> Import:
+    """Make a folder hold what lies under a prefix; it changes at once, when everything is there and its hashes fit.
+
+    An import that was interrupted goes on with the shards that it had.
+
+    Args:
+        storage: the store.
+        prefix: where the manifest lies.
+        into: the dataset's folder.
+        advance: called with the number of samples of each shard that is there.
+
+    Raises:
+        DataError: the manifest or a shard is missing, damaged or another than it says.
+        OutputError: the folder cannot be written.
+        InputError, StorageError: the store refuses or does not answer.
+    """
+    manifest = read_delivery(storage, prefix)
+    working, old = (into.parent / f".{into.name}.{state}.partial" for state in ("new", "old"))
+    if old.is_dir() and not into.exists():  # stopped between the last two steps
+        old.rename(into)
+    downloaded = 0
+    with explain_os_errors(into):
+        working.mkdir(parents=True, exist_ok=True)
+        for shard in manifest.shards:
+            if not _here(shard, working, into):
+                storage.get(prefix / shard.path, working / shard.path)
+                _check(shard, working / shard.path, prefix)
+                downloaded += 1
+            advance(shard.samples)
+        wanted = {shard.path for shard in manifest.shards}
+        for path in working.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+        write_manifest(working, manifest)
+        if into.exists():
+            into.rename(old)
+        working.rename(into)
+        shutil.rmtree(old, ignore_errors=True)
+    return Import(read_manifest(into).digest(), downloaded, len(manifest.shards) - downloaded)
+
+
+def _here(shard: ShardInfo, working: Path, into: Path) -> bool:
+    """Whether a shard is in the working folder, or can be taken over from the present one."""
+    path, present = working / shard.path, into / shard.path
+    if path.is_file() and path.stat().st_size == shard.bytes and sha256_file(path) == shard.sha256:
+        return True
+    path.unlink(missing_ok=True)
+    if not (present.is_file() and present.stat().st_size == shard.bytes and sha256_file(present) == shard.sha256):
+        return False
+    try:
+        os.link(present.resolve(), path)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(present, path)
+    return True
+
+
+def _check(shard: ShardInfo, path: Path, prefix: Location) -> None:
+    actual = sha256_file(path)
+    if actual != shard.sha256:
+        path.unlink()
+        raise DataError(f"{prefix / shard.path}: expected sha256 {shard.sha256} as in {MANIFEST}, got {actual}")
