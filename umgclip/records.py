@@ -81,6 +81,11 @@ class ImageRecord(_Closed):
         return self.model_dump_json().encode()
 
 
+def shows_one_object(record: ImageRecord) -> bool:
+    """Whether the image is one of a benchmark's single objects; every other image is a scene."""
+    return record.source.dataset.endswith("/singles")
+
+
 def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecord:
     """Read one record.
 

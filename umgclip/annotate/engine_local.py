@@ -29,6 +29,7 @@ from umgclip.io.atomic import atomic_file, sha256_file, write_json
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.manifest import ShardInfo
 from umgclip.params import AnnotateParams, threads
+from umgclip.records import shows_one_object
 
 if TYPE_CHECKING:
     from umgclip.annotate.annotator import Annotated, Annotator
@@ -129,10 +130,11 @@ def _annotate_shard(job: Job) -> None:
     images: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
+    left_out: list[str] = []
     path = job.out / job.info.path
     with atomic_file(path) as temporary:
         writer = ShardWriter(temporary)
-        for raws, samples in _decoded(job, failed, _batch):
+        for raws, samples in _decoded(job, failed, left_out, _batch):
             results = _annotator.propose(samples) if job.proposals_only else _annotator(samples)
             for raw, annotated in zip(raws, results, strict=True):
                 writer.write(_stored(raw, annotated))
@@ -144,15 +146,15 @@ def _annotate_shard(job: Job) -> None:
     tables.write_table(path.with_suffix(".images.parquet"), images, tables.IMAGES)
     tables.write_table(path.with_suffix(".regions.parquet"), regions, tables.REGIONS)
     tables.write_table(path.with_suffix(".quarantine.parquet"), failed, tables.QUARANTINE)
-    if len(images) + len(failed) != job.info.samples:
-        raise DataError(
-            f"{job.source}: expected {job.info.samples} samples as in the manifest, got {len(images) + len(failed)}"
-        )
+    found = len(images) + len(failed) + len(left_out)
+    if found != job.info.samples:
+        raise DataError(f"{job.source}: expected {job.info.samples} samples as in the manifest, got {found}")
     write_json(
         job.marker,
         {
             "samples": len(images),
             "failed": len(failed),
+            "left_out": len(left_out),
             "sha256": sha256_file(path),
             "bytes": path.stat().st_size,
             "seconds": round(time.perf_counter() - started, 3),
@@ -160,7 +162,10 @@ def _annotate_shard(job: Job) -> None:
     )
 
 
-def _decoded(job: Job, failed: list[dict[str, Any]], size: int) -> Iterator[tuple[list[RawSample], list[Sample]]]:
+def _decoded(
+    job: Job, failed: list[dict[str, Any]], left_out: list[str], size: int
+) -> Iterator[tuple[list[RawSample], list[Sample]]]:
+    """Batches to annotate; what cannot be read goes to `failed`, what no benchmark asks regions of to `left_out`."""
     raws: list[RawSample] = []
     samples: list[Sample] = []
     for raw in read_shard(job.source):
@@ -177,6 +182,11 @@ def _decoded(job: Job, failed: list[dict[str, Any]], size: int) -> Iterator[tupl
                     "detail": str(error),
                 }
             )
+            with _progress.get_lock():
+                _progress.value += 1
+            continue
+        if job.hide_truth and shows_one_object(sample.record):
+            left_out.append(raw.key)
             with _progress.get_lock():
                 _progress.value += 1
             continue

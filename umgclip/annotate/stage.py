@@ -41,7 +41,8 @@ def run(
     """Annotate `train`, and the images of `benchmark` from their captions alone.
 
     What a benchmark knows of tags and regions is taken away before the annotator sees it. `proposals` are the
-    benchmark's again, without captions.
+    benchmark's again, without captions. Single-object images are left out of both, and counted: no benchmark asks
+    regions of them.
 
     Finished shards wait in a folder beside `out`, named after everything that they depend on, until all are done.
 
@@ -115,7 +116,7 @@ def _jobs(source: Path, manifest: Manifest, out: Path, split: str) -> list[Job]:
 def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str) -> dict[str, int]:
     """Move finished shards into their dataset, join the tables, write the manifest last."""
     folder.mkdir()
-    counts = {"samples": 0, "failed": 0}
+    counts = {"samples": 0, "failed": 0, "left_out": 0}
     shards = []
     for job in jobs:
         marker = json.loads(job.marker.read_text(encoding="utf-8"))

@@ -15,9 +15,7 @@ from umgclip.data.stream import decode, read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.manifest import MANIFEST, Manifest, read_manifest
-from umgclip.records import ImageRecord, Region
-
-SINGLES = "/singles"  # how the source of single-object images ends; every other image is a scene
+from umgclip.records import ImageRecord, Region, shows_one_object
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
     regions = [_region(region, pixels.shape[:2], classes, where) for region in record.regions or [] if region.tags]
     things = tuple(region for region in regions if classes.is_thing(region.label))
     stuff = tuple(region for region in regions if not classes.is_thing(region.label))
-    single = record.source.dataset.endswith(SINGLES)
+    single = shows_one_object(record)
     if single and len(things) != 1:
         raise DataError(f"{where}: regions: expected one thing in a single-object image, got {len(things)}")
     tagged = {text.text for text in record.tags or []}

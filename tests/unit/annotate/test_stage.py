@@ -19,7 +19,7 @@ from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
-from umgclip.records import parse_record
+from umgclip.records import parse_record, shows_one_object
 from umgclip.sources.demo import write_demo
 from umgclip.sources.demo_classes import things
 
@@ -92,13 +92,22 @@ def test_tables_count_what_the_records_hold(done):
 def test_the_benchmark_is_annotated_without_its_truth_and_proposed_without_captions(done):
     out, _, _ = done
     for record in records(out / "benchmark"):
+        assert not shows_one_object(record)
         assert [c.source for c in record.captions][:1] == ["human"]
         sources = {tag.source for region in record.regions for tag in region.tags}
         assert "human" not in sources
     for record in records(out / "proposals"):
+        assert not shows_one_object(record)
         assert record.captions == []
         assert record.tags == []
         assert all(region.tags == [] and region.captions == [] for region in record.regions)
+
+
+def test_single_objects_are_left_out_and_counted(done, world):
+    counts = json.loads(inputs_of(world).metrics.read_text())
+    assert counts["train"]["left_out"] == 0
+    for split in ("benchmark", "proposals"):
+        assert (counts[split]["samples"], counts[split]["left_out"]) == (6, 3)
 
 
 def test_workers_do_not_change_the_result(done, world):
