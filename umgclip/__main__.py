@@ -301,11 +301,15 @@ def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
 def report(
     metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
     registration: Annotated[Path, typer.Option(help="what register wrote")] = ARTIFACTS / "register" / "register.json",
+    short: Annotated[bool, typer.Option("--markdown", help="the short table of the README instead")] = False,
 ) -> None:
     """The results as tables: base against tuned, the annotator, the registered version."""
-    from umgclip.cli.report import show_results
+    from umgclip.cli.report import markdown, show_results
 
-    show_results(metrics, registration)
+    if short:
+        typer.echo(markdown(metrics))
+    else:
+        show_results(metrics, registration)
 
 
 app.command()(serve)

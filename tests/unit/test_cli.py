@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from umgclip.cli import exits, session
+from umgclip.cli.report import markdown
 from umgclip.errors import DataError, InputError
 from umgclip.manifest import read_manifest
 from umgclip.params import DataParams, load_section
 from umgclip.sources.demo import write_demo
 
+ROOT = Path(__file__).parents[2]
 TINY = "data: {train_scenes: 3, benchmark_scenes: 2, benchmark_singles: 2}\n"
 SLOW = "data: {train_scenes: 200000, benchmark_scenes: 2, benchmark_singles: 2}\n"
 
@@ -141,6 +143,12 @@ def test_report_without_an_evaluation_says_how_to_get_one(project):
     done = umgclip("report", cwd=project)
     assert done.returncode == 3
     assert "dvc repro" in done.stderr
+
+
+def test_the_readme_shows_the_recorded_results():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- results -->\n")[2].partition("\n<!-- /results -->")[0]
+    assert shown == markdown(ROOT / "metrics" / "evaluate.json"), "put in what `umgclip report --markdown` prints"
 
 
 def full_disk(*_: object) -> None:

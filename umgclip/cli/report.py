@@ -16,24 +16,68 @@ from umgclip.errors import DataError
 BENCHMARKS = ("classification", "retrieval", "tagging", "region", "semantic", "panoptic")
 
 
+# what a README has room for: the benchmark, how a reader calls the metric, and its name
+_SHORT = (
+    ("zero-shot classification", "top-1, single objects", "classification.top1"),
+    ("retrieval", "image to text R@1", "retrieval.i2t_r1"),
+    ("", "text to image R@1", "retrieval.t2i_r1"),
+    ("tagging", "mAP", "tagging.map"),
+    ("regions", "dense map, true boxes, top-1", "region.box_top1"),
+    ("", "dense map, true masks, top-1", "region.mask_top1"),
+    ("", "... held-out classes", "region.mask_top1_heldout"),
+    ("", "plain crop, top-1", "region.crop_top1"),
+    ("", "... held-out classes", "region.crop_top1_heldout"),
+    ("", "masked-out crop, top-1", "region.maskout_top1"),
+    ("semantic", "mIoU", "semantic.miou"),
+    ("panoptic", "PQ, true masks", "panoptic.pq_true_masks"),
+    ("", "PQ, own proposals", "panoptic.pq_proposals"),
+)
+
+
+def markdown(evaluation: Path) -> str:
+    """The results that matter most as a Markdown table, for a README or a pull request.
+
+    Raises:
+        DataError: no evaluation, or not the file that `evaluate` writes.
+    """
+    metrics = _evaluated(evaluation)
+    lines = ["| benchmark | metric | base | tuned |", "|---|---|---|---|"]
+    for benchmark, said, name in _SHORT:
+        group, metric = name.split(".")
+        values = (_shown(numbers(metrics[model].get(group, {})).get(metric)) for model in ("base", "tuned"))
+        lines.append(f"| {' | '.join((benchmark, said, *values))} |")
+    if quality := numbers(metrics.get("annotator", {})):
+        lines += [
+            "",
+            f"The annotator against the truth: precision {quality['precision']:.2f}, recall {quality['recall']:.2f}, "
+            f"right label where the box is right {quality['label_precision']:.2f}, mask IoU {quality['mask_iou']:.2f}.",
+        ]
+    return "\n".join(lines)
+
+
 def show_results(evaluation: Path, registration: Path) -> None:
     """Print base against tuned, the annotator's quality and the registered version.
 
     Raises:
         DataError: no evaluation, or not the file that `evaluate` writes.
     """
-    if not evaluation.is_file():
-        raise DataError(f"{evaluation}: expected the metrics of `umgclip evaluate`, found none; `dvc repro` makes them")
-    metrics = _read(evaluation)
-    for name in ("base", "tuned"):
-        if not isinstance(metrics.get(name), dict):
-            raise DataError(f"{evaluation}: expected metrics of {name!r}, got {sorted(metrics)}")
+    metrics = _evaluated(evaluation)
     console = Console()
     console.print(_comparison(metrics["base"], metrics["tuned"]))
     if metrics.get("annotator"):
         console.print(_annotator(metrics["annotator"]))
     if registration.is_file():
         console.print(_registered(_read(registration)))
+
+
+def _evaluated(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: expected the metrics of `umgclip evaluate`, found none; `dvc repro` makes them")
+    metrics = _read(path)
+    for name in ("base", "tuned"):
+        if not isinstance(metrics.get(name), dict):
+            raise DataError(f"{path}: expected metrics of {name!r}, got {sorted(metrics)}")
+    return metrics
 
 
 def _read(path: Path) -> dict[str, Any]:

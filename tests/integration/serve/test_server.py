@@ -153,11 +153,10 @@ def test_settings_come_from_options_and_the_environment(start):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_answers_what_is_open_and_exits_0(start, number):
-    server = start("--max-wait-ms", "1500")
-    with ThreadPoolExecutor(4) as pool:
-        asking = [
-            pool.submit(httpx.post, f"{server.url}/predict", json=question(seed), timeout=60) for seed in range(4)
-        ]
+    server = start("--max-wait-ms", "6000")  # time for all four to arrive
+    asked = [question(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool, httpx.Client(base_url=server.url, timeout=60) as client:
+        asking = [pool.submit(client.post, "/predict", json=one) for one in asked]
         until = time.monotonic() + 60
         while server.health()["queue"]["images"] < 4:
             assert time.monotonic() < until
