@@ -12,10 +12,10 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench up down env lock clean
+.PHONY: help install demo test test-all check bench up down env lock clean
 
 help: ## show these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## .venv with exactly the packages of requirements.lock; does nothing when they are there
 
@@ -37,8 +37,11 @@ demo: $(STAMP) $(DEMO) ## images in, an evaluated and registered model out: data
 	dvc repro
 	umgclip report
 
-test: check ## checks, then all tests
+test: check ## checks, then the tests (minutes)
 	pytest
+
+test-all: check ## the tests of `make test` and the heavy ones: many servers, killed workers, a load of requests
+	pytest -m "heavy or not heavy"
 
 check: $(STAMP) ## lint, format, types, layers
 	ruff check .
