@@ -1,0 +1,81 @@
+"""`umgclip doctor`: what is wrong is named, with what to do; what is not set up is no fault."""
+
+import socket
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from umgclip.cli import doctor
+
+ROOT = Path(__file__).parents[2]
+PREFECT, S3 = "PREFECT_API_URL", "UMGCLIP_REMOTE_URL"
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in (PREFECT, S3, "UMGCLIP_RAW_PREFIX", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def examined(root: Path) -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in doctor.examine(root, ROOT / "params.yaml")}
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_only_data_are_missing_in_an_empty_folder(tmp_path):
+    found = examined(tmp_path)
+    assert {what for what, finding in found.items() if not finding.good} == {"data/train", "data/benchmark"}
+    assert "built for" in found["torch"].found
+    assert found["memory"].found.endswith("GiB free")
+    assert "flows run without a server" in found["Prefect"].found
+
+
+def test_a_prefect_server_that_does_not_answer_is_named_without_its_password(tmp_path, monkeypatch):
+    port = closed_port()
+    monkeypatch.setenv(PREFECT, f"http://user:secret@127.0.0.1:{port}/api")
+    found = examined(tmp_path)["Prefect"]
+    assert f"http://127.0.0.1:{port}/api does not answer" in found.found
+    assert "secret" not in found.found
+    assert "make up" in found.mend
+
+
+def test_an_address_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(PREFECT, "ephemeral")
+    assert "expected http://HOST:PORT/api" in examined(tmp_path)["Prefect"].found
+
+
+def test_an_object_store_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv(S3, "s3://bucket/prefix")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setattr("umgclip.io.storage._ATTEMPTS", 1)
+    found = examined(tmp_path)["S3"]
+    assert "s3://bucket/prefix: the object store does not answer" in found.found
+    assert "AWS_ENDPOINT_URL" in found.mend
+
+
+def test_too_little_memory_and_disk_are_named(tmp_path, monkeypatch):
+    memory, disk = namedtuple("M", "available total"), namedtuple("D", "free")
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory(1 << 30, 8 << 30))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: disk(1 << 30))
+    found = examined(tmp_path)
+    assert found["memory"].found == "1.0 of 8.0 GiB free"
+    assert "4 GiB" in found["memory"].mend
+    assert "dvc gc" in found["disk"].mend
+
+
+def test_a_torchvision_for_another_torch_is_named(monkeypatch, tmp_path):
+    def missing(*_):
+        raise RuntimeError("operator torchvision::nms does not exist\nmore")
+
+    monkeypatch.setattr("torchvision.ops.nms", missing)
+    found = examined(tmp_path)["torchvision"]
+    assert found.found == "does not fit torch: operator torchvision::nms does not exist"
+    assert "make install" in found.mend
