@@ -27,7 +27,7 @@ class Registry:
 
     champion: str = "1"
     decision: Decision = YES
-    delay_s: float = 0.0
+    movers: int = 1  # flows that have to have looked before one of them moves
 
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str | None, bool]] = []
@@ -45,7 +45,9 @@ class Registry:
         moved = self.decision.promote and not dry_run
         if moved:
             began = time.monotonic()
-            time.sleep(self.delay_s)
+            while len({one for _, one, dry in self.asked if dry}) < self.movers and time.monotonic() < began + 120:
+                time.sleep(0.05)
+            time.sleep(0.5)
             self.champion = version
             self.spans.append((began, time.monotonic()))
         return PromotionResult(
@@ -152,7 +154,7 @@ def test_no_answer_keeps_the_champion(server, registry, impatient, tmp_path):
 
 def test_moves_are_one_at_a_time(server, registry):
     """Two flows at once: the second waits, sees another champion and does not move."""
-    registry.delay_s = 2.0
+    registry.movers = 2
     states = []
     threads = [
         threading.Thread(target=lambda v=version: states.append(promote(v, return_state=True)))
