@@ -67,25 +67,33 @@ class Project:
         return done.stdout
 
 
-@pytest.fixture(scope="session", autouse=True)
-def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Nothing of the user's own: home, Prefect, MLflow; no server, no remote."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "UMGCLIP_", "AWS_"))]:
-            patch.delenv(name)
-        own = {
-            "HOME": str(home), "PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **GIT,
-        }  # fmt: skip
-        for name, value in own.items():
-            patch.setenv(name, value)
-        yield home
+_NOT_INHERITED = ("PREFECT_", "MLFLOW_", "UMGCLIP_", "AWS_")
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, variables: Path) -> Path:
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables with nothing of the user's own in them: home, Prefect, MLflow; no server, no remote."""
+    home = tmp_path_factory.mktemp("home")
+    return {
+        "HOME": str(home), "PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **GIT,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def variables(own: dict[str, str]) -> Iterator[Path]:
+    """They are this process's while the tests of a module run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(_NOT_INHERITED)]:
+            patch.delenv(name)
+        for name, value in own.items():
+            patch.setenv(name, value)
+        yield Path(own["HOME"])
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, own: dict[str, str]) -> Path:
     """A repository whose stages have not run."""
     root = tmp_path_factory.mktemp("template") / "project"
     (root / "data").mkdir(parents=True)
@@ -98,7 +106,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, variables: Path) -> Path:
         "dvc add -q data", "git add -A", "git commit -q -m start",
     ]  # fmt: skip
     for command in commands:
-        subprocess.run(command.split(), cwd=root, check=True)
+        subprocess.run(command.split(), cwd=root, env={**os.environ, **own}, check=True)
     return root
 
 
@@ -116,7 +124,7 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Project(root, desk)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(variables: Path) -> Iterator[None]:
     """A real Prefect server on loopback, for the tests that ask for it."""
     from prefect.testing.utilities import prefect_test_harness
