@@ -62,8 +62,11 @@ class BaseParams(Section):
     """`base`: the CLIP to start from."""
 
     seed: int = 0
-    pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint")
+    pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint or a folder")
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
+    tokenizer: str | None = Field(
+        default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
+    )
     tower: TowerParams = TowerParams()
     short_steps: Count = Field(default=120, description="steps on one-concept images before the others join")
     short_batch: Count = 128

@@ -40,7 +40,8 @@ def run(
 
     Raises:
         DataError: no training data.
-        InputError: open_clip does not know the model or the tag, or the model has no class token.
+        InputError: open_clip does not know the model or the tag, the model has no dense features here, or its tokenizer
+            cannot be had.
         OutputError: `out` cannot be written.
     """
     if params.pretrained == SCRATCH:
@@ -53,6 +54,8 @@ def run(
         model = params.model
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
+        if files.needs_tokenizer_files(model_cfg):
+            files.save_tokenizer(folder, model_cfg, params.tokenizer)
         write_json(folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model})
     size = sum(parameter.numel() for parameter in clip.parameters())
     rows = (("model", model), ("pretrained", params.pretrained), ("parameters", f"{size:,}"), ("sha256", digest[:16]))

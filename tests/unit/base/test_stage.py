@@ -20,6 +20,7 @@ from umgclip.io.images import encode_jpeg
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.model import files
+from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams, TowerParams
 from umgclip.records import ImageRecord, Source, Text
 
@@ -100,12 +101,12 @@ def test_an_interrupted_stage_leaves_nothing(params: BaseParams, demo: Path, tmp
 
 @pytest.fixture
 def small_config(tiny: TowerParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """open_clip knows `small-test`, and `average-test`, which has no class token."""
+    """open_clip knows `small-test`, and `unpooled-test`, which gives tokens only."""
     monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
     monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
     config = files.tower_config(tiny)
-    average = {**config, "vision_cfg": {**config["vision_cfg"], "pool_type": "avg"}}
-    for name, content in (("small-test", config), ("average-test", average)):
+    unpooled = {**config, "vision_cfg": {**config["vision_cfg"], "pool_type": "none"}}
+    for name, content in (("small-test", config), ("unpooled-test", unpooled)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
         open_clip.add_model_config(tmp_path / f"{name}.json")
     return config
@@ -120,9 +121,55 @@ def test_a_checkpoint_is_taken_as_it_is(small_config: dict[str, Any], tmp_path: 
     assert stage.total_steps(params) == 0
     written = json.loads((tmp_path / "base" / "base.json").read_text())
     assert written == {"weights_sha256": digest, "pretrained": params.pretrained, "model": "small-test"}
-    with pytest.raises(InputError, match="expected an open_clip ViT pooled by its class token"):
-        stage.run(params.model_copy(update={"model": "average-test"}), BaseInputs(tmp_path), tmp_path / "other")
+    with pytest.raises(InputError, match="expected an image tower with dense features .*, got VisionTransformer"):
+        stage.run(params.model_copy(update={"model": "unpooled-test"}), BaseInputs(tmp_path), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_whole_folder_is_taken_with_its_config(small_config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    clip = files.build(small_config)
+    clip.visual.preprocess_cfg = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    digest = files.save(tmp_path / "given", clip, small_config)
+    stage.run(BaseParams(pretrained=str(tmp_path / "given")), BaseInputs(tmp_path), tmp_path / "base")
+    loaded, config = files.load(tmp_path / "base")
+    assert config == small_config
+    assert DenseClip(loaded).preprocess.mean == (0.5, 0.5, 0.5)
+    assert sha256_file(tmp_path / "base" / files.WEIGHTS) == digest
+
+
+def test_a_tokenizer_of_files_is_carried_along(
+    small_config: dict[str, Any], tmp_path: Path, tokenizer_files: Path
+) -> None:
+    (tmp_path / "given").mkdir()
+    small_config["text_cfg"] |= {"hf_tokenizer_name": "nobody/nowhere", "tokenizer_kwargs": {"clean": "canonicalize"}}
+    files.save(tmp_path / "given", files.build(small_config), small_config)
+    params = BaseParams(pretrained=str(tmp_path / "given"), tokenizer=str(tokenizer_files))
+    stage.run(params, BaseInputs(tmp_path), tmp_path / "base")
+    tokens = DenseClip(files.load(tmp_path / "base")[0]).tokenizer(["A dog!", "a cat"])
+    assert tokens.shape == (2, 32)
+    assert tokens[0, :3].tolist() == [3, 4, 1], "cleaned, then a, dog, end"
+    without = DenseClip(files.load(tmp_path / "given")[0]).tokenizer
+    with pytest.raises(InputError, match="tokenizer: expected the files of nobody/nowhere .*, found none in .*given; "):
+        without(["a dog"])
+    with pytest.raises(InputError, match="base.tokenizer: expected a folder .* got '.*missing'"):
+        stage.run(
+            params.model_copy(update={"tokenizer": str(tmp_path / "missing")}), BaseInputs(tmp_path), tmp_path / "other"
+        )
+
+
+@pytest.fixture
+def tokenizer_files(tmp_path: Path) -> Path:
+    """A tokenizer of four words as Hugging Face keeps one."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[END]": 1, "[UNK]": 2, "a": 3, "dog": 4, "cat": 5}, "[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(single="$A [END]", special_tokens=[("[END]", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", eos_token="[END]")
+    fast.save_pretrained(str(tmp_path / "words"))
+    return tmp_path / "words"
 
 
 def test_images_without_a_caption_are_passed_over(params: BaseParams, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Small CLIPs with random weights."""
 
 from collections.abc import Callable
+from typing import Any
 
+import open_clip
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -22,6 +25,56 @@ def make_clip(tiny: TowerParams) -> MakeClip:
         with torch.no_grad():
             for name, parameter in clip.named_parameters():
                 if name != "logit_scale" and parameter.ndim == 1:
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+        return clip.eval()
+
+    return make
+
+
+ARCHITECTURES = (
+    "ViT-B-32",
+    "ViT-B-16",
+    "ViT-L-14",
+    "ViT-L-14-quickgelu",
+    "ViT-L-14-CLIPA",
+    "ViT-B-16-SigLIP",
+    "EVA02-B-16",
+    "convnext_base",
+)
+MakeNamed = Callable[[str], nn.Module]
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Configs of open_clip's models with two blocks an image tower (four for a ConvNeXt) and one a text tower."""
+    create = timm.create_model
+
+    def shorter(name: str, **options: object) -> nn.Module:
+        depth = {"depths": (1, 1, 1, 1)} if "convnext" in name else {"depth": 2}
+        return create(name, **{**options, **depth})
+
+    monkeypatch.setattr(timm, "create_model", shorter)
+
+    def config(name: str) -> dict[str, Any]:
+        found = open_clip.get_model_config(name)
+        found["text_cfg"]["layers"] = 1
+        if "timm_model_name" not in found["vision_cfg"]:
+            found["vision_cfg"]["layers"] = 2
+        return found
+
+    return config
+
+
+@pytest.fixture
+def make_named(shallow: Callable[[str], dict[str, Any]]) -> MakeNamed:
+    """One of open_clip's architectures, short, with random weights, also where zeros and ones would hide mistakes."""
+
+    def make(name: str) -> nn.Module:
+        torch.manual_seed(0)
+        clip = files.build(shallow(name))
+        with torch.no_grad():
+            for parameter_name, parameter in clip.named_parameters():
+                if not parameter_name.startswith("logit_") and parameter.ndim == 1:
                     parameter.add_(0.1 * torch.randn_like(parameter))
         return clip.eval()
 

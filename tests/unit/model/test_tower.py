@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,9 @@ from torch import Tensor, nn
 from umgclip.errors import InputError
 from umgclip.model import files
 from umgclip.model.adapters import add_lora
-from umgclip.model.tower import DenseClip, value_path_mask
+from umgclip.model.text import text_parameters
+from umgclip.model.tower import DenseClip
+from umgclip.model.vision.open_clip_vit import value_path_mask
 from umgclip.params import LoraParams, TowerParams
 
 MakeClip = Callable[[int], nn.Module]
@@ -195,12 +196,13 @@ def test_properties(make_clip: MakeClip) -> None:
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
-        ("vision_cfg", {"pool_type": "avg"}, "expected an open_clip ViT pooled by its class token"),
-        ("vision_cfg", {"attentional_pool": True}, "expected an open_clip ViT pooled by its class token"),
-        ("vision_cfg", {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8}, "got ModifiedResNet"),
-        ("text_cfg", {"pool_type": "last"}, "got pool_type 'last', causal True, projection Parameter"),
-        ("text_cfg", {"no_causal_mask": True}, "got pool_type 'argmax', causal False, projection Parameter"),
-        ("text_cfg", {"proj_bias": True}, "got pool_type 'argmax', causal True, projection Linear"),
+        (
+            "vision_cfg",
+            {"attentional_pool": True},
+            "expected an image tower with dense features .* got VisionTransformer",
+        ),
+        ("vision_cfg", {"layers": [1, 1, 1, 1], "width": 8, "head_width": 8}, "got ModifiedResNet; base.model may be"),
+        ("vision_cfg", {"timm_model_name": "test_resnet", "timm_pool": "avg"}, "got TimmModel around timm's ResNet"),
     ],
 )
 def test_other_models_are_refused(tiny: TowerParams, section: str, change: dict[str, Any], message: str) -> None:
@@ -210,7 +212,38 @@ def test_other_models_are_refused(tiny: TowerParams, section: str, change: dict[
         DenseClip(files.build(config))
 
 
-def test_a_custom_text_clip_is_refused(tiny: TowerParams) -> None:
-    other = open_clip.CustomTextCLIP(**files.tower_config(tiny))
-    with pytest.raises(InputError, match="expected open_clip's CLIP with a built-in text tower, got CustomTextCLIP"):
-        DenseClip(other)
+@pytest.mark.parametrize(
+    "change", [{"pool_type": "last"}, {"no_causal_mask": True}, {"proj_bias": True}, {"embed_cls": True}, {}]
+)
+@torch.no_grad()
+def test_any_text_tower_gives_open_clips_embeddings(tiny: TowerParams, change: dict[str, Any]) -> None:
+    config = files.tower_config(tiny)
+    config["text_cfg"] |= change
+    clip = files.build({**config, "custom_text": True}).eval()
+    tokens = files.Tokenizer(tiny.context_length)(TEXTS)
+    expected = clip.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(DenseClip(clip).encode_text(tokens), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frozen_text_tower_runs_once_for_each_text(make_clip: MakeClip, tiny: TowerParams) -> None:
+    clip = make_clip(0)
+    tower, tokens = DenseClip(clip).train(), files.Tokenizer(tiny.context_length)(TEXTS)
+    learned = tower.encode_text(tokens)
+    assert learned.requires_grad
+    for parameter in text_parameters(clip):
+        parameter.requires_grad_(False)
+    runs: list[int] = []
+    clip.transformer.register_forward_pre_hook(lambda _, inputs: runs.append(len(inputs[0])))
+    first, again = tower.encode_text(tokens), tower.encode_text(tokens.flip(0))
+    assert sum(runs) == len(TEXTS), "none of them twice"
+    assert not again.requires_grad
+    torch.testing.assert_close(first, learned.detach())
+    assert torch.equal(again.flip(0), first)
+    tower.eval().encode_text(tokens)
+    assert sum(runs) == 2 * len(TEXTS), "outside training nothing is remembered, for weights may be loaded there"
+
+
+def test_a_coca_is_refused(tiny: TowerParams) -> None:
+    config = {**files.tower_config(tiny), "multimodal_cfg": {}}
+    with pytest.raises(InputError, match="base.model: expected open_clip's CLIP or CustomTextCLIP .* got a CoCa"):
+        files.build(config)

@@ -1,0 +1,104 @@
+"""Text towers: CLIP's at the real length of its texts, any other as open_clip runs it; frozen ones from memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+_SHORT_TEXT = 8  # tokens, with both ends: names and tags; captions are longer
+
+
+def text_module(clip: Any) -> Any:  # noqa: ANN401 - open_clip's models share no base class
+    """The module with the text tower's parts: a model of class `CustomTextCLIP` holds one, `CLIP` is it itself."""
+    return clip.text if hasattr(clip, "text") else clip
+
+
+def text_parameters(clip: Any) -> list[nn.Parameter]:  # noqa: ANN401
+    """Everything that text embeddings depend on."""
+    if hasattr(clip, "text"):
+        return list(clip.text.parameters())
+    names = ("transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+    found: list[nn.Parameter] = []
+    for part in (getattr(clip, name, None) for name in names):
+        found.extend(part.parameters() if isinstance(part, nn.Module) else [part] if part is not None else [])
+    return found
+
+
+def is_causal(text: Any) -> bool:  # noqa: ANN401
+    """Whether what follows the end of a text cannot matter: causal, read at its end, projected by a matrix."""
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    return (
+        pool == "argmax"
+        and getattr(text, "attn_mask", None) is not None
+        and isinstance(getattr(text, "text_projection", None), Tensor)
+        and getattr(text, "cls_emb", None) is None
+        and not getattr(text, "use_pad_mask", False)
+    )
+
+
+def encode_text(clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
+    """Text embeddings, L2-normalised.
+
+    Of a causal tower hardly any padding is computed: texts of similar length go together, and what stands after the
+    end-of-text token is irrelevant, so the result is open_clip's own. Other towers (SigLIP) read their padding too.
+    """
+    if tokens.shape[0] == 0:
+        return tokens.new_zeros((0, embed_dim), dtype=clip.logit_scale.dtype)
+    text = text_module(clip)
+    if not is_causal(text):
+        return clip.encode_text(tokens, normalize=True)
+    ends = tokens.argmax(dim=1)
+    is_short = ends < _SHORT_TEXT
+    groups = [rows for rows in (is_short.nonzero()[:, 0], (~is_short).nonzero()[:, 0]) if len(rows)]
+    encoded = torch.cat([_encode_padded(text, tokens[rows], ends[rows]) for rows in groups])
+    return encoded[torch.cat(groups).argsort()]
+
+
+def _encode_padded(text: Any, tokens: Int[Tensor, "t length"], ends: Int[Tensor, "t"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
+    length = int(ends.max()) + 1
+    x = text.token_embedding(tokens[:, :length]) + text.positional_embedding[:length]
+    x = text.transformer(x, attn_mask=text.attn_mask[:length, :length])
+    x = text.ln_final(x[torch.arange(len(x), device=x.device), ends])
+    return F.normalize(x @ text.text_projection, dim=-1)
+
+
+class TextFeatures:
+    """Embeddings of a frozen text tower by token ids; forgets what was not asked for longest; safe between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rows: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TextFeatures:
+        return TextFeatures(self._size)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @torch.no_grad()
+    def __call__(self, clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
+        """The embeddings, of which only those not known are computed, without a graph."""
+        keys = [row.tobytes() for row in tokens.cpu().numpy()]
+        with self._lock:
+            found = {key: self._rows[key] for key in keys if key in self._rows}
+            for key in found:
+                self._rows.move_to_end(key)
+        missing = {key: i for i, key in enumerate(keys) if key not in found}
+        if missing:
+            fresh = encode_text(clip, tokens[list(missing.values())], embed_dim).float().cpu()
+            found.update(zip(missing, fresh.unbind(), strict=True))
+            with self._lock:
+                for key, row in zip(missing, fresh.unbind(), strict=True):
+                    self._rows[key] = row.clone()
+                while len(self._rows) > self._size:
+                    self._rows.popitem(last=False)
+        if not keys:
+            return encode_text(clip, tokens, embed_dim)
+        return torch.stack([found[key] for key in keys]).to(tokens.device)

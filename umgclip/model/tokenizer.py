@@ -1,0 +1,100 @@
+"""Texts to token ids: CLIP's byte pairs, which open_clip brings along, or the files beside a model (SigLIP)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from umgclip.errors import InputError
+
+_TEXTS_KEPT = 1 << 16
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+)
+
+
+class Tokenizer:
+    """A model's tokenizer at its own context length; texts seen lately are remembered."""
+
+    def __init__(
+        self, context_length: int, text_cfg: Mapping[str, Any] | None = None, folder: Path | None = None
+    ) -> None:
+        """Take CLIP's byte pairs, or what the model's text config names.
+
+        Args:
+            context_length: longest text in tokens.
+            text_cfg: `text_cfg` of open_clip's model config.
+            folder: where a tokenizer that open_clip does not bring along has its files. They are read at once, if
+                they are there; if not, the first text that comes is refused.
+        """
+        self._length = context_length
+        config = text_cfg or {}
+        self._name = str(config.get("hf_tokenizer_name") or "")
+        self._missing = ""
+        if not self._name:
+            options = {name: config["tokenizer_kwargs"][name] for name in config.get("tokenizer_kwargs", {})}
+            self._tokenize: Any = open_clip.SimpleTokenizer(context_length=context_length, **options)
+        elif folder is not None and any((folder / name).is_file() for name in TOKENIZER_FILES):
+            self._tokenize = read_tokenizer(str(folder), config, context_length)
+        else:
+            self._missing = f"{folder}" if folder else "no folder"
+        self._one = lru_cache(_TEXTS_KEPT)(lambda text: self._tokenize([text])[0])
+
+    def __call__(self, texts: list[str]) -> Int[Tensor, "t length"]:
+        """Token ids, padded.
+
+        Raises:
+            InputError: the files of the tokenizer are not beside the model.
+        """
+        if self._missing:
+            raise InputError(
+                f"tokenizer: expected the files of {self._name} (tokenizer.json, ...), found none in {self._missing}; "
+                "base.tokenizer may be a folder that has them"
+            )
+        return torch.stack([self._one(text) for text in texts]) if texts else torch.zeros(0, self._length).long()
+
+
+def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int) -> Any:  # noqa: ANN401 - open_clip's
+    """open_clip's wrapper of a Hugging Face tokenizer.
+
+    Args:
+        source: folder of its files, or a name in the hub.
+        text_cfg: `text_cfg` of open_clip's model config.
+        context_length: longest text in tokens.
+
+    Raises:
+        InputError: the package transformers is missing, or the files cannot be had.
+    """
+    from open_clip.tokenizer import HFTokenizer
+
+    try:
+        return HFTokenizer(
+            source,
+            context_length=context_length,
+            tokenizer_mode=text_cfg.get("tokenizer_mode"),
+            **text_cfg.get("tokenizer_kwargs", {}),
+        )
+    except ImportError as error:
+        raise InputError(f"tokenizer: expected the package transformers for {source}: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"base.tokenizer: expected a folder with the tokenizer's files or a name that can be fetched, "
+            f"got {source!r}: {reason}"
+        ) from error
