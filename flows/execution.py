@@ -39,6 +39,7 @@ def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dic
         try:
             outcomes = _run_stages(plan, run)
         finally:
+            run.close_children()
             log_files(plan, run)
         engine.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
         registered = _show_results(plan, run, champion)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,18 +100,37 @@ def explained(store: Store) -> Iterator[None]:
         raise TrackingError(f"MLflow at {store.name}: {text[:400]}") from error
 
 
+# for each change that is in force, oldest first: what the variables were before it
+_variables = threading.Lock()
+_before: list[dict[str, str | None]] = []
+
+
 @contextmanager
 def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Set (or with None unset) variables, and put back what was there."""
-    before = {name: os.environ.pop(name, None) for name in changes}
-    os.environ.update({name: value for name, value in changes.items() if value is not None})
+    """Set (or with None unset) variables, and put back what was there; threads may overlap."""
+    with _variables:
+        before = {name: os.environ.get(name) for name in changes}
+        _before.append(before)
+        for name, value in changes.items():
+            _set(name, value)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        with _variables:
+            place = next(row for row, one in enumerate(_before) if one is before)
+            for name, value in before.items():
+                later = next((one for one in _before[place + 1 :] if name in one), None)
+                if later is None:
+                    _set(name, value)
+                else:  # another thread has changed it since, and will put back what was there before both
+                    later[name] = value
+            del _before[place]
+
+
+def _set(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
 
 
 @contextmanager
@@ -170,6 +190,16 @@ class Run:
         """Write what has gathered, now."""
         with self._lock:
             self._flush()
+
+    def close_children(self) -> None:
+        """End as KILLED what still runs under this run: stages whose machine is gone, as nobody else will."""
+        self._try("end the runs of lost stages", self._kill_children)
+
+    def _kill_children(self) -> None:
+        experiment = self._client.get_run(self.run_id).info.experiment_id
+        wanted = f"tags.mlflow.parentRunId = '{self.run_id}' and attributes.status = 'RUNNING'"
+        for child in self._client.search_runs([experiment], wanted):
+            self._client.set_terminated(child.info.run_id, "KILLED")
 
     def close(self, status: str) -> None:
         """Write what has gathered and end the run as FINISHED, FAILED or KILLED."""
@@ -306,9 +336,25 @@ def stage_run(
             yield run
         except BaseException as error:
             # what is no Exception interrupts from outside, as Ctrl-C and a scheduler's signals do
-            run.close("FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
+            with _undisturbed():
+                run.close("FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
             raise
         run.close("FINISHED")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals to stop often come twice, from a scheduler and from a shell; the second must not cut the end short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def finished_run(store: Store, tags: Mapping[str, str]) -> str | None:

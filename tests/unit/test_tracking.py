@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -217,3 +218,43 @@ def test_importing_the_module_does_not_import_mlflow() -> None:
     code = "import sys, umgclip.tracking; sys.exit('mlflow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_threads_that_change_the_same_variables_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UMGCLIP_TEST_ONE", raising=False)
+    monkeypatch.setenv("UMGCLIP_TEST_TWO", "before")
+    first = tracking.environment({"UMGCLIP_TEST_ONE": "1", "UMGCLIP_TEST_TWO": None})
+    second = tracking.environment({"UMGCLIP_TEST_ONE": "2"})
+    first.__enter__()
+    second.__enter__()
+    assert (os.environ["UMGCLIP_TEST_ONE"], "UMGCLIP_TEST_TWO" in os.environ) == ("2", False)
+    first.__exit__(None, None, None)  # as when the other thread goes on
+    assert (os.environ["UMGCLIP_TEST_ONE"], os.environ["UMGCLIP_TEST_TWO"]) == ("2", "before")  # the other's stays
+    second.__exit__(None, None, None)
+    assert "UMGCLIP_TEST_ONE" not in os.environ
+
+
+def test_a_second_signal_does_not_leave_the_run_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    original = tracking.Run.close
+
+    def close(run: tracking.Run, status: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        original(run, status)
+
+    monkeypatch.setattr(tracking.Run, "close", close)
+    with pytest.raises(KeyboardInterrupt), tracking.stage_run("train", {}, root=tmp_path) as run:
+        raise KeyboardInterrupt
+    assert run.store.client().get_run(run.run_id).info.status == "KILLED"
+
+
+def test_runs_of_lost_stages_are_ended_by_their_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with tracking.stage_run("pipeline", {}, root=tmp_path) as parent:
+        client = parent.store.client()
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        tags = {"mlflow.parentRunId": parent.run_id}
+        lost, done = (client.create_run(experiment, tags=tags).info.run_id for _ in range(2))
+        client.set_terminated(done, "FINISHED")
+        parent.close_children()
+    assert [client.get_run(one).info.status for one in (lost, done)] == ["KILLED", "FINISHED"]
