@@ -87,7 +87,21 @@ class LoraParams(Section):
     rank: Count = 16
     alpha: Count = 32
     dropout: Share = 0.0
-    text_tower: bool = True
+    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
+
+
+class ConvpassParams(Section):
+    """Convolutions over the token grid beside each block of the image tower; the text tower stays as it is."""
+
+    hidden: Count = Field(default=8, description="channels of the branch")
+    scale: float = Field(default=1.0, gt=0, description="factor of what the branch adds")
+    dropout: Share = 0.1
+
+
+class FullParams(Section):
+    """Everything learns."""
+
+    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
 
 
 class ProposerParams(Section):
@@ -170,7 +184,10 @@ class TrainParams(Section):
     relight: Share = Field(default=0.0, description="largest relative change of contrast")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     checkpoint_every: Count = Field(default=100, description="steps")
+    adapter: Literal["lora", "convpass", "full"] = Field(default="lora", description="what learns")
     lora: LoraParams = LoraParams()
+    convpass: ConvpassParams = ConvpassParams()
+    full: FullParams = FullParams()
     weights: LossWeights = LossWeights()
 
 

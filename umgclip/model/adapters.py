@@ -1,59 +1,153 @@
-"""LoRA adapters of both towers through peft (Hu et al., ICLR 2022), and the way back to plain open_clip.
+"""What learns in a tuned model, and the way back from its files: LoRA, Convpass, or everything.
 
-peft is pointed at each block's whole `attn` module: it then adapts the fused in-projection and the out-projection.
-Aimed at `out_proj` alone it would train nothing, because torch's attention never calls that layer's forward.
+LoRA goes through peft (Hu et al., ICLR 2022). For open_clip's own blocks peft is pointed at the whole `attn` module: it
+then adapts the fused in-projection and the out-projection. Aimed at `out_proj` alone it would train nothing, because
+torch's attention never calls that layer's forward.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import MultiheadAttention
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.io.atomic import sha256_file
+from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
-from umgclip.params import LoraParams
+from umgclip.model.convpass import add_convpass
+from umgclip.model.text import text_parameters
+from umgclip.params import ConvpassParams, LoraParams, TrainParams
 
 _IMAGE = r"visual\.transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
 _BOTH = r"(visual\.)?transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
+_TEXT = r"transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
+_CUSTOM_TEXT = r"text\." + _TEXT
+_TIMM_VIT = r"visual\.trunk\.blocks\.\d+\.(attn\.(qkv|q_proj|k_proj|v_proj|proj)|mlp\.(fc1|fc1_g|fc1_x|fc2))"
+_TIMM_CONVNEXT = r"visual\.trunk\.stages\.\d+\.blocks\.\d+\.mlp\.(fc1|fc2)"
 ADAPTER = "adapter"
+ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_KIND = "umgclip_adapter"  # in the config; peft's own has no such key
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model with something to learn.
+
+    Attributes:
+        kind: `lora`, `convpass` or `full`.
+        clip: the open_clip model that holds what learns; wrap it in `DenseClip`.
+        config: what its folder says about it.
+        peft: peft's wrapper, for `lora`.
+    """
+
+    kind: str
+    clip: nn.Module
+    config: dict[str, Any]
+    peft: PeftModel | None = None
+
+    def counts(self) -> tuple[int, int]:
+        """Numbers that learn, and all numbers."""
+        sizes = [(p.numel(), p.requires_grad) for p in self.clip.parameters()]
+        return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
+
+    def save(self, folder: Path) -> str:
+        """Write what was learned into a new folder; gives its SHA-256."""
+        if self.peft is not None:
+            self.peft.save_pretrained(str(folder))
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty template
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            learned = {n: p.detach().cpu().contiguous() for n, p in self.clip.named_parameters() if p.requires_grad}
+            save_file(learned, folder / ADAPTER_WEIGHTS)
+            write_json(folder / ADAPTER_CONFIG, {_KIND: self.kind, **self.config})
+        return sha256_file(folder / ADAPTER_WEIGHTS)
+
+
+def adapt(clip: nn.Module, params: TrainParams) -> Adapted:
+    """Make a CLIP ready to be tuned, in place, as `train.adapter` says.
+
+    Raises:
+        InputError: this kind of adapter is not for this model; names what is.
+    """
+    if params.adapter == "lora":
+        tuned = add_lora(clip, params.lora)
+        return Adapted("lora", tuned.get_base_model(), {}, tuned)
+    if params.adapter == "convpass":
+        add_convpass(clip, params.convpass)
+        return Adapted("convpass", clip, params.convpass.model_dump())
+    if not params.full.text_tower:
+        for parameter in text_parameters(clip):
+            parameter.requires_grad_(False)
+    return Adapted("full", clip, params.full.model_dump())
 
 
 def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:
     """Freeze a CLIP and give its blocks trainable low-rank deltas, in place.
 
     Raises:
-        InputError: a dropout, which peft cannot apply inside the fused attention.
+        InputError: a dropout, which peft cannot apply inside fused attention, or layers that peft does not know.
     """
-    if lora.dropout:
+    targets = _targets(clip, text_tower=lora.text_tower)
+    _call_fused_layers(clip)
+    chosen = [module for name, module in clip.named_modules() if re.fullmatch(targets, name)]
+    if lora.dropout and any(isinstance(module, nn.MultiheadAttention) for module in chosen):
         raise InputError(f"train.lora.dropout: expected 0, peft has none for fused attention, got {lora.dropout}")
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        target_modules=_BOTH if lora.text_tower else _IMAGE,
-    )
-    return get_peft_model(clip, config)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+    try:
+        return get_peft_model(clip, config)
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"train.adapter: expected convpass or full, peft cannot adapt this model: {reason}") from error
+
+
+def _targets(clip: Any, *, text_tower: bool) -> str:  # noqa: ANN401 - open_clip's models share no base class
+    """A pattern of the layers that get deltas."""
+    trunk = getattr(clip.visual, "trunk", None)
+    if trunk is None and not hasattr(clip, "text"):
+        return _BOTH if text_tower else _IMAGE
+    image = _IMAGE if trunk is None else _TIMM_VIT if hasattr(trunk, "blocks") else _TIMM_CONVNEXT
+    if not text_tower:
+        return image
+    if hasattr(clip, "text") and not hasattr(getattr(clip.text, "transformer", None), "resblocks"):
+        raise InputError("train.lora.text_tower: expected false, the model's text tower is not open_clip's; got true")
+    return f"{image}|{_CUSTOM_TEXT if hasattr(clip, 'text') else _TEXT}"
+
+
+def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
+    """Make EVA's attention call its fused layer, where it would otherwise use the layer's weight past any adapter."""
+    for module in clip.visual.modules():
+        if getattr(module, "qkv", None) is not None and hasattr(module, "qkv_bias_separate"):
+            module.qkv_bias_separate = True
 
 
 class FrozenAttention:
     """Exact copies of the attention weights under an adapter, to be put back before every forward.
 
-    In each forward peft adds its deltas to the fused weights and takes them off again, and rounding leaves the base a
-    little different. Training would go on from weights that no file holds, and a resumed run would end elsewhere.
+    In each forward peft adds its deltas to torch's fused weights and takes them off again, and rounding leaves the base
+    a little different. Training would go on from weights that no file holds, and a resumed run would end elsewhere.
     """
 
     def __init__(self, adapted: nn.Module) -> None:
+        fused = (name for name, module in adapted.named_modules() if isinstance(module, MultiheadAttention))
+        self._prefixes = tuple(f"{name}." for name in fused)
         self._values = {name: value.detach().clone() for name, value in self._frozen(adapted)}
 
-    @staticmethod
-    def _frozen(adapted: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, p) for name, p in adapted.named_parameters() if ".attn." in name and not p.requires_grad)
+    def _frozen(self, adapted: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        if not self._prefixes:
+            return iter(())
+        named = adapted.named_parameters()
+        return ((name, p) for name, p in named if name.startswith(self._prefixes) and not p.requires_grad)
 
     @torch.no_grad()
     def restore(self, adapted: nn.Module) -> None:
@@ -63,17 +157,17 @@ class FrozenAttention:
 
 
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
-    """The tuned model as plain open_clip: base weights with the adapter merged in, in eval mode.
+    """The tuned model in eval mode: plain open_clip, with branches beside its blocks where the adapter is Convpass.
 
     Args:
         base: folder written by the stage `base`.
-        adapter: folder with peft's `adapter_config.json` and `adapter_model.safetensors`, beside a `train.json`
-            that names the base, when there is one.
+        adapter: folder with `adapter_config.json` and `adapter_model.safetensors`, peft's or ours, beside a
+            `train.json` that names the base, when there is one.
 
     Raises:
-        DataError: files are missing, or the adapter was trained on another base.
+        DataError: files are missing or do not fit, or the adapter was trained on another base.
     """
-    for name in ("adapter_config.json", ADAPTER_WEIGHTS):
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (adapter / name).is_file():
             raise DataError(f"{adapter}: expected {name}, found none; `umgclip train` writes it")
     report = adapter.parent / "train.json"
@@ -83,4 +177,41 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
         if wanted != found:
             raise DataError(f"{adapter}: trained on base weights {wanted[:12]}, got {found[:12]} in {base}")
     clip, _ = files.load(base)
-    return PeftModel.from_pretrained(clip, str(adapter)).merge_and_unload().eval()
+    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    kind = str(config.pop(_KIND, "lora"))
+    if kind == "lora":
+        _call_fused_layers(clip)
+        return PeftModel.from_pretrained(clip, str(adapter)).merge_and_unload().eval()
+    if kind == "convpass":
+        add_convpass(clip, ConvpassParams.model_validate(config))
+    elif kind != "full":
+        raise DataError(f"{adapter / ADAPTER_CONFIG}: {_KIND}: expected lora, convpass or full, got {kind!r}")
+    _load_learned(clip, adapter / ADAPTER_WEIGHTS, whole_branches=kind == "convpass")
+    return clip.eval()
+
+
+def adapter_kind(adapter: Path) -> str:
+    """`lora`, `convpass` or `full`.
+
+    Raises:
+        DataError: no adapter there.
+    """
+    path = adapter / ADAPTER_CONFIG
+    if not path.is_file():
+        raise DataError(f"{adapter}: expected {ADAPTER_CONFIG}, found none; `umgclip train` writes it")
+    return str(json.loads(path.read_text(encoding="utf-8")).get(_KIND, "lora"))
+
+
+def _load_learned(clip: nn.Module, path: Path, *, whole_branches: bool) -> None:
+    try:
+        learned = load_file(path)
+    except SafetensorError as error:
+        raise DataError(f"{path}: not readable: {str(error).splitlines()[0]}") from error
+    try:
+        result = clip.load_state_dict(learned, strict=False)
+    except RuntimeError as error:
+        raise DataError(f"{path}: does not fit the base: {str(error).splitlines()[-1].strip()}") from error
+    missing = [name for name in result.missing_keys if whole_branches and ".convpass." in name]
+    if result.unexpected_keys or missing:
+        name = (list(result.unexpected_keys) + missing)[0]
+        raise DataError(f"{path}: expected the weights of {path.parent}'s config, got other names ({name})")

@@ -17,7 +17,7 @@ from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, sha256_json, write_bytes, write_json
 from umgclip.manifest import read_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, add_lora
+from umgclip.model.adapters import ADAPTER, adapt
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.summary import Summary
@@ -64,8 +64,8 @@ def run(
     base_sha256 = sha256_file(inputs.base / files.WEIGHTS) if (inputs.base / files.WEIGHTS).is_file() else ""
     clip, _ = files.load(inputs.base)
     torch.manual_seed(params.seed)
-    adapted = add_lora(clip, params.lora)
-    tower = DenseClip(adapted.get_base_model())
+    adapted = adapt(clip, params)
+    tower = DenseClip(adapted.clip)
     belongs_to = {
         "params": sha256_json(params.model_dump(exclude={"checkpoint_every"})),
         "data": manifest.digest(),
@@ -82,9 +82,7 @@ def run(
 
     last = train(tower, Feed(params, inputs.annotations, dropped, tower), params, checkpoints, both)
     with fresh_folder(out) as folder:
-        adapted.save_pretrained(str(folder / ADAPTER))
-        (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # peft's empty template
-        adapter_sha256 = sha256_file(folder / ADAPTER / ADAPTER_WEIGHTS)
+        adapter_sha256 = adapted.save(folder / ADAPTER)
         write_json(
             folder / "train.json",
             {
@@ -99,7 +97,7 @@ def run(
     write_json(inputs.metrics, {name: round(value, 6) for name, value in last.items()})
     checkpoints.remove()
     curves.remove()
-    return Summary("train", _rows(params, last, manifest.samples, dropped, adapted.get_nb_trainable_parameters()))
+    return Summary("train", _rows(params, last, manifest.samples, dropped, adapted.counts()))
 
 
 def _rows(
