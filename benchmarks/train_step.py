@@ -26,7 +26,8 @@ from umgclip.model.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.sources.demo import write_demo
 from umgclip.train import objective
-from umgclip.train.loop import autocast_dtype, trainable
+from umgclip.train.loop import trainable
+from umgclip.train.precision import autocast_dtype
 
 _CAPTION_ONLY = LossWeights(
     image_text=1.0, tags=0.0, region_text=0.0, region_tags=0.0, pixel=0.0, distill=0.0, keep=0.0

@@ -176,19 +176,39 @@ def train(
     plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "train.csv",
     out: Out = ARTIFACTS / "train",
     params: Params = PARAMS,
+    discard: Annotated[
+        bool,
+        typer.Option(
+            "--discard-checkpoint",
+            envvar="UMGCLIP_DISCARD_CHECKPOINT",
+            help="begin again, also where a killed run could go on",
+        ),
+    ] = False,
 ) -> None:
-    """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints."""
+    """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints.
+
+    Starts `train.processes` processes itself. Started by torchrun, as in
+    `torchrun --nnodes 2 ... -m umgclip train`, it is one of those instead.
+    """
     from umgclip.cli import session
     from umgclip.params import TrainParams, load_section
 
     section = load_section(params, TrainParams)
     session.check_output(out, (annotations, quarantine, base, work, params))
+    from umgclip.train import launch
+
+    count = launch.processes(section)
+    if count > 1:
+        raise typer.Exit(launch.start(count, sys.argv[1:]))
     from umgclip.train import stage
+    from umgclip.train.world import join_world
 
     inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
-    with session.tracked("train", section) as opened:
-        summary = stage.run(section, inputs, out, report=opened.steps(stage.total_steps(section)))
-    session.show(summary)
+    with join_world(section.device) as world, session.for_one_of_many("train", section, world.first) as opened:
+        report = opened.steps(stage.total_steps(section))
+        summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
+    if world.first:
+        session.show(summary)
 
 
 @app.command()

@@ -167,24 +167,47 @@ class LossWeights(Section):
     keep: Weight = Field(default=0.5, description="image embedding to the base's own")
 
 
+class LoaderParams(Section):
+    """`train.loader`: how samples reach the optimizer."""
+
+    streams: Literal["auto"] | Count = Field(
+        default="auto", description="orders that samples come in side by side; auto: one per process"
+    )
+    workers: Literal["auto"] | Count = Field(
+        default="auto", description="that decode, per process; auto: 1 on a CPU; of no effect on the result"
+    )
+    backend: Literal["threads", "processes"] = Field(default="threads", description="what the workers are")
+
+
 class TrainParams(Section):
     """`train`: the tuning."""
 
     seed: int = 0
     image_px: Count = 96
-    batch: Count = 32
+    batch: Count = Field(default=32, description="images a step, of all processes and micro-batches together")
     steps: Count = 280
     lr_peak: float = Field(default=5.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.01
     grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights that are saved; 0: none")
     regions_per_image: Count = 8
     written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
     min_window: Share = Field(default=1.0, description="least side of the random part of an image, of its own side")
     relight: Share = Field(default=0.0, description="largest relative change of contrast")
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
+    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
+    parallel: Literal["ddp", "fsdp2"] = Field(default="ddp", description="what several processes share")
+    accumulate: Count = Field(default=1, description="micro-batches that a process's part of a batch is computed in")
+    checkpoint_activations: bool = Field(default=False, description="compute blocks twice instead of keeping them")
+    compile: bool = Field(default=False, description="torch.compile")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
+    )
     checkpoint_every: Count = Field(default=100, description="steps")
     adapter: Literal["lora", "convpass", "full"] = Field(default="lora", description="what learns")
+    loader: LoaderParams = LoaderParams()
     lora: LoraParams = LoraParams()
     convpass: ConvpassParams = ConvpassParams()
     full: FullParams = FullParams()

@@ -77,6 +77,24 @@ def untracked(name: str) -> Iterator[Session]:
         yield Session(name, None, bars)
 
 
+@contextmanager
+def for_one_of_many(name: str, section: Section, first: bool) -> Iterator[Session]:
+    """A run and progress for the first of several processes that do one work; the others stay silent."""
+    with tracked(name, section) if first else untracked(name) as opened:
+        yield opened if first else Silent(name)
+
+
+class Silent(Session):
+    """Shows and logs nothing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, None, ExitStack())
+
+    def steps(self, _total: int) -> Report:
+        """Nothing is reported."""
+        return lambda _step, _values: None
+
+
 def _stamp(path: Path | None) -> int | None:
     return path.stat().st_mtime_ns if path is not None and path.is_file() else None
 

@@ -1,62 +1,143 @@
-"""Checkpoints that know what they belong to: another base, other params, data or code start afresh, and say so."""
+"""Checkpoints that know what they belong to: other params, data, base or code are refused, with the difference."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file
+from umgclip.train.parallel import like, on_cpu, whole
+from umgclip.train.world import World
 
 _log = logging.getLogger(__name__)
+_SHOWN = 8
+_ALONE = World()
+
+
+@dataclass
+class State:
+    """What training goes on from.
+
+    Attributes:
+        weights: what learns, by name.
+        optimizer: over them.
+        average: their moving average, by name; None without.
+        scaler: of float16's losses; None without.
+        failed: keys of unreadable samples, each with its shard and the reason.
+    """
+
+    weights: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor] | None = None
+    scaler: torch.amp.GradScaler | None = None
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """One file, replaced as training goes on. `belongs_to` names what decides the result, part by part."""
+    """One file, replaced as training goes on, written and read by the first process.
+
+    `belongs_to` names what decides the result, part by part: a text, or a mapping of texts.
+    """
 
     path: Path
-    belongs_to: dict[str, str]
+    belongs_to: dict[str, Any]
+    world: World = _ALONE
 
-    def save(self, step: int, trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
-        """Write the state after `step` steps, whole or not at all."""
-        state = {
+    def save(self, step: int, state: State) -> None:
+        """Write the state after `step` steps, whole or not at all; all processes take part."""
+        slots = {name: on_cpu_slots(state.optimizer.state[p]) for name, p in state.weights.items()}
+        content = {
             "belongs_to": json.dumps(self.belongs_to, sort_keys=True),
             "step": step,
-            "weights": {name: p.detach().cpu() for name, p in trainable.items()},
-            "optimizer": optimizer.state_dict(),
+            "weights": on_cpu(state.weights),
+            "average": None if state.average is None else on_cpu(state.average),
+            "optimizer": slots,
+            "scaler": None if state.scaler is None else state.scaler.state_dict(),
+            "failed": json.dumps(state.failed),
         }
-        with atomic_file(self.path) as temporary:
-            torch.save(state, temporary)
+        if self.world.first:
+            with atomic_file(self.path) as temporary:
+                torch.save(content, temporary)
 
-    def restore(self, trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-        """Put the saved state back; gives the steps that are done, 0 when there is nothing to go on from."""
-        state = self._read()
-        if state is None:
+    def restore(self, state: State) -> int:
+        """Put the saved state back, on all processes; gives the steps that are done, 0 when there is none.
+
+        Raises:
+            InputError: the checkpoint belongs to something else; names what differs and the way on.
+        """
+        saved = self.world.from_first(self._read() if self.world.first else None)
+        if saved is None:
             return 0
+        if isinstance(saved, str):
+            raise InputError(saved)
         with torch.no_grad():
-            for name, parameter in trainable.items():
-                parameter.copy_(state["weights"][name])
-        optimizer.load_state_dict(state["optimizer"])
-        _log.warning("train: goes on after step %d of %s", state["step"], self.path)
-        return int(state["step"])
+            for name, parameter in state.weights.items():
+                parameter.copy_(like(saved["weights"][name], parameter))
+                state.optimizer.state[parameter] = {
+                    slot: like(value, parameter) for slot, value in saved["optimizer"][name].items()
+                }
+            for name, value in (state.average or {}).items():
+                value.copy_(like(saved["average"][name], value))
+        if state.scaler is not None and saved["scaler"] is not None:
+            state.scaler.load_state_dict(saved["scaler"])
+        state.failed.update({key: tuple(reason) for key, reason in json.loads(saved["failed"]).items()})
+        if self.world.first:
+            _log.warning("train: goes on after step %d of %s", saved["step"], self.path)
+        return int(saved["step"])
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> dict[str, Any] | str | None:
+        """The state, or why it may not be used."""
         if not self.path.is_file():
             return None
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
-        saved = json.loads(state["belongs_to"])
-        if saved != self.belongs_to:
-            changed = sorted(k for k in {*saved, *self.belongs_to} if saved.get(k) != self.belongs_to.get(k))
-            _log.warning("train: starts afresh, the checkpoint belongs to other %s", ", ".join(changed))
-            return None
-        return state
+        try:
+            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            belongs_to = json.loads(saved["belongs_to"])
+        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+            return f"{self.path}: expected a checkpoint, got a file that cannot be read ({error}); {_way_on()}"
+        differing = list(differences(belongs_to, self.belongs_to))
+        if not differing:
+            return saved
+        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        return (
+            f"{self.path}: the checkpoint belongs to other {', '.join(differing[:_SHOWN])}{more}; "
+            f"put back what it belongs to and training goes on after step {saved['step']}, or {_way_on()}"
+        )
 
     def remove(self) -> None:
-        """Training is complete and written elsewhere."""
+        """Training is complete and written elsewhere, or is to begin again."""
         self.path.unlink(missing_ok=True)
+
+
+def _way_on() -> str:
+    return "discard it with `umgclip train --discard-checkpoint` (for DVC: UMGCLIP_DISCARD_CHECKPOINT=1 dvc repro)"
+
+
+def on_cpu_slots(slots: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer keeps for a parameter, as whole tensors on the CPU."""
+    return {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in slots.items()}
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """What differs, by dotted name, with both values where they are short: `params.seed (0, now 1)`."""
+    for name in sorted({*saved, *now}):
+        before, after = saved.get(name), now.get(name)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from differences(before, after, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name} ({_short(before)}, now {_short(after)})"
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"

@@ -1,68 +1,47 @@
-"""The training loop: batches in a fixed order, one optimizer, resumable at any step."""
+"""The training loop: batches in a fixed order, one optimizer, resumable at any step, on one process or many."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from umgclip.data.batch import Batch, Item, View, collate, read_teacher
-from umgclip.data.stream import batches, decode, prefetched, shuffled
-from umgclip.errors import DataError, UmgclipError
-from umgclip.io.shards import RawSample
+from umgclip.errors import DataError, InputError, UmgclipError
+from umgclip.io.atomic import write_json
 from umgclip.model.adapters import FrozenAttention
 from umgclip.model.deterministic import deterministic
-from umgclip.model.files import Tokenizer
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
-from umgclip.train import objective
-from umgclip.train.checkpoint import Checkpoints
+from umgclip.train.blocks import checkpoint_activations, compile_blocks
+from umgclip.train.checkpoint import Checkpoints, State
+from umgclip.train.ema import Average
+from umgclip.train.features import Embedder
+from umgclip.train.feed import Failed, Feed, Loaded, decoders
+from umgclip.train.parallel import Parallel, on_cpu
+from umgclip.train.precision import autocast_dtype
+from umgclip.train.step import Computed, Scoring, compute
+from umgclip.train.world import World
 
-_SHUFFLE_BUFFER = 4000
+_log = logging.getLogger(__name__)
+_KEYS_SHOWN = 8
+_LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
 Report = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """What validation put aside: whole images by key, single regions by key."""
+class Trained:
+    """What training leaves: last values, weights by name on the CPU (averaged ones where asked for), what failed."""
 
-    images: frozenset[str]
-    regions: dict[str, frozenset[str]]
-
-
-class Feed:
-    """Batches of annotated samples; batch n is the same whatever was asked for before."""
-
-    def __init__(self, params: TrainParams, dataset: Path, dropped: Dropped, tower: DenseClip) -> None:
-        self._params, self._dataset, self._dropped = params, dataset, dropped
-        self._embed_dim = tower.embed_dim
-        self._view = View(
-            image_px=params.image_px,
-            grid=params.image_px // tower.patch_px[0],
-            regions_per_image=params.regions_per_image,
-            written_caption_share=params.written_caption_share,
-            min_window=params.min_window,
-            relight=params.relight,
-        )
-
-    def from_step(self, start: int) -> Iterator[Batch]:
-        """Batches without end, from batch `start` on."""
-        stream = shuffled(
-            self._dataset, self._params.seed, _SHUFFLE_BUFFER, keep=lambda raw: raw.key not in self._dropped.images
-        )
-        for step, raws in enumerate(batches(stream, self._params.batch, start), start=start):
-            rng = np.random.default_rng([self._params.seed, step])
-            yield collate([self._item(raw) for raw in raws], self._view, self._embed_dim, rng)
-
-    def _item(self, raw: RawSample) -> Item:
-        sample = decode(raw, str(self._dataset))
-        return Item(sample, read_teacher(raw.embeddings), self._dropped.regions.get(raw.key, frozenset()))
+    values: dict[str, float]
+    weights: dict[str, Tensor]
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -70,52 +49,169 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-@deterministic()
+@dataclass(frozen=True)
+class Losses:
+    """Samples that could not be read, counted against `train.max_failed`.
+
+    Attributes:
+        seen: by key, with shard and reason; kept in the state of the run.
+        most: how many there may be.
+        samples: of how many.
+        first: whether this process tells of them.
+    """
+
+    seen: dict[str, tuple[str, str]]
+    most: int
+    samples: int
+    first: bool
+
+    def add(self, failed: Iterable[Failed]) -> None:
+        """Count what is new.
+
+        Raises:
+            DataError: there are too many; names the last of them.
+        """
+        for failure in failed:
+            if failure.key not in self.seen:
+                self.seen[failure.key] = (failure.shard, failure.detail)
+                if self.first:
+                    _log.warning("train: left out: %s", failure.detail)
+        if len(self.seen) > self.most:
+            key, (shard, detail) = next(reversed(self.seen.items()))
+            raise DataError(
+                f"train: expected at most {self.most} unreadable of {self.samples} samples (train.max_failed), "
+                f"got {len(self.seen)}; the last is {key} of {shard}: {detail}"
+            )
+
+
 def train(
-    tower: DenseClip, feed: Feed, params: TrainParams, checkpoints: Checkpoints, report: Report
-) -> dict[str, float]:
-    """Run the steps that are not done yet; gives throughput and the last losses.
+    tower: DenseClip,
+    feed: Feed,
+    params: TrainParams,
+    checkpoints: Checkpoints,
+    report: Report,
+    world: World | None = None,
+) -> Trained:
+    """Run the steps that are not done yet; every process of a world calls this at once.
 
     Raises:
-        UmgclipError: the loss is no longer a number; the message names the step.
+        DataError: more samples are unreadable than `train.max_failed` allows.
+        InputError: a checkpoint belongs to something else, or the model cannot do what params ask.
+        UmgclipError: the loss is no longer a number; the message names the step and samples of its batch.
     """
-    weights = trainable(tower.clip)
-    if not weights:
-        raise DataError("train: expected something to train, found no adapter in the model")
-    frozen = FrozenAttention(tower.clip)
+    world = World() if world is None else world
+    # on a GPU, RoIAlign's backward has no deterministic form
+    with deterministic() if world.device.type == "cpu" else nullcontext():
+        return _train(tower, feed, params, checkpoints, report, world)
+
+
+def _train(
+    tower: DenseClip, feed: Feed, params: TrainParams, checkpoints: Checkpoints, report: Report, world: World
+) -> Trained:
+    model = _prepare(tower, params, world)
     optimizer = torch.optim.AdamW(
-        weights.values(), lr=params.lr_peak, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True
+        model.groups(), lr=params.lr_peak, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True
     )
-    start = checkpoints.restore(weights, optimizer)
-    tokenizer = Tokenizer(tower.context_length)
-    dtype = autocast_dtype(params.precision)
+    scoring, scaler = _scoring(tower, params, world)
+    average = Average(model.weights, params.ema_decay) if params.ema_decay else None
+    state = State(model.weights, optimizer, None if average is None else average.values, scaler)
+    start = checkpoints.restore(state)
+    lost = Losses(state.failed, math.floor(params.max_failed * feed.samples), feed.samples, world.first)
+    workers = decoders(params, world.device.type == "cuda", world.on_this_machine)
     values: dict[str, float] = {}
     tower.train()
-    source = prefetched(feed.from_step(start))
-    for step in range(start, params.steps):
-        began = time.perf_counter()
-        batch = next(source)
-        rate = params.lr_peak * schedule(step, params.steps, params.warmup_share)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(params.seed * 1_000_003 + step)
-        frozen.restore(tower.clip)
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-            total, values = objective.loss(tower, batch, params.weights, tokenizer)
-        if not math.isfinite(values["total"]):
-            raise UmgclipError(f"train: step {step}: expected a finite loss, got {values}; lower train.lr_peak")
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        norm = float(nn.utils.clip_grad_norm_(weights.values(), params.grad_clip))
-        if not math.isfinite(norm):  # or the weights, and the next checkpoint, would be spoilt
-            raise UmgclipError(f"train: step {step}: expected finite gradients, got {values}; lower train.lr_peak")
-        optimizer.step()
-        took = time.perf_counter() - began
-        report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": params.batch / took})
-        if (step + 1) % params.checkpoint_every == 0 and step + 1 < params.steps:
-            checkpoints.save(step + 1, weights, optimizer)
+    with closing(feed.load(start, workers, params.loader.backend)) as source:
+        for step in range(start, params.steps):
+            began = time.perf_counter()
+            loaded = next(source)
+            rate = params.lr_peak * schedule(step, params.steps, params.warmup_share)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(params.seed * 1_000_003 + step)
+            optimizer.zero_grad(set_to_none=True)
+            computed = compute(model, loaded, scoring, world)
+            lost.add(computed.failed)
+            values = computed.values
+            _require_finite(values["total"], "loss", step, (loaded, computed), checkpoints.path, world)
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            norm = model.clip(params.grad_clip)
+            if scaler is None:  # or the weights, and the next checkpoint, would be spoilt
+                _require_finite(norm, "gradients", step, (loaded, computed), checkpoints.path, world)
+                optimizer.step()
+            else:
+                _step_scaled(scaler, optimizer, step)
+            if average is not None:
+                average.update(step)
+            took = time.perf_counter() - began
+            report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": params.batch / took})
+            if (step + 1) % params.checkpoint_every == 0 and step + 1 < params.steps:
+                checkpoints.save(step + 1, state)
     tower.eval()
-    return values
+    return Trained(values, on_cpu(model.weights if average is None else average.values), state.failed)
+
+
+def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
+    if not trainable(tower.clip):
+        raise DataError("train: expected something to train, found no adapter in the model")
+    if params.parallel == "fsdp2" and params.precision == "fp16":
+        raise InputError("train.precision: expected bf16 or fp32 with train.parallel fsdp2, got fp16")
+    tower.to(world.device)
+    if params.checkpoint_activations:
+        checkpoint_activations(tower)
+    if params.compile:
+        compile_blocks(tower)
+    all_learn = getattr(params, "adapter", "lora") == "full"
+    return Parallel(Embedder(tower), world, params.parallel, all_learn=all_learn)
+
+
+def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scoring, torch.amp.GradScaler | None]:
+    dtype = autocast_dtype(params.precision, world.device)
+    scaler = torch.amp.GradScaler(world.device.type) if dtype is torch.float16 else None
+    frozen = FrozenAttention(tower.clip)
+    scoring = Scoring(
+        params=params,
+        pairwise=getattr(tower, "pairwise", "softmax"),
+        dtype=dtype,
+        tokenizer=tower.tokenizer,
+        prepare=lambda: frozen.restore(tower.clip),
+        scale_loss=(lambda loss: loss) if scaler is None else scaler.scale,
+    )
+    return scoring, scaler
+
+
+def _step_scaled(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """A step of float16: one whose gradients overflow is left out, and the next one's loss is scaled less."""
+    scaler.step(optimizer)
+    scaler.update()
+    if scaler.get_scale() < _LEAST_LOSS_SCALE:
+        raise UmgclipError(f"train: step {step}: float16 overflows at any loss scale; lower train.lr_peak or use bf16")
+
+
+def _require_finite(
+    value: float, what: str, step: int, seen: tuple[Loaded, Computed], beside: Path, world: World
+) -> None:
+    """Stop on what is no number; all processes have the same `value`, so all stop."""
+    if math.isfinite(value):
+        return
+    loaded, computed = seen
+    told = world.tell((loaded.keys, computed.odd))
+    keys, odd = ([key for part in told for key in part[which]] for which in (0, 1))
+    path = beside.with_name("not_finite.json")
+    if world.first:
+        write_json(path, {"step": step, "values": _texts(computed.values), "keys": keys, "not_finite": odd})
+    named = odd or keys
+    more = f" and {len(named) - _KEYS_SHOWN} more" if len(named) > _KEYS_SHOWN else ""
+    of = "samples whose embeddings are no numbers" if odd else "samples of the batch"
+    noun = "a finite loss" if what == "loss" else "finite gradients"
+    raise UmgclipError(
+        f"train: step {step}: expected {noun}, got {computed.values}; {of}: {', '.join(named[:_KEYS_SHOWN])}{more} "
+        f"(all in {path}); lower train.lr_peak, or look at them"
+    )
+
+
+def _texts(values: dict[str, float]) -> dict[str, str]:
+    return {name: f"{value:.6g}" for name, value in values.items()}
 
 
 def schedule(step: int, steps: int, warmup_share: float) -> float:
@@ -124,17 +220,3 @@ def schedule(step: int, steps: int, warmup_share: float) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def autocast_dtype(precision: str) -> torch.dtype | None:
-    """bf16 where the processor has instructions for it and params allow it; None is plain float32."""
-    if precision == "bf16" or (precision == "auto" and processor_has_bf16()):
-        return torch.bfloat16
-    return None
-
-
-def processor_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices natively (avx512_bf16 or amx_bf16)."""
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags

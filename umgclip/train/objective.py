@@ -1,26 +1,71 @@
-"""The multi-granularity objective: which terms a batch has, from one vision and one text forward."""
+"""The multi-granularity objective: features of one forward, and the terms of all processes' features together.
+
+Terms that contrast (captions, tags, regions) see the features of the global batch. Those that are means over rows
+(pixels, distillation) see this process's rows and count by their share of the global batch's. Summed over the
+processes, the parts are the loss of the same batch in one process.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from umgclip import losses
 from umgclip.data.batch import Batch
+from umgclip.errors import InputError
 from umgclip.losses.combine import combine
 from umgclip.losses.distill import cosine_distillation, relational_keep
-from umgclip.losses.image_text import info_nce
+from umgclip.losses.image_text import info_nce, sigmoid_loss
 from umgclip.losses.pixel import pixel_loss
 from umgclip.losses.region_tags import region_tag_loss
 from umgclip.losses.region_text import joint_positives, region_text_loss
+from umgclip.losses.similarity import connected_zero
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.files import Tokenizer
-from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.model.tower import ClipOutput, DenseClip
+from umgclip.model.tower import DenseClip
 from umgclip.params import LossWeights
+from umgclip.train.features import Embedder, Features, read_out
+from umgclip.train.labels import Joined, Labels, join, labels_of
+from umgclip.train.world import World
 
 _TAG_FOCUS = Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)
+_BY_ROWS = ("pixel", "distill", "keep")  # means over rows of this process
+_ALONE = World()
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How cosines become logits: scale, bias, and which kind of contrast the tower learns by."""
+
+    scale: Float[Tensor, ""]
+    bias: Float[Tensor, ""] | None = None
+    pairwise: str = "softmax"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a step's features.
+
+    Attributes:
+        batch: this process's part, on the device of its features.
+        parts: the labels of every process's part, on the CPU.
+        joined: the same as those of one batch.
+        rank: the place of this process among them.
+    """
+
+    batch: Batch
+    parts: tuple[Labels, ...]
+    joined: Joined
+    rank: int = 0
+
+    @property
+    def own(self) -> Labels:
+        """The labels of this process's part."""
+        return self.parts[self.rank]
 
 
 def loss(
@@ -31,97 +76,178 @@ def loss(
     Returns:
         The total, and each term's unweighted value.
     """
-    used = _texts_needed(batch, weights)
-    out = tower(batch.images, tokenizer([batch.texts[i] for i in used.tolist()]))
-    position = torch.full((len(batch.texts) + 1,), -1)
-    position[used] = torch.arange(len(used))
-    scale = tower.logit_scale()
-    terms: dict[str, Tensor] = {}
+    parts = (labels_of(batch, weights),)
+    question = Question(batch, parts, join(parts))
+    tokens = tokenizer([batch.texts[i] for i in question.own.used.tolist()])
+    embedded = Embedder(tower)(batch.images, tokens, getattr(batch, "valid", None))
+    features = read_out(embedded.out, batch, weights)
+    similarity = Similarity(embedded.scale, embedded.bias, getattr(tower, "pairwise", "softmax"))
+    return total(features, question, similarity, weights)
+
+
+def total(
+    features: Features, question: Question, similarity: Similarity, weights: LossWeights, world: World = _ALONE
+) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    """The weighted sum of the terms of the global batch.
+
+    Returns:
+        What this process differentiates: gradients of its parameters, averaged over the processes, are those of the
+        global loss. And each term's unweighted value over the global batch.
+
+    Raises:
+        InputError: a term has no form for towers that learn by sigmoids.
+    """
+    own_terms = terms(features, question, similarity, weights, world)
+    wanted = {name: value for name, value in weights.model_dump().items() if value}
+    if world.size == 1:
+        return combine(own_terms, wanted)
+    # each process's part of the sum; a contrast over all features is the same on every one of them
+    parts = {n: term if n in _BY_ROWS else term / world.size for n, term in own_terms.items()}
+    part, values = combine(parts, wanted)
+    names = list(values)
+    summed = world.add(torch.tensor([values[name] for name in names], dtype=torch.float64)).tolist()
+    # averaging the gradients, as DDP does, divides by the number of processes; every feature must have one
+    return part * world.size + connected_zero(*features), dict(zip(names, summed, strict=True))
+
+
+def terms(
+    features: Features, question: Question, similarity: Similarity, weights: LossWeights, world: World = _ALONE
+) -> dict[str, Float[Tensor, ""]]:
+    """Each term whose weight is above 0; those of `_BY_ROWS` times this process's share of the rows."""
+    batch, device = question.batch, features.image.device
+    labels, position = question.joined.labels, question.joined.row_of_text.to(device)
+    image, text = _gather(features, question, world)
+    scale = similarity.scale
+    found: dict[str, Tensor] = {}
     if weights.image_text:
-        caption = position[batch.caption]
-        terms["image_text"] = info_nce(out.image, out.text[caption], scale, caption)
+        caption = position[labels.caption.to(device)]
+        found["image_text"] = _image_text(image, text, caption, similarity)
     if weights.tags:
-        terms["tags"] = tag_term(out, batch, position, scale)
+        targets = labels.tag_targets.to(device)
+        found["tags"] = tag_term(image, text[position[labels.tag_texts.to(device)]], targets, scale)
     # Regions compete for the batch's region texts only. Were captions and tags among them, the name of a held-out
     # class, which no region may carry, would be a negative of every region, that of its own objects too.
-    names = batch.region_text[batch.region_text >= 0].unique()
-    name_of = torch.full((len(batch.texts) + 1,), -1)
-    name_of[names] = torch.arange(len(names))
+    region_text = labels.region_text.to(device)
+    names = region_text[region_text >= 0].unique()
+    name_of = torch.full((len(labels.texts) + 1,), -1, device=device)
+    name_of[names] = torch.arange(len(names), device=device)
     if weights.pixel:
-        tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
-        target = name_of[batch.token_text]
-        terms["pixel"] = pixel_loss(tokens, out.text[position[names]], target, batch.token_weight, scale)
-    if weights.region_text or weights.region_tags or weights.distill or weights.relational:
-        by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
+        place = question.joined.places[question.rank].to(device)
+        target = name_of[place[batch.token_text]]
+        term = pixel_loss(features.tokens, text[position[names]], target, batch.token_weight, scale)
+        found["pixel"] = term * _share(question.own.token_weight_sum, labels.token_weight_sum)
+    if weights.region_text or weights.region_tags or weights.relational:
+        by_mask = world.gather(features.by_mask, [len(part.region_text) for part in question.parts])
         if weights.region_text:
-            terms["region_text"] = region_term(out, by_mask, batch, (out.text[position[names]], name_of), scale)
+            by_box = world.gather(features.by_box, [part.things for part in question.parts])
+            found["region_text"] = region_term(
+                by_mask, by_box, labels, (text[position[names]], name_of[region_text]), similarity
+            )
         if weights.region_tags:
-            tags = out.text[position[batch.tag_texts]]
-            terms["region_tags"] = region_tag_loss(by_mask, batch.image_of_region, tags, batch.tag_targets, scale)
-        terms |= _teacher_terms(by_mask, batch, weights, scale)
-    if weights.keep:
-        known = batch.teacher_image.isfinite().all(dim=1)
-        terms["keep"] = cosine_distillation(out.image[known], batch.teacher_image[known])
-    return combine(terms, {name: value for name, value in weights.model_dump().items() if value})
+            tags = text[position[labels.tag_texts.to(device)]]
+            found["region_tags"] = region_tag_loss(
+                by_mask, labels.image_of_region.to(device), tags, labels.tag_targets.to(device), scale
+            )
+    else:
+        by_mask = features.by_mask
+    return found | _teacher_terms(features, by_mask, question, weights, scale)
 
 
-def _texts_needed(batch: Batch, weights: LossWeights) -> Tensor:
-    """Indices of the texts that some active term looks at."""
-    needed = []
-    if weights.image_text:
-        needed.append(batch.caption)
-    if weights.tags or weights.region_tags:
-        needed.append(batch.tag_texts)
-    if weights.region_text or weights.pixel:
-        needed.append(batch.region_text[batch.region_text >= 0])
-    return torch.cat(needed).unique() if needed else torch.zeros(0, dtype=torch.long)
+def _gather(features: Features, question: Question, world: World) -> tuple[Tensor, Tensor]:
+    """Images and texts of all processes."""
+    image = world.gather(features.image, [part.images for part in question.parts])
+    text = world.gather(features.text, [len(part.used) for part in question.parts])
+    return image, text
 
 
-def tag_term(out: ClipOutput, batch: Batch, position: Tensor, scale: Tensor) -> Float[Tensor, ""]:
+def _share(own: float | int, everyone: float | int) -> float:
+    return own / everyone if everyone else 1.0
+
+
+def _image_text(image: Tensor, text: Tensor, caption: Tensor, similarity: Similarity) -> Float[Tensor, ""]:
+    if similarity.pairwise == "softmax":
+        return info_nce(image, text[caption], similarity.scale, caption)
+    if similarity.bias is None:
+        raise InputError("model: expected a logit bias of a tower that learns by sigmoids, got none")
+    return sigmoid_loss(image, text[caption], similarity.scale, similarity.bias, caption)
+
+
+def tag_term(
+    image: Float[Tensor, "b d"], tags: Float[Tensor, "v d"], targets: Tensor, scale: Tensor
+) -> Float[Tensor, ""]:
     """Multi-label loss over the tags of the batch, centred so that an average image expects an average number."""
-    logits = scale * out.image @ out.text[position[batch.tag_texts]].T
-    prior = batch.tag_targets.float().mean().clamp(1e-4, 1 - 1e-4)  # all images may have all tags
+    logits = scale * image @ tags.T
+    prior = targets.float().mean().clamp(1e-4, 1 - 1e-4)  # all images may have all tags
     logits = logits - logits.detach().mean() + torch.log(prior / (1 - prior))
-    return asymmetric_loss(logits, batch.tag_targets, asymmetry=_TAG_FOCUS) / 10
+    return asymmetric_loss(logits, targets, asymmetry=_TAG_FOCUS) / 10
 
 
 def region_term(
-    out: ClipOutput,
     by_mask: Float[Tensor, "r d"],
-    batch: Batch,
-    names: tuple[Float[Tensor, "t d"], Int[Tensor, "all_texts"]],
-    scale: Tensor,
+    by_box: Float[Tensor, "things d"],
+    labels: Labels,
+    names: tuple[Float[Tensor, "t d"], Int[Tensor, "r"]],
+    similarity: Similarity,
 ) -> Float[Tensor, ""]:
     """All regions by mask pooling, things by RoIAlign as well, against the texts that regions of the batch carry.
 
     Args:
-        out: of the forward.
         by_mask: regions' features pooled over their masks.
-        batch: what the forward saw.
-        names: features of those texts, and each text's row among them.
-        scale: inverse temperature.
+        by_box: things' features pooled in their boxes.
+        labels: of the same regions.
+        names: features of those texts, and the row among them of each region's text.
+        similarity: how cosines become logits.
+
+    Raises:
+        InputError: the tower learns by sigmoids, and there is no such loss for regions.
     """
-    texts, row_of = names
-    things = ~batch.is_stuff
-    by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
-    text_of = row_of[batch.region_text]
+    texts, text_of = names
+    things = ~labels.is_stuff.to(text_of.device)
     positives = joint_positives(torch.cat([text_of, text_of[things]]), texts)
-    return region_text_loss(torch.cat([by_mask, by_box]), texts, positives, scale)
+    regions = torch.cat([by_mask, by_box])
+    if similarity.pairwise == "softmax":
+        return region_text_loss(regions, texts, positives, similarity.scale)
+    by_sigmoid = getattr(losses, "region_sigmoid_loss", None)
+    if by_sigmoid is None or similarity.bias is None:
+        raise InputError("train.weights.region_text: expected 0 for a tower that learns by sigmoids, got more")
+    term: Tensor = by_sigmoid(regions, texts, positives, similarity.scale, similarity.bias)
+    return term
 
 
 def _teacher_terms(
-    by_mask: Float[Tensor, "r d"], batch: Batch, weights: LossWeights, scale: Tensor
+    features: Features,
+    by_mask: Float[Tensor, "r d"],
+    question: Question,
+    weights: LossWeights,
+    scale: Tensor,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Mask-pooled dense features against the teacher's embeddings of the regions' crops, labelled or not.
+    """Dense features and images against the teacher's embeddings.
 
-    `distill` is CLIPSelf's cosine. `relational` asks that each region be as near to the crops of the batch's other
-    regions as its own crop is. Neither needs a name, so the held-out classes are taught too.
+    `distill` is CLIPSelf's cosine of mask-pooled features to the embeddings of the regions' crops. `relational` asks
+    that each region be as near to the crops of the batch's other regions as its own crop is. Neither needs a name, so
+    the held-out classes are taught too. `keep` is the cosine of whole images to the base's own.
+
+    Args:
+        features: of this process.
+        by_mask: regions' features of all processes.
+        question: what is known of both.
+        weights: which terms are wanted.
+        scale: inverse temperature.
     """
-    known = batch.teacher_region.isfinite().all(dim=1)
-    student, teacher = by_mask[known], F.normalize(batch.teacher_region[known], dim=1)
-    terms: dict[str, Float[Tensor, ""]] = {}
+    batch, everyone = question.batch, question.joined.labels
+    found: dict[str, Tensor] = {}
     if weights.distill:
-        terms["distill"] = cosine_distillation(student, teacher)
-    if weights.relational:
-        terms["relational"] = relational_keep(student, teacher, teacher, teacher, scale)
-    return terms
+        known = batch.teacher_region.isfinite().all(dim=1)
+        teacher = F.normalize(batch.teacher_region[known], dim=1)
+        term = cosine_distillation(features.by_mask[known], teacher)
+        found["distill"] = term * _share(question.own.taught_regions, everyone.taught_regions)
+    if weights.relational and everyone.teacher_region is not None:
+        rows = everyone.teacher_region.to(by_mask.device)
+        known = rows.isfinite().all(dim=1)
+        teacher = F.normalize(rows[known], dim=1)
+        found["relational"] = relational_keep(by_mask[known], teacher, teacher, teacher, scale)
+    if weights.keep:
+        known = batch.teacher_image.isfinite().all(dim=1)
+        term = cosine_distillation(features.image[known], batch.teacher_image[known])
+        found["keep"] = term * _share(question.own.taught_images, everyone.taught_images)
+    return found

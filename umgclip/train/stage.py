@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from umgclip import __version__
 from umgclip.errors import DataError
 from umgclip.io import tables
-from umgclip.io.atomic import fresh_folder, sha256_file, sha256_json, write_bytes, write_json
+from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.manifest import read_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, adapt
+from umgclip.model.adapters import ADAPTER, Adapted, adapt
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.summary import Summary
+from umgclip.train.belonging import code_digest, decisive, flatten, libraries
 from umgclip.train.checkpoint import Checkpoints
-from umgclip.train.loop import Dropped, Feed, train
+from umgclip.train.curves import Curves
+from umgclip.train.feed import Dropped, Feed
+from umgclip.train.loop import Trained, train
+from umgclip.train.world import World, choose_device
 
 
 @dataclass(frozen=True)
@@ -51,36 +53,56 @@ def run(
     out: Path,
     *,
     report: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
+    world: World | None = None,
+    discard: bool = False,
 ) -> Summary:
     """Tune; a run that was killed goes on from its last checkpoint and ends with the same weights.
 
+    Args:
+        params: the section `train`.
+        inputs: paths.
+        out: the folder to make.
+        report: called with every step's number and values, by the first process.
+        world: the processes that train together, all of which call this; None: this one alone.
+        discard: begin again, whatever checkpoint there is.
+
     Raises:
-        DataError: inputs are missing or damaged.
+        DataError: inputs are missing or damaged, or too many samples are unreadable.
+        InputError: a checkpoint belongs to something else; names the difference.
         UmgclipError: the loss is no longer a number.
         OutputError: `out` cannot be written.
     """
+    world = World(device=choose_device(params.device)) if world is None else world
     manifest = read_manifest(inputs.annotations)
     dropped = read_dropped(inputs.quarantine)
     base_sha256 = sha256_file(inputs.base / files.WEIGHTS) if (inputs.base / files.WEIGHTS).is_file() else ""
-    clip, _ = files.load(inputs.base)
-    torch.manual_seed(params.seed)
-    adapted = adapt(clip, params)
-    tower = DenseClip(adapted.clip)
+    adapted, tower = _adapted(params, inputs.base)
+    feed = Feed(params, inputs.annotations, dropped, tower, world.part)
     belongs_to = {
-        "params": sha256_json(params.model_dump(exclude={"checkpoint_every"})),
+        "params": flatten(decisive(params)) | {"train.loader.streams": str(feed.streams)},
         "data": manifest.digest(),
         "quarantine": sha256_file(inputs.quarantine),
         "base": base_sha256,
-        "code": __version__,
+        "code": code_digest(),
+        "libraries": libraries(),
     }
-    curves = _Curves(inputs.work / "curves.csv", belongs_to)
-    checkpoints = Checkpoints(inputs.work / "checkpoint.pt", belongs_to)
+    checkpoints = Checkpoints(inputs.work / "checkpoint.pt", belongs_to, world)
+    curves = Curves(inputs.work / "curves.csv", belongs_to) if world.first else None
+    if discard and world.first:
+        checkpoints.remove()
 
     def both(step: int, values: dict[str, float]) -> None:
-        curves.add(step, values)
-        report(step, values)
+        if curves is not None:
+            curves.add(step, values)
+            report(step, values)
 
-    last = train(tower, Feed(params, inputs.annotations, dropped, tower), params, checkpoints, both)
+    trained = train(tower, feed, params, checkpoints, both, world)
+    summary = Summary("train", _rows(params, trained, manifest.samples, dropped, adapted.counts()))
+    if curves is None:
+        return summary
+    if params.parallel == "fsdp2":
+        adapted, tower = _adapted(params, inputs.base)  # whole again
+    load_weights(tower.cpu(), trained.weights)
     with fresh_folder(out) as folder:
         adapter_sha256 = adapted.save(folder / ADAPTER)
         write_json(
@@ -93,21 +115,48 @@ def run(
                 "steps": params.steps,
             },
         )
+        if trained.failed:
+            tables.write_table(folder / "quarantine.parquet", _quarantined(trained), tables.QUARANTINE)
     write_bytes(inputs.plots, curves.text().encode())
-    write_json(inputs.metrics, {name: round(value, 6) for name, value in last.items()})
+    write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})
     checkpoints.remove()
     curves.remove()
-    return Summary("train", _rows(params, last, manifest.samples, dropped, adapted.counts()))
+    return summary
+
+
+def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
+    """The base with a fresh adapter, the same in every process."""
+    clip, _ = files.load(base)
+    torch.manual_seed(params.seed)
+    adapted = adapt(clip, params)
+    return adapted, DenseClip(adapted.clip)
+
+
+def load_weights(tower: DenseClip, weights: dict[str, Tensor]) -> None:
+    """Put trained weights in their places."""
+    own = dict(tower.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+
+def _quarantined(trained: Trained) -> list[dict[str, str | None]]:
+    return [
+        {"key": k, "shard": shard, "region_id": None, "stage": "train", "reason": "unreadable", "detail": detail}
+        for k, (shard, detail) in sorted(trained.failed.items())
+    ]
 
 
 def _rows(
-    params: TrainParams, last: dict[str, float], samples: int, dropped: Dropped, size: tuple[int, int]
+    params: TrainParams, trained: Trained, samples: int, dropped: Dropped, size: tuple[int, int]
 ) -> tuple[tuple[str, str], ...]:
+    unreadable = (("unreadable images", str(len(trained.failed))),) if trained.failed else ()
     return (
         ("steps, batch", f"{params.steps}, {params.batch}"),
         ("images (left out)", f"{samples} ({len(dropped.images)})"),
+        *unreadable,
         ("parameters trained", f"{size[0]:,} of {size[1]:,}"),
-        *((f"last {name}", f"{value:.3f}") for name, value in last.items()),
+        *((f"last {name}", f"{value:.3f}") for name, value in trained.values.items()),
     )
 
 
@@ -126,44 +175,3 @@ def read_dropped(path: Path) -> Dropped:
         if row["key"] is not None and row["region_id"] is not None:
             regions[row["key"]].add(row["region_id"])
     return Dropped(images, {key: frozenset(ids) for key, ids in regions.items()})
-
-
-class _Curves:
-    """Losses per step on disk as they come, so that a resumed run has the curve of all its steps."""
-
-    def __init__(self, path: Path, belongs_to: dict[str, str]) -> None:
-        self._path = path
-        self._rows: dict[int, dict[str, float]] = {}
-        header = f"# {sha256_json(belongs_to)}"
-        if path.is_file() and path.read_text(encoding="utf-8").startswith(header):
-            lines = path.read_text(encoding="utf-8").splitlines()[1:]
-            for row in csv.DictReader(line for line in lines if line.count(",") == lines[0].count(",")):
-                self._rows[int(row["step"])] = {k: float(v) for k, v in row.items() if k != "step"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
-        self._file.write(header + "\n")
-        self._columns: list[str] = []
-        kept, self._rows = self._rows, {}
-        for step, values in kept.items():
-            self.add(step, values)
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        if not self._columns:
-            self._columns = ["step", *(name for name in values if name != "images_per_s")]
-            self._file.write(",".join(self._columns) + "\n")
-        self._rows[step] = values
-        self._file.write(",".join([str(step), *(f"{values[c]:.6g}" for c in self._columns[1:])]) + "\n")
-        self._file.flush()
-
-    def text(self) -> str:
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self._columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for step in sorted(self._rows):
-            rounded = {name: f"{value:.6g}" for name, value in self._rows[step].items()}
-            writer.writerow({"step": step, **rounded})
-        return buffer.getvalue()
-
-    def remove(self) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from umgclip.model import files
 from umgclip.model.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.train import objective
-from umgclip.train.loop import Dropped, Feed
+from umgclip.train.feed import Dropped, Feed
 
 NOTHING = LossWeights(image_text=0, tags=0, region_text=0, region_tags=0, pixel=0, distill=0, keep=0)
 NAMES = ["image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep"]

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,8 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
-from umgclip.train.loop import Dropped, Feed, schedule
+from umgclip.train.feed import Dropped, Feed
+from umgclip.train.loop import schedule
 from umgclip.train.stage import TrainInputs, read_dropped
 
 Report = Callable[[int, dict[str, float]], None]
@@ -171,11 +171,10 @@ def test_the_seed_decides_the_bytes(
 
 
 @pytest.mark.parametrize("changed", ["params", "base", "data", "quarantine"])
-def test_a_checkpoint_of_something_else_starts_afresh_and_says_so(
+def test_a_checkpoint_of_something_else_is_refused_until_it_is_discarded(
     params: TrainParams,
     inputs: TrainInputs,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
     changed: str,
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -198,20 +197,29 @@ def test_a_checkpoint_of_something_else_starts_afresh_and_says_so(
     if changed == "quarantine":
         row = {"key": "k", "shard": "s", "region_id": None, "stage": "validate", "reason": "r", "detail": ""}
         write_table(inputs.quarantine, [row], QUARANTINE)
+    kept = (inputs.work / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match=rf"belongs to other {changed}\b.*--discard-checkpoint"):
+        stage.run(params, inputs, tmp_path / "train")
+    assert (inputs.work / "checkpoint.pt").read_bytes() == kept
     steps = Steps()
-    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
-        stage.run(params, inputs, tmp_path / "train", report=interrupt_at(0))
-    assert f"train: starts afresh, the checkpoint belongs to other {changed}" in caplog.messages
-    assert steps == []
+    stage.run(params, inputs, tmp_path / "train", report=steps, discard=True)
+    assert steps == list(range(6))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(
     params: TrainParams, inputs: TrainInputs, tmp_path: Path
 ) -> None:
     wild = params.model_copy(update={"lr_peak": 1.0e30})
-    with pytest.raises(UmgclipError, match=r"train: step 1: expected (a finite loss|finite gradients), got .*lr_peak"):
+    message = r"train: step 1: expected (a finite loss|finite gradients), got .*not_finite\.json.*lr_peak"
+    with pytest.raises(UmgclipError, match=message) as raised:
         stage.run(wild, inputs, tmp_path / "train")
     assert not (tmp_path / "train").exists()
+    written = json.loads((inputs.work / "not_finite.json").read_text())
+    assert written["step"] == 1
+    stored = {raw.key for _, raw in read_raw(inputs.annotations)}
+    assert len(written["keys"]) == 4
+    assert set(written["keys"]) <= stored
+    assert written["keys"][0] in str(raised.value)
 
 
 def test_bfloat16_trains(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:

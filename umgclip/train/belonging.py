@@ -1,0 +1,49 @@
+"""What decides the result of a training, so that a checkpoint can tell whether it belongs to the run at hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from umgclip.params import TrainParams
+
+# how a batch is computed, not what: the loss is the same up to rounding, and a run may go on on another machine
+_INDIFFERENT = {
+    "checkpoint_every", "max_failed", "device", "processes", "parallel", "accumulate", "checkpoint_activations",
+    "compile",
+}  # fmt: skip
+_PACKAGES = ("data", "geometry", "losses", "model", "train")
+_LIBRARIES = ("torch", "open_clip_torch", "peft", "timm")
+
+
+def decisive(params: TrainParams) -> dict[str, Any]:
+    """The params that change what is trained; the number of streams, part of the order, is known to the feed only."""
+    return {"train": params.model_dump(exclude={*_INDIFFERENT, "loader"})}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values under dotted names, as text."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = str(value)
+    return flat
+
+
+def code_digest() -> str:
+    """Hex SHA-256 over the source files that training runs through."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what computes."""
+    return {name: version(name) for name in _LIBRARIES}

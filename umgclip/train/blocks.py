@@ -1,0 +1,63 @@
+"""The residual blocks of both towers, and what can be done to each of them: recomputation, compilation, division."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from umgclip.errors import InputError
+
+_STACKS = ("resblocks", "blocks")  # open_clip's name for them, and timm's
+
+
+def blocks(tower: nn.Module, *, images_only: bool = False) -> Iterator[nn.Module]:
+    """Residual blocks of both towers, or of the one for images, in order."""
+    for name, module in tower.named_modules():
+        *path, last = name.split(".")
+        wanted = last in _STACKS and ("visual" in path or not images_only)
+        if wanted and isinstance(module, nn.ModuleList | nn.Sequential):
+            yield from module
+
+
+def rewrites_its_weights(module: nn.Module) -> bool:
+    """Whether peft adapts a fused attention in here: each of its forwards puts other tensors in the weights' place."""
+    return any(type(part).__name__ == "MultiheadAttention" and hasattr(part, "lora_A") for part in module.modules())
+
+
+def checkpoint_activations(tower: nn.Module) -> None:
+    """Have every block keep its input only, and compute the rest again in the backward (Chen et al., 2016).
+
+    Raises:
+        InputError: the tower has no blocks of a known name.
+    """
+    found = list(blocks(tower))
+    if not found:
+        raise InputError("train.checkpoint_activations: expected false for a model without residual blocks, got true")
+    for block in found:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def compile_blocks(tower: nn.Module) -> int:
+    """Compile what torch.compile can: whole blocks, or their MLPs where peft rewrites the attention's weights.
+
+    Returns:
+        How many modules will be compiled, at their first call.
+
+    Raises:
+        InputError: there is nothing to compile.
+    """
+    found: list[nn.Module] = []
+    for block in blocks(tower):
+        mlp = getattr(block, "mlp", None)
+        if not rewrites_its_weights(block):
+            found.append(block)
+        elif isinstance(mlp, nn.Module):
+            found.append(mlp)
+    if not found:
+        raise InputError("train.compile: expected false for a model without residual blocks, got true")
+    for module in found:
+        module.compile(dynamic=True)
+    return len(found)

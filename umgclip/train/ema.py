@@ -1,0 +1,27 @@
+"""An exponential moving average of the weights that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """`average = d * average + (1 - d) * weights` after each step.
+
+    In the first steps d is `(1 + step) / (10 + step)` where that is less than the decay (as TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`), or the start would weigh for `1 / (1 - decay)` steps.
+    """
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._weights, self._decay = weights, decay
+        self.values: dict[str, Tensor] = {name: p.detach().clone() for name, p in weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step number `step`, counted from 0."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for name, value in self.values.items():
+            value.lerp_(self._weights[name].detach(), 1 - decay)

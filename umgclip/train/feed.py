@@ -1,0 +1,227 @@
+"""Batches of annotated samples for one process: its part of each global batch, decoded by several workers.
+
+The samples of step n and every random choice about them follow from seed, step and lane alone, so neither the number
+of processes or workers nor the step that a run began with changes what is trained on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from umgclip.data.batch import Batch, Item, View, collate, read_teacher
+from umgclip.data.lanes import Lanes, Stored
+from umgclip.data.loader import Backend, ordered_map
+from umgclip.data.stream import Sample, decode
+from umgclip.errors import DataError, InputError
+from umgclip.manifest import read_manifest
+from umgclip.model.tower import DenseClip
+from umgclip.params import TrainParams, threads
+from umgclip.records import ImageRecord, Source
+from umgclip.train.labels import bounds, cut, merge
+
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What validation put aside: whole images by key, single regions by key."""
+
+    images: frozenset[str]
+    regions: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A sample that could not be read: where it is stored, and why."""
+
+    key: str
+    shard: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A process's part of a global batch; `failed` are the samples of it that could not be read, and are left out."""
+
+    step: int
+    batch: Batch
+    keys: tuple[str, ...]
+    failed: tuple[Failed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of every global batch: number `index` of `parts`, in file order."""
+
+    index: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Samples as stored of one step, lane by lane."""
+
+    number: int
+    lanes: tuple[tuple[int, tuple[Stored, ...]], ...]
+
+
+@dataclass(frozen=True)
+class _Collator:
+    """Decodes a step's samples; sent to worker processes, so it holds values only."""
+
+    view: View
+    embed_dim: int
+    seed: int
+    streams: int
+    where: str
+    dropped: dict[str, frozenset[str]]
+    # processes that divide one lane among them: the whole of it is decoded, and this part kept
+    share: Part = field(default_factory=Part)
+
+    def __call__(self, step: _Step) -> Loaded:
+        batches, keys, failed = [], [], []
+        for lane, samples in step.lanes:
+            read, lost = self._decoded(samples)
+            failed += lost
+            if read:
+                # a stream alone has the random numbers that it had before there were several
+                seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, lane]
+                batch = collate([item for _, item in read], self.view, self.embed_dim, np.random.default_rng(seed))
+                start, stop = bounds(len(read), self.share.parts, self.share.index)
+                batches.append(cut(batch, start, stop))
+                keys += [key for key, _ in read[start:stop]]
+        if not keys:
+            batches = [self._nothing()]
+        return Loaded(step.number, merge(batches), tuple(keys), tuple(failed))
+
+    def _nothing(self) -> Batch:
+        """A batch without images."""
+        side = self.view.image_px
+        record = ImageRecord(key="-", width=side, height=side, sha256="0" * 64, source=Source(dataset="-"))
+        item = Item(Sample(np.zeros((side, side, 3), np.uint8), record), None)
+        one = collate([item], self.view, self.embed_dim, np.random.default_rng(0))
+        empty = torch.zeros(0, dtype=torch.long)
+        return dataclasses.replace(
+            cut(one, 0, 0), texts=[], tag_texts=empty, tag_targets=torch.zeros((0, 0), dtype=torch.bool)
+        )
+
+    def _decoded(self, samples: tuple[Stored, ...]) -> tuple[list[tuple[str, Item]], list[Failed]]:
+        read, lost = [], []
+        for stored in samples:
+            raw = stored.raw
+            try:
+                sample = decode(raw, f"{self.where}/{stored.shard}")
+                item = Item(sample, self._teacher(raw.embeddings), self.dropped.get(raw.key, frozenset()))
+            except (DataError, ValueError) as error:
+                lost.append(Failed(raw.key, stored.shard, str(error)))
+            else:
+                read.append((raw.key, item))
+        return read, lost
+
+    def _teacher(self, data: bytes | None) -> Float[np.ndarray, "rows d"] | None:
+        try:
+            return read_teacher(data)
+        except (EOFError, OSError, SyntaxError) as error:
+            raise DataError(f"teacher embeddings: not a readable array ({error})") from error
+
+
+class Feed:
+    """Batches of annotated samples; batch n is the same whatever was asked for before.
+
+    Raises:
+        DataError: no dataset.
+        InputError: `train.loader.streams` does not go with the number of processes.
+    """
+
+    def __init__(
+        self, params: TrainParams, dataset: Path, dropped: Dropped, tower: DenseClip, part: Part | None = None
+    ) -> None:
+        self._params, self._dataset, self._dropped = params, dataset, dropped
+        self._manifest = read_manifest(dataset)
+        self._part = Part() if part is None else part
+        self.streams = streams(params, self._part.parts)
+        self._embed_dim = tower.embed_dim
+        self._view = View(
+            image_px=params.image_px,
+            grid=params.image_px // tower.patch_px[0],
+            regions_per_image=params.regions_per_image,
+            written_caption_share=params.written_caption_share,
+            min_window=params.min_window,
+            relight=params.relight,
+        )
+
+    def from_step(self, start: int) -> Iterator[Batch]:
+        """Batches without end, from batch `start` on."""
+        return (loaded.batch for loaded in self.load(start))
+
+    def load(self, start: int, workers: int = 1, backend: Backend = "threads") -> Generator[Loaded]:
+        """The same with what failed, decoded ahead by workers; close it to end them.
+
+        Raises:
+            DataError: a damaged shard, or every sample is left out.
+        """
+        lanes, share = self._mine()
+        collator = _Collator(
+            self._view, self._embed_dim, self._params.seed, self.streams, str(self._dataset), self._dropped.regions,
+            share,
+        )  # fmt: skip
+        yield from ordered_map(collator, self._steps(lanes, start), workers, backend)
+
+    @property
+    def samples(self) -> int:
+        """Samples stored, those that validation put aside included."""
+        return self._manifest.samples
+
+    def _mine(self) -> tuple[range, Part]:
+        """Lanes of this process, and its part of them where processes share a lane."""
+        index, parts = self._part.index, self._part.parts
+        if self.streams >= parts:
+            return range(*bounds(self.streams, parts, index)), Part()
+        sharing = parts // self.streams
+        return range(index // sharing, index // sharing + 1), Part(index % sharing, sharing)
+
+    def _steps(self, lanes: range, start: int) -> Iterator[_Step]:
+        order = Lanes(self._dataset, self._manifest, self._params.seed, self.streams, self._dropped.images)
+        sizes = {}
+        for lane in lanes:
+            first, last = bounds(self._params.batch, self.streams, lane)
+            sizes[lane] = last - first
+        flows = {lane: order.stream(lane, start * size) for lane, size in sizes.items()}
+        for number in itertools.count(start):
+            drawn = ((lane, tuple(itertools.islice(flows[lane], size))) for lane, size in sizes.items())
+            yield _Step(number, tuple(drawn))
+
+
+def streams(params: TrainParams, processes: int) -> int:
+    """Lanes that the order of samples has.
+
+    Raises:
+        InputError: they cannot be divided evenly among the processes, or a batch has not one sample for each.
+    """
+    wanted = processes if params.loader.streams == "auto" else params.loader.streams
+    if wanted % processes and processes % wanted:
+        raise InputError(
+            f"train.loader.streams: expected a multiple or a divisor of the {processes} processes, got {wanted}"
+        )
+    least = max(wanted, processes) * params.accumulate
+    if params.batch < least:
+        raise InputError(
+            f"train.batch: expected at least {least}, an image for each of {processes} processes, {wanted} streams "
+            f"and {params.accumulate} micro-batches, got {params.batch}"
+        )
+    return wanted
+
+
+def decoders(params: TrainParams, on_gpu: bool, processes_here: int) -> int:
+    """Workers that decode for one of the `processes_here` processes of this machine."""
+    if params.loader.workers != "auto":
+        return params.loader.workers
+    return max(1, min(_MOST_WORKERS, threads() // processes_here - 1)) if on_gpu else 1

@@ -1,0 +1,140 @@
+"""A model among several processes: replicated (DDP) or divided (FSDP2), behind the same few calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from umgclip.train.blocks import blocks, rewrites_its_weights
+from umgclip.train.features import Embedded, Embedder
+from umgclip.train.world import World
+
+# the name that newer versions of torch give it
+_BUFFERS = "forward_sync_buffers"
+if _BUFFERS not in signature(DistributedDataParallel).parameters:
+    _BUFFERS = "broadcast_buffers"
+
+
+class Parallel:
+    """The embedder as all processes hold it.
+
+    Args:
+        embedder: on its device; this process's copy.
+        world: alone, nothing is wrapped.
+        kind: ddp or fsdp2.
+        all_learn: every parameter of the towers may learn, some of which no forward may use.
+    """
+
+    def __init__(self, embedder: Embedder, world: World, kind: str, *, all_learn: bool = False) -> None:
+        self._world, self._outside = world, list[nn.Parameter]()
+        self.module: Any = embedder
+        if world.size > 1 and kind == "ddp":
+            options: dict[str, Any] = {_BUFFERS: False, "find_unused_parameters": all_learn}
+            if world.device.type == "cuda":
+                options["device_ids"] = [world.device.index]
+            self.module = DistributedDataParallel(embedder, gradient_as_bucket_view=True, **options)
+        elif kind == "fsdp2" and dist.is_initialized():
+            self._outside = _divide(embedder, world)
+        self.weights: dict[str, nn.Parameter] = {n: p for n, p in embedder.tower.named_parameters() if p.requires_grad}
+
+    def __call__(self, *inputs: Any) -> Embedded:  # noqa: ANN401 - those of the embedder
+        """The forward of the embedder."""
+        embedded: Embedded = self.module(*inputs)
+        return embedded
+
+    @contextmanager
+    def gradients_stay(self, stay: bool) -> Iterator[None]:
+        """While this lasts and `stay` holds, backward adds gradients up on this process alone."""
+        if isinstance(self.module, DistributedDataParallel) and stay:
+            with self.module.no_sync():
+                yield
+            return
+        if isinstance(self.module, FSDPModule):
+            self.module.set_requires_gradient_sync(not stay)
+        yield
+
+    def finish_gradients(self) -> None:
+        """After the last backward: average what no wrapper averages."""
+        for parameter in self._outside:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self._world.size
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters for an optimizer; divided ones apart, for no kernel takes both kinds at once."""
+        divided = [p for p in self.weights.values() if isinstance(p, DTensor)]
+        whole = [p for p in self.weights.values() if not isinstance(p, DTensor)]
+        return [{"params": params} for params in (whole, divided) if params]
+
+    def clip(self, most: float) -> float:
+        """Scale all gradients so that their norm together is at most `most`; gives the norm before."""
+        if not any(isinstance(p, DTensor) for p in self.weights.values()):
+            return float(nn.utils.clip_grad_norm_(self.weights.values(), most))
+        gradients = [p.grad for p in self.weights.values() if p.grad is not None]
+        kinds = [[g for g in gradients if isinstance(g, DTensor) is divided] for divided in (False, True)]
+        norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
+        norm = torch.stack(norms).norm()
+        for group in self.groups():
+            nn.utils.clip_grads_with_norm_(group["params"], most, norm)
+        return float(norm)
+
+
+def _divide(embedder: Embedder, world: World) -> list[nn.Parameter]:
+    """FSDP2 on every block of the vision tower, then on the rest; gives what learns and stays whole.
+
+    Each block is put together when it is called, by all processes at once. How often the text tower's are called
+    depends on a process's texts, so it is one piece with the rest.
+
+    The attention that peft adapts stays whole on each process: peft puts other tensors in the place of its weights in
+    each forward, which FSDP2 does not see.
+    """
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    adapted = [m for m in embedder.modules() if type(m).__name__ == "MultiheadAttention" and rewrites_its_weights(m)]
+    with _not_renewed(adapted):
+        kept = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
+        kept.update(parameter for module in adapted for parameter in module.parameters())
+        for block in blocks(embedder, images_only=True):
+            if any(parameter not in kept for parameter in block.parameters()):
+                fully_shard(block, mesh=mesh, ignored_params=kept)
+        fully_shard(embedder, mesh=mesh, ignored_params=kept)
+        return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in kept]
+
+
+@contextmanager
+def _not_renewed(adapted: list[nn.Module]) -> Iterator[None]:
+    """While this lasts, peft does not make the attention's weights new parameters whenever modules are listed."""
+    for module in adapted:
+        module.__dict__["_restore_weights"] = lambda: None
+    try:
+        yield
+    finally:
+        for module in adapted:
+            del module.__dict__["_restore_weights"]
+
+
+def whole(value: Tensor) -> Tensor:
+    """A divided tensor put together, by all processes at once; any other as it is."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor as the parameter is: on its device, and divided where it is."""
+    value = value.to(parameter.device)
+    if isinstance(parameter, DTensor) and value.shape == parameter.shape:
+        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
+    return value
+
+
+def on_cpu(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whole copies on the CPU, made by all processes at once."""
+    return {name: whole(value.detach()).cpu().clone() for name, value in values.items()}

@@ -1,0 +1,166 @@
+"""Loss and gradients of one global batch: in one forward, or in several with the loss of one (GradCache).
+
+With micro-batches, features are computed without a graph first, the loss and its gradients with respect to all
+features next, and then each micro-batch again, which passes those gradients on to the weights (Gao et al., RepL4NLP
+2021). Two forwards, the memory of one micro-batch, and the loss of the whole batch, whatever the terms are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from umgclip.data.batch import Batch
+from umgclip.model.files import Tokenizer
+from umgclip.params import TrainParams
+from umgclip.train.features import Embedded, Features, concatenate, read_out, token_rows
+from umgclip.train.feed import Failed, Loaded
+from umgclip.train.labels import Labels, bounds, cut, join, labels_of
+from umgclip.train.objective import Question, Similarity, total
+from umgclip.train.parallel import Parallel
+from umgclip.train.world import World
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a step found out: values of the global batch, samples that failed anywhere, keys of odd features here."""
+
+    values: dict[str, float]
+    failed: tuple[Failed, ...]
+    odd: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a forward is made and judged.
+
+    Attributes:
+        params: precision aside, what is computed.
+        pairwise: the tower's kind of contrast, softmax or sigmoid.
+        dtype: of autocast; None is plain float32.
+        tokenizer: the tower's own.
+        prepare: called before every forward.
+        scale_loss: float16's loss scaling, the identity otherwise.
+    """
+
+    params: TrainParams
+    pairwise: str
+    dtype: torch.dtype | None
+    tokenizer: Tokenizer
+    prepare: Callable[[], None]
+    scale_loss: Callable[[Tensor], Tensor]
+
+
+def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> Computed:
+    """Add the gradients of one global batch to the weights; every process is here at once, with its own part.
+
+    Nothing is added where the loss is no finite number.
+    """
+    own = labels_of(loaded.batch, scoring.params.weights)
+    told: list[tuple[Labels, tuple[Failed, ...]]] = world.tell((own, loaded.failed))
+    parts = tuple(labels for labels, _ in told)
+    failed = tuple(failure for _, failures in told for failure in failures)
+    tokens = scoring.tokenizer([own.texts[i] for i in own.used.tolist()]).to(world.device)
+    batch = to_device(loaded.batch, world.device)
+    question = Question(batch, parts, join(parts), world.rank)
+    whole_batch = scoring.params.accumulate == 1
+    values, features = (_at_once if whole_batch else _in_parts)(model, question, tokens, scoring, world)
+    model.finish_gradients()
+    rows = ~features.image.detach().isfinite().all(dim=1)
+    odd = tuple(key for key, is_odd in zip(loaded.keys, rows.tolist(), strict=True) if is_odd)
+    return Computed(values, failed, odd)
+
+
+def _at_once(
+    model: Parallel, question: Question, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+) -> tuple[dict[str, float], Features]:
+    batch, weights = question.batch, scoring.params.weights
+    with _autocast(scoring, world):
+        embedded = _embed(model, batch, tokens, scoring)
+        features = read_out(embedded.out, batch, weights)
+        similarity = Similarity(embedded.scale, embedded.bias, scoring.pairwise)
+        loss, values = total(features, question, similarity, weights, world)
+    if _finite(values):
+        scoring.scale_loss(loss).backward()
+    return values, features
+
+
+def _in_parts(
+    model: Parallel, question: Question, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+) -> tuple[dict[str, float], Features]:
+    batch, weights, parts = question.batch, scoring.params.weights, scoring.params.accumulate
+    pieces = [cut(batch, *bounds(len(batch.images), parts, number)) for number in range(parts)]
+    texts = [token_rows(tokens, number, parts) for number in range(parts)]
+    states, cached = [], []
+    for piece, rows in zip(pieces, texts, strict=True):
+        states.append(_random_state(world))
+        with torch.no_grad(), _autocast(scoring, world):
+            embedded = _embed(model, piece, rows, scoring)
+            cached.append(read_out(embedded.out, piece, weights))
+    after = _random_state(world)
+    leaves = [Features(*(rows.detach().requires_grad_() for rows in part)) for part in cached]
+    scale = embedded.scale.detach().requires_grad_()
+    bias = None if embedded.bias is None else embedded.bias.detach().requires_grad_()
+    features = concatenate(leaves)
+    with _autocast(scoring, world):
+        loss, values = total(features, question, Similarity(scale, bias, scoring.pairwise), weights, world)
+    if not _finite(values):
+        return values, features
+    scoring.scale_loss(loss).backward()
+    for number, (piece, rows) in enumerate(zip(pieces, texts, strict=True)):
+        last = number == parts - 1
+        _set_random_state(states[number], world)
+        with model.gradients_stay(not last):
+            with _autocast(scoring, world):
+                embedded = _embed(model, piece, rows, scoring)
+                again = read_out(embedded.out, piece, weights)
+            learn = [(new, leaf.grad) for new, leaf in zip(again, leaves[number], strict=True)]
+            if last:  # scale and bias act in the loss, once
+                learn += [(embedded.scale, scale.grad)]
+                learn += [] if embedded.bias is None or bias is None else [(embedded.bias, bias.grad)]
+            pairs = [(new, grad) for new, grad in learn if new.requires_grad and grad is not None]
+            torch.autograd.backward([new for new, _ in pairs], [grad for _, grad in pairs])
+    _set_random_state(after, world)
+    return values, features
+
+
+def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"], scoring: Scoring) -> Embedded:
+    scoring.prepare()
+    valid = getattr(batch, "valid", None)
+    return model(batch.images, tokens) if valid is None else model(batch.images, tokens, valid)
+
+
+def _autocast(scoring: Scoring, world: World) -> torch.autocast:
+    return torch.autocast(world.device.type, dtype=scoring.dtype, enabled=scoring.dtype is not None)
+
+
+def _finite(values: dict[str, float]) -> bool:
+    return abs(values["total"]) < float("inf")
+
+
+def _random_state(world: World) -> tuple[Tensor, Tensor | None]:
+    on_gpu = world.device.type == "cuda"
+    return torch.get_rng_state(), torch.cuda.get_rng_state(world.device) if on_gpu else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None], world: World) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1], world.device)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch's tensors on a device; texts stay."""
+    if device.type == "cpu":
+        return batch
+    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}
+    moved: dict[str, Any] = {
+        n: v.pin_memory().to(device, non_blocking=True) for n, v in fields.items() if isinstance(v, Tensor)
+    }
+    return dataclasses.replace(batch, **moved)

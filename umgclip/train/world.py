@@ -1,0 +1,162 @@
+"""The processes of one training and what they tell each other; a process alone is a world of one, without torchrun.
+
+Small things (labels, counts, names) travel over gloo between processors; features of a GPU over NCCL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.errors import InputError, UmgclipError
+from umgclip.train.feed import Part
+
+_T = TypeVar("_T")
+_TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "connectFullMesh", "Timed out")
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among `size` that train together."""
+
+    rank: int = 0
+    size: int = 1
+    on_this_machine: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    @property
+    def part(self) -> Part:
+        """Which part of each batch is this process's."""
+        return Part(self.rank, self.size)
+
+    def tell(self, value: _T) -> list[_T]:
+        """Every process's value, in order of rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=_between_processors())
+        return values
+
+    def from_first(self, value: _T) -> _T:
+        """The first process's value, on all."""
+        if self.size == 1:
+            return value
+        values: list[Any] = [value]
+        dist.broadcast_object_list(values, src=0, group=_between_processors())
+        given: _T = values[0]
+        return given
+
+    def add(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The sum over all processes, without a graph."""
+        if self.size == 1:
+            return values
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    def gather(self, rows: Float[Tensor, "n d"], counts: Sequence[int]) -> Float[Tensor, "total d"]:
+        """Rows of all processes, in order of rank, float32; the gradient of each row comes back from all of them.
+
+        Args:
+            rows: this process's, as many as its entry of `counts`.
+            counts: rows of every process; they may differ, and nothing is padded in what comes back.
+        """
+        if self.size == 1:
+            return rows
+        gathered: Tensor = _Gather.apply(rows.float(), tuple(counts), self.rank)
+        return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: tuple[int, ...], rank: int) -> Tensor:  # noqa: ANN401 - torch's own
+        ctx.counts, ctx.rank = counts, rank
+        longest = max(counts)
+        sent = rows.new_zeros((longest, rows.shape[1]))
+        sent[: len(rows)] = rows
+        received = [torch.empty_like(sent) for _ in counts]
+        dist.all_gather(received, sent)
+        return torch.cat([part[:count] for part, count in zip(received, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        first = sum(ctx.counts[: ctx.rank])
+        return total[first : first + ctx.counts[ctx.rank]], None, None
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one of several that torchrun started."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
+
+
+def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
+    """The device of `train.device`; with several GPUs, that of this process.
+
+    Raises:
+        InputError: a GPU is asked for and there is none, or not one for each process.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank >= found:
+        raise InputError(f"train.device: expected a GPU for each process, got {found} GPUs and process {local_rank}")
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """This process's place among those that torchrun started; alone where it did not.
+
+    Raises:
+        InputError: not a GPU for each process.
+        UmgclipError: another process ended before the work was done.
+    """
+    if not under_torchrun():
+        yield World(device=choose_device(device))
+        return
+    place = choose_device(device, int(os.environ["LOCAL_RANK"]))
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = World(dist.get_rank(), dist.get_world_size(), here, place)
+    try:
+        yield world
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST):
+            raise UmgclipError(
+                f"process {world.rank} of {world.size} lost the others: one of them ended; its message tells why"
+            ) from error
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _between_processors() -> Any:  # noqa: ANN401 - a group or None, which torch's stubs do not agree on
+    """The group that objects travel in: gloo, also where the tensors of GPUs go over NCCL."""
+    global _processors  # noqa: PLW0603 - a group is made once by all processes together
+    if dist.get_backend() == "gloo":
+        return None
+    if _processors is None:
+        _processors = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+    return _processors
+
+
+_processors: Any = None
