@@ -120,7 +120,9 @@ class LabelParams(Section):
 
     looks_at_least: Count = Field(default=4, description="things looked at in an image whose caption names none")
     looks_per_noun: Count = Field(default=4, description="more of them for each thing that the caption names")
-    crop_px: Count = 48
+    crop_px: Count | None = Field(
+        default=48, description="side of a region's crop, whole patches; null: the model's own"
+    )
     object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
     fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
     temperature_factor: float = Field(default=0.5, gt=0, description="times the base's logit scale")
@@ -183,7 +185,8 @@ class TrainParams(Section):
     """`train`: the tuning."""
 
     seed: int = 0
-    image_px: Count = 96
+    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
     batch: Count = Field(default=32, description="images a step, of all processes and micro-batches together")
     steps: Count = 280
     lr_peak: float = Field(default=5.0e-3, gt=0)
@@ -294,11 +297,14 @@ class ValidateParams(Section):
 class EvaluateParams(Section):
     """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
 
-    image_px: Count = Field(default=96, description="side of the square that whole images are squeezed to")
+    image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
     batch: Count = Field(default=64, description="images a forward; of no effect on the numbers")
     thing_templates: list[Template] = Field(default=["{a} {}"], min_length=1, description="embeddings averaged")
     stuff_templates: list[Template] = Field(default=["{}", "on {}"], min_length=1)
-    crop_px: Count = Field(default=48, description="side of a region's crop; a multiple of the patch")
+    crop_px: Count | None = Field(
+        default=48, description="side of a region's crop, whole patches; null: the model's own"
+    )
     crop_frame: float = Field(default=0.8, gt=0, le=1, description="box's longer side as a share of a plain crop")
     maskout_frame: float = Field(default=0.6, gt=0, le=1, description="the same for a crop with the rest masked out")
     proposal_min_score: Share = Field(default=0.05, description="least softmax probability of a proposal's best thing")

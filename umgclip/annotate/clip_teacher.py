@@ -17,8 +17,10 @@ from torch import Tensor
 from umgclip.annotate.assign import assign
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.data.concepts import Vocabulary, with_article
+from umgclip.errors import InputError
 from umgclip.geometry.crops import background_colour, crop_region
-from umgclip.model.files import Tokenizer, to_input
+from umgclip.model.images import ImageInput
+from umgclip.model.preprocess import to_input
 from umgclip.model.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text
@@ -36,10 +38,20 @@ class ClipTeacher:
             vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never
                 written.
             params: the section `annotate.label`.
+
+        Raises:
+            InputError: crops are no multiple of the model's patch.
         """
         self.name = name
         self._tower, self._vocabulary, self._params = tower, vocabulary, params
-        self._tokenizer = Tokenizer(tower.context_length)
+        self._tokenizer = tower.tokenizer
+        self._images = ImageInput.of(tower)
+        self._crop_px = tower.image_hw[0] if params.crop_px is None else params.crop_px
+        if any(self._crop_px % patch for patch in tower.patch_px):
+            raise InputError(
+                f"annotate.label.crop_px: expected a multiple of the model's patch {tower.patch_px}, "
+                f"got {self._crop_px}"
+            )
         self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
         self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
         with torch.inference_mode():
@@ -54,9 +66,13 @@ class ClipTeacher:
         parts: list[Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(images), self._params.batch):
-                batch = to_input(np.stack(images[start : start + self._params.batch]))
+                batch = to_input(np.stack(images[start : start + self._params.batch]), self._images.preprocess)
                 parts.append(self._tower.encode_image(batch)[0].float())
         return torch.cat(parts).numpy() if parts else np.zeros((0, self._tower.embed_dim), np.float32)
+
+    def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Images of any size, squeezed to the model's own."""
+        return self._embed_images([self._images.place(pixels).pixels for pixels in images])
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
@@ -90,9 +106,9 @@ class ClipTeacher:
         height, width = pixels.shape[:2]
         # of the ground the whole image is seen, with the things painted over in the ground's own colour
         return [
-            crop_region(pixels, (0.0, 0.0, float(width), float(height)), p.mask, params.crop_px, 1.0, colour)
+            crop_region(pixels, (0.0, 0.0, float(width), float(height)), p.mask, self._crop_px, 1.0, colour)
             if p.is_stuff
-            else crop_region(pixels, p.box_xyxy, p.mask, params.crop_px, params.object_share, fill)
+            else crop_region(pixels, p.box_xyxy, p.mask, self._crop_px, params.object_share, fill)
             for p in proposals
         ]
 
@@ -140,7 +156,7 @@ class ClipTeacher:
         self, images: Sequence[Pixels], captions: Sequence[str]
     ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
         """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
-        features = self._embed_images(list(images))
+        features = self._embed_whole(images)
         self._seen = list(images), features
         concepts = self._vocabulary.concepts
         embedded = np.concatenate([self._things, self._stuff])
@@ -175,7 +191,7 @@ class ClipTeacher:
         rows = {id(pixels): row for row, pixels in enumerate(self._seen[0])}
         if all(id(pixels) in rows for pixels in images):
             return self._seen[1][[rows[id(pixels)] for pixels in images]]
-        return self._embed_images(list(images))
+        return self._embed_whole(images)
 
 
 def label_scores(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Text
 
-Pixels = UInt8[np.ndarray, "height width 3"]
+Pixels = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclass

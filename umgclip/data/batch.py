@@ -14,8 +14,13 @@ from torch import Tensor
 
 from umgclip.data.concepts import with_article
 from umgclip.data.stream import Sample
+from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.files import to_input
+from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
+from umgclip.model.images import valid_cells
+from umgclip.model.preprocess import Preprocess, to_input
+from umgclip.model.tower import DenseClip
+from umgclip.params import TrainParams
 from umgclip.records import Region, Text
 
 
@@ -28,7 +33,8 @@ class Batch:
 
     `texts` are distinct; captions, region texts and tags are indices into them (-1: none). `token_text` and
     `token_weight` say, for each token of the dense map in row order, which text its region carries and how much of
-    the token that region covers. Teacher rows are NaN where there is no teacher.
+    the token that region covers. Teacher rows are NaN where there is no teacher. `valid` says which cells of the dense
+    map hold image (None: all); boxes and masks refer to the canvas, on which the image lies at the top left.
     """
 
     images: Float[Tensor, "b 3 height width"]
@@ -45,6 +51,7 @@ class Batch:
     token_weight: Float[Tensor, "n"]
     teacher_image: Float[Tensor, "b d"]
     teacher_region: Float[Tensor, "r d"]
+    valid: Bool[Tensor, "b h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class View:
     """How samples are turned into a batch.
 
     `min_window`: smallest side of the random window that is looked at, as a share of the image's; 1 takes it whole.
-    `relight`: largest relative change of contrast; brightness changes in step.
+    `relight`: largest relative change of contrast; brightness changes in step. `resize`: what becomes of an aspect
+    that is not the canvas's. `preprocess`: the model's mean and deviation.
     """
 
     image_px: int
@@ -62,6 +70,35 @@ class View:
     flip_share: float = 0.5
     min_window: float = 1.0
     relight: float = 0.0
+    resize: Resize = "squash"
+    preprocess: Preprocess = Preprocess()
+
+
+def view_of(params: TrainParams, tower: DenseClip) -> View:
+    """What the section `train` asks for, in the units of a model.
+
+    Raises:
+        InputError: the side is no multiple of the model's patch, or the patch is no square.
+    """
+    (height, width), (patch, patch_w) = tower.image_hw, tower.patch_px
+    side = params.image_px or height
+    if patch != patch_w or (params.image_px is None and height != width):
+        raise InputError(
+            f"train.image_px: expected a model of square images and patches, got {height} x {width} px in patches of "
+            f"{patch} x {patch_w}"
+        )
+    if side % patch:
+        raise InputError(f"train.image_px: expected a multiple of the model's patch of {patch} px, got {side}")
+    return View(
+        image_px=side,
+        grid=side // patch,
+        regions_per_image=params.regions_per_image,
+        written_caption_share=params.written_caption_share,
+        min_window=params.min_window,
+        relight=params.relight,
+        resize=params.resize,
+        preprocess=tower.preprocess,
+    )
 
 
 class _Texts:
@@ -98,7 +135,7 @@ def collate(items: Sequence[Item], view: View, embed_dim: int, rng: np.random.Ge
         targets[row, [tags.index(tag) for tag in part.tags]] = True
     counts = [len(part.region_text) for part in parts]
     return Batch(
-        images=to_input(np.stack([part.pixels for part in parts])),
+        images=to_input(np.stack([part.pixels for part in parts]), view.preprocess),
         texts=list(texts.index),
         caption=torch.tensor([part.caption for part in parts]),
         tag_texts=torch.tensor(tags, dtype=torch.long),
@@ -112,6 +149,7 @@ def collate(items: Sequence[Item], view: View, embed_dim: int, rng: np.random.Ge
         token_weight=torch.from_numpy(np.concatenate([part.token_weight for part in parts])),
         teacher_image=torch.from_numpy(np.stack([part.teacher_image for part in parts])),
         teacher_region=torch.from_numpy(np.concatenate([part.teacher_region for part in parts])),
+        valid=valid_cells([part.cells_hw for part in parts], (view.grid, view.grid), view.resize),
     )
 
 
@@ -128,6 +166,7 @@ class _Part:
     token_weight: np.ndarray
     teacher_image: np.ndarray
     teacher_region: np.ndarray
+    cells_hw: tuple[int, int]
 
 
 def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
@@ -142,6 +181,8 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
         pixels = pixels[:, ::-1]
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = np.ascontiguousarray(masks[:, :, ::-1])
+    cells_hw = (masks.shape[1], masks.shape[2])
+    pixels, boxes, masks = _place(pixels, boxes, masks, view)
     region_text = np.array([_region_text(region, texts) for _, region in chosen], np.int64)
     token_text, token_weight = _tokens(masks, region_text)
     return _Part(
@@ -156,6 +197,7 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
         token_weight=token_weight,
         teacher_image=_teacher(item.teacher, [0], embed_dim)[0],
         teacher_region=_teacher(item.teacher, [1 + index for index, _ in chosen], embed_dim),
+        cells_hw=cells_hw,
     )
 
 
@@ -172,9 +214,14 @@ def _window(width: int, height: int, view: View, rng: np.random.Generator) -> tu
 def _cut(
     pixels: np.ndarray, regions: list[tuple[int, Region]], window: tuple[int, int, int, int], view: View
 ) -> tuple[np.ndarray, list[tuple[int, Region]], np.ndarray, np.ndarray]:
-    """The window at the view's size, and the regions that are still mostly inside: boxes as shares, masks on the grid."""
+    """The window at the view's size, and the regions that are still mostly inside.
+
+    Boxes are shares of the window, masks lie on the cells that the window will cover.
+    """
     x0, y0, x1, y1 = window
     height, width = pixels.shape[:2]
+    cell = view.image_px // view.grid
+    cells = covered_cells((x1 - x0, y1 - y0), (view.grid, view.grid), (cell, cell), view.resize)
     chosen, boxes, masks = [], [], []
     for index, region in regions:
         mask = _full_mask(region, height, width)
@@ -184,10 +231,23 @@ def _cut(
         box = np.clip(np.array(region.box_xyxy) - (x0, y0, x0, y0), 0, (x1 - x0, y1 - y0) * 2)
         chosen.append((index, region))
         boxes.append(box / ((x1 - x0, y1 - y0) * 2))
-        masks.append(mask_ops.to_grid(part, (view.grid, view.grid)))
-    small = cv2.resize(pixels[y0:y1, x0:x1], (view.image_px, view.image_px), interpolation=cv2.INTER_AREA)
-    empty = np.zeros((0, view.grid, view.grid), np.float32)
+        masks.append(mask_ops.to_grid(part, cells))
+    small = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell))
+    empty = np.zeros((0, *cells), np.float32)
     return small, chosen, np.array(boxes, np.float32).reshape(-1, 4), np.stack(masks) if masks else empty
+
+
+def _place(
+    pixels: np.ndarray, boxes: np.ndarray, masks: np.ndarray, view: View
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, boxes and masks on the whole canvas; nothing changes where the image covers it."""
+    rows, columns = masks.shape[1:]
+    if (rows, columns) == (view.grid, view.grid):
+        return pixels, boxes, masks
+    share = np.array([columns, rows, columns, rows], np.float32) / view.grid
+    placed = np.zeros((len(masks), view.grid, view.grid), np.float32)
+    placed[:, :rows, :columns] = masks
+    return on_canvas(pixels, (view.image_px, view.image_px)), (boxes * share).astype(np.float32), placed
 
 
 def _choose(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -16,7 +15,8 @@ from torch import Tensor
 from umgclip.data.concepts import with_article
 from umgclip.evaluate.benchmark import Classes, Example
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.files import to_input
+from umgclip.model.images import ImageInput
+from umgclip.model.preprocess import to_input
 from umgclip.params import EvaluateParams
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
@@ -26,8 +26,8 @@ Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
 class Tower(Protocol):
     """What is asked of a model: `umgclip.model.tower.DenseClip` has it."""
 
-    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Global (b, d) and dense (b, d, h, w) embeddings of normalised images (b, 3, height, width)."""
+    def encode_image(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Global (b, d) and dense (b, d, h, w) embeddings of normalised images; `valid` (b, h, w) marks the image."""
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Embeddings (t, d) of tokens (t, length)."""
@@ -38,10 +38,13 @@ class Tower(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model made of a batch of images: L2-normalised global and dense embeddings."""
+    """What a model made of a batch of images: L2-normalised global and dense embeddings.
+
+    Each dense map covers its image and nothing else; where images are padded their maps differ in size.
+    """
 
     image: Float[Tensor, "b d"]
-    dense: Float[Tensor, "b d h w"]
+    dense: Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
 
 
 class Reader:
@@ -55,13 +58,35 @@ class Reader:
     things: Float[Tensor, "things d"]
     stuff: Float[Tensor, "stuff d"]
 
-    def __init__(self, tower: Tower, tokenize: Tokenize, classes: Classes, params: EvaluateParams) -> None:
+    def __init__(
+        self,
+        tower: Tower,
+        tokenize: Tokenize,
+        classes: Classes,
+        params: EvaluateParams,
+        images: ImageInput | None = None,
+    ) -> None:
+        """Embed the classes.
+
+        Args:
+            tower: the model.
+            tokenize: its tokenizer.
+            classes: of the benchmark.
+            params: the section `evaluate`, its sides in pixels not null.
+            images: how images reach the model; a square of `params.image_px` with CLIP's own mean when None.
+        """
         self.classes = classes
         self.params = params
+        self.images = images or ImageInput((params.image_px or 0, params.image_px or 0))
         self._tower = tower
         self._tokenize = tokenize
         self.things = self._ensemble(classes.things, params.thing_templates)
         self.stuff = self._ensemble(classes.stuff, params.stuff_templates)
+
+    @property
+    def crop_px(self) -> int:
+        """Side of a region's crop."""
+        return self.images.size_hw[0] if self.params.crop_px is None else self.params.crop_px
 
     @property
     def all_classes(self) -> Float[Tensor, "classes d"]:
@@ -84,17 +109,21 @@ class Reader:
 
     @torch.inference_mode()
     def see(self, examples: Sequence[Example]) -> Seen:
-        """Whole images, squeezed to the evaluation's square where they have another size."""
-        side = self.params.image_px
-        image, dense = self._tower.encode_image(to_input(np.stack([_resize(e.pixels, side) for e in examples])))
-        return Seen(image, dense)
+        """Whole images on the evaluation's canvas, as `evaluate.resize` says."""
+        placed = [self.images.place(example.pixels) for example in examples]
+        pixels, valid = self.images.stack(placed)
+        if valid is None:
+            return Seen(*self._tower.encode_image(pixels))
+        image, dense = self._tower.encode_image(pixels, valid)
+        return Seen(image, [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)])
 
     @torch.inference_mode()
     def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
         """Global embeddings of crops, one forward a region."""
         size = 4 * self.params.batch
         parts = [
-            self._tower.encode_image(to_input(np.stack(crops[i : i + size])))[0] for i in range(0, len(crops), size)
+            self._tower.encode_image(to_input(np.stack(crops[i : i + size]), self.images.preprocess))[0]
+            for i in range(0, len(crops), size)
         ]
         return torch.cat(parts)
 
@@ -118,10 +147,3 @@ def read_masks(
     weights = torch.from_numpy(np.stack([mask_ops.to_grid(mask, grid) for mask in masks])).flatten(1)
     # the weights need no sum of 1, because every pooled embedding is normalised
     return F.normalize(weights @ dense.flatten(1).T, dim=-1)
-
-
-def _resize(pixels: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "side side 3"]:
-    if pixels.shape[:2] == (side, side):
-        return pixels
-    shrink = max(pixels.shape[:2]) > side
-    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)

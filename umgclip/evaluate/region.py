@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from umgclip.evaluate.benchmark import Example, TrueRegion
-from umgclip.evaluate.reader import Reader, Seen
+from umgclip.evaluate.reader import Reader, Seen, read_masks
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
 from umgclip.model.readout import pool_boxes, pool_masks
@@ -75,21 +75,30 @@ class RegionTop1:
         self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]], seen: Seen
     ) -> Float[Tensor, "r d"]:
         shares = [_box_share(region, examples[row]) for row, region in regions]
-        return pool_boxes(seen.dense, torch.tensor(np.array(shares, dtype=np.float32)), _rows(regions))
+        boxes = torch.tensor(np.array(shares, dtype=np.float32))
+        if isinstance(seen.dense, torch.Tensor):
+            return pool_boxes(seen.dense, boxes, _rows(regions))
+        alone = torch.zeros(1, dtype=torch.long)
+        each = [
+            pool_boxes(seen.dense[row][None], box[None], alone) for (row, _), box in zip(regions, boxes, strict=True)
+        ]
+        return torch.cat(each)
 
     def _by_mask(self, regions: list[tuple[int, TrueRegion]], seen: Seen) -> Float[Tensor, "r d"]:
+        if not isinstance(seen.dense, torch.Tensor):
+            return torch.cat([read_masks(seen.dense[row], [region.mask]) for row, region in regions])
         grid = (seen.dense.shape[2], seen.dense.shape[3])
         weights = np.stack([mask_ops.to_grid(region.mask, grid) for _, region in regions])
         return pool_masks(seen.dense, torch.from_numpy(weights), _rows(regions))
 
     def _by_crop(self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]]) -> Float[Tensor, "r d"]:
-        side, share = self._reader.params.crop_px, self._reader.params.crop_frame
+        side, share = self._reader.crop_px, self._reader.params.crop_frame
         return self._encode(
             regions, lambda row, region: crop_region(examples[row].pixels, region.box_xyxy, None, side, share)
         )
 
     def _by_maskout(self, examples: Sequence[Example], regions: list[tuple[int, TrueRegion]]) -> Float[Tensor, "r d"]:
-        side, share = self._reader.params.crop_px, self._reader.params.maskout_frame
+        side, share = self._reader.crop_px, self._reader.params.maskout_frame
         return self._encode(
             regions,
             lambda row, region: crop_region(

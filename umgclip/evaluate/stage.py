@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
 from umgclip.evaluate import annotator, pictures, plots
 from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
 from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
@@ -20,6 +18,7 @@ from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, load_tuned
+from umgclip.model.images import ImageInput
 from umgclip.model.tower import DenseClip
 from umgclip.params import EvaluateParams
 from umgclip.records import Region
@@ -102,7 +101,9 @@ def run(
     manifest, classes = open_benchmark(inputs.benchmark)
     annotations, proposals = read_proposals(inputs.annotations), read_proposals(inputs.proposals)
     models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
-    suites = [Suite(name, _reader(clip, classes, params), proposals) for name, clip in models.items()]
+    towers = {name: DenseClip(clip).eval() for name, clip in models.items()}
+    params = in_pixels(params, towers["base"])
+    suites = [Suite(name, _reader(tower, classes, params), proposals) for name, tower in towers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
     examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
@@ -127,9 +128,22 @@ def run(
     return _summary(metrics)
 
 
-def _reader(clip: nn.Module, classes: Classes, params: EvaluateParams) -> Reader:
-    tower = DenseClip(clip).eval()
-    return Reader(tower, files.Tokenizer(tower.context_length), classes, params)
+def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
+    """The section with the model's own size where it says null.
+
+    Raises:
+        InputError: a side is no multiple of the model's patch; names the field.
+    """
+    own = tower.image_hw[0]
+    sides = {"image_px": params.image_px or own, "crop_px": params.crop_px or own}
+    for name, side in sides.items():
+        if any(side % patch for patch in tower.patch_px):
+            raise InputError(f"evaluate.{name}: expected a multiple of the model's patch {tower.patch_px}, got {side}")
+    return params.model_copy(update=sides)
+
+
+def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams) -> Reader:
+    return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize))
 
 
 def _checked(examples: Iterable[Example], proposals: Mapping[str, Sequence[Region]], folder: Path) -> Iterator[Example]:
@@ -145,7 +159,10 @@ def _protocol(
     counted: Mapping[str, int],
 ) -> dict[str, Any]:
     """What the numbers depend on: settings, benchmark, inputs. Lists are joined, because DVC shows no lists."""
-    settings = params.model_dump(exclude={"batch", "pictures"})
+    hidden = {"batch", "pictures"} | (
+        {"resize"} if params.resize == "squash" else set()
+    )  # as before there was a choice
+    settings = params.model_dump(exclude=hidden)
     joined = {name: " | ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
     return {
         "settings": joined,

@@ -8,7 +8,7 @@ from umgclip.losses.distill import cosine_distillation, relational_keep
 from umgclip.losses.image_text import info_nce, sigmoid_loss
 from umgclip.losses.pixel import mask_dice_loss, pixel_loss
 from umgclip.losses.region_tags import region_tag_loss
-from umgclip.losses.region_text import joint_positives, region_text_loss
+from umgclip.losses.region_text import joint_positives, region_sigmoid_loss, region_text_loss
 from umgclip.losses.tags import Asymmetry, asymmetric_loss, tag_loss
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "joint_positives",
     "mask_dice_loss",
     "pixel_loss",
+    "region_sigmoid_loss",
     "region_tag_loss",
     "region_text_loss",
     "relational_keep",

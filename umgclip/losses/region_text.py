@@ -1,6 +1,7 @@
 """Region-text contrast over all regions of the global batch, ragged, with joint positives."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -49,6 +50,43 @@ def region_text_loss(
     to_text = joint_positive_nll(logits, positives)
     to_region = joint_positive_nll(logits.T[carried], positives.T[carried])
     return (to_text.mean() + to_region.mean()) / 2
+
+
+def region_sigmoid_loss(
+    region: Float[Tensor, "r d"],
+    texts: Float[Tensor, "t d"],
+    positives: Bool[Tensor, "r t"],
+    logit_scale: Scalar,
+    logit_bias: Scalar,
+) -> Float[Tensor, ""]:
+    """Ask of every region and text whether they belong together (the pairwise sigmoid of SigLIP, Zhai et al., 2023).
+
+    Several texts of one region, or regions of one text, are no conflict here: each pair is a question of its own. A
+    region without any positive is left out, for what it shows is not known.
+
+    Worked example: two regions, texts 0 and 1 theirs, cosines `[[1, 0], [0, 1]]`, scale `log 3`, bias 0: the four
+    answers have probabilities 3/4, 1/2, 1/2, 3/4, so the loss is `-(2 log 3/4 + 2 log 1/2) / 2 = log 8/3`.
+
+    Args:
+        region: Features of all regions of the (gathered) batch; normalised here.
+        texts: Features of the texts, each distinct text once; normalised here.
+        positives: True where the text describes the region, as `joint_positives` builds it.
+        logit_scale: Multiplier of the cosines, already exponentiated.
+        logit_bias: Added to every logit.
+
+    Returns:
+        Sum over the pairs divided by the regions, in nats; 0 when no region has a positive.
+
+    Raises:
+        InputError: `positives` is not (regions, texts).
+    """
+    require_shape("positives", positives, (region.shape[0], texts.shape[0]))
+    described = positives.any(dim=1)
+    if not described.any():
+        return connected_zero(region, texts, logit_scale, logit_bias)
+    logits = scaled_cosine(region[described], texts, logit_scale, logit_bias)
+    wanted = torch.where(positives[described], logits, -logits)
+    return -F.logsigmoid(wanted).sum() / described.sum()
 
 
 @torch.no_grad()

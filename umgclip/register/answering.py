@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from umgclip.data.concepts import with_article
-from umgclip.model import files
+from umgclip.geometry.fit import Resize
 from umgclip.model.adapters import load_tuned
+from umgclip.model.images import ImageInput, Placed
 from umgclip.model.readout import pool_boxes
 from umgclip.model.tower import DenseClip
-from umgclip.register.base_files import restore_base
+from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.request import Limits, Prepared, Target, prepare
 from umgclip.register.text_cache import TextCache
 
@@ -63,7 +63,13 @@ class Answerer:
     """
 
     def __init__(
-        self, clip: nn.Module, *, template: str = TEMPLATE, vocabulary: Sequence[str] = (), device: str | None = None
+        self,
+        clip: nn.Module,
+        *,
+        template: str = TEMPLATE,
+        vocabulary: Sequence[str] = (),
+        device: str | None = None,
+        resize: Resize = "squash",
     ) -> None:
         """Take an open_clip model.
 
@@ -72,17 +78,17 @@ class Answerer:
             template: prompt around a label.
             vocabulary: concepts for tags.
             device: a torch device; a GPU where there is one when None.
+            resize: what becomes of an aspect that is not the model's.
         """
         self.template = template
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        height, width = cast(Any, clip).visual.image_size
         self._tower = DenseClip(clip).eval().to(self.device)
-        patch_h, patch_w = self._tower.patch_px
-        grid_hw = (int(height) // patch_h, int(width) // patch_w)
-        self.target = Target((int(width), int(height)), grid_hw, tuple(vocabulary))
+        self._images = ImageInput.of(self._tower, resize=resize)
+        height, width = self._images.size_hw
+        self.target = Target((width, height), self._images.grid_hw, tuple(vocabulary), resize)
         self.embed_dim = self._tower.embed_dim
         self._scale = float(self._tower.logit_scale().detach())
-        self._tokenize = files.Tokenizer(self._tower.context_length)
+        self._tokenize = self._tower.tokenizer
         self.texts = TextCache(_TEXTS_KEPT)
 
     @classmethod
@@ -109,7 +115,7 @@ class Answerer:
         """
         with restore_base(base) as complete:
             clip = load_tuned(complete, adapter)
-        return cls(clip, template=template, vocabulary=vocabulary, device=device)
+        return cls(clip, template=template, vocabulary=vocabulary, device=device, resize=trained_resize(adapter.parent))
 
     def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
         """Check a request, decode its image and masks; needs no forward, so it may run beside one.
@@ -145,8 +151,11 @@ class Answerer:
         return [self._answer(request, seen, texts) for request, seen in zip(requests, self._see(requests), strict=True)]
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
-        pixels = files.to_input(np.stack([request.pixels for request in requests])).to(self.device)
-        image, dense = self._tower.encode_image(pixels)
+        pixels, valid = self._images.stack([Placed(request.pixels, request.cells_hw) for request in requests])
+        if valid is None:
+            image, dense = self._tower.encode_image(pixels.to(self.device))
+        else:
+            image, dense = self._tower.encode_image(pixels.to(self.device), valid.to(self.device))
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
         shares = torch.cat([request.boxes for request in requests]).to(self.device)
@@ -167,7 +176,9 @@ class Answerer:
             if len(seen.masks):
                 answer["mask_label_scores"] = self._softmax(seen.masks, labels).tolist()
             if request.similarity_map:
-                answer["similarity_map"] = torch.einsum("ld,dhw->lhw", labels, seen.dense.cpu()).tolist()
+                rows, columns = request.cells_hw
+                dense = seen.dense[:, :rows, :columns].cpu()
+                answer["similarity_map"] = torch.einsum("ld,dhw->lhw", labels, dense).tolist()
         if request.region_embeddings:
             answer["box_embeddings"] = seen.boxes.tolist() if len(seen.boxes) else None
             answer["mask_embeddings"] = seen.masks.tolist() if len(seen.masks) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +11,22 @@ from pathlib import Path
 import open_clip
 
 from umgclip.errors import DataError
+from umgclip.geometry.fit import Resize
 from umgclip.model import files
-from umgclip.register.identity import BASE_REPORT, read_json
+from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, read_json
 
 
 def can_be_fetched(base: Path) -> bool:
     """Whether open_clip knows where to download these weights again."""
     report = read_json(base / BASE_REPORT)
     return str(report.get("pretrained")) in open_clip.list_pretrained_tags_by_model(str(report.get("model")))
+
+
+def trained_resize(train: Path) -> Resize:
+    """How images were fitted when a model was tuned: `squash`, unless its `train.json` says `pad`."""
+    report = train / TRAIN_REPORT
+    params = read_json(report).get("params", {}) if report.is_file() else {}
+    return "pad" if params.get("resize") == "pad" else "squash"
 
 
 @contextmanager
@@ -35,6 +44,9 @@ def restore_base(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         found = files.save(base, clip, model_cfg)
+        for tokenizer in files.TOKENIZER_FILES:
+            if (folder / tokenizer).is_file():
+                shutil.copy2(folder / tokenizer, base / tokenizer)
         if found != report["weights_sha256"]:
             wanted = report["weights_sha256"]
             raise DataError(f"{report['model']} {report['pretrained']}: expected base weights {wanted}, got {found}")

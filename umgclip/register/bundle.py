@@ -16,7 +16,7 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 
 import umgclip
 from umgclip.model.adapters import ADAPTER
-from umgclip.model.files import CONFIG, WEIGHTS
+from umgclip.model.files import CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.params import RegisterParams
 from umgclip.register.answering import ANSWER
 from umgclip.register.base_files import can_be_fetched
@@ -87,6 +87,8 @@ def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path)
     }
     if (documents / VOCABULARY).is_file():
         artifacts["vocabulary"] = documents / VOCABULARY
+    tokenizer = {f"tokenizer_{name}": base / name for name in TOKENIZER_FILES if (base / name).is_file()}
+    artifacts |= tokenizer
     include = params.include_base_weights
     if include or (include is None and not can_be_fetched(base)):
         artifacts["base_weights"] = base / WEIGHTS
@@ -97,7 +99,9 @@ def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path)
         code_paths=[str(Path(umgclip.__file__).parent)],
         signature=signature(),
         model_config={"template": params.template},
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS],
+        pip_requirements=[
+            f"{name}=={metadata.version(name)}" for name in (*_REQUIREMENTS, *(("transformers",) if tokenizer else ()))
+        ],
     )
     return str(info.model_id)
 

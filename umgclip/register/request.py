@@ -25,14 +25,15 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from umgclip.errors import DataError, InputError
+from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
 from umgclip.geometry.masks import to_grid
 from umgclip.io.images import FORMATS, MAX_PIXELS, decode_image
 
@@ -64,11 +65,12 @@ class Limits:
 
 
 class Target(NamedTuple):
-    """What a model takes: sides of its input in pixels and of its patch grid, and the registered vocabulary."""
+    """What a model takes: sides of its input in pixels and of its patch grid, the registered vocabulary, its resize."""
 
     size_wh: tuple[int, int]
     grid_hw: tuple[int, int]
     vocabulary: tuple[str, ...]
+    resize: Resize = "squash"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +78,11 @@ class Prepared:
     """A checked request.
 
     Attributes:
-        pixels: the image, squeezed to the model's input.
+        pixels: the image on the model's input, squeezed to it or with padding right and below.
         image_wh: sides of the image that was sent, upright, in pixels.
+        cells_hw: rows and columns of the patch grid that the image covers.
         labels: texts to score.
-        boxes: xyxy as shares of the image's sides.
+        boxes: xyxy as shares of the input's sides.
         masks: share of each cell of the patch grid that a mask covers.
         tags: how many tags to name; 0 for none.
         vocabulary: what to choose them from; empty without tags.
@@ -89,6 +92,7 @@ class Prepared:
 
     pixels: UInt8[np.ndarray, "height width 3"]
     image_wh: tuple[int, int]
+    cells_hw: tuple[int, int]
     labels: tuple[str, ...]
     boxes: Float[Tensor, "r 4"]
     masks: Float[Tensor, "m gh gw"]
@@ -128,12 +132,19 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
         raise LimitError(f"{where}: expected at most {limits.regions} boxes and masks, got {len(boxes) + len(masks)}")
     pixels = _image(given["image"], limits, f"{where}: image")
     height, width = pixels.shape[:2]
+    (rows, columns), (size_w, size_h) = target.grid_hw, target.size_wh
+    cell_hw = size_h // rows, size_w // columns
+    cells = covered_cells((width, height), target.grid_hw, cell_hw, target.resize)
+    inner_wh = target.size_wh if target.resize == "squash" else (cells[1] * cell_hw[1], cells[0] * cell_hw[0])
+    share = torch.tensor([cells[1] / columns, cells[0] / rows] * 2)
+    small = _masks(masks, (height, width), cells, where)
     return Prepared(
-        pixels=_squeeze(pixels, target.size_wh),
+        pixels=on_canvas(resized(pixels, inner_wh), target.size_wh),
         image_wh=(width, height),
+        cells_hw=cells,
         labels=labels,
-        boxes=_boxes(boxes, (width, height), where),
-        masks=_masks(masks, (height, width), target.grid_hw, where),
+        boxes=_boxes(boxes, (width, height), where) * share,
+        masks=F.pad(small, (0, columns - cells[1], 0, rows - cells[0])),
         tags=tags,
         vocabulary=vocabulary,
         similarity_map=similarity_map,
@@ -217,14 +228,6 @@ def _bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - whatever the call
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DataError(f"{where}: not valid base64 ({error})") from error
-
-
-def _squeeze(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """Resize to the model's square without keeping the aspect, as the evaluation does, so that boxes stay shares."""
-    if (pixels.shape[1], pixels.shape[0]) == size_wh:
-        return pixels
-    shrink = pixels.shape[1] > size_wh[0] or pixels.shape[0] > size_wh[1]
-    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
 def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from umgclip.data.batch import Batch, Item, View, collate, read_teacher
+from umgclip.data.batch import Batch, Item, View, collate, read_teacher, view_of
 from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import Backend, ordered_map
 from umgclip.data.stream import Sample, decode
@@ -149,14 +149,7 @@ class Feed:
         self._part = Part() if part is None else part
         self.streams = streams(params, self._part.parts)
         self._embed_dim = tower.embed_dim
-        self._view = View(
-            image_px=params.image_px,
-            grid=params.image_px // tower.patch_px[0],
-            regions_per_image=params.regions_per_image,
-            written_caption_share=params.written_caption_share,
-            min_window=params.min_window,
-            relight=params.relight,
-        )
+        self._view = view_of(params, tower)
 
     def from_step(self, start: int) -> Iterator[Batch]:
         """Batches without end, from batch `start` on."""

@@ -7,6 +7,7 @@ import torch
 from umgclip.annotate.clip_teacher import ClipTeacher
 from umgclip.annotate.roles import Proposal
 from umgclip.data.concepts import Vocabulary
+from umgclip.errors import InputError
 from umgclip.model.files import build, tower_config
 from umgclip.model.tower import DenseClip
 from umgclip.params import LabelParams, TowerParams
@@ -77,3 +78,18 @@ def test_a_held_out_name_is_recognised_and_not_written(tower: Counting) -> None:
     assert kept
     assert all(not p.tags for p in kept if not p.is_stuff)
     assert all(p.embedding is not None for p in kept)
+
+
+def test_images_of_any_size_are_embedded(tower: Counting) -> None:
+    teacher = ClipTeacher(tower, "t", VOCABULARY, LabelParams(crop_px=None))
+    sizes = ((96, 96), (300, 50), (40, 333))
+    images = [np.random.default_rng(i).integers(0, 255, (*size, 3), dtype=np.uint8) for i, size in enumerate(sizes)]
+    tags, features = teacher.tag_images(images, ["a dog", "an apple", "sand"])
+    assert [len(each) for each in tags] == [1, 1, 1]
+    assert features.shape == (3, 64)
+    assert len(teacher.score(images, ["a dog"] * 3)) == 3
+
+
+def test_crops_of_half_a_patch_are_refused(tower: Counting) -> None:
+    with pytest.raises(InputError, match=r"annotate.label.crop_px: expected a multiple .* \(12, 12\), got 50"):
+        ClipTeacher(tower, "t", VOCABULARY, LabelParams(crop_px=50))

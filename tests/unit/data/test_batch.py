@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from umgclip.data.batch import Batch, Item, View, collate, read_teacher
+from umgclip.data.batch import Batch, Item, View, collate, read_teacher, view_of
 from umgclip.data.stream import Sample
+from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
+from umgclip.model import files
+from umgclip.model.preprocess import Preprocess
+from umgclip.model.tower import DenseClip
+from umgclip.params import TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
 
 DIM = 4
@@ -197,3 +202,43 @@ def test_the_generator_decides_everything() -> None:
     one, same, other = (batch_of([item(regions)] * 6, flip=0.5, most=3, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.boxes_xyxy, same.boxes_xyxy)
     assert not torch.equal(one.boxes_xyxy, other.boxes_xyxy)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("size_hw", [(192, 384), (300, 100)])
+def test_with_padding_image_box_and_mask_still_move_together(size_hw: tuple[int, int], flip: float) -> None:
+    height, width = size_hw
+    box = (width // 8, height // 4, width // 2, height)
+    pixels = np.full((*size_hw, 3), 60, np.uint8)
+    pixels[box[1] : box[3], box[0] : box[2]] = 255
+    view = View(96, 8, 8, 0.0, flip_share=flip, resize="pad", preprocess=Preprocess((0.0,) * 3, (1.0,) * 3))
+    batch = collate([item([region(0, box, size_hw, "marker")], pixels=pixels)], view, DIM, np.random.default_rng(0))
+    rows, columns = (4, 8) if width > height else (8, 3)
+    inside = torch.zeros(8, 8, dtype=torch.bool)
+    inside[:rows, :columns] = True
+    assert torch.equal(batch.valid[0], inside)
+    lit = batch.images[0, 0].reshape(8, 12, 8, 12).amax((1, 3)) > 0
+    assert torch.equal(lit, inside), "black where there is no image"
+    bright = batch.images[0, 0] > 0.6
+    covered = bright.float().reshape(8, 12, 8, 12).mean((1, 3))
+    torch.testing.assert_close(batch.masks[0], covered, atol=0.07, rtol=0)
+    assert batch.masks[0][~inside].max() == 0
+    assert set(batch.token_text.reshape(8, 8)[~inside].tolist()) == {-1}
+    y, x = torch.nonzero(bright, as_tuple=True)
+    tight = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1]) / 96
+    torch.testing.assert_close(batch.boxes_xyxy[0], tight, atol=0.015, rtol=0)
+
+
+def test_without_padding_nothing_is_marked() -> None:
+    assert batch_of([item([])]).valid is None
+
+
+def test_a_view_follows_the_model(tiny: TowerParams) -> None:
+    clip = files.build(files.tower_config(tiny))
+    clip.visual.preprocess_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    tower = DenseClip(clip)
+    view = view_of(TrainParams(resize="pad"), tower)
+    assert (view.image_px, view.grid, view.resize, view.preprocess.mean[0]) == (96, 8, "pad", 0.5)
+    assert view_of(TrainParams(image_px=144), tower).grid == 12
+    with pytest.raises(InputError, match="train.image_px: expected a multiple of the model's patch of 12 px, got 100"):
+        view_of(TrainParams(image_px=100), tower)

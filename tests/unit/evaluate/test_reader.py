@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from umgclip.evaluate.benchmark import read_examples
-from umgclip.evaluate.reader import fill_template, read_masks
+from umgclip.evaluate.reader import Reader, fill_template, read_masks
 from umgclip.evaluate.region import RegionTop1
 from umgclip.evaluate.semantic import label_map
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
+from umgclip.model.images import ImageInput
 from umgclip.model.readout import pool_masks
 
 
@@ -91,3 +92,23 @@ def test_a_masked_out_crop_hides_the_neighbours(read_with, kit):
     neighbour = kit.COLOURS[1]
     assert (plain == neighbour).all(-1).any()
     assert not (masked == neighbour).all(-1).any()
+
+
+def test_padded_images_have_maps_of_their_own_size(toy, read_with, kit):
+    class Padded(kit.ColourTower):
+        def encode_image(self, images, valid=None):
+            image, dense = super().encode_image(images)
+            return image, dense.masked_fill(~valid[:, None], torch.nan)
+
+    example = next(read_examples(toy, kit.CLASSES))
+    reader = Reader(Padded(), kit.tokenize, kit.CLASSES, kit.PARAMS, ImageInput((36, 24), (1, 1), "pad"))
+    seen = reader.see([example])
+    assert [tuple(dense.shape[1:]) for dense in seen.dense] == [(24, 24)]
+    assert seen.dense[0].isfinite().all()
+    squashed = RegionTop1(read_with(kit.ColourTower()))
+    squashed.add([example], read_with(kit.ColourTower()).see([example]))
+    padded = RegionTop1(reader)
+    reader._tower = kit.ColourTower()  # crops are not padded
+    padded.add([example], seen)
+    for readout in ("box", "mask"):
+        assert np.array_equal(padded.predictions(readout), squashed.predictions(readout))

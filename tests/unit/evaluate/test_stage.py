@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
 from umgclip.evaluate.stage import EvaluateInputs, run
 from umgclip.evaluate.suite import PROTOCOLS
 from umgclip.manifest import read_manifest, write_manifest
@@ -155,3 +155,19 @@ def test_a_benchmark_without_classes_ends_before_any_model_is_loaded(world, tmp_
     inputs = EvaluateInputs(**{**vars(inputs_of(world, benchmark=folder)), "base": tmp_path / "none"})
     with pytest.raises(DataError, match=r"manifest.json: classes: expected things and stuff"):
         run(PARAMS, inputs, tmp_path / "out")
+
+
+def test_padding_and_the_models_own_size(world, done):
+    run(EvaluateParams(pictures=1, resize="pad", crop_px=None), inputs_of(world), world / "padded")
+    metrics = json.loads((world / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
+    assert metrics["protocol"]["settings"]["resize"] == "pad"
+    assert (metrics["protocol"]["settings"]["image_px"], metrics["protocol"]["settings"]["crop_px"]) == (96, 96)
+    same = ("semantic", "panoptic", "retrieval")  # scenes are squares: nothing is padded
+    for name in same:
+        assert metrics["tuned"][name] == pytest.approx(done[1]["tuned"][name], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["image_px", "crop_px"])
+def test_a_side_of_half_a_patch_is_named(world, name):
+    with pytest.raises(InputError, match=rf"evaluate.{name}: expected a multiple of the model's patch .*, got 50"):
+        run(EvaluateParams(**{name: 50}), inputs_of(world), world / "wrong")

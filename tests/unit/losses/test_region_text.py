@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from open_clip.loss import ClipLoss
+from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
 from umgclip.errors import InputError
-from umgclip.losses import info_nce, joint_positives, region_text_loss
+from umgclip.losses import info_nce, joint_positives, region_sigmoid_loss, region_text_loss
 
 
 @pytest.fixture
@@ -147,3 +147,32 @@ def test_wrong_arguments_are_refused(batch: tuple[Tensor, Tensor, Tensor]) -> No
         region_text_loss(regions, texts, positives[:, :1], 5.0)
     with pytest.raises(InputError, match=r"text_of_region: expected indices in \[-1, 5\), got values from 0 to 5"):
         joint_positives(torch.tensor([0, 5]), texts)
+
+
+def test_the_sigmoid_of_regions_equals_a_loop(batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    regions, texts, positives = batch
+    total, kept = 0.0, [i for i in range(6) if positives[i].any()]
+    for i in kept:
+        for j in range(5):
+            logit = 7.0 * float(F.cosine_similarity(regions[i], texts[j], dim=0)) - 2.0
+            total += math.log1p(math.exp(-logit if positives[i, j] else logit))
+    got = region_sigmoid_loss(regions, texts, positives, 7.0, -2.0)
+    assert float(got) == pytest.approx(total / len(kept), rel=1e-5)
+
+
+def test_the_sigmoid_of_regions_by_hand_and_by_open_clip() -> None:
+    eye = torch.eye(2)
+    assert float(region_sigmoid_loss(eye, eye, eye.bool(), math.log(3), 0.0)) == pytest.approx(math.log(8 / 3))
+    regions, texts = (F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(s)), dim=1) for s in (1, 2))
+    expected = SigLipLoss()(regions, texts, torch.tensor(10.0), torch.tensor(-10.0))
+    got = region_sigmoid_loss(regions, texts, torch.eye(5, dtype=torch.bool), 10.0, -10.0)
+    torch.testing.assert_close(got, expected)
+
+
+def test_no_described_region_costs_nothing_and_keeps_the_graph() -> None:
+    regions, bias = torch.randn(2, 4, requires_grad=True), torch.tensor(-10.0, requires_grad=True)
+    loss = region_sigmoid_loss(regions, torch.randn(3, 4), torch.zeros(2, 3, dtype=torch.bool), 1.0, bias)
+    loss.backward()
+    assert float(loss) == 0.0
+    assert bias.grad is not None
+    assert regions.grad.abs().max() == 0

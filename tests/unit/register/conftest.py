@@ -1,5 +1,7 @@
 """A tiny model that answers."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -7,10 +9,22 @@ from umgclip.model import files
 from umgclip.params import TowerParams
 from umgclip.register.answering import Answerer
 
+MakeAnswerer = Callable[..., Answerer]
+
 
 @pytest.fixture(scope="module")
-def answerer(tiny: TowerParams) -> Answerer:
+def make_answerer(tiny: TowerParams) -> MakeAnswerer:
     """96 px, a grid of 8 x 8, 64 dimensions; three concepts."""
-    torch.manual_seed(0)
-    clip = files.build(files.tower_config(tiny)).eval()
-    return Answerer(clip, vocabulary=("dog", "apple", "sky"), device="cpu")
+
+    def make(**options: str) -> Answerer:
+        torch.manual_seed(0)
+        clip = files.build(files.tower_config(tiny)).eval()
+        return Answerer(clip, vocabulary=("dog", "apple", "sky"), device="cpu", **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def answerer(make_answerer: MakeAnswerer) -> Answerer:
+    """One that squeezes its images."""
+    return make_answerer()

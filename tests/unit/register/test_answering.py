@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from umgclip.geometry.masks import encode, to_grid
+from umgclip.io.atomic import sha256_file
 from umgclip.io.images import encode_png
 from umgclip.model import files
-from umgclip.model.adapters import add_lora, load_tuned
+from umgclip.model.adapters import adapt, add_lora, load_tuned
 from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.params import LoraParams
+from umgclip.model.tower import DenseClip
+from umgclip.params import LoraParams, TrainParams
 from umgclip.register import answering
 from umgclip.register.answering import ANSWER, Answerer, fill
 
@@ -182,4 +184,58 @@ def test_loaded_from_folders_it_is_the_tuned_model(tiny, tmp_path):
     with torch.inference_mode():
         wanted = load_tuned(base, adapter).encode_image(files.to_input(pixels(1)[None]), normalize=True)
     np.testing.assert_allclose(answer["embedding"], wanted[0], atol=1e-5)
-    assert loaded.target == ((96, 96), (8, 8), ("dog",))
+    assert loaded.target == ((96, 96), (8, 8), ("dog",), "squash")
+
+
+@torch.inference_mode()
+def test_with_padding_answers_are_about_the_image_alone(make_answerer):
+    answerer = make_answerer(resize="pad")
+    tower, wide = answerer._tower, np.repeat(pixels(3)[:48], 2, axis=0)[:48]
+    mask = MASK[:48]
+    request = {
+        "image": encode_png(wide),
+        "labels": ["dog"],
+        "boxes": [[0, 0, 48, 24], [48, 24, 96, 48]],
+        "masks": [encode(mask).model_dump()],
+        "similarity_map": True,
+        "region_embeddings": True,
+    }
+    # beside an image that fills the canvas
+    answer = answerer.answer([answerer.prepare(request), answerer.prepare({"image": encode_png(pixels(4))})])[0]
+    canvas = np.zeros((96, 96, 3), np.uint8)
+    canvas[:48] = wide
+    valid = torch.zeros(1, 8, 8, dtype=torch.bool)
+    valid[:, :4] = True
+    image, dense = tower.encode_image(files.to_input(canvas[None]), valid)
+    np.testing.assert_allclose(answer["embedding"], image[0], atol=1e-5)
+    assert np.shape(answer["similarity_map"]) == (1, 4, 8)
+    inner = dense[:, :, :4]
+    boxes = pool_boxes(inner, torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]), torch.zeros(2, dtype=torch.long))
+    np.testing.assert_allclose(answer["box_embeddings"], boxes, atol=1e-5)
+    cells = torch.from_numpy(to_grid(mask, (4, 8)))[None]
+    masks = pool_masks(inner, cells, torch.zeros(1, dtype=torch.long))
+    np.testing.assert_allclose(answer["mask_embeddings"], masks, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["convpass", "full"])
+def test_every_kind_of_adapter_answers(tiny, tmp_path, kind):
+    torch.manual_seed(0)
+    config = files.tower_config(tiny)
+    base, train = tmp_path / "base", tmp_path / "train"
+    base.mkdir()
+    files.save(base, files.build(config), config)
+    adapted = adapt(files.load(base)[0], TrainParams(adapter=kind))
+    with torch.no_grad():
+        for value in adapted.clip.parameters():
+            if value.requires_grad and value.ndim == 2:
+                value.add_(0.05 * torch.randn_like(value))
+    adapted.save(train / "adapter")
+    (train / "train.json").write_text(
+        json.dumps({"base_sha256": sha256_file(base / files.WEIGHTS), "params": {"resize": "pad"}})
+    )
+    loaded = Answerer.load(base, train / "adapter", template="{}", device="cpu")
+    assert loaded.target.resize == "pad"
+    [answer] = loaded.answer([loaded.prepare({"image": encode_png(pixels(1))})])
+    with torch.inference_mode():
+        wanted = DenseClip(adapted.clip).eval().encode_image(files.to_input(pixels(1)[None]))[0]
+    np.testing.assert_allclose(answer["embedding"], wanted[0], atol=1e-5)

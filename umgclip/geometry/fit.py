@@ -1,0 +1,51 @@
+"""Images of any size onto a model's canvas: squeezed to it, or in proportion with padding right and below."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+Resize = Literal["squash", "pad"]
+
+
+def covered_cells(
+    size_wh: tuple[int, int], grid_hw: tuple[int, int], cell_hw_px: tuple[int, int], resize: Resize
+) -> tuple[int, int]:
+    """Rows and columns of the canvas's grid that an image will cover, at least one of each.
+
+    In proportion, each side is rounded to whole cells, so that every cell holds image or none.
+
+    Args:
+        size_wh: the image, in pixels.
+        grid_hw: rows and columns of the canvas.
+        cell_hw_px: height and width of a cell in pixels.
+        resize: `squash` covers the whole canvas.
+    """
+    if resize == "squash":
+        return grid_hw
+    (width, height), (rows, columns), (cell_h, cell_w) = size_wh, grid_hw, cell_hw_px
+    scale = min(rows * cell_h / height, columns * cell_w / width)
+    return (
+        min(rows, max(1, round(height * scale / cell_h))),
+        min(columns, max(1, round(width * scale / cell_w))),
+    )
+
+
+def resized(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """The image at another size: area averages where it shrinks, cubic where it grows."""
+    if (pixels.shape[1], pixels.shape[0]) == size_wh:
+        return pixels
+    shrink = pixels.shape[1] > size_wh[0] or pixels.shape[0] > size_wh[1]
+    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+
+
+def on_canvas(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """The image at the top left of a black canvas."""
+    if (pixels.shape[1], pixels.shape[0]) == size_wh:
+        return pixels
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return canvas
