@@ -9,13 +9,14 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from umgclip import __version__
 from umgclip.cli import exits
+from umgclip.cli.importing import import_app
 from umgclip.cli.serving import serve
 from umgclip.errors import InputError
 
@@ -39,8 +40,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(cls=_Commands, help="Make the demo data, verify a dataset.", no_args_is_help=True)
+data_app = typer.Typer(cls=_Commands, help="Make, import, look at, verify and export datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+data_app.add_typer(import_app, name="import")
 
 Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
 Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]
@@ -50,6 +52,7 @@ Base = Annotated[Path, typer.Option("--base", help="folder that the stage base w
 Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
 Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
 Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate drew from the alt texts")]
+Where = Annotated[str, typer.Argument(help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
 Adapter = Annotated[Path, typer.Option("--adapter", help="folder that the stage train wrote")]
 
@@ -89,15 +92,53 @@ def data_demo(out: Out = DATA, params: Params = PARAMS) -> None:
 
 
 @data_app.command("verify")
-def data_verify(
-    folder: Annotated[Path, typer.Argument(help="a dataset, or a folder that holds several")] = DATA,
-) -> None:
+def data_verify(where: Where = "data") -> None:
     """Compare a dataset with its manifest, hash by hash, and read every sample."""
     from umgclip.cli import datasets, session
 
-    samples = sum(manifest.samples for manifest in datasets.datasets(folder).values())
+    samples = sum(manifest.samples for _, manifest in datasets.opened(where).values())
     with session.untracked("data verify") as opened:
-        summary = datasets.check(folder, opened.counter(samples))
+        summary = datasets.check(where, opened.counter(samples))
+    session.show(summary)
+
+
+@data_app.command("stats")
+def data_stats(where: Where = "data") -> None:
+    """What datasets hold: images, captions, tags, regions, classes, and what was refused."""
+    from umgclip.cli import datasets, session
+
+    for summary in datasets.statistics(where):
+        session.show(summary)
+
+
+@data_app.command("head")
+def data_head(
+    where: Where = "data",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="samples of each dataset")] = 3,
+) -> None:
+    """The first samples, with all that is said of them."""
+    from umgclip.cli import datasets, session
+
+    for summary in datasets.head(where, count):
+        session.show(summary)
+
+
+@data_app.command("export")
+def data_export(
+    where: Annotated[str, typer.Argument(help="a dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
+    to: Annotated[Literal["coco", "webdataset"], typer.Option("--to", help="the format")],
+    out: Out,
+) -> None:
+    """A dataset in a format that other programs read: COCO files, or tars as img2dataset writes them."""
+    from umgclip.cli import datasets, session
+
+    place, manifest = datasets.open_dataset(where)
+    if not where.startswith("s3://"):
+        session.check_output(out, (Path(where),))
+    from umgclip.sources.export import EXPORTS
+
+    with session.untracked("data export") as opened:
+        summary = EXPORTS[to](place, manifest, out, opened.counter(manifest.samples))
     session.show(summary)
 
 

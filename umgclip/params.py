@@ -28,8 +28,22 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class ImportParams(Section):
+    """`data.imports`: how `umgclip data import` stores what it reads."""
+
+    shard_samples: Count = Field(default=1000, description="most samples in a shard")
+    shard_mb: Count = Field(default=1000, description="a shard is closed when it has reached this size, MB")
+    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="of images that have to be written anew")
+    max_pixels: int = Field(default=178_956_970, gt=0, le=178_956_970, description="larger images are refused")
+    max_image_mb: Count = Field(default=100, description="larger image files are refused")
+    mislabelled: Literal["quarantine", "keep"] = Field(
+        default="quarantine", description="images of another format than their name says"
+    )
+
+
 class DataParams(Section):
-    """`data`: the demo data set that `umgclip data demo` composes."""
+    """`data`: the demo data set that `umgclip data demo` composes, and what is imported."""
 
     seed: int = 0
     image_px: int = Field(default=96, ge=32, description="side of a scene")
@@ -41,6 +55,7 @@ class DataParams(Section):
     benchmark_singles: Count = 294
     shard_samples: Count = 500
     jpeg_quality: int = Field(default=95, ge=50, le=100)
+    imports: ImportParams = ImportParams()
 
 
 class TowerParams(Section):

@@ -37,7 +37,8 @@ class Region(_Closed):
     """A part of an image: box in absolute pixels, half-open `[x0, y0, x1, y1)`, with an optional mask.
 
     `is_stuff` marks backgrounds. `tags` and `captions` are empty when nothing was sure enough to be said (the region
-    is then a class-agnostic proposal).
+    is then a class-agnostic proposal). `negatives` are captions that look right and are wrong, where a source has
+    them; they are left out of the JSON where there are none.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Region(_Closed):
     score: float = Field(default=1.0, ge=0.0, le=1.0)
     captions: list[Text] | None = None
     tags: list[Text] | None = None
+    negatives: list[Text] | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Source(_Closed):

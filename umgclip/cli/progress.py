@@ -10,12 +10,14 @@ from typing import TextIO
 from tqdm import tqdm
 
 LINE_EVERY_S = 10.0
+_KNOWN = "{n_fmt}/{total_fmt} ({percentage:.0f} %) in {elapsed}, {remaining} to go, {rate_fmt}{postfix}"
+_UNKNOWN = "{n_fmt} in {elapsed}, {rate_fmt}{postfix}"
 
 
 class Progress:
-    """Counts to `total` on `stream`; use as a context manager."""
+    """Counts to `total` (None: nobody knows) on `stream`; use as a context manager."""
 
-    def __init__(self, label: str, total: int, unit: str, stream: TextIO | None = None) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._label, self._total, self._unit = label, total, unit
         self._done, self._note = 0, ""
@@ -45,11 +47,11 @@ class Progress:
         self._said = time.monotonic()
         meter = tqdm.format_meter(
             self._done,
-            self._total,
+            self._total,  # type: ignore[arg-type]  # None is allowed
             self._said - self._started,
             unit=self._unit,
             postfix=self._note,
-            bar_format="{n_fmt}/{total_fmt} ({percentage:.0f} %) in {elapsed}, {remaining} to go, {rate_fmt}{postfix}",
+            bar_format=_KNOWN if self._total is not None else _UNKNOWN,
         )
         self._stream.write(f"{self._label}: {meter}\n")
         self._stream.flush()

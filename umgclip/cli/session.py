@@ -27,8 +27,8 @@ class Session:
     def __init__(self, name: str, run: Run | None, bars: ExitStack) -> None:
         self._name, self._run, self._bars = name, run, bars
 
-    def counter(self, total: int, unit: str = " images") -> Advance:
-        """A progress bar; call what comes back with the number of things done."""
+    def counter(self, total: int | None, unit: str = " images") -> Advance:
+        """A progress bar, to `total` if it is known; call what comes back with the number of things done."""
         return self._bar(total, unit).advance
 
     def steps(self, total: int) -> Report:
@@ -42,7 +42,7 @@ class Session:
 
         return report
 
-    def _bar(self, total: int, unit: str) -> Progress:
+    def _bar(self, total: int | None, unit: str) -> Progress:
         bar = Progress(self._name, total, unit)
         self._bars.callback(bar.close)
         return bar

@@ -35,6 +35,15 @@ def area(mask: Mask) -> int:
     return int(coco_mask.area({"size": list(mask.size), "counts": mask.counts.encode("ascii")}))
 
 
+def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
+    """The tightest half-open box `xyxy` around an encoded mask, in pixels, without decoding; None: it is empty."""
+    rle = {"size": list(mask.size), "counts": mask.counts.encode("ascii")}
+    if not coco_mask.area(rle):
+        return None
+    x, y, width, height = (float(side) for side in coco_mask.toBbox(rle))
+    return x, y, x + width, y + height
+
+
 def box_of(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:
     """The tightest half-open box `xyxy` around a mask, in pixels.
 

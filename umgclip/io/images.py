@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,7 +13,7 @@ from umgclip.errors import DataError
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _ORIENTATION = 0x0112
-_TURNS: dict[object, Image.Transpose] = {
+_TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -23,10 +24,141 @@ _TURNS: dict[object, Image.Transpose] = {
 }
 FORMATS = ("JPEG", "PNG", "WEBP")
 EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+# what an import reads; names are Pillow's, the first extension of a format is the one that is written
+READABLE = {
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
+    "PNG": ("png",),
+    "WEBP": ("webp",),
+    "GIF": ("gif",),
+    "BMP": ("bmp",),
+    "TIFF": ("tif", "tiff"),
+    "AVIF": ("avif",),
+}
+FORMAT_OF = {extension: name for name, extensions in READABLE.items() for extension in extensions}
+_LOSSY = ("JPEG", "AVIF")
+_ERRORS = (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError, Image.DecompressionBombError)
+
+
+class RejectedImageError(DataError):
+    """An image that is not taken in, with a reason of one word that can be counted.
+
+    `empty`, `mislabelled` (the name promises another format, or no image at all), `too_large`, `truncated`,
+    `unreadable`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as shards hold it: an upright 8-bit RGB or grey JPEG, PNG or WebP file.
+
+    `orientation` is what its EXIF said (1: upright, 2 to 8: it was turned) and `raw_wh` its size before that.
+    `changed` is false where the bytes are those that came in.
+    """
+
+    data: bytes = field(repr=False)
+    extension: str
+    width: int
+    height: int
+    raw_wh: tuple[int, int]
+    orientation: int
+    changed: bool
+
+
+def sniff(data: bytes) -> str | None:
+    """The format that a file's first bytes announce, or None: it is none that can be read."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "TIFF"
+    return "BMP" if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0" else None
+
+
+def prepare_image(
+    data: bytes, *, extension: str = "", max_pixels: int = MAX_PIXELS, quality: int = 95, strict: bool = True
+) -> PreparedImage:
+    """Look an image file through to its end and make it one that every reader understands.
+
+    Upright 8-bit RGB and grey JPEG, PNG and WebP files keep their bytes. Others are written anew: turned by their
+    EXIF, transparency on white, palette, CMYK and 16 bit as 8-bit RGB or grey; JPEG and AVIF as JPEG without chroma
+    subsampling, the rest as PNG. Of an animation only the first picture is taken.
+
+    Args:
+        data: the file.
+        extension: what its name promises, without dot; empty: nothing.
+        max_pixels: most that it may have.
+        quality: of JPEG files that are written anew.
+        strict: whether another format than the promised one is refused.
+
+    Raises:
+        RejectedImageError: with the reason.
+    """
+    if not data:
+        raise RejectedImageError("empty", "expected image bytes, got an empty file")
+    found, promised = sniff(data), FORMAT_OF.get(extension.lower())
+    if found is None:
+        raise RejectedImageError("mislabelled", f"expected {promised or 'an image'}, got bytes {data[:12]!r}")
+    if strict and promised is not None and found != promised:
+        raise RejectedImageError("mislabelled", f"expected {promised} by its name, got {found}")
+    try:
+        with Image.open(io.BytesIO(data), formats=(found,)) as image:
+            return _prepared(image, data, found, max_pixels, quality)
+    except _ERRORS as error:
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, Image.DecompressionBombError) or "decompressed" in message.lower():
+            raise RejectedImageError("too_large", message) from error
+        cut = "truncated" in message.lower() or _is_cut(data, found)
+        raise RejectedImageError("truncated" if cut else "unreadable", message) from error
+
+
+def _prepared(image: Image.Image, data: bytes, found: str, max_pixels: int, quality: int) -> PreparedImage:
+    raw_wh = image.size
+    if raw_wh[0] * raw_wh[1] > max_pixels:
+        raise RejectedImageError("too_large", f"expected at most {max_pixels} pixels, got {raw_wh[0]} x {raw_wh[1]}")
+    orientation = _orientation(image)
+    if orientation == 1 and found in FORMATS and _is_plain(image, data):
+        if found == "JPEG":  # every coefficient is read, but few pixels are computed of them
+            image.draft(image.mode, (raw_wh[0] // 8, raw_wh[1] // 8))
+        image.load()
+        return PreparedImage(data, READABLE[found][0], *raw_wh, raw_wh, 1, changed=False)
+    upright = _eight_bit(image if orientation == 1 else image.transpose(_TURNS[orientation]))
+    pixels = upright if upright.mode == "L" else upright.convert("RGB")
+    buffer, lossy = io.BytesIO(), found in _LOSSY
+    if lossy:
+        pixels.save(buffer, format="JPEG", quality=quality, subsampling=0)
+    else:
+        pixels.save(buffer, format="PNG", optimize=False, compress_level=6)
+    return PreparedImage(buffer.getvalue(), "jpg" if lossy else "png", *pixels.size, raw_wh, orientation, changed=True)
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    """Whether a plain reader gets 8-bit RGB or grey out of the file."""
+    if image.mode not in ("RGB", "L") or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
+        return False
+    return image.format != "PNG" or data[24] <= 8  # the bit depth of the header
+
+
+def _is_cut(data: bytes, found: str) -> bool:
+    if found == "JPEG":
+        return not data.rstrip(b"\0").endswith(b"\xff\xd9")
+    if found == "PNG":
+        return b"IEND" not in data[-64:]
+    return found == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def decode_image(data: bytes, *, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a JPEG, PNG or WebP file, upright by its EXIF orientation.
+    """Decode a JPEG, PNG or WebP file, upright by its EXIF orientation, transparency on white.
 
     Raises:
         DataError: the bytes are empty, truncated, too large or no image; the message starts with `where`.
@@ -37,18 +169,31 @@ def decode_image(data: bytes, *, where: str) -> UInt8[np.ndarray, "height width 
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{where}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
-            upright = _upright(image)
-            if upright.mode.startswith("I"):  # 16-bit grey, which Pillow would cut off at 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return np.asarray(upright.convert("RGB"))
+            turn = _orientation(image)
+            upright = image if turn == 1 else image.transpose(_TURNS[turn])
+            return np.asarray(_eight_bit(upright).convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF says; Pillow's own `exif_transpose` writes all of EXIF anew and fails on odd ones."""
-    turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-    return image if turn is None else image.transpose(turn)
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says of an image; Pillow's own `exif_transpose` writes all of EXIF anew and fails on odd ones."""
+    if image.format == "JPEG" and "exif" not in image.info:
+        return 1
+    turn = image.getexif().get(_ORIENTATION)
+    return turn if isinstance(turn, int) and turn in _TURNS else 1
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8 bit, where Pillow would cut it off at 255, and transparency as it looks on white."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("expected whole numbers as pixels, got fractions")
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image
 
 
 def encode_jpeg(pixels: UInt8[np.ndarray, "height width 3"], quality: int = 95) -> bytes:

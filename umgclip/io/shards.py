@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
+from umgclip.io.streams import Stream
 
 EMBEDDINGS = "teacher.npy"
 
@@ -32,15 +34,12 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        import webdataset as wds  # takes torch with it, which readers can do without
-
-        self._tar = wds.TarWriter(
-            str(path), encoder=False, user="", group="", mode=0o644, mtime=0, format=tarfile.USTAR_FORMAT
-        )
+        # what webdataset's own writer writes, without torch, which that takes with it
+        self._tar = tarfile.open(path, "w|", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed by `close`
         self._keys: set[str] = set()
 
-    def write(self, sample: RawSample) -> None:
-        """Append a sample.
+    def write(self, sample: RawSample, others: Mapping[str, bytes] | None = None) -> None:
+        """Append a sample, and other files of it by extension.
 
         Raises:
             InputError: the key is empty, holds a dot or slash, is longer than 80 characters or was written before.
@@ -53,7 +52,11 @@ class ShardWriter:
         parts = {sample.extension: sample.image, "json": sample.json}
         if sample.embeddings is not None:
             parts[EMBEDDINGS] = sample.embeddings
-        self._tar.write({"__key__": sample.key, **parts})
+        parts |= others or {}
+        for extension in sorted(parts):
+            member = tarfile.TarInfo(f"{sample.key}.{extension}")
+            member.size, member.mode, member.mtime = len(parts[extension]), 0o644, 0
+            self._tar.addfile(member, io.BytesIO(parts[extension]))
 
     @property
     def samples(self) -> int:
@@ -71,39 +74,63 @@ def read_shard(path: Path) -> Iterator[RawSample]:
     Raises:
         DataError: the tar is truncated or damaged, or a sample lacks its image or its JSON; names shard and key.
     """
+    try:
+        with path.open("rb") as handle:
+            yield from read_samples(handle, str(path))
+    except OSError as error:
+        raise DataError(f"{path}: not a complete tar ({type(error).__name__}: {error})") from error
+
+
+def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
+    """The same of an open tar, which is read from front to end and called `name` in errors."""
     pending: dict[str, bytes] = {}
     current = ""
+    tail = _Tail(handle)
     try:
-        with tarfile.open(path, "r|") as tar:
+        with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
             for info in tar:
                 if not info.isfile():
                     continue
-                handle = tar.extractfile(info)
-                data = handle.read() if handle else b""
+                member = tar.extractfile(info)
+                data = member.read() if member else b""
                 if len(data) != info.size:
-                    raise DataError(f"{path}: truncated in {info.name}: expected {info.size} bytes, got {len(data)}")
+                    raise DataError(f"{name}: truncated in {info.name}: expected {info.size} bytes, got {len(data)}")
                 key, _, extension = info.name.rpartition("/")[2].partition(".")
                 if key != current and pending:
-                    yield _sample(path, current, pending)
+                    yield _sample(name, current, pending)
                     pending = {}
                 current = key
                 pending[extension.lower()] = data
-        _check_end(path)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{path}: not a complete tar ({type(error).__name__}: {error})") from error
+        # a tar ends in two blocks of zeros; without them it was cut inside or before a header, which tarfile lets pass
+        if any(tail.drained()):
+            raise DataError(f"{name}: truncated: expected an end-of-archive mark, found none")
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{name}: not a complete tar ({type(error).__name__}: {error})") from error
     if pending:
-        yield _sample(path, current, pending)
+        yield _sample(name, current, pending)
 
 
-def _check_end(path: Path) -> None:
-    """A tar ends in two blocks of zeros; without them it was cut inside or before a header, which tarfile lets pass."""
-    with path.open("rb") as handle:
-        handle.seek(-2 * tarfile.BLOCKSIZE, io.SEEK_END)
-        if any(handle.read()):
-            raise DataError(f"{path}: truncated: expected an end-of-archive mark, found none")
+class _Tail:
+    """A stream that remembers its last bytes."""
+
+    def __init__(self, handle: Stream) -> None:
+        self._handle = handle
+        self._last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._handle.read(size)
+        if data:
+            self._last = (self._last + data)[-2 * tarfile.BLOCKSIZE :]
+        return data
+
+    def drained(self) -> bytes:
+        """What the stream ends with, at most two blocks; a stream that is too short for them ends in a one."""
+        while self.read(1 << 20):
+            pass
+        return self._last if len(self._last) == 2 * tarfile.BLOCKSIZE else b"\1"
 
 
-def _sample(path: Path, key: str, files: dict[str, bytes]) -> RawSample:
+def _sample(path: str, key: str, files: dict[str, bytes]) -> RawSample:
     extension = next((e for e in EXTENSIONS if e in files), None)
     if extension is None or "json" not in files:
         raise DataError(f"{path}:{key}: expected one image ({', '.join(EXTENSIONS)}) and one json, got {sorted(files)}")

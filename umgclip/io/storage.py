@@ -1,4 +1,4 @@
-"""Objects in S3, or in what speaks its protocol: list, read, download, upload.
+"""Objects in S3, or in what speaks its protocol: list, read, stream, download, upload, delete.
 
 Endpoint, region and credentials are the environment's: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`,
 `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_PROFILE` and the rest that boto3 reads. Requests are tried again by
@@ -7,6 +7,7 @@ boto3; large objects go in parts.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from umgclip.errors import DataError, InputError, StorageError
 from umgclip.io.atomic import atomic_file
 
 _ATTEMPTS, _CONNECT_S, _READ_S = 5, 10, 60
-_MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
+_PAUSE_S = 0.1  # before the second try to read on; it doubles with each
+_PIECE = 1 << 20
+_MISSING = ("404", "NoSuchKey", "NoSuchBucket", "NotFound", "412", "PreconditionFailed")
 _REFUSED = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 
 
@@ -39,10 +42,11 @@ class Location:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as listed: where, and its size in bytes."""
+    """An object as listed: where, its size in bytes, and the store's mark of its content."""
 
     location: Location
     bytes: int
+    etag: str = ""
 
 
 def locate(url: str) -> Location:
@@ -72,7 +76,7 @@ class Storage:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
             for page in pages:
                 for entry in page.get("Contents", []):
-                    yield StoredObject(Location(prefix.bucket, entry["Key"]), entry["Size"])
+                    yield StoredObject(Location(prefix.bucket, entry["Key"]), entry["Size"], entry.get("ETag", ""))
 
     def read(self, source: Location, limit: int) -> bytes:
         """The bytes of a small object.
@@ -85,12 +89,41 @@ class Storage:
             DataError: there is no such object, or it is larger.
             InputError, StorageError: as for `list`.
         """
-        with _explained(source):
-            answer = self._client.get_object(Bucket=source.bucket, Key=source.key)
-            if answer["ContentLength"] > limit:
-                raise DataError(f"{source}: expected at most {limit} bytes, got {answer['ContentLength']}")
-            content: bytes = answer["Body"].read()
-        return content
+        with self.open(source) as stream:
+            if stream.size > limit:
+                raise DataError(f"{source}: expected at most {limit} bytes, got {stream.size}")
+            return stream.read()
+
+    def open(self, source: Location) -> ObjectStream:
+        """An object as a stream from its first byte to its last; a broken connection is taken up where it broke.
+
+        Raises:
+            DataError: there is no such object, or another took its place while it was read.
+            InputError, StorageError: as for `list`; reading raises them too.
+        """
+        return ObjectStream(self._client, source)
+
+    def exists(self, where: Location) -> bool:
+        """Whether there is an object of exactly this key.
+
+        Raises:
+            InputError, StorageError: as for `list`.
+        """
+        try:
+            with _explained(where):
+                self._client.head_object(Bucket=where.bucket, Key=where.key)
+        except DataError:
+            return False
+        return True
+
+    def delete(self, where: Location) -> None:
+        """Take an object away; nothing happens where there is none.
+
+        Raises:
+            InputError, StorageError: as for `list`.
+        """
+        with _explained(where):
+            self._client.delete_object(Bucket=where.bucket, Key=where.key)
 
     def get(self, source: Location, path: Path) -> None:
         """Download an object to a file, which appears whole or not at all.
@@ -121,6 +154,68 @@ class Storage:
         retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
         config = Config(retries=retries, connect_timeout=_CONNECT_S, read_timeout=_READ_S)
         return boto3.Session().client("s3", config=config)
+
+
+class ObjectStream:
+    """The bytes of one object, front to back; `size` of them."""
+
+    def __init__(self, client: Any, source: Location) -> None:  # noqa: ANN401 - boto3 makes the class at run time
+        self._client, self._source = client, source
+        self._position, self._etag = 0, ""
+        self._body: Any = None
+        self._connect()
+
+    def __enter__(self) -> ObjectStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, all that are left if negative; nothing at the end."""
+        parts: list[bytes] = []
+        while size and (part := self._part(size)):
+            parts.append(part)
+            size = size - len(part) if size > 0 else size
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._body is not None:
+            self._body.close()
+
+    def _part(self, size: int) -> bytes:
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        for attempt in range(1, _ATTEMPTS + 1):
+            if self._position >= self.size:
+                return b""
+            try:
+                if self._body is None:
+                    self._connect()
+                part: bytes = self._body.read(min(size, _PIECE) if size > 0 else _PIECE)
+                if not part:
+                    raise ConnectionError(f"expected {self.size} bytes, got {self._position}")
+            except (BotoCoreError, HTTPError, OSError) as error:
+                self._body = None
+                if attempt == _ATTEMPTS:
+                    raise StorageError(f"{self._source}: the object store does not answer: {error}") from error
+                time.sleep(_PAUSE_S * 2**attempt)
+            else:
+                self._position += len(part)
+                return part
+        return b""
+
+    def _connect(self) -> None:
+        place = {"Bucket": self._source.bucket, "Key": self._source.key}
+        if self._position:
+            place |= {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
+        with _explained(self._source):
+            answer = self._client.get_object(**place)
+        if not self._position:
+            self.size, self._etag = int(answer["ContentLength"]), answer["ETag"]
+        self._body = answer["Body"]
 
 
 @contextmanager

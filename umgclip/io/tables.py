@@ -13,6 +13,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import atomic_file
 from umgclip.records import ImageRecord, Region, Text
 
+_GROUP = 2000  # rows in memory while a table is written
 _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 
@@ -28,6 +29,8 @@ IMAGES = _schema(
         "caption": _S, "caption_score": _F, "caption_source": _S, "alt": _S, "tags": _S, "tag_score_min": _F,
     }
 )  # fmt: skip
+# an import's own: also what the image was called in its source, the format and size of the stored file
+IMPORTED = pa.schema([*IMAGES, pa.field("name", _S), pa.field("format", _S), pa.field("bytes", _I)])
 REGIONS = _schema(
     {
         **dict.fromkeys(("key", "region_id"), _S), **dict.fromkeys(("width", "height"), _I),
@@ -37,6 +40,7 @@ REGIONS = _schema(
     }
 )  # fmt: skip
 QUARANTINE = _schema(dict.fromkeys(("key", "shard", "region_id", "stage", "reason", "detail"), _S))
+AGAIN = _schema(dict.fromkeys(("key", "name", "json"), _S))  # an image that was there before, and its record
 
 
 def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
@@ -68,8 +72,7 @@ def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
     """One row of `regions.parquet`."""
     tag, caption = _first(region.tags), _first(region.captions)
     x0, y0, x1, y1 = region.box_xyxy
-    mask = mask_ops.decode(region.mask) if region.mask else None
-    tight = mask_ops.box_of(mask) if mask is not None and mask.any() else (None,) * 4
+    tight = mask_ops.tight_box(region.mask) if region.mask else None
     return {
         "key": record.key,
         "region_id": region.id,
@@ -84,9 +87,9 @@ def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
         "caption": caption.text if caption else None,
         "caption_score": caption.score if caption else None,
         "source": tag.source if tag else None,
-        "has_mask": mask is not None,
-        "mask_area": float(mask.sum()) if mask is not None else None,
-        **dict(zip(("mask_x0", "mask_y0", "mask_x1", "mask_y1"), tight, strict=True)),
+        "has_mask": region.mask is not None,
+        "mask_area": float(mask_ops.area(region.mask)) if region.mask else None,
+        **dict(zip(("mask_x0", "mask_y0", "mask_x1", "mask_y1"), tight or (None,) * 4, strict=True)),
     }
 
 
@@ -98,6 +101,39 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
     """Write rows as parquet, whole or not at all."""
     with atomic_file(path) as temporary:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
+
+
+class TableWriter:
+    """Rows to a parquet file, some thousand at a time, so that a table of any length needs little memory.
+
+    Use on the temporary path of `io.atomic.atomic_file`, so that the table appears whole or not at all.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema, self._writer = schema, pq.ParquetWriter(path, schema)
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows."""
+        self._rows.extend(rows)
+        if len(self._rows) >= _GROUP:
+            self._flush()
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Append rows of the same schema."""
+        self._flush()
+        if batch.num_rows:
+            self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write what waits, and the end of the file."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._rows = []
 
 
 def join_tables(path: Path, parts: Sequence[Path], schema: pa.Schema) -> int:

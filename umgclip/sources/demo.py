@@ -141,7 +141,9 @@ def _write_split(
 
 
 def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassList | None) -> Manifest:
-    made_by = MadeBy(stage="data", params_sha256=sha256_json(params.model_dump()), code_version=__version__)
+    made_by = MadeBy(
+        stage="data", params_sha256=sha256_json(params.model_dump(exclude={"imports"})), code_version=__version__
+    )
     notes = {"license": LICENSE}
     return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes=notes)
 

@@ -1,0 +1,212 @@
+"""A folder or an S3 prefix, seen alike: names of files under it, their bytes, and what is put there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import atomic_file, explain_os_errors
+from umgclip.io.storage import Location, Storage, locate
+from umgclip.io.streams import Stream
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file under a place: its name with `/` between folders, its size, and a mark that changes with its content."""
+
+    name: str
+    bytes: int
+    stamp: str
+
+
+@runtime_checkable
+class Place(Protocol):
+    """Where files lie. Names are relative; those of local files may hold surrogates for bytes that are no UTF-8."""
+
+    def entries(self) -> Iterator[Entry]:
+        """All files, in no order."""
+        ...
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            DataError: there is none, or it has more than `limit` bytes.
+        """
+        ...
+
+    def open(self, name: str) -> Stream:
+        """A file to be read from front to end.
+
+        Raises:
+            DataError: there is none.
+        """
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def put(self, path: Path, name: str) -> None:
+        """Store a local file under a name; it appears whole or not at all."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Take a file away; nothing happens where there is none."""
+        ...
+
+    def within(self, name: str) -> Place:
+        """A folder of this place."""
+        ...
+
+
+def place_at(where: str | Path) -> Place:
+    """The place that a path or an `s3://` URL names.
+
+    Raises:
+        InputError: it is a URL of another kind.
+    """
+    if isinstance(where, str) and "://" in where:
+        if not where.startswith("s3://"):
+            raise InputError(f"expected a path or s3://BUCKET/PREFIX, got {where!r}")
+        return Prefix(locate(where))
+    return Folder(Path(where))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A local folder."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def entries(self) -> Iterator[Entry]:
+        """All files in it and below, links followed once."""
+        if not self.path.is_dir():
+            raise DataError(f"{self.path}: expected a folder, found {'a file' if self.path.exists() else 'none'}")
+        seen: set[tuple[int, int]] = set()
+        waiting = [""]
+        while waiting:
+            inner = waiting.pop()
+            status = (self.path / inner).stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(self.path / inner) as found:
+                for entry in found:
+                    name = f"{inner}/{entry.name}" if inner else entry.name
+                    if entry.is_dir():
+                        waiting.append(name)
+                    elif entry.is_file():
+                        about = entry.stat()
+                        yield Entry(name, about.st_size, str(about.st_mtime_ns))
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of a file."""
+        with self.open(name) as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if size > limit:
+                raise DataError(f"{self.path / name}: expected at most {limit} bytes, got {size}")
+            return handle.read()
+
+    def open(self, name: str) -> BufferedReader:
+        """A file, opened."""
+        try:
+            return (self.path / name).open("rb")
+        except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
+            raise DataError(f"{self.path / name}: cannot be read ({type(error).__name__})") from error
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.path / name).is_file()
+
+    def put(self, path: Path, name: str) -> None:
+        """Link or copy a file to here."""
+        target = self.path / name
+        with explain_os_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(path, target)
+            except OSError:  # another file system, or one without links
+                with atomic_file(target) as temporary:
+                    shutil.copyfile(path, temporary)
+
+    def delete(self, name: str) -> None:
+        """Unlink a file."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def within(self, name: str) -> Folder:
+        """A folder below."""
+        return Folder(self.path / name)
+
+
+class Prefix:
+    """Keys of a bucket that begin alike."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._storage = Storage()
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+    def __reduce__(self) -> tuple[type[Prefix], tuple[Location]]:
+        return Prefix, (self.location,)  # a client does not travel to another process
+
+    def entries(self) -> Iterator[Entry]:
+        """All objects below; those that stand for folders are left out."""
+        base = self.location.key.rstrip("/")
+        start = Location(self.location.bucket, f"{base}/" if base else "")
+        for found in self._storage.list(start):
+            if not found.location.key.endswith("/"):
+                yield Entry(found.location.key[len(start.key) :], found.bytes, found.etag)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of an object."""
+        return self._storage.read(self.location / name, limit)
+
+    def open(self, name: str) -> Stream:
+        """An object as a stream."""
+        return self._storage.open(self.location / name)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return self._storage.exists(self.location / name)
+
+    def put(self, path: Path, name: str) -> None:
+        """Upload a file."""
+        self._storage.put(path, self.location / name)
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        self._storage.delete(self.location / name)
+
+    def within(self, name: str) -> Prefix:
+        """A longer prefix."""
+        return Prefix(self.location / name)
+
+
+def fetch(where: str | Path, into: Path) -> Path:
+    """A file as a local path: itself, or downloaded into a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    if isinstance(where, str) and where.startswith("s3://"):
+        source = locate(where)
+        path = into / source.key.rpartition("/")[2]
+        Storage().get(source, path)
+        return path
+    path = Path(where)
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'none'}")
+    return path

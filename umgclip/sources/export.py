@@ -1,0 +1,205 @@
+"""Datasets as other programs read them: COCO's JSON files beside image files, and tars as img2dataset writes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from umgclip import __version__
+from umgclip.geometry import masks as mask_ops
+from umgclip.io.atomic import fresh_folder, write_bytes
+from umgclip.io.images import encode_png
+from umgclip.io.places import Place
+from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.manifest import Manifest, describe_shard, write_manifest
+from umgclip.records import ImageRecord, Region, parse_record
+from umgclip.sources.rewriting import Stored
+from umgclip.summary import Summary
+
+Advance = Callable[[int], None]
+UNLABELLED = "(unlabelled)"
+_KINDS = ("captions", "instances", "panoptic")
+
+
+def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
+    """Tars `00000.tar` and so on: `KEY.jpg`, `KEY.txt` with the first caption, `KEY.json` with the whole record.
+
+    A manifest with the classes lies beside them, so that nothing is lost on the way back.
+
+    Raises:
+        DataError: a shard is damaged.
+        OutputError: `out` cannot be written.
+    """
+    with fresh_folder(out) as folder:
+        shards = []
+        for number, info in enumerate(manifest.shards):
+            path = folder / f"{number:05d}.tar"
+            writer = ShardWriter(path)
+            for raw in Stored(place, info).samples():
+                captions = parse_record(raw.json, where=raw.key).captions or []
+                text = captions[0].text.encode() if captions else b""
+                writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
+            writer.close()
+            shards.append(describe_shard(path, writer.samples))
+            advance(writer.samples)
+        write_manifest(folder, manifest.model_copy(update={"shards": shards}))
+    return Summary(f"data export: {out}", (("tars", str(len(shards))), ("images", str(manifest.samples))))
+
+
+def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
+    """`images/` and `annotations/captions.json`, `instances.json`, and `panoptic.json` with its PNG files.
+
+    A region's label is its category, one without is `(unlabelled)`; what COCO has no field for stands in fields of its
+    own. Panoptic segments are written of images in which some stuff has a mask; a thing covers stuff, and a later
+    region an earlier one.
+
+    Raises:
+        DataError: a shard is damaged.
+        OutputError: `out` cannot be written.
+    """
+    with fresh_folder(out) as folder:
+        written = _Coco(folder, manifest)
+        for info in manifest.shards:
+            for raw in Stored(place, info).samples():
+                written.add(raw, parse_record(raw.json, where=f"{info.path}:{raw.key}"))
+            advance(info.samples)
+        written.close()
+    counts = ((name.replace("_", " "), str(number)) for name, number in written.counts.items())
+    return Summary(f"data export: {out}", tuple(counts))
+
+
+class _File:
+    """A COCO file whose long lists are written as they come; `categories` come last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.sections = {name: path.with_suffix(f".{name}.tmp") for name in ("images", "annotations")}
+        self._open = {name: part.open("w", encoding="utf-8") for name, part in self.sections.items()}
+        self.counts = dict.fromkeys(self.sections, 0)
+
+    def add(self, section: str, value: Mapping[str, Any]) -> None:
+        self._open[section].write((",\n" if self.counts[section] else "") + json.dumps(value, ensure_ascii=False))
+        self.counts[section] += 1
+
+    def close(self, categories: list[dict[str, Any]] | None) -> None:
+        for handle in self._open.values():
+            handle.close()
+        with self._path.open("w", encoding="utf-8") as target:
+            target.write(json.dumps({"info": {"description": f"umgclip {__version__}"}})[:-1])
+            for name, part in self.sections.items():
+                target.write(f', "{name}": [\n')
+                with part.open(encoding="utf-8") as source:
+                    shutil.copyfileobj(source, target)
+                target.write("]")
+                part.unlink()
+            if categories is not None:
+                target.write(f', "categories": {json.dumps(categories, ensure_ascii=False)}')
+            target.write("}\n")
+
+
+class _Coco:
+    """The files of one export."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
+        for name in ("images", "annotations"):
+            (folder / name).mkdir()
+        self._files = {name: _File(folder / "annotations" / f"{name}.json") for name in _KINDS}
+        self._categories: dict[tuple[str, bool], int] = {}
+        classes = manifest.classes
+        for name in classes.things if classes else []:
+            self._category(name, is_stuff=False)
+        for name in classes.stuff if classes else []:
+            self._category(name, is_stuff=True)
+        self.counts = dict.fromkeys(("images", "captions", "regions", "panoptic_images"), 0)
+
+    def add(self, raw: RawSample, record: ImageRecord) -> None:
+        self.counts["images"] += 1
+        number, name = self.counts["images"], f"{record.key}.{raw.extension}"
+        write_bytes(self._folder / "images" / name, raw.image)
+        image = {"id": number, "file_name": name, "width": record.width, "height": record.height}
+        image |= {"coco_url": record.source.url} if record.source.url else {}
+        for kind in ("captions", "instances"):
+            self._files[kind].add("images", image)
+        for caption in record.captions or []:
+            self.counts["captions"] += 1
+            about = {"id": self.counts["captions"], "image_id": number, "caption": caption.text}
+            self._files["captions"].add("annotations", {**about, "source": caption.source, "score": caption.score})
+        for region in record.regions or []:
+            self._files["instances"].add("annotations", self._instance(region, number))
+        masked = [region for region in record.regions or [] if region.mask and region.tags]
+        if any(region.is_stuff for region in masked):
+            self._files["panoptic"].add("images", image)
+            self._files["panoptic"].add("annotations", self._panoptic(record, masked, number))
+
+    def close(self) -> None:
+        categories = [
+            {
+                "id": number,
+                "name": name,
+                "isthing": int(not is_stuff),
+                "supercategory": "stuff" if is_stuff else "thing",
+            }
+            for (name, is_stuff), number in self._categories.items()
+        ]
+        for kind, file in self._files.items():
+            file.close(None if kind == "captions" else categories)
+        if not self.counts["panoptic_images"]:
+            (self._folder / "annotations" / "panoptic.json").unlink()
+
+    def _category(self, name: str, *, is_stuff: bool) -> int:
+        return self._categories.setdefault((name, is_stuff), len(self._categories) + 1)
+
+    def _instance(self, region: Region, image: int) -> dict[str, Any]:
+        self.counts["regions"] += 1
+        x0, y0, x1, y1 = region.box_xyxy
+        label = region.tags[0].text if region.tags else UNLABELLED
+        about: dict[str, Any] = {
+            "id": self.counts["regions"],
+            "image_id": image,
+            "category_id": self._category(label, is_stuff=region.is_stuff),
+            "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
+            "area": mask_ops.area(region.mask) if region.mask else round((x1 - x0) * (y1 - y0), 3),
+            "iscrowd": 0,
+            "segmentation": region.mask.model_dump() if region.mask else [],
+        }
+        texts = {name: [text.text for text in getattr(region, name) or []] for name in ("tags", "captions")}
+        return about | {name: found for name, found in texts.items() if found} | {"score": region.score}
+
+    def _panoptic(self, record: ImageRecord, regions: list[Region], image: int) -> dict[str, Any]:
+        folder = self._folder / "annotations" / "panoptic"
+        folder.mkdir(exist_ok=True)
+        self.counts["panoptic_images"] += 1
+        ids = np.zeros((record.height, record.width), np.int32)
+        ordered = sorted(regions, key=lambda region: not region.is_stuff)
+        for number, region in enumerate(ordered, start=1):
+            ids[mask_ops.decode(region.mask)] = number  # type: ignore[arg-type]  # those with a mask were chosen
+        png = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+        write_bytes(folder / f"{record.key}.png", encode_png(png))
+        segments = list(self._segments(ids, ordered))
+        return {"image_id": image, "file_name": f"{record.key}.png", "segments_info": segments}
+
+    def _segments(self, ids: np.ndarray, regions: list[Region]) -> Iterator[dict[str, Any]]:
+        for number, region in enumerate(regions, start=1):
+            visible = ids == number
+            if not visible.any():
+                continue
+            x0, y0, x1, y1 = mask_ops.box_of(visible)
+            yield {
+                "id": number,
+                "category_id": self._category((region.tags or [])[0].text, is_stuff=region.is_stuff),
+                "area": int(visible.sum()),
+                "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
+                "iscrowd": 0,
+            }
+
+
+EXPORTS: Mapping[Literal["coco", "webdataset"], Callable[[Place, Manifest, Path, Advance], Summary]] = {
+    "coco": to_coco,
+    "webdataset": to_webdataset,
+}

@@ -1,0 +1,122 @@
+"""What a source finds: an image file, and what was said of it in the source's own words and coordinates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from umgclip.records import ImageRecord, Text
+
+BoxForm = Literal["xyxy", "xywh"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that does not enter the dataset: why, as one word to count, and in detail; `region_id` of a region."""
+
+    reason: str
+    detail: str
+    region_id: str | None = None
+
+
+@dataclass
+class RawRegion:
+    """A region as a source gives it.
+
+    Attributes:
+        id: unique in its image.
+        box: four numbers, ordered as `form` says, in pixels, or as shares of the image if `shares`; or None.
+        shape: its pixels: polygons, a COCO RLE (compressed or not), a boolean array (height, width), or None.
+    """
+
+    id: str
+    box: Sequence[float] | None = None
+    form: BoxForm = "xyxy"
+    shape: Any = None
+    shares: bool = False
+    is_stuff: bool = False
+    score: float = 1.0
+    captions: list[Text] = field(default_factory=list)
+    tags: list[Text] = field(default_factory=list)
+    negatives: list[Text] = field(default_factory=list)
+
+
+@dataclass
+class Note:
+    """All that a source says of one image. None: it does not speak of that at all.
+
+    Attributes:
+        size_wh: the size in pixels that the coordinates belong to, where the source says it.
+        single: the class of an image that shows one thing.
+        record: a record of ours, which says everything already.
+        unknown: what was not understood, by name.
+    """
+
+    captions: list[Text] | None = None
+    tags: list[Text] | None = None
+    regions: list[RawRegion] | None = None
+    url: str | None = None
+    license: str | None = None
+    size_wh: tuple[int, int] | None = None
+    single: str | None = None
+    record: ImageRecord | None = None
+    unknown: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+    def caption(self, text: str, source: str, score: float = 1.0) -> None:
+        """Add a caption, unless it is empty or was said before."""
+        self.captions = said(self.captions or [], text, source, score)
+
+    def tag(self, text: str, source: str, score: float = 1.0) -> None:
+        """Add a tag, unless it is empty or was said before."""
+        self.tags = said(self.tags or [], text, source, score)
+
+    def join(self, other: Note) -> None:
+        """Add what another note says."""
+        for text in other.captions or []:
+            self.caption(text.text, text.source, text.score)
+        for text in other.tags or []:
+            self.tag(text.text, text.source, text.score)
+        if other.captions is not None and self.captions is None:
+            self.captions = []
+        if other.tags is not None and self.tags is None:
+            self.tags = []
+        if other.regions is not None:
+            self.regions = [*(self.regions or []), *other.regions]
+        self.url, self.license = self.url or other.url, self.license or other.license
+        self.size_wh, self.single = self.size_wh or other.size_wh, self.single or other.single
+        self.record = self.record or other.record
+        self.unknown.update(other.unknown)
+        self.problems.extend(other.problems)
+
+
+@dataclass
+class Found:
+    """One image of a source.
+
+    Attributes:
+        name: how it is called there, for people; UTF-8.
+        data: its bytes, or why there are none.
+        extension: what its name promises, without dot.
+        note: what was said of it.
+    """
+
+    name: str
+    data: bytes | Problem = field(repr=False)
+    extension: str
+    note: Note
+
+
+def said(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:
+    """The texts and one more: white space in order, unless it is empty or its words are there from the same source."""
+    clean = " ".join(text.split())
+    if not clean or any(other.text == clean and other.source == source for other in texts):
+        return texts
+    return [*texts, Text(text=clean, source=source, score=min(max(score, 0.0), 1.0))]
+
+
+def shown(name: str) -> str:
+    """A name as UTF-8; bytes that are none are written in hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

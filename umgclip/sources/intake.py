@@ -1,0 +1,106 @@
+"""From what a source found to a stored sample: the image looked through, the words placed on it, a key by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from umgclip.io import tables
+from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
+from umgclip.io.shards import RawSample
+from umgclip.params import ImportParams
+from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.sources.found import Found, Note, Problem
+from umgclip.sources.regions import place_regions, whole_image
+from umgclip.sources.request import HUMAN, Request
+
+KEY_LENGTH = 16
+LIMIT_UNIT = 1_000_000  # bytes in an MB
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A sample to store, where it came from, and whether its bytes had to be written anew."""
+
+    sample: RawSample
+    record: ImageRecord
+    name: str
+    changed: bool
+
+
+def take(found: Found, request: Request, params: ImportParams) -> tuple[Taken | None, list[Problem]]:
+    """A sample out of what was found, and everything about it that could not be kept.
+
+    Args:
+        found: an image and what its source says of it.
+        request: the import.
+        params: limits and qualities.
+    """
+    if isinstance(found.data, Problem):
+        return None, [found.data, *found.note.problems]
+    try:
+        image = prepare_image(
+            found.data,
+            extension=found.extension,
+            max_pixels=params.max_pixels,
+            quality=params.jpeg_quality,
+            strict=params.mislabelled == "quarantine",
+        )
+    except RejectedImageError as error:
+        return None, [Problem(error.reason, str(error)), *found.note.problems]
+    record, problems = _record(image, found.note, request)
+    sample = RawSample(record.key, image.data, image.extension, record.to_json())
+    return Taken(sample, record, found.name, image.changed), [*found.note.problems, *problems]
+
+
+def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iterator[dict[str, Any]]:
+    """Rows of `quarantine.parquet`; the column `shard` holds the name in the source."""
+    for problem in problems:
+        yield {
+            "key": key,
+            "shard": name,
+            "region_id": problem.region_id,
+            "stage": "import",
+            "reason": problem.reason,
+            "detail": problem.detail[:2000],
+        }
+
+
+def table_row(taken: Taken, shard: str) -> dict[str, Any]:
+    """One row of an import's `images.parquet`."""
+    about = {"name": taken.name, "format": taken.sample.extension, "bytes": len(taken.sample.image)}
+    return {**tables.image_row(taken.record, shard), **about}
+
+
+def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord, list[Problem]]:
+    digest = hashlib.sha256(image.data).hexdigest()
+    own = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
+    if note.record is not None:
+        return _again(note.record, own)
+    regions, problems = place_regions(note.regions or [], image, note.size_wh)
+    single = request.split == "benchmark" and note.single is not None
+    if single:
+        box, mask = whole_image(image)
+        label = Text(text=note.single or "", source=HUMAN)
+        regions = [Region(id="whole", box_xyxy=box, mask=mask, captions=[], tags=[label])]
+    source = Source(
+        dataset=f"{request.name}/{'singles' if single else request.split}",
+        url=note.url,
+        license=note.license or request.license,
+    )
+    asked = note.regions is not None or single
+    record = ImageRecord(
+        **own, source=source, captions=note.captions, tags=note.tags, regions=regions if asked else None
+    )
+    return record, problems
+
+
+def _again(record: ImageRecord, own: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
+    """A record of ours with the image's own key and size."""
+    if (record.width, record.height) == (own["width"], own["height"]):
+        return record.model_copy(update=own), []
+    detail = f"expected {record.width} x {record.height} as recorded, got {own['width']} x {own['height']}"
+    lost = [Problem("size_mismatch", detail, region.id) for region in record.regions or []]
+    return record.model_copy(update={**own, "regions": None}), lost or [Problem("size_mismatch", detail)]

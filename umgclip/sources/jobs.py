@@ -1,0 +1,261 @@
+"""The parts of an import, each done by one process: some images in, shards and tables out, a marker last.
+
+What is marked is not done again. Which process does a part, and how many there are, changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from umgclip.errors import UmgclipError
+from umgclip.io import tables
+from umgclip.io.atomic import explain_os_errors
+from umgclip.io.places import Place, place_at
+from umgclip.io.shards import ShardWriter
+from umgclip.manifest import describe_shard
+from umgclip.params import ImportParams, threads
+from umgclip.sources.intake import LIMIT_UNIT, Taken, quarantine_rows, table_row, take
+from umgclip.sources.kinds import KINDS
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
+
+_NAMED = 12  # hexadecimal digits of a shard's hash in its name
+_COUNT_EVERY = 16
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every part of an import needs to know.
+
+    Attributes:
+        plan: the SQLite file of the plan.
+        scratch: a local folder for files on their way.
+        shards: where finished shards go.
+        parts: where tables and markers go.
+        stem: what names of shards begin with; another one for each dataset that is added to.
+    """
+
+    request: Request
+    params: ImportParams
+    plan: Path
+    scratch: Path
+    shards: Place
+    parts: Place
+    stem: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some positions of the plan."""
+
+    number: int
+    span: tuple[int, int]
+
+    @property
+    def marker(self) -> str:
+        """The file that says that the part is done; written last."""
+        return f"{self.number:06d}.json"
+
+    def table(self, name: str) -> str:
+        """The file of one of its tables."""
+        return f"{self.number:06d}.{name}.parquet"
+
+
+TABLES = {
+    "images": tables.IMPORTED,
+    "regions": tables.REGIONS,
+    "quarantine": tables.QUARANTINE,
+    "again": tables.AGAIN,
+}
+_counter: Any = None
+
+
+class _Tables:
+    """Rows of a part, and what it counts."""
+
+    def __init__(self, part: Part, folder: Path) -> None:
+        self.paths = {name: folder / part.table(name) for name in TABLES}
+        self._writers = {name: tables.TableWriter(self.paths[name], schema) for name, schema in TABLES.items()}
+        self.unknown: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        self._writers[name].add(rows)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def split_parts(plan: Plan, request: Request, params: ImportParams) -> list[Part]:
+    """The parts of a plan: so many images as a shard may have, or one tar."""
+    size = KINDS[request.kind].images_a_part or params.shard_samples
+    total = plan.size()
+    return [Part(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
+
+
+def run_parts(work: Work, parts: list[Part], workers: int, advance: Callable[[int], None]) -> None:
+    """Do all parts.
+
+    Args:
+        work: the import.
+        parts: those that are not done.
+        workers: processes; 0: one per core.
+        advance: called with the number of images looked at since the last call.
+
+    Raises:
+        DataError, StorageError, OutputError: a place cannot be read or written.
+        UmgclipError: a worker process died.
+    """
+    workers = min(workers or threads(), len(parts))
+    if workers <= 1:
+        for part in parts:
+            _do(work, part, advance)
+        return
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("l", 0)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(counter,))
+    try:
+        _wait({pool.submit(_do_counted, work, part) for part in parts}, counter, advance)
+    except BrokenProcessPool as error:
+        raise UmgclipError("import: a worker process died (out of memory?); run again to go on") from error
+    finally:
+        # first: a shutdown alone lets every worker finish its part
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], None]) -> None:  # noqa: ANN401
+    told = 0
+    while pending:
+        done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+        now = counter.value
+        advance(now - told)
+        told = now
+        for future in done:
+            future.result()
+
+
+def _start_worker(counter: Any) -> None:  # noqa: ANN401 - a shared value of multiprocessing
+    global _counter  # noqa: PLW0603 - the state of a worker process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
+    _counter = counter
+
+
+def _do_counted(work: Work, part: Part) -> None:
+    def advance(count: int) -> None:
+        with _counter.get_lock():
+            _counter.value += count
+
+    _do(work, part, advance)
+
+
+def _do(work: Work, part: Part, advance: Callable[[int], None]) -> None:
+    scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=work.scratch))
+    try:
+        with explain_os_errors(scratch), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
+            rows = _Tables(part, scratch)
+            shards = list(_shards(work, part, scratch, rows, advance))
+            rows.close()
+            for path in rows.paths.values():
+                work.parts.put(path, path.name)
+            marker = {"shards": shards, "unknown": rows.unknown, "counts": rows.counts}
+            path = scratch / part.marker
+            path.write_text(json.dumps(marker, sort_keys=True), encoding="utf-8")
+            _sync(path)
+            work.parts.put(path, part.marker)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _shards(
+    work: Work, part: Part, scratch: Path, rows: _Tables, advance: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    """Write and store the shards of a part; gives what the manifest says of each."""
+    writer: ShardWriter | None = None
+    path, size, number = scratch / "shard.tar", 0, 0
+    pending: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    seen: set[str] = set()
+    for taken in _taken(work, part, rows, advance):
+        record = taken.record
+        if record.key in seen:  # what is said of it now is kept for later
+            rows.add("again", [{"key": record.key, "name": taken.name, "json": taken.sample.json.decode()}])
+            continue
+        seen.add(record.key)
+        writer = writer or ShardWriter(path)
+        writer.write(taken.sample)
+        pending.append((table_row(taken, ""), [tables.region_row(record, region) for region in record.regions or []]))
+        size += len(taken.sample.image) + len(taken.sample.json)
+        if writer.samples >= work.params.shard_samples or size >= work.params.shard_mb * LIMIT_UNIT:
+            writer.close()
+            yield _store(work, (part.number, number), path, pending, rows)
+            writer, size, pending, number = None, 0, [], number + 1
+    if writer is not None:
+        writer.close()
+        yield _store(work, (part.number, number), path, pending, rows)
+
+
+def _store(
+    work: Work,
+    numbers: tuple[int, int],
+    path: Path,
+    pending: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+    rows: _Tables,
+) -> dict[str, Any]:
+    _sync(path)
+    info = describe_shard(path, len(pending))
+    name = shard_name(work.stem, *numbers, info.sha256)
+    work.shards.put(path, name)
+    path.unlink()
+    rows.add("images", ({**image, "shard": name} for image, _ in pending))
+    rows.add("regions", (region for _, regions in pending for region in regions))
+    return info.model_copy(update={"path": name}).model_dump()
+
+
+def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
+    """A shard is called by its place and its content, so that another one never takes its place."""
+    return f"{stem}-{part:06d}-{number:03d}-{sha256[:_NAMED]}.tar"
+
+
+def _taken(work: Work, part: Part, rows: _Tables, advance: Callable[[int], None]) -> Iterator[Taken]:
+    kind = KINDS[work.request.kind]
+    place = place_at(work.request.source)
+    limit = work.params.max_image_mb * LIMIT_UNIT
+    waiting = 0
+    with Plan(work.plan) as plan:
+        for found in kind.read(work.request, plan, place, part.span, limit):
+            taken, problems = take(found, work.request, work.params)
+            rows.counts["images"] += 1
+            rows.unknown.update(found.note.unknown)
+            rows.add("quarantine", quarantine_rows(found.name, taken.record.key if taken else None, problems))
+            if taken is not None:
+                rows.counts["rewritten"] += taken.changed
+                yield taken
+            waiting += 1
+            if waiting == _COUNT_EVERY:
+                advance(waiting)
+                waiting = 0
+    advance(waiting)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,37 @@
+"""The kinds of sources: how each is planned and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from umgclip.io.places import Place
+from umgclip.sources.coco import plan_coco, read_coco
+from umgclip.sources.folder import plan_folder, read_folder
+from umgclip.sources.found import Found
+from umgclip.sources.grounded import plan_grounded, read_grounded
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Kind, Request
+from umgclip.sources.tars import plan_tars, read_tars
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """Two functions: one fills the plan, the other finds the images of some of its positions.
+
+    `images_a_part` is the number of planned items in a part; None: as many as a shard holds.
+    """
+
+    plan: Callable[[Request, Plan, Place, Path], None]
+    read: Callable[[Request, Plan, Place, tuple[int, int], int], Iterator[Found]]
+    images_a_part: int | None = None
+
+
+KINDS: dict[Kind, SourceKind] = {
+    "folder": SourceKind(plan_folder, read_folder),
+    "umg41m": SourceKind(plan_folder, read_folder),
+    "coco": SourceKind(plan_coco, read_coco),
+    "webdataset": SourceKind(plan_tars, read_tars, images_a_part=1),
+    "finehard": SourceKind(plan_grounded, read_grounded),
+}

@@ -1,0 +1,246 @@
+"""What an import has to do, in a SQLite file: no list of a million images is ever held in memory.
+
+The parent process writes the plan, workers read it. Images have positions; what a source's tables and JSON files say of
+them stands beside them, by position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from umgclip.io.places import Entry
+from umgclip.sources.found import Problem
+
+_SCHEMA = """
+CREATE TABLE files (
+  name BLOB PRIMARY KEY, stem BLOB NOT NULL, base TEXT NOT NULL, nfc TEXT NOT NULL, extension TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE items (position INTEGER PRIMARY KEY, name BLOB NOT NULL, about TEXT);
+CREATE TABLE extras (owner INTEGER NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL);
+CREATE TABLE rows (name TEXT NOT NULL, content TEXT NOT NULL);
+CREATE TABLE problems (name TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE facts (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE ids (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_CACHE_KIB = 16384
+
+
+@dataclass(frozen=True)
+class Item:
+    """One planned image: its position, its file's name in the source, and what the plan knows of it."""
+
+    position: int
+    name: str
+    about: dict[str, Any]
+
+
+class Plan:
+    """The plan of one import.
+
+    Args:
+        path: the SQLite file.
+        fresh: make it anew; otherwise it is only read.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self.path = path
+        if fresh:
+            path.unlink(missing_ok=True)
+        self._db = sqlite3.connect(path if fresh else f"{path.absolute().as_uri()}?mode=ro", uri=not fresh)
+        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._digest = hashlib.sha256()
+        self._listed = 0
+        if fresh:
+            # it is made anew by every import, so it needs to survive nothing
+            self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
+
+    def close(self) -> None:
+        """Write and close."""
+        self._db.commit()
+        self._db.close()
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def seen(self, *parts: object) -> None:
+        """Make something that decides the result a part of the plan's digest."""
+        self._digest.update(json.dumps([str(part) for part in parts]).encode())
+
+    def digest(self) -> str:
+        """Hex SHA-256 of all that decides the result."""
+        return hashlib.sha256(self._digest.digest() + self._listed.to_bytes(40, "big")).hexdigest()
+
+    def add_files(self, entries: Iterable[Entry]) -> None:
+        """Files that a listing found, in any order."""
+        self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", map(self._file_row, entries))
+
+    def _file_row(self, entry: Entry) -> tuple[bytes, bytes, str, str, str]:
+        # a sum: the digest is that of the set of files
+        mark = f"{entry.bytes} {entry.stamp} ".encode() + os.fsencode(entry.name)
+        self._listed += int.from_bytes(hashlib.sha256(mark).digest(), "big")
+        extension = extension_of(entry.name)
+        stem = entry.name[: -len(extension) - 1] if extension else entry.name
+        text = _nfc(entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        return os.fsencode(entry.name), os.fsencode(stem), text.rpartition("/")[2], text, extension
+
+    def plan_files(self, extensions: Iterable[str]) -> None:
+        """Make every file with one of these extensions an item, in the order of their names."""
+        wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
+        self._db.execute(
+            "INSERT INTO items (position, name) SELECT row_number() OVER (ORDER BY name) - 1, name "  # noqa: S608
+            f"FROM files WHERE extension IN ({wanted}) ORDER BY name"
+        )
+        self._db.executescript(
+            "CREATE INDEX stems ON files (stem); CREATE INDEX bases ON files (base); CREATE INDEX nfcs ON files (nfc);"
+            "CREATE UNIQUE INDEX names ON items (name);"
+        )
+
+    def other_files(self, extensions: Iterable[str]) -> dict[str, int]:
+        """How many files have which of the other extensions."""
+        wanted = set(extensions)
+        counted = self._db.execute("SELECT extension, count(*) FROM files GROUP BY extension ORDER BY extension")
+        return {f".{extension}": number for extension, number in counted if extension not in wanted}
+
+    def beside(self, name: str, extensions: Iterable[str]) -> list[str]:
+        """Files called like an image, with another extension or one more: `a.txt` and `a.jpg.txt` of `a.jpg`."""
+        wanted = set(extensions)
+        stem = name.rpartition(".")[0]
+        rows = self._db.execute(
+            "SELECT name, extension FROM files WHERE stem IN (?, ?) ORDER BY name",
+            (os.fsencode(stem), os.fsencode(name)),
+        )
+        return [os.fsdecode(found) for found, extension in rows if extension in wanted]
+
+    def add_items(self, items: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
+        """Items from a table: position, name, what is known."""
+        self._db.executemany(
+            "INSERT INTO items VALUES (?, ?, ?)",
+            ((position, os.fsencode(name), json.dumps(about)) for position, name, about in items),
+        )
+
+    def add_extras(self, extras: Iterable[tuple[int, str, Any]]) -> None:
+        """Things said of items: position, kind, any JSON value."""
+        self._db.executemany(
+            "INSERT INTO extras VALUES (?, ?, ?)",
+            ((owner, kind, json.dumps(content)) for owner, kind, content in extras),
+        )
+
+    def add_rows(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Things said of files by whatever name a table gives them; `match_rows` finds the items."""
+        self._db.executemany(
+            "INSERT INTO rows VALUES (?, ?)", ((_nfc(name), json.dumps(content)) for name, content in rows)
+        )
+
+    def match_rows(self, kind: str) -> None:
+        """Give each row to its item: the file of that path, with or without extension, or the only one of that name.
+
+        What fits none, or more than one, is a problem.
+        """
+        self._db.executescript("CREATE INDEX row_names ON rows (name);")
+        self._db.execute(
+            "INSERT INTO extras SELECT items.position, ?, rows.content FROM rows "
+            "JOIN files ON files.nfc = rows.name JOIN items ON items.name = files.name ORDER BY rows.rowid",
+            (kind,),
+        )
+        rest = self._db.execute(
+            "SELECT rowid, name, content FROM rows WHERE NOT EXISTS ("
+            "SELECT 1 FROM files JOIN items USING (name) WHERE files.nfc = rows.name) ORDER BY rowid"
+        )
+        for _, name, content in rest:
+            self._match_one(name, content, kind)
+
+    def _match_one(self, name: str, content: str, kind: str) -> None:
+        base = name.replace("\\", "/").rpartition("/")[2]
+        query = "SELECT DISTINCT items.position FROM files JOIN items USING (name) WHERE files.{} = ? LIMIT 2"
+        found: list[tuple[int]] = []
+        for column, value in (("base", base), ("stem", os.fsencode(name))):
+            found = found or self._db.execute(query.format(column), (value,)).fetchall()
+        if len(found) == 1:
+            self._db.execute("INSERT INTO extras VALUES (?, ?, ?)", (found[0][0], kind, content))
+        else:
+            reason = "ambiguous_name" if found else "no_image"
+            what = "several images of that name" if found else "no such image"
+            self.add_problem(name, Problem(reason, f"a row of the table: {what}"))
+
+    def add_problem(self, name: str, problem: Problem) -> None:
+        """Something that went wrong before any image was read."""
+        self._db.execute("INSERT INTO problems VALUES (?, ?, ?)", (name, problem.reason, problem.detail))
+
+    def problems(self) -> Iterator[tuple[str, Problem]]:
+        """What went wrong, in order."""
+        for name, reason, detail in self._db.execute("SELECT name, reason, detail FROM problems ORDER BY rowid"):
+            yield name, Problem(reason, detail)
+
+    def index(self) -> None:
+        """Make extras quick to find; after the last of them."""
+        self._db.executescript("CREATE INDEX IF NOT EXISTS owners ON extras (owner);")
+        self._db.commit()
+
+    def state(self, name: str, content: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Keep a fact about the whole source."""
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(content)))
+
+    def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+        """A fact that was kept, or None."""
+        found = self._db.execute("SELECT content FROM facts WHERE name = ?", (name,)).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def add_ids(self, ids: Iterable[tuple[str, int]]) -> None:
+        """What a table calls items; the first item of an id keeps it."""
+        self._db.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", ids)
+
+    def has_id(self, name: str) -> bool:
+        """Whether an item is called so."""
+        return self._db.execute("SELECT 1 FROM ids WHERE id = ?", (name,)).fetchone() is not None
+
+    def match_ids(self, kind: str) -> None:
+        """Give the rows to the items of their ids, and start with no rows; what fits none is a problem."""
+        self._db.execute(
+            "INSERT INTO extras SELECT ids.position, ?, rows.content FROM rows JOIN ids ON ids.id = rows.name "
+            "ORDER BY rows.rowid",
+            (kind,),
+        )
+        self._db.execute(
+            "INSERT INTO problems SELECT name, 'no_image', 'annotations of an image that is not listed: ' || count(*) "
+            "FROM rows WHERE name NOT IN (SELECT id FROM ids) GROUP BY name ORDER BY name"
+        )
+        self._db.execute("DELETE FROM rows")
+
+    def size(self) -> int:
+        """Planned items."""
+        return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
+
+    def items(self, first: int, last: int) -> Iterator[Item]:
+        """Items from position `first` to before `last`."""
+        rows = self._db.execute(
+            "SELECT position, name, about FROM items WHERE position >= ? AND position < ? ORDER BY position",
+            (first, last),
+        )
+        for position, name, about in rows:
+            yield Item(position, os.fsdecode(name), json.loads(about) if about else {})
+
+    def extras(self, position: int) -> list[tuple[str, Any]]:
+        """What was said of an item, in the order in which it was added."""
+        rows = self._db.execute("SELECT kind, content FROM extras WHERE owner = ? ORDER BY rowid", (position,))
+        return [(kind, json.loads(content)) for kind, content in rows]
+
+
+def extension_of(name: str) -> str:
+    """What stands after the last dot of a file's name, in lower case; empty without one."""
+    base = name.rpartition("/")[2]
+    return base.rpartition(".")[2].lower() if "." in base.lstrip(".") else ""
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name.removeprefix("./"))

@@ -1,0 +1,64 @@
+"""Reading image files and what lies beside them, from a folder or from S3, a few ahead where it takes a while."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from umgclip.errors import DataError
+from umgclip.io.places import Folder, Place
+from umgclip.sources.found import BoxForm, Note, Problem, shown
+from umgclip.sources.notes import Speaker, read_note
+
+AHEAD = 16  # requests on their way at once; so many images are held in memory
+_SIDECAR_BYTES = 64 << 20
+_T = TypeVar("_T")
+
+
+def in_order(loads: Iterable[Callable[[], _T]], place: Place) -> Iterator[_T]:
+    """What the calls return, in their order; those to S3 are made ahead by threads."""
+    if isinstance(place, Folder):
+        for load in loads:
+            yield load()
+        return
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="import") as threads:
+        waiting: deque[Future[_T]] = deque()
+        try:
+            for load in loads:
+                waiting.append(threads.submit(load))
+                if len(waiting) >= AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def read_image(place: Place, name: str, limit: int) -> bytes | Problem:
+    """The bytes of an image file, or why there are none."""
+    try:
+        return place.read(name, limit)
+    except DataError as error:
+        there = place.exists(name)
+        return Problem("too_large" if "at most" in str(error) else "unreadable" if there else "no_image", str(error))
+
+
+def read_beside(place: Place, names: Iterable[str], speaker: Speaker, form: BoxForm) -> Note:
+    """What text and JSON files beside an image say: a caption a line, or whatever the JSON holds."""
+    note = Note()
+    for name in names:
+        try:
+            content = place.read(name, _SIDECAR_BYTES).decode("utf-8-sig")
+            if name.lower().endswith(".txt"):
+                note.captions = note.captions or []
+                for line in content.splitlines():
+                    note.caption(line, speaker.captions)
+            else:
+                note.join(read_note(json.loads(content), speaker, form))
+        except (DataError, ValueError, RecursionError) as error:
+            note.problems.append(Problem("bad_text", f"{shown(name)}: {type(error).__name__}: {error}"))
+    return note

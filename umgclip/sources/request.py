@@ -1,0 +1,84 @@
+"""What is asked of an import."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from umgclip.errors import InputError
+from umgclip.sources.found import BoxForm
+from umgclip.sources.notes import Speaker
+
+Kind = Literal["folder", "coco", "webdataset", "umg41m", "finehard"]
+Split = Literal["train", "benchmark"]
+HUMAN = "human"
+# who wrote captions, and tags and regions, where nothing else is said
+_SPEAKERS: dict[Kind, Speaker] = {
+    "folder": Speaker("alt", HUMAN),
+    "coco": Speaker(HUMAN, HUMAN),
+    "webdataset": Speaker("alt", "webdataset"),
+    "umg41m": Speaker("umg41m", "umg41m"),
+    "finehard": Speaker("finehard", "finehard"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One import.
+
+    Attributes:
+        kind: what lies at `source`.
+        source: a folder or an S3 prefix.
+        split: `benchmark` keeps everything as truth, written by `human`, and names the classes in the manifest.
+        name: of the dataset; the split, or `singles`, is put behind it in each record.
+        license: of images that do not say theirs.
+        captions: a table or a COCO file of captions.
+        image_column: of the table, and `caption_column` beside it; None: looked for.
+        annotations: COCO instances, or the JSON files of `finehard`.
+        panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
+        labels: `folders`: each folder of the source is a class, each image shows one thing.
+        class_names: a file with a name for each class number (a line each) or for each folder (JSON).
+        held_out: things of a benchmark that training never labels.
+        annotator: who wrote tags and regions, instead of the kind's own.
+        box_format: how four numbers of a box are read where nothing tells.
+    """
+
+    kind: Kind
+    source: str
+    split: Split
+    name: str
+    license: str | None = None
+    captions: str | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
+    annotations: tuple[str, ...] = ()
+    panoptic: str | None = None
+    panoptic_masks: str | None = None
+    labels: Literal["none", "folders"] = "none"
+    class_names: str | None = None
+    held_out: tuple[str, ...] = ()
+    annotator: str | None = None
+    box_format: BoxForm = "xyxy"
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name:
+            raise InputError(f"name: expected a word without slash, got {self.name!r}")
+        if self.held_out and self.split != "benchmark":
+            raise InputError("held_out: expected only with the split benchmark; training has annotate.held_out")
+        if self.annotations and self.panoptic and self.kind == "coco":
+            raise InputError("expected instances or panoptic, got both; panoptic holds the things as well")
+        if self.panoptic_masks and not self.panoptic:
+            raise InputError("panoptic_masks: expected the JSON file of panoptic too, got none")
+
+    @property
+    def speaker(self) -> Speaker:
+        """Who says what has no source of its own."""
+        if self.split == "benchmark":
+            return Speaker(HUMAN, HUMAN)
+        own = _SPEAKERS[self.kind]
+        return Speaker(own.captions, self.annotator or own.others)
+
+    def decides(self) -> dict[str, Any]:
+        """All of it that decides what comes out; where the source lies does not."""
+        paths = ("source", "captions", "annotations", "panoptic", "panoptic_masks", "class_names")
+        return {name: value for name, value in asdict(self).items() if name not in paths}
