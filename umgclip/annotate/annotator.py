@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,10 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Annotator:
-    """The roles; any of them can be filled by another back end."""
+    """The roles; any of them can be filled by another back end.
+
+    `held_out` are names that no region may carry, not even one that came with the data.
+    """
 
     proposer: Proposer
     masker: Masker
@@ -43,9 +47,10 @@ class Annotator:
     captioner: Captioner
     filter: Filter
     caption_threshold: float
+    held_out: frozenset[str] = frozenset()
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
-        """Annotate a batch. What a human wrote stays; the annotator's own texts come after it."""
+        """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
         images = [sample.pixels for sample in samples]
         alts = [_alt(sample.record) for sample in samples]
         proposals = self.region_tagger.tag_regions(images, alts, [self.proposer.propose(image) for image in images])
@@ -57,7 +62,7 @@ class Annotator:
         captions = [self.captioner.caption_image(found) for found in proposals]
         captions = self._filtered(images, captions)
         return [
-            _annotated(sample.record, *said)
+            _annotated(self._without_held_out(sample.record), *said)
             for sample, *said in zip(samples, captions, tags, proposals, features, strict=True)
         ]
 
@@ -65,6 +70,16 @@ class Annotator:
         """Class-agnostic proposals and nothing else: no caption is read, no label written."""
         nothing = np.zeros(0, np.float16)
         return [_annotated(sample.record, [], [], self.proposer.propose(sample.pixels), nothing) for sample in samples]
+
+    def _without_held_out(self, record: ImageRecord) -> ImageRecord:
+        """The record; regions that came with a held-out name are places without words."""
+        regions = [
+            region.model_copy(update={"tags": [], "captions": [], "negatives": None})
+            if any(tag.text in self.held_out for tag in region.tags or [])
+            else region
+            for region in record.regions or []
+        ]
+        return record if regions == (record.regions or []) else record.model_copy(update={"regions": regions})
 
     def _filtered(self, images: Sequence[np.ndarray], captions: list[list[Text]]) -> list[list[Text]]:
         """Only captions that the filter finds in their image."""
@@ -91,6 +106,7 @@ def build_annotator(params: AnnotateParams, base: Path, vocabulary: Vocabulary) 
         captioner=teacher,
         filter=teacher,
         caption_threshold=params.caption_threshold,
+        held_out=frozenset(params.held_out),
     )
 
 
@@ -102,9 +118,11 @@ def _annotated(
     record: ImageRecord, captions: list[Text], tags: list[Text], proposals: list[Proposal], feature: np.ndarray
 ) -> Annotated:
     proposals = [proposal for proposal in proposals if proposal.mask.any()]
+    written = record.regions or []
+    ids = _free_ids({region.id for region in written})
     regions = [
         Region(
-            id=str(index),
+            id=next(ids),
             box_xyxy=proposal.box_xyxy,
             mask=mask_ops.encode(proposal.mask),
             is_stuff=proposal.is_stuff,
@@ -112,13 +130,11 @@ def _annotated(
             captions=proposal.captions,
             tags=proposal.tags,
         )
-        for index, proposal in enumerate(proposals)
+        for proposal in proposals
     ]
-    written = [region for region in record.regions or [] if _by_human(region)]
-    human = [text for text in record.tags or [] if text.source == "human"]
     update = {
         "captions": [*(record.captions or []), *captions],
-        "tags": [*human, *tags],
+        "tags": [*(record.tags or []), *_others(tags, record.tags or [])],
         "regions": [*written, *regions],
     }
     embeddings = np.full((1 + len(written) + len(regions), len(feature)), np.nan, np.float16)
@@ -129,5 +145,11 @@ def _annotated(
     return Annotated(record.model_copy(update=update), embeddings)
 
 
-def _by_human(region: Region) -> bool:
-    return any(text.source == "human" for text in [*(region.tags or []), *(region.captions or [])])
+def _others(tags: list[Text], given: list[Text]) -> list[Text]:
+    """Tags that did not come with the image."""
+    known = {tag.text for tag in given}
+    return [tag for tag in tags if tag.text not in known]
+
+
+def _free_ids(taken: set[str]) -> Iterator[str]:
+    return (name for name in map(str, itertools.count()) if name not in taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from umgclip import __version__
@@ -18,7 +18,7 @@ from umgclip.io.atomic import explain_os_errors, fresh_folder, sha256_file, sha2
 from umgclip.manifest import MadeBy, Manifest, ShardInfo, read_manifest, write_manifest
 from umgclip.model.layout import WEIGHTS
 from umgclip.params import AnnotateParams
-from umgclip.records import parse_record
+from umgclip.records import ImageRecord, parse_record
 from umgclip.summary import Summary
 
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
@@ -51,7 +51,8 @@ def run(
         OutputError: `out` cannot be written.
     """
     manifests = {split: read_manifest(inputs.data / source) for split, source in SPLITS.items()}
-    vocabulary = mine(_captions(inputs.data / "train"), params.min_concept_count, params.held_out)
+    given = _Given()
+    vocabulary = mine(_captions(inputs.data / "train", given), params.min_concept_count, params.held_out)
     unknown = [name for name in params.held_out if name not in vocabulary.concepts]
     fingerprint = _fingerprint(params, inputs.base, manifests.values(), vocabulary)
     working = out.parent / f".{out.name}.{fingerprint[:16]}"
@@ -70,8 +71,8 @@ def run(
         write_json(
             folder / "vocabulary.json",
             {
-                "things": list(vocabulary.things),
-                "stuff": list(vocabulary.stuff),
+                "things": [*vocabulary.things, *sorted(given.things - given.stuff - set(vocabulary.concepts))],
+                "stuff": [*vocabulary.stuff, *sorted(given.stuff - set(vocabulary.concepts))],
                 "held_out": list(vocabulary.held_out),
             },
         )
@@ -85,12 +86,26 @@ def total_samples(data: Path) -> int:
     return sum(read_manifest(data / source).samples for source in SPLITS.values())
 
 
-def _captions(dataset: Path) -> Iterable[str]:
+@dataclass
+class _Given:
+    """Names that came with the images, as tags of them or of their regions: known, however rare."""
+
+    things: set[str] = field(default_factory=set)
+    stuff: set[str] = field(default_factory=set)
+
+    def add(self, record: ImageRecord) -> None:
+        self.things.update(tag.text for tag in record.tags or [])
+        for region in record.regions or []:
+            (self.stuff if region.is_stuff else self.things).update(tag.text for tag in region.tags or [])
+
+
+def _captions(dataset: Path, given: _Given) -> Iterable[str]:
     for shard, raw in read_raw(dataset):
         try:
             record = parse_record(raw.json, where=f"{shard}:{raw.key}")
         except DataError:
             continue  # the engine meets it again and writes it into the quarantine
+        given.add(record)
         yield from (text.text for text in (record.captions or [])[:1])
 
 

@@ -85,7 +85,7 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
     """The same of an open tar, which is read from front to end and called `name` in errors."""
     pending: dict[str, bytes] = {}
     current = ""
-    tail = _Tail(handle)
+    tail = Tail(handle)
     try:
         with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
             for info in tar:
@@ -110,14 +110,15 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
         yield _sample(name, current, pending)
 
 
-class _Tail:
-    """A stream that remembers its last bytes."""
+class Tail:
+    """A stream that remembers its last bytes, to tell a whole tar from one that was cut."""
 
     def __init__(self, handle: Stream) -> None:
         self._handle = handle
         self._last = b""
 
     def read(self, size: int = -1) -> bytes:
+        """As the stream itself reads."""
         data = self._handle.read(size)
         if data:
             self._last = (self._last + data)[-2 * tarfile.BLOCKSIZE :]

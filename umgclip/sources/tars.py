@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from umgclip.errors import StorageError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
+from umgclip.io.shards import Tail
 from umgclip.io.streams import Stream
 from umgclip.manifest import MANIFEST, Manifest
 from umgclip.sources.folder import read_class_names
@@ -53,16 +54,16 @@ def read_tars(request: Request, plan: Plan, place: Place, span: tuple[int, int],
     for item in plan.items(*span):
         name = shown(item.name)
         with place.open(item.name) as handle:
-            for key, parts in _groups(handle, limit):
+            for key, parts in _groups(handle, limit, packed=not item.name.endswith(".tar")):
                 yield _found(f"{name}:{key}", parts, request, plan)
 
 
-def _groups(handle: Stream, limit: int) -> Iterator[tuple[str, dict[str, bytes | Problem]]]:
+def _groups(handle: Stream, limit: int, *, packed: bool) -> Iterator[tuple[str, dict[str, bytes | Problem]]]:
     """Neighbouring members of one name, by extension."""
     pending: dict[str, bytes | Problem] = {}
-    current = ""
+    current, tail = "", Tail(handle)
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, handle), mode="r|*") as tar:
+        with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|*") as tar:
             for info in tar:
                 if not info.isfile() or info.name.rpartition("/")[2].startswith("."):
                     continue
@@ -72,6 +73,8 @@ def _groups(handle: Stream, limit: int) -> Iterator[tuple[str, dict[str, bytes |
                     pending = {}
                 current = key
                 pending[extension] = _content(tar, info, limit)
+        if not packed and any(tail.drained()):
+            raise EOFError("no end-of-archive mark")
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, StorageError):
             raise

@@ -1,0 +1,146 @@
+"""WebDataset tars: of img2dataset, of this package, with dotted names, with classes, and broken ones."""
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from umgclip.errors import DataError
+
+
+def write_tar(path, members, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, options.get("mode", "w")) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def as_img2dataset(kit, number, **more):
+    """The members of one sample as img2dataset writes them."""
+    key = f"{number:09d}"
+    about = {
+        "caption": f"caption {number}", "url": f"http://images/{number}.jpg", "key": key, "status": "success",
+        "error_message": None, "width": 40, "height": 30, "original_width": 400, "original_height": 300, "exif": "{}",
+        "sha256": "00", "similarity": 0.3, **more,
+    }  # fmt: skip
+    image = kit.encoded(kit.pixels(number))
+    texts = f"caption {number}".encode(), json.dumps(about).encode()
+    return [(f"{key}.jpg", image), (f"{key}.txt", texts[0]), (f"{key}.json", texts[1])]
+
+
+def test_tars_of_img2dataset(kit, tmp_path):
+    for shard in range(2):
+        members = [member for n in range(3) for member in as_img2dataset(kit, 10 * shard + n)]
+        write_tar(tmp_path / "in" / f"{shard:05d}.tar", members)
+        (tmp_path / "in" / f"{shard:05d}_stats.json").write_text("{}")
+        (tmp_path / "in" / f"{shard:05d}.parquet").write_bytes(b"")
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert len(done.records) == 6
+    record = done.records["00001.tar:000000011"]
+    assert [(text.text, text.source) for text in record.captions] == [("caption 11", "alt")]
+    assert record.source.url == "http://images/11.jpg"
+    assert done.statistics["not_understood"] == {"similarity": 6}
+    assert [shard.samples for shard in done.manifest.shards] == [3, 3]
+    assert done.quarantine == []
+
+
+def test_grit_rows_that_img2dataset_kept_become_regions(kit, tmp_path):
+    caption = "a wire hanger with a paper cover"
+    rows = {"caption": caption, "noun_chunks": [[19, 32, 0.1, 0.2, 0.9, 0.8, 0.7], [0, 13, 0.0, 0.0, 0.5, 1.0, 0.66]],
+            "ref_exps": [[0, 32, 0.0, 0.0, 0.5, 1.0, 0.66], [1, 2]]}  # fmt: skip
+    write_tar(tmp_path / "in" / "0.tar", as_img2dataset(kit, 1, **rows))
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data", annotator="grit")
+    (record,) = done.records.values()
+    cover, hanger = record.regions
+    assert (cover.box_xyxy, cover.score, cover.tags[0].text) == ((4, 6, 36, 24), 0.7, "a paper cover")
+    assert (hanger.tags[0].text, hanger.captions[0].text, hanger.tags[0].source) == ("a wire hanger", caption, "grit")
+    assert done.reasons == [("bad_region", "0.tar:000000001")]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_names_with_dots_folders_and_other_letters(kit, tmp_path, compressed):
+    def jpeg(number):
+        return kit.encoded(kit.pixels(number))
+
+    members = [
+        ("a/22.05.jpg", jpeg(1)), ("a/22.05.txt", b"first"), ("a/22.06.jpg", jpeg(2)), ("a/22.06.txt", b"second"),
+        ("b/x.jpg", jpeg(3)), ("b/x.seg.png", b"no image of its own"), ("b/x.txt", b"third"),
+        ("été.JPG", jpeg(4)), ("été.txt", b"fourth"), ("._x.jpg", b"of a Mac"), ("only.txt", b"no image"),
+    ]  # fmt: skip
+    name = "0.tar.gz" if compressed else "0.tar"
+    write_tar(tmp_path / "in" / name, members, mode="w:gz" if compressed else "w")
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    said = {key.partition(":")[2]: record.captions[0].text for key, record in done.records.items()}
+    assert said == {"a/22.05": "first", "a/22.06": "second", "b/x": "third", "été": "fourth"}
+    assert done.statistics["not_understood"] == {".seg.png": 1}
+    assert done.reasons == [("no_image", f"{name}:only")]
+
+
+@pytest.mark.parametrize("where", ["inside a file", "between files", "at once"])
+def test_a_tar_that_breaks_off_gives_what_it_holds(kit, tmp_path, where):
+    path = tmp_path / "in" / "0.tar"
+    write_tar(path, [member for n in range(4) for member in as_img2dataset(kit, n)])
+    write_tar(tmp_path / "in" / "1.tar", as_img2dataset(kit, 9))
+    data = path.read_bytes()
+    with tarfile.open(path) as tar:
+        third = tar.getmember("000000002.jpg")
+    path.write_bytes(
+        data[: {"inside a file": third.offset_data + 100, "between files": third.offset, "at once": 5}[where]]
+    )
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    held = 0 if where == "at once" else 2
+    assert len(done.records) == held + 1
+    assert ("truncated_tar", "0.tar:(end)") in done.reasons
+
+
+def test_large_members_are_not_read(kit, tmp_path):
+    members = [("big.jpg", bytes(1_100_000)), *as_img2dataset(kit, 1)]
+    write_tar(tmp_path / "in" / "0.tar", members)
+    params = kit.PARAMS.model_copy(update={"max_image_mb": 1})
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data", params=params)
+    assert done.reasons == [("too_large", "0.tar:big")]
+
+
+def test_class_numbers_make_a_classification_benchmark(kit, tmp_path):
+    members = []
+    for number in range(4):
+        members += [(f"{number}.jpg", kit.encoded(kit.pixels(number))), (f"{number}.cls", str(number).encode())]
+    write_tar(tmp_path / "in" / "0.tar", members)
+    (tmp_path / "names.txt").write_text("tench\ngoldfish\ngreat white shark\n")
+    done = kit.bring(
+        "webdataset", tmp_path / "in", tmp_path / "data", "benchmark", class_names=str(tmp_path / "names.txt")
+    )
+    assert done.manifest.classes.things == ["tench", "goldfish", "great white shark"]
+    assert done.records["0.tar:1"].regions[0].tags[0].text == "goldfish"
+    assert done.records["0.tar:1"].source.dataset == "test/singles"
+    assert done.reasons == [("no_class", "0.tar:3")]
+
+
+def test_a_part_of_many_images_has_many_shards_and_little_in_memory(kit, tmp_path):
+    members = [member for n in range(11) for member in as_img2dataset(kit, n)]
+    write_tar(tmp_path / "in" / "0.tar", [*members, *as_img2dataset(kit, 3)])
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert [shard.samples for shard in done.manifest.shards] == [4, 4, 3]
+    assert [reason for reason, _ in done.reasons] == ["duplicate"]
+
+
+def test_our_own_datasets_come_back_as_they_were(kit, tmp_path):
+    from umgclip.data.stream import read_raw
+    from umgclip.manifest import read_manifest
+    from umgclip.params import DataParams
+    from umgclip.records import parse_record
+    from umgclip.sources.demo import write_demo
+
+    write_demo(DataParams(train_scenes=3, benchmark_scenes=5, benchmark_singles=4, shard_samples=4), tmp_path / "demo")
+    done = kit.bring("webdataset", tmp_path / "demo" / "benchmark", tmp_path / "data", "benchmark")
+    before = [parse_record(raw.json, where=raw.key) for _, raw in read_raw(tmp_path / "demo" / "benchmark")]
+    assert list(done.records.values()) == before
+    assert done.manifest.classes == read_manifest(tmp_path / "demo" / "benchmark").classes
+
+
+def test_no_tars_are_said(kit, photos, tmp_path):
+    with pytest.raises(DataError, match="expected images for webdataset, found no files at all"):
+        kit.bring("webdataset", photos, tmp_path / "data")
