@@ -63,7 +63,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str, str], tmp_path: Path):
     state = tmp_path / "state"

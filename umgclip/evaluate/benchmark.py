@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int32, UInt8
 from umgclip.data.stream import decode, read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
-from umgclip.manifest import MANIFEST, Manifest, read_manifest
+from umgclip.manifest import Manifest, read_manifest
 from umgclip.records import ImageRecord, Region, shows_one_object
 
 
@@ -51,7 +51,10 @@ class TrueRegion:
 
 @dataclass(frozen=True)
 class Example:
-    """One image and its truth. `tags` are labels of things; `single` marks an image of one thing."""
+    """One image and as much truth as its benchmark has. `tags` are labels of things.
+
+    `single` marks an image of one thing; that is the only tag then, and the only region if there is one.
+    """
 
     key: str
     pixels: UInt8[np.ndarray, "h w 3"]
@@ -76,15 +79,15 @@ class Example:
 
 
 def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
-    """The manifest of a benchmark and its classes.
+    """The manifest of a benchmark and its classes, which are none where only captions are known.
 
     Raises:
-        DataError: no dataset there, no sample in it, or no classes in its manifest.
+        DataError: no dataset there, or no sample in it.
     """
     manifest = read_manifest(folder)
     classes = manifest.classes
-    if classes is None or not classes.things or not classes.stuff:
-        raise DataError(f"{folder / MANIFEST}: classes: expected things and stuff of a benchmark, got {classes}")
+    if classes is None:
+        return manifest, Classes((), (), frozenset())
     return manifest, Classes(tuple(classes.things), tuple(classes.stuff), frozenset(classes.held_out))
 
 
@@ -114,18 +117,29 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
     things = tuple(region for region in regions if classes.is_thing(region.label))
     stuff = tuple(region for region in regions if not classes.is_thing(region.label))
     single = shows_one_object(record)
-    if single and len(things) != 1:
-        raise DataError(f"{where}: regions: expected one thing in a single-object image, got {len(things)}")
     tagged = {text.text for text in record.tags or []}
+    tags = tuple(label for label, name in enumerate(classes.things) if name in tagged)
+    if single:
+        tags = _only(things, tags, where)
     return Example(
         key=record.key,
         pixels=pixels,
         captions=tuple(text.text for text in record.captions or []),
-        tags=tuple(label for label, name in enumerate(classes.things) if name in tagged),
+        tags=tags,
         things=things,
         stuff=stuff,
         single=single,
     )
+
+
+def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """The label of a single-object image: its region's, else its tag."""
+    if len(things) > 1 or (not things and len(tags) != 1):
+        raise DataError(
+            f"{where}: expected one region of a thing, or one tag among the things, in a single-object image, "
+            f"got {len(things)} and {len(tags)}"
+        )
+    return (things[0].label,) if things else tags
 
 
 def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: str) -> TrueRegion:

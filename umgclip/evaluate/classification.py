@@ -28,7 +28,7 @@ class Classification:
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of single-object images."""
         self._scores.append((seen.image @ self._reader.things.T).numpy())
-        self._target.extend(example.things[0].label for example in examples)
+        self._target.extend(example.tags[0] for example in examples)
 
     def scores(self) -> tuple[Float[np.ndarray, "n things"], Int64[np.ndarray, " n"]]:
         """Scores and true labels so far, in the order of the images; at least one image was added."""

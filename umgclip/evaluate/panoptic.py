@@ -82,7 +82,7 @@ def name_true_masks(reader: Reader, dense: Float[Tensor, "d h w"], example: Exam
         int(row[:split].argmax()) if reader.classes.is_thing(label) else split + int(row[split:].argmax())
         for row, label in zip(scores, label_of.values(), strict=True)
     ]
-    return assemble(masks, labels, reader.classes)
+    return assemble(masks, labels, reader.classes, example.pixels.shape[:2])
 
 
 def name_proposals(
@@ -98,11 +98,11 @@ def name_proposals(
         masks = [mask for mask, keep in zip(masks, sure, strict=True) if keep]
         labels = label[sure].tolist()
     ground = ~np.any(masks, axis=0) if masks else np.ones(example.pixels.shape[:2], dtype=np.bool_)
-    if ground.any():
+    if ground.any() and reader.classes.stuff:
         masks = [*masks, ground]
         stuff = int((read_masks(dense, [ground]) @ reader.stuff.T).argmax())
         labels = [*labels, len(reader.classes.things) + stuff]
-    return assemble(masks, labels, reader.classes)
+    return assemble(masks, labels, reader.classes, example.pixels.shape[:2])
 
 
 def cut_proposals(proposals: Sequence[Region], size_hw: Sequence[int], min_visible: float) -> list[np.ndarray]:
@@ -126,9 +126,9 @@ def cut_proposals(proposals: Sequence[Region], size_hw: Sequence[int], min_visib
     return kept
 
 
-def assemble(masks: Masks, labels: Sequence[int], classes: Classes) -> PanopticMap:
+def assemble(masks: Masks, labels: Sequence[int], classes: Classes, size_hw: tuple[int, ...]) -> PanopticMap:
     """Disjoint masks as one map; masks of the same stuff become one segment, as panoptic segmentation defines stuff."""
-    ids = np.zeros(masks[0].shape, dtype=np.int32)
+    ids = np.zeros(size_hw, dtype=np.int32)
     label_of: dict[int, int] = {}
     segment_of_stuff: dict[int, int] = {}
     for number, (mask, label) in enumerate(zip(masks, labels, strict=True), start=1):

@@ -50,26 +50,30 @@ class Shown:
         """Names of all classes."""
         return self.suites[0].reader.classes.names
 
+    def has(self, benchmark: str) -> bool:
+        """Whether there are results and examples of it."""
+        examples = self.singles if benchmark == "classification" else self.scenes
+        return bool(examples) and all(benchmark in self.metrics[suite.name] for suite in self.suites)
+
 
 def write(folder: Path, shown: Shown) -> None:
-    """Write `BENCHMARK.png` and `overview.png` into a new folder; a benchmark without examples gets no picture."""
+    """Write `BENCHMARK.png` and `overview.png` into a new folder; a benchmark without results gets no picture."""
     folder.mkdir()
-    if shown.singles:
-        drawing.save(_classification(shown), folder / "classification.png")
-    if shown.scenes:
-        for name, draw in (
-            ("retrieval", _retrieval),
-            ("tagging", _tagging),
-            ("region", _region),
-            ("semantic", _semantic),
-            ("panoptic", _panoptic),
-        ):
+    for name, draw in (
+        ("classification", _classification),
+        ("retrieval", _retrieval),
+        ("tagging", _tagging),
+        ("region", _region),
+        ("semantic", _semantic),
+        ("panoptic", _panoptic),
+    ):
+        if shown.has(name):
             drawing.save(draw(shown), folder / f"{name}.png")
     drawing.save(_overview(shown), folder / "overview.png")
 
 
 def _classification(shown: Shown) -> Figure:
-    truth = [example.things[0].label for example in shown.singles]
+    truth = [example.tags[0] for example in shown.singles]
     columns: dict[str, list[list[Line]]] = {"truth": [[Line(shown.names[label])] for label in truth]}
     for suite in shown.suites:
         scores = suite.classification.scores()[0][: len(truth)]
@@ -92,16 +96,15 @@ def _beside(examples: Sequence[Example], columns: Mapping[str, Sequence[Sequence
 
 
 def _retrieval(shown: Shown) -> Figure:
-    columns = {"captions": [[Line(text) for text in example.captions] for example in shown.scenes]}
+    scenes = [example for example in shown.scenes if example.captions]
+    columns = {"captions": [[Line(text) for text in example.captions] for example in scenes]}
     for suite in shown.suites:
-        if not suite.retrieval.captions:
-            continue
-        best = np.argsort(-suite.retrieval.similarity(len(shown.scenes)), axis=1, kind="stable")[:, :_TOP_CAPTIONS]
+        best = np.argsort(-suite.retrieval.similarity(len(scenes)), axis=1, kind="stable")[:, :_TOP_CAPTIONS]
         columns[f"{suite.name}: nearest captions"] = [
             [Line(suite.retrieval.captions[i], suite.retrieval.captions[i] in example.captions) for i in row]
-            for row, example in zip(best, shown.scenes, strict=True)
+            for row, example in zip(best, scenes, strict=True)
         ]
-    return _beside(shown.scenes, columns, 3.6)
+    return _beside(scenes, columns, 3.6)
 
 
 def _tagging(shown: Shown) -> Figure:
@@ -198,7 +201,7 @@ def _overview(shown: Shown) -> Figure:
     columns = 2 + len(shown.suites)
     figure = Figure(figsize=(11, 5), dpi=drawing.DPI)
     _bars(figure.add_axes((0.13, 0.08, 0.26, 0.86)), shown)
-    if scenes:
+    if scenes and shown.has("semantic"):
         axes = figure.subplots(
             len(scenes),
             columns,

@@ -128,6 +128,8 @@ class Reader:
         return torch.cat(parts)
 
     def _ensemble(self, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "n d"]:
+        if not names:
+            return self.texts([""])[:0]
         each = [self.texts([fill_template(template, name) for name in names]) for template in templates]
         return F.normalize(torch.stack(each).mean(0), dim=-1)
 

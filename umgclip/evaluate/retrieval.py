@@ -14,8 +14,8 @@ from umgclip.evaluate.reader import Reader, Seen
 from umgclip.metrics.retrieval import recall_at_k
 
 PROTOCOL = (
-    "scenes and all of their captions; cosine of global embeddings; recall at 1, 5, 10 both ways; ties and equal "
-    "captions of different images count against the model"
+    "scenes that have captions, and all of these; cosine of global embeddings; recall at 1, 5, 10 both ways; ties and "
+    "equal captions of different images count against the model"
 )
 
 
@@ -31,9 +31,10 @@ class Retrieval:
         self.captions: list[str] = []
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Keep a batch of scenes."""
-        self._images.append(seen.image)
-        for example in examples:
+        """Keep the scenes of a batch that have captions."""
+        captioned = [row for row, example in enumerate(examples) if example.captions]
+        self._images.append(seen.image[captioned])
+        for example in (examples[row] for row in captioned):
             self.captions.extend(example.captions)
             self._image_of_text.extend([self._count] * len(example.captions))
             self._count += 1

@@ -31,6 +31,8 @@ class Semantic:
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
         for example, dense in zip(examples, seen.dense, strict=True):
+            if not example.segments[1]:
+                continue
             predicted = label_map(self._reader, dense, example.pixels.shape[:2])
             self._accumulator.update(predicted, true_labels(example))
 

@@ -95,7 +95,8 @@ def run(
         advance: called with the number of images done, for a progress bar.
 
     Raises:
-        DataError: the benchmark is empty, has no classes or does not fit them; proposals, base or adapter are missing.
+        DataError: the benchmark is empty, holds nothing to measure or does not fit its classes; proposals, base or
+            adapter are missing.
         OutputError: a result cannot be written.
     """
     manifest, classes = open_benchmark(inputs.benchmark)
@@ -115,8 +116,10 @@ def run(
             quality.add(batch, annotations)
         gallery.add(batch, proposals)
         advance(len(batch))
-    if gallery.scenes and not gallery.counted["annotated_scenes"]:
+    if gallery.counted["things"] and not gallery.counted["annotated_scenes"]:
         raise DataError(f"{inputs.proposals}: expected proposals on the scenes of {inputs.benchmark}, got none of them")
+    if not suites[0].results():
+        raise DataError(f"{inputs.benchmark}: expected captions, tags, regions or single objects to measure, got none")
     metrics = _rounded({suite.name: suite.results() for suite in suites} | {"annotator": dict(quality.results())})
     metrics["protocol"] = _protocol(params, inputs, manifest, gallery.counted)
     with fresh_folder(out) as working:

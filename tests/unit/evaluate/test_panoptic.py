@@ -67,7 +67,7 @@ def test_two_areas_of_one_stuff_are_one_segment_two_of_a_thing_are_two(kit):
     masks = [np.zeros((4, 4), dtype=bool) for _ in range(4)]
     for row, mask in enumerate(masks):
         mask[row] = True
-    found = assemble(masks, [7, 2, 7, 2], kit.CLASSES)
+    found = assemble(masks, [7, 2, 7, 2], kit.CLASSES, (4, 4))
     assert found.label_of == {1: 7, 2: 2, 4: 2}
     assert found.ids[:, 0].tolist() == [1, 2, 1, 4]
 

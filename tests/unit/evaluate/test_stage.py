@@ -1,6 +1,7 @@
 """The whole stage on a tiny demo with tiny random weights."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -12,13 +13,17 @@ from PIL import Image
 from umgclip.errors import DataError, InputError
 from umgclip.evaluate.stage import EvaluateInputs, run
 from umgclip.evaluate.suite import PROTOCOLS
-from umgclip.manifest import read_manifest, write_manifest
+from umgclip.io.atomic import atomic_file
+from umgclip.io.shards import ShardWriter, read_shard
+from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.adapters import add_lora
 from umgclip.params import DataParams, EvaluateParams, LoraParams, TowerParams
+from umgclip.records import Source, parse_record
 from umgclip.sources.demo import write_demo
 
 PARAMS = EvaluateParams(pictures=2)
+SCENE = Source(dataset="mine")
 REGION = {
     f"{readout}_top1{group}" for readout in ("box", "mask", "crop", "maskout") for group in ("", "_seen", "_heldout")
 }
@@ -148,18 +153,13 @@ def test_a_missing_adapter_is_named(world, tmp_path):
         run(PARAMS, inputs, tmp_path / "out")
 
 
-def test_a_benchmark_without_classes_ends_before_any_model_is_loaded(world, tmp_path):
-    folder = tmp_path / "benchmark"
-    shutil.copytree(world / "data" / "benchmark", folder)
-    write_manifest(folder, read_manifest(folder).model_copy(update={"classes": None}))
-    inputs = EvaluateInputs(**{**vars(inputs_of(world, benchmark=folder)), "base": tmp_path / "none"})
-    with pytest.raises(DataError, match=r"manifest.json: classes: expected things and stuff"):
-        run(PARAMS, inputs, tmp_path / "out")
-
-
 def test_padding_and_the_models_own_size(world, done):
-    run(EvaluateParams(pictures=1, resize="pad", crop_px=None), inputs_of(world), world / "padded")
-    metrics = json.loads((world / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
+    run(
+        EvaluateParams(pictures=1, resize="pad", crop_px=None),
+        inputs_of(world, metrics=world / "padded.json"),
+        world / "padded",
+    )
+    metrics = json.loads((world / "padded.json").read_text(encoding="utf-8"))
     assert metrics["protocol"]["settings"]["resize"] == "pad"
     assert (metrics["protocol"]["settings"]["image_px"], metrics["protocol"]["settings"]["crop_px"]) == (96, 96)
     same = ("semantic", "panoptic", "retrieval")  # scenes are squares: nothing is padded
@@ -171,3 +171,51 @@ def test_padding_and_the_models_own_size(world, done):
 def test_a_side_of_half_a_patch_is_named(world, name):
     with pytest.raises(InputError, match=rf"evaluate.{name}: expected a multiple of the model's patch .*, got 50"):
         run(EvaluateParams(**{name: 50}), inputs_of(world), world / "wrong")
+
+
+def part_of(world, folder, change):
+    """The benchmark with its records changed and its manifest's classes left as `change` says."""
+    source = world / "data" / "benchmark"
+    folder.mkdir()
+    manifest = read_manifest(source)
+    shards = []
+    for info in manifest.shards:
+        with atomic_file(folder / info.path) as temporary:
+            writer = ShardWriter(temporary)
+            for raw in read_shard(source / info.path):
+                record = parse_record(raw.json, where=raw.key)
+                writer.write(dataclasses.replace(raw, json=change(record).to_json()))
+            writer.close()
+        shards.append(describe_shard(folder / info.path, info.samples))
+    return manifest.model_copy(update={"shards": shards})
+
+
+def test_a_benchmark_of_captions_alone_measures_retrieval_alone(world, tmp_path):
+    folder = tmp_path / "captions"
+    manifest = part_of(world, folder, lambda r: r.model_copy(update={"tags": None, "regions": None, "source": SCENE}))
+    write_manifest(folder, manifest.model_copy(update={"classes": None}))
+    run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert set(metrics["tuned"]) == {"retrieval"}
+    assert metrics["annotator"] == {}
+    pictures = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
+    assert pictures == {"retrieval.png", "overview.png"}
+
+
+def test_single_objects_may_have_a_tag_and_no_region(world, done, tmp_path):
+    folder = tmp_path / "tags"
+    manifest = part_of(world, folder, lambda r: r.model_copy(update={"regions": None, "captions": None}))
+    write_manifest(folder, manifest)
+    run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    whole = done[1]
+    assert set(metrics["tuned"]) == {"classification", "tagging"}
+    assert metrics["tuned"]["classification"] == whole["tuned"]["classification"]
+
+
+def test_a_benchmark_with_nothing_to_measure_is_refused(world, tmp_path):
+    folder = tmp_path / "bare"
+    bare = {"tags": None, "regions": None, "captions": None, "source": SCENE}
+    write_manifest(folder, part_of(world, folder, lambda r: r.model_copy(update=bare)))
+    with pytest.raises(DataError, match="expected captions, tags, regions or single objects to measure, got none"):
+        run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
