@@ -46,7 +46,7 @@ class Panoptic:
         self._reader = reader
         self._proposals = proposals
         things = range(len(reader.classes.things))
-        categories = range(len(reader.classes.names))
+        categories = range(max(1, len(reader.classes.names)))  # a benchmark without classes adds nothing
         self._quality = {name: PanopticQuality(categories, things) for name in ("true_masks", "proposals")}
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:

@@ -26,7 +26,7 @@ class Semantic:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._accumulator = SemanticAccumulator(len(reader.classes.names), IGNORE)
+        self._accumulator = SemanticAccumulator(max(1, len(reader.classes.names)), IGNORE)
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""

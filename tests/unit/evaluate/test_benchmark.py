@@ -37,12 +37,11 @@ def test_a_thing_covers_stuff_and_void_stays_void(kit, tmp_path):
     assert (label[ids[5, 5]], label[ids[0, 0]], label[ids[20, 20]]) == (0, 6, -1)
 
 
-def test_a_benchmark_without_classes_is_named(kit, tmp_path):
+def test_regions_without_classes_are_named(kit, tmp_path):
     folder = kit.write_dataset(tmp_path / "b", kit.singles(), None)
-    with pytest.raises(
-        DataError, match=r"b/manifest.json: classes: expected things and stuff of a benchmark, got None"
-    ):
-        open_benchmark(folder)
+    _, classes = open_benchmark(folder)
+    with pytest.raises(DataError, match=r"region 0: expected a tag among the things of the manifest"):
+        list(read_examples(folder, classes))
 
 
 def test_an_empty_benchmark_is_named(kit, tmp_path):
@@ -71,5 +70,5 @@ def test_a_truth_that_does_not_fit_is_named(kit, tmp_path, change, message):
 
 def test_a_single_of_two_things_is_named(kit, tmp_path):
     folder = kit.write_dataset(tmp_path / "b", [kit.draw([0, 1], 0, "toy/singles")], kit.TOY_CLASSES)
-    with pytest.raises(DataError, match="expected one thing in a single-object image, got 2"):
+    with pytest.raises(DataError, match="expected one region of a thing, or one tag .*, got 2 and 2"):
         list(read_examples(folder, kit.CLASSES))
