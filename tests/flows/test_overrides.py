@@ -36,7 +36,7 @@ def test_no_overrides_change_no_byte():
         ({"train.steps.now": 1}, "unknown key train.steps.now: train.steps has no keys below it"),
         ({"train.steps": "8"}, "train.steps: Input should be a valid integer, got '8'"),
         ({"train.steps": 0}, "train.steps: Input should be greater than 0, got 0"),
-        ({"train.precision": "fp8"}, "train.precision: Input should be 'auto', 'fp32' or 'bf16', got 'fp8'"),
+        ({"train.precision": "fp8"}, "train.precision: Input should be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ({"validate.tolerances.no_such_rule": 0.1}, "validate.tolerances.no_such_rule"),
     ],
 )
