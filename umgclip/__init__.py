@@ -1,3 +1,15 @@
 """umgclip: a CLIP that understands images, regions and pixels, and the pipeline that makes it."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    """`umgclip.load`, imported when it is asked for: it needs torch, and most of this package does not."""
+    if name == "load":
+        from importlib import import_module
+
+        return import_module("umgclip.api").load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

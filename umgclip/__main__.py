@@ -1,4 +1,4 @@
-"""The command line: one command a stage, `promote` and `rollback`, `data`, `report`, `serve`, `doctor`.
+"""The command line: one command a stage, `promote` and `rollback`, `data`, `report`, `export`, `serve`, `doctor`.
 
 Nothing heavy is imported until a command runs, so that `umgclip --help` answers at once.
 """
@@ -21,7 +21,7 @@ from umgclip.cli.serving import serve
 from umgclip.errors import InputError
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
-COMMANDS = (*STAGES, "promote", "rollback", "report", "data", "serve", "doctor")
+COMMANDS = (*STAGES, "promote", "rollback", "report", "data", "export", "serve", "doctor")
 
 
 class _Commands(TyperGroup):
@@ -371,6 +371,35 @@ def report(
         typer.echo(markdown(metrics))
     else:
         show_results(metrics, registration)
+
+
+@app.command("export")
+def export_model(
+    to: Annotated[str, typer.Option("--to", help="open_clip, peft or onnx")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="models:/NAME@ALIAS, or a folder, instead of --base and --adapter")
+    ] = None,
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    out: Annotated[Path | None, typer.Option("--out", help="the folder to make; artifacts/export/FORMAT")] = None,
+) -> None:
+    """The tuned model for other tools: merged open_clip weights, the peft adapter, or ONNX graphs.
+
+    Without --model it is what the stages base and train wrote. With it, a
+    version of the registry or any folder that umgclip.load takes.
+    """
+    from umgclip.cli import session
+
+    formats = ("open_clip", "peft", "onnx")
+    if to not in formats:
+        raise InputError(f"--to: expected one of {', '.join(formats)}, got {to!r}")
+    folder = out or ARTIFACTS / "export" / to
+    reads = (base, adapter) if model is None else () if model.startswith("models:/") else (Path(model),)
+    session.check_output(folder, reads)
+    from umgclip.cli.exporting import export
+
+    source = base if model is None else model
+    session.show(export(source, adapter if model is None else None, to, folder))  # type: ignore[arg-type]
 
 
 app.command()(serve)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.models import Model
@@ -30,6 +32,31 @@ def resolve(store: Store, name: str, alias_or_version: str) -> str:
     return str(find(store, name, alias_or_version).version)
 
 
+def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, Mapping[str, Any]]:
+    """Download a version's files; gives their folder and the settings it was registered with.
+
+    Args:
+        store: where the registry is.
+        name: the registered model.
+        version: its number, or an alias.
+        into: the folder to download to; made when there is none.
+
+    Raises:
+        InputError: no such model or version.
+        TrackingError: MLflow does not answer or refuses, or the version is not ready.
+    """
+    found = find(store, name, version)
+    with explained(store), bounded(_DOWNLOAD_S), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
+        # `models:/name/version` would be looked up in MLflow's global store, which need not be this one
+        location = store.client().get_model_version_download_uri(name, str(found.version))
+        into.mkdir(parents=True, exist_ok=True)
+        folder = Path(
+            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
+        )
+        flavors = Model.load(str(folder)).flavors
+    return folder / "artifacts", flavors.get("python_function", {}).get("config") or {}
+
+
 def fetch(store: Store, name: str, version: str, into: Path, *, device: str | None = None) -> Answerer:
     """Download a version and load it.
 
@@ -45,13 +72,5 @@ def fetch(store: Store, name: str, version: str, into: Path, *, device: str | No
         TrackingError: MLflow does not answer or refuses, or the version is not ready.
         DataError: its files are not those of a model of ours.
     """
-    found = find(store, name, version)
-    with explained(store), bounded(_DOWNLOAD_S), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
-        # `models:/name/version` would be looked up in MLflow's global store, which need not be this one
-        location = store.client().get_model_version_download_uri(name, str(found.version))
-        into.mkdir(parents=True, exist_ok=True)
-        folder = Path(
-            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
-        )
-        flavors = Model.load(str(folder)).flavors
-    return load_folder(folder / "artifacts", flavors.get("python_function", {}).get("config") or {}, device=device)
+    folder, settings = download(store, name, version, into)
+    return load_folder(folder, settings, device=device)

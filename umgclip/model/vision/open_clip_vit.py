@@ -106,10 +106,9 @@ class OpenClipVit:
 
 def value_path_mask(length: int, device: torch.device) -> Float[Tensor, "length length"]:
     """Additive attention mask: row 0 (class token) sees all, every other row sees itself only."""
-    mask = torch.full((length, length), float("-inf"), device=device)
-    mask.fill_diagonal_(0.0)
-    mask[0] = 0.0
-    return mask
+    hidden = ~torch.eye(length, dtype=torch.bool, device=device)
+    hidden[0] = False
+    return torch.zeros((length, length), device=device).masked_fill(hidden, float("-inf"))
 
 
 def _padding(valid: Bool[Tensor, "b h w"], x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n"]:

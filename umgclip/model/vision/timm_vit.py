@@ -85,13 +85,13 @@ class TimmVit:
         """Prefix tokens and positional embeddings of a grid of any size, as `trunk._pos_embed` does at its own."""
         trunk = self._visual.trunk
         extra = (trunk.cls_token, getattr(trunk, "reg_token", None))
-        prefix = [token.expand(len(x), -1, -1) for token in extra if token is not None]
+        prefix = [token.expand(x.shape[0], -1, -1) for token in extra if token is not None]
         if trunk.pos_embed is None:
             return torch.cat([*prefix, x], dim=1)
         own = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
-        positions = resample_abs_pos_embed(
-            trunk.pos_embed, [height, width], old_size=list(trunk.patch_embed.grid_size), num_prefix_tokens=own
-        )
+        positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
+        if [height, width] != grid:
+            positions = resample_abs_pos_embed(positions, [height, width], old_size=grid, num_prefix_tokens=own)
         if trunk.no_embed_class:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
         return trunk.pos_drop(torch.cat([*prefix, x], dim=1) + positions)

@@ -1,0 +1,39 @@
+"""Tuned models on disk: a base, an adapter, a report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from umgclip.io.atomic import sha256_file, write_json
+from umgclip.model import files
+from umgclip.model.adapters import adapt
+from umgclip.params import TowerParams, TrainParams
+
+MakeTuned = Callable[..., Path]
+
+
+@pytest.fixture
+def make_tuned(tiny: TowerParams, tmp_path: Path) -> MakeTuned:
+    """A folder with `base` and `train` as the stages leave them, random weights that the adapter changes."""
+
+    def make(params: TrainParams, config: dict[str, Any] | None = None, model: str = "umgclip-tiny") -> Path:
+        torch.manual_seed(0)
+        root = tmp_path / f"artifacts-{params.adapter}-{model}"
+        (root / "base").mkdir(parents=True)
+        config = config or files.tower_config(tiny)
+        digest = files.save(root / "base", files.build(config), config)
+        write_json(root / "base" / "base.json", {"weights_sha256": digest, "pretrained": "scratch", "model": model})
+        adapted = adapt(files.load(root / "base")[0], params)
+        with torch.no_grad():
+            for parameter in adapted.clip.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.05 * torch.randn_like(parameter))
+        adapted.save(root / "train" / "adapter")
+        base = sha256_file(root / "base" / files.WEIGHTS)
+        write_json(root / "train" / "train.json", {"base_sha256": base, "params": params.model_dump()})
+        return root
+
+    return make

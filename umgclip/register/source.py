@@ -1,0 +1,100 @@
+"""A model by what a user calls it: a version of the registry, or a folder."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from umgclip.errors import InputError
+from umgclip.geometry.fit import Resize
+from umgclip.model import files
+from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, load_tuned
+from umgclip.register.answering import TEMPLATE
+from umgclip.register.base_files import restore_base, trained_resize
+from umgclip.register.identity import BASE_REPORT, read_json
+
+_VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and where it came from.
+
+    Attributes:
+        clip: the open_clip model, its adapter merged in where that can be.
+        base: folder with the base's config and tokenizer files; only there while the source is open.
+        adapter: the adapter's folder, if there is one.
+        name: of the base's architecture.
+        template: prompt around a label.
+        resize: how images were fitted in training.
+    """
+
+    clip: nn.Module
+    base: Path
+    adapter: Path | None
+    name: str
+    template: str
+    resize: Resize
+
+
+@contextmanager
+def open_model(source: str | Path, adapter: Path | None = None, root: Path | None = None) -> Iterator[Loaded]:
+    """Load a model.
+
+    Args:
+        source: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a folder: of a base, of an exported open_clip model,
+            of a registered version's files, or one that holds the stages' `base` and `train`.
+        adapter: a folder with an adapter for a base; its parent `train` will do too.
+        root: where the embedded registry lies; the working directory when None.
+
+    Raises:
+        InputError: no such model, alias, version or folder; names what would do.
+        TrackingError: MLflow does not answer or refuses.
+        DataError: files are missing or do not belong together.
+    """
+    if str(source).startswith("models:/"):
+        with tempfile.TemporaryDirectory() as name:
+            folder, template = _downloaded(str(source), root or Path.cwd(), Path(name))
+            with _opened(folder, folder / ADAPTER, template) as loaded:
+                yield loaded
+        return
+    folder = Path(source)
+    if adapter is None and (folder / "base" / files.CONFIG).is_file():
+        found = folder / "train" / ADAPTER
+        folder, adapter = folder / "base", found if found.is_dir() else None
+    elif adapter is None and (folder / ADAPTER / ADAPTER_CONFIG).is_file():
+        adapter = folder / ADAPTER
+    elif adapter is not None and (adapter / ADAPTER / ADAPTER_CONFIG).is_file():
+        adapter = adapter / ADAPTER
+    if not (folder / files.CONFIG).is_file():
+        raise InputError(
+            f"model: expected models:/NAME@ALIAS, models:/NAME/VERSION or a folder with {files.CONFIG}, got {source}"
+        )
+    with _opened(folder, adapter, TEMPLATE) as loaded:
+        yield loaded
+
+
+def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, str]:
+    parsed = _VERSION.fullmatch(uri)
+    if parsed is None:
+        raise InputError(f"model: expected models:/NAME@ALIAS or models:/NAME/VERSION, got {uri}")
+    from umgclip.register.loading import download
+    from umgclip.tracking import store_from_env
+
+    folder, settings = download(store_from_env(root), parsed["name"], parsed["version"], into)
+    return folder, str(settings.get("template", TEMPLATE))
+
+
+@contextmanager
+def _opened(folder: Path, adapter: Path | None, template: str) -> Iterator[Loaded]:
+    report = read_json(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
+    with restore_base(folder) as base:
+        clip = files.load(base)[0] if adapter is None else load_tuned(base, adapter)
+        resize = "squash" if adapter is None else trained_resize(adapter.parent)
+        yield Loaded(clip, base, adapter, str(report.get("model", "umgclip-export")), template, resize)
