@@ -13,6 +13,7 @@ from umgclip.io.atomic import sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
+REMOTE = "s3://"
 
 
 class _Closed(BaseModel):
@@ -20,7 +21,7 @@ class _Closed(BaseModel):
 
 
 class ShardInfo(_Closed):
-    """One tar: its path relative to the manifest, hash, number of samples, size in bytes."""
+    """One tar: its path relative to the manifest or its s3:// URL, hash, number of samples, size in bytes."""
 
     path: str
     sha256: str
@@ -76,7 +77,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `folder/manifest.json` and check that every shard is there and has its size.
+    """Read `folder/manifest.json` and check that every local shard is there and has its size.
 
     Raises:
         DataError: no folder, no manifest, a missing or truncated shard, no samples at all.
@@ -92,7 +93,8 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     for shard in manifest.shards:
-        _check_size(folder / shard.path, shard)
+        if not shard.path.startswith(REMOTE):
+            _check_size(folder / shard.path, shard)
     if manifest.samples == 0:
         raise DataError(f"{folder}: expected at least one sample, the manifest lists none")
     return manifest

@@ -16,10 +16,9 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.shards import RawSample, read_shard
 from umgclip.io.storage import Storage, locate
-from umgclip.manifest import Manifest, ShardInfo
+from umgclip.manifest import REMOTE, Manifest, ShardInfo
 
 KEEP_BYTES = 256 << 20
-REMOTE = "s3://"
 
 
 class ShardFiles:

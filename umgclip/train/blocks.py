@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -37,7 +39,13 @@ def checkpoint_activations(tower: nn.Module) -> None:
     if not found:
         raise InputError("train.checkpoint_activations: expected false for a model without residual blocks, got true")
     for block in found:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = partial(_recomputed, block.forward)
+
+
+def _recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:  # noqa: ANN401 - any block's
+    """A block's forward, computed again in the backward with the context variables that it had: its token grid."""
+    context = copy_context()
+    return checkpoint(partial(context.run, forward), *inputs, use_reentrant=False, **options)
 
 
 def compile_blocks(tower: nn.Module) -> int:

@@ -5,38 +5,47 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from umgclip.io.atomic import sha256_json
+from umgclip.io.atomic import sha256_json, write_bytes
 
 
 class Curves:
-    """A CSV file with a row a step; rows of another run, by `belongs_to`, are not kept."""
+    """A CSV file with a row a step; rows of another run, by `belongs_to`, are not kept.
+
+    Nothing is touched before the first row: a run that is refused leaves the curve of the one that it found.
+    """
 
     def __init__(self, path: Path, belongs_to: dict[str, Any]) -> None:
         self._path = path
-        self._rows: dict[int, dict[str, float]] = {}
-        header = f"# {sha256_json(belongs_to)}"
-        if path.is_file() and path.read_text(encoding="utf-8").startswith(header):
-            lines = path.read_text(encoding="utf-8").splitlines()[1:]
-            for row in csv.DictReader(line for line in lines if line.count(",") == lines[0].count(",")):
-                self._rows[int(row["step"])] = {k: float(v) for k, v in row.items() if k != "step"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
-        self._file.write(header + "\n")
+        self._header = f"# {sha256_json(belongs_to)}"
         self._columns: list[str] = []
-        kept, self._rows = self._rows, {}
-        for step, values in kept.items():
-            self.add(step, values)
+        self._rows: dict[int, dict[str, float]] = {}
+        self._file: TextIO | None = None
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Write a row; one of the same step is replaced."""
-        if not self._columns:
+        if self._file is None:
             self._columns = ["step", *(name for name in values if name != "images_per_s")]
-            self._file.write(",".join(self._columns) + "\n")
+            self._rows = self._kept()
+            lines = [self._header, ",".join(self._columns), *(self._line(n) for n in self._rows)]
+            write_bytes(self._path, "".join(f"{line}\n" for line in lines).encode())
+            self._file = self._path.open("a", encoding="utf-8")
         self._rows[step] = values
-        self._file.write(",".join([str(step), *(f"{values[c]:.6g}" for c in self._columns[1:])]) + "\n")
+        self._file.write(f"{self._line(step)}\n")
         self._file.flush()
+
+    def _kept(self) -> dict[int, dict[str, float]]:
+        """Rows of the same run on disk; a line that was cut off is not one."""
+        text = self._path.read_text(encoding="utf-8") if self._path.is_file() else ""
+        if not text.startswith(self._header):
+            return {}
+        lines = [line for line in text.splitlines()[1:] if line.count(",") == len(self._columns) - 1]
+        rows = csv.DictReader(lines)
+        return {int(row["step"]): {k: float(v) for k, v in row.items() if k != "step"} for row in rows}
+
+    def _line(self, step: int) -> str:
+        return ",".join([str(step), *(f"{self._rows[step][name]:.6g}" for name in self._columns[1:])])
 
     def text(self) -> str:
         """All rows in order, without what depends on the machine."""
@@ -50,5 +59,6 @@ class Curves:
 
     def remove(self) -> None:
         """Training is complete and written elsewhere."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._path.unlink(missing_ok=True)

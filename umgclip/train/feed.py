@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from umgclip.data.batch import Batch, Item, View, collate, read_teacher, view_of
 from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import Backend, ordered_map
 from umgclip.data.stream import Sample, decode
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.manifest import read_manifest
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams, threads
@@ -28,6 +29,9 @@ from umgclip.records import ImageRecord, Source
 from umgclip.train.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
+# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
+_BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+_Read = tuple[Stored, Item]
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,18 @@ class _Collator:
         for lane, samples in step.lanes:
             read, lost = self._decoded(samples)
             failed += lost
-            if read:
-                # a stream alone has the random numbers that it had before there were several
-                seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, lane]
-                batch = collate([item for _, item in read], self.view, self.embed_dim, np.random.default_rng(seed))
+            # a stream alone has the random numbers that it had before there were several
+            seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, lane]
+            try:
+                batch = self._collated(read, seed)
+            except _BAD_RECORD:
+                read, lost = self._sorted_out(read, seed)
+                failed += lost
+                batch = self._collated(read, seed)
+            if batch is not None:
                 start, stop = bounds(len(read), self.share.parts, self.share.index)
                 batches.append(cut(batch, start, stop))
-                keys += [key for key, _ in read[start:stop]]
+                keys += [stored.raw.key for stored, _ in read[start:stop]]
         if not keys:
             batches = [self._nothing()]
         return Loaded(step.number, merge(batches), tuple(keys), tuple(failed))
@@ -113,7 +122,25 @@ class _Collator:
             cut(one, 0, 0), texts=[], tag_texts=empty, tag_targets=torch.zeros((0, 0), dtype=torch.bool)
         )
 
-    def _decoded(self, samples: tuple[Stored, ...]) -> tuple[list[tuple[str, Item]], list[Failed]]:
+    def _collated(self, read: list[_Read], seed: list[int]) -> Batch | None:
+        if not read:
+            return None
+        return collate([item for _, item in read], self.view, self.embed_dim, np.random.default_rng(seed))
+
+    def _sorted_out(self, read: list[_Read], seed: list[int]) -> tuple[list[_Read], list[Failed]]:
+        """Samples that can be made a batch of, and those whose masks or boxes do not go with their image."""
+        good, lost = [], []
+        for stored, item in read:
+            try:
+                self._collated([(stored, item)], seed)
+            except _BAD_RECORD as error:
+                where = f"{self.where}/{stored.shard}:{stored.raw.key}"
+                lost.append(Failed(stored.raw.key, stored.shard, f"{where}: {type(error).__name__}: {error}"))
+            else:
+                good.append((stored, item))
+        return good, lost
+
+    def _decoded(self, samples: tuple[Stored, ...]) -> tuple[list[_Read], list[Failed]]:
         read, lost = [], []
         for stored in samples:
             raw = stored.raw
@@ -123,7 +150,7 @@ class _Collator:
             except (DataError, ValueError) as error:
                 lost.append(Failed(raw.key, stored.shard, str(error)))
             else:
-                read.append((raw.key, item))
+                read.append((stored, item))
         return read, lost
 
     def _teacher(self, data: bytes | None) -> Float[np.ndarray, "rows d"] | None:

@@ -14,7 +14,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from umgclip import losses
 from umgclip.data.batch import Batch
 from umgclip.errors import InputError
 from umgclip.losses.combine import combine
@@ -22,7 +21,7 @@ from umgclip.losses.distill import cosine_distillation, relational_keep
 from umgclip.losses.image_text import info_nce, sigmoid_loss
 from umgclip.losses.pixel import pixel_loss
 from umgclip.losses.region_tags import region_tag_loss
-from umgclip.losses.region_text import joint_positives, region_text_loss
+from umgclip.losses.region_text import joint_positives, region_sigmoid_loss, region_text_loss
 from umgclip.losses.similarity import connected_zero
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.files import Tokenizer
@@ -95,7 +94,7 @@ def total(
         global loss. And each term's unweighted value over the global batch.
 
     Raises:
-        InputError: a term has no form for towers that learn by sigmoids.
+        InputError: the tower learns by sigmoids and has no bias.
     """
     own_terms = terms(features, question, similarity, weights, world)
     wanted = {name: value for name, value in weights.model_dump().items() if value}
@@ -167,9 +166,13 @@ def _share(own: float | int, everyone: float | int) -> float:
 def _image_text(image: Tensor, text: Tensor, caption: Tensor, similarity: Similarity) -> Float[Tensor, ""]:
     if similarity.pairwise == "softmax":
         return info_nce(image, text[caption], similarity.scale, caption)
+    return sigmoid_loss(image, text[caption], similarity.scale, _bias(similarity), caption)
+
+
+def _bias(similarity: Similarity) -> Float[Tensor, ""]:
     if similarity.bias is None:
         raise InputError("model: expected a logit bias of a tower that learns by sigmoids, got none")
-    return sigmoid_loss(image, text[caption], similarity.scale, similarity.bias, caption)
+    return similarity.bias
 
 
 def tag_term(
@@ -199,7 +202,7 @@ def region_term(
         similarity: how cosines become logits.
 
     Raises:
-        InputError: the tower learns by sigmoids, and there is no such loss for regions.
+        InputError: the tower learns by sigmoids and has no bias.
     """
     texts, text_of = names
     things = ~labels.is_stuff.to(text_of.device)
@@ -207,11 +210,7 @@ def region_term(
     regions = torch.cat([by_mask, by_box])
     if similarity.pairwise == "softmax":
         return region_text_loss(regions, texts, positives, similarity.scale)
-    by_sigmoid = getattr(losses, "region_sigmoid_loss", None)
-    if by_sigmoid is None or similarity.bias is None:
-        raise InputError("train.weights.region_text: expected 0 for a tower that learns by sigmoids, got more")
-    term: Tensor = by_sigmoid(regions, texts, positives, similarity.scale, similarity.bias)
-    return term
+    return region_sigmoid_loss(regions, texts, positives, similarity.scale, _bias(similarity))
 
 
 def _teacher_terms(

@@ -5,7 +5,11 @@ Small things (labels, counts, names) travel over gloo between processors; featur
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +26,8 @@ from umgclip.train.feed import Part
 
 _T = TypeVar("_T")
 _TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard
+_TERMINATED = 128 + 15
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "connectFullMesh", "Timed out")
 
 
@@ -131,6 +137,7 @@ def join_world(device: str) -> Iterator[World]:
     if not under_torchrun():
         yield World(device=choose_device(device))
         return
+    _end_with_parent()
     place = choose_device(device, int(os.environ["LOCAL_RANK"]))
     if place.type == "cuda":
         torch.cuda.set_device(place)
@@ -139,6 +146,12 @@ def join_world(device: str) -> Iterator[World]:
     world = World(dist.get_rank(), dist.get_world_size(), here, place)
     try:
         yield world
+    except UmgclipError as error:
+        if _said_already(str(error)):
+            raise SystemExit(error.exit_code) from error
+        raise
+    except KeyboardInterrupt as error:
+        raise SystemExit(_TERMINATED) from error  # whoever started the processes says so, once
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST):
             raise UmgclipError(
@@ -147,6 +160,21 @@ def join_world(device: str) -> Iterator[World]:
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with the one that started it: one that is killed cannot do so itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _said_already(message: str) -> bool:
+    """Whether another process has failed with the same message."""
+    try:
+        store = dist.distributed_c10d._get_default_store()
+        return int(store.add(f"umgclip/failed/{hashlib.sha256(message.encode()).hexdigest()}", 1)) > 1
+    except RuntimeError:  # the store went with the process that held it
+        return False
 
 
 def _between_processors() -> Any:  # noqa: ANN401 - a group or None, which torch's stubs do not agree on
