@@ -13,7 +13,7 @@ from pathlib import Path
 from umgclip.records import ImageRecord, Region, Text, parse_record, shows_one_object
 
 _SCHEMA = """
-PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384;
+PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;
 CREATE TABLE images (key TEXT PRIMARY KEY, shard TEXT NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE drops (shard TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL);
 CREATE TABLE again (key TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,12 +26,12 @@ class RawRegion:
 
     Attributes:
         id: unique in its image.
-        box: four numbers, ordered as `form` says, in pixels, or as shares of the image if `shares`; or None.
+        box: what should be four numbers, ordered as `form` says, in pixels or, if `shares`, of the image; or None.
         shape: its pixels: polygons, a COCO RLE (compressed or not), a boolean array (height, width), or None.
     """
 
     id: str
-    box: Sequence[float] | None = None
+    box: Any = None
     form: BoxForm = "xyxy"
     shape: Any = None
     shares: bool = False
