@@ -25,6 +25,7 @@ from umgclip.sources.request import HUMAN, Request
 BESIDE = ("txt", "json")
 IMAGE_COLUMNS = ("file_name", "filename", "filepath", "file", "image", "image_path", "path", "name", "key")
 CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "alt", "title", "description", "comment")
+_NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
 _ROWS = 4096
 _LONGEST_FIELD = 1 << 24
 
@@ -44,6 +45,8 @@ def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> No
         if request.class_names:
             plan.seen("class_names", names)
         plan.state("class_names", names)
+        labels = [_class_of(folder, names) for folder in map(shown, plan.folders())]
+        plan.state("classes", {"things": sorted(set(labels)), "stuff": []})
 
 
 def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
@@ -63,7 +66,11 @@ def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int
 
 def _load(request: Request, place: Place, item: Item, beside: list[str], note: Note, limit: int) -> Found:
     note.join(read_beside(place, beside, request.speaker, request.box_format))
-    data = read_image(place, item.name, limit)
+    data: bytes | Problem = _NO_CLASS
+    if request.labels == "folders" and note.single is None and request.split == "train":
+        note.problems.append(_NO_CLASS)
+    if request.labels == "none" or note.single is not None or request.split == "train":
+        data = read_image(place, item.name, limit)
     return Found(shown(item.name), data, extension_of(item.name), note)
 
 
@@ -76,12 +83,13 @@ def _label(note: Note, item: Item, request: Request, names: dict[str, str]) -> N
     if request.labels != "folders":
         return
     folder, _, rest = shown(item.name).partition("/")
-    if not rest:
-        note.problems.append(Problem("no_class", "expected an image in the folder of its class"))
-        return
-    label = names.get(folder) or folder.replace("_", " ")
-    note.single = label
-    note.tag(label, HUMAN)
+    if rest:
+        note.single = _class_of(folder, names)
+        note.tag(note.single, HUMAN)
+
+
+def _class_of(folder: str, names: dict[str, str]) -> str:
+    return names.get(folder) or " ".join(folder.replace("_", " ").split())
 
 
 def read_class_names(where: str | None, working: Path) -> dict[str, str]:

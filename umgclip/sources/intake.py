@@ -11,10 +11,10 @@ from umgclip.io import tables
 from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
 from umgclip.io.shards import RawSample
 from umgclip.params import ImportParams
-from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.records import ImageRecord, Source
 from umgclip.sources.found import Found, Note, Problem
-from umgclip.sources.regions import place_regions, whole_image
-from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.regions import place_regions
+from umgclip.sources.request import Request
 
 KEY_LENGTH = 16
 LIMIT_UNIT = 1_000_000  # bytes in an MB
@@ -81,16 +81,12 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
         return _again(note.record, own)
     regions, problems = place_regions(note.regions or [], image, note.size_wh)
     single = request.split == "benchmark" and note.single is not None
-    if single:
-        box, mask = whole_image(image)
-        label = Text(text=note.single or "", source=HUMAN)
-        regions = [Region(id="whole", box_xyxy=box, mask=mask, captions=[], tags=[label])]
     source = Source(
         dataset=f"{request.name}/{'singles' if single else request.split}",
         url=note.url,
         license=note.license or request.license,
     )
-    asked = note.regions is not None or single
+    asked = note.regions is not None
     record = ImageRecord(
         **own, source=source, captions=note.captions, tags=note.tags, regions=regions if asked else None
     )

@@ -173,6 +173,14 @@ class Plan:
             what = "several images of that name" if found else "no such image"
             self.add_problem(name, Problem(reason, f"a row of the table: {what}"))
 
+    def folders(self) -> list[str]:
+        """The first folder in the items' names, each once, in order; items without one are left out."""
+        found = self._db.execute(
+            "SELECT DISTINCT substr(name, 1, instr(name, x'2f') - 1) AS folder FROM items "
+            "WHERE instr(name, x'2f') > 0 ORDER BY folder"
+        )
+        return [os.fsdecode(bytes(folder)) for (folder,) in found]
+
     def add_problem(self, name: str, problem: Problem) -> None:
         """Something that went wrong before any image was read."""
         self._db.execute("INSERT INTO problems VALUES (?, ?, ?)", (name, problem.reason, problem.detail))

@@ -95,14 +95,6 @@ def place_regions(
     return placed, problems
 
 
-def whole_image(image: PreparedImage) -> tuple[Box, Mask]:
-    """Box and mask of all pixels."""
-    size = image.height * image.width
-    rle = coco_mask.frPyObjects({"size": [image.height, image.width], "counts": [0, size]}, image.height, image.width)
-    mask = Mask(size=(image.height, image.width), counts=rle["counts"].decode("ascii"))
-    return (0.0, 0.0, float(image.width), float(image.height)), mask
-
-
 def _place(raw: RawRegion, frame: Frame, image: PreparedImage) -> Region:
     mask = _mask(raw, frame, image)
     tight = mask_ops.tight_box(mask) if mask is not None else None

@@ -153,17 +153,11 @@ def test_a_folder_a_class_is_a_classification_benchmark(kit, tmp_path):
     assert shows_one_object(record)
     assert record.source.dataset == "test/singles"
     assert done.reasons == [("no_class", "loose.jpg")]
-    # what evaluation reads; a benchmark of classes alone has no stuff
-    folder = tmp_path / "data" / "benchmark"
-    classes = done.manifest.classes.model_copy(update={"stuff": ["none"]})
-    manifest = read_manifest(folder).model_copy(update={"classes": classes})
-    from umgclip.manifest import write_manifest
-
-    write_manifest(folder, manifest)
-    _, names = open_benchmark(folder)
-    examples = [example for example in read_examples(folder, names) if example.single]
-    assert sorted(names.names[example.things[0].label] for example in examples) == ["fox", "fox", "tabby cat", "zebra"]
-    assert all(example.things[0].mask.all() for example in examples)
+    _, classes = open_benchmark(tmp_path / "data" / "benchmark")
+    examples = list(read_examples(tmp_path / "data" / "benchmark", classes))
+    assert all(example.single for example in examples if example.tags)
+    labels = [classes.names[example.tags[0]] for example in examples if example.single]
+    assert sorted(labels) == ["fox", "fox", "tabby cat", "zebra"]
 
 
 def test_folders_may_have_names_for_their_classes(kit, tmp_path):

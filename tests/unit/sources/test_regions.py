@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import prepare_image
 from umgclip.sources.found import RawRegion
-from umgclip.sources.regions import place_regions, whole_image
+from umgclip.sources.regions import place_regions
 
 WIDTH, HEIGHT = 40, 24
 RECTANGLE = (5, 3, 17, 20)
@@ -95,9 +95,3 @@ def test_boxes_and_shapes(raw, expected):
 def test_what_cannot_be_placed_has_a_reason(raw, reason):
     regions, problems = place_regions([raw], prepared(), None)
     assert (regions, [(problem.reason, problem.region_id) for problem in problems]) == ([], [(reason, "a")])
-
-
-def test_a_whole_image_is_all_of_its_pixels():
-    box, mask = whole_image(prepared())
-    assert box == (0, 0, WIDTH, HEIGHT)
-    assert mask_ops.decode(mask).all()
