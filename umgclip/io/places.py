@@ -89,25 +89,30 @@ class Folder:
         return str(self.path)
 
     def entries(self) -> Iterator[Entry]:
-        """All files in it and below, links followed once."""
+        """All files in it and below, links followed once; a link to nothing is a file that cannot be read."""
         if not self.path.is_dir():
             raise DataError(f"{self.path}: expected a folder, found {'a file' if self.path.exists() else 'none'}")
         seen: set[tuple[int, int]] = set()
         waiting = [""]
         while waiting:
             inner = waiting.pop()
-            status = (self.path / inner).stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(self.path / inner) as found:
-                for entry in found:
-                    name = f"{inner}/{entry.name}" if inner else entry.name
-                    if entry.is_dir():
-                        waiting.append(name)
-                    elif entry.is_file():
-                        about = entry.stat()
-                        yield Entry(name, about.st_size, str(about.st_mtime_ns))
+            try:
+                status = (self.path / inner).stat()
+                if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                with os.scandir(self.path / inner) as found:
+                    for entry in found:
+                        name = f"{inner}/{entry.name}" if inner else entry.name
+                        if entry.is_dir():
+                            waiting.append(name)
+                        elif entry.is_file():
+                            about = entry.stat()
+                            yield Entry(name, about.st_size, str(about.st_mtime_ns))
+                        elif entry.is_symlink():
+                            yield Entry(name, 0, "leads nowhere")
+            except OSError as error:
+                raise DataError(f"{self.path / inner}: cannot be listed ({error.strerror})") from error
 
     def read(self, name: str, limit: int) -> bytes:
         """The bytes of a file."""

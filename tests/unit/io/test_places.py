@@ -158,3 +158,12 @@ def test_a_store_that_is_gone_is_said(breaking, monkeypatch):
     monkeypatch.setattr(storage._client, "get_object", refuse)
     with pytest.raises(StorageError, match="does not answer: refused"):
         stream.read()
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"cannot be listed \(Permission denied\)"):
+        list(Folder(tmp_path).entries())

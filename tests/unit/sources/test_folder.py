@@ -227,3 +227,9 @@ def test_umg41m_is_read_tolerantly(kit, tmp_path):
     assert grass.box_xyxy == (0, 0, 100, 50)
     assert done.reasons == [("bad_box", "000.jpg")]
     assert done.statistics["not_understood"] == {"aesthetic": 1, "region.depth": 1}
+
+
+def test_a_link_to_nothing_is_not_passed_over(kit, photos, tmp_path):
+    (photos / "gone.jpg").symlink_to(tmp_path / "moved away.jpg")
+    done = kit.bring("folder", photos, tmp_path / "data")
+    assert done.reasons == [("no_image", "gone.jpg")]
