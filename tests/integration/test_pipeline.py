@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from umgclip.data.stream import read_raw
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGES = ["base", "annotate", "validate", "train", "evaluate", "register"]
@@ -101,6 +103,18 @@ def _readme_commands() -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_python_of_the_readme_runs(finished, clone, run):
+    """In the clone, whose registry has a challenger; the photo is one of the benchmark's."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert any("umgclip.load" in block for block in blocks)
+    raw = next(raw for _, raw in read_raw(clone / "data" / "benchmark") if raw.extension == "jpg")
+    (clone / "photo.jpg").write_bytes(raw.image)
+    for block in blocks:
+        (clone / "example.py").write_text(block)
+        run("python example.py")
+    run("rm photo.jpg example.py")
 
 
 def test_the_commands_of_the_readme_run(finished, clone, run):
