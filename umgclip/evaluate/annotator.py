@@ -20,8 +20,8 @@ PROTOCOL = (
     "scenes; truth: the things that may be labelled (not held out); predictions: the annotator's labelled regions, "
     "stuff left out, ranked by label score (a held-out label counts as none); a box matches above the IoU threshold; "
     "precision: labelled regions with the right box and label; recall: true things so found; label_precision: right "
-    "labels among matched boxes; mask_iou: over matched pairs; box_recall: true things that any kept region matches, "
-    "labelled or not"
+    "labels among matched boxes; mask_iou: over matched pairs, where every thing has a mask; box_recall: true things "
+    "that any kept region matches, labelled or not"
 )
 
 
@@ -70,6 +70,7 @@ class AnnotatorBenchmark:
         self._labelled = AnnotatorQuality(iou_threshold)
         self._proposed = AnnotatorQuality(iou_threshold)
         self._true = 0
+        self._masked = True
 
     def add(self, examples: Sequence[Example], proposals: Mapping[str, Sequence[Region]]) -> None:
         """Count a batch of scenes."""
@@ -77,7 +78,8 @@ class AnnotatorBenchmark:
         for example in examples:
             size = example.pixels.shape[:2]
             things = [region for region in example.things if not held_out[region.label]]
-            masks = [region.mask for region in things]
+            self._masked &= all(region.mask is not None for region in things)
+            masks = [np.zeros(size, dtype=np.bool_) if region.mask is None else region.mask for region in things]
             truth = _annotations([r.box_xyxy for r in things], [r.label for r in things], None, masks, size)
             self._true += len(things)
             proposed = [region for region in proposals.get(example.key, ()) if not region.is_stuff]
@@ -94,7 +96,7 @@ class AnnotatorBenchmark:
             return
         found = {**self._labelled.compute(), "box_recall": self._proposed.compute()["box_recall"]}
         for name in ("precision", "recall", "box_recall", "label_precision", "mask_iou"):
-            if not math.isnan(found[name]):
+            if not math.isnan(found[name]) and (self._masked or name != "mask_iou"):
                 yield name, found[name]
 
     def _label(self, region: Region) -> int:

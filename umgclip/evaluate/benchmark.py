@@ -42,10 +42,10 @@ class Classes:
 
 @dataclass(frozen=True)
 class TrueRegion:
-    """One true region: box in pixels, its visible pixels, its label."""
+    """One true region: box in pixels, its visible pixels (None where only the box is known), its label."""
 
     box_xyxy: tuple[float, float, float, float]
-    mask: Bool[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "h w"] | None
     label: int
 
 
@@ -68,10 +68,13 @@ class Example:
     def segments(self) -> tuple[Int32[np.ndarray, "h w"], dict[int, int]]:
         """The truth as disjoint segments: the segment id of each pixel (0 is void), and each segment's label.
 
-        Where regions overlap, a thing covers stuff and a later region an earlier one.
+        Where regions overlap, a thing covers stuff and a later region an earlier one. An image with a region of which
+        only the box is known has no segments: which of its pixels are void nobody knows.
         """
         ids = np.zeros(self.pixels.shape[:2], dtype=np.int32)
         regions = (*self.stuff, *self.things)
+        if any(region.mask is None for region in regions):
+            return ids, {}
         for number, region in enumerate(regions, start=1):
             ids[region.mask] = number
         present = np.unique(ids)
@@ -148,9 +151,12 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     if name not in names:
         kind = "stuff" if region.is_stuff else "things"
         raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
-    if region.mask is None or region.mask.size != tuple(size_hw):
-        found = region.mask.size if region.mask else None
-        raise DataError(f"{where}: region {region.id}: expected a mask of size {tuple(size_hw)}, got {found}")
+    if region.mask is None:
+        return TrueRegion(region.box_xyxy, None, offset + names.index(name))
+    if region.mask.size != tuple(size_hw):
+        raise DataError(
+            f"{where}: region {region.id}: expected a mask of size {tuple(size_hw)}, got {region.mask.size}"
+        )
     mask = mask_ops.decode(region.mask)
     if not mask.any():
         raise DataError(f"{where}: region {region.id}: expected a mask with pixels, got an empty one")

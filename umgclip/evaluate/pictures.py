@@ -121,9 +121,11 @@ def _tagging(shown: Shown) -> Figure:
 
 def _region(shown: Shown) -> Figure:
     starts = np.cumsum([0, *(len(example.things) for example in shown.scenes)])
+    # predictions from masks run along the scenes only where every region has one
+    masked = all(len(suite.region.predictions("mask")) == len(suite.region.targets()) for suite in shown.suites)
     columns = {"truth": [_numbered([r.label for r in e.things], shown.names) for e in shown.scenes]}
     for suite in shown.suites:
-        for readout in ("mask", "maskout"):
+        for readout in ("mask", "maskout") if masked else ("box", "crop"):
             labels = suite.region.predictions(readout).tolist()
             columns[f"{suite.name}: {readout}"] = [
                 _numbered(labels[start : start + len(e.things)], shown.names, [r.label for r in e.things])

@@ -219,3 +219,20 @@ def test_a_benchmark_with_nothing_to_measure_is_refused(world, tmp_path):
     write_manifest(folder, part_of(world, folder, lambda r: r.model_copy(update=bare)))
     with pytest.raises(DataError, match="expected captions, tags, regions or single objects to measure, got none"):
         run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
+
+
+def test_regions_may_be_boxes_alone(world, done, tmp_path):
+    def boxes_only(record):
+        regions = [region.model_copy(update={"mask": None}) for region in record.regions]
+        return record.model_copy(update={"regions": regions})
+
+    folder = tmp_path / "boxes"
+    write_manifest(folder, part_of(world, folder, boxes_only))
+    run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    whole = done[1]
+    assert set(metrics["tuned"]) == set(PROTOCOLS) - {"semantic", "panoptic"}
+    by_box = {name: value for name, value in whole["tuned"]["region"].items() if name.startswith(("box", "crop"))}
+    assert metrics["tuned"]["region"] == by_box
+    assert "mask_iou" not in metrics["annotator"]
+    assert metrics["annotator"]["recall"] == whole["annotator"]["recall"]
