@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+import umgclip
+from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
@@ -345,3 +347,19 @@ def test_latency_is_measured_where_the_gates_ask_for_it(workspace) -> None:
     assert quick["aliases"] == {"challenger": "2", "champion": "2", "previous_champion": "1"}
     assert quick["gates"]["checks"][-1]["gate"] == "max_latency_ratio"
     assert "| max_latency_ratio | time over the champion's | at most" in (workspace.out / "model_card.md").read_text()
+
+
+def test_a_version_is_loaded_by_its_name_and_exported(workspace, tmp_path: Path, monkeypatch) -> None:
+    workspace.register()
+    monkeypatch.chdir(workspace.root)
+    model = umgclip.load("models:/umgclip@champion", device="cpu")
+    tower = DenseClip(load_tuned(workspace.inputs.base, workspace.inputs.adapter / "adapter")).eval()
+    pixels = np.random.default_rng(7).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected, _ = tower.encode_image(files.to_input(pixels[None]))
+    np.testing.assert_allclose(model.embed_images([pixels]), expected, atol=1e-5)
+    export("models:/umgclip/1", None, "open_clip", tmp_path / "plain")
+    exported = umgclip.load(tmp_path / "plain", device="cpu")
+    np.testing.assert_allclose(exported.embed_images([pixels]), expected, atol=1e-5)
+    with pytest.raises(InputError, match="expected a registered model with alias 'nobody'"):
+        umgclip.load("models:/umgclip@nobody")

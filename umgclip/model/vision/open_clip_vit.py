@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from open_clip.transformer import ResidualAttentionBlock
-from torch import Tensor
+from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.model.vision.encoder import as_map, mean_of_valid
-from umgclip.model.vision.token_grid import TokenGrid, run_block
+from umgclip.model.vision.token_grid import TokenGrid, current_grid, run_block
+
+_HIDDEN = -3e4  # has a place in float16, and its exponential has none in float32
 
 
 class OpenClipVit:
@@ -50,16 +52,15 @@ class OpenClipVit:
         cls = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([cls, x], dim=1) + self._positions(height, width).to(x.dtype)
         x = visual.ln_pre(x)
-        grid = TokenGrid(height, width, 1, valid)
-        padding = None if valid is None else _padding(valid, x)
+        grid = TokenGrid(height, width, 1, valid, None if valid is None else self._padding(valid))
         blocks = list(visual.transformer.resblocks)
         for block in blocks[:-1]:
-            x = self._block(block, x, grid, None, padding)
-        by_value = self._block(blocks[-1], x, grid, value_path_mask(x.shape[1], x.device), padding)
+            x = self._block(block, x, grid)
+        by_value = self._block(blocks[-1], x, grid, attn_mask=value_path_mask(x.shape[1], x.device))
         if visual.pool_type == "tok":
             tokens = self._project(visual.ln_post(by_value))
             return tokens[:, 0], as_map(tokens[:, 1:], height, width)
-        mixed = self._block(blocks[-1], x, grid, None, padding)[:, 1:]
+        mixed = self._block(blocks[-1], x, grid)[:, 1:]
         if visual.final_ln_after_pool:
             mean = visual.ln_post(mean_of_valid(mixed, valid))
         else:
@@ -69,29 +70,23 @@ class OpenClipVit:
     def _project(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
         return F.normalize(x @ self._visual.proj, dim=-1)
 
-    def _block(
-        self,
-        block: Any,  # noqa: ANN401 - open_clip's blocks
-        x: Tensor,
-        grid: TokenGrid,
-        attn_mask: Tensor | None,
-        padding: Tensor | None,
-    ) -> Tensor:
-        recompute = bool(self._visual.transformer.grad_checkpointing)
-        if padding is None:
-            options = {} if attn_mask is None else {"attn_mask": attn_mask}
-            return run_block(block, x, grid, recompute=recompute, **options)
-        if not isinstance(block, ResidualAttentionBlock):
-            raise InputError(f"train.resize: expected squash, {type(block).__name__} cannot leave padding out; got pad")
+    def _block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
+        return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
 
-        def padded(tokens: Tensor) -> Tensor:
-            q = block.ln_1(tokens)
-            mask = None if attn_mask is None else attn_mask.to(q.dtype)
-            mixed = block.attn(q, q, q, need_weights=False, attn_mask=mask, key_padding_mask=padding.to(q.dtype))[0]
-            tokens = tokens + block.ls_1(mixed)
-            return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
+        """What to add to the logits of each key: nothing, or so much that its weight is exactly 0.
 
-        return run_block(padded, x, grid, recompute=recompute)
+        Finite, for in the value path a token without image still sees itself: minus infinity would make it NaN.
+        open_clip's blocks hand no padding to their attention, so each attention fetches it from the running grid.
+        """
+        for block in self._visual.transformer.resblocks:
+            if not isinstance(block, ResidualAttentionBlock):
+                name = type(block).__name__
+                raise InputError(f"train.resize: expected squash, {name} cannot leave padding out; got pad")
+            if _leave_padding_out not in block.attn._forward_pre_hooks.values():
+                block.attn.register_forward_pre_hook(_leave_padding_out, with_kwargs=True)
+        image = torch.cat([valid.new_ones(len(valid), 1), valid.flatten(1)], dim=1)
+        return torch.zeros(image.shape, device=valid.device).masked_fill(~image, _HIDDEN)
 
     def _positions(self, height: int, width: int) -> Float[Tensor, "n width"]:
         """Positional embeddings for a grid of any size: 2-D bicubic resize, class token kept."""
@@ -111,10 +106,9 @@ def value_path_mask(length: int, device: torch.device) -> Float[Tensor, "length 
     return torch.zeros((length, length), device=device).masked_fill(hidden, float("-inf"))
 
 
-def _padding(valid: Bool[Tensor, "b h w"], x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n"]:
-    """What to add to the logits of each key: nothing, or so much that its weight is exactly 0.
-
-    Finite, for in the value path a token without image still sees itself: minus infinity would make it NaN.
-    """
-    hidden = torch.zeros(x.shape[:2], device=x.device, dtype=torch.float32)
-    return hidden.masked_fill(torch.cat([valid.new_ones(len(valid), 1), valid.flatten(1)], dim=1).logical_not(), -3e4)
+def _leave_padding_out(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Before an attention layer runs."""
+    grid = current_grid()
+    if grid is None or grid.padding is None:
+        return None
+    return inputs, {**options, "key_padding_mask": grid.padding.to(inputs[0].dtype)}

@@ -22,12 +22,14 @@ class TokenGrid:
         width: columns of the grid.
         prefix: class and register tokens before the first row.
         valid: cells that hold image; None: all.
+        padding: what is to be added to the attention logits of each token, for layers that are handed no mask.
     """
 
     height: int
     width: int
     prefix: int
     valid: Bool[Tensor, "b h w"] | None = None
+    padding: Float[Tensor, "b n"] | None = None
 
 
 _running: ContextVar[TokenGrid | None] = ContextVar("umgclip_token_grid", default=None)
