@@ -1,0 +1,217 @@
+"""Training against plain open_clip training of the same tower, and against what the loader can give.
+
+    python benchmarks/train_throughput.py                            # a small tower on the CPU
+    python benchmarks/train_throughput.py --device cuda --model ViT-B-16 --image-px 224 --batch 128
+    python benchmarks/train_throughput.py --device cuda --model ViT-B-16 --image-px 448 --batch 64 --accumulate 2
+
+Plain is open_clip's own recipe: image and caption through `model(image, text)`, `ClipLoss`, AdamW over all weights.
+Ours is one step of `umgclip train` with its default terms and `--regions` regions an image, once with every weight
+learning (`full`, the same work plus regions) and once with LoRA. Steps are taken in turn. Prints one JSON line: medians
+in images a second, ratios to plain, memory (of the GPU; on a CPU that of the process), and images a second that the
+loader decodes and collates, by workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import itertools
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+
+from umgclip.io.images import encode_jpeg
+from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
+from umgclip.model.adapters import adapt
+from umgclip.model.files import build, tower_config
+from umgclip.model.tower import DenseClip
+from umgclip.params import LossWeights, TowerParams, TrainParams
+from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.train.blocks import checkpoint_activations, compile_blocks
+from umgclip.train.features import Embedder
+from umgclip.train.feed import Dropped, Feed, Loaded
+from umgclip.train.loop import _scoring
+from umgclip.train.parallel import Parallel
+from umgclip.train.step import compute, to_device
+from umgclip.train.world import World
+
+Step = Callable[[], None]
+_WORDS = ["red", "green", "blue", "old", "new", "small", "large", "round", "wooden", "bright", "dark", "open"]
+_NOUNS = ["dog", "cat", "car", "tree", "house", "boat", "cup", "chair", "lamp", "horse", "bird", "bench", "table"]
+
+
+def _sample(number: int, regions: int) -> RawSample:
+    """A 500 x 375 photo-like image, a caption and regions with their texts."""
+    rng = np.random.default_rng(number)
+    small = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    image = encode_jpeg(np.kron(small, np.ones((32, 32, 1), np.uint8))[:375, :500], 90)
+    texts = [f"{rng.choice(_WORDS)} {rng.choice(_NOUNS)}" for _ in range(regions)]
+    found = []
+    for index, text in enumerate(texts):
+        x0, y0 = rng.uniform(0, 300), rng.uniform(0, 200)
+        box = (float(x0), float(y0), float(x0 + rng.uniform(40, 200)), float(y0 + rng.uniform(40, 175)))
+        label = [Text(text=text, source="human")]
+        found.append(Region(id=str(index), box_xyxy=box, is_stuff=False, captions=label, tags=label))
+    record = ImageRecord(
+        key=f"k{number:06d}", width=500, height=375, sha256=hashlib.sha256(image).hexdigest(),
+        source=Source(dataset="benchmark"), captions=[Text(text=f"{number}, {', '.join(texts[:3])}", source="alt")],
+        tags=[Text(text=text, source="human") for text in dict.fromkeys(texts)], regions=found,
+    )  # fmt: skip
+    return RawSample(record.key, image, "jpg", record.to_json())
+
+
+def _dataset(folder: Path, samples: int, regions: int) -> Path:
+    writer = ShardWriter(folder / "part-000000.tar")
+    for number in range(samples):
+        writer.write(_sample(number, regions))
+    writer.close()
+    shard = describe_shard(folder / "part-000000.tar", samples)
+    write_manifest(folder, Manifest(made_by=MadeBy(stage="data", params_sha256="0", code_version="0"), shards=[shard]))
+    return folder
+
+
+def _model(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build(tower_config(TowerParams())) if name == "tiny" else open_clip.create_model(name)
+
+
+def _ours(clip: torch.nn.Module, params: TrainParams, loaded: Loaded, world: World) -> Step:
+    adapted = adapt(clip, params)
+    tower = DenseClip(adapted.clip).to(world.device).train()
+    if params.checkpoint_activations:
+        checkpoint_activations(tower)
+    if params.compile:
+        compile_blocks(tower)
+    model = Parallel(Embedder(tower), world, params.parallel)
+    optimizer = torch.optim.AdamW(model.groups(), lr=1.0e-5, fused=True)
+    scoring, _ = _scoring(tower, params, world)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        compute(model, loaded, scoring, world)
+        model.clip(1.0)
+        optimizer.step()
+
+    return step
+
+
+def _plain(clip: torch.nn.Module, loaded: Loaded, dtype: torch.dtype | None, device: torch.device) -> Step:
+    clip.to(device).train()
+    optimizer = torch.optim.AdamW(clip.parameters(), lr=1.0e-5, fused=True)
+    batch, loss = loaded.batch, open_clip.ClipLoss()
+    tokenize = open_clip.SimpleTokenizer(context_length=clip.context_length)
+    captions = [batch.texts[index] for index in batch.caption.tolist()]
+
+    def step() -> None:
+        images, tokens = to_device(batch, device).images, tokenize(captions).to(device)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            total = loss(*clip(images, tokens)[:3])
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
+        optimizer.step()
+        total.item()
+
+    return step
+
+
+def _timed(step: Step, device: torch.device) -> tuple[float, float]:
+    """Seconds, and bytes at most on the GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    step()
+    if device.type != "cuda":
+        return time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    torch.cuda.synchronize()
+    return time.perf_counter() - began, float(torch.cuda.max_memory_allocated())
+
+
+def _loader_rate(feed: Feed, batch: int, workers: int, backend: str, batches: int) -> float:
+    """Images a second, without anything that trains; the first batches start the workers."""
+    source = feed.load(0, workers, backend)  # type: ignore[arg-type]
+    for _ in itertools.islice(source, 2):
+        pass
+    began = time.perf_counter()
+    for _ in itertools.islice(source, batches):
+        pass
+    took = time.perf_counter() - began
+    source.close()
+    return batch * batches / took
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--model", default="tiny", help="open_clip's name, random weights; tiny: the demo's tower")
+    parser.add_argument("--image-px", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--regions", type=int, default=10)
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--checkpoint-activations", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--workers", type=int, nargs="*", default=[2])
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    given = _parse()
+    device = torch.device(given.device)
+    world = World(device=device)
+    params = TrainParams(
+        image_px=given.image_px, batch=given.batch, regions_per_image=given.regions, accumulate=given.accumulate,
+        checkpoint_activations=given.checkpoint_activations, compile=given.compile, adapter="full",
+        weights=LossWeights(distill=0.0, keep=0.0),  # there is no teacher
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        data = _dataset(Path(folder), 2 * given.batch, given.regions)
+        clip = _model(given.model)
+        feed = Feed(params, data, Dropped(frozenset(), {}), DenseClip(clip))
+        loaded = next(feed.load(0))
+        dtype = _scoring(DenseClip(clip), params, world)[0].dtype
+        steps = {
+            "plain": _plain(copy.deepcopy(clip), loaded, dtype, device),
+            "full": _ours(copy.deepcopy(clip), params, loaded, world),
+            "lora": _ours(clip, params.model_copy(update={"adapter": "lora"}), loaded, world),
+        }
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+        for turn in range(given.rounds + 2):
+            for name, step in steps.items():
+                result = _timed(step, device)
+                if turn >= 2:
+                    measured[name].append(result)
+        loader = {
+            f"{backend} {workers}": round(_loader_rate(feed, given.batch, workers, backend, 8), 1)
+            for backend in ("threads", "processes")
+            for workers in given.workers
+        }
+    seconds = {name: statistics.median(s for s, _ in pairs) for name, pairs in measured.items()}
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    result = {
+        "images_per_s": {name: round(given.batch / s, 1) for name, s in seconds.items()},
+        "ratio_to_plain": {name: round(seconds["plain"] / s, 3) for name, s in seconds.items() if name != "plain"},
+        "memory_gib": {name: round(max(m for _, m in pairs) / 2**30, 2) for name, pairs in measured.items()},
+        "loader_images_per_s": loader,
+        "model": given.model, "image_px": given.image_px, "batch": given.batch, "regions": given.regions,
+        "accumulate": given.accumulate, "precision": str(dtype).removeprefix("torch."),
+        "device": where,
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
