@@ -1,8 +1,11 @@
-"""A clone of this repository with small parameters, a tiny model to register, an MLflow server."""
+"""A clone of this repository with small parameters, a tiny model to register, an MLflow server, a browser."""
 
+import base64
 import contextlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,12 +15,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
 from ruamel.yaml import YAML
+from websockets.sync.client import connect
 
 from umgclip.io.atomic import sha256_file, sha256_json, write_json
 from umgclip.io.images import encode_png
@@ -289,3 +294,123 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) 
     ]  # fmt: skip
     with _running(command, f"{uri}/health", {**os.environ, **settings}, root / "log"):
         yield uri
+
+
+class Browser:
+    """One tab of a headless Chromium, spoken to by its debugging protocol."""
+
+    def __init__(self, chromium: str, profile: Path, size: tuple[int, int] = (1100, 900)) -> None:
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        self._process = subprocess.Popen(
+            [chromium, *flags, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        told = profile / "DevToolsActivePort"
+        self.wait(lambda: told.is_file() and told.read_text(encoding="ascii").count("\n") >= 1, "Chromium")
+        port, path = told.read_text(encoding="ascii").split("\n")[:2]
+        self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=1 << 26)
+        self._ids = itertools.count(1)
+        self._session: str | None = None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "DOM", "Network", "Log"):
+            self.call(f"{domain}.enable")
+        self.resize(*size)
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        message = {"id": number, "method": method, "params": params}
+        self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
+        while True:
+            answer = json.loads(self._socket.recv(timeout=60))
+            if answer.get("id") == number:
+                assert "error" not in answer, (method, answer)
+                return answer["result"]
+            self.events.append(answer)
+
+    def resize(self, width: int, height: int, mobile: bool = False) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+        self.wait(lambda: self.js("document.readyState") == "complete", url)
+
+    def js(self, code: str) -> Any:
+        result = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def text(self, selector: str) -> str:
+        return self.js(f"document.querySelector({selector!r}).innerText")
+
+    def wait(self, condition: Any, what: str, timeout_s: float = 60) -> None:
+        until = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < until, f"waited for {what}"
+            time.sleep(0.05)
+
+    def choose(self, selector: str, path: Path) -> None:
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def type(self, selector: str, text: str) -> None:
+        self.js(f"document.querySelector({selector!r}).focus()")
+        self.call("Input.insertText", text=text)
+
+    def click(self, selector: str) -> None:
+        self.js(f"document.querySelector({selector!r}).click()")
+
+    def drag(self, selector: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button, between two places given as shares of an element."""
+        frame = self.js(f"JSON.stringify(document.querySelector({selector!r}).getBoundingClientRect())")
+        box = json.loads(frame)
+        for kind, (x, y), buttons in (("mousePressed", start, 1), ("mouseMoved", end, 1), ("mouseReleased", end, 0)):
+            at = {"x": box["left"] + x * box["width"], "y": box["top"] + y * box["height"]}
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", buttons=buttons, clickCount=1, **at)
+
+    def screenshot(self, path: Path, **options: Any) -> None:
+        data = self.call("Page.captureScreenshot", **options)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def complaints(self) -> list[str]:
+        """What the console says: errors of scripts, of policies, of files that are missing."""
+        self.js("0")  # events that have arrived are read with the next answer
+        found = []
+        for event in self.events:
+            if event["method"] == "Runtime.exceptionThrown":
+                found.append(json.dumps(event["params"]))
+            if event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
+                found.append(event["params"]["entry"]["text"])
+        return found
+
+    def asked(self) -> set[str]:
+        """Servers that the page spoke to."""
+        sent = [event for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        urls = [event["params"]["request"]["url"] for event in sent]
+        return {re.match(r"\w+:/*[^/]*", url)[0] for url in urls if not url.startswith(("data:", "blob:", "about:"))}
+
+    def close(self) -> None:
+        self._session = None
+        self.call("Browser.close")
+        self._socket.close()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium here (Debian's package `chromium`)")
+    return found
+
+
+@pytest.fixture
+def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
+    """A tab of a headless Chromium with a profile of its own."""
+    opened = Browser(chromium, tmp_path / "profile")
+    yield opened
+    opened.close()

@@ -1,0 +1,227 @@
+"""From a dataset to a folder that a browser opens, without a server and without anything from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from umgclip import __version__
+from umgclip.browse import cards, refused
+from umgclip.browse.cards import Card
+from umgclip.browse.reading import Wanted, draw, pick
+from umgclip.browse.refused import Fault
+from umgclip.browse.settings import Selection
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import fresh_folder, write_bytes, write_json
+from umgclip.io.places import Place, fetch
+from umgclip.manifest import Manifest
+from umgclip.summary import Summary
+
+STATIC = Path(__file__).with_name("static")
+PAGE, ABOUT, DATA, PICTURES = "index.html", "gallery.json", "data.js", "images"
+OWN, TABLE = "quarantine.parquet", "images.parquet"
+STATES = ("accepted", "partly", "quarantined", "unreadable")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The dataset, and quarantines of later stages about it: local files or `s3://` URLs."""
+
+    place: Place
+    manifest: Manifest
+    quarantines: Sequence[str] = ()
+
+
+@dataclass
+class _Quarantine:
+    """Quarantines as local files: the dataset's own and those of later stages; images to show, and their shards."""
+
+    own: list[Path]
+    later: list[Path]
+    chosen: refused.Chosen
+    shards: dict[str, str] | None  # None: no table tells, so they are looked for in every shard that is read
+    notes: list[str] = field(default_factory=list)
+
+
+def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Callable[[int], None]) -> Summary:
+    """Write the gallery; an older one in `out` is replaced.
+
+    Besides the page, `out` holds `gallery.json` with what was read and counted.
+
+    Args:
+        selection: how much.
+        inputs: of what.
+        out: the folder.
+        advance: called with the number of images written.
+
+    Raises:
+        DataError: a quarantine is damaged, or no shard can be read.
+        InputError: `out` holds something else.
+        OutputError: `out` cannot be written.
+    """
+    if out.exists() and not _is_gallery(out):
+        raise InputError(
+            f"--out: expected a new folder or an older gallery, which is replaced; {out} is something else"
+        )
+    with fresh_folder(out) as folder, tempfile.TemporaryDirectory(prefix="umgclip-browse-") as scratch:
+        (folder / PICTURES).mkdir()
+        quarantine = _look(inputs, selection, Path(scratch))
+        wanted = _plan(inputs.manifest, quarantine, selection)
+        shown = _Shown(folder, selection)
+        for shard, samples in wanted.items():
+            shown.add(inputs.place, shard, samples, advance)
+        if not shown.cards:
+            raise DataError("\n  ".join(["no shard could be read:", *shown.problems[:5]]))
+        for name in quarantine.chosen.names:
+            shown.add_missing(name, quarantine.shards, advance)
+        own, later = (refused.collect(tables, shown.names) for tables in (quarantine.own, quarantine.later))
+        for card in shown.cards:
+            _judge(card, own.get(card["key"], []), later.get(card["key"], []))
+        about = _about(inputs, selection, quarantine, shown)
+        _write_page(folder, about, shown.cards)
+    return _summary(out, about)
+
+
+class _Shown:
+    """Cards, made as samples come; pictures go to files at once."""
+
+    def __init__(self, folder: Path, selection: Selection) -> None:
+        self._folder, self._side = folder, selection.side_px
+        self.cards: list[Card] = []
+        self.names: set[str] = set()
+        self.problems: list[str] = []
+        self.shards: dict[str, int] = {}
+
+    def add(self, place: Place, shard: str, wanted: Wanted, advance: Callable[[int], None]) -> None:
+        self.shards[shard] = 0
+        try:
+            for found in pick(place, shard, wanted):
+                card, picture = cards.describe(found, self._side)
+                if picture is not None:
+                    card["file"] = f"{PICTURES}/{len(self.cards):06d}.jpg"
+                    write_bytes(self._folder / card["file"], picture)
+                card["drawn"] = found.position in wanted.positions
+                self.cards.append(card)
+                self.names.add(found.key)
+                self.shards[shard] += 1
+                advance(1)
+        except DataError as error:
+            self.problems.append(str(error))
+
+    def add_missing(self, name: str, shards: Mapping[str, str] | None, advance: Callable[[int], None]) -> None:
+        if name in self.names:
+            return
+        if shards is not None and name not in shards:
+            why = "not in the dataset: what its source held could not be taken in, or was left out"
+        elif shards is not None and shards[name] not in self.shards:
+            why = f"in {shards[name]}, which was not read; --shards sets how many are"
+        else:
+            why = "not in the shards that were read"
+        self.cards.append({**cards.missing(name, why), "drawn": False})
+        self.names.add(name)
+        advance(1)
+
+
+def _look(inputs: Inputs, selection: Selection, scratch: Path) -> _Quarantine:
+    place, notes = inputs.place, []
+    own = refused.table_of(place, OWN, scratch)
+    later = []
+    for number, where in enumerate(inputs.quarantines):
+        (scratch / str(number)).mkdir()
+        later.append(fetch(where, scratch / str(number)))
+    owned = [own] if own is not None else []
+    chosen = refused.choose([*owned, *later], selection.quarantined, selection.seed)
+    table = refused.table_of(place, TABLE, scratch) if chosen.names else None
+    if chosen.names and table is None:
+        notes.append(f"no {TABLE} at hand: images in quarantine are looked for in the shards that are read, only")
+    shards = refused.shards_of(table, chosen.names) if table is not None else None
+    return _Quarantine(owned, later, chosen, shards, notes)
+
+
+def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> dict[str, Wanted]:
+    """What to take out of which shard, in the manifest's order."""
+    drawn = draw(manifest, selection.count, selection.shards, selection.seed)
+    if quarantine.shards is None:
+        every = frozenset(quarantine.chosen.names)
+        return {shard: Wanted(wanted.positions, every) for shard, wanted in drawn.items()}
+    known = {shard.path for shard in manifest.shards}
+    keys: dict[str, set[str]] = {}
+    for name, shard in quarantine.shards.items():
+        keys.setdefault(shard, set()).add(name)
+    # those that hold most of them; shards that are read anyway cost nothing
+    others = sorted((known & keys.keys()) - drawn.keys(), key=lambda shard: (-len(keys[shard]), shard))
+    read = {*drawn, *others[: selection.shards]}
+    return {
+        shard.path: Wanted(drawn.get(shard.path, Wanted()).positions, frozenset(keys.get(shard.path, ())))
+        for shard in manifest.shards
+        if shard.path in read
+    }
+
+
+def _judge(card: Card, own: list[Fault], later: list[Fault]) -> None:
+    """What became of an image: its own dataset's quarantine does not take out what the dataset holds."""
+    card["faults"] = [asdict(fault) for fault in [*own, *later]]
+    inside = card["shard"] is not None
+    if not inside or any(fault.region is None for fault in later):
+        card["state"] = "quarantined"
+    elif not card.pop("readable"):
+        card["state"] = "unreadable"
+    else:
+        card["state"] = "partly" if card["faults"] else "accepted"
+    card.pop("readable", None)
+
+
+def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown: _Shown) -> dict[str, Any]:
+    manifest = inputs.manifest
+    states = Counter(card["state"] for card in shown.cards)
+    return {
+        "version": __version__,
+        "dataset": str(inputs.place),
+        "made_by": manifest.made_by.model_dump(),
+        "samples": manifest.samples,
+        "shards": len(manifest.shards),
+        "shards_read": shown.shards,
+        "selection": asdict(selection),
+        "states": {state: states[state] for state in STATES},
+        "reasons": sorted(quarantine.chosen.reasons.items(), key=lambda entry: (-entry[1], entry[0])),
+        "notes": quarantine.notes,
+        "problems": shown.problems,
+    }
+
+
+def _write_page(folder: Path, about: dict[str, Any], shown: list[Card]) -> None:
+    """Data are text inside a string inside a script: nothing in them can end the script or be run."""
+    seed = about["selection"]["seed"]
+    shown.sort(key=lambda card: hashlib.blake2b(f"{seed}/{card['key']}".encode("utf-8", "surrogatepass")).digest())
+    content = json.dumps({"about": about, "cards": shown}, separators=(",", ":"))
+    literal = json.dumps(content).replace("<", "\\u003c")
+    write_bytes(folder / DATA, f"globalThis.GALLERY = JSON.parse({literal});\n".encode("ascii"))
+    write_json(folder / ABOUT, about)
+    for path in sorted(STATIC.iterdir()):
+        if path.suffix in (".html", ".css", ".js"):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _is_gallery(folder: Path) -> bool:
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / ABOUT).is_file())
+
+
+def _summary(out: Path, about: dict[str, Any]) -> Summary:
+    states = ", ".join(f"{number} {state}" for state, number in about["states"].items() if number)
+    rows = [
+        ("page", str(out / PAGE)),
+        ("images", f"{states}; of {about['samples']}"),
+        ("shards read", f"{len(about['shards_read'])} of {about['shards']}"),
+    ]
+    if about["reasons"]:
+        rows.append(("rows in quarantine", ", ".join(f"{reason} {number}" for reason, number in about["reasons"][:8])))
+    rows += [("note", note) for note in about["notes"]]
+    rows += [("cannot be read", problem) for problem in about["problems"][:5]]
+    return Summary(f"data browse: {about['dataset']}", tuple(rows))

@@ -1,0 +1,40 @@
+"""Masks as outlines that a browser fills: paths of SVG, small whatever the size of the image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+_TOLERANCE, _MOST_POINTS = 0.6, 2000
+
+
+def svg_path(mask: Bool[np.ndarray, "h w"], grid_wh: tuple[int, int]) -> str:
+    """The outline of a mask, stretched to a grid, for the fill rule `evenodd`; empty: the mask is.
+
+    Args:
+        mask: pixels of the image.
+        grid_wh: width and height of the grid; points have whole coordinates in it, off by one at most where the
+            outline has no more than some thousand corners.
+    """
+    grid = cv2.resize(mask.astype(np.float32), grid_wh, interpolation=_interpolation(mask, grid_wh))
+    filled = grid >= 0.5
+    if not filled.any():  # thinner than a cell
+        filled = grid > 0
+    contours, _ = cv2.findContours(filled.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    tolerance = _TOLERANCE
+    simple = [cv2.approxPolyDP(contour, tolerance, closed=True) for contour in contours]
+    while sum(len(contour) for contour in simple) > _MOST_POINTS and tolerance < max(grid_wh):
+        tolerance *= 2
+        simple = [cv2.approxPolyDP(contour, tolerance, closed=True) for contour in contours]
+        simple = [contour for contour in simple if len(contour) > 2] or simple[:1]
+    return "".join(_closed(contour.reshape(-1, 2)) for contour in simple)
+
+
+def _closed(points: np.ndarray) -> str:
+    return "M" + "L".join(f"{int(x)} {int(y)}" for x, y in points) + "Z"
+
+
+def _interpolation(mask: np.ndarray, grid_wh: tuple[int, int]) -> int:
+    smaller = grid_wh[0] * grid_wh[1] < mask.size
+    return int(cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

@@ -1,0 +1,136 @@
+"""A few samples of many: which shards to open, and what to take out of them.
+
+Shards are read from front to end and no further than the last sample wanted; of local ones only headers and the
+samples taken. Nothing but these samples is ever held.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from umgclip.errors import DataError
+from umgclip.io.images import EXTENSIONS
+from umgclip.io.places import Place
+from umgclip.io.streams import Stream
+from umgclip.manifest import Manifest
+
+MEMBER_BYTES = 256 << 20  # a larger file in a shard is no image to look at
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Samples of one shard: by their place in it, from 0, and by their keys."""
+
+    positions: frozenset[int] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Found:
+    """One sample as stored. What it lacks is None, and `problem` says why."""
+
+    shard: str
+    position: int
+    key: str
+    image: bytes | None = field(repr=False)
+    json: bytes | None = field(repr=False)
+    problem: str | None = None
+
+
+def draw(manifest: Manifest, count: int, shards: int, seed: int) -> dict[str, Wanted]:
+    """Draw samples at random, of at most `shards` shards drawn at random.
+
+    With shards of one size every sample is as likely as any other; those of one shard come together, though.
+
+    Args:
+        manifest: only its numbers of samples are looked at.
+        count: samples, or all where there are fewer.
+        shards: most shards.
+        seed: of both draws.
+
+    Returns:
+        Positions by shard, in the manifest's order.
+    """
+    rng = np.random.default_rng(seed)
+    filled = [shard for shard in manifest.shards if shard.samples]
+    picked = sorted(rng.choice(len(filled), size=min(shards, len(filled)), replace=False).tolist())
+    chosen = [filled[index] for index in picked]
+    ends = list(accumulate(shard.samples for shard in chosen))
+    drawn: dict[str, list[int]] = {}
+    for number in sorted(rng.choice(ends[-1], size=min(count, ends[-1]), replace=False).tolist()):
+        index = bisect_right(ends, number)
+        drawn.setdefault(chosen[index].path, []).append(number - (ends[index - 1] if index else 0))
+    return {path: Wanted(frozenset(positions)) for path, positions in drawn.items()}
+
+
+def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[Found]:
+    """Take samples out of one shard, in its order; keys that it does not hold are passed over.
+
+    Raises:
+        DataError: the shard is missing, truncated or damaged; what came before was given.
+    """
+    name = f"{place}/{shard}"
+    positions, keys = set(wanted.positions), set(wanted.keys)
+    position, current, taken = -1, None, False
+    files: dict[str, bytes | str] = {}
+    try:
+        with place.open(shard) as handle, closing(_opened(handle)) as tar:
+            for info in tar:
+                if not info.isfile():
+                    continue
+                key, _, extension = info.name.rpartition("/")[2].partition(".")
+                if key != current:
+                    if taken and current is not None:
+                        yield _found(shard, position, current, files)
+                    if not positions and not keys:
+                        return
+                    current, position, files = key, position + 1, {}
+                    taken = position in positions or key in keys
+                    positions.discard(position)
+                    keys.discard(key)
+                if taken and (extension.lower() in EXTENSIONS or extension == "json"):
+                    files[extension.lower()] = _content(tar, info)
+            if taken and current is not None:
+                yield _found(shard, position, current, files)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{name}: not a complete tar ({type(error).__name__}: {error})") from error
+    if positions:
+        raise DataError(f"{name}: expected more than {position + 1} samples, as in the manifest")
+
+
+def _opened(handle: Stream) -> tarfile.TarFile:
+    """A tar whose files are skipped by seeking, where that is possible."""
+    seekable = getattr(handle, "seekable", None)
+    file = cast(BinaryIO, handle)
+    return tarfile.open(fileobj=file, mode="r:" if seekable is not None and seekable() else "r|")
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | str:
+    """The bytes of a file, or what is wrong with it."""
+    if info.size > MEMBER_BYTES:
+        return f"{info.name}: expected at most {MEMBER_BYTES} bytes, got {info.size}"
+    member = tar.extractfile(info)
+    data = member.read() if member else b""
+    return data if len(data) == info.size else f"{info.name}: truncated: expected {info.size} bytes, got {len(data)}"
+
+
+def _found(shard: str, position: int, key: str, files: Mapping[str, bytes | str]) -> Found:
+    image = next((files[extension] for extension in EXTENSIONS if extension in files), "no image file")
+    json = files.get("json", "no JSON file")
+    problems = [content for content in (image, json) if isinstance(content, str)]
+    return Found(
+        shard,
+        position,
+        key,
+        image if isinstance(image, bytes) else None,
+        json if isinstance(json, bytes) else None,
+        "; ".join(problems) or None,
+    )
