@@ -87,8 +87,7 @@ def _claim(store: Store, name: str) -> Iterator[None]:
     while True:
         token = f"{time.time():.0f} {uuid.uuid4().hex}"
         with explained(store), bounded():
-            if _is_free(_read(client, name)):
-                client.set_registered_model_tag(name, CLAIM_TAG, token)
+            if _is_free(_read(client, name)) and _write(client, name, token):
                 time.sleep(SETTLE_S)
                 if _read(client, name) == token:
                     break
@@ -104,6 +103,19 @@ def _claim(store: Store, name: str) -> Iterator[None]:
         with explained(store), bounded():
             if _read(client, name) == token:
                 client.delete_registered_model_tag(name, CLAIM_TAG)
+
+
+def _write(client: MlflowClient, name: str, token: str) -> bool:
+    """Whether the tag could be written: databases refuse one of two that make the same tag at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_registered_model_tag(name, CLAIM_TAG, token)
+    except MlflowException:
+        if _read(client, name) is None:
+            raise  # nobody else has written either: it was something else
+        return False
+    return True
 
 
 def _read(client: MlflowClient, name: str) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from umgclip.errors import OutputError, TrackingError
 from umgclip.register import serialised
@@ -115,7 +116,7 @@ def test_a_claim_written_over_is_not_taken_for_ones_own(registry, monkeypatch):
 
 
 def test_claims_of_many_never_overlap(registry, monkeypatch):
-    monkeypatch.setattr(serialised, "SETTLE_S", 0.3)
+    monkeypatch.setattr(serialised, "SETTLE_S", 1.0)
     inside, most, done = [], [], []
 
     def work(number: int) -> None:
@@ -133,3 +134,23 @@ def test_claims_of_many_never_overlap(registry, monkeypatch):
         thread.join(60)
     assert sorted(done) == [0, 1, 2]
     assert max(most) == 1
+
+
+def test_a_write_that_loses_to_another_waits_and_tries_again(registry, monkeypatch):
+    """As a database does when two claims are inserted at the same moment."""
+    monkeypatch.setattr(serialised, "SETTLE_S", 0.05)
+    client = registry.client()
+    refused = []
+
+    def refuse_once(name, key, value):
+        if not refused:
+            refused.append(value)
+            write(name, key, "0 another")  # which is old, and so soon counts as free
+            raise MlflowException("UNIQUE constraint failed")
+        return write(name, key, value)
+
+    write = client.set_registered_model_tag
+    monkeypatch.setattr(client, "set_registered_model_tag", refuse_once)
+    monkeypatch.setattr(type(registry), "client", lambda _: client)
+    with serialised._claim(registry, "umgclip"):
+        assert refused
