@@ -106,7 +106,7 @@ class _Shown:
                 card, picture = cards.describe(found, self._side)
                 if picture is not None:
                     card["file"] = f"{PICTURES}/{len(self.cards):06d}.jpg"
-                    write_bytes(self._folder / card["file"], picture)
+                    (self._folder / card["file"]).write_bytes(picture)
                 card["drawn"] = found.position in wanted.positions
                 self.cards.append(card)
                 self.names.add(found.key)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from umgclip.browse.settings import MOST, Selection
+from umgclip.errors import InputError
 
 _DEFAULT = Selection()
 _VALIDATES = (Path("validate") / "quarantine.parquet", Path("data_docs") / "failed_quarantine.parquet")
@@ -26,7 +27,7 @@ def browse(
     ] = _DEFAULT.quarantined,
     quarantine: Annotated[
         list[str] | None,
-        typer.Option(help="quarantine.parquet of a later stage, local or s3://; repeat it [default: validate's]"),
+        typer.Option(help="quarantine.parquet of a later stage, local or s3://; repeat it"),
     ] = None,
     shards: Annotated[
         int, typer.Option(min=1, help="most shards read for --count, and as many more for --quarantined")
@@ -43,14 +44,18 @@ def browse(
     does not grow with it, and no more than --shards shards are read.
 
     What quarantines say is shown beside it: the dataset's own
-    quarantine.parquet, and for .../annotate/train the one of the stage
-    validate in .../validate, else those of --quarantine.
+    quarantine.parquet, and those of --quarantine. Without that option
+    .../annotate/train takes the one of the stage validate, .../validate, or
+    .../data_docs where the gate closed.
 
     Example: umgclip data browse artifacts/annotate/train --serve
     """
     from umgclip.cli import datasets, session
 
-    place, manifest = datasets.open_dataset(where)
+    found = datasets.opened(where)
+    if len(found) > 1:
+        raise InputError(f"{where}: expected one dataset, found {', '.join(found)}; name one of them")
+    where, (place, manifest) = next(iter(found.items()))
     if not where.startswith("s3://"):
         session.check_output(out, (Path(where), *(Path(name) for name in quarantine or () if "://" not in name)))
     from umgclip.browse.gallery import Inputs, write_gallery
