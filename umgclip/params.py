@@ -8,24 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from umgclip.annotator_params import ModelParams, RolesParams, RulesParams, check_roles
 from umgclip.errors import ParamsError
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Weight = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(gt=0)]
-Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen and closed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from umgclip.section import Count, Section, Share, Template, Weight
 
 
 class ImportParams(Section):
@@ -158,7 +149,8 @@ class MaskerParams(Section):
 class AnnotateParams(Section):
     """`annotate`: captions, tags, boxes and masks for raw images."""
 
-    backend: Literal["clip_teacher"] = "clip_teacher"
+    roles: RolesParams = RolesParams()
+    models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
     engine: Literal["local"] = "local"
     workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
     batch: Count = Field(default=16, description="images at once")
@@ -169,6 +161,12 @@ class AnnotateParams(Section):
     proposer: ProposerParams = ProposerParams()
     label: LabelParams = LabelParams()
     masker: MaskerParams = MaskerParams()
+    rules: RulesParams = RulesParams()
+
+    @model_validator(mode="after")
+    def _roles_are_filled(self) -> AnnotateParams:
+        check_roles(self.roles, self.models)
+        return self
 
 
 class LossWeights(Section):

@@ -18,12 +18,23 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _absent(value: object) -> bool:
+    """Left out of the JSON where there is nothing to say."""
+    return value is None
+
+
 class Text(_Closed):
-    """One caption or tag: what was said, how sure its source is (0 to 1), and who that is (`alt`, `human`, a model)."""
+    """One caption or tag: what was said, how sure its source is (0 to 1), and who that is (`alt`, `human`, a model).
+
+    A model's source names its kind, id, revision and prompt. `filter_score` is what the image-text filter gave, and
+    `agreed_by` the other sources that said the same; both are left out of the JSON where there are none.
+    """
 
     text: str
     score: float = Field(default=1.0, ge=0.0, le=1.0)
     source: str
+    filter_score: float | None = Field(default=None, ge=0.0, le=1.0, exclude_if=_absent)
+    agreed_by: list[str] | None = Field(default=None, exclude_if=_absent)
 
 
 class Mask(_Closed):
@@ -38,7 +49,8 @@ class Region(_Closed):
 
     `is_stuff` marks backgrounds. `tags` and `captions` are empty when nothing was sure enough to be said (the region
     is then a class-agnostic proposal). `negatives` are captions that look right and are wrong, where a source has
-    them; they are left out of the JSON where there are none.
+    them. `source` is the model that found the place and `mask_source` the one that drew it, where they are not the
+    built-in ones. These three are left out of the JSON where there are none.
     """
 
     id: str
@@ -48,7 +60,9 @@ class Region(_Closed):
     score: float = Field(default=1.0, ge=0.0, le=1.0)
     captions: list[Text] | None = None
     tags: list[Text] | None = None
-    negatives: list[Text] | None = Field(default=None, exclude_if=lambda value: value is None)
+    negatives: list[Text] | None = Field(default=None, exclude_if=_absent)
+    source: str | None = Field(default=None, exclude_if=_absent)
+    mask_source: str | None = Field(default=None, exclude_if=_absent)
 
 
 class Source(_Closed):

@@ -12,7 +12,9 @@ from umgclip.__main__ import STAGES, app
 ROOT = Path(__file__).parents[2]
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
 # what writes files, moves values or describes them: a change there does not make results stale
-PLUMBING = ("errors", "params", "records", "manifest", "summary", "provenance", "tracking", "io")
+PLUMBING = (
+    "errors", "section", "annotator_params", "params", "records", "manifest", "summary", "provenance", "tracking", "io"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

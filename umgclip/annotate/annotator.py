@@ -2,154 +2,198 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from umgclip.annotate.clip_teacher import ClipTeacher
-from umgclip.annotate.grabcut import GrabCut
-from umgclip.annotate.roles import Captioner, Filter, Masker, Proposal, Proposer, RegionCaptioner, RegionTagger, Tagger
-from umgclip.annotate.segment_tree import SegmentTree
+from umgclip.annotate.assembly import Parts, assemble
+from umgclip.annotate.crops import region_crop
+from umgclip.annotate.judge import Judge
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.rules.rejected import Rejected
+from umgclip.annotate.written import Annotated, Draft, written
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
-from umgclip.geometry import masks as mask_ops
-from umgclip.io.atomic import sha256_file
-from umgclip.model import files
-from umgclip.model.layout import WEIGHTS
-from umgclip.model.tower import DenseClip
 from umgclip.params import AnnotateParams
-from umgclip.records import ImageRecord, Region, Text
+from umgclip.records import ImageRecord, Text
 
+__all__ = ["Annotated", "Annotator", "build_annotator"]
 
-@dataclass(frozen=True)
-class Annotated:
-    """A record and the teacher's embeddings, (1 + regions, d) float16: the image's, then its regions' in order."""
-
-    record: ImageRecord
-    embeddings: np.ndarray
+_T = TypeVar("_T")
+_REGION_CONTEXT = 1.2  # a region's crop for the filter, times its box
 
 
 @dataclass(frozen=True)
 class Annotator:
-    """The roles; any of them can be filled by another back end.
+    """The roles and the rules. What came with the images is never changed, but for names held out of regions."""
 
-    `held_out` are names that no region may carry, not even one that came with the data.
-    """
-
-    proposer: Proposer
-    masker: Masker
-    region_tagger: RegionTagger
-    region_captioner: RegionCaptioner
-    tagger: Tagger
-    captioner: Captioner
-    filter: Filter
-    caption_threshold: float
-    held_out: frozenset[str] = frozenset()
+    parts: Parts
+    judge: Judge
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
         images = [sample.pixels for sample in samples]
         alts = [_alt(sample.record) for sample in samples]
-        proposals = self.region_tagger.tag_regions(images, alts, [self.proposer.propose(image) for image in images])
-        for image, found in zip(images, proposals, strict=True):
-            self.masker.refine(image, found)
-            for proposal in found:
-                proposal.captions = self.region_captioner.caption_region(proposal)
-        tags, features = self.tagger.tag_images(images, alts)
-        captions = [self.captioner.caption_image(found) for found in proposals]
-        captions = self._filtered(images, captions)
-        return [
-            _annotated(self._without_held_out(sample.record), *said)
-            for sample, *said in zip(samples, captions, tags, proposals, features, strict=True)
-        ]
+        drafts = [Draft(_without_held_out(sample.record, self.judge.held_out)) for sample in samples]
+        self._find_regions(drafts, images, alts)
+        self._caption_regions(drafts, images)
+        features = self.parts.embedder.embed_images(images)
+        self.parts.embedder.embed_regions(images, [draft.proposals for draft in drafts])
+        self._tag_images(drafts, images, alts)
+        self._caption_images(drafts, images)
+        return [written(draft, feature) for draft, feature in zip(drafts, features, strict=True)]
 
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Class-agnostic proposals and nothing else: no caption is read, no label written."""
+        images = [sample.pixels for sample in samples]
+        drafts = [Draft(sample.record) for sample in samples]
+        self._propose(drafts, images, [""] * len(images))
+        for draft, image in zip(drafts, images, strict=True):
+            for proposal in draft.proposals:
+                proposal.tags, proposal.captions = [], []
+            self.judge.regions(draft, _size(image))
         nothing = np.zeros(0, np.float16)
-        return [_annotated(sample.record, [], [], self.proposer.propose(sample.pixels), nothing) for sample in samples]
+        return [written(draft, nothing) for draft in drafts]
 
-    def _without_held_out(self, record: ImageRecord) -> ImageRecord:
-        """The record; regions that came with a held-out name are places without words."""
-        regions = [
-            region.model_copy(update={"tags": [], "captions": [], "negatives": None})
-            if any(tag.text in self.held_out for tag in region.tags or [])
-            else region
-            for region in record.regions or []
-        ]
-        return record if regions == (record.regions or []) else record.model_copy(update={"regions": regions})
+    def _propose(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
+        for proposer in self.parts.proposers:
+            for draft, found in zip(drafts, proposer.propose_images(images, alts), strict=True):
+                draft.proposals.extend(_answer(draft, "proposer", found, []))
 
-    def _filtered(self, images: Sequence[np.ndarray], captions: list[list[Text]]) -> list[list[Text]]:
-        """Only captions that the filter finds in their image."""
-        pairs = [(row, text) for row, texts in enumerate(captions) for text in texts]
-        scores = self.filter.score([images[row] for row, _ in pairs], [text.text for _, text in pairs]) if pairs else []
-        kept: list[list[Text]] = [[] for _ in captions]
-        for (row, text), score in zip(pairs, scores, strict=True):
-            if score >= self.caption_threshold:
-                kept[row].append(text)
-        return kept
+    def _find_regions(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
+        """Places, their labels, and then their masks: what is refused is not drawn."""
+        self._propose(drafts, images, alts)
+        if not self.parts.keeps_given_labels:
+            for draft in drafts:
+                for proposal in draft.proposals:
+                    proposal.tags = []
+        for tagger in self.parts.region_taggers:
+            tagged = tagger.tag_regions(images, alts, [draft.proposals for draft in drafts])
+            for draft, found in zip(drafts, tagged, strict=True):
+                draft.proposals = _answer(draft, "region_tagger", found, draft.proposals)
+        for draft, image in zip(drafts, images, strict=True):
+            self.judge.region_tags(draft)
+            self.judge.regions(draft, _size(image))
+        for masker in self.parts.maskers:
+            failed = masker.refine_images(images, [draft.proposals for draft in drafts])
+            for draft, failure in zip(drafts, failed, strict=True):
+                if failure is not None:
+                    draft.failures["masker"] = failure
+
+    def _caption_regions(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
+        said: list[list[list[Text]]] = [[list(p.captions) for p in draft.proposals] for draft in drafts]
+        for captioner in self.parts.region_captioners:
+            answers = captioner.caption_regions(images, [draft.proposals for draft in drafts])
+            for draft, own, answer in zip(drafts, said, answers, strict=True):
+                nothing: list[list[Text]] = [[] for _ in own]
+                for texts, more in zip(own, _answer(draft, "region_captioner", answer, nothing), strict=True):
+                    texts.extend(more)
+        for draft, own in zip(drafts, said, strict=True):
+            for proposal, texts in zip(draft.proposals, own, strict=True):
+                proposal.captions = self.judge.texts(draft, "region_captioner", texts, proposal)
+        if self.judge.params.region_caption_threshold is not None:
+            self._filter(drafts, images, self._region_captions(drafts), "region_captioner")
+
+    @staticmethod
+    def _region_captions(drafts: list[Draft]) -> list[tuple[int, Proposal | None, Text]]:
+        return [(row, p, text) for row, draft in enumerate(drafts) for p in draft.proposals for text in p.captions]
+
+    def _tag_images(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
+        if not self.parts.taggers:
+            for draft in drafts:
+                draft.tags = None
+            return
+        said: list[list[Text]] = [[] for _ in drafts]
+        for tagger in self.parts.taggers:
+            for draft, own, answer in zip(drafts, said, tagger.tag_images(images, alts), strict=True):
+                own.extend(_answer(draft, "tagger", answer, []))
+        for draft, own in zip(drafts, said, strict=True):
+            self.judge.image_tags(draft, own)
+
+    def _caption_images(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
+        if not self.parts.captioners:
+            for draft in drafts:
+                draft.captions = None
+            return
+        said: list[list[Text]] = [[] for _ in drafts]
+        for captioner in self.parts.captioners:
+            answers = captioner.caption_images(images, [draft.proposals for draft in drafts])
+            for draft, own, answer in zip(drafts, said, answers, strict=True):
+                own.extend(_answer(draft, "captioner", answer, []))
+        for draft, own in zip(drafts, said, strict=True):
+            draft.captions = self.judge.texts(draft, "captioner", own)
+        pairs = [(row, None, text) for row, draft in enumerate(drafts) for text in draft.captions or []]
+        self._filter(drafts, images, pairs, "captioner")
+
+    def _filter(
+        self, drafts: list[Draft], images: Sequence[Pixels],
+        pairs: Sequence[tuple[int, Proposal | None, Text]], role: str,
+    ) -> None:  # fmt: skip
+        """Only captions that the filter finds in their image or region. Where it fails, none of the image's is kept."""
+        if self.parts.filter is None or not pairs:
+            return
+        looked_at = [images[row] if p is None else region_crop(images[row], p, _REGION_CONTEXT) for row, p, _ in pairs]
+        scores = self.parts.filter.score(looked_at, [text.text for _, _, text in pairs])
+        by_place: dict[tuple[int, int], list[tuple[Text, float]]] = {}
+        place_of: dict[tuple[int, int], Proposal | None] = {}
+        for (row, proposal, text), score in zip(pairs, scores, strict=True):
+            place = row, -1 if proposal is None else id(proposal)
+            place_of[place] = proposal
+            own = by_place.setdefault(place, [])
+            if isinstance(score, Failure):
+                drafts[row].failures["filter"] = score
+                drafts[row].refuse(Rejected(role, "filter_failed", text, detail=score.detail), proposal)
+            else:
+                own.append((text, score))
+        for place, texts in by_place.items():
+            proposal = place_of[place]
+            kept = self.judge.scored(drafts[place[0]], role, texts, proposal)
+            if proposal is None:
+                drafts[place[0]].captions = kept
+            else:
+                proposal.captions = kept
 
 
 def build_annotator(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Annotator:
-    """The annotator of the back end `clip_teacher`, with the weights in the folder `base`."""
-    clip, _ = files.load(base)
-    name = f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}"
-    teacher = ClipTeacher(DenseClip(clip), name, vocabulary, params.label)
-    return Annotator(
-        proposer=SegmentTree(params.proposer),
-        masker=GrabCut(params.masker),
-        region_tagger=teacher,
-        region_captioner=teacher,
-        tagger=teacher,
-        captioner=teacher,
-        filter=teacher,
-        caption_threshold=params.caption_threshold,
-        held_out=frozenset(params.held_out),
-    )
+    """The annotator that the params describe.
+
+    Args:
+        params: the section `annotate`.
+        base: folder with the weights of the base, which is the built-in `clip_teacher` and the embedder.
+        vocabulary: the concepts of the captions; those of `rules.vocabulary` included where there is one.
+
+    Raises:
+        InputError: weights of a model are not on this machine; says how to get them.
+    """
+    return Annotator(*assemble(params, base, vocabulary))
+
+
+def _answer(draft: Draft, role: str, answer: _T | Failure, otherwise: _T) -> _T:
+    """A role's answer; a failure is noted, and `otherwise` stands for it."""
+    if isinstance(answer, Failure):
+        draft.failures[role] = answer
+        return otherwise
+    return answer
+
+
+def _size(pixels: Pixels) -> tuple[int, int]:
+    return pixels.shape[0], pixels.shape[1]
 
 
 def _alt(record: ImageRecord) -> str:
     return record.captions[0].text if record.captions else ""
 
 
-def _annotated(
-    record: ImageRecord, captions: list[Text], tags: list[Text], proposals: list[Proposal], feature: np.ndarray
-) -> Annotated:
-    proposals = [proposal for proposal in proposals if proposal.mask.any()]
-    written = record.regions or []
-    ids = _free_ids({region.id for region in written})
+def _without_held_out(record: ImageRecord, held_out: frozenset[str]) -> ImageRecord:
+    """The record; regions that came with a held-out name are places without words."""
     regions = [
-        Region(
-            id=next(ids),
-            box_xyxy=proposal.box_xyxy,
-            mask=mask_ops.encode(proposal.mask),
-            is_stuff=proposal.is_stuff,
-            score=proposal.score,
-            captions=proposal.captions,
-            tags=proposal.tags,
-        )
-        for proposal in proposals
+        region.model_copy(update={"tags": [], "captions": [], "negatives": None})
+        if any(tag.text in held_out for tag in region.tags or [])
+        else region
+        for region in record.regions or []
     ]
-    update = {
-        "captions": [*(record.captions or []), *captions],
-        "tags": [*(record.tags or []), *_others(tags, record.tags or [])],
-        "regions": [*written, *regions],
-    }
-    embeddings = np.full((1 + len(written) + len(regions), len(feature)), np.nan, np.float16)
-    embeddings[0] = feature
-    for row, proposal in enumerate(proposals, start=1 + len(written)):
-        if proposal.embedding is not None:
-            embeddings[row] = proposal.embedding
-    return Annotated(record.model_copy(update=update), embeddings)
-
-
-def _others(tags: list[Text], given: list[Text]) -> list[Text]:
-    """Tags that did not come with the image."""
-    known = {tag.text for tag in given}
-    return [tag for tag in tags if tag.text not in known]
-
-
-def _free_ids(taken: set[str]) -> Iterator[str]:
-    return (name for name in map(str, itertools.count()) if name not in taken)
+    return record if regions == (record.regions or []) else record.model_copy(update={"regions": regions})

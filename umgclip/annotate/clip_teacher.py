@@ -27,7 +27,7 @@ from umgclip.records import Text
 
 
 class ClipTeacher:
-    """Region tagger, region captioner, tagger, captioner and filter in one, over one frozen CLIP."""
+    """Embedder, region tagger, region captioner, tagger, captioner and filter in one, over one frozen CLIP."""
 
     def __init__(self, tower: DenseClip, name: str, vocabulary: Vocabulary, params: LabelParams) -> None:
         """Embed the vocabulary once.
@@ -73,6 +73,20 @@ class ClipTeacher:
     def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         """Images of any size, squeezed to the model's own."""
         return self._embed_images([self._images.place(pixels).pixels for pixels in images])
+
+    def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Of whole images; those of the last call are remembered."""
+        if not self._knows(images):
+            self._seen = list(images), self._embed_whole(images)
+        return self._known_features(images)
+
+    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> None:
+        """Of the regions that have none yet, by the crops that labels are read from."""
+        missing = [[p for p in found if p.embedding is None and not p.is_empty()] for found in proposals]
+        crops = [crop for pixels, found in zip(images, missing, strict=True) for crop in self._crops(pixels, found)]
+        embeddings = iter(self._embed_images(crops))
+        for proposal in (p for found in missing for p in found):
+            proposal.embedding = next(embeddings)
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
@@ -145,19 +159,21 @@ class ClipTeacher:
             source = "alt" if named else self.name
             ground.tags = [Text(text=stuff[best], score=score, source=source)]
 
-    def caption_region(self, proposal: Proposal) -> list[Text]:
+    def caption_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[list[Text]]]:
+        """Each region's label as a phrase."""
+        del images  # the embeddings have said it
+        return [[self._phrase(proposal) for proposal in found] for found in proposals]
+
+    def _phrase(self, proposal: Proposal) -> list[Text]:
         """The label as a phrase: "an apple"; the template is all that an offline teacher can say."""
         return [
             Text(text=tag.text if proposal.is_stuff else with_article(tag.text), score=tag.score, source=self.name)
             for tag in proposal.tags
         ]
 
-    def tag_images(
-        self, images: Sequence[Pixels], captions: Sequence[str]
-    ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
+    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
         """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
-        features = self._embed_whole(images)
-        self._seen = list(images), features
+        features = self.embed_images(images)
         concepts = self._vocabulary.concepts
         embedded = np.concatenate([self._things, self._stuff])
         tags = []
@@ -166,9 +182,14 @@ class ClipTeacher:
             names = self._vocabulary.find(caption)
             found = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
             tags.append(sorted(found, key=lambda text: -text.score))
-        return tags, features
+        return tags
 
-    def caption_image(self, proposals: list[Proposal]) -> list[Text]:
+    def caption_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Text]]:
+        """What was found in each image."""
+        del images  # the proposals hold what was seen
+        return [self._caption(found) for found in proposals]
+
+    def _caption(self, proposals: list[Proposal]) -> list[Text]:
         """What was found, from left to right, on its ground; scored by the least sure of its parts."""
         things = sorted((p for p in proposals if p.tags and not p.is_stuff), key=lambda p: p.box_xyxy[0])
         if not things:
@@ -187,11 +208,15 @@ class ClipTeacher:
         return [float(np.clip((f @ t + 1) / 2, 0, 1)) for f, t in zip(features, embedded, strict=True)]
 
     def _known_features(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        """Those of `tag_images` where these are images of its last call, which saves looking at them twice."""
+        """Those of `embed_images` where these are images of its last call, which saves looking at them twice."""
+        if not self._knows(images):
+            return self._embed_whole(images)
         rows = {id(pixels): row for row, pixels in enumerate(self._seen[0])}
-        if all(id(pixels) in rows for pixels in images):
-            return self._seen[1][[rows[id(pixels)] for pixels in images]]
-        return self._embed_whole(images)
+        return self._seen[1][[rows[id(pixels)] for pixels in images]]
+
+    def _knows(self, images: Sequence[Pixels]) -> bool:
+        seen = {id(pixels) for pixels in self._seen[0]}
+        return all(id(pixels) in seen for pixels in images)
 
 
 def label_scores(

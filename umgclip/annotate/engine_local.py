@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from umgclip.annotate.rules.rejected import Rejected, count_reasons
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, UmgclipError
@@ -33,6 +34,7 @@ from umgclip.records import shows_one_object
 
 if TYPE_CHECKING:
     from umgclip.annotate.annotator import Annotated, Annotator
+    from umgclip.annotate.roles import Failure
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,19 @@ def _annotate_shard(job: Job) -> None:
     regions: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     left_out: list[str] = []
+    rejected: list[Rejected] = []
+    refused: list[dict[str, Any]] = []
     path = job.out / job.info.path
     with atomic_file(path) as temporary:
         writer = ShardWriter(temporary)
         for raws, samples in _decoded(job, failed, left_out, _batch):
             results = _annotator.propose(samples) if job.proposals_only else _annotator(samples)
             for raw, annotated in zip(raws, results, strict=True):
+                if annotated.failures:
+                    failed.append(_failed_row(raw.key, job, annotated.failures))
+                    continue
+                rejected.extend(annotated.rejected)
+                refused.extend(one.row(raw.key, job.info.path) for one in annotated.rejected)
                 writer.write(_stored(raw, annotated))
                 images.append(tables.image_row(annotated.record, job.info.path))
                 regions.extend(tables.region_row(annotated.record, r) for r in annotated.record.regions or [])
@@ -146,6 +155,7 @@ def _annotate_shard(job: Job) -> None:
     tables.write_table(path.with_suffix(".images.parquet"), images, tables.IMAGES)
     tables.write_table(path.with_suffix(".regions.parquet"), regions, tables.REGIONS)
     tables.write_table(path.with_suffix(".quarantine.parquet"), failed, tables.QUARANTINE)
+    tables.write_table(path.with_suffix(".rejected.parquet"), refused, tables.REJECTED)
     found = len(images) + len(failed) + len(left_out)
     if found != job.info.samples:
         raise DataError(f"{job.source}: expected {job.info.samples} samples as in the manifest, got {found}")
@@ -155,11 +165,26 @@ def _annotate_shard(job: Job) -> None:
             "samples": len(images),
             "failed": len(failed),
             "left_out": len(left_out),
+            "rejected": count_reasons(rejected),
             "sha256": sha256_file(path),
             "bytes": path.stat().st_size,
             "seconds": round(time.perf_counter() - started, 3),
         },
     )
+
+
+def _failed_row(key: str, job: Job, failures: Mapping[str, Failure]) -> dict[str, Any]:
+    """A sample that a role has no answer for is not complete: it waits in the quarantine."""
+    role, failure = next(iter(failures.items()))
+    detail = "; ".join(f"{role}: {one.reason}: {one.detail}" for role, one in failures.items())
+    return {
+        "key": key,
+        "shard": job.info.path,
+        "region_id": None,
+        "stage": "annotate",
+        "reason": f"{role}_{failure.reason}",
+        "detail": detail,
+    }
 
 
 def _decoded(

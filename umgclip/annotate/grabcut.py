@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from umgclip.annotate.roles import Proposal
+from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.geometry import boxes as box_ops
 from umgclip.params import MaskerParams
 
@@ -20,6 +22,12 @@ class GrabCut:
 
     def __init__(self, params: MaskerParams) -> None:
         self._params = params
+
+    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[None]:
+        """Redraw in place; it never fails."""
+        for pixels, found in zip(images, proposals, strict=True):
+            self.refine(pixels, found)
+        return [None] * len(images)
 
     def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> None:
         """Redraw the labelled things' masks in place; pixels of other labelled things count as background."""

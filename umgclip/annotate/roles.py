@@ -1,49 +1,56 @@
 """The roles of an annotator. Every back end fills some of them; the engine knows nothing else.
 
 A proposer finds where something is, a masker draws it, a region tagger and a region captioner say what it is, a tagger
-and a captioner speak of the whole image, a filter says how well a text fits its image. All work on batches.
+and a captioner speak of the whole image, a filter says how well a text fits its image, an embedder gives the base's
+own view of images and regions. All work on batches; what one image makes fail is a `Failure` in its place, so that the
+others of the batch go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
-from umgclip.geometry import masks as mask_ops
+from umgclip.annotate.proposal import Proposal
 from umgclip.records import Text
+
+__all__ = [
+    "Captioner",
+    "Embedder",
+    "Failure",
+    "Filter",
+    "Masker",
+    "Pixels",
+    "Proposal",
+    "Proposer",
+    "RegionCaptioner",
+    "RegionTagger",
+    "Tagger",
+]
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 
 
-@dataclass
-class Proposal:
-    """A place in an image: mask in pixels, objectness 0 to 1, and what was said of it so far."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a role has no answer for an image: `reason` is a word to count by, `detail` what happened."""
 
-    mask: Bool[np.ndarray, "height width"]
-    score: float
-    is_stuff: bool = False
-    tags: list[Text] = field(default_factory=list)
-    captions: list[Text] = field(default_factory=list)
-    embedding: Float[np.ndarray, "d"] | None = None
-
-    @property
-    def box_xyxy(self) -> tuple[float, float, float, float]:
-        """The tightest box around the mask, in pixels."""
-        return mask_ops.box_of(self.mask)
+    reason: str
+    detail: str
 
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Finds class-agnostic regions."""
+    """Finds regions."""
 
     name: str
 
-    def propose(self, pixels: Pixels) -> list[Proposal]:
-        """Things first, in falling score."""
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> Sequence[list[Proposal] | Failure]:
+        """Per image: things first, in falling score. Without captions nothing is looked for by name."""
         ...
 
 
@@ -53,7 +60,7 @@ class Masker(Protocol):
 
     name: str
 
-    def refine(self, pixels: Pixels, proposals: list[Proposal]) -> None:
+    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> Sequence[Failure | None]:
         """Replace the proposals' masks in place; a mask that gets worse by the masker's own judgement stays."""
         ...
 
@@ -66,19 +73,21 @@ class RegionTagger(Protocol):
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
-    ) -> list[list[Proposal]]:
+    ) -> Sequence[list[Proposal] | Failure]:
         """The proposals worth keeping per image, labelled where the tagger is sure."""
         ...
 
 
 @runtime_checkable
 class RegionCaptioner(Protocol):
-    """Describes a labelled region in a phrase."""
+    """Describes regions in a phrase."""
 
     name: str
 
-    def caption_region(self, proposal: Proposal) -> list[Text]:
-        """Captions for one region; none when nothing is known of it."""
+    def caption_regions(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> Sequence[list[list[Text]] | Failure]:
+        """Captions per region; none where nothing is known of it."""
         ...
 
 
@@ -88,10 +97,8 @@ class Tagger(Protocol):
 
     name: str
 
-    def tag_images(
-        self, images: Sequence[Pixels], captions: Sequence[str]
-    ) -> tuple[list[list[Text]], Float[np.ndarray, "n d"]]:
-        """Tags per image in falling score, and the images' embeddings."""
+    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> Sequence[list[Text] | Failure]:
+        """Tags per image in falling score."""
         ...
 
 
@@ -101,8 +108,10 @@ class Captioner(Protocol):
 
     name: str
 
-    def caption_image(self, proposals: list[Proposal]) -> list[Text]:
-        """Captions for one image, from what was found in it."""
+    def caption_images(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> Sequence[list[Text] | Failure]:
+        """Captions per image, from its pixels or from what was found in it."""
         ...
 
 
@@ -112,6 +121,19 @@ class Filter(Protocol):
 
     name: str
 
-    def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float]:
+    def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> Sequence[float | Failure]:
         """One score 0 to 1 per pair."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """The base's own embeddings, which training distils."""
+
+    def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Of whole images."""
+        ...
+
+    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> None:
+        """Of the regions that have none yet, in place."""
         ...

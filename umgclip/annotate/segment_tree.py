@@ -8,11 +8,13 @@ image's border is not an object, which cuts the candidates to a third and lets t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from umgclip.annotate.roles import Proposal
+from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.background import background_distance, smooth_lab
 from umgclip.params import ProposerParams
@@ -27,6 +29,11 @@ class SegmentTree:
 
     def __init__(self, params: ProposerParams) -> None:
         self._params = params
+
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal]]:
+        """Of each image; captions say nothing to it."""
+        del captions
+        return [self.propose(pixels) for pixels in images]
 
     def propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
         """Class-agnostic things in falling score, then the background as one stuff region."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from umgclip import __version__
+from umgclip.annotate.digests import file_digests
 from umgclip.annotate.engine_local import Job, Recipe, run_jobs
+from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
 from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
@@ -23,7 +27,12 @@ from umgclip.summary import Summary
 
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
 SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
-_TABLES = {"images": tables.IMAGES, "regions": tables.REGIONS, "quarantine": tables.QUARANTINE}
+_TABLES = {
+    "images": tables.IMAGES,
+    "regions": tables.REGIONS,
+    "quarantine": tables.QUARANTINE,
+    "rejected": tables.REJECTED,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ def run(
     manifests = {split: read_manifest(inputs.data / source) for split, source in SPLITS.items()}
     given = _Given()
     vocabulary = mine(_captions(inputs.data / "train", given), params.min_concept_count, params.held_out)
+    if params.rules.vocabulary is not None:
+        vocabulary = joined(vocabulary, read_vocabulary(Path(params.rules.vocabulary)))
     unknown = [name for name in params.held_out if name not in vocabulary.concepts]
     fingerprint = _fingerprint(params, inputs.base, manifests.values(), vocabulary)
     working = out.parent / f".{out.name}.{fingerprint[:16]}"
@@ -116,6 +127,7 @@ def _fingerprint(params: AnnotateParams, base: Path, manifests: Iterable[Manifes
             "params": params.model_dump(exclude={"workers"}),
             "base": sha256_file(base / WEIGHTS),
             "inputs": [manifest.digest() for manifest in manifests],
+            "files": file_digests(params),
             "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
             "code": __version__,
         }
@@ -128,10 +140,11 @@ def _jobs(source: Path, manifest: Manifest, out: Path, split: str) -> list[Job]:
     return [Job(source / shard.path, shard, out, hide, bare) for shard in manifest.shards]
 
 
-def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str) -> dict[str, int]:
+def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str) -> dict[str, Any]:
     """Move finished shards into their dataset, join the tables, write the manifest last."""
     folder.mkdir()
-    counts = {"samples": 0, "failed": 0, "left_out": 0}
+    counts: dict[str, Any] = {"samples": 0, "failed": 0, "left_out": 0}
+    reasons: Counter[str] = Counter()
     shards = []
     for job in jobs:
         marker = json.loads(job.marker.read_text(encoding="utf-8"))
@@ -139,13 +152,15 @@ def _collect(jobs: list[Job], folder: Path, manifest: Manifest, fingerprint: str
         shards.append(
             ShardInfo(path=job.info.path, sha256=marker["sha256"], samples=marker["samples"], bytes=marker["bytes"])
         )
-        for name in counts:
+        for name in ("samples", "failed", "left_out"):
             counts[name] += marker[name]
+        reasons.update(marker["rejected"])
     for name, schema in _TABLES.items():
         parts = [job.out / f"{Path(job.info.path).stem}.{name}.parquet" for job in jobs]
         rows = tables.join_tables(folder / f"{name}.parquet", parts, schema)
         counts[f"{name}_rows"] = rows
     counts["labelled_regions"] = _labelled(folder)
+    counts["rejected"] = dict(sorted(reasons.items()))
     made_by = MadeBy(
         stage="annotate", params_sha256=fingerprint, code_version=__version__, input_sha256=manifest.digest()
     )
@@ -158,20 +173,21 @@ def _labelled(folder: Path) -> int:
     return int(column["labelled"].to_numpy(zero_copy_only=False).sum())
 
 
-def _check_failures(counts: dict[str, int], limit: float) -> None:
+def _check_failures(counts: dict[str, Any], limit: float) -> None:
     total = counts["samples"] + counts["failed"]
     if counts["failed"] > limit * total:
         raise DataError(
-            f"annotate: {counts['failed']} of {total} training samples could not be read, "
+            f"annotate: {counts['failed']} of {total} training samples could not be annotated, "
             f"more than annotate.max_failed = {limit}; see `umgclip data verify`"
         )
 
 
-def _summary(counts: dict[str, dict[str, int]], vocabulary: Vocabulary, unknown: list[str]) -> Summary:
+def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, unknown: list[str]) -> Summary:
     train = counts["train"]
     rows = [
         ("images annotated", f"{train['samples']}"),
-        ("images that could not be read", f"{train['failed']}"),
+        ("images that could not be read or annotated", f"{train['failed']}"),
+        ("regions and texts that a rule refused", f"{train['rejected_rows']}"),
         ("regions (labelled)", f"{train['regions_rows']} ({train['labelled_regions']})"),
         ("things, stuff in the vocabulary", f"{len(vocabulary.things)}, {len(vocabulary.stuff)}"),
         ("held out from labels", f"{len(vocabulary.held_out)}"),

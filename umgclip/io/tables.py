@@ -40,6 +40,13 @@ REGIONS = _schema(
     }
 )  # fmt: skip
 QUARANTINE = _schema(dict.fromkeys(("key", "shard", "region_id", "stage", "reason", "detail"), _S))
+# what annotation said and did not write, by the role that said it; a text has no box where the whole image is meant
+REJECTED = _schema(
+    {
+        **dict.fromkeys(("key", "shard", "region_id", "stage", "role", "reason", "text"), _S),
+        "score": _F, "source": _S, **dict.fromkeys(("x0", "y0", "x1", "y1"), _F), "detail": _S,
+    }
+)  # fmt: skip
 AGAIN = _schema(dict.fromkeys(("key", "name", "json"), _S))  # an image that was there before, and its record
 
 

@@ -84,7 +84,7 @@ def test_images_of_any_size_are_embedded(tower: Counting) -> None:
     teacher = ClipTeacher(tower, "t", VOCABULARY, LabelParams(crop_px=None))
     sizes = ((96, 96), (300, 50), (40, 333))
     images = [np.random.default_rng(i).integers(0, 255, (*size, 3), dtype=np.uint8) for i, size in enumerate(sizes)]
-    tags, features = teacher.tag_images(images, ["a dog", "an apple", "sand"])
+    tags, features = teacher.tag_images(images, ["a dog", "an apple", "sand"]), teacher.embed_images(images)
     assert [len(each) for each in tags] == [1, 1, 1]
     assert features.shape == (3, 64)
     assert len(teacher.score(images, ["a dog"] * 3)) == 3

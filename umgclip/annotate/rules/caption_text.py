@@ -1,0 +1,51 @@
+"""Captions as they may be written: without special tokens, without "The image shows", ended where a sentence ends."""
+
+from __future__ import annotations
+
+import re
+
+from umgclip.annotate.rules.refusal import refuses
+from umgclip.annotate.rules.repetition import loops
+
+_SPECIAL = re.compile(r"</?s>|<pad>|<unk>|<loc_\d+>|<\|[^|<>]{1,40}\|>|\[(?:CLS|SEP|PAD|MASK|UNK)\]")
+_OPENING = re.compile(
+    r"^(?:in\s+)?(?:the|this)\s+(?:image|picture|photo|photograph|scene)\s+"
+    r"(?:is\s+(?:of|showing)|shows?|depicts?|features?|displays?|captures?|contains?|presents?|portrays?|of|showing)"
+    r"(?:\s*:)?\s+",
+    re.IGNORECASE,
+)
+_MARKDOWN = re.compile(r"\*\*|__|`+|^#+\s+|^\s*[-*]\s+", re.MULTILINE)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
+
+
+def clean(text: str, words_max: int) -> str:
+    """The caption without what is no caption; empty where nothing is left.
+
+    Args:
+        text: as the model said it.
+        words_max: a longer text ends with the last whole sentence, or at that word where there is none.
+    """
+    text = _MARKDOWN.sub("", _SPECIAL.sub(" ", text))
+    text = " ".join(text.split()).strip("\"'“” ")
+    opened = _OPENING.sub("", text)
+    if opened != text:
+        text = opened[:1].upper() + opened[1:]
+    words = text.split()
+    return text if len(words) <= words_max else whole_sentences(" ".join(words[:words_max]))
+
+
+def whole_sentences(text: str) -> str:
+    """A text up to its last whole sentence, or all of it where there is none."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]] if ends else text
+
+
+def text_fault(text: str, repeats_max: int) -> str | None:
+    """The reason to refuse a cleaned caption, or None."""
+    if not any(letter.isalpha() for letter in text):
+        return "empty"
+    if refuses(text):
+        return "refusal"
+    if loops(text, repeats_max):
+        return "repetition"
+    return None

@@ -1,0 +1,1 @@
+"""Annotators behind a server that speaks OpenAI's chat completions."""

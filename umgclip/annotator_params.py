@@ -1,0 +1,272 @@
+"""`annotate.roles`, `annotate.models` and `annotate.rules`: who does what, with which weights, by which rules.
+
+A role names a built-in (`clip_teacher`, `segment_tree`, `grabcut`, `given`, `none`) or an entry of `annotate.models`;
+one entry may fill several roles and is then loaded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from umgclip.section import Count, Section, Share, Template
+
+Names = Annotated[list[str], Field(min_length=1)]
+Queries = Annotated[
+    Literal["caption", "vocabulary"] | list[str],
+    Field(description="what is looked for: the caption's concepts (all where it names none), all concepts, or a list"),
+]
+_COMMIT = r"^[0-9a-f]{40}$"
+
+
+class WeightsParams(Section):
+    """Where a model's weights are and how it runs."""
+
+    id: str | None = Field(default=None, description="repository on the Hugging Face hub, with `revision`")
+    revision: str | None = Field(default=None, pattern=_COMMIT, description="full commit hash of `id`")
+    path: str | None = Field(default=None, description="local folder written by save_pretrained, instead of `id`")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16"
+    )
+    batch: Count = Field(default=8, description="images, crops or texts a forward; halved when memory runs out")
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> WeightsParams:
+        if (self.path is None) == (self.id is None):
+            raise ValueError(f"expected either path, or id with revision, got id={self.id!r} and path={self.path!r}")
+        if self.id is not None and self.revision is None:
+            raise ValueError(f"expected revision, the full commit hash of {self.id!r}, got none")
+        return self
+
+
+class Florence2Params(WeightsParams):
+    """Florence-2 (Xiao et al., CVPR 2024): captions, boxes, region captions."""
+
+    kind: Literal["florence2"] = "florence2"
+    captions: list[Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"]] = Field(
+        default=["<DETAILED_CAPTION>"], min_length=1, description="one caption of the image each"
+    )
+    boxes: Literal["<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>"] = Field(
+        default="<OD>", description="as proposer: boxes with labels, with captions, or alone"
+    )
+    regions: Literal["<REGION_TO_DESCRIPTION>", "<REGION_TO_CATEGORY>"] = "<REGION_TO_DESCRIPTION>"
+    max_new_tokens: Count = 512
+    beams: Count = 1
+
+
+class GroundingDinoParams(WeightsParams):
+    """Grounding DINO (Liu et al., ECCV 2024) and MM Grounding DINO (Zhao et al., 2024), also LLMDet's weights."""
+
+    kind: Literal["grounding_dino", "mm_grounding_dino"]
+    queries: Queries = "caption"
+    threshold: Share = Field(default=0.3, description="least score of a box")
+    nms_iou: Share = Field(default=0.7, description="of boxes with the same label")
+    most: Count = Field(default=100, description="boxes per image")
+
+
+class Owlv2Params(WeightsParams):
+    """OWLv2 (Minderer et al., NeurIPS 2023)."""
+
+    kind: Literal["owlv2"] = "owlv2"
+    queries: Queries = "caption"
+    template: Template = "a photo of {a} {}"
+    threshold: Share = Field(default=0.1, description="least score of a box")
+    nms_iou: Share = Field(default=0.7, description="of boxes with the same label")
+    most: Count = Field(default=100, description="boxes per image")
+
+
+class DetrParams(WeightsParams):
+    """DETR (Carion et al., ECCV 2020), RT-DETRv2 (Lv et al., 2024) and other closed detectors of transformers."""
+
+    kind: Literal["detr", "rt_detr_v2"]
+    threshold: Share = Field(default=0.5, description="least score of a box")
+    most: Count = Field(default=100, description="boxes per image")
+
+
+class Mask2FormerParams(WeightsParams):
+    """Mask2Former (Cheng et al., CVPR 2022), panoptic: masks of things and stuff."""
+
+    kind: Literal["mask2former"] = "mask2former"
+    things: int = Field(default=80, ge=0, description="the first labels are things (COCO panoptic: 80), the rest stuff")
+    threshold: Share = Field(default=0.8, description="least score of a segment")
+    overlap: Share = Field(default=0.8, description="least share of a mask that other segments leave")
+
+
+class Sam2Params(WeightsParams):
+    """SAM 2 (Ravi et al., ICLR 2025): masks for boxes; as proposer, everything mode."""
+
+    kind: Literal["sam2"] = "sam2"
+    min_box_iou: Share = Field(default=0.5, description="of the mask's box with the region's, or the mask is refused")
+    pred_iou: Share = Field(default=0.88, description="everything mode: least IoU that the model predicts")
+    stability: Share = Field(default=0.95, description="everything mode: least stability of the mask's border")
+    points_per_side: Count = 32
+    points_per_batch: Count = 64
+    most: Count = Field(default=100, description="everything mode: regions per image")
+
+
+class ClipParams(WeightsParams):
+    """CLIP, SigLIP or SigLIP 2 as tagger of images and regions over the vocabulary, and as filter."""
+
+    kind: Literal["clip"] = "clip"
+    template: Template = "a photo of {a} {}"
+    threshold: Share = Field(default=0.2, description="least score of a tag; SigLIP: sigmoid, CLIP: softmax")
+    thresholds: dict[str, Share] = Field(default={}, description="the same for single tags")
+    most: Count = Field(default=10, description="tags per image")
+    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+
+
+class Blip2Params(WeightsParams):
+    """BLIP-2 (Li et al., ICML 2023): short captions of images and of regions' crops."""
+
+    kind: Literal["blip2"] = "blip2"
+    prompt: str = Field(default="a photo of", description="start of the caption")
+    max_new_tokens: Count = 40
+    beams: Count = 1
+    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+
+
+class Qwen3VlParams(WeightsParams):
+    """Qwen3-VL (2025): captions of images and of regions' crops."""
+
+    kind: Literal["qwen3_vl"] = "qwen3_vl"
+    prompt: str = "Describe what is visible in this image in one or two factual sentences."
+    region_prompt: str = "Name and describe the main object of this picture in one short phrase."
+    max_new_tokens: Count = 128
+    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+
+
+class VlmParams(Section):
+    """Any server that speaks OpenAI's chat completions (vLLM and others): captions, tags, grounded boxes as JSON."""
+
+    kind: Literal["vlm"] = "vlm"
+    url: str = Field(pattern=r"^https?://[^@\s]+$", description="up to and with /v1")
+    model: str = Field(min_length=1, description="name that the server knows")
+    revision: str | None = Field(default=None, description="of the weights that the server runs, for the record")
+    api_key_env: str | None = Field(default=None, description="environment variable that holds the key; null: none")
+    prompt: str = "Describe what is visible in this image in one or two factual sentences."
+    tags_prompt: str = "List the objects, materials and places that are visible in this image, as singular nouns."
+    boxes_prompt: str = "Locate every distinct object that is visible in this image."
+    region_prompt: str = "Name and describe the main object of this picture in one short phrase."
+    box_unit: Literal["pixel", "thousandth"] = Field(
+        default="thousandth", description="of the boxes in answers: pixels of the image sent, or 1/1000 of its sides"
+    )
+    structured: bool = Field(default=True, description="ask for JSON by response_format (json_schema)")
+    logprobs: bool = Field(default=True, description="ask for token probabilities, the scores; false: all are 0.5")
+    temperature: float = Field(default=0.7, ge=0, le=2, description="0 makes some models repeat themselves")
+    top_p: float = Field(default=0.8, gt=0, le=1)
+    seed: int = 0
+    max_tokens: Count = Field(default=400, description="of one answer; a cut answer is asked for again")
+    token_budget: Count | None = Field(default=None, description="tokens that one worker may use; null: no limit")
+    concurrency: Count = Field(default=8, description="requests at once, per worker")
+    timeout_s: float = Field(default=60.0, gt=0, description="of one request")
+    deadline_s: float = Field(default=600.0, gt=0, description="of one answer with all its retries")
+    retries: int = Field(default=5, ge=0, description="after a failed request or an answer that is no use")
+    backoff_s: float = Field(default=1.0, gt=0, description="before the first retry; doubled every time, with jitter")
+    max_side_px: Count = Field(default=1024, description="larger images are shrunk before they are sent")
+    jpeg_quality: int = Field(default=90, ge=50, le=100)
+    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+
+
+ModelParams = Annotated[
+    Florence2Params
+    | GroundingDinoParams
+    | Owlv2Params
+    | DetrParams
+    | Mask2FormerParams
+    | Sam2Params
+    | ClipParams
+    | Blip2Params
+    | Qwen3VlParams
+    | VlmParams,
+    Field(discriminator="kind"),
+]
+
+# what fills which role: built-ins by name, others by kind
+CAPABLE: Mapping[str, tuple[str, ...]] = {
+    "proposer": (
+        "segment_tree", "florence2", "grounding_dino", "mm_grounding_dino", "owlv2", "detr", "rt_detr_v2",
+        "mask2former", "sam2", "vlm",
+    ),
+    "masker": ("grabcut", "sam2", "none"),
+    "region_tagger": ("clip_teacher", "clip", "given"),
+    "region_captioner": ("clip_teacher", "florence2", "blip2", "qwen3_vl", "vlm", "none"),
+    "tagger": ("clip_teacher", "clip", "florence2", "vlm", "none"),
+    "captioner": ("clip_teacher", "florence2", "blip2", "qwen3_vl", "vlm", "none"),
+    "filter": ("clip_teacher", "clip", "none"),
+}  # fmt: skip
+BUILT_IN = ("clip_teacher", "segment_tree", "grabcut", "given", "none")
+
+
+class RolesParams(Section):
+    """`annotate.roles`: names per role, all of which speak; `masker` works in the order given."""
+
+    proposer: Names = ["segment_tree"]
+    masker: Names = ["grabcut"]
+    region_tagger: Names = Field(default=["clip_teacher"], description="given: the labels that the proposer brought")
+    region_captioner: Names = ["clip_teacher"]
+    tagger: Names = ["clip_teacher"]
+    captioner: Names = ["clip_teacher"]
+    filter: str = "clip_teacher"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_is_a_list(cls, given: Any) -> Any:  # noqa: ANN401 - what YAML held
+        if not isinstance(given, dict):
+            return given
+        return {k: [v] if isinstance(v, str) and k != "filter" else v for k, v in given.items()}
+
+    def of(self, role: str) -> list[str]:
+        """The names of a role."""
+        names = getattr(self, role)
+        return [names] if isinstance(names, str) else list(names)
+
+
+class RulesParams(Section):
+    """`annotate.rules`: what becomes of what the roles said; null switches a rule off."""
+
+    vocabulary: str | None = Field(default=None, description="file of concepts and synonyms beside the mined ones")
+    unknown_tags: Literal["reject", "keep"] = Field(default="reject", description="tags that no vocabulary holds")
+    tag_score_min: Share = 0.0
+    region_tag_score_min: Share = 0.0
+    long_caption_words: Count = Field(default=25, description="captions of as many words are long")
+    long_caption_threshold: Share | None = Field(default=None, description="least filter score; null: as short ones")
+    region_caption_threshold: Share | None = Field(
+        default=None, description="least filter score with the region's crop"
+    )
+    store_filter_score: bool = Field(default=False, description="write the filter's score beside the source's own")
+    agree_min: Count = Field(default=1, description="sources that must say a tag of an image before it is written")
+    nms_iou: Share | None = Field(default=None, description="of regions with the same label, and of unlabelled ones")
+    containment: Share | None = Field(default=None, description="share of a region inside another with the same label")
+    given_iou: Share | None = Field(
+        default=0.7, description="with a region that came with the image, which stays alone"
+    )
+    area_share_min: Share = 0.0
+    area_share_max: Share = 1.0
+    area_px_min: int = Field(default=0, ge=0, description="of a region's box")
+    aspect_max: float | None = Field(default=None, ge=1, description="longer over shorter side of a region's box")
+    caption_words_max: Count = Field(default=100, description="longer ones are cut at the end of a sentence")
+    phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself")
+
+
+def check_roles(roles: RolesParams, models: Mapping[str, Any]) -> None:
+    """Every name is a built-in or a model, and can do what its role asks.
+
+    Raises:
+        ValueError: naming the role, what can fill it and what came.
+    """
+    for name in models:
+        if name in BUILT_IN:
+            raise ValueError(f"models.{name}: expected a name of its own, got that of a built-in")
+    for role, capable in CAPABLE.items():
+        for name in roles.of(role):
+            if name not in models and name not in BUILT_IN:
+                known = ", ".join([*(n for n in capable if n in BUILT_IN), *models])
+                raise ValueError(f"roles.{role}: expected one of {known}, got {name!r}; add it to annotate.models")
+            kind = models[name].kind if name in models else name
+            if kind not in capable:
+                raise ValueError(f"roles.{role}: expected {' or '.join(capable)}, got {kind}")
+        if "none" in roles.of(role) and len(roles.of(role)) > 1:
+            raise ValueError(f"roles.{role}: expected none alone, got {', '.join(roles.of(role))}")
