@@ -17,10 +17,10 @@ def svg_path(mask: Bool[np.ndarray, "h w"], grid_wh: tuple[int, int]) -> str:
         grid_wh: width and height of the grid; points have whole coordinates in it, off by one at most where the
             outline has no more than some thousand corners.
     """
-    grid = cv2.resize(mask.astype(np.float32), grid_wh, interpolation=_interpolation(mask, grid_wh))
-    filled = grid >= 0.5
-    if not filled.any():  # thinner than a cell
-        filled = grid > 0
+    how = cv2.INTER_AREA if grid_wh[0] * grid_wh[1] < mask.size else cv2.INTER_LINEAR
+    filled = cv2.resize(mask.astype(np.uint8) * 255, grid_wh, interpolation=how) >= 128
+    if not filled.any():  # thinner than a cell; fractions, where whole numbers would round to none
+        filled = cv2.resize(mask.astype(np.float32), grid_wh, interpolation=how) > 0
     contours, _ = cv2.findContours(filled.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     tolerance = _TOLERANCE
     simple = [cv2.approxPolyDP(contour, tolerance, closed=True) for contour in contours]
@@ -33,8 +33,3 @@ def svg_path(mask: Bool[np.ndarray, "h w"], grid_wh: tuple[int, int]) -> str:
 
 def _closed(points: np.ndarray) -> str:
     return "M" + "L".join(f"{int(x)} {int(y)}" for x, y in points) + "Z"
-
-
-def _interpolation(mask: np.ndarray, grid_wh: tuple[int, int]) -> int:
-    smaller = grid_wh[0] * grid_wh[1] < mask.size
-    return int(cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)

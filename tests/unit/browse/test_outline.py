@@ -36,9 +36,9 @@ def test_an_outline_covers_what_the_mask_covers(size_hw, hole):
 
 
 def test_thin_masks_do_not_vanish():
-    mask = np.zeros((2000, 3000), bool)
-    mask[1000, 1500] = True
-    assert svg_path(mask, (512, 341))
+    mask = np.zeros((9000, 12_000), bool)
+    mask[4000, 6000] = True
+    assert svg_path(mask, (512, 384))
 
 
 def test_an_empty_mask_has_no_outline():

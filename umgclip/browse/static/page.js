@@ -341,10 +341,11 @@ function walk(event, steps) {
 // ---------------------------------------------------------------- start
 
 function introduce() {
-  const read = Object.keys(about.shards_read).length;
+  const drawn = cards.filter((card) => card.drawn);
+  const read = new Set(drawn.map((card) => card.shard)).size;
   at("title").textContent = about.dataset;
   document.title = `${about.dataset} – umgclip data browse`;
-  at("about").textContent = `${cards.filter((card) => card.drawn).length} of ${about.samples} images drawn ` +
+  at("about").textContent = `${drawn.length} of ${about.samples} images drawn ` +
     `(seed ${about.selection.seed}), from ${read} of ${about.shards} shards; made by ${about.made_by.stage}`;
   const wrong = [...about.notes, ...about.problems];
   at("problems").hidden = !wrong.length;
