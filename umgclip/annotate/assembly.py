@@ -15,6 +15,7 @@ from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.rules.vocabulary_file import read_vocabulary
 from umgclip.annotate.segment_tree import SegmentTree
 from umgclip.data.concepts import Vocabulary
+from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model import files
 from umgclip.model.layout import WEIGHTS
@@ -84,8 +85,10 @@ def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) ->
     """
     params, where = models[name], f"annotate.models.{name}"
     if params.kind == "vlm":
-        from umgclip.annotate.vlm.annotator import Vlm
-
+        try:
+            from umgclip.annotate.vlm.annotator import Vlm
+        except ImportError as error:
+            raise InputError(f"{where}: expected httpx, which is not installed: umgclip[vlm]") from error
         return Vlm(params, where)
     # transformers takes seconds to import, and annotators without downloaded weights do without it
     from umgclip.annotate.foundation.build import build

@@ -14,6 +14,7 @@ from umgclip import __version__
 from umgclip.annotate.digests import file_digests
 from umgclip.annotate.engine_local import Job, Recipe, run_jobs
 from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
+from umgclip.annotate.source_name import describe
 from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
@@ -79,6 +80,8 @@ def run(
         for split in SPLITS:
             counts[split] = _collect(jobs[split], folder / split, manifests[split], fingerprint)
         _check_failures(counts["train"], params.max_failed)
+        if params.models:
+            write_json(folder / "annotators.json", describe(params))
         write_json(
             folder / "vocabulary.json",
             {

@@ -61,13 +61,13 @@ class _Useless(Exception):
 class Client:
     """One server, one model. Safe to use from several threads."""
 
-    def __init__(self, params: VlmParams, where: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, params: VlmParams, where: str, sleep: Callable[[float], object] | None = None) -> None:
         """Open nothing yet.
 
         Args:
             params: of the model.
             where: its entry in the params, for messages.
-            sleep: waits so many seconds.
+            sleep: waits so many seconds; None: really, until another request ends the run.
 
         Raises:
             InputError: `api_key_env` names a variable that is not set.
@@ -78,7 +78,8 @@ class Client:
             if not key:
                 raise InputError(f"{where}.api_key_env: expected the variable {params.api_key_env} to hold a key")
             headers["Authorization"] = f"Bearer {key}"
-        self._params, self._where, self._sleep = params, where, sleep
+        self._ended = threading.Event()
+        self._params, self._where, self._sleep = params, where, sleep or self._ended.wait
         limits = httpx.Limits(max_connections=params.concurrency, max_keepalive_connections=params.concurrency)
         self._http = httpx.Client(headers=headers, timeout=params.timeout_s, limits=limits)
         self._pool = ThreadPoolExecutor(params.concurrency)
@@ -91,10 +92,12 @@ class Client:
         Raises:
             UmgclipError: the server does not answer at all, refuses the key or the model, or the budget is used up.
         """
+        self._ended.clear()
         futures = [self._pool.submit(self._ask, question) for question in questions]
         try:
             return [future.result() for future in futures]
         finally:
+            self._ended.set()  # or threads that wait for their next try would keep the process
             for future in futures:
                 future.cancel()
 
@@ -111,7 +114,7 @@ class Client:
             wait = min(wait, _LONGEST_WAIT_S)
             if last.failure.reason == "refusal" or attempt == params.retries:
                 break
-            if time.monotonic() - started + wait > params.deadline_s:
+            if self._ended.is_set() or time.monotonic() - started + wait > params.deadline_s:
                 break
             self._sleep(wait)
         if last.failure.reason == "unreachable":
