@@ -1,10 +1,14 @@
 """Reading `params.yaml`: what is refused, and how it says so."""
 
+import textwrap
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from umgclip.errors import ParamsError
-from umgclip.params import SECTIONS, BaseParams, DataParams, load_section
+from umgclip.params import SECTIONS, AnnotateParams, BaseParams, DataParams, load_section
 
 
 @pytest.fixture
@@ -64,3 +68,13 @@ def test_sections_are_frozen_and_have_defaults(section):
     params = section()
     with pytest.raises(ValidationError):
         params.seed = 1
+
+
+def test_the_example_of_the_annotators_documentation_is_one():
+    text = (Path(__file__).parents[2] / "docs" / "annotators.md").read_text(encoding="utf-8")
+    block = text.split("## An example\n\n")[1].split("\n\nOnly entries")[0]
+    block = textwrap.dedent(block).replace("FULL_COMMIT_HASH", f'"{"0" * 40}"')
+    section = YAML(typ="safe").load(block)["annotate"]
+    params = AnnotateParams.model_validate(section)
+    assert params.roles.of("tagger") == ["siglip", "qwen"]
+    assert params.models["sam"].dtype == "bf16"

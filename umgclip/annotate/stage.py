@@ -80,6 +80,8 @@ def run(
         for split in SPLITS:
             counts[split] = _collect(jobs[split], folder / split, manifests[split], fingerprint)
         _check_failures(counts["train"], params.max_failed)
+        if params.rules.unknown_tags == "keep":
+            _add_written(given, folder / "train")
         if params.models:
             write_json(folder / "annotators.json", describe(params))
         write_json(
@@ -111,6 +113,20 @@ class _Given:
         self.things.update(tag.text for tag in record.tags or [])
         for region in record.regions or []:
             (self.stuff if region.is_stuff else self.things).update(tag.text for tag in region.tags or [])
+
+
+def _add_written(given: _Given, dataset: Path) -> None:
+    """Names that models wrote and no vocabulary held, from the tables."""
+    regions = (
+        tables.read_columns(dataset / "regions.parquet", ["label", "is_stuff"])
+        .group_by(["label", "is_stuff"])
+        .aggregate([])
+    )
+    for label, is_stuff in zip(regions["label"].to_pylist(), regions["is_stuff"].to_pylist(), strict=True):
+        if label is not None:
+            (given.stuff if is_stuff else given.things).add(label)
+    for joined_tags in tables.read_columns(dataset / "images.parquet", ["tags"])["tags"].unique().to_pylist():
+        given.things.update(name for name in joined_tags.split("|") if name)
 
 
 def _captions(dataset: Path, given: _Given) -> Iterable[str]:

@@ -16,6 +16,7 @@ from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.atomic import atomic_file
 from umgclip.io.shards import ShardWriter, read_shard
+from umgclip.io.tables import IMAGES, REGIONS, write_table
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
@@ -199,3 +200,15 @@ def test_a_truncated_tar_is_named(world, tmp_path):
     with pytest.raises(DataError, match=r"train-000001.tar: expected \d+ bytes as in the manifest, got 5000"):
         stage.run(PARAMS, inputs_of(world, tmp_path / "data"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_kept_names_that_no_vocabulary_held_are_known_afterwards(tmp_path):
+    regions = [
+        dict.fromkeys(REGIONS.names) | {"label": label, "is_stuff": s} for label, s in (("gnu", False), ("fog", True))
+    ]
+    write_table(tmp_path / "regions.parquet", [*regions, dict.fromkeys(REGIONS.names)], REGIONS)
+    images = [dict.fromkeys(IMAGES.names) | {"tags": tags} for tags in ("yak|fog", "", "yak")]
+    write_table(tmp_path / "images.parquet", images, IMAGES)
+    given = stage._Given()
+    stage._add_written(given, tmp_path)
+    assert (given.things, given.stuff) == ({"gnu", "yak", "fog"}, {"fog"})

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from umgclip.annotate.foundation.batching import run_batches
 from umgclip.annotate.foundation.pictures import pictures
-from umgclip.annotate.foundation.weights import load
+from umgclip.annotate.foundation.weights import load, placement
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotator_params import Sam2Params
@@ -32,7 +32,9 @@ class Sam2:
             InputError: they cannot be had.
         """
         self._params = params
-        self._loaded = load(params, where, "Sam2Model", "Sam2Processor")
+        _, self._encoder_dtype = placement(params, where)
+        full = params.model_copy(update={"dtype": "fp32"})
+        self._loaded = load(full, where, "Sam2Model", "Sam2Processor")
         self.name = self._loaded.name
         self._everything: Any = None
 
@@ -49,15 +51,21 @@ class Sam2:
     def _refine(self, batch: Sequence[tuple[Pixels, list[Proposal]]]) -> list[bool]:
         processor, model = self._loaded.processor, self._loaded.model
         inputs = processor(images=pictures([pixels for pixels, _ in batch]), return_tensors="pt")
-        levels = model.get_image_embeddings(self._loaded.on_device(inputs)["pixel_values"])
+        with self._half():
+            levels = model.get_image_embeddings(self._loaded.on_device(inputs)["pixel_values"])
         for row, (_, found) in enumerate(batch):
-            own = [level[row : row + 1] for level in levels]
+            own = [level[row : row + 1].float() for level in levels]
             for start in range(0, len(found), _BOXES):
                 some = found[start : start + _BOXES]
                 for proposal, mask in zip(some, self._masks(own, inputs["original_sizes"][row], some), strict=True):
                     if self._fits(mask, proposal):
                         proposal.draw(mask, self.name)
         return [True] * len(batch)
+
+    def _half(self) -> torch.autocast:
+        """The params' precision for what costs time; coordinates and masks stay whole."""
+        device, dtype = self._loaded.device.type, self._encoder_dtype
+        return torch.autocast(device, dtype, enabled=dtype != torch.float32)
 
     def _masks(
         self, levels: list[torch.Tensor], size_hw: torch.Tensor, proposals: Sequence[Proposal]
@@ -67,7 +75,7 @@ class Sam2:
         prompt = self._loaded.processor(input_boxes=boxes, original_sizes=sizes, return_tensors="pt")
         outputs = self._loaded.model(
             image_embeddings=levels,
-            input_boxes=prompt["input_boxes"].to(self._loaded.device, self._loaded.dtype),
+            input_boxes=prompt["input_boxes"].to(self._loaded.device, torch.float32),
             multimask_output=False,
         )
         (masks,) = self._loaded.processor.post_process_masks(outputs.pred_masks.float().cpu(), sizes)
@@ -91,10 +99,12 @@ class Sam2:
                 device=self._loaded.device, dtype=self._loaded.dtype,
             )  # fmt: skip
         params = self._params
-        out = self._everything(
-            pictures([pixels])[0], points_per_batch=params.points_per_batch, points_per_crop=params.points_per_side,
-            pred_iou_thresh=params.pred_iou, stability_score_thresh=params.stability,
-        )  # fmt: skip
+        with self._half():
+            out = self._everything(
+                pictures([pixels])[0], points_per_batch=params.points_per_batch,
+                points_per_crop=params.points_per_side, pred_iou_thresh=params.pred_iou,
+                stability_score_thresh=params.stability,
+            )  # fmt: skip
         found = []
         for mask, score in zip(out["masks"], out["scores"], strict=True):
             drawn = np.asarray(mask, bool)

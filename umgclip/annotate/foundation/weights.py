@@ -56,7 +56,7 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
             that is not there.
     """
     folder, revision = _folder(params, where)
-    device, dtype = _placement(params, where)
+    device, dtype = placement(params, where)
     kind = str(getattr(params, "kind", "model"))
     transformers.utils.logging.disable_progress_bar()  # it writes over the run's own
     try:
@@ -91,7 +91,12 @@ def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:
     return Path(found), params.revision
 
 
-def _placement(params: WeightsParams, where: str) -> tuple[torch.device, torch.dtype]:
+def placement(params: WeightsParams, where: str) -> tuple[torch.device, torch.dtype]:
+    """The device and the precision that the params mean on this machine.
+
+    Raises:
+        InputError: there is no such device.
+    """
     there = torch.cuda.is_available()
     name = ("cuda" if there else "cpu") if params.device == "auto" else params.device
     if name.startswith("cuda") and not there:
