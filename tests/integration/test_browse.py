@@ -69,6 +69,10 @@ def dataset(tmp_path_factory) -> Path:
     writer.close()
     made_by = MadeBy(stage="annotate", params_sha256="", code_version="0")
     write_manifest(folder, Manifest(made_by=made_by, shards=[describe_shard(folder / "a.tar", 80)]))
+    refused = {**dict.fromkeys(tables.REJECTED.names), "stage": "annotate", "role": "detector", "reason": "too_small"}
+    refused |= {"x0": 1.0, "y0": 1.0, "x1": 3.0, "y1": 3.0, "score": 0.5, "detail": EVIL}
+    rows = [{**refused, "key": key, "text": EVIL, "source": EVIL} for key in ("k000", "k011")]
+    tables.write_table(folder / "rejected.parquet", rows, tables.REJECTED)
     (folder.parents[1] / "validate").mkdir()
     rows = [row("k004", "image_caption_clean", detail=EVIL), row("k005", "region_box_left", "0"), row(EVIL, EVIL)]
     tables.write_table(folder.parents[1] / "validate" / "quarantine.parquet", rows, tables.QUARANTINE)
@@ -129,7 +133,8 @@ def test_filters_by_state_reason_tag_source_and_score(browser, gallery):
     browser.open(gallery)
     for selector, value, count in (
         ("#state", "quarantined", 2), ("#state", "partly", 1), ("#state", "unreadable", 1), ("#state", "accepted", 77),
-        ("#reason", "region_box_left", 1), ("#tag", "CAT", 40), ("#tag", "meadow", 80), ("#text", "number 33", 1),
+        ("#reason", "region_box_left", 1), ("#reason", "too_small", 2), ("#tag", "CAT", 40), ("#tag", "meadow", 80),
+        ("#text", "number 33", 1),
         ("#has", "masks", 80), ("#has", "nothing", 1), ("#by", "teacher", 79), ("#low", "0.7", 10),
         ("#high", "0.05", 6),
     ):  # fmt: skip
@@ -144,6 +149,22 @@ def test_filters_by_state_reason_tag_source_and_score(browser, gallery):
     browser.open("about:blank")
     browser.open(address)  # the same filters again
     assert browser.text("#found") == "0 of 81 images"
+
+
+def test_what_rules_refused_is_drawn_on_request(browser, gallery):
+    def is_drawn() -> bool:
+        return browser.js("getComputedStyle(document.querySelector('.card .rejected')).display") != "none"
+
+    browser.open(gallery)
+    enter(browser, "#text", "k011")
+    assert not is_drawn()
+    browser.click("#rejected")
+    assert is_drawn()
+    browser.click("#rejected")
+    enter(browser, "#reason", "too_small")  # who asks for a reason wants to see it
+    assert is_drawn()
+    browser.click(".card")
+    assert "Refused by rules (1)" in browser.text("#said")
 
 
 def test_order_by_score(browser, gallery):

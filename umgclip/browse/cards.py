@@ -98,6 +98,8 @@ def _region(region: Region, grid_wh: tuple[int, int], notes: list[str]) -> Card:
         "captions": _texts(region.captions, notes),
         "tags": _texts(region.tags, notes),
     }
+    sources = {"found by": region.source, "drawn by": region.mask_source}
+    card |= {"by": {name: _cut(source) for name, source in sources.items() if source is not None}}
     if region.negatives:
         card["negatives"] = _texts(region.negatives, notes)
     if region.mask is not None:
@@ -116,12 +118,18 @@ def _pixels(mask: Mask) -> Bool[np.ndarray, "h w"]:
     return mask_ops.decode(mask)
 
 
-def _texts(texts: Sequence[Text] | None, notes: list[str]) -> list[tuple[str, float, str]] | None:
+def _texts(texts: Sequence[Text] | None, notes: list[str]) -> list[tuple[str, float, str, str]] | None:
     if texts is None:
         return None
     if len(texts) > _TEXTS:
         notes.append(f"a list of {len(texts)} texts, the first {_TEXTS} are shown")
-    return [(_cut(text.text), round(text.score, 4), _cut(text.source)) for text in texts[:_TEXTS]]
+    return [(_cut(text.text), round(text.score, 4), _cut(text.source), _others(text)) for text in texts[:_TEXTS]]
+
+
+def _others(text: Text) -> str:
+    """What others say of a text."""
+    filtered = [] if text.filter_score is None else [f"filter {text.filter_score:.3f}"]
+    return _cut("; ".join([*filtered, *([f"also {', '.join(text.agreed_by)}"] if text.agreed_by else [])]))
 
 
 def _cut(text: str) -> str:

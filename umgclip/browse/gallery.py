@@ -26,7 +26,7 @@ from umgclip.summary import Summary
 
 STATIC = Path(__file__).with_name("static")
 PAGE, ABOUT, DATA, PICTURES = "index.html", "gallery.json", "data.js", "images"
-OWN, TABLE = "quarantine.parquet", "images.parquet"
+OWN, TABLE, REJECTED = "quarantine.parquet", "images.parquet", "rejected.parquet"
 STATES = ("accepted", "partly", "quarantined", "unreadable")
 
 
@@ -85,6 +85,7 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
         for card in shown.cards:
             _judge(card, own.get(card["key"], []), later.get(card["key"], []))
         about = _about(inputs, selection, quarantine, shown)
+        about["rejected"] = _add_rejected(refused.table_of(inputs.place, REJECTED, Path(scratch)), shown)
         _write_page(folder, about, shown.cards)
     return _summary(out, about)
 
@@ -178,6 +179,18 @@ def _judge(card: Card, own: list[Fault], later: list[Fault]) -> None:
     card.pop("readable", None)
 
 
+def _add_rejected(table: Path | None, shown: _Shown) -> list[tuple[str, int]]:
+    """What rules of annotate refused of the images shown; gives all rows by reason."""
+    reasons, found = refused.collect_rejected(table, shown.names) if table is not None else (Counter(), {})
+    for card in shown.cards:
+        card["rejected"] = [asdict(one) for one in found.get(card["key"], [])]
+    return _frequent(reasons)
+
+
+def _frequent(reasons: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
 def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown: _Shown) -> dict[str, Any]:
     manifest = inputs.manifest
     states = Counter(card["state"] for card in shown.cards)
@@ -190,7 +203,7 @@ def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown:
         "shards_read": shown.shards,
         "selection": asdict(selection),
         "states": {state: states[state] for state in STATES},
-        "reasons": sorted(quarantine.chosen.reasons.items(), key=lambda entry: (-entry[1], entry[0])),
+        "reasons": _frequent(quarantine.chosen.reasons),
         "notes": quarantine.notes,
         "problems": shown.problems,
     }
@@ -220,8 +233,9 @@ def _summary(out: Path, about: dict[str, Any]) -> Summary:
         ("images", f"{states}; of {about['samples']}"),
         ("shards read", f"{len(about['shards_read'])} of {about['shards']}"),
     ]
-    if about["reasons"]:
-        rows.append(("rows in quarantine", ", ".join(f"{reason} {number}" for reason, number in about["reasons"][:8])))
+    for title, name in (("rows in quarantine", "reasons"), ("refused by rules", "rejected")):
+        if about[name]:
+            rows.append((title, ", ".join(f"{reason} {number}" for reason, number in about[name][:8])))
     rows += [("note", note) for note in about["notes"]]
     rows += [("cannot be read", problem) for problem in about["problems"][:5]]
     return Summary(f"data browse: {about['dataset']}", tuple(rows))

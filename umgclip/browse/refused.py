@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,8 @@ from umgclip.io.places import Folder, Place
 _BATCH = 10_000
 _REASONS, OTHER = 500, "(other reasons)"
 _FAULTS = 100  # of one image
+_MORE = f"more than {_FAULTS} rows; the rest is left out here"
+_CHARS = 2000  # of one text
 _NAMELESS = "(no name)"
 _PIECE = 1 << 20
 TABLE_BYTES = 4 << 30  # a larger table of images is not copied from S3
@@ -94,12 +97,65 @@ def collect(tables: Sequence[Path], names: Collection[str]) -> dict[str, list[Fa
                 if len(faults) < _FAULTS:
                     faults.append(_fault(row))
                 elif len(faults) == _FAULTS:
-                    faults.append(Fault(None, "", "(more)", f"more than {_FAULTS} rows; the rest is left out here"))
+                    faults.append(Fault(None, "", "(more)", _MORE))
     return found
 
 
 def _fault(row: dict[str, str | None]) -> Fault:
-    return Fault(row.get("region_id"), row.get("stage") or "", row["reason"] or "", row.get("detail") or "")
+    return Fault(row.get("region_id"), row.get("stage") or "", row["reason"] or "", _cut(row.get("detail") or ""))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """What an annotator said and a rule refused.
+
+    Without `box` it was said of the whole image, without `text` it is the place itself.
+    """
+
+    role: str
+    reason: str
+    text: str | None
+    score: float | None
+    source: str | None
+    region: str | None
+    box: list[float] | None
+    detail: str
+
+
+def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str], dict[str, list[Rejected]]]:
+    """Rows by reason of a dataset's `rejected.parquet`, and those of some images, at most a hundred of each.
+
+    Raises:
+        DataError: the table is damaged or another one.
+    """
+    reasons: Counter[str] = Counter()
+    found: dict[str, list[Rejected]] = {}
+    wanted = pa.array(sorted(names), pa.string())
+    with _explained(table), pq.ParquetFile(table) as file:
+        for batch in file.iter_batches(_BATCH):
+            for entry in batch["reason"].value_counts().to_pylist():
+                known = entry["values"] in reasons or len(reasons) < _REASONS
+                reasons[entry["values"] if known else OTHER] += entry["counts"]
+            for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
+                rows = found.setdefault(row["key"], [])
+                if len(rows) < _FAULTS:
+                    rows.append(_rejected(row))
+                elif len(rows) == _FAULTS:
+                    rows.append(Rejected("", "(more)", None, None, None, None, None, _MORE))
+    return reasons, found
+
+
+def _rejected(row: dict[str, Any]) -> Rejected:
+    sides = [row[side] for side in ("x0", "y0", "x1", "y1")]
+    box = None if None in sides else [round(side, 2) for side in sides]
+    score = None if row["score"] is None else round(row["score"], 4)
+    text = None if row["text"] is None else _cut(row["text"])
+    said = (text, score, row["source"], row["region_id"], box)
+    return Rejected(row["role"] or "", row["reason"] or "", *said, _cut(row["detail"] or ""))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CHARS else f"{text[:_CHARS]} … ({len(text)} characters)"
 
 
 def shards_of(table: Path, names: Collection[str]) -> dict[str, str]:

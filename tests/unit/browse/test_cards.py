@@ -19,8 +19,8 @@ def stored(raw, **changes):
 
 def test_a_card_says_all_that_the_record_says(kit):
     card, picture = describe(stored(kit.sample("k")), 512)
-    assert card["captions"] == [("a view of k", 1.0, "alt")]
-    assert card["tags"] == [("thing k", 0.5, "model")]
+    assert card["captions"] == [("a view of k", 1.0, "alt", "")]
+    assert card["tags"] == [("thing k", 0.5, "model", "")]
     region = card["regions"][0]
     assert (region["id"], region["box"], region["score"], region["stuff"], region["area"]) == (
         "0", [20, 10, 60, 40], 0.25, False, 1200,
@@ -90,3 +90,11 @@ def test_endless_lists_and_texts_are_cut_and_said(kit):
     assert card["captions"][0][0].endswith("(10000 characters)")
     assert len(card["regions"]) == 300
     assert card["notes"] == ["1000 regions, the first 300 are shown", "a list of 80 texts, the first 50 are shown"]
+
+
+def test_what_others_say_of_a_text_and_who_found_a_place_is_shown(kit):
+    tag = Text(text="dog", score=0.9, source="a", filter_score=0.25, agreed_by=["b", "c"])
+    region = Region(id="0", box_xyxy=(0, 0, 5, 5), tags=[tag], source="detector", mask_source="masker")
+    card, _ = describe(stored(kit.sample("k", regions=[region])), 512)
+    assert card["regions"][0]["tags"] == [("dog", 0.9, "a", "filter 0.250; also b, c")]
+    assert card["regions"][0]["by"] == {"found by": "detector", "drawn by": "masker"}

@@ -85,6 +85,28 @@ def test_without_a_table_images_are_looked_for_in_what_is_read(kit, folder, quar
     assert ("file" in card) or card["notes"] == ["not in the shards that were read"]
 
 
+def test_what_rules_of_annotate_refused_is_shown_beside_what_they_kept(kit, folder, tmp_path):
+    empty = dict.fromkeys(tables.REJECTED.names)
+    place = {"x0": 1.0, "y0": 2.0, "x1": 30.123, "y1": 40.0}
+    about = {"stage": "annotate", "detail": "0.12 < 0.2", "source": "florence", "score": 0.12345}
+    rows = [
+        {**empty, **about, **place, "key": "k3", "role": "detector", "reason": "too_small", "text": None},
+        {**empty, **about, "key": "k3", "role": "captioner", "reason": "loop", "text": "a a a a"},
+        *({**empty, "key": f"elsewhere {n}", "role": "tagger", "reason": "loop"} for n in range(5)),
+    ]
+    tables.write_table(folder / "rejected.parquet", rows, tables.REJECTED)
+    content = kit.browse(folder, tmp_path / "out")
+    card = by_key(content)["k3"]
+    assert card["state"] == "accepted"
+    assert card["rejected"][0]["box"] == [1.0, 2.0, 30.12, 40.0]
+    said = [(one["role"], one["reason"], one["text"], one["score"], one["source"]) for one in card["rejected"]]
+    assert said == [
+        ("detector", "too_small", None, 0.1235, "florence"),
+        ("captioner", "loop", "a a a a", 0.1235, "florence"),
+    ]
+    assert content["about"]["rejected"] == [["loop", 6], ["too_small", 1]]
+
+
 def test_keys_that_come_twice_are_two_cards(kit, tmp_path):
     folder = kit.dataset(tmp_path / "d", [[kit.sample("k", 1)], [kit.sample("k", 2)]])
     cards = kit.browse(folder, tmp_path / "out")["cards"]

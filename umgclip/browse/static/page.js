@@ -19,7 +19,8 @@ const HAS = {
   nothing: ["no region", (card) => !card.regions?.length],
 };
 const FIELDS = ["state", "reason", "tag", "text", "has", "by", "of", "low", "high", "order"];
-const LAYERS = ["boxes", "masks", "labels", "stuff"];
+const LAYERS = ["boxes", "masks", "labels", "stuff", "rejected"];
+const OFF = ["rejected"]; // layers that are drawn only where they are asked for
 
 const at = (id) => document.getElementById(id);
 let found = [], drawn = 0, open = -1;
@@ -45,6 +46,7 @@ function shape(tag, attributes, ...children) {
 const texts = (card, kind) => [card, ...(card.regions || [])].flatMap((part) => part[kind] || []);
 const label = (region) => region.tags?.[0]?.[0] ?? region.captions?.[0]?.[0] ?? "";
 const faultsOf = (card, region) => card.faults.filter((fault) => fault.region === region.id);
+const reasonsOf = (card) => [...card.faults, ...card.rejected].map((one) => one.reason);
 const scores = (card, kind) =>
   kind === "region" ? (card.regions || []).map((region) => region.score) : texts(card, `${kind}s`).map((text) => text[1]);
 
@@ -71,7 +73,7 @@ function offer() {
   const states = new Map(counted(cards.map((card) => [card.state])));
   choices("state", `all (${cards.length})`,
     Object.entries(STATES).filter(([state]) => states.has(state)).map(([s, text]) => [s, `${text} (${states.get(s)})`]));
-  const reasons = counted(cards.map((card) => card.faults.map((fault) => fault.reason)));
+  const reasons = counted(cards.map(reasonsOf));
   choices("reason", "any or none", reasons.map(([reason, count]) => [reason, `${reason} (${count})`]));
   choices("has", "anything", Object.entries(HAS).map(([name, [text]]) => [name, text]));
   const said = cards.map((card) => [...texts(card, "captions"), ...texts(card, "tags")].map((text) => text[2]));
@@ -92,7 +94,7 @@ const bySource = (part, source) => [...(part.tags || []), ...(part.captions || [
 
 function fits(card, wanted) {
   if (wanted.state && card.state !== wanted.state) return false;
-  if (wanted.reason && !card.faults.some((fault) => fault.reason === wanted.reason)) return false;
+  if (wanted.reason && !reasonsOf(card).includes(wanted.reason)) return false;
   if (wanted.tag && !named(texts(card, "tags"), wanted.tag)) return false;
   if (wanted.has && !HAS[wanted.has]?.[1](card)) return false;
   if (wanted.by && ![card, ...(card.regions || [])].some((part) => bySource(part, wanted.by))) return false;
@@ -132,7 +134,7 @@ function look() {
 function remember() {
   const state = new URLSearchParams();
   for (const id of FIELDS) if (at(id).value && !(id === "of" && at(id).value === "region")) state.set(id, at(id).value);
-  for (const id of LAYERS) if (!at(id).checked) state.set(id, "no");
+  for (const id of LAYERS) if (at(id).checked === OFF.includes(id)) state.set(id, at(id).checked ? "yes" : "no");
   try {
     history.replaceState(null, "", `#${state}`);
   } catch {
@@ -143,7 +145,7 @@ function remember() {
 function recall() {
   const state = new URLSearchParams(location.hash.slice(1));
   for (const id of FIELDS) if (state.has(id)) at(id).value = state.get(id);
-  for (const id of LAYERS) at(id).checked = state.get(id) !== "no";
+  for (const id of LAYERS) at(id).checked = (state.get(id) ?? (OFF.includes(id) ? "no" : "yes")) === "yes";
 }
 
 function layers() {
@@ -160,21 +162,34 @@ function picture(card, large) {
   else svg.append(shape("text", { x: width / 2, y: height / 2, class: "none" }, "no picture"));
   const wanted = asked();
   (card.regions || []).forEach((region, index) => svg.append(drawing(card, region, index, wanted, large)));
+  for (const one of card.rejected) if (one.box && card.grid && card.wh) svg.append(refusal(card, one, wanted));
   return svg;
 }
 
-function drawing(card, region, index, wanted, large) {
+function place(card, box) {
   const [sx, sy] = [card.grid[0] / card.wh[0], card.grid[1] / card.wh[1]];
-  const [x0, y0, x1, y1] = region.box.map((side, number) => side * (number % 2 ? sy : sx));
+  const [x0, y0, x1, y1] = box.map((side, number) => side * (number % 2 ? sy : sx));
+  return { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
+}
+
+// what rules refused: shown on request, and where a filter asks for its reason
+function refusal(card, one, wanted) {
+  const group = shape("g", { class: `rejected${one.reason === wanted.reason ? " asked" : ""}` });
+  group.append(shape("rect", place(card, one.box)));
+  return group;
+}
+
+function drawing(card, region, index, wanted, large) {
+  const box = place(card, region.box);
   const group = shape("g", { "data-region": index, color: colour(label(region)) });
   if (region.stuff) group.classList.add("stuff");
   if (faultsOf(card, region).length) group.classList.add("refused");
   if (!isMeant(card, region, wanted)) group.classList.add("other");
   if (region.outline) group.append(shape("path", { d: region.outline }));
-  group.append(shape("rect", { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) }));
+  group.append(shape("rect", box));
   const [size, name] = [large ? 14 : 26, label(region)];
   const said = `${name.length > 28 ? `${name.slice(0, 27)}…` : name} ${score(region.score)}`.trim();
-  if (name) group.append(shape("text", { x: x0 + size / 5, y: Math.min(y0 + size, card.grid[1] - size / 4) }, said));
+  if (name) group.append(shape("text", { x: box.x + size / 5, y: Math.min(box.y + size, card.grid[1] - size / 4) }, said));
   return group;
 }
 
@@ -238,6 +253,10 @@ function saying(card) {
   if (card.captions !== undefined) {
     parts.push(...listed("Captions", card.captions), ...listed("Tags", card.tags), ...regions(card));
   }
+  if (card.rejected.length) {
+    parts.push(make("h3", { textContent: `Refused by rules (${card.rejected.length})` }),
+      make("ul", { className: "refusals" }, ...card.rejected.map(refused)));
+  }
   return [...parts, make("h3", { textContent: "Image" }), facts(card)];
 }
 
@@ -247,9 +266,19 @@ function listed(title, list) {
 
 const nothing = (list) => make("p", { className: "faint", textContent: list ? "asked for, none found" : "not asked for" });
 
-function text([said, value, source]) {
+function text([said, value, source, others]) {
   const node = words("li", said);
   node.append(make("span", { className: "score", textContent: ` ${value.toFixed(3)} ` }), words("span", source, "faint"));
+  if (others) node.append(words("span", `; ${others}`, "faint"));
+  return node;
+}
+
+function refused(one) {
+  const node = make("li", {}, make("span", { className: "fault", textContent: `${one.role}: ${one.reason} ` }),
+    words("bdi", one.text ?? "(the region itself)"));
+  const value = one.score === null ? "" : ` ${one.score.toFixed(3)}`;
+  const where = one.box ? ` [${one.box.join(", ")}]` : "";
+  node.append(words("bdi", `${value} ${one.source || ""}${where} ${one.detail}`, "faint"));
   return node;
 }
 
@@ -268,7 +297,8 @@ function regionButton(card, region, index) {
   node.append(swatch, words("b", label(region) || "no label"), make("span", { className: "score",
     textContent: ` ${region.score.toFixed(3)} ${region.stuff ? "stuff" : "thing"} ${region.id}` }));
   const lines = [["tag", region.tags], ["caption", region.captions], ["hard negative", region.negatives]]
-    .flatMap(([kind, list]) => (list || []).map(([said, value, source]) => [`${kind}: `, said, ` ${value.toFixed(3)} ${source}`]));
+    .flatMap(([kind, list]) => (list || []).map(([said, value, source, others]) =>
+      [`${kind}: `, said, ` ${value.toFixed(3)} ${source}${others ? `; ${others}` : ""}`]));
   for (const [kind, said, rest] of lines) {
     node.append(make("br"), make("span", { className: "faint", textContent: kind }), words("bdi", said),
       words("bdi", rest, "faint"));
@@ -276,6 +306,9 @@ function regionButton(card, region, index) {
   const [x0, y0, x1, y1] = region.box;
   const size = `[${x0}, ${y0}, ${x1}, ${y1}]${region.area === undefined ? ", no mask" : `, mask of ${region.area} px`}`;
   node.append(make("br"), make("span", { className: "faint", textContent: size }));
+  for (const [how, source] of Object.entries(region.by)) {
+    node.append(make("br"), make("span", { className: "faint", textContent: `${how} ` }), words("bdi", source, "faint"));
+  }
   for (const fault of faultsOf(card, region)) {
     node.append(make("br"), words("span", `${fault.stage}: ${fault.reason} ${fault.detail}`, "fault"));
   }
