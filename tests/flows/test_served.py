@@ -7,7 +7,7 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, LogFil
 from flows import engine
 from flows.pipeline import pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 
 
 def of_run(flow_run_id) -> FlowRunFilter:

@@ -27,7 +27,7 @@ def _apply(pools: Pools) -> list[str]:
     return said
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_server_gets_pools_limits_and_the_watch_and_keeps_them(prefect_client_environment: dict[str, str]):
     pools = read_pools()
 
@@ -46,7 +46,7 @@ def test_a_server_gets_pools_limits_and_the_watch_and_keeps_them(prefect_client_
         assert watch.enabled
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_what_was_changed_on_the_server_is_mended(prefect_client_environment: dict[str, str]):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolUpdate
 
@@ -62,7 +62,7 @@ def test_what_was_changed_on_the_server_is_mended(prefect_client_environment: di
     assert _apply(pools) == [f"automation {WATCH!r}: changed"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_pool_of_another_type_is_left_and_named(prefect_client_environment: dict[str, str]):
     _apply(read_pools())
     other = WorkPool(type="ecs", description="x", template="ecs-gpu.json")
@@ -72,7 +72,7 @@ def test_a_pool_of_another_type_is_left_and_named(prefect_client_environment: di
         _apply(pools)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(600)
 def test_a_run_whose_heartbeats_stop_is_crashed_and_one_that_goes_on_is_not(
     prefect_client_environment: dict[str, str],

@@ -75,7 +75,7 @@ def turned_to_server(prefect_plan: Any) -> Any:
     return temporary_settings({PREFECT_API_URL: prefect_plan.prefect_api})
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_the_server_has_every_deployment_with_its_entrypoint_and_pool(deployed: Deployed):
     assert {name: (found.entrypoint, found.work_pool_name) for name, found in deployed.items()} == EXPECTED
@@ -83,7 +83,7 @@ def test_the_server_has_every_deployment_with_its_entrypoint_and_pool(deployed: 
     assert all("umgclip" in found.tags for found in deployed.values())
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_parameters_are_those_of_the_flows_and_are_enforced(deployed: Deployed):
     for found in deployed.values():
@@ -101,7 +101,7 @@ def test_parameters_are_those_of_the_flows_and_are_enforced(deployed: Deployed):
     assert set(properties["remote-stage/gpu"]) == {"order"}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_the_refresh_has_a_schedule_that_is_off_and_nothing_else_has_one(deployed: Deployed):
     scheduled = {name: found.schedules for name, found in deployed.items() if found.schedules}
@@ -111,7 +111,7 @@ def test_the_refresh_has_a_schedule_that_is_off_and_nothing_else_has_one(deploye
     assert schedule.active is False
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_workers_elsewhere_clone_the_commit_and_steering_flows_run_in_the_checkout(deployed: Deployed):
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
@@ -129,7 +129,7 @@ def test_workers_elsewhere_clone_the_commit_and_steering_flows_run_in_the_checko
             assert inputs == {"directory": str(ROOT)}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_one_at_a_time_where_two_would_get_in_each_others_way(deployed: Deployed):
     limits = {name: found.global_concurrency_limit for name, found in deployed.items()}
@@ -143,7 +143,7 @@ def test_one_at_a_time_where_two_would_get_in_each_others_way(deployed: Deployed
     assert strategy.collision_strategy.value == "CANCEL_NEW"
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_jobs_in_clusters_get_the_image_of_these_packages(deployed: Deployed):
     for name in ("remote-stage/gpu-kubernetes", "remote-stage/gpu-ecs"):

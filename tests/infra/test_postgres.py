@@ -30,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Clust
     shutil.rmtree(found.folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_cluster_is_made_once_runs_and_gets_its_databases(cluster: postgres.Cluster, tmp_path: Path):
     import psycopg2
 
@@ -58,7 +58,7 @@ def test_a_cluster_is_made_once_runs_and_gets_its_databases(cluster: postgres.Cl
         assert ledger.stop(record)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_dump_of_the_readme_comes_back_in_another_cluster(
     cluster: postgres.Cluster, tmp_path_factory: pytest.TempPathFactory
 ):
@@ -114,7 +114,7 @@ def _sql(cluster: postgres.Cluster, statement: str) -> list[tuple[int, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_programs_of_another_version_are_refused_before_anything_starts(cluster: postgres.Cluster):
     cluster.make()
     version = cluster.folder / "data/PG_VERSION"

@@ -20,7 +20,7 @@ from umgclip.io.images import encode_png
 from umgclip.model.adapters import ADAPTER
 from umgclip.register.answering import ANSWER, Answerer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.heavy
 MASK = np.zeros((96, 96), bool)
 MASK[10:50, 20:70] = True
 
