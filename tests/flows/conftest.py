@@ -12,35 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DVC_YAML = """\
-stages:
-  base:
-    cmd: python stage.py base
-    deps: [data, stage.py]
-    params: [base]
-    outs: [artifacts/base]
-  train:
-    cmd: python stage.py train
-    deps: [artifacts/base, stage.py]
-    params: [train]
-    outs: [artifacts/train]
-    metrics:
-      - metrics/train.json:
-          cache: false
-  evaluate:
-    cmd: python stage.py evaluate
-    deps: [artifacts/train, stage.py]
-    params: [evaluate]
-    outs: [artifacts/evaluate]
-    metrics:
-      - metrics/evaluate.json:
-          cache: false
-  register:
-    cmd: python stage.py register
-    always_changed: true
-    deps: [artifacts/train, metrics/evaluate.json]
-    params: [register]
-"""
 GIT = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -99,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, own: dict[str, str]) -> P
     (root / "data").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("stage.py"), root)
     shutil.copy(ROOT / "params.yaml", root)
-    (root / "dvc.yaml").write_text(DVC_YAML)
+    shutil.copy(Path(__file__).with_name("stand_in.dvc.yaml"), root / "dvc.yaml")
     (root / "data" / "raw.txt").write_text("raw\n")
     commands = [
         "git init -q", "dvc init -q", "dvc config core.analytics false", "dvc config core.check_update false",

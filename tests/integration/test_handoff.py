@@ -27,35 +27,6 @@ from infra.services import BUCKET, Plan, base_environment, read_plan, servers
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests" / "flows" / "stage.py"
-DVC_YAML = """\
-stages:
-  base:
-    cmd: python stage.py base
-    deps: [data, stage.py]
-    params: [base]
-    outs: [artifacts/base]
-  train:
-    cmd: python stage.py train
-    deps: [artifacts/base, stage.py]
-    params: [train]
-    outs: [artifacts/train]
-    metrics:
-      - metrics/train.json:
-          cache: false
-  evaluate:
-    cmd: python stage.py evaluate
-    deps: [artifacts/train, stage.py]
-    params: [evaluate]
-    outs: [artifacts/evaluate]
-    metrics:
-      - metrics/evaluate.json:
-          cache: false
-  register:
-    cmd: python stage.py register
-    always_changed: true
-    deps: [artifacts/train, metrics/evaluate.json]
-    params: [register]
-"""
 # a heartbeat every 30 s is the most frequent that Prefect gives
 SETTINGS = """\
 defaults: {retry_delay_s: 1.0}
@@ -135,7 +106,7 @@ def project(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     shutil.copy(STAND_IN, folder / "stage.py")
-    (folder / "dvc.yaml").write_text(DVC_YAML)
+    shutil.copy(STAND_IN.with_name("stand_in.dvc.yaml"), folder / "dvc.yaml")
     (folder / "data").mkdir()
     (folder / "data" / "raw.txt").write_text("raw\n")
     for command in (
@@ -240,7 +211,7 @@ def test_a_killed_worker_costs_one_attempt_and_the_run_finishes(plan, workers, e
             victim = worker_of(first, workers)
             stage = [int(pid) for pid in pids.read_text().split()]
             kill(workers[victim][1].pid, stage[0])
-            assert wait_until(lambda: not any(map(runs, stage)), 90), "the stage of the killed worker goes on"
+            assert wait_until(lambda: not any(map(runs, stage)), 30), "the stage of the killed worker goes on"
             assert pipeline.wait(240) == 0
         finally:
             if pipeline.poll() is None:

@@ -20,7 +20,7 @@ from umgclip.model import files
 from umgclip.params import DataParams, TowerParams
 from umgclip.sources.demo import write_demo
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 SIZES = ((120, 90), (96, 96), (80, 144))  # width, height
 CHANGES = {

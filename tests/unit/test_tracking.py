@@ -198,7 +198,7 @@ def test_a_server_that_is_down_is_named_within_bounded_time(monkeypatch: pytest.
     with pytest.raises(TrackingError) as caught:
         tracking.stage_run("train", {}, root=tmp_path).__enter__()
 
-    assert time.monotonic() - before < 90  # MLflow alone retries for minutes
+    assert time.monotonic() - before < 20
     assert f"127.0.0.1:{port}" in str(caught.value)
     assert "cannot be reached" in str(caught.value)
     assert "secret" not in str(caught.value)

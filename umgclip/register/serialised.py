@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CLAIM_TAG = "umgclip.promoting"
-SETTLE_S = 0.5  # longer than a server takes to write a tag
+SETTLE_S = 1.0  # longer than a server takes to write a tag
 _WAIT_S, _STALE_S, _POLL_S = 60.0, 120.0, 0.1
 
 

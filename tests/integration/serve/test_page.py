@@ -86,6 +86,8 @@ def test_a_page_behind_a_key_asks_for_it(browser, start, image):
     browser.type("#key", "open sesame")
     browser.click("#ask")
     browser.wait(lambda: answered(browser), "an answer")
+    assert "expected a key" not in browser.text("#problem")
+    assert all(label in browser.text("#scores") for label in ("dog", "cat"))
 
 
 def test_it_fits_a_phone_and_the_keyboard(browser, served, image):

@@ -115,8 +115,7 @@ def test_a_claim_written_over_is_not_taken_for_ones_own(registry, monkeypatch):
         assert len(pauses) > 3
 
 
-def test_claims_of_many_never_overlap(registry, monkeypatch):
-    monkeypatch.setattr(serialised, "SETTLE_S", 1.0)
+def test_claims_of_many_never_overlap(registry):
     inside, most, done = [], [], []
 
     def work(number: int) -> None:
