@@ -135,6 +135,23 @@ def test_an_interrupt_leaves_no_output_and_exit_code_130(project, number):
     assert not working.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_native_code_wraps_is_still_one(number, capsys):
+    def serialise() -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt as error:
+            raise ValueError("Error serializing to JSON: KeyboardInterrupt: ") from error  # as pydantic's core does
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert exits.run(serialise, "umgclip data demo") == 130
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert capsys.readouterr().err == "umgclip data demo: interrupted; run again to go on\n"
+
+
 def test_version(project):
     assert umgclip("--version", cwd=project).stdout.startswith("umgclip ")
 

@@ -26,28 +26,40 @@ def run(command: Callable[[], None], name: str) -> int:
         command: what to do; Typer ends it with `SystemExit`.
         name: what stands before a message, as `umgclip train`.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    asked = _StopAsked()
     try:
         command()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-        if code == INTERRUPTED:
-            _say(name, "interrupted; run again to go on")
-        return code
+        return _interrupted(name) if code == INTERRUPTED or (asked and code) else code
     except KeyboardInterrupt:
-        _say(name, "interrupted; run again to go on")
-        return INTERRUPTED
-    except UmgclipError as error:
+        return _interrupted(name)
+    except Exception as error:
+        # native code that calls Python hands a KeyboardInterrupt on as an error of its own, as pydantic's serializer
+        if asked:
+            return _interrupted(name)
+        said = _explained(name, error)
+        if said is None:
+            raise
+        return said
+    return 0
+
+
+def _explained(name: str, error: Exception) -> int | None:
+    """The exit code of what people can mend, said in one line; None: only its traceback helps."""
+    if isinstance(error, UmgclipError):
         _say(name, str(error))
         return error.exit_code
-    except Exception as error:
-        # libraries wrap a full disk in errors of their own; whatever else it is, its traceback is wanted
-        reason = _disk_trouble(error)
-        if reason is None:
-            raise
-        _say(name, reason)
-        return OutputError.exit_code
-    return 0
+    reason = _disk_trouble(error)  # libraries wrap a full disk in errors of their own
+    if reason is None:
+        return None
+    _say(name, reason)
+    return OutputError.exit_code
+
+
+def _interrupted(name: str) -> int:
+    _say(name, "interrupted; run again to go on")
+    return INTERRUPTED
 
 
 def _disk_trouble(error: Exception) -> str | None:
@@ -62,6 +74,18 @@ def _say(name: str, message: str) -> None:
     sys.stderr.write(f"{name}: {message}\n")
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends a stage as Ctrl-C does: its working folders are cleaned up."""
-    raise KeyboardInterrupt
+class _StopAsked:
+    """SIGTERM and Ctrl-C end a stage in the same way, so that its working folders are cleaned up. True once asked."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGTERM, self._interrupt)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored by what runs it in the background
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        raise KeyboardInterrupt
