@@ -62,7 +62,7 @@ env: $(STAMP) ## print what a shell needs to use them, for eval
 	@python -m infra.services env
 
 lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that still fit stay
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra serve --extra export \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra serve --extra export --extra ray \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 	  --no-emit-index-url --no-annotate infra/docker/servers.in -o infra/docker/servers.lock
