@@ -151,7 +151,7 @@ class AnnotateParams(Section):
 
     roles: RolesParams = RolesParams()
     models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = Field(default="local", description="processes of this machine, or Ray Data")
     workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
     batch: Count = Field(default=16, description="images at once")
     min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from umgclip import __version__
 from umgclip.annotate.digests import file_digests
-from umgclip.annotate.engine_local import Job, Recipe, run_jobs
 from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
 from umgclip.annotate.source_name import describe
+from umgclip.annotate.tally import Report, Tally
+from umgclip.annotate.work import Job, Recipe
 from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors, fresh_folder, sha256_file, sha256_json, write_json
 from umgclip.manifest import MadeBy, Manifest, ShardInfo, read_manifest, write_manifest
@@ -73,8 +75,8 @@ def run(
             split: _jobs(inputs.data / source, manifests[split], working / split, split)
             for split, source in SPLITS.items()
         }
-    recipe = Recipe(params, inputs.base, vocabulary)
-    run_jobs([job for split in SPLITS for job in jobs[split]], recipe, advance)
+    recipe = Recipe(params, inputs.base, vocabulary, run=uuid.uuid4().hex)
+    _engine(params.engine)([job for split in SPLITS for job in jobs[split]], recipe, _Watch(advance))
     counts = {}
     with fresh_folder(out) as folder:
         for split in SPLITS:
@@ -100,6 +102,32 @@ def run(
 def total_samples(data: Path) -> int:
     """Samples that `run` will annotate, for a progress bar."""
     return sum(read_manifest(data / source).samples for source in SPLITS.values())
+
+
+def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
+    """What runs the jobs."""
+    if name == "local":
+        from umgclip.annotate import engine_local
+
+        return engine_local.run_jobs
+    try:
+        from umgclip.annotate import engine_ray  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise InputError("annotate.engine: expected Ray Data, which is not installed: umgclip[ray]") from error
+    return engine_ray.run_jobs
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Counts images only."""
+
+    advance: Callable[[int], None]
+
+    def add(self, tally: Tally) -> None:
+        self.advance(tally.images)
+
+    def workers(self, alive: int) -> None:
+        pass
 
 
 @dataclass
