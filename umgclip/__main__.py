@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from umgclip import __version__
 from umgclip.cli import exits
 from umgclip.cli.browsing import browse
+from umgclip.cli.duplicates import duplicates
 from umgclip.cli.importing import import_app
 from umgclip.cli.serving import serve
 from umgclip.errors import InputError
@@ -45,6 +46,7 @@ data_app = typer.Typer(cls=_Commands, help="Make, import, look at, verify and ex
 app.add_typer(data_app, name="data")
 data_app.add_typer(import_app, name="import")
 data_app.command("browse")(browse)
+data_app.command("duplicates")(duplicates)
 
 Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
 Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]

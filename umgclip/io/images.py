@@ -157,8 +157,14 @@ def _is_cut(data: bytes, found: str) -> bool:
     return found == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
-def decode_image(data: bytes, *, where: str) -> UInt8[np.ndarray, "height width 3"]:
+def decode_image(data: bytes, *, where: str, at_least_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
     """Decode a JPEG, PNG or WebP file, upright by its EXIF orientation, transparency on white.
+
+    Args:
+        data: the file.
+        where: what to call it in errors.
+        at_least_px: sides that are enough: a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size where that leaves as
+            much, which is several times faster. None: the whole size.
 
     Raises:
         DataError: the bytes are empty, truncated, too large or no image; the message starts with `where`.
@@ -169,6 +175,8 @@ def decode_image(data: bytes, *, where: str) -> UInt8[np.ndarray, "height width 
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{where}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+            if at_least_px is not None:
+                image.draft(image.mode, (at_least_px, at_least_px))
             turn = _orientation(image)
             upright = image if turn == 1 else image.transpose(_TURNS[turn])
             return np.asarray(_eight_bit(upright).convert("RGB"))

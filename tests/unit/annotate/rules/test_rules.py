@@ -1,16 +1,12 @@
 """What becomes of texts and boxes, rule by rule."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.ops import batched_nms
 
 from umgclip.annotate.rules.agreement import agreed
 from umgclip.annotate.rules.caption_text import clean, text_fault
-from umgclip.annotate.rules.near_duplicates import groups, perceptual_hash
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
 from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.repetition import loops
@@ -150,31 +146,3 @@ def test_who_agrees():
     assert (merged.score, merged.source, merged.agreed_by) == (0.9, "b", ["a"])
     assert agreed(tags[:1]) == tags[:1]
     assert "agreed_by" not in tags[0].model_dump()
-
-
-def test_near_duplicates_against_all_pairs():
-    rng = np.random.default_rng(0)
-    hashes = [int(h) for h in rng.integers(0, 2**63, 60, dtype=np.int64)]
-    for row in range(40):
-        flips = rng.choice(64, rng.integers(0, 9), replace=False)
-        hashes.append(hashes[row] ^ sum(1 << int(bit) for bit in flips))
-    for most in (0, 3, 6):
-        near = {(a, b) for a, b in itertools.combinations(range(100), 2) if (hashes[a] ^ hashes[b]).bit_count() <= most}
-        together = {pair for group in groups(hashes, most) for pair in itertools.combinations(group, 2)}
-        assert near <= together
-        sets = [{row} for row in range(100)]
-        for a, b in near:
-            joint = sets[a] | sets[b]
-            for row in joint:
-                sets[row] = joint
-        assert sorted(map(sorted, {frozenset(s) for s in sets if len(s) > 1})) == groups(hashes, most)
-
-
-def test_smaller_copies_look_the_same():
-    rng = np.random.default_rng(0)
-    pixels = np.asarray(Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((320, 240)))
-    other = np.asarray(Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((320, 240)))
-    small = np.asarray(Image.fromarray(pixels).resize((100, 75)))
-    code = perceptual_hash(pixels)
-    assert (code ^ perceptual_hash(small)).bit_count() <= 6
-    assert (code ^ perceptual_hash(other)).bit_count() > 16

@@ -1,0 +1,1 @@
+"""Images that look the same: perceptual hashes of a dataset, and which of them are near each other."""

@@ -1,0 +1,127 @@
+"""Which hashes belong together: around the first of its kind, or with the nearest of another dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8, UInt64
+
+from umgclip.sources.near_duplicates.multi_index import BITS, MultiIndex, Near
+
+_BLOCK = 1 << 16  # queries at once
+_PAIRS = 1 << 22  # pairs held at once; a block that finds more is halved
+_NONE = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each hash the one that it belongs to, -1 for none, and the bits that the two differ in."""
+
+    row: Int64[np.ndarray, "n"]
+    distance: UInt8[np.ndarray, "n"]
+
+
+def around_first(
+    codes: UInt64[np.ndarray, "n"], distance_max: int, advance: Callable[[int], None] = lambda _: None
+) -> Nearest:
+    """Every hash belongs to the first one within the distance that belongs to no other; that one is its own.
+
+    So each is within the distance of the one that stays in its place, and two that stay are never within it of each
+    other. Chains are not followed: images that look alike by small steps do not become one group.
+
+    Args:
+        codes: in the order in which they take precedence.
+        distance_max: bits that two hashes may differ in, 0 to 16.
+        advance: called with the number of hashes done since the last call, of `codes`.
+    """
+    alone, first, inverse = _distinct(codes)
+    index = MultiIndex(alone, distance_max)
+    owner = np.arange(len(alone))
+    taken = np.zeros(len(alone), bool)
+    start, size = 0, _BLOCK
+    while start < len(alone):
+        block = start + np.flatnonzero(~taken[start : start + size])
+        pairs = _later(index, alone, block, taken)
+        if pairs is None and size > 1:
+            size //= 2
+            continue
+        for query, rows in _by_query(pairs or []):
+            if not taken[query]:  # by an earlier one of this block
+                rows = rows[~taken[rows]]
+                owner[rows] = query
+                taken[rows] = True
+        advance(min(size, len(alone) - start))
+        start, size = start + size, min(2 * size, _BLOCK)
+    advance(len(codes) - len(alone))
+    distance = np.bitwise_count(alone ^ alone[owner])
+    return Nearest(first[owner[inverse]], distance[inverse])
+
+
+def to_others(
+    codes: UInt64[np.ndarray, "n"],
+    others: UInt64[np.ndarray, "o"],
+    distance_max: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Nearest:
+    """For each hash the nearest of `others` within the distance, the first of equally near ones.
+
+    Args:
+        codes: the hashes asked for.
+        others: the hashes looked through.
+        distance_max: bits that two hashes may differ in, 0 to 16.
+        advance: called with the number of hashes done since the last call, of `codes`.
+    """
+    alone, first, _ = _distinct(others)
+    index = MultiIndex(alone, distance_max)
+    best = np.full(len(codes), _NONE)
+    for start in range(0, len(codes), _BLOCK):
+        queries = codes[start : start + _BLOCK]
+        for found in index.near(queries):
+            # the distance counts first, then the place among the others
+            np.minimum.at(best, start + found.query, found.distance.astype(np.int64) << 48 | found.row)
+        advance(len(queries))
+    is_near = best != _NONE
+    row = np.where(is_near, first[np.where(is_near, best & ((1 << 48) - 1), 0)] if len(first) else -1, -1)
+    return Nearest(row, np.where(is_near, best >> 48, BITS).astype(np.uint8))
+
+
+def _distinct(
+    codes: UInt64[np.ndarray, "n"],
+) -> tuple[UInt64[np.ndarray, "u"], Int64[np.ndarray, "u"], Int64[np.ndarray, "n"]]:
+    """Different hashes in their order, the first row of each, and each row's number among them."""
+    values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return values[order], first[order], place[inverse]
+
+
+def _later(
+    index: MultiIndex, codes: UInt64[np.ndarray, "n"], block: Int64[np.ndarray, "b"], taken: Bool[np.ndarray, "n"]
+) -> list[Near] | None:
+    """Pairs of a row of the block with a free one behind it; None: too many to hold."""
+    pairs, held = [], 0
+    for found in index.near(codes[block]):
+        query = block[found.query]
+        kept = (found.row > query) & ~taken[found.row]
+        if kept.any():
+            pairs.append(Near(query[kept], found.row[kept], found.distance[kept]))
+            held += int(kept.sum())
+        if held > _PAIRS and len(block) > 1:
+            return None
+    return pairs
+
+
+def _by_query(pairs: list[Near]) -> Iterator[tuple[int, Int64[np.ndarray, "k"]]]:
+    """The rows found by each query, queries in their order."""
+    if not pairs:
+        return
+    query = np.concatenate([found.query for found in pairs])
+    row = np.concatenate([found.row for found in pairs])
+    order = np.argsort(query, kind="stable")
+    query, row = query[order], row[order]
+    bounds = np.flatnonzero(np.diff(query, prepend=-1))
+    for begin, end in zip(bounds.tolist(), [*bounds[1:].tolist(), len(query)], strict=True):
+        yield int(query[begin]), row[begin:end]

@@ -1,0 +1,19 @@
+"""pHash: 64 bits of an image's low frequencies, which survive another size, another codec and a little editing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+SIDE_PX = 32  # of the grey image whose cosine transform is taken
+
+
+def perceptual_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
+    """64 bits; images that look alike differ in few of them.
+
+    OpenCV's pHash of the image shrunk by areas, since its own shrinking looks at four pixels a cell and so changes
+    with the size of a large image.
+    """
+    small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(cv2.img_hash.pHash(small).tobytes(), "big")
