@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json, write_json
@@ -38,12 +38,29 @@ class MadeBy(_Closed):
     input_sha256: str | None = None
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class ClassList(_Closed):
-    """Names of a benchmark's classes; `held_out` are the things that training never labels."""
+    """Labels of a benchmark's classes, and what its layout says about them.
+
+    Attributes:
+        things: labels, each once.
+        stuff: labels, each once.
+        held_out: the labels that training never sees on a region or a pixel.
+        names: what a class is called in a prompt, best name first, where that is not its label alone. Two classes may
+            share a name ("missile"); their labels differ.
+        templates: prompts that belong to the benchmark, `{}` for the name.
+        groups: named sets of labels that are measured apart, such as LVIS's `rare`.
+    """
 
     things: list[str]
     stuff: list[str]
     held_out: list[str]
+    names: dict[str, list[str]] | None = Field(default=None, exclude_if=_absent)
+    templates: list[str] | None = Field(default=None, exclude_if=_absent)
+    groups: dict[str, list[str]] | None = Field(default=None, exclude_if=_absent)
 
 
 class Manifest(_Closed):

@@ -20,7 +20,7 @@ class _Closed(BaseModel):
 
 def _absent(value: object) -> bool:
     """Left out of the JSON where there is nothing to say."""
-    return value is None
+    return value is None or value is False
 
 
 class Text(_Closed):
@@ -50,7 +50,8 @@ class Region(_Closed):
     `is_stuff` marks backgrounds. `tags` and `captions` are empty when nothing was sure enough to be said (the region
     is then a class-agnostic proposal). `negatives` are captions that look right and are wrong, where a source has
     them. `source` is the model that found the place and `mask_source` the one that drew it, where they are not the
-    built-in ones. These three are left out of the JSON where there are none.
+    built-in ones. `is_crowd` marks a group of things of unknown number: its pixels are of that class, but it is not one
+    of them. These four are left out of the JSON where there are none.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Region(_Closed):
     negatives: list[Text] | None = Field(default=None, exclude_if=_absent)
     source: str | None = Field(default=None, exclude_if=_absent)
     mask_source: str | None = Field(default=None, exclude_if=_absent)
+    is_crowd: bool = Field(default=False, exclude_if=_absent)
 
 
 class Source(_Closed):
@@ -74,7 +76,11 @@ class Source(_Closed):
 
 
 class ImageRecord(_Closed):
-    """All that is known about one image. `sha256` is that of the encoded image file; sizes are pixels."""
+    """All that is known about one image. `sha256` is that of the encoded image file; sizes are pixels.
+
+    `negative_tags` were verified not to be in the image; of the classes `not_exhaustive` not every instance is a
+    region. Both are left out of the JSON where a source does not say so.
+    """
 
     schema_version: int = SCHEMA_VERSION
     key: str
@@ -85,6 +91,8 @@ class ImageRecord(_Closed):
     captions: list[Text] | None = None
     tags: list[Text] | None = None
     regions: list[Region] | None = None
+    negative_tags: list[Text] | None = Field(default=None, exclude_if=_absent)
+    not_exhaustive: list[str] | None = Field(default=None, exclude_if=_absent)
 
     @model_validator(mode="after")
     def _version_is_known(self) -> ImageRecord:

@@ -82,3 +82,13 @@ def test_no_samples_is_no_dataset(tmp_path):
     write_manifest(tmp_path, Manifest(made_by=MADE_BY, shards=[]))
     with pytest.raises(DataError, match="expected at least one sample"):
         read_manifest(tmp_path)
+
+
+def test_names_templates_and_groups_of_classes_are_left_out_where_there_are_none(dataset):
+    manifest = read_manifest(dataset)
+    plain = manifest.model_copy(update={"classes": ClassList(things=["cat"], stuff=[], held_out=[])})
+    assert plain.model_dump()["classes"] == {"things": ["cat"], "stuff": [], "held_out": []}
+    told = ClassList(things=["cat"], stuff=[], held_out=[], names={"cat": ["cat", "kitty"]}, templates=["a {}."])
+    write_manifest(dataset, manifest.model_copy(update={"classes": told}))
+    assert read_manifest(dataset).classes == told
+    assert read_manifest(dataset).digest() != plain.digest()

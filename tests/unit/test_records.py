@@ -51,3 +51,12 @@ def test_what_is_wrong_is_named(change, said):
 def test_bytes_that_are_no_json_are_named():
     with pytest.raises(DataError, match="a.tar:k: .*Invalid JSON"):
         parse_record(b"{", where="a.tar:k")
+
+
+def test_marks_of_benchmarks_are_left_out_where_there_are_none():
+    assert not {b"is_crowd", b"negative_tags", b"not_exhaustive"} & set(RECORD.to_json().replace(b'"', b" ").split())
+    crowd = RECORD.regions[0].model_copy(update={"is_crowd": True})
+    wrong = [Text(text="dog", source="human")]
+    marked = RECORD.model_copy(update={"regions": [crowd], "negative_tags": wrong, "not_exhaustive": ["cat"]})
+    assert parse_record(marked.to_json(), where="x") == marked
+    assert json.loads(marked.to_json())["regions"][0]["is_crowd"] is True

@@ -5,26 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
-from jaxtyping import Int32
-from PIL import Image
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch, place_at
-from umgclip.records import Text
-from umgclip.sources.found import Found, Note, Problem, RawRegion, shown
+from umgclip.sources.found import Found, Note, Problem, shown
+from umgclip.sources.labels import Label, Labels, class_list, restored
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
 from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.segments import coco_ids, labelled, panoptic_regions, read_colours
 
-_ROWS = 4096
-_PNG_BYTES = 256 << 20
+FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
 
 
 def plan_coco(request: Request, plan: Plan, _place: Place, working: Path) -> None:
@@ -35,23 +30,30 @@ def plan_coco(request: Request, plan: Plan, _place: Place, working: Path) -> Non
     if not given:
         raise InputError("coco: expected --captions, --instances or --panoptic, got none of them")
     position = itertools.count()
-    categories: dict[str, dict[str, Any]] = {}
+    categories: dict[str, tuple[Label, str | None]] = {}
     licenses: dict[str, str] = {}
     for kind, where in given:
         path = fetch(where, working)
         plan.seen(kind, sha256_file(path))
         plan.add_rows(_elements(path, kind, plan, position, (categories, licenses)))
         plan.match_ids(kind)
-    plan.state("categories", categories)
+    labels = {number: label for number, (label, _) in categories.items()}
+    plan.state("labels", labels)
     plan.state("licenses", licenses)
-    if categories:
-        things = [c["name"] for c in categories.values() if c["is_thing"]]
-        stuff = [c["name"] for c in categories.values() if not c["is_thing"]]
-        plan.state("classes", {"things": list(dict.fromkeys(things)), "stuff": list(dict.fromkeys(stuff))})
+    if labels:
+        groups: dict[str, list[str]] = {}
+        for label, frequency in categories.values():
+            if frequency in FREQUENCIES:
+                groups.setdefault(FREQUENCIES[frequency], []).append(label.label)
+        plan.state("classes", class_list(labels, groups=groups))
 
 
 def _elements(
-    path: Path, kind: str, plan: Plan, position: Iterator[int], tables: tuple[dict[str, Any], dict[str, str]]
+    path: Path,
+    kind: str,
+    plan: Plan,
+    position: Iterator[int],
+    tables: tuple[dict[str, tuple[Label, str | None]], dict[str, str]],
 ) -> Iterator[tuple[str, Any]]:
     """Annotations by image id; images, categories and licenses are kept on the way."""
     categories, licenses = tables
@@ -63,13 +65,19 @@ def _elements(
         elif name == "annotations" and isinstance(value, dict) and "image_id" in value:
             yield str(value["image_id"]), value
         elif name == "categories" and isinstance(value, dict):
-            thing = value.get("isthing") != 0 and value.get("supercategory") != "stuff"
-            named = _plain(str(value.get("name", "")), is_thing=thing)
-            categories[str(value.get("id"))] = {"name": named, "is_thing": thing}
+            categories[str(value.get("id"))] = _label(value), value.get("frequency")
         elif name == "licenses" and isinstance(value, dict):
             licenses[str(value.get("id"))] = str(value.get("name") or value.get("url") or "")
     if not images:
         raise DataError(f"{path}: images: expected a list of images as COCO has it, got none ({kind})")
+
+
+def _label(value: dict[str, Any]) -> Label:
+    is_thing = value.get("isthing") != 0 and value.get("supercategory") != "stuff"
+    name = _plain(str(value.get("name", "")), is_thing=is_thing)
+    synonyms = value.get("synonyms") or []
+    names = [name, *(_plain(str(synonym), is_thing=is_thing) for synonym in synonyms)]
+    return Label(name, list(dict.fromkeys(names)), is_thing)
 
 
 def _plain(name: str, *, is_thing: bool) -> str:
@@ -88,7 +96,9 @@ def _add_image(value: dict[str, Any], plan: Plan, position: Iterator[int]) -> No
         return
     if plan.has_id(key):
         return
-    kept = ("width", "height", "license", "flickr_url", "coco_url")
+    kept = (
+        "width", "height", "license", "flickr_url", "coco_url", "neg_category_ids", "not_exhaustive_category_ids"
+    )  # fmt: skip
     number = next(position)
     plan.add_items([(number, name, {field: value[field] for field in kept if value.get(field) is not None})])
     plan.add_ids([(key, number)])
@@ -103,14 +113,14 @@ def _file_name(value: dict[str, Any]) -> str | None:
 
 def read_coco(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
     """The images of some positions."""
-    categories, licenses = plan.fact("categories") or {}, plan.fact("licenses") or {}
+    labels, licenses = restored(plan.fact("labels")), plan.fact("licenses") or {}
     masks = _masks_place(request)
 
     def loads() -> Iterator[Callable[[], Found]]:
         for item in plan.items(*span):
-            note = _note(item, plan.extras(item.position), categories, licenses, request)
+            note = _note(item, plan.extras(item.position), labels, licenses, request)
             segments = [content for kind, content in plan.extras(item.position) if kind == "segments"]
-            yield partial(_load, place, masks, (item, note, segments), categories, limit)
+            yield partial(_load, place, masks, (item, note, segments), labels, limit)
 
     yield from in_order(loads(), place)
 
@@ -125,7 +135,7 @@ def _masks_place(request: Request) -> Place | None:
 def _note(
     item: Item,
     extras: list[tuple[str, Any]],
-    categories: dict[str, Any],
+    labels: Labels,
     licenses: dict[str, str],
     request: Request,
 ) -> Note:
@@ -138,75 +148,70 @@ def _note(
         note.captions = []
     if request.annotations or request.panoptic:
         note.tags, note.regions = [], []
+    _federated(note, about, labels)
     for kind, content in extras:
         if kind == "caption" and isinstance(content.get("caption"), str):
             note.caption(content["caption"], HUMAN)
         elif kind == "instance":
-            _instance(note, content, categories, request)
+            _instance(note, content, labels)
     return note
 
 
-def _instance(note: Note, content: dict[str, Any], categories: dict[str, Any], request: Request) -> None:
-    region = _region(f"given-{content.get('id')}", content.get("category_id"), categories, note)
-    if region is None:
+def _federated(note: Note, about: dict[str, Any], labels: Labels) -> None:
+    """LVIS checks some classes of an image only: those that are not there, and those that are not annotated in full."""
+    negative, incomplete = about.get("neg_category_ids"), about.get("not_exhaustive_category_ids")
+    if negative is not None:
+        note.negative_tags = []
+        for label in _known(negative, labels, note):
+            note.negative_tag(label, HUMAN)
+    if incomplete is not None:
+        note.not_exhaustive = _known(incomplete, labels, note)
+
+
+def _known(numbers: list[Any], labels: Labels, note: Note) -> list[str]:
+    unknown = [number for number in numbers if str(number) not in labels]
+    if unknown:
+        note.problems.append(Problem("no_class", f"expected known categories, got {unknown}"))
+    return [labels[str(number)].label for number in numbers if str(number) in labels]
+
+
+def _instance(note: Note, content: dict[str, Any], labels: Labels) -> None:
+    name, category = f"given-{content.get('id')}", content.get("category_id")
+    label = labels.get(str(category))
+    if label is None or not label.label:
+        note.problems.append(Problem("no_class", f"expected a known category, got {category!r}", name))
         return
-    if content.get("iscrowd") and request.split == "benchmark":
-        note.problems.append(Problem("crowd", "a crowd is no single object: left out of the truth", region.id))
-        return
-    region.box, region.form, region.shape = content.get("bbox"), "xywh", content.get("segmentation")
-    _add(note, region)
-
-
-def _region(name: str, category_id: Any, categories: dict[str, Any], note: Note) -> RawRegion | None:  # noqa: ANN401
-    category = categories.get(str(category_id))
-    if category is None or not category["name"]:
-        note.problems.append(Problem("no_class", f"expected a known category, got {category_id!r}", name))
-        return None
-    tag = Text(text=category["name"], source=HUMAN)
-    return RawRegion(id=name, tags=[tag], captions=[], is_stuff=not category["is_thing"])
-
-
-def _add(note: Note, region: RawRegion) -> None:
-    note.regions = [*(note.regions or []), region]
-    note.tag(region.tags[0].text, HUMAN)
+    region = labelled(name, label, content.get("segmentation"))
+    region.box, region.form, region.is_crowd = content.get("bbox"), "xywh", bool(content.get("iscrowd"))
+    note.region(region)
 
 
 def _load(
     place: Place,
     masks: Place | None,
     planned: tuple[Item, Note, list[dict[str, Any]]],
-    categories: dict[str, Any],
+    labels: Labels,
     limit: int,
 ) -> Found:
     item, note, segments = planned
     for content in segments:
         if masks is not None:
-            _segments(note, content, categories, masks)
-    return Found(shown(item.name), read_image(place, item.name, limit), extension_of(item.name), note)
+            _segments(note, content, labels, masks)
+    name = next((name for name in (item.name, _inside(item)) if name and place.exists(name)), item.name)
+    return Found(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)
 
 
-def _segments(note: Note, content: dict[str, Any], categories: dict[str, Any], masks: Place) -> None:
+def _inside(item: Item) -> str | None:
+    """The file in its folder of COCO, as in `val2017/000000000139.jpg`: LVIS's images lie in two of them."""
+    url = item.about.get("coco_url")
+    return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
+
+
+def _segments(note: Note, content: dict[str, Any], labels: Labels, masks: Place) -> None:
     name = str(content.get("file_name"))
     try:
-        ids = _segment_ids(masks.read(name, _PNG_BYTES))
-    except (DataError, OSError, ValueError, SyntaxError) as error:
+        ids = coco_ids(read_colours(masks, name))
+    except DataError as error:
         note.problems.append(Problem("no_masks", f"{name}: {error}"))
         return
-    for segment in content.get("segments_info", []):
-        region = _region(f"given-{segment.get('id')}", segment.get("category_id"), categories, note)
-        if region is None:
-            continue
-        region.shape = ids == int(segment["id"])
-        if note.size_wh is None:
-            note.size_wh = (ids.shape[1], ids.shape[0])
-        if segment.get("iscrowd"):
-            note.problems.append(Problem("crowd", "a crowd is no single object: left out", region.id))
-            continue
-        _add(note, region)
-
-
-def _segment_ids(data: bytes) -> Int32[np.ndarray, "h w"]:
-    """The ids that COCO writes as colours: R + 256 G + 65536 B."""
-    with Image.open(BytesIO(data), formats=("PNG",)) as image:
-        colours = np.asarray(image.convert("RGB")).astype(np.int32)
-    return colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
+    panoptic_regions(note, ids, content.get("segments_info", []), labels)

@@ -124,6 +124,8 @@ def merge(first: ImageRecord, others: Iterable[Again]) -> ImageRecord:
                 "captions": _texts(merged.captions, record.captions),
                 "tags": _texts(merged.tags, record.tags),
                 "regions": _regions(merged.regions, record.regions),
+                "negative_tags": _texts(merged.negative_tags, record.negative_tags),
+                "not_exhaustive": _names(merged.not_exhaustive, record.not_exhaustive),
             }
         )
     return merged
@@ -134,6 +136,10 @@ def _texts(first: list[Text] | None, more: list[Text] | None) -> list[Text] | No
         return more if first is None else first
     known = {(text.text, text.source) for text in first}
     return [*first, *(text for text in more if (text.text, text.source) not in known)]
+
+
+def _names(first: list[str] | None, more: list[str] | None) -> list[str] | None:
+    return list(dict.fromkeys([*(first or []), *(more or [])])) if first or more else first
 
 
 def _regions(first: list[Region] | None, more: list[Region] | None) -> list[Region] | None:

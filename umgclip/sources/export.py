@@ -165,7 +165,7 @@ class _Coco:
             "category_id": self._category(label, is_stuff=region.is_stuff),
             "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
             "area": mask_ops.area(region.mask) if region.mask else round((x1 - x0) * (y1 - y0), 3),
-            "iscrowd": 0,
+            "iscrowd": int(region.is_crowd),
             "segmentation": region.mask.model_dump() if region.mask else [],
         }
         texts = {name: [text.text for text in getattr(region, name) or []] for name in ("tags", "captions")}
@@ -195,7 +195,7 @@ class _Coco:
                 "category_id": self._category((region.tags or [])[0].text, is_stuff=region.is_stuff),
                 "area": int(visible.sum()),
                 "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
-                "iscrowd": 0,
+                "iscrowd": int(region.is_crowd),
             }
 
 

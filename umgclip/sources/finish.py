@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,14 +212,28 @@ def _classes(request: Request, plan: Plan, folder: Path, before: Before | None) 
         return None
     listed = plan.fact("classes") or _seen_classes(folder)
     had = before.manifest.classes if before is not None else None
-    things, stuff, held_out = ((getattr(had, name) if had else []) for name in ("things", "stuff", "held_out"))
-    things = list(dict.fromkeys([*things, *(listed or {}).get("things", [])]))
-    stuff = list(dict.fromkeys([*stuff, *(listed or {}).get("stuff", [])]))
-    held_out = list(dict.fromkeys([*held_out, *(listed or {}).get("held_out", []), *request.held_out]))
-    unknown = [name for name in held_out if name not in things]
+    lists: list[dict[str, Any]] = [(had.model_dump() if had else {}), listed or {}, {"held_out": request.held_out}]
+    things, stuff, held_out, templates = (
+        list(dict.fromkeys(item for classes in lists for item in classes.get(name) or []))
+        for name in ("things", "stuff", "held_out", "templates")
+    )
+    names, groups = (_joined(classes.get(name) or {} for classes in lists) for name in ("names", "groups"))
+    known = {*things, *stuff}
+    unknown = [name for name in held_out if name not in known]
     if unknown:
-        raise InputError(f"held_out: expected names of things ({', '.join(things[:5])}, ...), got {unknown}")
-    return ClassList(things=things, stuff=stuff, held_out=held_out) if things or stuff else None
+        raise InputError(f"held_out: expected names of classes ({', '.join(things[:5])}, ...), got {unknown}")
+    if not known:
+        return None
+    more = {"names": names or None, "templates": templates or None, "groups": groups or None}
+    return ClassList(things=things, stuff=stuff, held_out=held_out, **more)
+
+
+def _joined(tables: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    joined: dict[str, list[str]] = {}
+    for table in tables:
+        for name, values in table.items():
+            joined[name] = list(dict.fromkeys([*joined.get(name, []), *values]))
+    return joined
 
 
 def _seen_classes(folder: Path) -> dict[str, list[str]]:

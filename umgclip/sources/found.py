@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ class RawRegion:
     shape: Any = None
     shares: bool = False
     is_stuff: bool = False
+    is_crowd: bool = False
     score: float = 1.0
     captions: list[Text] = field(default_factory=list)
     tags: list[Text] = field(default_factory=list)
@@ -49,6 +51,8 @@ class Note:
     Attributes:
         size_wh: the size in pixels that the coordinates belong to, where the source says it.
         single: the class of an image that shows one thing.
+        negative_tags: what was verified not to be there.
+        not_exhaustive: classes of which not every instance is among the regions.
         record: a record of ours, which says everything already.
         unknown: what was not understood, by name.
     """
@@ -60,6 +64,8 @@ class Note:
     license: str | None = None
     size_wh: tuple[int, int] | None = None
     single: str | None = None
+    negative_tags: list[Text] | None = None
+    not_exhaustive: list[str] | None = None
     record: ImageRecord | None = None
     unknown: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
@@ -71,6 +77,21 @@ class Note:
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
         """Add a tag, unless it is empty or was said before."""
         self.tags = said(self.tags or [], text, source, score)
+
+    def negative_tag(self, text: str, source: str) -> None:
+        """Add a tag that was verified to be wrong."""
+        self.negative_tags = said(self.negative_tags or [], text, source)
+
+    def truths(self, captions: Iterable[str], source: str) -> None:
+        """Add all captions of a benchmark, those that are equal too: each of them is a query."""
+        clean = (" ".join(caption.split()) for caption in captions)
+        self.captions = [*(self.captions or []), *(Text(text=text, source=source) for text in clean if text)]
+
+    def region(self, region: RawRegion) -> None:
+        """Add a region, and its label as a tag of the image."""
+        self.regions = [*(self.regions or []), region]
+        for tag in region.tags[:1]:
+            self.tag(tag.text, tag.source)
 
     def join(self, other: Note) -> None:
         """Add what another note says."""
@@ -86,6 +107,8 @@ class Note:
             self.regions = [*(self.regions or []), *other.regions]
         self.url, self.license = self.url or other.url, self.license or other.license
         self.size_wh, self.single = self.size_wh or other.size_wh, self.single or other.single
+        self.negative_tags = self.negative_tags or other.negative_tags
+        self.not_exhaustive = self.not_exhaustive or other.not_exhaustive
         self.record = self.record or other.record
         self.unknown.update(other.unknown)
         self.problems.extend(other.problems)

@@ -88,7 +88,13 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
     )
     asked = note.regions is not None
     record = ImageRecord(
-        **own, source=source, captions=note.captions, tags=note.tags, regions=regions if asked else None
+        **own,
+        source=source,
+        captions=note.captions,
+        tags=note.tags,
+        regions=regions if asked else None,
+        negative_tags=note.negative_tags,
+        not_exhaustive=note.not_exhaustive,
     )
     return record, problems
 

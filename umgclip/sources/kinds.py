@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umgclip.io.places import Place
+from umgclip.sources.ade20k import plan_ade20k, read_ade20k
+from umgclip.sources.cityscapes import plan_cityscapes, read_cityscapes
+from umgclip.sources.clip_benchmark import plan_clip_benchmark, read_clip_benchmark
 from umgclip.sources.coco import plan_coco, read_coco
 from umgclip.sources.folder import plan_folder, read_folder
 from umgclip.sources.found import Found
 from umgclip.sources.grounded import plan_grounded, read_grounded
+from umgclip.sources.imagenet import plan_imagenet, read_imagenet
+from umgclip.sources.karpathy import plan_karpathy, read_karpathy
+from umgclip.sources.open_images import plan_open_images, read_open_images
+from umgclip.sources.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Kind, Request
+from umgclip.sources.semantic import plan_semantic, read_semantic
 from umgclip.sources.tars import plan_tars, read_tars
 
 
@@ -34,4 +42,12 @@ KINDS: dict[Kind, SourceKind] = {
     "coco": SourceKind(plan_coco, read_coco),
     "webdataset": SourceKind(plan_tars, read_tars, images_a_part=1),
     "finehard": SourceKind(plan_grounded, read_grounded),
+    "imagenet": SourceKind(plan_imagenet, read_imagenet),
+    "clip_benchmark": SourceKind(plan_clip_benchmark, read_clip_benchmark, images_a_part=1),
+    "karpathy": SourceKind(plan_karpathy, read_karpathy),
+    "semantic": SourceKind(plan_semantic, read_semantic),
+    "ade20k": SourceKind(plan_ade20k, read_ade20k),
+    "pascal_context": SourceKind(plan_pascal_context, read_pascal_context),
+    "cityscapes": SourceKind(plan_cityscapes, read_cityscapes),
+    "open_images": SourceKind(plan_open_images, read_open_images),
 }

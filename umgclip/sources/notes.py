@@ -33,13 +33,14 @@ _BOX: Mapping[str, BoxForm | None] = {
     "boxxywh": "xywh", "bboxxywh": "xywh",
 }  # fmt: skip
 _MASK = frozenset(("mask", "segmentation", "segmentations", "segm", "rle", "maskrle", "polygon", "polygons"))
+_FLAGS = frozenset(("isstuff", "isbackground", "isthing", "iscrowd"))
 _PHRASE = frozenset(("phrase", "expression", "shortexpr", "longexpr", "expr", "refexp", "grounding"))
 # what says nothing about what is seen: left out without a word
 _SILENT = frozenset(
     ("key", "id", "imageid", "imgid", "uid", "status", "errormessage", "originalwidth", "originalheight", "exif",
      "sha256", "md5", "hash", "fpath", "path", "filename", "file", "image", "imagepath", "imgpath", "imagename",
      "dataset", "split", "schemaversion", "clipsimilarityvitb32", "clipsimilarityvitl14", "area", "flagshortneg",
-     "flaglongneg", "iscn", "originalkey", "categoryid", "iscrowd")
+     "flaglongneg", "iscn", "originalkey", "categoryid")
 )  # fmt: skip
 
 
@@ -217,8 +218,8 @@ def _region(region: _Region, value: dict[str, Any], speaker: Speaker) -> None:
             raw.shape = inner
         elif plain in _SCORE and isinstance(inner, int | float):
             raw.score = score = float(inner)
-        elif plain in ("isstuff", "isbackground", "isthing"):
-            raw.is_stuff = bool(inner) != (plain == "isthing")
+        elif plain in _FLAGS:
+            _flag(raw, plain, inner)
         elif plain.endswith("negs") or "negative" in plain:
             raw.negatives = _read(raw.negatives, inner, speaker.others, 1.0)
         elif plain in _TAGS or plain == "name" or plain.removesuffix("s") + "s" in _TAGS:
@@ -227,6 +228,13 @@ def _region(region: _Region, value: dict[str, Any], speaker: Speaker) -> None:
             raw.captions = _read(raw.captions, inner, speaker.others, score)
         else:
             region.unknown.append(str(name)[:80])
+
+
+def _flag(raw: RawRegion, plain: str, value: Any) -> None:  # noqa: ANN401 - what JSON held
+    if plain == "iscrowd":
+        raw.is_crowd = bool(value)
+    else:
+        raw.is_stuff = bool(value) != (plain == "isthing")
 
 
 def _read(texts: list[Text], value: Any, source: str, score: float) -> list[Text]:  # noqa: ANN401 - what JSON held

@@ -94,12 +94,14 @@ class Plan:
         text = _nfc(entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
         return os.fsencode(entry.name), os.fsencode(stem), text.rpartition("/")[2], text, extension
 
-    def plan_files(self, extensions: Iterable[str]) -> None:
-        """Make every file with one of these extensions an item, in the order of their names."""
+    def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
+        """Make every file with one of these extensions an item, in the order of their names; of a folder, if given."""
         wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
+        inside = os.fsencode(f"{folder}/" if folder else "")
         self._db.execute(
             "INSERT INTO items (position, name) SELECT row_number() OVER (ORDER BY name) - 1, name "  # noqa: S608
-            f"FROM files WHERE extension IN ({wanted}) ORDER BY name"
+            f"FROM files WHERE extension IN ({wanted}) AND substr(name, 1, ?) = ? ORDER BY name",
+            (len(inside), inside),
         )
         self._db.executescript(
             "CREATE INDEX stems ON files (stem); CREATE INDEX bases ON files (base); CREATE INDEX nfcs ON files (nfc);"
@@ -212,17 +214,29 @@ class Plan:
         """Whether an item is called so."""
         return self._db.execute("SELECT 1 FROM ids WHERE id = ?", (name,)).fetchone() is not None
 
-    def match_ids(self, kind: str) -> None:
-        """Give the rows to the items of their ids, and start with no rows; what fits none is a problem."""
+    def match_ids(self, kind: str, *, each: bool = True) -> None:
+        """Give the rows to the items of their ids, and start with no rows; what fits none is a problem.
+
+        Args:
+            kind: of what is said.
+            each: a problem for each id; otherwise one for all, where most of a table may well be about other images.
+        """
         self._db.execute(
             "INSERT INTO extras SELECT ids.position, ?, rows.content FROM rows JOIN ids ON ids.id = rows.name "
             "ORDER BY rows.rowid",
             (kind,),
         )
-        self._db.execute(
-            "INSERT INTO problems SELECT name, 'no_image', 'annotations of an image that is not listed: ' || count(*) "
-            "FROM rows WHERE name NOT IN (SELECT id FROM ids) GROUP BY name ORDER BY name"
-        )
+        if each:
+            self._db.execute(
+                "INSERT INTO problems SELECT name, 'no_image', 'annotations of an image that is not listed: ' "
+                "|| count(*) FROM rows WHERE name NOT IN (SELECT id FROM ids) GROUP BY name ORDER BY name"
+            )
+        else:
+            self._db.execute(
+                "INSERT INTO problems SELECT min(name) || ', ...', 'no_image', count(*) || ' annotations of ' "
+                "|| count(DISTINCT name) || ' images that are not here' FROM rows "
+                "WHERE name NOT IN (SELECT id FROM ids) HAVING count(*) > 0"
+            )
         self._db.execute("DELETE FROM rows")
 
     def size(self) -> int:

@@ -108,6 +108,7 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage) -> Region:
         box_xyxy=_clipped(box, image),
         mask=mask,
         is_stuff=raw.is_stuff,
+        is_crowd=raw.is_crowd,
         score=min(max(raw.score, 0.0), 1.0),
         captions=raw.captions,
         tags=raw.tags,

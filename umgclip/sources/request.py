@@ -9,13 +9,15 @@ from umgclip.errors import InputError
 from umgclip.sources.found import BoxForm
 from umgclip.sources.notes import Speaker
 
-Kind = Literal["folder", "coco", "webdataset", "umg41m", "finehard"]
+Kind = Literal[
+    "folder", "coco", "webdataset", "umg41m", "finehard",
+    "imagenet", "clip_benchmark", "karpathy", "semantic", "ade20k", "pascal_context", "cityscapes", "open_images",
+]  # fmt: skip
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
-# who wrote captions, and tags and regions, where nothing else is said
+# who wrote captions, and tags and regions, where nothing else is said; of data sets not named here, humans
 _SPEAKERS: dict[Kind, Speaker] = {
     "folder": Speaker("alt", HUMAN),
-    "coco": Speaker(HUMAN, HUMAN),
     "webdataset": Speaker("alt", "webdataset"),
     "umg41m": Speaker("umg41m", "umg41m"),
     "finehard": Speaker("finehard", "finehard"),
@@ -34,10 +36,15 @@ class Request:
         license: of images that do not say theirs.
         captions: a table or a COCO file of captions.
         image_column: of the table, and `caption_column` beside it; None: looked for.
-        annotations: COCO instances, or the JSON files of `finehard`.
+        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images`.
         panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
         labels: `folders`: each folder of the source is a class, each image shows one thing.
         class_names: a file with a name for each class number (a line each) or for each folder (JSON).
+        masks: a folder or S3 prefix of maps for `semantic`.
+        void: numbers in these maps that mean no class.
+        subset: of a public data set, as its own files call it: val, validation, test.
+        task: which truth of a public data set: semantic, panoptic, full (ADE20K), 59, 459 (PASCAL Context).
+        listed: a file with the names of the images that count.
         held_out: things of a benchmark that training never labels.
         annotator: who wrote tags and regions, instead of the kind's own.
         box_format: how four numbers of a box are read where nothing tells.
@@ -56,6 +63,11 @@ class Request:
     panoptic_masks: str | None = None
     labels: Literal["none", "folders"] = "none"
     class_names: str | None = None
+    masks: str | None = None
+    void: tuple[int, ...] = ()
+    subset: str | None = None
+    task: str | None = None
+    listed: str | None = None
     held_out: tuple[str, ...] = ()
     annotator: str | None = None
     box_format: BoxForm = "xyxy"
@@ -75,10 +87,12 @@ class Request:
         """Who says what has no source of its own."""
         if self.split == "benchmark":
             return Speaker(HUMAN, HUMAN)
-        own = _SPEAKERS[self.kind]
+        own = _SPEAKERS.get(self.kind, Speaker(HUMAN, HUMAN))
         return Speaker(own.captions, self.annotator or own.others)
 
     def decides(self) -> dict[str, Any]:
         """All of it that decides what comes out; where the source lies does not."""
-        paths = ("source", "captions", "annotations", "panoptic", "panoptic_masks", "class_names")
+        paths = (
+            "source", "captions", "annotations", "panoptic", "panoptic_masks", "class_names", "masks", "listed"
+        )  # fmt: skip
         return {name: value for name, value in asdict(self).items() if name not in paths}

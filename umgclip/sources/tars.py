@@ -52,10 +52,14 @@ def plan_tars(request: Request, plan: Plan, place: Place, working: Path) -> None
 def read_tars(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
     """The images of some tars. A tar that breaks off gives what it holds up to there, and a problem."""
     for item in plan.items(*span):
-        name = shown(item.name)
-        with place.open(item.name) as handle:
-            for key, parts in _groups(handle, limit, packed=not item.name.endswith(".tar")):
-                yield _found(f"{name}:{key}", parts, request, plan)
+        for key, parts in read_groups(place, item.name, limit):
+            yield _found(f"{shown(item.name)}:{key}", parts, request, plan)
+
+
+def read_groups(place: Place, name: str, limit: int) -> Iterator[tuple[str, dict[str, bytes | Problem]]]:
+    """The samples of a tar: key, and what it holds by extension; the extension "" is why it breaks off."""
+    with place.open(name) as handle:
+        yield from _groups(handle, limit, packed=not name.endswith(".tar"))
 
 
 def _groups(handle: Stream, limit: int, *, packed: bool) -> Iterator[tuple[str, dict[str, bytes | Problem]]]:

@@ -102,13 +102,14 @@ def test_captions_and_instances_of_a_training_set(kit, source):
     assert done.reasons == [("bad_box", "000000000001.jpg"), ("no_class", "000000000001.jpg"), ("no_image", "77")]
 
 
-def test_instances_of_a_benchmark_have_no_crowds_and_name_their_classes(kit, source):
+def test_instances_of_a_benchmark_keep_crowds_as_such_and_name_their_classes(kit, source):
     done = bring(kit, source, "benchmark", held_out=("cell phone",), **files(source, "instances"))
     assert done.manifest.classes.model_dump() == {
         "things": ["person", "cell phone"], "stuff": [], "held_out": ["cell phone"]
     }  # fmt: skip
-    assert done.records["000000000001.jpg"].regions == []
-    assert ("crowd", "000000000001.jpg") in done.reasons
+    (crowd,) = done.records["000000000001.jpg"].regions
+    assert (crowd.is_crowd, mask_ops.area(crowd.mask)) == (True, 50)
+    assert [region.is_crowd for region in done.records["000000000000.jpg"].regions] == [False, False]
     assert done.records["000000000000.jpg"].captions is None
 
 

@@ -180,7 +180,7 @@ def test_captions_alone_are_a_retrieval_benchmark(kit, photos, tmp_path):
 
 def test_held_out_names_must_be_classes(kit, tmp_path):
     kit.photo(tmp_path / "in" / "fox" / "0.jpg")
-    with pytest.raises(InputError, match=r"held_out: expected names of things \(fox, \.\.\.\), got \['yak'\]"):
+    with pytest.raises(InputError, match=r"held_out: expected names of classes \(fox, \.\.\.\), got \['yak'\]"):
         kit.bring("folder", tmp_path / "in", tmp_path / "data", "benchmark", labels="folders", held_out=("yak",))
 
 

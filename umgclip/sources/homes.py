@@ -1,0 +1,65 @@
+"""Where the public data sets come from and on which terms, for messages about what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from umgclip.errors import DataError
+from umgclip.io.places import Place
+
+
+@dataclass(frozen=True)
+class Home:
+    """A data set: its name, its page, its terms in short."""
+
+    name: str
+    page: str
+    terms: str
+
+    def missing(self, where: object, expected: str) -> DataError:
+        """The error that says which file is missing and where the data set is to be had."""
+        return DataError(f"{where}: expected {expected}, found none; {self.name} is at {self.page} ({self.terms})")
+
+    def read(self, place: Place, name: str, expected: str, limit: int = 64 << 20) -> bytes:
+        """A file of the data set.
+
+        Raises:
+            DataError: it is missing; names the data set's page.
+        """
+        if not place.exists(name):
+            raise self.missing(PurePosixPath(str(place)) / name, expected)
+        return place.read(name, limit)
+
+
+IMAGENET = Home(
+    "ImageNet", "https://image-net.org/download.php", "terms of access: research and education, not commercial"
+)
+CLIP_BENCHMARK = Home(
+    "CLIP_benchmark's collection", "https://huggingface.co/clip-benchmark", "each data set has terms of its own"
+)
+KARPATHY = Home(
+    "the JSON with Karpathy's split",
+    "https://cs.stanford.edu/people/karpathy/deepimagesent",
+    "images: Flickr30k and COCO, on Flickr's terms",
+)
+ADE20K = Home(
+    "ADE20K's scene parsing benchmark",
+    "http://sceneparsing.csail.mit.edu",
+    "images: research and education, not commercial; annotations: BSD-3-Clause",
+)
+ADE20K_FULL = Home("ADE20K (full)", "https://ade20k.csail.mit.edu", ADE20K.terms)
+PASCAL_CONTEXT = Home(
+    "PASCAL Context",
+    "https://cs.stanford.edu/~roozbeh/pascal-context",
+    "images: PASCAL VOC 2010, on Flickr's terms",
+)
+CITYSCAPES = Home(
+    "Cityscapes", "https://www.cityscapes-dataset.com/downloads", "own licence: research and tests, not commercial"
+)
+OPEN_IMAGES = Home(
+    "Open Images",
+    "https://storage.googleapis.com/openimages/web/download_v7.html",
+    "annotations: CC BY 4.0; images: listed as CC BY 2.0",
+)
+OWN = Home("this layout", "docs/benchmarks.md", "your own data")

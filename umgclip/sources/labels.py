@@ -1,0 +1,99 @@
+"""The classes of a layout: what its files call them, what we call them, and what a prompt may call them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from umgclip.errors import InputError
+
+_LINE = re.compile(r"\s*(-?\d+)\s*[:\t ,]\s*(\S.*)")
+
+
+class Label(NamedTuple):
+    """A class: its label, which no other class has; its names in prompts, best first; whether it is a thing."""
+
+    label: str
+    names: list[str]
+    is_thing: bool = True
+
+
+Labels = dict[str, Label]  # by what the layout's files write, a number or an id
+
+
+def distinct(rows: Iterable[tuple[object, Sequence[str], bool]]) -> Labels:
+    """Labels out of key, names and `is_thing` of each class.
+
+    Where the first name is also another class's ("missile" in ImageNet), the key stands behind it in the label.
+    """
+    clean = [(str(key), [" ".join(name.split()) for name in names], is_thing) for key, names, is_thing in rows]
+    uses = Counter(names[0] for _, names, _ in clean)
+    return {
+        key: Label(names[0] if uses[names[0]] == 1 else f"{names[0]} ({key})", list(dict.fromkeys(names)), is_thing)
+        for key, names, is_thing in clean
+    }
+
+
+def class_list(
+    labels: Labels, templates: Sequence[str] | None = None, groups: Mapping[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """The fact `classes` of a plan: the manifest's class list without what is held out."""
+    every = labels.values()
+    return {
+        "things": [label.label for label in every if label.is_thing],
+        "stuff": [label.label for label in every if not label.is_thing],
+        "names": {label.label: label.names for label in every if label.names != [label.label]},
+        "templates": list(templates or []),
+        "groups": dict(groups or {}),
+    }
+
+
+def restored(fact: Mapping[str, Any] | None) -> Labels:
+    """Labels that were a fact of a plan."""
+    return {key: Label(*row) for key, row in (fact or {}).items()}
+
+
+def read_label_table(data: bytes, where: object) -> Labels:
+    """A table of numbers and names.
+
+    As lines `7: road, route` (colon, tab, comma or space behind the number), as a JSON object of names by number, or as
+    a JSON array of objects with `id`, `name` and perhaps `isthing`. A name may be several, parted by commas.
+
+    Raises:
+        InputError: it is something else; names the line.
+    """
+    text = data.decode("utf-8-sig", "replace")
+    if text.lstrip()[:1] in ("{", "["):
+        rows = list(_json_rows(text, where))
+    else:
+        rows = [_line(line, where) for line in text.splitlines() if line.strip()]
+    if not rows:
+        raise InputError(f"{where}: expected a number and a name for each class, got none")
+    return distinct(rows)
+
+
+def synonyms(names: str) -> list[str]:
+    """Names that are parted by commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _json_rows(text: str, where: object) -> Iterable[tuple[object, list[str], bool]]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where}: expected a table of classes, got no valid JSON ({error})") from error
+    listed = [{"id": key, "name": name} for key, name in content.items()] if isinstance(content, dict) else content
+    for row in listed:
+        if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not synonyms(row["name"]):
+            raise InputError(f"{where}: expected objects with id and name, got {str(row)[:80]}")
+        yield row.get("id"), synonyms(row["name"]), bool(row.get("isthing", False))
+
+
+def _line(line: str, where: object) -> tuple[str, list[str], bool]:
+    match = _LINE.fullmatch(line.rstrip())
+    if match is None or not synonyms(match[2]):
+        raise InputError(f"{where}: expected lines such as '7: road, route', got {line[:80]!r}")
+    return str(int(match[1])), synonyms(match[2]), False
