@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from umgclip.annotator_params import ModelParams, RolesParams, RulesParams, check_roles
 from umgclip.errors import ParamsError
+from umgclip.ray_params import RayParams
 from umgclip.section import Count, Section, Share, Template, Weight
 
 
@@ -153,6 +154,7 @@ class AnnotateParams(Section):
     models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
     engine: Literal["local", "ray"] = Field(default="local", description="processes of this machine, or Ray Data")
     workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    ray: RayParams = RayParams()
     batch: Count = Field(default=16, description="images at once")
     min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
     held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")

@@ -19,7 +19,7 @@ from umgclip.annotate.tally import Report, Tally
 from umgclip.annotate.work import Job, Recipe
 from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors, fresh_folder, sha256_file, sha256_json, write_json
 from umgclip.manifest import MadeBy, Manifest, ShardInfo, read_manifest, write_manifest
@@ -110,10 +110,8 @@ def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
         from umgclip.annotate import engine_local
 
         return engine_local.run_jobs
-    try:
-        from umgclip.annotate import engine_ray  # type: ignore[attr-defined]
-    except ImportError as error:
-        raise InputError("annotate.engine: expected Ray Data, which is not installed: umgclip[ray]") from error
+    from umgclip.annotate import engine_ray
+
     return engine_ray.run_jobs
 
 
@@ -171,7 +169,7 @@ def _fingerprint(params: AnnotateParams, base: Path, manifests: Iterable[Manifes
     """Of everything that decides the result; the number of workers does not."""
     return sha256_json(
         {
-            "params": params.model_dump(exclude={"workers"}),
+            "params": params.model_dump(exclude={"workers", "engine", "ray"}),
             "base": sha256_file(base / WEIGHTS),
             "inputs": [manifest.digest() for manifest in manifests],
             "files": file_digests(params),
