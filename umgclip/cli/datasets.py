@@ -216,9 +216,11 @@ def _sample_rows(record: ImageRecord, extension: str, size: int) -> Iterator[tup
         yield f"caption ({caption.source})", caption.text
     if record.tags:
         yield "tags", ", ".join(tag.text for tag in record.tags)
+    if record.negative_tags:
+        yield "not there", ", ".join(tag.text for tag in record.negative_tags)
     for region in record.regions or []:
         texts = [text.text for text in [*(region.tags or []), *(region.captions or [])]]
         box = ", ".join(f"{side:g}" for side in region.box_xyxy)
-        kind = "stuff" if region.is_stuff else "thing"
+        kind = "stuff" if region.is_stuff else "crowd" if region.is_crowd else "thing"
         masked = " with mask" if region.mask else ""
         yield f"region {region.id}", f"{kind}{masked} [{box}]: {'; '.join(dict.fromkeys(texts)) or '(no text)'}"

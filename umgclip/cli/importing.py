@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+
+from umgclip.errors import InputError
 
 if TYPE_CHECKING:
     from umgclip.sources.importing import Imported
@@ -16,147 +20,174 @@ import_app = typer.Typer(
     help="Images with what is known of them, from files or S3, as the dataset OUT/SPLIT.", no_args_is_help=True
 )
 
-Split = Literal["train", "benchmark"]
-Source = Annotated[str, typer.Argument(help="a folder, or s3://BUCKET/PREFIX")]
-Out = Annotated[str, typer.Option("--out", help="folder or s3://BUCKET/PREFIX of the datasets train and benchmark")]
-SplitOption = Annotated[
-    Split, typer.Option("--split", help="benchmark: all that is known is the truth, written by humans")
-]
-Name = Annotated[str | None, typer.Option("--name", help="of the dataset in each record; else the source's last word")]
-License = Annotated[str | None, typer.Option("--license", help="of images that do not say theirs")]
-Append = Annotated[bool, typer.Option("--append", help="add to the dataset that is there, instead of replacing it")]
-HeldOut = Annotated[
-    list[str] | None, typer.Option("--held-out", help="class of a benchmark that training never labels; repeat it")
-]
-Annotator = Annotated[str | None, typer.Option("--annotator", help="who wrote tags and regions, such as human")]
-BoxFormat = Annotated[Literal["xyxy", "xywh"], typer.Option("--box-format", help="of a box that does not say it")]
-ClassNames = Annotated[str | None, typer.Option("--class-names", help="file with a name for each folder or number")]
-Params = Annotated[Path, typer.Option("--params", help="the parameter file; its section data.imports counts")]
-DATA, PARAMS = "data", Path("params.yaml")
+
+class Option(NamedTuple):
+    """An option of a command as Typer reads it: the annotated type, and the value where it is not given."""
+
+    type: Any
+    default: Any = None
 
 
-@import_app.command("folder")
-def folder(
-    source: Source,
-    out: Out = DATA,
-    split: SplitOption = "train",
-    captions: Annotated[str | None, typer.Option(help="table: .csv, .tsv, .parquet, .json, .jsonl")] = None,
-    image_column: Annotated[str | None, typer.Option(help="of the table: paths or names of images")] = None,
-    caption_column: Annotated[str | None, typer.Option(help="of the table: captions, one or a list a row")] = None,
-    labels: Annotated[Literal["none", "folders"], typer.Option(help="folders: each is a class of images")] = "none",
-    class_names: ClassNames = None,
-    held_out: HeldOut = None,
-    annotator: Annotator = None,
-    box_format: BoxFormat = "xyxy",
-    name: Name = None,
-    license: License = None,  # noqa: A002 - the option's name
-    append: Append = False,
-    params: Params = PARAMS,
-) -> None:
-    """Image files, with captions in a table or in .txt and .json files beside them."""
-    options = {
-        "captions": captions, "image_column": image_column, "caption_column": caption_column, "labels": labels,
-        "class_names": class_names, "held_out": held_out, "annotator": annotator, "box_format": box_format,
-        "name": name, "license": license,
-    }  # fmt: skip
-    _import("folder", source, split, options, Target(out, append, params))
+def _text(help_: str) -> Option:
+    return Option(Annotated[str | None, typer.Option(help=help_)])
 
 
-@import_app.command("coco")
-def coco(
-    source: Source,
-    out: Out = DATA,
-    split: SplitOption = "train",
-    captions: Annotated[str | None, typer.Option(help="captions_*.json")] = None,
-    instances: Annotated[list[str] | None, typer.Option(help="instances_*.json, also of LVIS; repeat it")] = None,
-    panoptic: Annotated[str | None, typer.Option(help="panoptic_*.json")] = None,
-    panoptic_masks: Annotated[str | None, typer.Option(help="folder of its PNG files; else beside the JSON")] = None,
-    held_out: HeldOut = None,
-    name: Name = None,
-    license: License = None,  # noqa: A002 - the option's name
-    append: Append = False,
-    params: Params = PARAMS,
-) -> None:
-    """COCO and data sets written like it: captions, instances or panoptic segments."""
-    options = {
-        "captions": captions, "annotations": instances, "panoptic": panoptic, "panoptic_masks": panoptic_masks,
-        "held_out": held_out, "name": name, "license": license,
-    }  # fmt: skip
-    _import("coco", source, split, options, Target(out, append, params))
+def _texts(help_: str) -> Option:
+    return Option(Annotated[list[str] | None, typer.Option(help=help_)])
 
 
-@import_app.command("webdataset")
-def webdataset(
-    source: Source,
-    out: Out = DATA,
-    split: SplitOption = "train",
-    class_names: ClassNames = None,
-    held_out: HeldOut = None,
-    annotator: Annotator = None,
-    box_format: BoxFormat = "xyxy",
-    name: Name = None,
-    license: License = None,  # noqa: A002 - the option's name
-    append: Append = False,
-    params: Params = PARAMS,
-) -> None:
-    """WebDataset tars with .txt, .json or .cls beside the images; those of img2dataset and of `data export` too."""
-    options = {
-        "class_names": class_names, "held_out": held_out, "annotator": annotator, "box_format": box_format,
-        "name": name, "license": license,
-    }  # fmt: skip
-    _import("webdataset", source, split, options, Target(out, append, params))
+# what every kind has; SOURCE is the argument
+COMMON = {
+    "source": Option(Annotated[str, typer.Argument(help="a folder, or s3://BUCKET/PREFIX")], inspect.Parameter.empty),
+    "out": Option(
+        Annotated[str, typer.Option(help="folder or s3://BUCKET/PREFIX of the datasets train and benchmark")], "data"
+    ),
+    "split": Option(
+        Annotated[
+            Literal["train", "benchmark"],
+            typer.Option(help="benchmark: all that is known is the truth, written by humans"),
+        ],
+        "train",
+    ),
+    "held_out": _texts("class of a benchmark that training never labels, or @FILE with one a line; repeat it"),
+    "name": _text("of the dataset in each record; else the source's last word"),
+    "license": _text("of images that do not say theirs"),
+    "append": Option(
+        Annotated[bool, typer.Option("--append", help="add to the dataset that is there, instead of replacing it")],
+        False,
+    ),
+    "params": Option(
+        Annotated[Path, typer.Option(help="the parameter file; its section data.imports counts")], Path("params.yaml")
+    ),
+}
+SPOKEN = {
+    "annotator": _text("who wrote tags and regions, such as human"),
+    "box_format": Option(
+        Annotated[Literal["xyxy", "xywh"], typer.Option(help="of a box that does not say it")], "xyxy"
+    ),
+}
+CLASS_NAMES = {"class_names": _text("file with a name for each folder or number")}
+NUMBERED = {"class_names": _text("table of numbers and names: lines such as '7: road, route', or JSON")}
 
 
-@import_app.command("umg41m")
-def umg41m(
-    source: Source,
-    out: Out = DATA,
-    split: SplitOption = "train",
-    held_out: HeldOut = None,
-    annotator: Annotator = None,
-    box_format: BoxFormat = "xyxy",
-    name: Name = None,
-    license: License = None,  # noqa: A002 - the option's name
-    append: Append = False,
-    params: Params = PARAMS,
-) -> None:
-    """UMG-41M: images and their JSON side by side, read tolerantly; what was not understood is reported."""
-    options = {
-        "held_out": held_out, "annotator": annotator, "box_format": box_format, "name": name, "license": license
-    }  # fmt: skip
-    _import("umg41m", source, split, options, Target(out, append, params))
+def _subset(default: str) -> dict[str, Option]:
+    return {"subset": _text(f"of the data set, as its files call it; else {default}")}
 
 
-@import_app.command("finehard")
-def finehard(
-    source: Source,
-    annotations: Annotated[list[str], typer.Option(help="JSON, JSONL or parquet file, or a folder; repeat it")],
-    out: Out = DATA,
-    split: SplitOption = "train",
-    held_out: HeldOut = None,
-    annotator: Annotator = None,
-    box_format: BoxFormat = "xyxy",
-    name: Name = None,
-    license: License = None,  # noqa: A002 - the option's name
-    append: Append = False,
-    params: Params = PARAMS,
-) -> None:
-    """FineHARD, GRIT and what is written like them: JSON of many images with their regions."""
-    options = {
-        "annotations": annotations, "held_out": held_out, "annotator": annotator, "box_format": box_format,
-        "name": name, "license": license,
-    }  # fmt: skip
-    _import("finehard", source, split, options, Target(out, append, params))
+def _command(kind: str, help_: str, **own: Option) -> None:
+    """Add the command of a kind of source, with its own options and the common ones."""
+
+    def command(**given: Any) -> None:  # noqa: ANN401 - as typed in `options`
+        target = Target(given.pop("out"), given.pop("append"), given.pop("params"))
+        _import(kind, given.pop("source"), given.pop("split"), given, target)
+
+    options = {"source": COMMON["source"], **own, **COMMON}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, keyword, default=o.default, annotation=o.type) for name, o in options.items()]
+    )
+    import_app.command(kind.replace("_", "-"), help=help_)(command)
 
 
+_command(
+    "folder",
+    "Image files, with captions in a table or in .txt and .json files beside them.",
+    captions=_text("table: .csv, .tsv, .parquet, .json, .jsonl"),
+    image_column=_text("of the table: paths or names of images"),
+    caption_column=_text("of the table: captions, one or a list a row"),
+    labels=Option(
+        Annotated[Literal["none", "folders"], typer.Option(help="folders: each is a class of images")], "none"
+    ),
+    **CLASS_NAMES,
+    **SPOKEN,
+)
+_command(
+    "coco",
+    "COCO and data sets written like it, LVIS and ADE20K's panoptic JSON: captions, instances or panoptic segments.",
+    captions=_text("captions_*.json"),
+    instances=_texts("instances_*.json, also of LVIS; repeat it"),
+    panoptic=_text("panoptic_*.json"),
+    panoptic_masks=_text("folder of its PNG files; else beside the JSON"),
+)
+_command(
+    "webdataset",
+    "WebDataset tars with .txt, .json or .cls beside the images; those of img2dataset and of `data export` too.",
+    **CLASS_NAMES,
+    **SPOKEN,
+)
+_command(
+    "umg41m",
+    "UMG-41M: images and their JSON side by side, read tolerantly; what was not understood is reported.",
+    **SPOKEN,
+)
+_command(
+    "finehard",
+    "FineHARD, GRIT and what is written like them: JSON of many images with their regions.",
+    annotations=_texts("JSON, JSONL or parquet file, or a folder; repeat it"),
+    **SPOKEN,
+)
+_command("imagenet", "ImageNet and its relatives: a folder a class, n01440764 or 0; names and templates are known.")
+_command(
+    "clip_benchmark",
+    "CLIP_benchmark's WebDatasets: SUBSET/0.tar, classnames.txt, templates; classification or retrieval.",
+    **_subset("test"),
+)
+_command(
+    "karpathy",
+    "Flickr30k and COCO with Karpathy's split.",
+    annotations=_texts("dataset_flickr30k.json or dataset_coco.json"),
+    **_subset("test"),
+)
+_command(
+    "semantic",
+    "Images and semantic maps of the same names, as toolboxes prepare them.",
+    masks=_text("folder or S3 prefix of the maps: .png, .tif or .mat"),
+    **NUMBERED,
+    void=Option(Annotated[list[int] | None, typer.Option(help="number of no class, such as 255; repeat it")]),
+)
+_command(
+    "ade20k",
+    "ADE20K: ADEChallengeData2016 with its 150 classes, or ADE20K_2021_17_01 with those of a table.",
+    task=Option(
+        Annotated[
+            Literal["semantic", "panoptic", "full"], typer.Option(help="full: of the table, such as 847 classes")
+        ],
+        "semantic",
+    ),
+    **_subset("validation"),
+    class_names=_text("for full: table of numbers and names, lines such as '2978: wall', or JSON"),
+)
+_command(
+    "pascal_context",
+    "PASCAL Context over VOC 2010: JPEGImages, trainval/*.mat, labels.txt, 59_labels.txt.",
+    task=Option(Annotated[Literal["59", "459"], typer.Option(help="number of classes")], "59"),
+    **_subset("val"),
+    listed=Option(Annotated[str | None, typer.Option("--list", help="names of the images; else SUBSET.txt")]),
+)
+_command(
+    "cityscapes",
+    "Cityscapes: leftImg8bit and gtFine; labelIds maps, or the panoptic JSON.",
+    task=Option(Annotated[Literal["semantic", "panoptic"], typer.Option(help="which truth")], "semantic"),
+    **_subset("val"),
+)
+_command(
+    "open_images",
+    "Open Images: labels that humans verified to be in an image, or not to be in it.",
+    annotations=_texts("*-annotations-human-imagelabels.csv; repeat it"),
+    class_names=_text("*-class-descriptions.csv"),
+)
+
+
+@dataclass(frozen=True)
 class Target:
     """Where an import writes, and how."""
 
-    def __init__(self, out: str, append: bool, params: Path) -> None:
-        self.out, self.append, self.params = out, append, params
+    out: str
+    append: bool
+    params: Path
 
 
-def _import(kind: str, source: str, split: Split, options: dict[str, Any], target: Target) -> None:
+def _import(kind: str, source: str, split: str, options: dict[str, Any], target: Target) -> None:
     from umgclip.cli import session
     from umgclip.params import DataParams, load_section
     from umgclip.sources.importing import Watch, run_import
@@ -164,6 +195,10 @@ def _import(kind: str, source: str, split: Split, options: dict[str, Any], targe
 
     section = load_section(target.params, DataParams).imports
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if value}
+    if "instances" in given:
+        given["annotations"] = given.pop("instances")
+    if "held_out" in given:
+        given["held_out"] = tuple(name for word in given["held_out"] for name in _names(word))
     given.setdefault("name", PurePosixPath(source.rstrip("/")).name or kind)
     request = Request(kind=kind, source=source, split=split, **given)  # type: ignore[arg-type]
     started = time.monotonic()
@@ -174,6 +209,16 @@ def _import(kind: str, source: str, split: Split, options: dict[str, Any], targe
         )
         done = run_import(request, section, target.out, append=target.append, watch=watch)
     session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
+
+
+def _names(word: str) -> list[str]:
+    """A name, or those of a file."""
+    if not word.startswith("@"):
+        return [word]
+    path = Path(word[1:])
+    if not path.is_file():
+        raise InputError(f"--held-out: {path}: expected a file with a name a line, found none")
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def summary(where: str, done: Imported, seconds: float) -> Any:  # noqa: ANN401 - a Summary, imported late

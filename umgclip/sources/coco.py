@@ -197,8 +197,10 @@ def _load(
     for content in segments:
         if masks is not None:
             _segments(note, content, labels, masks)
-    name = next((name for name in (item.name, _inside(item)) if name and place.exists(name)), item.name)
-    return Found(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)
+    data, inside = read_image(place, item.name, limit), _inside(item)
+    if isinstance(data, Problem) and data.reason == "no_image" and inside is not None and place.exists(inside):
+        data = read_image(place, inside, limit)
+    return Found(shown(item.name), data, extension_of(item.name), note)
 
 
 def _inside(item: Item) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from umgclip.errors import DataError
 from umgclip.io.places import Place
@@ -28,7 +27,7 @@ class Home:
             DataError: it is missing; names the data set's page.
         """
         if not place.exists(name):
-            raise self.missing(PurePosixPath(str(place)) / name, expected)
+            raise self.missing(f"{place}/{name}", expected)
         return place.read(name, limit)
 
 
@@ -62,4 +61,3 @@ OPEN_IMAGES = Home(
     "https://storage.googleapis.com/openimages/web/download_v7.html",
     "annotations: CC BY 4.0; images: listed as CC BY 2.0",
 )
-OWN = Home("this layout", "docs/benchmarks.md", "your own data")

@@ -56,18 +56,23 @@ def restored(fact: Mapping[str, Any] | None) -> Labels:
     return {key: Label(*row) for key, row in (fact or {}).items()}
 
 
-def read_label_table(data: bytes, where: object) -> Labels:
+def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) -> Labels:
     """A table of numbers and names.
 
     As lines `7: road, route` (colon, tab, comma or space behind the number), as a JSON object of names by number, or as
-    a JSON array of objects with `id`, `name` and perhaps `isthing`. A name may be several, parted by commas.
+    a JSON array of objects with a number, `name` and perhaps `isthing`. A name may be several, parted by commas.
+
+    Args:
+        data: the file.
+        where: what to call it in an error.
+        keys: fields of the JSON objects that may hold the number; the first that is there counts.
 
     Raises:
         InputError: it is something else; names the line.
     """
     text = data.decode("utf-8-sig", "replace")
     if text.lstrip()[:1] in ("{", "["):
-        rows = list(_json_rows(text, where))
+        rows = list(_json_rows(text, where, keys))
     else:
         rows = [_line(line, where) for line in text.splitlines() if line.strip()]
     if not rows:
@@ -80,16 +85,18 @@ def synonyms(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def _json_rows(text: str, where: object) -> Iterable[tuple[object, list[str], bool]]:
+def _json_rows(text: str, where: object, keys: Sequence[str]) -> Iterable[tuple[object, list[str], bool]]:
     try:
         content = json.loads(text)
     except ValueError as error:
         raise InputError(f"{where}: expected a table of classes, got no valid JSON ({error})") from error
     listed = [{"id": key, "name": name} for key, name in content.items()] if isinstance(content, dict) else content
     for row in listed:
-        if not isinstance(row, dict) or not isinstance(row.get("name"), str) or not synonyms(row["name"]):
-            raise InputError(f"{where}: expected objects with id and name, got {str(row)[:80]}")
-        yield row.get("id"), synonyms(row["name"]), bool(row.get("isthing", False))
+        fields = row if isinstance(row, dict) else {}
+        number = next((fields[key] for key in keys if key in fields), None)
+        if number is None or not isinstance(fields.get("name"), str) or not synonyms(fields["name"]):
+            raise InputError(f"{where}: expected objects with {keys[-1]} and name, got {str(row)[:80]}")
+        yield number, synonyms(fields["name"]), bool(fields.get("isthing", False))
 
 
 def _line(line: str, where: object) -> tuple[str, list[str], bool]:

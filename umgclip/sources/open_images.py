@@ -85,7 +85,7 @@ def read_open_images(_request: Request, plan: Plan, place: Place, span: tuple[in
         yield found
 
 
-def _note(rows: list[tuple[str, str]], labels: Labels) -> Note:
+def _note(rows: list[list[str]], labels: Labels) -> Note:
     note = Note(tags=[], negative_tags=[])
     said: dict[str, set[float]] = {}
     for name, confidence in rows:

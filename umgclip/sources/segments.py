@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
@@ -117,8 +118,9 @@ def _picture(data: bytes, name: str) -> np.ndarray:
 
 def _matlab(data: bytes, name: str) -> np.ndarray:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         return np.asarray(loadmat(BytesIO(data))["LabelMap"])
-    except (KeyError, ValueError, TypeError, OSError, NotImplementedError) as error:
+    except (MatReadError, KeyError, ValueError, TypeError, OSError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{name}: expected a MATLAB file with LabelMap ({type(error).__name__}: {error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
 from PIL import Image
+from scipy.io import savemat
 
+from umgclip.geometry import masks as mask_ops
 from umgclip.io.places import place_at
 from umgclip.manifest import Manifest
 from umgclip.params import ImportParams
@@ -44,6 +49,41 @@ def photo(path: Path, seed: int = 0, width: int = 40, height: int = 30, orientat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return data
+
+
+def write_map(path: Path, values: Any) -> None:
+    """Write a map of numbers: a PNG (8 bit, or colours), a TIFF of 16 bit, or a MATLAB file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.asarray(values)
+    if path.suffix == ".mat":
+        savemat(path, {"LabelMap": array.astype(np.uint16)})
+    else:
+        Image.fromarray(array.astype(np.uint16 if path.suffix == ".tif" else np.uint8)).save(path)
+
+
+def write_tar(path: Path, members: Any, **options: Any) -> None:
+    """Write a tar of names and bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, options.get("mode", "w")) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_text(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def areas(record: ImageRecord) -> dict[str, int]:
+    """Pixels of each label's regions, those of a crowd with a star behind the label."""
+    found: dict[str, int] = {}
+    for region in record.regions or []:
+        name = (region.tags or [])[0].text + "*" * region.is_crowd
+        found[name] = found.get(name, 0) + mask_ops.area(region.mask)
+    return found
 
 
 @dataclass(frozen=True)
@@ -92,6 +132,41 @@ def table(place: Any, name: str) -> list[dict[str, Any]]:
     return pq.read_table(io.BytesIO(place.read(f"{name}.parquet", 1 << 24))).to_pylist()
 
 
+class RandomTower:
+    """Sees and reads nothing: every embedding is drawn at random."""
+
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+
+    def _drawn(self, *shape: int) -> torch.Tensor:
+        return F.normalize(torch.randn(*shape, generator=self._generator), dim=1)
+
+    def encode_image(self, images: torch.Tensor, valid: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._drawn(len(images), 8), self._drawn(len(images), 8, 4, 4)
+
+    def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._drawn(len(tokens), 8)
+
+    def logit_scale(self) -> torch.Tensor:
+        return torch.tensor(10.0)
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """What the evaluators make of a benchmark, with a model that guesses."""
+    from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
+    from umgclip.evaluate.reader import Reader
+    from umgclip.evaluate.suite import Suite
+    from umgclip.params import EvaluateParams
+
+    _, classes = open_benchmark(folder)
+    params = EvaluateParams(image_px=32, crop_px=32, batch=4, pictures=1)
+    reader = Reader(RandomTower(), lambda texts: torch.zeros((len(texts), 1), dtype=torch.int64), classes, params)
+    suite = Suite("random", reader, {})
+    for batch in batched(read_examples(folder, classes), params.batch):
+        suite.add(batch)
+    return suite.results()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -100,7 +175,18 @@ def tree(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def kit() -> SimpleNamespace:
     return SimpleNamespace(
-        pixels=pixels, encoded=encoded, photo=photo, bring=bring, table=table, tree=tree, PARAMS=PARAMS
+        pixels=pixels,
+        encoded=encoded,
+        photo=photo,
+        bring=bring,
+        table=table,
+        tree=tree,
+        PARAMS=PARAMS,
+        write_map=write_map,
+        write_text=write_text,
+        areas=areas,
+        measure=measure,
+        write_tar=write_tar,
     )
 
 

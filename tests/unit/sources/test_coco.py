@@ -63,11 +63,15 @@ def panoptic(folder, images):
         ids = np.full((HEIGHT, WIDTH), 70_000, np.int32)
         ids[5:15, 5:20] = 300
         ids[:2] = 0  # void
+        ids[20:22] = 301
         name = f"{image['id']:012d}.png"
         Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(
             folder / "panoptic" / name
         )
-        segments = [{"id": 300, "category_id": 1, "iscrowd": 0}, {"id": 70_000, "category_id": 184, "iscrowd": 0}]
+        segments = [
+            {"id": 300, "category_id": 1, "iscrowd": 0}, {"id": 301, "category_id": 1, "iscrowd": 1},
+            {"id": 70_000, "category_id": 184, "iscrowd": 0},
+        ]  # fmt: skip
         annotations.append({"image_id": image["id"], "file_name": name, "segments_info": segments})
     write(folder / "panoptic.json", {"images": images, "annotations": annotations, "categories": CATEGORIES})
 
@@ -118,9 +122,10 @@ def test_panoptic_segments_become_things_and_stuff(kit, source):
 
     done = bring(kit, source, "benchmark", **files(source, "captions", "panoptic"))
     assert done.manifest.classes.model_dump() == {"things": ["person", "cell phone"], "stuff": ["wall"], "held_out": []}
-    thing, stuff = done.records["000000000000.jpg"].regions
+    thing, crowd, stuff = done.records["000000000000.jpg"].regions
     assert (thing.box_xyxy, thing.is_stuff, stuff.is_stuff) == ((5, 5, 20, 15), False, True)
-    assert mask_ops.area(stuff.mask) == HEIGHT * WIDTH - 2 * WIDTH - 150
+    assert [region.is_crowd for region in (thing, crowd, stuff)] == [False, True, False]
+    assert mask_ops.area(stuff.mask) == HEIGHT * WIDTH - 4 * WIDTH - 150
     folder = source / "data" / "benchmark"
     _, classes = open_benchmark(folder)
     example = next(read_examples(folder, classes))
@@ -203,6 +208,36 @@ def test_lvis_has_no_file_names(kit, tmp_path):
     write(tmp_path / "i.json", {"images": [image], "annotations": [], "categories": CATEGORIES})
     done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
     assert list(done.records) == ["000000391895.jpg"]
+
+
+def test_lvis_says_what_it_checked(kit, tmp_path):
+    for number, folder in enumerate(("train2017", "val2017")):
+        kit.photo(tmp_path / "coco" / folder / f"{number:012d}.jpg", number)
+    images = [
+        {"id": n, "coco_url": f"http://images.cocodataset.org/{folder}/{n:012d}.jpg",
+         "neg_category_ids": [2, 3], "not_exhaustive_category_ids": [1]}
+        for n, folder in enumerate(("train2017", "val2017"))
+    ]  # fmt: skip
+    categories = [
+        {"id": 1, "name": "bow_(weapon)", "synonyms": ["bow_(weapon)"], "frequency": "r"},
+        {"id": 2, "name": "cellular_telephone", "synonyms": ["cellular_telephone", "cell_phone"], "frequency": "f"},
+        {"id": 3, "name": "crow", "synonyms": ["crow"], "frequency": "r"},
+    ]
+    annotations = [{"id": 9, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}]
+    write(tmp_path / "lvis.json", {"images": images, "annotations": annotations, "categories": categories})
+    done = kit.bring(
+        "coco", tmp_path / "coco", tmp_path / "data", "benchmark", annotations=(str(tmp_path / "lvis.json"),)
+    )
+    classes = done.manifest.classes
+    assert classes.names == {"cellular telephone": ["cellular telephone", "cell phone"]}
+    assert classes.groups == {"rare": ["bow (weapon)", "crow"], "frequent": ["cellular telephone"]}
+    record = done.records["000000000001.jpg"]
+    assert [tag.text for tag in record.negative_tags] == ["cellular telephone", "crow"]
+    assert record.not_exhaustive == ["bow (weapon)"]
+    assert [tag.text for tag in record.tags] == ["bow (weapon)"]
+    assert len(done.records) == 2  # one of each folder
+    assert done.quarantine == []
+    assert set(kit.measure(tmp_path / "data" / "benchmark")) == {"region", "tagging"}
 
 
 def test_requests_that_fit_nothing_are_refused(kit, source):

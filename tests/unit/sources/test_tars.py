@@ -1,21 +1,11 @@
 """WebDataset tars: of img2dataset, of this package, with dotted names, with classes, and broken ones."""
 
-import io
 import json
 import tarfile
 
 import pytest
 
 from umgclip.errors import DataError
-
-
-def write_tar(path, members, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, options.get("mode", "w")) as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
 
 
 def as_img2dataset(kit, number, **more):
@@ -34,7 +24,7 @@ def as_img2dataset(kit, number, **more):
 def test_tars_of_img2dataset(kit, tmp_path):
     for shard in range(2):
         members = [member for n in range(3) for member in as_img2dataset(kit, 10 * shard + n)]
-        write_tar(tmp_path / "in" / f"{shard:05d}.tar", members)
+        kit.write_tar(tmp_path / "in" / f"{shard:05d}.tar", members)
         (tmp_path / "in" / f"{shard:05d}_stats.json").write_text("{}")
         (tmp_path / "in" / f"{shard:05d}.parquet").write_bytes(b"")
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
@@ -51,7 +41,7 @@ def test_grit_rows_that_img2dataset_kept_become_regions(kit, tmp_path):
     caption = "a wire hanger with a paper cover"
     rows = {"caption": caption, "noun_chunks": [[19, 32, 0.1, 0.2, 0.9, 0.8, 0.7], [0, 13, 0.0, 0.0, 0.5, 1.0, 0.66]],
             "ref_exps": [[0, 32, 0.0, 0.0, 0.5, 1.0, 0.66], [1, 2]]}  # fmt: skip
-    write_tar(tmp_path / "in" / "0.tar", as_img2dataset(kit, 1, **rows))
+    kit.write_tar(tmp_path / "in" / "0.tar", as_img2dataset(kit, 1, **rows))
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data", annotator="grit")
     (record,) = done.records.values()
     cover, hanger = record.regions
@@ -71,7 +61,7 @@ def test_names_with_dots_folders_and_other_letters(kit, tmp_path, compressed):
         ("été.JPG", jpeg(4)), ("été.txt", b"fourth"), ("._x.jpg", b"of a Mac"), ("only.txt", b"no image"),
     ]  # fmt: skip
     name = "0.tar.gz" if compressed else "0.tar"
-    write_tar(tmp_path / "in" / name, members, mode="w:gz" if compressed else "w")
+    kit.write_tar(tmp_path / "in" / name, members, mode="w:gz" if compressed else "w")
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
     said = {key.partition(":")[2]: record.captions[0].text for key, record in done.records.items()}
     assert said == {"a/22.05": "first", "a/22.06": "second", "b/x": "third", "été": "fourth"}
@@ -82,8 +72,8 @@ def test_names_with_dots_folders_and_other_letters(kit, tmp_path, compressed):
 @pytest.mark.parametrize("where", ["inside a file", "between files", "at once"])
 def test_a_tar_that_breaks_off_gives_what_it_holds(kit, tmp_path, where):
     path = tmp_path / "in" / "0.tar"
-    write_tar(path, [member for n in range(4) for member in as_img2dataset(kit, n)])
-    write_tar(tmp_path / "in" / "1.tar", as_img2dataset(kit, 9))
+    kit.write_tar(path, [member for n in range(4) for member in as_img2dataset(kit, n)])
+    kit.write_tar(tmp_path / "in" / "1.tar", as_img2dataset(kit, 9))
     data = path.read_bytes()
     with tarfile.open(path) as tar:
         third = tar.getmember("000000002.jpg")
@@ -98,7 +88,7 @@ def test_a_tar_that_breaks_off_gives_what_it_holds(kit, tmp_path, where):
 
 def test_large_members_are_not_read(kit, tmp_path):
     members = [("big.jpg", bytes(1_100_000)), *as_img2dataset(kit, 1)]
-    write_tar(tmp_path / "in" / "0.tar", members)
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
     params = kit.PARAMS.model_copy(update={"max_image_mb": 1})
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data", params=params)
     assert done.reasons == [("too_large", "0.tar:big")]
@@ -108,7 +98,7 @@ def test_class_numbers_make_a_classification_benchmark(kit, tmp_path):
     members = []
     for number in range(4):
         members += [(f"{number}.jpg", kit.encoded(kit.pixels(number))), (f"{number}.cls", str(number).encode())]
-    write_tar(tmp_path / "in" / "0.tar", members)
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
     (tmp_path / "names.txt").write_text("tench\ngoldfish\ngreat white shark\n")
     done = kit.bring(
         "webdataset", tmp_path / "in", tmp_path / "data", "benchmark", class_names=str(tmp_path / "names.txt")
@@ -121,7 +111,7 @@ def test_class_numbers_make_a_classification_benchmark(kit, tmp_path):
 
 def test_a_part_of_many_images_has_many_shards_and_little_in_memory(kit, tmp_path):
     members = [member for n in range(11) for member in as_img2dataset(kit, n)]
-    write_tar(tmp_path / "in" / "0.tar", [*members, *as_img2dataset(kit, 3)])
+    kit.write_tar(tmp_path / "in" / "0.tar", [*members, *as_img2dataset(kit, 3)])
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
     assert [shard.samples for shard in done.manifest.shards] == [4, 4, 3]
     assert [reason for reason, _ in done.reasons] == ["duplicate"]
