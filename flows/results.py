@@ -18,6 +18,7 @@ from umgclip.tracking import Run, bounded, explained, store_from_env
 METRICS = "metrics/evaluate.json"
 REGISTRATION = "artifacts/register/register.json"
 PAGES = {"evaluation": "artifacts/evaluate", "data_docs": "artifacts/data_docs"}
+_FIRST = {"evaluation": "report.html", "data_docs": "index.html"}  # the page of each to open
 _DIGITS = 4
 
 
@@ -92,7 +93,11 @@ def page(root: Path, run: Run, registered: Mapping[str, Any] | None) -> str:
         lines.append(f"* aliases: {', '.join(f'{k} v{v}' for k, v in registered.get('aliases', {}).items())}")
     for folder, path in PAGES.items():
         if (root / path).is_dir():  # the run has a copy, which other machines can see
-            link = f"[{folder}]({place}/artifacts/{folder})" if place else f"`{root / path}`"
+            link = (
+                f"[{folder}]({place}/artifacts/{folder}/{_FIRST[folder]})"
+                if place
+                else f"`{root / path / _FIRST[folder]}`"
+            )
             lines.append(f"* {folder.replace('_', ' ')}: {link}")
     return "\n".join(lines)
 

@@ -271,7 +271,7 @@ def evaluate(
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
 ) -> None:
-    """Base and tuned model on six benchmarks, the annotator beside them, pictures and plots."""
+    """Base and tuned model on six benchmarks, the annotator beside them, and a page to look at: `report.html`."""
     from umgclip.cli import session
     from umgclip.manifest import read_manifest
     from umgclip.params import EvaluateParams, load_section
@@ -284,6 +284,7 @@ def evaluate(
     inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics)
     with session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
+        opened.keep(out / "report.html")
     session.show(summary)
 
 

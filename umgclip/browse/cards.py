@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from umgclip.browse.outline import svg_path
 from umgclip.browse.reading import Found
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
+from umgclip.geometry.outline import svg_path
 from umgclip.io.images import MAX_PIXELS, decode_image
 from umgclip.records import ImageRecord, Mask, Region, Text, parse_record
 

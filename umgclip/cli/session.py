@@ -42,6 +42,11 @@ class Session:
 
         return report
 
+    def keep(self, path: Path) -> None:
+        """Copy a file or a folder to the run in MLflow."""
+        if self._run is not None:
+            self._run.log_artifact(path)
+
     def _bar(self, total: int | None, unit: str) -> Progress:
         bar = Progress(self._name, total, unit)
         self._bars.callback(bar.close)

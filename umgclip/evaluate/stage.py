@@ -11,6 +11,8 @@ from umgclip.errors import DataError, InputError
 from umgclip.evaluate import annotator, pictures, plots
 from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
 from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.page import report
+from umgclip.evaluate.page.cases import Cases
 from umgclip.evaluate.pictures import Shown
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.suite import PROTOCOLS, Suite
@@ -86,7 +88,7 @@ class Gallery:
 def run(
     params: EvaluateParams, inputs: EvaluateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Evaluate both models; writes `inputs.metrics` and the folder `out` (plots, pictures, protocol.json).
+    """Evaluate both models; writes `inputs.metrics` and the folder `out` (report.html, plots, pictures, protocol.json).
 
     Args:
         params: the section `evaluate`.
@@ -107,11 +109,11 @@ def run(
     suites = [Suite(name, _reader(tower, classes, params), proposals) for name, tower in towers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
+    cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
     examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
     examples = _checked(examples, annotations, inputs.annotations)
     for batch in batched(examples, params.batch):
-        for suite in suites:
-            suite.add(batch)
+        cases.add(batch, [suite.add(batch) for suite in suites])
         if not batch[0].single:
             quality.add(batch, annotations)
         gallery.add(batch, proposals)
@@ -126,6 +128,7 @@ def run(
         plots.write(working / "plots", metrics, suites)
         shown = Shown(metrics, suites, gallery.singles, gallery.scenes, proposals)
         pictures.write(working / "pictures", shown)
+        report.write(working / report.REPORT, metrics, suites, cases)
         write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
     write_json(inputs.metrics, metrics)
     return _summary(metrics)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from umgclip.evaluate import classification, panoptic, region, retrieval, semantic, tagging
 from umgclip.evaluate.benchmark import Example
-from umgclip.evaluate.reader import Reader
+from umgclip.evaluate.reader import Reader, Seen
 from umgclip.records import Region
 
 PROTOCOLS = {
@@ -38,14 +38,15 @@ class Suite:
         self.semantic = semantic.Semantic(reader)
         self.panoptic = panoptic.Panoptic(reader, proposals)
 
-    def add(self, examples: Sequence[Example]) -> None:
-        """Evaluate a batch, all singles or all scenes; its pixels are not kept."""
+    def add(self, examples: Sequence[Example]) -> Seen:
+        """Evaluate a batch, all singles or all scenes; its pixels are not kept. Gives what the model made of them."""
         seen = self.reader.see(examples)
         if examples[0].single:
             self.classification.add(examples, seen)
-            return
+            return seen
         for evaluator in (self.retrieval, self.tagging, self.region, self.semantic, self.panoptic):
             evaluator.add(examples, seen)
+        return seen
 
     def results(self) -> dict[str, dict[str, float]]:
         """Metrics by benchmark, fractions of 1; a benchmark without examples is left out."""

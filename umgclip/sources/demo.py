@@ -85,6 +85,17 @@ def _record(scene: Scene, key: str, image: bytes, dataset: str, *, truth: bool) 
     base = {"key": key, "width": side, "height": side, "sha256": digest, "source": source}
     if not truth:
         return ImageRecord(**base, captions=[Text(text=scene.caption, source="alt")])
+    names = [*(kind.name for kind in scene.things), scene.stuff]
+    return ImageRecord(
+        **base,
+        captions=[Text(text=scene.caption, source="human")],
+        tags=[Text(text=name, source="human") for name in names],
+        regions=true_regions(scene),
+    )
+
+
+def true_regions(scene: Scene) -> list[Region]:
+    """Everything that stands in a scene, and last the ground that it stands on."""
     regions = [
         Region(
             id=f"{index}",
@@ -106,13 +117,18 @@ def _record(scene: Scene, key: str, image: bytes, dataset: str, *, truth: bool) 
             tags=[Text(text=scene.stuff, source="human")],
         )
     )
-    names = [*(kind.name for kind in scene.things), scene.stuff]
-    return ImageRecord(
-        **base,
-        captions=[Text(text=scene.caption, source="human")],
-        tags=[Text(text=name, source="human") for name in names],
-        regions=regions,
-    )
+    return regions
+
+
+def training_scene(params: DataParams, index: int) -> Scene:
+    """Scene `index` of the training split with its truth, which the split does not hold: for measuring only."""
+    return _draw_training(params, np.random.default_rng([params.seed, _STREAMS["train"], index]))
+
+
+def _draw_training(params: DataParams, rng: np.random.Generator) -> Scene:
+    single = rng.random() < params.single_share
+    count = 1 if single else int(rng.integers(2, params.max_things + 1))
+    return compose(_pick(things(), count, rng), params, rng)
 
 
 Draw = Callable[[int, np.random.Generator], Scene]
@@ -165,9 +181,7 @@ def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] 
     kinds = things()
 
     def draw_train(_: int, rng: np.random.Generator) -> Scene:
-        single = rng.random() < params.single_share
-        count = 1 if single else int(rng.integers(2, params.max_things + 1))
-        return compose(_pick(kinds, count, rng), params, rng)
+        return _draw_training(params, rng)
 
     def draw_scene(_: int, rng: np.random.Generator) -> Scene:
         return compose(_pick(kinds, int(rng.integers(1, params.max_things + 1)), rng), params, rng)

@@ -200,6 +200,9 @@ def test_a_benchmark_of_captions_alone_measures_retrieval_alone(world, tmp_path)
     assert metrics["annotator"] == {}
     pictures = {path.name for path in (tmp_path / "out" / "pictures").iterdir()}
     assert pictures == {"retrieval.png", "overview.png"}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert 'id="retrieval"' in page
+    assert 'id="region"' not in page
 
 
 def test_single_objects_may_have_a_tag_and_no_region(world, done, tmp_path):

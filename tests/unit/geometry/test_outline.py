@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from umgclip.browse.outline import svg_path
+from umgclip.geometry.outline import svg_path
 
 
 def filled(path: str, grid_wh: tuple[int, int]) -> np.ndarray:
