@@ -1,0 +1,51 @@
+"""What a shard costs a worker, fitted to measured shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ShardCost:
+    """A shard of n images takes `per_shard_s + n * per_image_s` seconds, times a factor drawn from `spread`.
+
+    Attributes:
+        per_image_s: all that grows with the images: decoding, roles, writing.
+        per_shard_s: opening, tables, commit.
+        spread: measured over fitted seconds of single shards, with a mean of about 1.
+    """
+
+    per_image_s: float
+    per_shard_s: float = 0.0
+    spread: tuple[float, ...] = (1.0,)
+
+    def seconds(self, images: int) -> float:
+        """Of a shard of so many images, without spread."""
+        return self.per_shard_s + images * self.per_image_s
+
+
+def fit(images: Sequence[int], seconds: Sequence[float]) -> ShardCost:
+    """The cost that explains measured shards best, by least squares; neither part may be below 0.
+
+    Shards of at least two sizes are needed to tell the two parts apart; with one size all is put on the images.
+
+    Args:
+        images: of each shard.
+        seconds: that it took one worker.
+
+    Raises:
+        ValueError: no shards, or not as many times as shards.
+    """
+    if not len(images) or len(images) != len(seconds):
+        raise ValueError(f"expected as many times as shards, got {len(seconds)} for {len(images)}")
+    count, taken = np.asarray(images, float), np.asarray(seconds, float)
+    per_shard = 0.0
+    if np.ptp(count) > 0:
+        slope, intercept = np.polyfit(count, taken, 1)
+        per_shard = float(np.clip(intercept, 0.0, taken.min())) if slope > 0 else 0.0
+    per_image = float((taken - per_shard).sum() / count.sum())
+    fitted = per_shard + per_image * count
+    return ShardCost(per_image, per_shard, tuple((taken / fitted).tolist()))

@@ -1,0 +1,88 @@
+"""Measured, checked and extrapolated costs as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from umgclip.scale.check import Check, Run
+from umgclip.scale.estimate import Estimate
+
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of an hour, in any currency; None: hours only."""
+
+    core: float | None = None
+    gpu: float | None = None
+
+
+def checked(one: Run, found: Check, machine: str) -> str:
+    """What was measured, and how far off the prediction was."""
+    rate = sum(one.images) / sum(one.seconds)
+    rows = [
+        f"Measured on {machine}: {sum(one.images)} images of the demo in {len(one.images)} shards, by one worker "
+        f"{rate:.1f} images a second.",
+        "",
+        "| fitted to one worker | |",
+        "|---|---|",
+        f"| per image | {1000 * found.cost.per_image_s:.1f} ms |",
+        *(f"| ... {name} | {1000 * seconds:.1f} ms |" for name, seconds in {**one.roles, **one.beside}.items()),
+        f"| per shard | {found.cost.per_shard_s:.2f} s |",
+        f"| until a worker's first shard | {found.startup_s:.1f} s |",
+        "",
+        "| the same shards by two workers | |",
+        "|---|---|",
+        f"| predicted | {found.predicted_s:.1f} s |",
+        f"| measured | {found.measured_s:.1f} s |",
+        f"| **error of the prediction** | **{100 * found.error:+.1f} %** |",
+        f"| seconds of a shard beside another, over alone | {found.slowdown:.2f} |",
+    ]
+    return "\n".join(rows)
+
+
+def by_cores(rows: Mapping[int, Estimate], price: float | None) -> str:
+    """Wall time and core-hours by cores."""
+    lines = _head("| cores |", "core", price)
+    lines += [f"| {cores:,} |{_estimate(estimate, price)}" for cores, estimate in rows.items()]
+    return "\n".join(lines)
+
+
+def by_recipe(rows: Mapping[tuple[str, int], Estimate], price: float | None) -> str:
+    """Wall time and GPU-hours by recipe and GPUs."""
+    lines = _head("| recipe | GPUs |", "GPU", price)
+    lines += [f"| {recipe} | {gpus} |{_estimate(estimate, price)}" for (recipe, gpus), estimate in rows.items()]
+    return "\n".join(lines)
+
+
+def sources(roles: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is assumed of each role, and who says so."""
+    rows = ["| role | model | seconds an image | GPU | source |", "|---|---|---|---|---|"]
+    for name, role in roles.items():
+        known = dict.fromkeys(role["seconds"] or ())
+        seconds = " to ".join(f"{s:g}" for s in known) or "unknown, and so in no recipe"
+        rows.append(f"| {name} | {role['model']} | {seconds} | {role['gpu'] or ''} | {role['source']} |")
+    return "\n".join(rows)
+
+
+def _head(first: str, unit: str, price: float | None) -> list[str]:
+    head = f"{first} wall time | {unit}-hours |" + ("" if price is None else f" cost at {price:g} an hour |")
+    return [head, "|" + "---|" * (head.count("|") - 1)]
+
+
+def _estimate(estimate: Estimate, price: float | None) -> str:
+    cells = f" {_time(estimate.wall_s)} | {_range(estimate.worker_s, 1 / _HOUR)} |"
+    return cells if price is None else f"{cells} {_range(estimate.worker_s, price / _HOUR)} |"
+
+
+def _time(seconds: Sequence[float]) -> str:
+    middle = seconds[1] / _HOUR
+    return f"{_range(seconds, 1 / _HOUR, 1)} h" if middle < 48 else f"{_range(seconds, 1 / _HOUR / 24, 1)} days"
+
+
+def _range(seconds: Sequence[float], unit: float, digits: int = 0) -> str:
+    low, middle, high = (f"{value * unit:,.{digits}f}" for value in seconds)
+    return f"{middle} ({low} to {high})"
