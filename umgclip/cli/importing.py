@@ -126,7 +126,11 @@ _command(
     annotations=_texts("JSON, JSONL or parquet file, or a folder; repeat it"),
     **SPOKEN,
 )
-_command("imagenet", "ImageNet and its relatives: a folder a class, n01440764 or 0; names and templates are known.")
+_command(
+    "imagenet",
+    "ImageNet and its relatives: a folder a class, n01440764 or 0; names and templates are known.",
+    annotations=_texts("LOC_val_solution.csv, where the images lie in no folders"),
+)
 _command(
     "clip_benchmark",
     "CLIP_benchmark's WebDatasets: SUBSET/0.tar, classnames.txt, templates; classification or retrieval.",

@@ -13,7 +13,7 @@ from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch, place_at
 from umgclip.sources.found import Found, Note, Problem, shown
-from umgclip.sources.labels import Label, Labels, class_list, restored
+from umgclip.sources.labels import Label, Labels, class_list, restored, synonyms
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
 from umgclip.sources.request import HUMAN, Request
@@ -75,8 +75,8 @@ def _elements(
 def _label(value: dict[str, Any]) -> Label:
     is_thing = value.get("isthing") != 0 and value.get("supercategory") != "stuff"
     name = _plain(str(value.get("name", "")), is_thing=is_thing)
-    synonyms = value.get("synonyms") or []
-    names = [name, *(_plain(str(synonym), is_thing=is_thing) for synonym in synonyms)]
+    # ADE20K's JSON has its synonyms in the name, LVIS's apart
+    names = [*synonyms(name), *(_plain(str(other), is_thing=is_thing) for other in value.get("synonyms") or [])]
     return Label(name, list(dict.fromkeys(names)), is_thing)
 
 
@@ -151,7 +151,10 @@ def _note(
     _federated(note, about, labels)
     for kind, content in extras:
         if kind == "caption" and isinstance(content.get("caption"), str):
-            note.caption(content["caption"], HUMAN)
+            if request.split == "benchmark":
+                note.truths([content["caption"]], HUMAN)
+            else:
+                note.caption(content["caption"], HUMAN)
         elif kind == "instance":
             _instance(note, content, labels)
     return note

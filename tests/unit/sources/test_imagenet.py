@@ -37,6 +37,20 @@ def test_a_benchmark_has_the_classes_that_have_a_folder(kit, tmp_path, folders):
     assert set(kit.measure(tmp_path / "data" / "benchmark")) == {"classification"}
 
 
+def test_a_table_tells_the_classes_of_images_without_folders(kit, tmp_path):
+    for number in range(3):
+        kit.photo(tmp_path / "val" / f"ILSVRC2012_val_{number:08d}.jpg", number)
+    table = kit.write_text(
+        tmp_path / "LOC_val_solution.csv", "ImageId,PredictionString", "ILSVRC2012_val_00000000,n03773504 85 1 499 272",
+        "ILSVRC2012_val_00000001,n01440764 1 2 3 4 n01440764 5 6 7 8", "ILSVRC2012_val_00000009,n01440764 1 2 3 4",
+    )  # fmt: skip
+    done = kit.bring("imagenet", tmp_path / "val", tmp_path / "data", "benchmark", annotations=(str(table),))
+    assert done.manifest.classes.things == ["tench", "missile (n03773504)"]
+    tags = {name[-5:-4]: [tag.text for tag in record.tags] for name, record in done.records.items()}
+    assert tags == {"0": ["missile (n03773504)"], "1": ["tench"]}
+    assert done.reasons == [("no_class", "ILSVRC2012_val_00000002.jpg"), ("no_image", "ILSVRC2012_val_00000009, ...")]
+
+
 def test_folders_of_other_classes_are_no_imagenet(kit, photos, tmp_path):
     with pytest.raises(DataError, match=r"photos: expected folders named by synset.* ImageNet is at https://image-net"):
         kit.bring("imagenet", photos, tmp_path / "data", "benchmark")

@@ -51,6 +51,15 @@ def test_what_cannot_be_used_is_quarantined(kit, source):
     assert {shard for _, shard in done.reasons} == {"000b.jpg", "000c.jpg", "000d.jpg", "fffe, ..."}
 
 
+def test_the_same_image_again_adds_what_is_said_of_it(kit, source):
+    (source / "validation" / "000d.jpg").write_bytes((source / "validation" / "000a.jpg").read_bytes())
+    with (source / "labels.csv").open("a") as table:
+        table.write("000d,verification,/m/01,1\n000d,verification,/m/03,0\n000d,verification,/m/02,0\n")
+    record = bring(kit, source).records["000a.jpg"]
+    assert [tag.text for tag in record.tags] == ["Dog", "Crane (/m/03)"]
+    assert [tag.text for tag in record.negative_tags] == ["Crane (/m/02)", "Crane (/m/03)"]
+
+
 def test_what_is_missing_is_named_with_its_home(kit, source):
     with pytest.raises(DataError, match=r"nothing\.csv: expected verified labels .*storage.googleapis.com/openimages"):
         bring(kit, source, annotations=(str(source / "nothing.csv"),))

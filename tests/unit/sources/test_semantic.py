@@ -50,6 +50,27 @@ def test_an_image_without_its_truth_is_not_taken_in(kit, source):
     assert done.reasons == [("no_masks", "val/png.jpg"), ("no_masks", "val/tif.jpg")]
 
 
+def test_classes_of_two_sources_are_joined(kit, source):
+    bring(kit, source)
+    kit.photo(source / "more" / "a.jpg", 9)
+    kit.write_map(source / "more_maps" / "a.png", MAP)
+    table = kit.write_text(source / "more.txt", "1: sea", "2: dog, puppy")
+    with pytest.raises(InputError, match="yak"):
+        kit.bring(
+            "semantic", source / "more", source / "data", "benchmark", append=True, held_out=("yak",),
+            masks=str(source / "more_maps"), class_names=str(table),
+        )  # fmt: skip
+    done = kit.bring(
+        "semantic", source / "more", source / "data", "benchmark", append=True, held_out=("sea",),
+        masks=str(source / "more_maps"), class_names=str(table),
+    )  # fmt: skip
+    classes = done.manifest.classes
+    assert classes.stuff == ["grass", "sky", "sea", "dog"]
+    assert (classes.things, classes.held_out) == (["dog"], ["sea"])
+    assert classes.names == {"dog": ["dog", "hound", "puppy"]}
+    assert len(done.records) == 4
+
+
 def test_another_truth_is_another_import(kit, source):
     first = bring(kit, source).manifest.digest()
     kit.write_map(source / "maps" / "val" / "png.png", np.ones_like(MAP))
