@@ -20,6 +20,7 @@ from torch import nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
+from umgclip.model import foreign
 from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
@@ -125,7 +126,8 @@ def load_pretrained(name: str, pretrained: str) -> tuple[nn.Module, dict[str, An
 
     Args:
         name: as in `open_clip.list_models()`; of no effect for a folder, whose config says what it is.
-        pretrained: a tag, a file, or a folder with `open_clip_config.json`.
+        pretrained: a tag, a file (with open_clip's names, EVA-CLIP's or Hugging Face's), or a folder with
+            `open_clip_config.json`.
 
     Raises:
         InputError: open_clip knows no such model or tag, or the weights cannot be had.
@@ -141,6 +143,11 @@ def load_pretrained(name: str, pretrained: str) -> tuple[nn.Module, dict[str, An
             f"base.pretrained: expected scratch, a file, a folder with {CONFIG} or one of {', '.join(tags)}; "
             f"got {pretrained!r}"
         )
+    if Path(pretrained).is_file() and (weights := foreign.read(Path(pretrained))) is not None:
+        clip = open_clip.create_model(name)
+        foreign.load(clip, weights, pretrained)
+        _describe(clip, known, clip.visual.preprocess_cfg, None)
+        return clip.eval(), known
     # a tag trained with QuickGELU needs it, whatever the model's name says
     tag = open_clip.get_pretrained_cfg(name, pretrained) or {}
     return _load_any(name, pretrained, bool(tag.get("quick_gelu", False)))
