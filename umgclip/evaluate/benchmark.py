@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,16 +15,30 @@ from umgclip.data.stream import decode, read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.manifest import Manifest, read_manifest
-from umgclip.records import ImageRecord, Region, shows_one_object
+from umgclip.records import ImageRecord, Region, Text, shows_one_object
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of things and stuff. A label is an index into `names`: things first, then stuff."""
+    """Names of things and stuff. A label is an index into `names`: things first, then stuff.
+
+    Attributes:
+        things: labels of things.
+        stuff: labels of stuff.
+        held_out: those that training never sees on a region.
+        templates: prompts that the benchmark brings.
+        prompt_names: what a label is called in a prompt, where that is not the label itself.
+    """
 
     things: tuple[str, ...]
     stuff: tuple[str, ...]
     held_out: frozenset[str]
+    templates: tuple[str, ...] = ()
+    prompt_names: Mapping[str, str] = field(default_factory=dict)
+
+    def prompt_name(self, label: str) -> str:
+        """What a label is called in a prompt."""
+        return self.prompt_names.get(label, label)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -42,11 +56,15 @@ class Classes:
 
 @dataclass(frozen=True)
 class TrueRegion:
-    """One true region: box in pixels, its visible pixels (None where only the box is known), its label."""
+    """One true region: box in pixels, its visible pixels (None where only the box is known), its label.
+
+    `is_crowd` marks a group of things of unknown number.
+    """
 
     box_xyxy: tuple[float, float, float, float]
     mask: Bool[np.ndarray, "h w"] | None
     label: int
+    is_crowd: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +72,7 @@ class Example:
     """One image and as much truth as its benchmark has. `tags` are labels of things.
 
     `single` marks an image of one thing; that is the only tag then, and the only region if there is one.
+    `negative_tags` are labels that were verified not to be there; None: every label that is no tag is one.
     """
 
     key: str
@@ -63,6 +82,13 @@ class Example:
     things: tuple[TrueRegion, ...]
     stuff: tuple[TrueRegion, ...]
     single: bool
+    negative_tags: tuple[int, ...] | None = None
+
+    @cached_property
+    def crowds(self) -> frozenset[int]:
+        """The segments that are crowds; see `segments`."""
+        regions = (*self.stuff, *self.things)
+        return frozenset(i for i in self.segments[1] if regions[i - 1].is_crowd)
 
     @cached_property
     def segments(self) -> tuple[Int32[np.ndarray, "h w"], dict[int, int]]:
@@ -91,7 +117,14 @@ def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
     classes = manifest.classes
     if classes is None:
         return manifest, Classes((), (), frozenset())
-    return manifest, Classes(tuple(classes.things), tuple(classes.stuff), frozenset(classes.held_out))
+    names = classes.names or {}
+    return manifest, Classes(
+        tuple(classes.things),
+        tuple(classes.stuff),
+        frozenset(classes.held_out),
+        tuple(classes.templates or ()),
+        {label: known[0] for label, known in names.items()},
+    )
 
 
 def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
@@ -120,8 +153,7 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
     things = tuple(region for region in regions if classes.is_thing(region.label))
     stuff = tuple(region for region in regions if not classes.is_thing(region.label))
     single = shows_one_object(record)
-    tagged = {text.text for text in record.tags or []}
-    tags = tuple(label for label, name in enumerate(classes.things) if name in tagged)
+    tags = _labels(record.tags or [], classes)
     if single:
         tags = _only(things, tags, where)
     return Example(
@@ -132,7 +164,14 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
         things=things,
         stuff=stuff,
         single=single,
+        negative_tags=None if record.negative_tags is None else _labels(record.negative_tags, classes),
     )
+
+
+def _labels(texts: Iterable[Text], classes: Classes) -> tuple[int, ...]:
+    """The things among some tags."""
+    tagged = {text.text for text in texts}
+    return tuple(label for label, name in enumerate(classes.things) if name in tagged)
 
 
 def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> tuple[int, ...]:
@@ -151,8 +190,9 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     if name not in names:
         kind = "stuff" if region.is_stuff else "things"
         raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
+    label, is_crowd = offset + names.index(name), region.is_crowd
     if region.mask is None:
-        return TrueRegion(region.box_xyxy, None, offset + names.index(name))
+        return TrueRegion(region.box_xyxy, None, label, is_crowd)
     if region.mask.size != tuple(size_hw):
         raise DataError(
             f"{where}: region {region.id}: expected a mask of size {tuple(size_hw)}, got {region.mask.size}"
@@ -160,4 +200,4 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     mask = mask_ops.decode(region.mask)
     if not mask.any():
         raise DataError(f"{where}: region {region.id}: expected a mask with pixels, got an empty one")
-    return TrueRegion(region.box_xyxy, mask, offset + names.index(name))
+    return TrueRegion(region.box_xyxy, mask, label, is_crowd)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.reader import Reader, Seen
-from umgclip.metrics.classification import top_k_accuracy
+from umgclip.metrics.classification import mean_per_class_accuracy, rank_of_target, top_k_accuracy
+from umgclip.metrics.weighted import GroupedSums, Weighted, mean_of_shares, mean_over_items
 
 PROTOCOL = (
     "single-object images; score of a class: cosine of the image's global embedding and the mean of the class prompts' "
-    "embeddings; micro top-1 and top-5 over all things"
+    "embeddings; micro top-1 and top-5 over all things; mean_per_class: top-1 of each class, averaged"
 )
 
 
@@ -35,6 +37,23 @@ class Classification:
         return np.concatenate(self._scores), np.array(self._target, dtype=np.int64)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`top1` and `top5`; nothing if there was no image."""
+        """`top1`, `top5` and `mean_per_class`; nothing if there was no image."""
         if self._target:
             yield from top_k_accuracy(*self.scores()).items()
+            yield "mean_per_class", mean_per_class_accuracy(*self.scores())
+
+    def weighted(self) -> tuple[int, dict[str, Weighted]]:
+        """All three."""
+        if not self._target:
+            return 0, {}
+        scores, target = self.scores()
+        rank, images = rank_of_target(scores, target), np.arange(len(target))
+        by_class = GroupedSums()
+        for right, label in zip(rank == 0, target, strict=True):
+            by_class.add(np.array([label]), np.array([[float(right), 1.0]]))
+        top = {f"top{k}": mean_over_items((rank < k).astype(np.float64), images, len(target)) for k in (1, 5)}
+        return len(target), {**top, "mean_per_class": by_class.weighted(mean_of_shares)}
+
+    def protocol(self) -> dict[str, Any]:
+        """Images, classes and prompts."""
+        return {**self._reader.protocol(), **self._reader.thing_protocol(), "images": len(self._target)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +16,18 @@ from umgclip.evaluate.benchmark import Classes, Example
 from umgclip.evaluate.reader import Reader, Seen, read_masks
 from umgclip.geometry import masks as mask_ops
 from umgclip.metrics.panoptic import PanopticQuality
+from umgclip.metrics.weighted import GroupedSums, Weighted, mean_of_defined, ratio
 from umgclip.records import Region
 
 PROTOCOL = (
     "scenes; true_masks: each true segment is named by the dense map pooled over it, a thing among the things, stuff "
     "among the stuff; proposals: the proposer's masks, made without captions, by falling objectness, each keeping the "
     "pixels that none before it took, dropped if too little of it is left or if its best thing's softmax probability "
-    "among things and stuff is below the least score; all that is left over is one stuff segment; PQ, SQ, RQ as "
-    "panopticapi"
+    "among things and stuff is below the least score; all that is left over is one stuff segment; masker: the same "
+    "with the masks of another model; PQ, SQ, RQ as panopticapi, also of things and of stuff alone; crowds are no "
+    "segments to find and excuse what lies on them"
 )
+_METRICS = ("pq", "sq", "rq")
 Masks = Sequence[Bool[np.ndarray, "h w"]]
 
 
@@ -35,19 +40,22 @@ class PanopticMap:
 
 
 class Panoptic:
-    """Panoptic quality with true masks and with proposals.
+    """Panoptic quality with true masks, with proposals, and with the masks of another model.
 
     Args:
         reader: the model.
-        proposals: the annotator's regions by image key; an image without an entry has none.
+        proposals: class-agnostic regions by image key, by who proposed them (`proposals`: the annotator); an image
+            without an entry has none.
     """
 
-    def __init__(self, reader: Reader, proposals: Mapping[str, Sequence[Region]]) -> None:
+    def __init__(self, reader: Reader, proposals: Mapping[str, Mapping[str, Sequence[Region]]]) -> None:
         self._reader = reader
         self._proposals = proposals
         things = range(len(reader.classes.things))
         categories = range(max(1, len(reader.classes.names)))  # a benchmark without classes adds nothing
-        self._quality = {name: PanopticQuality(categories, things) for name in ("true_masks", "proposals")}
+        names = ("true_masks", *proposals)
+        self._quality = {name: PanopticQuality(categories, things) for name in names}
+        self._sums = {name: GroupedSums() for name in names}
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
@@ -55,26 +63,60 @@ class Panoptic:
             ids, label_of = example.segments
             if not label_of:
                 continue
-            truth = {segment: (label, False) for segment, label in label_of.items()}
-            found = {
-                "true_masks": name_true_masks(self._reader, dense, example),
-                "proposals": name_proposals(self._reader, dense, example, self._proposals.get(example.key, ())),
-            }
+            truth = {segment: (label, segment in example.crowds) for segment, label in label_of.items()}
+            found = {"true_masks": name_true_masks(self._reader, dense, example)}
+            for name, regions in self._proposals.items():
+                found[name] = name_proposals(self._reader, dense, example, regions.get(example.key, ()))
             for name, predicted in found.items():
-                self._quality[name].update(predicted.ids, predicted.label_of, ids, truth)
+                tallies = self._quality[name].update(predicted.ids, predicted.label_of, ids, truth)
+                values = [[t.iou_sum, t.true_positives, t.false_positives, t.false_negatives] for t in tallies.values()]
+                self._sums[name].add(np.array(list(tallies), dtype=np.int64), np.array(values).reshape(-1, 4))
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`pq_`, `sq_` and `rq_`, each of `true_masks` and `proposals`; nothing if there is no true segment."""
-        for name, quality in self._quality.items():
-            if any(tally.count() for tally in quality.tallies.values()):
-                found = quality.compute()
-                for metric in ("pq", "sq", "rq"):
-                    yield f"{metric}_{name}", found[metric]
+        """`pq_`, `sq_` and `rq_`, each of `true_masks` and of each proposer, then of things and of stuff alone.
+
+        Nothing if there is no true segment, and nothing of a kind that is not there.
+        """
+        for name in self._measured():
+            found = self._quality[name].compute()
+            for suffix in ("", "_things", "_stuff"):
+                for metric in _METRICS:
+                    if not math.isnan(found[f"{metric}{suffix}"]):
+                        yield f"{metric}{suffix}_{name}", found[f"{metric}{suffix}"]
+
+    def weighted(self) -> tuple[int, dict[str, Weighted]]:
+        """PQ by each kind of masks."""
+        metrics = {f"pq_{name}": self._sums[name].weighted(_quality) for name in self._measured()}
+        return (len(self._sums["true_masks"]), metrics) if metrics else (0, {})
+
+    def protocol(self) -> dict[str, Any]:
+        """Scenes, classes, crowds and thresholds; which proposals they were is known by their hash."""
+        params = self._reader.params
+        rule = {"min_score": params.proposal_min_score, "min_visible": params.proposal_min_visible}
+        return {
+            **self._reader.protocol(),
+            **self._reader.thing_protocol(),
+            **self._reader.stuff_protocol(),
+            "images": len(self._sums["true_masks"]),
+            "crowd": "excused",
+            "masks": {"true_masks": {"names": "within things or stuff"}, **{name: rule for name in self._proposals}},
+        }
+
+    def _measured(self) -> list[str]:
+        return [n for n, quality in self._quality.items() if any(t.count() for t in quality.tallies.values())]
+
+
+def _quality(sums: Float[np.ndarray, "draws classes 4"]) -> Float[np.ndarray, " draws"]:
+    iou, hits, false, missed = np.moveaxis(sums, 2, 0)
+    return mean_of_defined(ratio(iou, hits + 0.5 * false + 0.5 * missed))
 
 
 def name_true_masks(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> PanopticMap:
-    """The true segments with the names that the dense map gives them, within their kind."""
-    ids, label_of = example.segments
+    """The true segments, crowds left out, with the names that the dense map gives them, within their kind."""
+    ids, every = example.segments
+    label_of = {segment: label for segment, label in every.items() if segment not in example.crowds}
+    if not label_of:
+        return PanopticMap(np.zeros_like(ids), {})
     masks = [ids == segment for segment in label_of]
     scores = read_masks(dense, masks) @ reader.all_classes.T
     split = len(reader.classes.things)

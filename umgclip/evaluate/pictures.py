@@ -15,6 +15,7 @@ from umgclip.evaluate import drawing
 from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.drawing import Line
 from umgclip.evaluate.panoptic import PanopticMap, name_proposals
+from umgclip.evaluate.region import covering_readouts
 from umgclip.evaluate.semantic import label_map, true_labels
 from umgclip.evaluate.suite import Suite
 from umgclip.records import Region
@@ -120,21 +121,20 @@ def _tagging(shown: Shown) -> Figure:
 
 
 def _region(shown: Shown) -> Figure:
-    starts = np.cumsum([0, *(len(example.things) for example in shown.scenes)])
-    # predictions from masks run along the scenes only where every region has one
-    masked = all(len(suite.region.predictions("mask")) == len(suite.region.targets()) for suite in shown.suites)
-    columns = {"truth": [_numbered([r.label for r in e.things], shown.names) for e in shown.scenes]}
+    things = [shown.suites[0].reader.counted(example) for example in shown.scenes]
+    starts = np.cumsum([0, *(len(each) for each in things)])
+    columns = {"truth": [_numbered([r.label for r in each], shown.names) for each in things]}
+    readouts = covering_readouts([s.region for s in shown.suites], ("mask", "maskout", "box", "crop"))[:2]
     for suite in shown.suites:
-        for readout in ("mask", "maskout") if masked else ("box", "crop"):
+        for readout in readouts:
             labels = suite.region.predictions(readout).tolist()
             columns[f"{suite.name}: {readout}"] = [
-                _numbered(labels[start : start + len(e.things)], shown.names, [r.label for r in e.things])
-                for start, e in zip(starts, shown.scenes, strict=False)
+                _numbered(labels[start : start + len(each)], shown.names, [r.label for r in each])
+                for start, each in zip(starts, things, strict=False)
             ]
     figure = _beside(shown.scenes, columns, 1.5)
-    for example, axes in zip(shown.scenes, figure.axes, strict=True):
-        numbers = [str(i + 1) for i in range(len(example.things))]
-        drawing.boxes(axes, [region.box_xyxy for region in example.things], numbers)
+    for each, axes in zip(things, figure.axes, strict=True):
+        drawing.boxes(axes, [region.box_xyxy for region in each], [str(i + 1) for i in range(len(each))])
     return figure
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from umgclip.evaluate.region import READOUTS
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 
 
@@ -41,7 +40,7 @@ def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> 
 
 def _per_class(suite: Suite) -> Iterable[tuple[str, str, str, int, int, float]]:
     held_out = suite.reader.classes.held_out
-    for readout in READOUTS:
+    for readout in suite.region.readouts:
         for name, regions, top1 in suite.region.per_class(readout):
             yield suite.name, readout, name, int(name in held_out), regions, round(top1, 6)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,13 +13,18 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from umgclip.data.concepts import with_article
-from umgclip.evaluate.benchmark import Classes, Example
+from umgclip.errors import InputError
+from umgclip.evaluate.benchmark import Classes, Example, TrueRegion
+from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.images import ImageInput
+from umgclip.model.images import ImageInput, Placed
 from umgclip.model.preprocess import to_input
+from umgclip.model.tower import DenseClip
+from umgclip.model.vision.encoder import DensePath
 from umgclip.params import EvaluateParams
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
+Dense = Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
 
 
 @runtime_checkable  # the tests check annotated types as they run
@@ -44,7 +49,7 @@ class Seen:
     """
 
     image: Float[Tensor, "b d"]
-    dense: Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
+    dense: Dense
 
 
 class Reader:
@@ -80,8 +85,10 @@ class Reader:
         self.images = images or ImageInput((params.image_px or 0, params.image_px or 0))
         self._tower = tower
         self._tokenize = tokenize
-        self.things = self._ensemble(classes.things, params.thing_templates)
-        self.stuff = self._ensemble(classes.stuff, params.stuff_templates)
+        self._thing_templates = template_set("thing_templates", params.thing_templates, classes.templates)
+        self._stuff_templates = template_set("stuff_templates", params.stuff_templates, classes.templates)
+        self.things = self._ensemble(classes.things, self._thing_templates)
+        self.stuff = self._ensemble(classes.stuff, self._stuff_templates)
 
     @property
     def crop_px(self) -> int:
@@ -115,7 +122,73 @@ class Reader:
         if valid is None:
             return Seen(*self._tower.encode_image(pixels))
         image, dense = self._tower.encode_image(pixels, valid)
-        return Seen(image, [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)])
+        return Seen(image, _cut(dense, placed))
+
+    @torch.inference_mode()
+    def dense(self, examples: Sequence[Example], path: DensePath) -> Dense:
+        """Dense maps of whole images by another path through the model; see `DenseClip.encode_dense`."""
+        placed = [self.images.place(example.pixels) for example in examples]
+        pixels, valid = self.images.stack(placed)
+        dense = self._peer().encode_dense(pixels, path, valid)
+        return dense if valid is None else _cut(dense, placed)
+
+    @torch.inference_mode()
+    def foveal(
+        self,
+        examples: Sequence[Example],
+        box_shares: Float[Tensor, "r xyxy"],
+        image_of_box: Int[Tensor, "r"],
+        peak: float,
+    ) -> Float[Tensor, "r d"]:
+        """Global embeddings of whole images that look at a box each; see `DenseClip.encode_foveal`.
+
+        Raises:
+            InputError: images are padded; the field is named.
+        """
+        placed = [self.images.place(example.pixels) for example in examples]
+        pixels, valid = self.images.stack(placed)
+        if valid is not None:
+            raise InputError("evaluate.readouts: foveal: expected evaluate.resize squash, got pad")
+        return self._peer().encode_foveal(pixels, box_shares, image_of_box, peak)
+
+    @torch.inference_mode()
+    def dense_of_windows(self, windows: UInt8[np.ndarray, "n side side 3"]) -> Float[Tensor, "n d h w"]:
+        """Dense maps of windows cut out of an image."""
+        size = self.params.batch
+        parts = [to_input(windows[i : i + size], self.images.preprocess) for i in range(0, len(windows), size)]
+        return torch.cat([self._tower.encode_image(part)[1] for part in parts])
+
+    def counted(self, example: Example) -> list[TrueRegion]:
+        """The things of an image that are asked for: crowds only where `evaluate.crowd` keeps them."""
+        return [region for region in example.things if self.params.crowd == "keep" or not region.is_crowd]
+
+    def protocol(self) -> dict[str, Any]:
+        """How whole images reach the model, which every benchmark depends on."""
+        height, width = self.images.size_hw
+        own = self.images.preprocess
+        mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (own.mean, own.std))
+        return {
+            "resolution": f"{width} x {height}",
+            "resize": self.images.resize,
+            "crop": "none",
+            "interpolation": "area down, cubic up",
+            "normalisation": f"mean {mean}, std {std}",
+            "score": "cosine",
+        }
+
+    def thing_protocol(self) -> dict[str, Any]:
+        """The classes of things and their prompts."""
+        return {"classes": len(self.classes.things), "templates": " | ".join(self._thing_templates)}
+
+    def stuff_protocol(self) -> dict[str, Any]:
+        """The classes of stuff and their prompts."""
+        return {"stuff_classes": len(self.classes.stuff), "stuff_templates": " | ".join(self._stuff_templates)}
+
+    def _peer(self) -> DenseClip:
+        """The model where a read-out needs more of it than `Tower` asks."""
+        if not isinstance(self._tower, DenseClip):
+            raise InputError(f"evaluate.readouts: expected a DenseClip for this read-out, got {type(self._tower)}")
+        return self._tower
 
     @torch.inference_mode()
     def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
@@ -130,8 +203,14 @@ class Reader:
     def _ensemble(self, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "n d"]:
         if not names:
             return self.texts([""])[:0]
-        each = [self.texts([fill_template(template, name) for name in names]) for template in templates]
+        prompts = [self.classes.prompt_name(name) for name in names]
+        each = [self.texts([fill_template(template, name) for name in prompts]) for template in templates]
         return F.normalize(torch.stack(each).mean(0), dim=-1)
+
+
+def _cut(dense: Float[Tensor, "b d h w"], placed: Sequence[Placed]) -> list[Float[Tensor, "d _ _"]]:
+    """Of each map what holds image."""
+    return [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)]
 
 
 def fill_template(template: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.reader import Reader, Seen
+from umgclip.evaluate.windows import windowed_scores
 from umgclip.metrics.segmentation import SemanticAccumulator
+from umgclip.metrics.weighted import GroupedSums, Weighted, mean_of_defined, ratio, share
 
 PROTOCOL = (
     "scenes; cosine of each token and each class prompt (things and stuff), upsampled bilinearly to the image, argmax; "
-    "mean IoU over the classes that are true or predicted somewhere; pixels of no true region are left out"
+    "mean IoU over the classes that are true or predicted somewhere; mean_class_accuracy over those that are true; "
+    "pixels of no true region are left out; window: the image is read in overlapping windows, whose scores are averaged"
 )
 IGNORE = -1
 
@@ -27,33 +31,92 @@ class Semantic:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._accumulator = SemanticAccumulator(max(1, len(reader.classes.names)), IGNORE)
+        self._sums = GroupedSums()
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
         for example, dense in zip(examples, seen.dense, strict=True):
             if not example.segments[1]:
                 continue
-            predicted = label_map(self._reader, dense, example.pixels.shape[:2])
-            self._accumulator.update(predicted, true_labels(example))
+            windowed = self._reader.params.semantic.window_px is not None
+            scores = windowed_scores(self._reader, example) if windowed else class_scores(self._reader, dense)
+            predicted = labels_of(self._reader, scores, example.pixels.shape[:2])
+            self._count(self._accumulator.update(predicted, true_labels(example)))
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`miou` and `pixel_accuracy`; nothing if no pixel has a true class."""
+        """`miou`, `pixel_accuracy` and `mean_class_accuracy`; nothing if no pixel has a true class."""
         if self._accumulator.matrix.any():
             found = self._accumulator.compute()
-            yield "miou", found["miou"]
-            yield "pixel_accuracy", found["pixel_accuracy"]
+            for name in ("miou", "pixel_accuracy", "mean_class_accuracy"):
+                yield name, found[name]
+
+    def weighted(self) -> tuple[int, dict[str, Weighted]]:
+        """`miou` and `pixel_accuracy`."""
+        if not self._accumulator.matrix.any():
+            return 0, {}
+        metrics = {
+            "miou": self._sums.weighted(_mean_iou),
+            "pixel_accuracy": self._sums.weighted(lambda sums: share(sums, 1)),
+        }
+        return len(self._sums), metrics
+
+    def protocol(self) -> dict[str, Any]:
+        """Scenes, classes, windows, and what becomes of background."""
+        params = self._reader.params.semantic
+        return {
+            **self._reader.protocol(),
+            **self._reader.thing_protocol(),
+            **self._reader.stuff_protocol(),
+            "images": len(self._sums),
+            "window_px": params.window_px or "none",
+            "window_stride_px": params.stride_px or "none",
+            "window_short_px": params.short_px or "none",
+            "background": params.background or "no class of its own",
+            "background_threshold": params.background_threshold if params.background else "none",
+            "ignored": "pixels of no true region",
+        }
+
+    def _count(self, matrix: Int64[np.ndarray, "classes classes"]) -> None:
+        """Keep of one image: intersection, true and predicted pixels of each class that is there."""
+        true, predicted = matrix.sum(1), matrix.sum(0)
+        present = np.flatnonzero(true + predicted)
+        values = np.stack([np.diag(matrix), true, predicted], axis=1)[present]
+        self._sums.add(present, values.astype(np.float64))
+
+
+def _mean_iou(sums: Float[np.ndarray, "draws classes 3"]) -> Float[np.ndarray, " draws"]:
+    shared, true, predicted = np.moveaxis(sums, 2, 0)
+    return mean_of_defined(ratio(shared, true + predicted - shared))
 
 
 @torch.inference_mode()
+def class_scores(reader: Reader, dense: Float[Tensor, "d h w"]) -> Float[Tensor, "classes h w"]:
+    """Cosine of each token and each class."""
+    return torch.einsum("cd,dhw->chw", reader.all_classes, dense)
+
+
 def label_map(
     reader: Reader, dense: Float[Tensor, "d h w"], size_hw: Sequence[int]
 ) -> Int64[np.ndarray, "height width"]:
     """The label that the dense map gives to each pixel of an image of that size."""
-    scores = torch.einsum("cd,dhw->chw", reader.all_classes, dense)
+    return labels_of(reader, class_scores(reader, dense), size_hw)
+
+
+@torch.inference_mode()
+def labels_of(
+    reader: Reader, scores: Float[Tensor, "classes h w"], size_hw: Sequence[int]
+) -> Int64[np.ndarray, "height width"]:
+    """The best class of each pixel; background, where it is a class, also where no other is sure enough."""
     # classes last in memory: upsampling and argmax then read in order, several times faster
-    scores = scores[None].contiguous(memory_format=torch.channels_last)
-    upsampled = F.interpolate(scores, tuple(size_hw), mode="bilinear", align_corners=False)
-    return upsampled[0].permute(1, 2, 0).numpy().argmax(-1)
+    stacked = scores[None].contiguous(memory_format=torch.channels_last)
+    upsampled = F.interpolate(stacked, tuple(size_hw), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    name, least = reader.params.semantic.background, reader.params.semantic.background_threshold
+    if name is None or least is None:
+        return upsampled.numpy().argmax(-1)
+    ground = reader.classes.names.index(name)
+    upsampled[..., ground] = -torch.inf
+    sure = torch.softmax(reader.scale() * upsampled, dim=-1).amax(-1) >= least
+    return torch.where(sure, upsampled.argmax(-1), ground).numpy()
 
 
 def true_labels(example: Example) -> Int64[np.ndarray, "h w"]:

@@ -11,6 +11,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.evaluate import annotator, pictures, plots
 from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
 from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.intervals import intervals
 from umgclip.evaluate.page import report
 from umgclip.evaluate.page.cases import Cases
 from umgclip.evaluate.pictures import Shown
@@ -18,6 +19,7 @@ from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
+from umgclip.metrics.protocol import WEIGHTS
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, load_tuned
 from umgclip.model.images import ImageInput
@@ -27,6 +29,7 @@ from umgclip.records import Region
 from umgclip.summary import Summary
 
 _DIGITS = 6
+_LATER = ("resize", "readouts", "crowd", "tag_threshold", "semantic")
 _SHOWN = (
     ("classification", "top1"),
     ("retrieval", "i2t_r1"),
@@ -54,6 +57,7 @@ class EvaluateInputs:
         annotations: the annotator's dataset of the benchmark's images, made with their captions; it is scored itself.
         proposals: class-agnostic regions of the same images, made without captions; panoptic segments are cut from it.
         metrics: JSON file to write.
+        masks: regions of the same images by another masker, which make panoptic segments of their own; None: no such.
     """
 
     base: Path
@@ -62,6 +66,7 @@ class EvaluateInputs:
     annotations: Path
     proposals: Path
     metrics: Path
+    masks: Path | None = None
 
 
 @dataclass
@@ -106,7 +111,8 @@ def run(
     models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
     towers = {name: DenseClip(clip).eval() for name, clip in models.items()}
     params = in_pixels(params, towers["base"])
-    suites = [Suite(name, _reader(tower, classes, params), proposals) for name, tower in towers.items()]
+    cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
+    suites = [Suite(name, _reader(tower, classes, params), cut) for name, tower in towers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
     cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
@@ -122,14 +128,20 @@ def run(
         raise DataError(f"{inputs.proposals}: expected proposals on the scenes of {inputs.benchmark}, got none of them")
     if not suites[0].results():
         raise DataError(f"{inputs.benchmark}: expected captions, tags, regions or single objects to measure, got none")
-    metrics = _rounded({suite.name: suite.results() for suite in suites} | {"annotator": dict(quality.results())})
+    results = {suite.name: suite.results() for suite in suites}
+    metrics = _rounded(results | {"annotator": dict(quality.results())})
+    if spread := intervals(suites, results, params.resamples):
+        metrics["intervals"] = _rounded(spread)
     metrics["protocol"] = _protocol(params, inputs, manifest, gallery.counted)
+    metrics["protocols"] = _blocks(suites[-1], metrics["protocol"], inputs)
     with fresh_folder(out) as working:
         plots.write(working / "plots", metrics, suites)
         shown = Shown(metrics, suites, gallery.singles, gallery.scenes, proposals)
         pictures.write(working / "pictures", shown)
         report.write(working / report.REPORT, metrics, suites, cases)
         write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
+        if params.measure_cost:
+            write_json(working / "cost.json", {suite.name: _rounded(suite.cost_ms()) for suite in suites})
     write_json(inputs.metrics, metrics)
     return _summary(metrics)
 
@@ -165,13 +177,12 @@ def _protocol(
     counted: Mapping[str, int],
 ) -> dict[str, Any]:
     """What the numbers depend on: settings, benchmark, inputs. Lists are joined, because DVC shows no lists."""
-    hidden = {"batch", "pictures"} | (
-        {"resize"} if params.resize == "squash" else set()
-    )  # as before there was a choice
-    settings = params.model_dump(exclude=hidden)
-    joined = {name: " | ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
+    plain = EvaluateParams()
+    # what there was no choice of before is told only where another choice was made, so that protocols stay comparable
+    usual = {name for name in _LATER if getattr(params, name) == getattr(plain, name)}
+    settings = _without_lists(params.model_dump(exclude={"batch", "pictures", "resamples", "measure_cost"} | usual))
     return {
-        "settings": joined,
+        "settings": settings,
         "benchmark": {"sha256": manifest.digest(), **counted},
         "inputs": {
             "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
@@ -180,6 +191,26 @@ def _protocol(
             "proposals_sha256": read_manifest(inputs.proposals).digest(),
         },
     }
+
+
+def _without_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: " | ".join(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -> dict[str, Any]:
+    """One block a benchmark that was measured: what another result has to share to stand in one column with this one.
+
+    `split_sha256` is the benchmark's content, and of proposals theirs; `weights` says whose numbers they are.
+    """
+    weights = {"base": protocol["inputs"]["base_sha256"], "tuned": protocol["inputs"]["adapter_sha256"]}
+    common = {"split_sha256": protocol["benchmark"]["sha256"], "precision": "float32", WEIGHTS: weights}
+    blocks = {name: {**common, **block} for name, block in suite.protocols().items() if name in suite.results()}
+    if "panoptic" in blocks:
+        masks = blocks["panoptic"]["masks"]
+        masks["proposals"] = {**masks["proposals"], "sha256": protocol["inputs"]["proposals_sha256"]}
+        if inputs.masks is not None:
+            masks["masker"] = {**masks["masker"], "sha256": read_manifest(inputs.masks).digest()}
+    return blocks
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers

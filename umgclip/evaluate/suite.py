@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from umgclip.evaluate import classification, panoptic, region, retrieval, semantic, tagging
 from umgclip.evaluate.benchmark import Example
+from umgclip.evaluate.evaluator import Evaluator
 from umgclip.evaluate.reader import Reader, Seen
+from umgclip.metrics.bootstrap import draw
 from umgclip.records import Region
 
 PROTOCOLS = {
@@ -25,10 +29,10 @@ class Suite:
     Args:
         name: `base` or `tuned`.
         reader: the model.
-        proposals: the annotator's regions by image key.
+        proposals: class-agnostic regions by image key, by who proposed them.
     """
 
-    def __init__(self, name: str, reader: Reader, proposals: Mapping[str, Sequence[Region]]) -> None:
+    def __init__(self, name: str, reader: Reader, proposals: Mapping[str, Mapping[str, Sequence[Region]]]) -> None:
         self.name = name
         self.reader = reader
         self.classification = classification.Classification(reader)
@@ -37,18 +41,46 @@ class Suite:
         self.region = region.RegionTop1(reader)
         self.semantic = semantic.Semantic(reader)
         self.panoptic = panoptic.Panoptic(reader, proposals)
+        self._scene_s = 0.0
+
+    @property
+    def evaluators(self) -> dict[str, Evaluator]:
+        """The benchmarks by name."""
+        return {name: getattr(self, name) for name in PROTOCOLS}
 
     def add(self, examples: Sequence[Example]) -> Seen:
         """Evaluate a batch, all singles or all scenes; its pixels are not kept. Gives what the model made of them."""
+        start = time.perf_counter()
         seen = self.reader.see(examples)
         if examples[0].single:
             self.classification.add(examples, seen)
             return seen
+        self._scene_s += time.perf_counter() - start
         for evaluator in (self.retrieval, self.tagging, self.region, self.semantic, self.panoptic):
             evaluator.add(examples, seen)
         return seen
 
     def results(self) -> dict[str, dict[str, float]]:
         """Metrics by benchmark, fractions of 1; a benchmark without examples is left out."""
-        found = {name: dict(getattr(self, name).results()) for name in PROTOCOLS}
+        found = {name: dict(evaluator.results()) for name, evaluator in self.evaluators.items()}
         return {name: metrics for name, metrics in found.items() if metrics}
+
+    def protocols(self) -> dict[str, dict[str, Any]]:
+        """How each benchmark was measured, as fields that another result can be compared by."""
+        return {name: evaluator.protocol() for name, evaluator in self.evaluators.items()}
+
+    def draws(self, resamples: int) -> dict[str, dict[str, Any]]:
+        """Values of the metrics that get an interval, on random draws of the images, by benchmark.
+
+        Two suites that saw the same images are drawn in pairs.
+        """
+        found = {}
+        for name, evaluator in self.evaluators.items():
+            images, metrics = evaluator.weighted()
+            if metrics and resamples:
+                found[name] = draw(metrics, images, resamples=resamples)
+        return found
+
+    def cost_ms(self) -> dict[str, float]:
+        """Milliseconds an image of each read-out, as this run took; those of the dense map with its whole forward."""
+        return self.region.cost_ms(self._scene_s)

@@ -30,8 +30,7 @@ def top_k_accuracy(
         InputError: shapes that disagree, no sample, a NaN score, a target that is no column, or a k below 1.
     """
     require_ks(ks)
-    _require_samples(scores, target)
-    rank = _rank_of_target(scores, target)
+    rank = rank_of_target(scores, target)
     return {f"top{k}": float((rank < k).mean()) for k in ks}
 
 
@@ -50,16 +49,17 @@ def mean_per_class_accuracy(scores: Float[np.ndarray, "n c"], target: Integer[np
     Raises:
         InputError: shapes that disagree, no sample, a NaN score, or a target that is no column.
     """
-    _require_samples(scores, target)
     classes = scores.shape[1]
-    right = target[_rank_of_target(scores, target) == 0]
+    right = target[rank_of_target(scores, target) == 0]
     samples_of = np.bincount(target, minlength=classes)
     right_of = np.bincount(right, minlength=classes)
     present = samples_of > 0
     return float((right_of[present] / samples_of[present]).mean())
 
 
-def _rank_of_target(scores: Float[np.ndarray, "n c"], target: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
+def rank_of_target(scores: Float[np.ndarray, "n c"], target: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
+    """How many classes rank before each sample's true one; ties as in `top_k_accuracy`, errors too."""
+    _require_samples(scores, target)
     true_score = np.take_along_axis(scores, target[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < target[:, None]
     rank: np.ndarray = ((scores > true_score) | ((scores == true_score) & earlier)).sum(axis=1)

@@ -1,5 +1,6 @@
 """Panoptic quality as panopticapi computes it (Kirillov et al. 2019, arXiv:1801.00868)."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ class PanopticQuality:
         pred_segments: Mapping[int, int],
         true_ids: Integer[np.ndarray, "h w"],
         true_segments: Mapping[int, tuple[int, bool]],
-    ) -> None:
+    ) -> dict[int, CategoryTally]:
         """Count one image's segments.
 
         Args:
@@ -100,6 +101,9 @@ class PanopticQuality:
             pred_segments: category of each predicted segment; every one has pixels.
             true_ids: true segment of each pixel; 0 is void.
             true_segments: (category, is it crowd) of each true segment; one without pixels is a false negative.
+
+        Returns:
+            What the image added to each category.
 
         Raises:
             InputError: shapes that disagree, a negative id, an id in a map that has no segment, a predicted segment
@@ -115,24 +119,30 @@ class PanopticQuality:
         absent = sorted(set(pred_segments) - set(overlaps.pred_ids))
         if absent:
             raise InputError(f"pred_segments: expected segments that have pixels in pred_ids, got {absent}")
+        image: defaultdict[int, CategoryTally] = defaultdict(CategoryTally)
         pred_of_true: dict[int, int] = {}
         for true_id, pred_id, iou in _matches(overlaps, pred_segments, true_segments):
             pred_of_true[true_id] = pred_id
-            self.tallies[pred_segments[pred_id]].true_positives += 1
-            self.tallies[pred_segments[pred_id]].iou_sum += iou
+            for tally in (self.tallies[pred_segments[pred_id]], image[pred_segments[pred_id]]):
+                tally.true_positives += 1
+                tally.iou_sum += iou
         for true_id, (category, is_crowd) in true_segments.items():
             if not is_crowd and true_id not in pred_of_true:
-                self.tallies[category].false_negatives += 1
+                image[category].false_negatives += 1
         for pred_id in set(pred_segments) - set(pred_of_true.values()):
             if not _is_excused(overlaps, pred_id, pred_segments[pred_id], true_segments):
-                self.tallies[pred_segments[pred_id]].false_positives += 1
+                image[pred_segments[pred_id]].false_positives += 1
+        for category, tally in image.items():
+            self.tallies[category].false_negatives += tally.false_negatives
+            self.tallies[category].false_positives += tally.false_positives
+        return dict(image)
 
     def compute(self) -> dict[str, float | int]:
         """Average over the categories with tp + fp + fn above 0.
 
         Returns:
-            ``{"pq", "sq", "rq", "pq_things", "pq_stuff", "n"}``: averages in [0, 1], and the number n of categories
-            averaged. ``pq_things`` or ``pq_stuff`` is NaN if no such category was counted.
+            ``{"pq", "sq", "rq", "n"}``: averages in [0, 1], and the number n of categories averaged; and
+            ``{"pq_things", "sq_things", "rq_things", "pq_stuff", ...}``, NaN if no such category was counted.
 
         Raises:
             InputError: no category was counted.
@@ -141,14 +151,12 @@ class PanopticQuality:
         if not quality:
             raise InputError("update: expected at least one counted segment before compute, got none")
         pq, sq, rq = np.mean(list(quality.values()), axis=0)
-        return {
-            "pq": float(pq),
-            "sq": float(sq),
-            "rq": float(rq),
-            "pq_things": _mean([quality[category][0] for category in quality if category in self._things]),
-            "pq_stuff": _mean([quality[category][0] for category in quality if category not in self._things]),
-            "n": len(quality),
+        parts = {
+            f"{metric}_{kind}": _mean([value[i] for c, value in quality.items() if (c in self._things) == is_thing])
+            for kind, is_thing in (("things", True), ("stuff", False))
+            for i, metric in enumerate(("pq", "sq", "rq"))
         }
+        return {"pq": float(pq), "sq": float(sq), "rq": float(rq), "n": len(quality), **parts}
 
     def _require_segments(self, side: str, ids: set[int], category_of: Mapping[int, int]) -> None:
         if VOID in category_of:

@@ -1,11 +1,13 @@
 """Image-text retrieval: recall at k in both directions, many captions an image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer
 
 from umgclip.metrics.inputs import require_integers, require_ks, require_scores, require_shape, require_some
+
+_BLOCK_CELLS = 1 << 26  # 256 MiB of float32, and as much for comparing
 
 
 def recall_at_k(
@@ -36,30 +38,78 @@ def recall_at_k(
         InputError: shapes that disagree, no image or no text, a NaN, an image index that is no row, or a k below 1.
     """
     require_ks(ks)
+    ranks = retrieval_ranks(similarity, image_of_text)
+    return {f"{way}_r{k}": float((rank < k).mean()) for way, rank in ranks.items() for k in ks}
+
+
+def retrieval_ranks(
+    similarity: Float[np.ndarray, "images texts"], image_of_text: Integer[np.ndarray, " texts"]
+) -> dict[str, Integer[np.ndarray, " queries"]]:
+    """How many wrong items rank before the best right one, by direction: `i2t` of each image with captions, `t2i`.
+
+    Arguments and errors as in `recall_at_k`.
+    """
     require_shape("similarity", similarity, "images texts")
     require_some("similarity", similarity)
-    require_scores("similarity", similarity)
     images, texts = similarity.shape
     require_shape("image_of_text", image_of_text, "texts", texts=texts)
     require_integers("image_of_text", image_of_text, low=0, high=images)
     score = similarity[image_of_text, np.arange(texts)]
-    captioned = np.bincount(image_of_text, minlength=images) > 0
-    rank_of = {
-        "i2t": _rank_of_best_caption(similarity, image_of_text, score)[captioned],
+    return {
+        "i2t": _ranks_of_block(similarity, image_of_text, np.arange(texts)),
         "t2i": np.count_nonzero(similarity >= score, axis=0) - 1,
     }
-    return {f"{direction}_r{k}": float((rank < k).mean()) for direction, rank in rank_of.items() for k in ks}
 
 
-def _rank_of_best_caption(
-    similarity: Float[np.ndarray, "images texts"],
+def retrieval_ranks_in_blocks(
+    similarity_of: Callable[[slice], Float[np.ndarray, "rows texts"]],
+    images: int,
     image_of_text: Integer[np.ndarray, " texts"],
-    score: Float[np.ndarray, " texts"],
-) -> Integer[np.ndarray, " images"]:
-    images = similarity.shape[0]
-    best = np.full(images, -np.inf, dtype=similarity.dtype)
-    np.maximum.at(best, image_of_text, score)
+    block_cells: int = _BLOCK_CELLS,
+) -> dict[str, Integer[np.ndarray, " queries"]]:
+    """`retrieval_ranks` for more images and texts than a similarity matrix has room for.
+
+    A caption's own score must come from the very product that it is compared with, for another order of summing
+    rounds otherwise. So each block is asked for twice where there are several: for the scores, and for the ranks.
+
+    Args:
+        similarity_of: gives the similarities of some images (rows of the whole matrix) and all texts.
+        images: number of images.
+        image_of_text: index of the image that each text describes.
+        block_cells: most similarities in memory at once.
+
+    Raises:
+        InputError: as `retrieval_ranks` raises it.
+    """
+    texts = len(image_of_text)
+    rows = max(1, block_cells // max(1, texts))
+    if rows >= images:
+        return retrieval_ranks(similarity_of(slice(0, images)), image_of_text)
+    require_integers("image_of_text", image_of_text, low=0, high=images)
+    blocks = [slice(first, min(first + rows, images)) for first in range(0, images, rows)]
+    score = np.empty(texts, dtype=np.float32)
+    i2t = []
+    for block in blocks:
+        similarity = similarity_of(block)
+        require_shape("similarity", similarity, "rows texts", rows=block.stop - block.start, texts=texts)
+        own = np.flatnonzero((image_of_text >= block.start) & (image_of_text < block.stop))
+        score[own] = similarity[image_of_text[own] - block.start, own]
+        i2t.append(_ranks_of_block(similarity, image_of_text[own] - block.start, own))
+    t2i = np.full(texts, -1, dtype=np.int64)
+    for block in blocks:
+        t2i += np.count_nonzero(similarity_of(block) >= score, axis=0)
+    return {"i2t": np.concatenate(i2t), "t2i": t2i}
+
+
+def _ranks_of_block(
+    similarity: Float[np.ndarray, "rows texts"],
+    row_of_own: Integer[np.ndarray, " own"],
+    own: Integer[np.ndarray, " own"],
+) -> Integer[np.ndarray, " captioned"]:
+    require_scores("similarity", similarity)
     # an image's own captions that equal its best one are not wrong texts ranked before it
-    own = np.bincount(image_of_text[score == best[image_of_text]], minlength=images)
-    rank: np.ndarray = np.count_nonzero(similarity >= best[:, None], axis=1) - own
-    return rank
+    best = np.full(len(similarity), -np.inf, dtype=similarity.dtype)
+    np.maximum.at(best, row_of_own, similarity[row_of_own, own])
+    equal = similarity[row_of_own, own] == best[row_of_own]
+    rank = np.count_nonzero(similarity >= best[:, None], axis=1) - np.bincount(row_of_own[equal], minlength=len(best))
+    return rank[np.bincount(row_of_own, minlength=len(best)) > 0]

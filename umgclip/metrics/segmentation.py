@@ -64,17 +64,24 @@ class SemanticAccumulator:
         self.matrix = np.zeros((classes, classes), dtype=np.int64)
         self._ignore_index = ignore_index
 
-    def update(self, pred: Integer[np.ndarray, "h w"], target: Integer[np.ndarray, "h w"]) -> None:
+    def update(
+        self, pred: Integer[np.ndarray, "h w"], target: Integer[np.ndarray, "h w"]
+    ) -> Int64[np.ndarray, "classes classes"]:
         """Count one image's pixels.
 
         Args:
             pred: predicted class of each pixel.
             target: true class of each pixel, or the index to ignore.
 
+        Returns:
+            The image's own matrix.
+
         Raises:
             InputError: as `confusion_matrix` raises it; nothing is counted then.
         """
-        self.matrix += confusion_matrix(pred, target, len(self.matrix), self._ignore_index)
+        image = confusion_matrix(pred, target, len(self.matrix), self._ignore_index)
+        self.matrix += image
+        return image
 
     def iou_per_class(self) -> Float[np.ndarray, " classes"]:
         """Intersection over union of each class.

@@ -11,7 +11,8 @@ from umgclip.errors import InputError
 from umgclip.model.preprocess import Preprocess
 from umgclip.model.text import TextFeatures, encode_text, text_parameters
 from umgclip.model.tokenizer import Tokenizer
-from umgclip.model.vision.encoder import repeat_edges
+from umgclip.model.vision.encoder import DensePath, repeat_edges
+from umgclip.model.vision.peers import dense_by, foveal
 from umgclip.model.vision.select import vision_encoder
 
 _TEXTS_KEPT = 1 << 17
@@ -127,6 +128,31 @@ class DenseClip(nn.Module):
             raise InputError(f"valid: expected shape {expected}, got {tuple(valid.shape)}")
         image, dense = self._vision(images, valid)
         return image, repeat_edges(dense, valid)
+
+    def encode_dense(
+        self, images: Float[Tensor, "b 3 height width"], path: DensePath, valid: Bool[Tensor, "b h w"] | None = None
+    ) -> Float[Tensor, "b d h w"]:
+        """Dense embeddings by another path through the tower; see `umgclip.model.vision.peers`.
+
+        Raises:
+            InputError: the tower has no such path.
+        """
+        dense = dense_by(self._vision, images, path, valid)
+        return dense if valid is None else repeat_edges(dense, valid)
+
+    def encode_foveal(
+        self,
+        images: Float[Tensor, "b 3 height width"],
+        box_shares: Float[Tensor, "r xyxy"],
+        image_of_box: Int[Tensor, "r"],
+        peak: float,
+    ) -> Float[Tensor, "r d"]:
+        """Global embeddings of images that look at a box each; see `umgclip.model.vision.peers`.
+
+        Raises:
+            InputError: the tower is not open_clip's own ViT.
+        """
+        return foveal(self._vision, images, box_shares, image_of_box, peak)
 
     def encode_text(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
         """Text embeddings, L2-normalised, the same as open_clip's; of a frozen tower in training from memory."""

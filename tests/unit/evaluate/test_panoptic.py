@@ -74,7 +74,7 @@ def test_two_areas_of_one_stuff_are_one_segment_two_of_a_thing_are_two(kit):
 
 def test_missing_proposals_cost_the_things_but_not_true_masks(example, read_with, kit):
     reader = read_with(kit.ColourTower())
-    benchmark = Panoptic(reader, {})
+    benchmark = Panoptic(reader, {"proposals": {}})
     benchmark.add([example], reader.see([example]))
     found = dict(benchmark.results())
     assert found["pq_true_masks"] == pytest.approx(1.0)

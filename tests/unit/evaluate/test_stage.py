@@ -22,11 +22,13 @@ from umgclip.params import DataParams, EvaluateParams, LoraParams, TowerParams
 from umgclip.records import Source, parse_record
 from umgclip.sources.demo import write_demo
 
-PARAMS = EvaluateParams(pictures=2)
+PARAMS = EvaluateParams(pictures=2, resamples=50)
 SCENE = Source(dataset="mine")
 REGION = {
-    f"{readout}_top1{group}" for readout in ("box", "mask", "crop", "maskout") for group in ("", "_seen", "_heldout")
-}
+    f"{readout}_{metric}"
+    for readout in ("box", "mask", "crop", "maskout")
+    for metric in ("top1", "top1_seen", "top1_heldout", "top1_small", "top1_medium", "top5", "per_class")
+} | {"mask_stuff_top1"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,8 @@ def done(world):
 def test_metrics_hold_every_benchmark_of_both_models(done):
     _, metrics, _, counted = done
     assert counted == 9
-    assert set(metrics) == {"base", "tuned", "annotator", "protocol"}
+    assert set(metrics) == {"base", "tuned", "annotator", "protocol", "intervals", "protocols"}
+    assert set(metrics["intervals"]) == {"base", "tuned", "change"}
     for model in ("base", "tuned"):
         assert set(metrics[model]) == set(PROTOCOLS)
         assert set(metrics[model]["region"]) == REGION
@@ -96,6 +99,12 @@ def test_protocol_names_what_the_numbers_depend_on(done, world):
     assert (protocol["benchmark"]["scenes"], protocol["benchmark"]["singles"]) == (6, 3)
     weights = (world / "base" / files.WEIGHTS).read_bytes()
     assert protocol["inputs"]["base_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert set(metrics["protocols"]) == set(PROTOCOLS)
+    for block in metrics["protocols"].values():
+        assert block["split_sha256"] == protocol["benchmark"]["sha256"]
+        assert block["weights"]["base"] == protocol["inputs"]["base_sha256"]
+        assert {"resolution", "resize", "normalisation"} <= set(block)
+    assert set(metrics["protocols"]["region"]["readouts"]) == {"box", "mask", "crop", "maskout"}
 
 
 def test_plots_hold_the_same_numbers(done):
@@ -235,7 +244,41 @@ def test_regions_may_be_boxes_alone(world, done, tmp_path):
     metrics = json.loads((tmp_path / "m.json").read_text())
     whole = done[1]
     assert set(metrics["tuned"]) == set(PROTOCOLS) - {"semantic", "panoptic"}
-    by_box = {name: value for name, value in whole["tuned"]["region"].items() if name.startswith(("box", "crop"))}
-    assert metrics["tuned"]["region"] == by_box
+    sizes = ("small", "medium")  # by the box then, not by the mask
+    by_box = {
+        name: value
+        for name, value in whole["tuned"]["region"].items()
+        if name.startswith(("box", "crop")) and not name.endswith(sizes)
+    }
+    assert {k: v for k, v in metrics["tuned"]["region"].items() if not k.endswith(sizes)} == by_box
     assert "mask_iou" not in metrics["annotator"]
     assert metrics["annotator"]["recall"] == whole["annotator"]["recall"]
+
+
+def test_every_readout_side_by_side_with_its_cost(world, done, tmp_path):
+    names = ["box", "mask", "tight", "context", "last_box", "last_mask", "surgery_box", "surgery_mask", "foveal"]
+    params = EvaluateParams(pictures=1, resamples=0, readouts=names, measure_cost=True)
+    run(params, inputs_of(world, metrics=tmp_path / "m.json"), tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    found = metrics["tuned"]["region"]
+    assert {f"{name}_top1" for name in names} <= set(found)
+    assert "crop_top1" not in found
+    assert {n: v for n, v in found.items() if n.startswith(("box", "mask_"))} == {
+        n: v for n, v in done[1]["tuned"]["region"].items() if n.startswith(("box", "mask_"))
+    }
+    cost = json.loads((tmp_path / "out" / "cost.json").read_text())
+    assert all(set(cost[model]) == set(names) for model in ("base", "tuned"))
+    assert all(value > 0 for model in cost.values() for value in model.values())
+    assert "intervals" not in metrics
+    assert metrics["protocols"]["region"]["readouts"]["context"]["frame"] == "0.8 or 0.666667 or 0.5 or 0.4"
+
+
+def test_masks_of_another_model_make_segments_of_their_own(world, done, tmp_path):
+    inputs = dataclasses.replace(inputs_of(world, metrics=tmp_path / "m.json"), masks=world / "annotations")
+    run(PARAMS, inputs, tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    panoptic = metrics["tuned"]["panoptic"]
+    # the truth served as proposals, and serves again
+    assert panoptic["pq_masker"] == panoptic["pq_proposals"] == done[1]["tuned"]["panoptic"]["pq_proposals"]
+    masks = metrics["protocols"]["panoptic"]["masks"]
+    assert masks["masker"]["sha256"] == read_manifest(world / "annotations").digest()

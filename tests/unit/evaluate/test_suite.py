@@ -1,9 +1,14 @@
 """Models of known skill through all six benchmarks."""
 
+import dataclasses
+
+import numpy as np
 import pytest
+import torch
 
 from umgclip.evaluate.annotator import read_proposals
 from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
+from umgclip.evaluate.intervals import intervals
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 
 
@@ -13,7 +18,7 @@ def evaluate(toy, read_with, kit):
 
     def run(tower, params=kit.PARAMS):
         _, classes = open_benchmark(toy)
-        suite = Suite("model", read_with(tower, params), read_proposals(toy))
+        suite = Suite("model", read_with(tower, params), {"proposals": read_proposals(toy)})
         for batch in batched(read_examples(toy, classes), params.batch):
             suite.add(batch)
         return suite
@@ -31,6 +36,8 @@ def test_a_model_that_is_always_right_scores_one_everywhere(evaluate, kit):
     found = flat(results)
     assert {"region.mask_top1_heldout", "region.crop_top1", "panoptic.pq_proposals", "semantic.miou"} <= set(found)
     assert found == pytest.approx(dict.fromkeys(found, 1.0))
+    later = {"classification.mean_per_class", "tagging.f1", "region.mask_stuff_top1", "panoptic.pq_things_proposals"}
+    assert later <= set(found)
 
 
 def test_a_model_that_sees_nothing_is_near_chance(evaluate, kit):
@@ -77,3 +84,59 @@ def test_accuracy_per_class_names_the_classes_with_regions(evaluate, kit):
     assert [name for name, _, _ in rows] == list(kit.THINGS)
     assert {top1 for _, _, top1 in rows} == {1.0}
     assert sum(regions for _, regions, _ in rows) == 15 * 2 + 12 * 3
+
+
+def test_a_metric_with_an_interval_is_what_weights_of_one_give(evaluate, kit):
+    suite = evaluate(kit.RandomTower())
+    results = suite.results()
+    for name, evaluator in suite.evaluators.items():
+        images, metrics = evaluator.weighted()
+        assert set(metrics) <= set(results[name])
+        for metric, weighted in metrics.items():
+            assert weighted(np.ones((1, images)))[0] == pytest.approx(results[name][metric]), (name, metric)
+
+
+def test_intervals_hold_the_estimate_and_a_change_is_drawn_in_pairs(evaluate, kit):
+    suites = [evaluate(kit.RandomTower(seed)) for seed in (0, 0)]
+    suites[1].name = "other"
+    results = {suite.name: suite.results() for suite in suites}
+    found = intervals(suites, results, 200)
+    for benchmark, metrics in found["model"].items():
+        for metric, ends in metrics.items():
+            assert ends["low"] <= results["model"][benchmark][metric] <= ends["high"]
+    change = flat({name: {m: e["high"] - e["low"] for m, e in each.items()} for name, each in found["change"].items()})
+    assert change == pytest.approx(dict.fromkeys(change, 0.0))  # the same model twice
+    assert intervals(suites, results, 0) == {}
+
+
+def test_a_crowd_is_asked_for_only_where_it_is_kept(toy, read_with, kit):
+    first = next(read_examples(toy, kit.CLASSES))
+    crowd = dataclasses.replace(first, things=(first.things[0], dataclasses.replace(first.things[1], is_crowd=True)))
+    counted = {}
+    for rule in ("leave_out", "keep"):
+        suite = Suite("model", read_with(kit.ColourTower(), kit.PARAMS.model_copy(update={"crowd": rule})), {})
+        suite.add([crowd])
+        counted[rule] = suite.region.regions
+        assert suite.protocols()["region"]["crowd"] == rule
+        assert suite.results()["panoptic"]["pq_true_masks"] == 1.0  # neither found nor missed
+    assert counted == {"leave_out": 1, "keep": 2}
+
+
+def test_verified_negatives_alone_count_against_a_tag(toy, read_with, kit):
+    # a model that says "cat" wherever there is none, of images in which nobody looked for cats
+    class Cats(kit.ColourTower):
+        def encode_image(self, images):
+            image, dense = super().encode_image(images)
+            image[:, 2] = torch.where(image[:, 2] > 0.1, image[:, 2], 2.0)
+            return torch.nn.functional.normalize(image, dim=1), dense
+
+    scenes = [example for example in read_examples(toy, kit.CLASSES) if not example.single]
+    looked = [dataclasses.replace(e, negative_tags=() if 2 in e.tags else (3,)) for e in scenes]
+    found = {}
+    for name, examples in (("all", scenes), ("verified", looked)):
+        suite = Suite("model", read_with(Cats(), kit.PARAMS.model_copy(update={"tag_threshold": 0.5})), {})
+        suite.add(examples)
+        found[name] = suite.results()["tagging"]
+        assert suite.protocols()["tagging"]["negatives"] == ("verified" if name == "verified" else "all other tags")
+    assert found["verified"]["map"] > found["all"]["map"]
+    assert found["verified"]["f1"] > found["all"]["f1"]

@@ -116,7 +116,7 @@ class Cases:
         labels = [thing.label for thing in example.things]
         sure = tuple(float(each[np.arange(len(labels)), labels].mean()) for each in found)
         pixels = example.pixels.shape[0] * example.pixels.shape[1]
-        self.sides += [math.sqrt(_area(thing.box_xyxy) / pixels) for thing in example.things]
+        self.sides += [math.sqrt(_area(thing.box_xyxy) / pixels) for thing in self._readers[0].counted(example)]
 
         def draw() -> Case:
             guesses = [[self._best(row, label)[0] for row, label in zip(each, labels, strict=True)] for each in found]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from umgclip.evaluate.page.charts import Chart, Series, line_chart
+from umgclip.evaluate.region import covering_readouts
 from umgclip.evaluate.suite import Suite
 
 _TOP_K, _POINTS, _SIZES, _MOST_PAIRS = 20, 60, 6, 20_000_000
@@ -116,10 +117,7 @@ def _by_size(suites: Sequence[Suite], sides: Float[np.ndarray, " r"]) -> Iterato
 
 def best_readout(suites: Sequence[Suite]) -> str | None:
     """Of the dense map: by masks where all regions have one, else by boxes; None where there are no regions."""
-    regions = len(suites[0].region.targets())
-    if not regions:
-        return None
-    return "mask" if all(len(suite.region.predictions("mask")) == regions for suite in suites) else "box"
+    return next(iter(covering_readouts([suite.region for suite in suites], ("mask", "box"))), None)
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+# of a dense map: tokens that see themselves only in the last block, the ordinary last block, CLIP Surgery's second path
+DensePath = Literal["value", "last", "surgery"]
 
 
 @runtime_checkable

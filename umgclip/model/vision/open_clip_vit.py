@@ -46,31 +46,52 @@ class OpenClipVit:
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
         """Global and dense embeddings."""
         visual = self._visual
+        x, grid = self.embed(images, valid)
+        for block in self.blocks[:-1]:
+            x = self.block(block, x, grid)
+        last = self.blocks[-1]
+        by_value = self.block(last, x, grid, attn_mask=value_path_mask(x.shape[1], x.device))
+        if self.reads_class_token:
+            tokens = self.project(by_value, norm=True)
+            return tokens[:, 0], as_map(tokens[:, 1:], grid.height, grid.width)
+        mixed = self.block(last, x, grid)[:, 1:]
+        if visual.final_ln_after_pool:
+            mean = visual.ln_post(mean_of_valid(mixed, valid))
+        else:
+            mean = mean_of_valid(visual.ln_post(mixed), valid)
+        dense = as_map(self.project(by_value[:, 1:], norm=True), grid.height, grid.width)
+        return self.project(mean, norm=False), dense
+
+    @property
+    def reads_class_token(self) -> bool:
+        """Whether the global embedding is the class token's."""
+        return bool(self._visual.pool_type == "tok")
+
+    @property
+    def blocks(self) -> list[Any]:
+        """The transformer's blocks."""
+        return list(self._visual.transformer.resblocks)
+
+    def embed(
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+    ) -> tuple[Float[Tensor, "b n channels"], TokenGrid]:
+        """What goes into the first block, and where its tokens stand."""
+        visual = self._visual
         cells = visual.conv1(images)
         height, width = cells.shape[2:]
         x = cells.flatten(2).transpose(1, 2)
         cls = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([cls, x], dim=1) + self._positions(height, width).to(x.dtype)
-        x = visual.ln_pre(x)
         grid = TokenGrid(height, width, 1, valid, None if valid is None else self._padding(valid))
-        blocks = list(visual.transformer.resblocks)
-        for block in blocks[:-1]:
-            x = self._block(block, x, grid)
-        by_value = self._block(blocks[-1], x, grid, attn_mask=value_path_mask(x.shape[1], x.device))
-        if visual.pool_type == "tok":
-            tokens = self._project(visual.ln_post(by_value))
-            return tokens[:, 0], as_map(tokens[:, 1:], height, width)
-        mixed = self._block(blocks[-1], x, grid)[:, 1:]
-        if visual.final_ln_after_pool:
-            mean = visual.ln_post(mean_of_valid(mixed, valid))
-        else:
-            mean = mean_of_valid(visual.ln_post(mixed), valid)
-        return self._project(mean), as_map(self._project(visual.ln_post(by_value[:, 1:])), height, width)
+        return visual.ln_pre(x), grid
 
-    def _project(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
+    def project(self, x: Float[Tensor, "*rows channels"], *, norm: bool) -> Float[Tensor, "*rows d"]:
+        """Tokens, normalised by the tower's last layer norm if asked, into the joint space."""
+        x = self._visual.ln_post(x) if norm else x
         return F.normalize(x @ self._visual.proj, dim=-1)
 
-    def _block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
+    def block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
+        """Run a block."""
         return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:

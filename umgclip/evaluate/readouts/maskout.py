@@ -1,0 +1,35 @@
+"""Masked-out crops: one forward a region, all that is outside its mask replaced by the image's border colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.evaluate.reader import Reader
+from umgclip.evaluate.readouts.readout import RegionBatch
+from umgclip.geometry.crops import crop_region
+
+
+@dataclass(frozen=True)
+class Maskout:
+    """See the module's text; `share` is the box's longer side as a share of the crop."""
+
+    share: float
+    needs_masks: bool = True
+    reads_image: bool = False
+    variants: int = 1
+
+    def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
+        """One embedding a region."""
+        crops = [
+            crop_region(batch.examples[row].pixels, r.box_xyxy, r.mask, reader.crop_px, self.share, "background")
+            for row, r in batch.regions
+        ]
+        return [reader.crops(crops)]
+
+    def protocol(self, reader: Reader) -> dict[str, Any]:
+        """Size, frame and fill."""
+        return {"crop_px": reader.crop_px, "frame": f"{self.share:g}", "fill": "border colour", "shape": "square"}

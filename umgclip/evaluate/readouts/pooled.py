@@ -1,0 +1,64 @@
+"""Regions pooled out of a dense map: RoIAlign in the box, or the mean over the mask's share of the token grid.
+
+Which map is pooled is the other half of such a read-out: `value` is the model's own dense map (MaskCLIP, CLIPSelf: in
+the last block every token attends to itself), `last` are the tokens of the ordinary last block, `surgery` those of
+CLIP Surgery's second path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.evaluate.reader import Dense, Reader, read_masks
+from umgclip.evaluate.readouts.readout import RegionBatch, mask_of
+from umgclip.geometry import masks as mask_ops
+from umgclip.model.readout import pool_boxes, pool_masks
+from umgclip.model.vision.encoder import DensePath
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """See the module's text."""
+
+    path: DensePath
+    pooling: Literal["box", "mask"]
+    reads_image: bool = True
+    variants: int = 1
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether masks are pooled."""
+        return self.pooling == "mask"
+
+    def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
+        """One embedding a region."""
+        dense = batch.seen.dense if self.path == "value" else reader.dense(batch.examples, self.path)
+        return [_in_boxes(batch, dense) if self.pooling == "box" else _in_masks(batch, dense)]
+
+    def protocol(self, _: Reader) -> dict[str, Any]:
+        """Map and pooling."""
+        pooling = "RoIAlign, one bin" if self.pooling == "box" else "mean over the mask on the token grid"
+        return {"map": self.path, "pooling": pooling}
+
+
+def _in_boxes(batch: RegionBatch, dense: Dense) -> Float[Tensor, "r d"]:
+    boxes = batch.box_shares()
+    if isinstance(dense, torch.Tensor):
+        return pool_boxes(dense, boxes, batch.rows())
+    alone = torch.zeros(1, dtype=torch.long)
+    pairs = zip(batch.regions, boxes, strict=True)
+    return torch.cat([pool_boxes(dense[row][None], box[None], alone) for (row, _), box in pairs])
+
+
+def _in_masks(batch: RegionBatch, dense: Dense) -> Float[Tensor, "r d"]:
+    if not isinstance(dense, torch.Tensor):
+        return torch.cat([read_masks(dense[row], [mask_of(region)]) for row, region in batch.regions])
+    grid = (dense.shape[2], dense.shape[3])
+    weights = np.stack([mask_ops.to_grid(mask_of(region), grid) for _, region in batch.regions])
+    return pool_masks(dense, torch.from_numpy(weights), batch.rows())

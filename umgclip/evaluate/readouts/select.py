@@ -1,0 +1,30 @@
+"""Read-outs by the names of `evaluate.readouts`."""
+
+from __future__ import annotations
+
+from umgclip.evaluate.readouts.crop import Crop
+from umgclip.evaluate.readouts.foveal import Foveal
+from umgclip.evaluate.readouts.maskout import Maskout
+from umgclip.evaluate.readouts.pooled import Pooled
+from umgclip.evaluate.readouts.readout import Readout
+from umgclip.params import EvaluateParams
+
+CONTEXT = (1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)  # crops of 1.25 to 2.5 times the box
+
+
+def readouts(params: EvaluateParams) -> dict[str, Readout]:
+    """Those asked for, in the order of `evaluate.readouts`."""
+    known: dict[str, Readout] = {
+        "box": Pooled("value", "box"),
+        "mask": Pooled("value", "mask"),
+        "crop": Crop((params.crop_frame,)),
+        "maskout": Maskout(params.maskout_frame),
+        "tight": Crop((1.0,)),
+        "context": Crop(CONTEXT),
+        "last_box": Pooled("last", "box", reads_image=False),
+        "last_mask": Pooled("last", "mask", reads_image=False),
+        "surgery_box": Pooled("surgery", "box", reads_image=False),
+        "surgery_mask": Pooled("surgery", "mask", reads_image=False),
+        "foveal": Foveal(),
+    }
+    return {name: known[name] for name in params.readouts}

@@ -1,0 +1,66 @@
+"""When two results may stand in one column: their protocols are the same, field by field.
+
+A protocol is one block a benchmark, `{field: value}`. A field whose value is itself a block (`readouts`: one a
+read-out, `masks`: one a kind) holds parts that are measured apart; of these, the parts that both have count. The
+field `weights` tells whose numbers they are: it is carried along and is no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from umgclip.errors import InputError
+
+Block = Mapping[str, Any]
+_MISSING = "nothing"
+WEIGHTS = "weights"
+
+
+class Difference(NamedTuple):
+    """A field under its dotted name, and what each side says."""
+
+    field: str
+    first: Any
+    second: Any
+
+    def __str__(self) -> str:
+        """As in `region.readouts.crop.frame: 0.8 and 0.7`."""
+        return f"{self.field}: {self.first!r} and {self.second!r}"
+
+
+def differences(first: Block, second: Block, prefix: str = "") -> Iterator[Difference]:
+    """Every field in which two protocols differ, in the order of their names."""
+    for name in sorted({*first, *second} - {WEIGHTS}):
+        ours, theirs = first.get(name, _MISSING), second.get(name, _MISSING)
+        field = f"{prefix}{name}"
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            common = set(ours) & set(theirs)
+            parts = any(isinstance(value, Mapping) for value in (*ours.values(), *theirs.values()))
+            if parts:
+                ours, theirs = ({key: side[key] for key in common} for side in (ours, theirs))
+            yield from differences(ours, theirs, f"{field}.")
+        elif ours != theirs:
+            yield Difference(field, ours, theirs)
+
+
+def require_same_protocol(first: Block, second: Block, names: tuple[str, str], allowed: Collection[str] = ()) -> None:
+    """Refuse to compare what was measured in two ways.
+
+    Args:
+        first: blocks by benchmark.
+        second: the same of the other result; benchmarks that only one has are not compared.
+        names: how to call the two in the error.
+        allowed: dotted fields that may differ, as the user said.
+
+    Raises:
+        InputError: naming the first field that differs, and how many others do.
+    """
+    both = sorted(set(first) & set(second))
+    found = [d for name in both for d in differences(first[name], second[name], f"{name}.") if d.field not in allowed]
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise InputError(
+            f"{names[0]} and {names[1]} were measured by different protocols: expected the same "
+            f"{found[0].field}, got {found[0].first!r} and {found[0].second!r}{more}"
+        )
