@@ -13,6 +13,7 @@ from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch, place_at
 from umgclip.sources.found import Found, Note, Problem, shown
+from umgclip.sources.homes import COCO
 from umgclip.sources.labels import Label, Labels, class_list, restored, synonyms
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
@@ -33,10 +34,11 @@ def plan_coco(request: Request, plan: Plan, _place: Place, working: Path) -> Non
     categories: dict[str, tuple[Label, str | None]] = {}
     licenses: dict[str, str] = {}
     for kind, where in given:
-        path = fetch(where, working)
+        path = _fetched(where, working)
         plan.seen(kind, sha256_file(path))
         plan.add_rows(_elements(path, kind, plan, position, (categories, licenses)))
         plan.match_ids(kind)
+    _check_masks(request)
     labels = {number: label for number, (label, _) in categories.items()}
     plan.state("labels", labels)
     plan.state("licenses", licenses)
@@ -46,6 +48,24 @@ def plan_coco(request: Request, plan: Plan, _place: Place, working: Path) -> Non
             if frequency in FREQUENCIES:
                 groups.setdefault(FREQUENCIES[frequency], []).append(label.label)
         plan.state("classes", class_list(labels, groups=groups))
+
+
+def _fetched(where: str, working: Path) -> Path:
+    try:
+        return fetch(where, working)
+    except DataError as error:
+        raise COCO.missing(where, "a file") from error
+
+
+def _check_masks(request: Request) -> None:
+    """That there is any PNG file of segments: one that is missing costs its image's regions, all of them the import."""
+    masks = _masks_place(request)
+    try:
+        there = masks is None or any(True for _ in masks.entries())
+    except DataError:
+        there = False
+    if not there:
+        raise COCO.missing(masks, "the PNG files of the segments, or --panoptic-masks")
 
 
 def _elements(
@@ -218,5 +238,6 @@ def _segments(note: Note, content: dict[str, Any], labels: Labels, masks: Place)
         ids = coco_ids(read_colours(masks, name))
     except DataError as error:
         note.problems.append(Problem("no_masks", f"{name}: {error}"))
+        note.tags = note.regions = None  # nobody knows
         return
     panoptic_regions(note, ids, content.get("segments_info", []), labels)

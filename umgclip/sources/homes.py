@@ -34,6 +34,11 @@ class Home:
 IMAGENET = Home(
     "ImageNet", "https://image-net.org/download.php", "terms of access: research and education, not commercial"
 )
+COCO = Home(
+    "COCO",
+    "https://cocodataset.org/#download, LVIS at https://www.lvisdataset.org/dataset",
+    "annotations: CC BY 4.0; images: on Flickr's terms",
+)
 CLIP_BENCHMARK = Home(
     "CLIP_benchmark's collection", "https://huggingface.co/clip-benchmark", "each data set has terms of its own"
 )

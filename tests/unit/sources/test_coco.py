@@ -139,6 +139,13 @@ def test_missing_masks_and_images_are_quarantined(kit, source):
     (source / "val2017" / "000000000002.jpg").unlink()
     done = bring(kit, source, **files(source, "panoptic"))
     assert done.reasons == [("no_image", "000000000002.jpg"), ("no_masks", "000000000001.jpg")]
+    assert done.records["000000000001.jpg"].regions is None  # not looked at
+
+
+def test_a_folder_of_masks_that_is_missing_is_named_with_its_home(kit, source):
+    (source / "annotations" / "panoptic").rename(source / "away")
+    with pytest.raises(DataError, match=r"annotations/panoptic: expected the PNG files .*https://cocodataset\.org"):
+        bring(kit, source, **files(source, "panoptic"))
 
 
 @pytest.mark.parametrize("as_shown", [True, False])
@@ -248,5 +255,5 @@ def test_requests_that_fit_nothing_are_refused(kit, source):
     write(source / "other.json", {"data": []})
     with pytest.raises(DataError, match=r"other\.json: images: expected a list of images"):
         bring(kit, source, captions=str(source / "other.json"))
-    with pytest.raises(DataError, match=r"nothing\.json: expected a file, found none"):
+    with pytest.raises(DataError, match=r"nothing\.json: expected a file, found none; COCO is at https"):
         bring(kit, source, captions=str(source / "nothing.json"))
