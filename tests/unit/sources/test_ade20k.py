@@ -47,6 +47,9 @@ def test_semantic(kit, source):
     for record in done.records.values():
         assert kit.areas(record) == {"wall": 20 * WIDTH - 75, "person*": 75}
     assert done.quarantine == []
+    found = kit.measure(source.parent / "data" / "benchmark")
+    assert {"semantic", "tagging"} <= set(found)
+    assert "mask_top1" not in found.get("region", {})  # a semantic map has no single things
 
 
 def test_panoptic(kit, source):
