@@ -267,6 +267,9 @@ def evaluate(
     proposals: Annotated[Path, typer.Option(help="class-agnostic regions of the benchmark's images")] = ARTIFACTS
     / "annotate"
     / "proposals",
+    masks: Annotated[
+        Path | None, typer.Option(help="regions of the benchmark's images by another masker, for panoptic segments")
+    ] = None,
     metrics: Metrics = METRICS / "evaluate.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
@@ -277,11 +280,11 @@ def evaluate(
     from umgclip.params import EvaluateParams, load_section
 
     section = load_section(params, EvaluateParams)
-    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params))
+    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params, *([masks] if masks else [])))
     images = read_manifest(benchmark).samples
     from umgclip.evaluate import stage
 
-    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics)
+    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics, masks)
     with session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")
@@ -368,11 +371,23 @@ def report(
     metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
     registration: Annotated[Path, typer.Option(help="what register wrote")] = ARTIFACTS / "register" / "register.json",
     short: Annotated[bool, typer.Option("--markdown", help="the short table of the README instead")] = False,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="metrics of another run, a column of their own; may be repeated")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="field of the protocol that may differ, such as region.resolution")
+    ] = None,
 ) -> None:
-    """The results as tables: base against tuned, the annotator, the registered version."""
-    from umgclip.cli.report import markdown, show_results
+    """The results as tables: base against tuned, the annotator, the registered version.
 
-    if short:
+    With --beside, tuned models of several runs. Results of different
+    protocols are refused: the error names the field.
+    """
+    from umgclip.cli.report import markdown, show_beside, show_results
+
+    if beside:
+        show_beside(metrics, beside, allow or [])
+    elif short:
         typer.echo(markdown(metrics))
     else:
         show_results(metrics, registration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from umgclip.cli.session import numbers
 from umgclip.errors import DataError
+from umgclip.metrics.protocol import require_same_protocol
 
 BENCHMARKS = ("classification", "retrieval", "tagging", "region", "semantic", "panoptic")
 
@@ -63,11 +64,44 @@ def show_results(evaluation: Path, registration: Path) -> None:
     """
     metrics = _evaluated(evaluation)
     console = Console()
-    console.print(_comparison(metrics["base"], metrics["tuned"]))
+    console.print(_comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {})))
     if metrics.get("annotator"):
         console.print(_annotator(metrics["annotator"]))
     if registration.is_file():
         console.print(_registered(_read(registration)))
+
+
+def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
+    """Print the tuned model of one evaluation beside those of others, one column each.
+
+    Args:
+        evaluation: the metrics that `evaluate` wrote.
+        others: the same of other runs.
+        allowed: fields of the protocols that may differ, such as `region.resolution`; they are told under the table.
+
+    Raises:
+        DataError: no evaluation, or one from before protocols were written down.
+        InputError: two were measured by different protocols; the first field that differs is named.
+    """
+    paths = [evaluation, *others]
+    results = [_evaluated(path) for path in paths]
+    for path, metrics in zip(paths, results, strict=True):
+        if "protocols" not in metrics:
+            raise DataError(f"{path}: expected 'protocols', which say how it was measured; evaluate it again")
+        names = (str(evaluation), str(path))
+        require_same_protocol(results[0]["protocols"], metrics["protocols"], names, allowed)
+    table = Table(title="Tuned models, shares of 1", title_justify="left")
+    for column in ("benchmark", "metric", *(str(path) for path in paths)):
+        table.add_column(column, justify="left" if column in ("benchmark", "metric") else "right")
+    for benchmark in BENCHMARKS:
+        columns = [numbers(metrics["tuned"].get(benchmark, {})) for metrics in results]
+        for row, metric in enumerate(dict.fromkeys(name for column in columns for name in column)):
+            table.add_row(benchmark if row == 0 else "", metric, *(_shown(column.get(metric)) for column in columns))
+        table.add_section()
+    console = Console()
+    console.print(table)
+    for field in allowed:
+        console.print(f"These may differ in {field}, as asked.")
 
 
 def _evaluated(path: Path) -> dict[str, Any]:
@@ -90,16 +124,18 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> Table:
+def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any], change: Mapping[str, Any]) -> Table:
     table = Table(title="Six benchmarks, shares of 1", title_justify="left")
     table.add_column("benchmark")
     table.add_column("metric")
-    for column in ("base", "tuned", "change"):
+    for column in ("base", "tuned", "change", "95 % of change"):
         table.add_column(column, justify="right")
     for benchmark in BENCHMARKS:
         before, after = numbers(base.get(benchmark, {})), numbers(tuned.get(benchmark, {}))
         for row, (metric, values) in enumerate(_pairs(before, after)):
-            table.add_row(benchmark if row == 0 else "", metric, *values)
+            ends = change.get(benchmark, {}).get(metric)
+            likely = f"{ends['low']:+.3f} to {ends['high']:+.3f}" if ends else ""
+            table.add_row(benchmark if row == 0 else "", metric, *values, likely)
         table.add_section()
     return table
 

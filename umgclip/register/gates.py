@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from umgclip.metrics.protocol import differences
 from umgclip.params import GateParams
 
 _ROUNDING = 1e-9  # 0.50 - 0.02 must count as 0.48
@@ -17,7 +18,8 @@ class Evidence:
     """What is known about one version: its weights, how it was measured, and the numbers (under dotted names).
 
     `benchmark_digest` names the benchmark's samples, `protocol_digest` the settings of the evaluation (templates,
-    sizes, thresholds); numbers compare only where both are the same.
+    sizes, thresholds), and `protocols` say how each benchmark was measured, field by field; versions from before there
+    were such have none. Numbers compare only where all that both know is the same.
     """
 
     version: str | None
@@ -27,6 +29,7 @@ class Evidence:
     protocol_digest: str
     tuned: Mapping[str, float]
     base: Mapping[str, float]
+    protocols: Mapping[str, Any] = field(default_factory=dict)
 
     def same_weights(self, other: Evidence) -> bool:
         """Whether both are known to be the same model."""
@@ -34,11 +37,6 @@ class Evidence:
             other.adapter_sha256,
             other.base_sha256,
         )
-
-    def measured_like(self, other: Evidence) -> bool:
-        """Whether the numbers of both may be compared."""
-        ours = (self.benchmark_digest, self.protocol_digest)
-        return ours == (other.benchmark_digest, other.protocol_digest)
 
 
 @dataclass(frozen=True)
@@ -119,21 +117,33 @@ def decide(
     name = f"champion v{champion.version}"
     if candidate.version is not None and candidate.version == champion.version:
         return Decision(promote=False, reason=f"{name} is this version")
+    difference = _difference(candidate, champion, gates)
     if candidate.same_weights(champion):
-        how = "registered anew" if candidate.measured_like(champion) else "measured anew on the present benchmark"
+        how = "registered anew" if difference is None else "measured anew on the present benchmark"
         return Decision(promote=True, reason=f"the weights of {name}, {how}")
-    if not candidate.measured_like(champion):
-        return Decision(promote=False, reason=f"{name} {_difference(candidate, champion)}")
+    if difference is not None:
+        return Decision(promote=False, reason=f"{name} {difference}")
     compared = (*_regressions(candidate, champion, gates), *_mean_gain(candidate, champion, gates))
     return _verdict([*_floors(candidate, gates), *compared, *_latency(gates, latency_ratio)], f"against {name}")
 
 
-def _difference(candidate: Evidence, champion: Evidence) -> str:
-    kind, then, now = "benchmark", champion.benchmark_digest, candidate.benchmark_digest
-    if then == now:
-        kind, then, now = "protocol", champion.protocol_digest, candidate.protocol_digest
+def _difference(candidate: Evidence, champion: Evidence, gates: GateParams) -> str | None:
+    """Why the numbers that the gates ask for do not compare; None where they do."""
+    if candidate.benchmark_digest != champion.benchmark_digest:
+        said = f"benchmark ({champion.benchmark_digest[:12] or 'unknown'}, now {candidate.benchmark_digest[:12]})"
+    elif candidate.protocols and champion.protocols:
+        asked = {metric.partition(".")[0] for metric in (*gates.max_regression, *gates.metrics)}
+        then, now = ({n: block for n, block in e.protocols.items() if n in asked} for e in (champion, candidate))
+        found = next(differences(then, now), None)
+        if found is None:
+            return None
+        said = f"protocol ({found.field}: {found.first}, now {found.second})"
+    elif candidate.protocol_digest != champion.protocol_digest:
+        said = f"protocol ({champion.protocol_digest[:12] or 'unknown'}, now {candidate.protocol_digest[:12]})"
+    else:
+        return None
     return (
-        f"was measured by another {kind} ({then[:12] or 'unknown'}, now {now[:12]}), so the numbers do not compare: "
+        f"was measured by another {said}, so the numbers do not compare: "
         f"evaluate and register the champion's weights by this one first"
     )
 

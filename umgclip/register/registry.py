@@ -19,6 +19,7 @@ PREVIOUS_CHAMPION = "previous_champion"
 IDENTITY_TAG = "umgclip.identity"
 METRICS_TAG = "umgclip.metrics"
 GATES_TAG = "umgclip.gates"
+PROTOCOLS_TAG = "umgclip.protocols"
 ROLLED_BACK_TAG = "umgclip.rolled_back"
 # MLflow answers a missing alias with the first, a missing model with the second
 _MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
@@ -188,4 +189,5 @@ def evidence_of(version: ModelVersion) -> Evidence:
         protocol_digest=version.tags.get("umgclip.protocol_digest", ""),
         tuned=metrics.get("tuned", {}),
         base=metrics.get("base", {}),
+        protocols=json.loads(version.tags.get(PROTOCOLS_TAG, "{}")),
     )

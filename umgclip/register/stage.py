@@ -217,6 +217,7 @@ def _evidence(report: Mapping[str, Any], identity: Identity, path: Path) -> Evid
         protocol_digest=sha256_json(report["protocol"].get("settings", {})),
         tuned=flatten_metrics(report["tuned"]),
         base=flatten_metrics(report["base"]),
+        protocols=report.get("protocols", {}),
     )
 
 
@@ -228,6 +229,7 @@ def _tags(subject: _Subject, decision: Decision) -> dict[str, str]:
         "umgclip.protocol_digest": subject.evidence.protocol_digest,
         names.METRICS_TAG: json.dumps(metrics, sort_keys=True),
         names.GATES_TAG: json.dumps(decision.to_json(), sort_keys=True),
+        names.PROTOCOLS_TAG: json.dumps(subject.evidence.protocols, sort_keys=True),
     }
 
 

@@ -222,3 +222,19 @@ def test_latency_is_measured_only_against_a_champion_that_compares_and_when_aske
     assert decide(evidence(), None, gates, never).promote
     assert not decide(evidence("1"), evidence("1"), gates, never).promote
     assert not decide(evidence("2"), replace(evidence("1"), benchmark_digest="old"), gates, never).promote
+
+
+def test_the_field_of_the_protocol_that_differs_is_named_if_a_gate_asks_for_its_benchmark() -> None:
+    blocks = {"region": {"readouts": {"mask": {"map": "value"}}}, "panoptic": {"crowd": "excused"}}
+    other = {"region": {"readouts": {"mask": {"map": "last"}}}, "panoptic": {"crowd": "excused"}}
+    unasked = {**blocks, "panoptic": {"crowd": "counted"}}
+    champion = replace(evidence("1"), protocols=blocks)
+
+    refused = decide(replace(evidence("2", mask=1.0), protocols=other), champion, GATES)
+    compared = decide(replace(evidence("2", mask=1.0), protocols=unasked), champion, GATES)
+
+    assert not refused.promote
+    assert (
+        "another protocol (region.readouts.mask.map: value, now last), so the numbers do not compare" in refused.reason
+    )
+    assert compared.promote
