@@ -37,7 +37,7 @@ from umgclip.manifest import ShardInfo, describe_shard, read_manifest
 from umgclip.params import AnnotateParams, load_section, threads
 from umgclip.records import parse_record
 from umgclip.scale import tables
-from umgclip.scale.check import Run, check
+from umgclip.scale.check import Check, Run, check
 from umgclip.scale.cost import ShardCost
 from umgclip.scale.estimate import Estimate, between, bootstrap
 from umgclip.scale.simulator import Cluster, Workload
@@ -95,9 +95,9 @@ def measure(recipe: Recipe, shards: Sequence[ShardInfo], source: Path, out: Path
     run_jobs(jobs, recipe, _Nobody())
     wall = time.perf_counter() - began
     markers = [json.loads(job.marker.read_text(encoding="utf-8")) for job in jobs]
-    count = sum(shard.samples for shard in shards)
+    count = sum(shard.samples for shard in shards[1:])
     roles, beside = Counter[str](), Counter[str]()
-    for marker in markers:
+    for marker in markers[1:]:  # the first one loads models
         roles.update({name: spent["seconds"] / count for name, spent in marker.get("roles", {}).items()})
         beside.update({name: spent / count for name, spent in marker.get("timings", {}).items() if name != "annotate"})
     images, seconds = zip(
@@ -118,14 +118,14 @@ def photo_decode_s(rounds: int = 20) -> float:
     return float(np.median(taken))
 
 
-def cpu_rows(one: Run, bias: float, assumed: Mapping[str, Any], rounds: int) -> dict[int, Estimate]:
+def cpu_rows(one: Run, found: Check, assumed: Mapping[str, Any], rounds: int) -> dict[int, Estimate]:
     """`clip_teacher` as measured, by cores."""
     workload = _workload(assumed)
     rows = {}
     for cores in assumed["cores"]:
-        cluster = replace(_cluster(cores, assumed), startup_s=one.startup_s)
-        estimate = bootstrap(one.images, one.seconds, workload, cluster, rounds)
-        rows[cores] = estimate.widened(bias)
+        cluster = replace(_cluster(cores, assumed), startup_s=found.startup_s)
+        estimate = bootstrap(one.images[1:], one.seconds[1:], workload, cluster, rounds)
+        rows[cores] = estimate.widened(found.bias)
     return rows
 
 
@@ -187,7 +187,7 @@ def main() -> None:
         one, two = (measure(recipe, shards, root / "shards", root / f"out{n}", workers=n) for n in (1, 2))
     found = check(one, two)
     overhead = ShardCost(sum(one.beside.values()), found.cost.per_shard_s)
-    cpu = cpu_rows(one, found.bias, assumed, arguments.rounds)
+    cpu = cpu_rows(one, found, assumed, arguments.rounds)
     gpu = gpu_rows(overhead, photo_decode_s(), assumed, arguments.rounds)
     images = f"{assumed['workload']['images'] / 1e6:.0f} million images"
     text = "\n\n".join(

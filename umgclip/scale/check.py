@@ -17,7 +17,7 @@ class Run:
         workers: how many there were.
         wall_s: from the start until all shards were done.
         images: of each shard.
-        seconds: that each shard took its worker.
+        seconds: that each shard took its worker; a worker's first shard may hold the loading of its models.
         roles: seconds an image by role, as far as the run tells.
         beside: seconds an image by what is no role, such as decoding and writing.
     """
@@ -29,11 +29,6 @@ class Run:
     roles: Mapping[str, float] = field(default_factory=dict)
     beside: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def startup_s(self) -> float:
-        """Of one worker: what it spends on no shard, which is its process, imports and models."""
-        return max(0.0, self.wall_s - sum(self.seconds))
-
 
 @dataclass(frozen=True)
 class Check:
@@ -41,7 +36,7 @@ class Check:
 
     Attributes:
         cost: fitted to one worker.
-        startup_s: until a worker's first shard.
+        startup_s: of a worker, spent on no shard: process, imports, models.
         predicted_s: wall time of the other run.
         measured_s: the same, measured.
         slowdown: seconds of the same shards beside other workers, over alone.
@@ -67,13 +62,19 @@ class Check:
 def check(alone: Run, together: Run) -> Check:
     """Fit to one worker, predict several on the same shards.
 
+    The first shard of each worker is left out of the fit: what it takes beyond the fit counts as start.
+
     Raises:
-        ValueError: `alone` is not a run of one worker, or the shards differ.
+        ValueError: `alone` is not a run of one worker, the shards differ, or there are too few of them.
     """
     if alone.workers != 1 or alone.images != together.images:
         raise ValueError(f"expected one worker and the same shards, got {alone.workers} and {together.workers} workers")
-    cost = fit(alone.images, alone.seconds)
+    first = together.workers
+    if len(alone.images) <= first:
+        raise ValueError(f"expected more shards than workers, got {len(alone.images)} for {first}")
+    cost = fit(alone.images[1:], alone.seconds[1:])
+    startup = max(0.0, alone.wall_s - sum(alone.seconds[1:]) - cost.seconds(alone.images[0]))
     plain = replace(cost, spread=(1.0,))
-    predicted = simulate(Workload(together.images), plain, Cluster(together.workers, alone.startup_s))
-    slowdown = sum(together.seconds) / sum(alone.seconds)
-    return Check(cost, alone.startup_s, predicted.wall_s, together.wall_s, slowdown)
+    predicted = simulate(Workload(together.images), plain, Cluster(together.workers, startup))
+    slowdown = sum(together.seconds[first:]) / sum(alone.seconds[first:])
+    return Check(cost, startup, predicted.wall_s, together.wall_s, slowdown)

@@ -10,6 +10,7 @@ from umgclip.scale.check import Check, Run
 from umgclip.scale.estimate import Estimate
 
 _HOUR = 3600
+_SHOWN_S = 0.0001
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Prices:
 
 def checked(one: Run, found: Check, machine: str) -> str:
     """What was measured, and how far off the prediction was."""
-    rate = sum(one.images) / sum(one.seconds)
+    rate = sum(one.images[1:]) / sum(one.seconds[1:])
+    spent = sorted({**one.roles, **one.beside}.items(), key=lambda item: -item[1])
     rows = [
         f"Measured on {machine}: {sum(one.images)} images of the demo in {len(one.images)} shards, by one worker "
         f"{rate:.1f} images a second.",
@@ -30,9 +32,9 @@ def checked(one: Run, found: Check, machine: str) -> str:
         "| fitted to one worker | |",
         "|---|---|",
         f"| per image | {1000 * found.cost.per_image_s:.1f} ms |",
-        *(f"| ... {name} | {1000 * seconds:.1f} ms |" for name, seconds in {**one.roles, **one.beside}.items()),
+        *(f"| ... {name} | {1000 * seconds:.1f} ms |" for name, seconds in spent if seconds >= _SHOWN_S),
         f"| per shard | {found.cost.per_shard_s:.2f} s |",
-        f"| until a worker's first shard | {found.startup_s:.1f} s |",
+        f"| start of a worker, with its models | {found.startup_s:.1f} s |",
         "",
         "| the same shards by two workers | |",
         "|---|---|",

@@ -6,27 +6,30 @@ from umgclip.scale import tables
 from umgclip.scale.check import Run, check
 from umgclip.scale.estimate import Estimate
 
-ONE = Run(1, 25.0, (10, 30, 10, 30), (3.0, 7.0, 3.0, 7.0), {"proposer": 0.15}, {"write": 0.01})
+# the first shard holds 5 s of loading, and 2 s pass before it
+ONE = Run(1, 30.0, (10, 10, 30, 10, 30), (8.0, 3.0, 7.0, 3.0, 7.0), {"proposer": 0.15}, {"write": 0.01, "read": 1e-6})
 
 
 def test_two_workers_are_predicted_from_one():
-    two = Run(2, 20.0, ONE.images, (3.3, 7.7, 3.3, 7.7))
+    two = Run(2, 25.0, ONE.images, (9.0, 9.0, 7.7, 3.3, 7.7))
     found = check(ONE, two)
     assert (found.cost.per_image_s, found.cost.per_shard_s) == pytest.approx((0.2, 1.0))
-    assert found.startup_s == 5.0
-    assert found.predicted_s == pytest.approx(18.0)  # 5, then 3 + 3 + 7 while the other is done with 7
-    assert found.error == pytest.approx(-0.1)
+    assert found.startup_s == pytest.approx(7.0)
+    assert found.predicted_s == pytest.approx(20.0)  # 7, then 3 + 3 + 7 while the other is done with 3 and 7
+    assert found.error == pytest.approx(-0.2)
     assert found.slowdown == pytest.approx(1.1)
-    assert found.bias == pytest.approx(20 / 18)
+    assert found.bias == pytest.approx(1.25)
     text = tables.checked(ONE, found, "2 cores")
-    assert "| per image | 200.0 ms |\n| ... proposer | 150.0 ms |\n| ... write | 10.0 ms |" in text
-    assert "**-10.0 %**" in text
-    assert "4 shards, by one worker 4.0 images a second" in text
+    assert "| per image | 200.0 ms |\n| ... proposer | 150.0 ms |\n| ... write | 10.0 ms |\n| per shard" in text
+    assert "**-20.0 %**" in text
+    assert "5 shards, by one worker 4.0 images a second" in text
 
 
 def test_only_like_is_compared():
     with pytest.raises(ValueError, match="got 2 and 1 workers"):
         check(Run(2, 1.0, (1,), (1.0,)), Run(1, 1.0, (1,), (1.0,)))
+    with pytest.raises(ValueError, match="expected more shards than workers, got 2 for 2"):
+        check(Run(1, 1.0, (1, 1), (1.0, 1.0)), Run(2, 1.0, (1, 1), (1.0, 1.0)))
 
 
 def test_rows_have_ranges_and_costs_where_prices_are_known():
