@@ -122,9 +122,9 @@ def _gaussians(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, pea
     x0, y0, x1, y1 = (side[:, None, None] for side in box_shares.unbind(1))
     spread_x, spread_y = (x1 - x0).clamp(min=1e-6) / 2, (y1 - y0).clamp(min=1e-6) / 2
     x, y = columns[None, None, :], rows[None, :, None]
-    bell = torch.exp(-(((x - (x0 + x1) / 2) / spread_x) ** 2 + ((y - (y0 + y1) / 2) / spread_y) ** 2) / 2)
+    exponent = -(((x - (x0 + x1) / 2) / spread_x) ** 2 + ((y - (y0 + y1) / 2) / spread_y) ** 2) / 2
     # a box smaller than a token holds no token's centre: the token it lies in stands for it
     half_x, half_y = 0.5 / width, 0.5 / height
     inside = (x + half_x > x0) & (x - half_x < x1) & (y + half_y > y0) & (y - half_y < y1)
-    bell = (bell * inside).flatten(1)
-    return peak * bell / bell.amax(1, keepdim=True).clamp(min=1e-12)
+    exponent = exponent.masked_fill(~inside, -torch.inf).flatten(1)
+    return peak * torch.exp(exponent - exponent.amax(1, keepdim=True).clamp(min=torch.finfo(exponent.dtype).min))
