@@ -48,10 +48,22 @@ data_app.add_typer(import_app, name="import")
 data_app.command("browse")(browse)
 data_app.command("duplicates")(duplicates)
 
+
+def _place(where: str) -> Path | str:
+    """A local path, or the URL of what lies in S3."""
+    return where if where.startswith("s3://") else Path(where)
+
+
 Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
 Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]
 Metrics = Annotated[Path, typer.Option("--metrics", help="the JSON file of metrics to write")]
 Data = Annotated[Path, typer.Option("--data", help="folder with the datasets train and benchmark")]
+DataPlace = Annotated[
+    Any,
+    typer.Option(
+        "--data", parser=_place, metavar="PATH", help="folder or s3:// prefix with the datasets train and benchmark"
+    ),
+]
 Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]
 Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
 Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
@@ -164,23 +176,33 @@ def base(data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARA
 
 @app.command()
 def annotate(
-    data: Data = DATA,
+    data: DataPlace = DATA,
     base: Base = ARTIFACTS / "base",
     metrics: Metrics = METRICS / "annotate.json",
     out: Out = ARTIFACTS / "annotate",
     params: Params = PARAMS,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="do again only what an earlier run of the same could not annotate")
+    ] = False,
 ) -> None:
-    """Captions, tags, boxes and masks for raw images, with scores and sources."""
+    """Captions, tags, boxes and masks for raw images, with scores and sources.
+
+    How far it is stands in `.annotate-progress.json` beside the output. A run
+    that was stopped goes on where it was: run it again. Images that fail go
+    to `quarantine.parquet` with a reason; --retry-failed takes them up again,
+    also after the run has ended, and keeps all others as they are.
+    """
     from umgclip.cli import session
     from umgclip.params import AnnotateParams, load_section
 
     section = load_section(params, AnnotateParams)
-    session.check_output(out, (data, base, params))
+    session.check_output(out, (base, params) if isinstance(data, str) else (data, base, params))
     from umgclip.annotate import stage
 
     inputs = stage.AnnotateInputs(data=data, base=base, metrics=metrics)
     with session.tracked("annotate", section, metrics) as opened:
-        summary = stage.run(section, inputs, out, advance=opened.counter(stage.total_samples(data)))
+        advance, watch = opened.watched(stage.total_samples(data))
+        summary = stage.run(section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
     session.show(summary)
 
 

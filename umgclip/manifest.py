@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json, write_json
+from umgclip.io.places import place_at
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 REMOTE = "s3://"
+_MOST_BYTES = 1 << 30
 
 
 class _Closed(BaseModel):
@@ -115,6 +117,22 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.samples == 0:
         raise DataError(f"{folder}: expected at least one sample, the manifest lists none")
     return manifest
+
+
+def read_manifest_at(where: Path | str) -> Manifest:
+    """The manifest of a dataset in a folder, or of one under an `s3://` prefix, whose shards are not looked at.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        InputError, StorageError: S3 refuses or does not answer.
+    """
+    if isinstance(where, Path):
+        return read_manifest(where)
+    try:
+        return Manifest.model_validate_json(place_at(where).read(MANIFEST, _MOST_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{where}/{MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _check_size(path: Path, shard: ShardInfo) -> None:

@@ -138,6 +138,10 @@ class LabelParams(Section):
     overlap: Share = Field(default=0.3, description="share of a region that others may have taken already")
     keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
     batch: Count = 256
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16"
+    )
 
 
 class MaskerParams(Section):
@@ -156,6 +160,14 @@ class AnnotateParams(Section):
     workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
     ray: RayParams = RayParams()
     batch: Count = Field(default=16, description="images at once")
+    store: str | None = Field(
+        default=None, description="folder or s3:// prefix where answers of roles are kept; null: nowhere"
+    )
+    store_gb: float = Field(default=20.0, gt=0, description="of a folder; what was not used for longest goes first")
+    output: str | None = Field(
+        default=None, pattern=r"^s3://", description="prefix for annotated shards; null: beside their manifest"
+    )
+    attempts: Count = Field(default=3, description="times that a batch, then an image, may end its worker")
     min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
     held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
     caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")

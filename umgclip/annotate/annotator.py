@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from umgclip.annotate.answers.desk import Desk
 from umgclip.annotate.assembly import Parts, assemble
 from umgclip.annotate.crops import region_crop
 from umgclip.annotate.judge import Judge
@@ -41,11 +42,15 @@ class Annotator:
         drafts = [Draft(_without_held_out(sample.record, self.judge.held_out)) for sample in samples]
         self._find_regions(drafts, images, alts)
         self._caption_regions(drafts, images)
-        features = self.parts.embedder.embed_images(images)
-        self.parts.embedder.embed_regions(images, [draft.proposals for draft in drafts])
+        features = self._embed(drafts, images)
         self._tag_images(drafts, images, alts)
         self._caption_images(drafts, images)
-        return [written(draft, feature) for draft, feature in zip(drafts, features, strict=True)]
+        return [
+            Annotated(draft.record, feature, failures=draft.failures)
+            if "embedder" in draft.failures
+            else written(draft, feature)
+            for draft, feature in zip(drafts, features, strict=True)
+        ]
 
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Class-agnostic proposals and nothing else: no caption is read, no label written."""
@@ -83,6 +88,19 @@ class Annotator:
             for draft, failure in zip(drafts, failed, strict=True):
                 if failure is not None:
                     draft.failures["masker"] = failure
+
+    def _embed(self, drafts: list[Draft], images: Sequence[Pixels]) -> list[np.ndarray]:
+        """The base's own view of the images, (d,) each; that of the regions goes to them."""
+        embedder = self.parts.embedder
+        features = [
+            _answer(draft, "embedder", feature, np.zeros(0, np.float32))
+            for draft, feature in zip(drafts, embedder.embed_images(images), strict=True)
+        ]
+        failed = embedder.embed_regions(images, [draft.proposals for draft in drafts])
+        for draft, failure in zip(drafts, failed or [None] * len(drafts), strict=True):
+            if failure is not None:
+                draft.failures["embedder"] = failure
+        return features
 
     def _caption_regions(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
         said: list[list[list[Text]]] = [[list(p.captions) for p in draft.proposals] for draft in drafts]
@@ -158,18 +176,24 @@ class Annotator:
                 proposal.captions = kept
 
 
-def build_annotator(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Annotator:
-    """The annotator that the params describe.
+def build_annotator(
+    params: AnnotateParams, base: Path, vocabulary: Vocabulary, desk: Desk | None = None,
+    loads: Collection[str] | None = None,
+) -> Annotator:  # fmt: skip
+    """The annotator that the params describe; its models are loaded when they are first asked.
 
     Args:
         params: the section `annotate`.
         base: folder with the weights of the base, which is the built-in `clip_teacher` and the embedder.
         vocabulary: the concepts of the captions; those of `rules.vocabulary` included where there is one.
 
+        desk: where the roles are asked; None: nothing is stored.
+        loads: models that may be loaded here; None: all.
+
     Raises:
-        InputError: weights of a model are not on this machine; says how to get them.
+        InputError: the vocabulary file is not one.
     """
-    return Annotator(*assemble(params, base, vocabulary))
+    return Annotator(*assemble(params, base, vocabulary, desk or Desk(), loads))
 
 
 def _answer(draft: Draft, role: str, answer: _T | Failure, otherwise: _T) -> _T:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-from umgclip.annotate.clip_teacher import ClipTeacher
+from umgclip.annotate.answers.asked import Asked
+from umgclip.annotate.answers.desk import Desk
+from umgclip.annotate.answers.identity import model_kind
+from umgclip.annotate.answers.model import Model
 from umgclip.annotate.grabcut import GrabCut
 from umgclip.annotate.judge import Judge
 from umgclip.annotate.roles import Captioner, Embedder, Filter, Masker, Proposer, RegionCaptioner, RegionTagger, Tagger
@@ -17,10 +21,11 @@ from umgclip.annotate.segment_tree import SegmentTree
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
-from umgclip.model import files
 from umgclip.model.layout import WEIGHTS
-from umgclip.model.tower import DenseClip
 from umgclip.params import AnnotateParams
+
+if TYPE_CHECKING:
+    from umgclip.annotate.clip_teacher import ClipTeacher
 
 
 @dataclass(frozen=True)
@@ -38,43 +43,62 @@ class Parts:
     keeps_given_labels: bool = False
 
 
-def assemble(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> tuple[Parts, Judge]:
-    """Load what the roles name.
+def assemble(
+    params: AnnotateParams, base: Path, vocabulary: Vocabulary, desk: Desk, loads: Collection[str] | None = None
+) -> tuple[Parts, Judge]:
+    """Put what the roles name at the desk; nothing is loaded yet.
+
+    Args:
+        params: the section `annotate`.
+        base: folder with the base's weights.
+        vocabulary: concepts.
+        desk: where all are asked.
+        loads: models that may be loaded; None: all.
 
     Raises:
-        InputError: weights are not on this machine, or the vocabulary file is not one.
+        InputError: the vocabulary file is not one.
     """
-    clip, _ = files.load(base)
-    name = f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}"
-    teacher = ClipTeacher(DenseClip(clip), name, vocabulary, params.label)
     built_in: dict[str, Callable[[], Any]] = {
-        "clip_teacher": lambda: teacher,
+        "clip_teacher": lambda: _teacher(params, base, vocabulary),
         "segment_tree": lambda: SegmentTree(params.proposer),
         "grabcut": lambda: GrabCut(params.masker),
     }
-    loaded: dict[str, Any] = {}
+    asked: dict[str, Asked] = {}
 
-    def fill(role: str) -> tuple[Any, ...]:
-        wanted = [name for name in params.roles.of(role) if name not in ("none", "given")]
-        for name in wanted:
-            if name not in loaded:
-                loaded[name] = built_in[name]() if name in built_in else build_model(params.models, name, vocabulary)
-        return tuple(loaded[name] for name in wanted)
+    def ask(name: str) -> Asked:
+        if name not in asked:
+            build = built_in.get(name) or functools.partial(build_model, params.models, name, vocabulary)
+            asked[name] = Asked(Model(name, model_kind(params, name), build, loads is None or name in loads), desk)
+        return asked[name]
+
+    def fill(role: str) -> tuple[Asked, ...]:
+        return tuple(ask(name) for name in params.roles.of(role) if name not in ("none", "given"))
 
     parts = Parts(
-        embedder=teacher,
-        proposers=cast("tuple[Proposer, ...]", fill("proposer")),
-        maskers=cast("tuple[Masker, ...]", fill("masker")),
-        region_taggers=cast("tuple[RegionTagger, ...]", fill("region_tagger")),
-        region_captioners=cast("tuple[RegionCaptioner, ...]", fill("region_captioner")),
-        taggers=cast("tuple[Tagger, ...]", fill("tagger")),
-        captioners=cast("tuple[Captioner, ...]", fill("captioner")),
+        embedder=ask("clip_teacher"),
+        proposers=fill("proposer"),
+        maskers=fill("masker"),
+        region_taggers=fill("region_tagger"),
+        region_captioners=fill("region_captioner"),
+        taggers=fill("tagger"),
+        captioners=fill("captioner"),
         filter=next(iter(fill("filter")), None),
         keeps_given_labels="given" in params.roles.region_tagger,
     )
     synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
     names = TagNames(vocabulary.concepts, synonyms)
     return parts, Judge(params.rules, vocabulary, names, params.caption_threshold, frozenset(params.held_out))
+
+
+def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:
+    """The base as annotator."""
+    # torch and the towers are not needed where everything is stored
+    from umgclip.annotate.clip_teacher import ClipTeacher
+    from umgclip.model import files
+    from umgclip.model.tower import DenseClip
+
+    clip, _ = files.load(base)
+    return ClipTeacher(DenseClip(clip), f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}", vocabulary, params.label)
 
 
 def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> Any:  # noqa: ANN401 - fills several roles

@@ -7,7 +7,8 @@ pool, Zhong et al., CVPR 2022); which region carries which of them is one assign
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from umgclip.annotate.assign import assign
+from umgclip.annotate.placement import placement
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.data.concepts import Vocabulary, with_article
 from umgclip.errors import InputError
@@ -43,7 +45,9 @@ class ClipTeacher:
             InputError: crops are no multiple of the model's patch.
         """
         self.name = name
-        self._tower, self._vocabulary, self._params = tower, vocabulary, params
+        self._vocabulary, self._params = vocabulary, params
+        self._device, self._dtype = placement(params, "annotate.label")
+        self._tower = tower.to(self._device)
         self._tokenizer = tower.tokenizer
         self._images = ImageInput.of(tower)
         self._crop_px = tower.image_hw[0] if params.crop_px is None else params.crop_px
@@ -53,22 +57,32 @@ class ClipTeacher:
                 f"got {self._crop_px}"
             )
         self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
+        self._batch: list[Pixels] = []
         self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
-        with torch.inference_mode():
-            self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
-            self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
+        self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
+        self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
+
+    def begin_batch(self, images: Sequence[Pixels]) -> None:
+        """Images that are annotated together: what is asked of some of them is seen with all, whoever asks first."""
+        self._batch = list(images)
 
     def _embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "t d"]:
-        with torch.inference_mode():
-            return self._tower.encode_text(self._tokenizer(list(texts))).float().numpy()
+        with self._inference():
+            return self._tower.encode_text(self._tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
 
     def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         parts: list[Tensor] = []
-        with torch.inference_mode():
+        with self._inference():
             for start in range(0, len(images), self._params.batch):
                 batch = to_input(np.stack(images[start : start + self._params.batch]), self._images.preprocess)
-                parts.append(self._tower.encode_image(batch)[0].float())
+                parts.append(self._tower.encode_image(batch.to(self._device))[0].float().cpu())
         return torch.cat(parts).numpy() if parts else np.zeros((0, self._tower.embed_dim), np.float32)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        half = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=half):
+            yield
 
     def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         """Images of any size, squeezed to the model's own."""
@@ -210,7 +224,10 @@ class ClipTeacher:
     def _known_features(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         """Those of `embed_images` where these are images of its last call, which saves looking at them twice."""
         if not self._knows(images):
-            return self._embed_whole(images)
+            of_batch = {id(pixels) for pixels in self._batch}
+            if not all(id(pixels) in of_batch for pixels in images):
+                return self._embed_whole(images)
+            self.embed_images(self._batch)
         rows = {id(pixels): row for row, pixels in enumerate(self._seen[0])}
         return self._seen[1][[rows[id(pixels)] for pixels in images]]
 

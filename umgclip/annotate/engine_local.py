@@ -1,90 +1,131 @@
-"""Annotate shards on one machine, each by one of several processes."""
+"""Annotate shards on one machine, each by one of several processes; one that dies is replaced."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Report, Tally
-from umgclip.annotate.work import Job, Recipe, ShardWorker
 from umgclip.errors import UmgclipError
 from umgclip.params import threads
 
+_LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
+
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
-    """Annotate every job that is not done.
+    """Annotate jobs.
 
     Args:
-        jobs: the shards.
+        jobs: shards that are not done.
         recipe: what a worker needs.
-        report: told of all that is done, also before this run.
+        report: told of all that is done; may end the run by raising.
 
     Raises:
         DataError: a shard is damaged.
-        UmgclipError: a worker process died.
+        UmgclipError: workers die, however often they are replaced.
     """
-    todo = [job for job in jobs if not job.is_done()]
-    report.add(Tally(sum(job.info.samples for job in jobs) - sum(job.info.samples for job in todo)))
-    if not todo:
+    if not jobs:
         return
-    crew = [_Worker(recipe) for _ in range(min(recipe.params.workers or threads(), len(todo)))]
-    report.workers(len(crew))
-    waiting = todo[::-1]
+    waiting = list(jobs)[::-1]
+    crew = [_Slot(recipe) for _ in range(min(recipe.params.workers or threads(), len(waiting)))]
     try:
-        for worker in crew:
-            worker.give(waiting.pop())
-        while any(worker.busy for worker in crew):
-            ready = wait([worker.pipe for worker in crew if worker.busy])
-            for worker in crew:
-                if worker.pipe in ready:
-                    answer = worker.hear()
-                    if isinstance(answer, Tally):
-                        report.add(answer)
-                    elif waiting:
-                        worker.give(waiting.pop())
+        for slot in crew:
+            slot.give(waiting.pop())
+        report.workers(len(crew))
+        while busy := [slot for slot in crew if slot.job is not None]:
+            ready = wait([slot.pipe for slot in busy])
+            for slot in busy:
+                if slot.pipe in ready:
+                    slot.hear(report)
+                    if slot.job is None and waiting:
+                        slot.give(waiting.pop())
+            report.workers(sum(slot.job is not None for slot in crew))
     finally:
-        for worker in crew:
-            worker.end()
+        for slot in crew:
+            slot.end()
         report.workers(0)
 
 
-class _Worker:
-    """A process that takes one job after the other; it shares nothing with the others, so that its death is its own."""
+class _Slot:
+    """A process that takes one job after the other, and its successor when it dies.
+
+    It shares nothing with the others, no queue and no lock, so that its death is its own.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._told = Tally()  # of the job in work
+        self._deaths = 0  # in a row, with nothing done between them
+        self.job: Job | None = None
+        self._start()
+
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_work, args=(recipe, theirs), daemon=True)
+        self._process: SpawnProcess = context.Process(target=_work, args=(self._recipe, theirs), daemon=True)
         self._process.start()
         theirs.close()
-        self.busy = False
 
     def give(self, job: Job) -> None:
-        self.pipe.send(job)
-        self.busy = True
+        """Let it work on a job."""
+        self.job, self._told = job, Tally()
+        with suppress(BrokenPipeError):  # it is dead, which `hear` will find
+            self.pipe.send(job)
 
-    def hear(self) -> Tally | None:
-        """A tally of the job in work, or None: it is done."""
+    def hear(self, report: Report) -> None:
+        """What it says of its job: counts, the end, an error; or nothing, for it is dead."""
         try:
-            answer = self.pipe.recv()
-        except EOFError as error:
-            raise UmgclipError("annotate: a worker process died (out of memory?); run again to go on") from error
-        if isinstance(answer, BaseException):
-            raise answer
-        self.busy = answer is not None
-        return answer
+            said = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(report)
+            return
+        if isinstance(said, BaseException):
+            raise said
+        if said is None:
+            self.job = None
+        else:
+            self._deaths = 0
+            self._told.add(said)
+            report.add(said)
+
+    def _replace(self, report: Report) -> None:
+        self.end()
+        self._deaths += 1
+        # the first death blames nobody, then a batch is tried, then its first image
+        if self._deaths > 2 * self._recipe.params.attempts + 1:
+            raise UmgclipError(
+                f"annotate: {self._deaths} workers died one after the other (the last with exit code "
+                f"{self._process.exitcode}; -9: killed, perhaps for want of memory) before anything was done; "
+                "fewer annotate.workers, a smaller annotate.batch or smaller models need less memory"
+            )
+        report.add(self._told.taken_back())
+        job = self.job
+        self._start()
+        if job is not None:
+            self.give(job)
 
     def end(self) -> None:
+        """End the process, whatever it does."""
         self._process.terminate()
         self._process.join()
         self.pipe.close()
 
 
 def _work(recipe: Recipe, pipe: Connection) -> None:
+    """A worker process, to its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
+    # here and not above: who only waits for workers starts without torch
+    import torch
+
+    from umgclip.annotate.work import ShardWorker
+
     try:
         worker = ShardWorker(recipe)
         while True:
@@ -92,5 +133,9 @@ def _work(recipe: Recipe, pipe: Connection) -> None:
             pipe.send(None)
     except (EOFError, BrokenPipeError):
         return  # nobody listens any more
+    except torch.AcceleratorError:
+        os._exit(_LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
     except Exception as error:  # noqa: BLE001 - raised again by the parent
+        if not isinstance(error, UmgclipError):
+            error.add_note(traceback.format_exc())  # its traceback stays here
         pipe.send(error)

@@ -14,46 +14,48 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from umgclip.annotate.ray_session import session_folder, set_environment
 from umgclip.annotate.tally import Report, Tally
 from umgclip.annotate.work import Job, NotAnsweredError, Recipe, ShardWorker
 from umgclip.errors import InputError, UmgclipError
+from umgclip.io.places import Folder, placed
 from umgclip.params import threads
 from umgclip.ray_params import RayPoolParams
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's least is 75 MiB
 _POLL_S = 0.5
 _TRIES = 100  # of one shard, when workers die or nodes are lost
+_MOST_BYTES = 1 << 10
 _SEEN = ".driver"  # written by the driver and looked for by workers, since they have to share folders
 
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
-    """Annotate every job that is not done.
+    """Annotate jobs.
 
     Args:
-        jobs: the shards.
+        jobs: shards that are not done.
         recipe: what a worker needs.
-        report: told of all that is done, also before this run.
+        report: told of all that is done; may end the run by raising.
 
     Raises:
         InputError: Ray is not installed, no cluster answers, or one of its machines does not see the folders.
         DataError: a shard is damaged.
         UmgclipError: there is no room for the workers, or they die again and again.
     """
-    todo = [job for job in jobs if not job.is_done()]
-    report.add(Tally(sum(job.info.samples for job in jobs) - sum(job.info.samples for job in todo)))
-    if not todo:
+    if not jobs:
         return
-    for folder in {job.out for job in todo}:
-        (folder / _SEEN).write_text(recipe.run)
-    pools = [Pool("annotate", recipe.params.ray, dataclasses.replace(recipe, base=recipe.base.absolute()))]
+    for place in {str(job.out): job.out for job in jobs}.values():
+        with placed(place, _SEEN) as temporary:
+            temporary.write_text(recipe.run)
+    pools = [Pool("annotate", recipe.params.ray, _shared(recipe))]
     needed = sum(pool.params.cpus * pool.params.fewest for pool in pools)
     with connected(recipe.params.ray.address, needed):
         counts = _counts()
         report.workers(sum(pool.params.fewest for pool in pools))
-        _follow(_Ending(_dataset(todo, pools, counts)), counts, report)
+        _follow(_Ending(_dataset(jobs, pools, counts)), counts, report)
         report.workers(0)
 
 
@@ -103,7 +105,7 @@ class Worker:
         import ray
 
         _check_shared(job, self._recipe)
-        if ray.get(self._counts.begin.remote(str(job.marker))) > _TRIES:
+        if ray.get(self._counts.begin.remote(job.where)) > _TRIES:
             raise UmgclipError(f"annotate: workers died {_TRIES} times on {job.source}; run again to go on")
         if self._worker is None:
             self._worker = ShardWorker(self._recipe)
@@ -111,14 +113,14 @@ class Worker:
 
         def advance(tally: Tally) -> None:
             so_far.add(tally if self._last else dataclasses.replace(tally, images=0))
-            self._counts.tell.remote(str(job.marker), so_far)
+            self._counts.tell.remote(job.where, so_far)
 
         try:
             self._worker.annotate(job, advance)
         except NotAnsweredError:
             if self._last:
                 raise
-        self._counts.end.remote(str(job.marker))
+        self._counts.end.remote(job.where)
 
 
 class Counts:
@@ -207,7 +209,7 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
     while ending.is_alive():
         ending.join(_POLL_S)
         total = ray.get(counts.total.remote())
-        report.add(_more(total, shown))
+        report.add(total.less(shown))
         shown = total
     if isinstance(ending.error, GetTimeoutError):
         raise UmgclipError(
@@ -220,16 +222,6 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
         raise ending.error
 
 
-def _more(total: Tally, shown: Tally) -> Tally:
-    """What came to be; less where a job was begun anew."""
-    more = Tally(total.images - shown.images)
-    for field in ("failed", "seconds", "asked", "regions"):
-        counter = getattr(more, field)
-        counter.update(getattr(total, field))
-        counter.subtract(getattr(shown, field))
-    return more
-
-
 def _resources() -> str:
     import ray
 
@@ -239,12 +231,23 @@ def _resources() -> str:
 
 def _anywhere(job: Job) -> Job:
     """The job with paths that hold in other working folders too."""
-    return dataclasses.replace(job, source=job.source.absolute(), out=job.out.absolute())
+    out = Folder(job.out.path.absolute()) if isinstance(job.out, Folder) else job.out
+    return dataclasses.replace(job, source=_absolute(job.source), out=out)
+
+
+def _shared(recipe: Recipe) -> Recipe:
+    """The same of a recipe."""
+    store = recipe.params.store
+    params = recipe.params.model_copy(update={"store": None if store is None else _absolute(store)})
+    return dataclasses.replace(recipe, base=recipe.base.absolute(), params=params)
+
+
+def _absolute(where: str) -> str:
+    return where if where.startswith("s3://") else str(Path(where).absolute())
 
 
 def _check_shared(job: Job, recipe: Recipe) -> None:
-    seen = job.out / _SEEN
-    if not seen.is_file() or seen.read_text() != recipe.run:
+    if not job.out.exists(_SEEN) or job.out.read(_SEEN, _MOST_BYTES).decode() != recipe.run:
         raise InputError(
             f"annotate.engine: expected {job.out} to be the same folder on all machines of the cluster, "
             f"{os.uname().nodename} sees another or none; put data and artifacts on a shared disk"

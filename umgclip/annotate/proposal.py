@@ -50,6 +50,7 @@ class Proposal:
             captions: what was said of it.
         """
         self._shape = mask
+        self._encoded: Mask | None = None
         self.score, self.is_stuff = score, is_stuff
         self.tags, self.captions = tags or [], captions or []
         self.embedding: Float[np.ndarray, "d"] | None = None
@@ -81,17 +82,25 @@ class Proposal:
 
     @mask.setter
     def mask(self, mask: Bool[np.ndarray, "height width"]) -> None:
-        self._shape = mask
+        self.reshape(mask)
 
     def draw(self, mask: Bool[np.ndarray, "height width"], source: str) -> None:
         """Take a masker's pixels, encoded."""
-        self._shape, self.mask_source = mask_ops.encode(mask), source
+        self.reshape(mask_ops.encode(mask))
+        self.mask_source = source
+
+    def reshape(self, shape: Bool[np.ndarray, "height width"] | Mask | BoxMask) -> None:
+        """Another mask, plain or encoded, or a box alone."""
+        self._shape, self._encoded = shape, None
 
     def encoded(self) -> Mask | None:
-        """The mask as it is stored; None where only a box is known."""
+        """The mask as it is stored; None where only a box is known. A plain mask is not written into afterwards."""
         if isinstance(self._shape, BoxMask):
             return None
-        return self._shape if isinstance(self._shape, Mask) else mask_ops.encode(self._shape)
+        if isinstance(self._shape, Mask):
+            return self._shape
+        self._encoded = self._encoded or mask_ops.encode(self._shape)
+        return self._encoded
 
     def is_empty(self) -> bool:
         """Whether no pixel is left."""

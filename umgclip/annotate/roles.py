@@ -130,10 +130,12 @@ class Filter(Protocol):
 class Embedder(Protocol):
     """The base's own embeddings, which training distils."""
 
-    def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        """Of whole images."""
+    def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"] | Sequence[np.ndarray | Failure]:
+        """Of whole images, a row (d,) each."""
         ...
 
-    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> None:
+    def embed_regions(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> Sequence[Failure | None] | None:
         """Of the regions that have none yet, in place."""
         ...

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+
+def _seconds() -> dict[str, float]:
+    return defaultdict(float)
 
 
 @dataclass
@@ -14,32 +18,47 @@ class Tally:
     Attributes:
         images: samples finished, whatever became of them.
         failed: samples that went to the quarantine, by reason.
+        lost: those of them that `annotate.max_failed` counts.
         seconds: per role, in which models were at work.
-        asked: images per role that a model looked at; the others came from the store.
-        regions: per role, the regions that it found or spoke of.
+        asked: rows per role that a model looked at; the others came from the store.
+        regions: per role, those that it found or was shown.
     """
 
     images: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+    seconds: dict[str, float] = field(default_factory=_seconds)
     asked: Counter[str] = field(default_factory=Counter)
     regions: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
         """Count another's things too."""
         self.images += other.images
-        for mine, more in (
-            (self.failed, other.failed),
-            (self.seconds, other.seconds),
-            (self.asked, other.asked),
-            (self.regions, other.regions),
-        ):
-            mine.update(more)
+        self.lost += other.lost
+        self.failed.update(other.failed)
+        self.asked.update(other.asked)
+        self.regions.update(other.regions)
+        for role, value in other.seconds.items():
+            self.seconds[role] = self.seconds.get(role, 0.0) + value
+
+    def less(self, other: Tally) -> Tally:
+        """What was done since the other was told."""
+        more = Tally(self.images - other.images, Counter(self.failed), self.lost - other.lost)
+        more.asked, more.regions = Counter(self.asked), Counter(self.regions)
+        for mine, theirs in ((more.failed, other.failed), (more.asked, other.asked), (more.regions, other.regions)):
+            mine.subtract(theirs)
+        for role, value in self.seconds.items():
+            more.seconds[role] = value - other.seconds.get(role, 0.0)
+        return more
+
+    def taken_back(self) -> Tally:
+        """What undoes the counts of samples that are done again; the work on them was done all the same."""
+        return Tally(-self.images, Counter({reason: -count for reason, count in self.failed.items()}), -self.lost)
 
 
 @runtime_checkable
 class Report(Protocol):
-    """Who watches a run. Engines call it from one thread."""
+    """Who watches a run. Engines call it from one thread; it may end the run by raising."""
 
     def add(self, tally: Tally) -> None:
         """Something was done."""

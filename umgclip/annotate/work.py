@@ -1,100 +1,55 @@
 """What one worker does with one shard, on whichever machine an engine has put it.
 
 A shard is the unit of commit: its tar and tables appear under their final names, a marker with counts comes last. What
-is marked is not done again, so a killed run goes on where it was. A sample that cannot be read becomes a quarantine
-row; it is never dropped silently.
+is marked is not done again, so a killed run goes on where it was. A sample that cannot be read or annotated becomes a
+quarantine row; it is never dropped silently.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import cv2
-import numpy as np
+import torch
 
-from umgclip.annotate.rules.rejected import Rejected, count_reasons
+from umgclip.annotate.annotator import Annotator, build_annotator
+from umgclip.annotate.answers.desk import Desk, Shown
+from umgclip.annotate.answers.guard import first_line
+from umgclip.annotate.answers.model import NotAnsweredError
+from umgclip.annotate.clock import Clock
+from umgclip.annotate.intake import Lost, Piece, pieces
+from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.journal import Journal
+from umgclip.annotate.previous import Previous
+from umgclip.annotate.shard_output import Entry, Output, entry, output, write_marker
 from umgclip.annotate.tally import Tally
-from umgclip.data.concepts import Vocabulary
-from umgclip.data.stream import Sample, decode
-from umgclip.errors import DataError
-from umgclip.io import tables
-from umgclip.io.atomic import atomic_file, sha256_file, write_json
-from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.manifest import ShardInfo
-from umgclip.params import AnnotateParams
-from umgclip.records import shows_one_object
+from umgclip.annotate.written import Annotated
+from umgclip.data.stream import Sample
+from umgclip.errors import DataError, UmgclipError
+from umgclip.io.places import place_at
+from umgclip.io.shard_source import read_shard_at
+from umgclip.io.shards import RawSample
 
-if TYPE_CHECKING:
-    from umgclip.annotate.roles import Failure
-    from umgclip.annotate.written import Annotated
+__all__ = ["Advance", "Job", "NotAnsweredError", "Recipe", "ShardWorker"]
 
 Advance = Callable[[Tally], None]
-
-
-class NotAnsweredError(Exception):
-    """A role's answers are neither stored nor may this worker load the model that gives them; names both."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One shard to annotate: where it is, where its results go, and whether only proposals are asked for."""
-
-    source: Path
-    info: ShardInfo
-    out: Path
-    hide_truth: bool = False
-    proposals_only: bool = False
-
-    @property
-    def marker(self) -> Path:
-        """Written last: the shard is done."""
-        return self.out / f"{self.info.path}.done.json"
-
-    def is_done(self) -> bool:
-        """Whether its results are complete."""
-        return self.marker.is_file()
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a worker needs to annotate; it travels to other processes and machines.
-
-    Attributes:
-        params: the section `annotate`.
-        base: folder with the base's weights.
-        vocabulary: concepts, those of `rules.vocabulary` included.
-        loads: models that the worker may load, built-ins by name too; None: all. What others would say has to be
-            stored.
-        run: name of this run of the stage; crashes are counted within one.
-    """
-
-    params: AnnotateParams
-    base: Path
-    vocabulary: Vocabulary
-    loads: frozenset[str] | None = None
-    run: str = ""
 
 
 class ShardWorker:
     """An annotator with its models, and what it does to shards."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Make the annotator; torch and OpenCV are held to one thread, since workers share a machine."""
-        # here and not above: who only waits for workers starts without them
-        import torch
+        """Make the annotator; models are loaded when they are needed.
 
-        from umgclip.annotate.annotator import build_annotator
-
+        torch and OpenCV are held to one thread, since workers share a machine and the sums' order is to be the same.
+        """
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self._annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary)
-        self._batch = recipe.params.batch
+        self._recipe, store = recipe, recipe.params.store
+        self._desk = Desk(None if store is None else place_at(store), recipe.identities)
+        self._annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._desk, recipe.loads)
 
     def annotate(self, job: Job, advance: Advance) -> None:
         """Annotate one shard and commit it; the result does not depend on who does it.
@@ -108,99 +63,139 @@ class ShardWorker:
                 model's are missing, so nothing is committed.
             DataError: the shard is damaged.
         """
-        started = time.perf_counter()
-        images: list[dict[str, Any]] = []
-        regions: list[dict[str, Any]] = []
-        failed: list[dict[str, Any]] = []
-        left_out: list[str] = []
-        rejected: list[Rejected] = []
-        refused: list[dict[str, Any]] = []
-        path = job.out / job.info.path
-        with atomic_file(path) as temporary:
-            writer = ShardWriter(temporary)
-            for raws, samples in self._decoded(job, failed, left_out, advance):
-                results = self._annotator.propose(samples) if job.proposals_only else self._annotator(samples)
-                tally = Tally(len(raws))
-                for raw, annotated in zip(raws, results, strict=True):
-                    if annotated.failures:
-                        failed.append(_failed_row(raw.key, job, annotated.failures))
-                        tally.failed[failed[-1]["reason"]] += 1
-                        continue
-                    rejected.extend(annotated.rejected)
-                    refused.extend(one.row(raw.key, job.info.path) for one in annotated.rejected)
-                    writer.write(_stored(raw, annotated))
-                    images.append(tables.image_row(annotated.record, job.info.path))
-                    regions.extend(tables.region_row(annotated.record, r) for r in annotated.record.regions or [])
-                advance(tally)
-            writer.close()
-        tables.write_table(path.with_suffix(".images.parquet"), images, tables.IMAGES)
-        tables.write_table(path.with_suffix(".regions.parquet"), regions, tables.REGIONS)
-        tables.write_table(path.with_suffix(".quarantine.parquet"), failed, tables.QUARANTINE)
-        tables.write_table(path.with_suffix(".rejected.parquet"), refused, tables.REJECTED)
-        found = len(images) + len(failed) + len(left_out)
-        if found != job.info.samples:
-            raise DataError(f"{job.source}: expected {job.info.samples} samples as in the manifest, got {found}")
-        write_json(
-            job.marker,
-            {
-                "samples": len(images),
-                "failed": len(failed),
-                "left_out": len(left_out),
-                "rejected": count_reasons(rejected),
-                "sha256": sha256_file(path),
-                "bytes": path.stat().st_size,
-                "seconds": round(time.perf_counter() - started, 3),
-            },
-        )
+        _Work(self._recipe, self._desk, self._annotator, job, advance).run()
 
-    def _decoded(
-        self, job: Job, failed: list[dict[str, Any]], left_out: list[str], advance: Advance
-    ) -> Iterator[tuple[list[RawSample], list[Sample]]]:
-        """Batches to annotate; the unreadable go to `failed`, what no benchmark asks regions of to `left_out`."""
-        raws: list[RawSample] = []
-        samples: list[Sample] = []
-        for raw in read_shard(job.source):
+
+class _Work:
+    """One shard in work."""
+
+    def __init__(self, recipe: Recipe, desk: Desk, annotator: Annotator, job: Job, advance: Advance) -> None:
+        self._recipe, self._desk, self._annotator, self._job, self._advance = recipe, desk, annotator, job, advance
+        self._journal = Journal(job.out, job.name, recipe.run, recipe.params.attempts)
+        self._clock, self._asked = Clock(), Tally()
+        self._missing: NotAnsweredError | None = None
+
+    def run(self) -> None:
+        self._journal.open()
+        self._desk.drain()
+        self._desk.open(self._job.info.sha256, self._job.view)
+        previous = Previous.of(self._job) if self._job.retry else None
+        try:
+            with output(self._job) as writing:
+                if previous is None:
+                    self._all(writing)
+                else:
+                    self._again(writing, previous)
+                self._journal.take_up([])
+                if self._missing is not None:
+                    raise self._missing
+                if writing.samples != self._job.info.samples:
+                    raise DataError(
+                        f"{self._job.source}: expected {self._job.info.samples} samples as in the manifest, "
+                        f"got {writing.samples}"
+                    )
+                with self._clock.on("write"):
+                    counts = writing.close()
+                closed = time.perf_counter()
+        except NotAnsweredError:
+            self._desk.write()
+            self._journal.close()
+            raise
+        self._clock.add("commit", time.perf_counter() - closed)
+        with self._clock.on("store"):
+            self._desk.write()
+        roles = {
+            role: {"rows": count, "seconds": round(self._asked.seconds[role], 3), "regions": self._asked.regions[role]}
+            for role, count in sorted(self._asked.asked.items())
+        }
+        timings = {"seconds": self._clock.total(), "timings": self._clock.read(), "roles": roles}
+        write_marker(self._job, {**counts, **timings, "config": self._recipe.config})
+        self._journal.close()
+
+    def _all(self, writing: Output) -> None:
+        for piece, entries in self._annotated(()):
+            with self._clock.on("write"):
+                _put_aside(writing, piece)
+                for raw, one in zip(piece.raws, entries, strict=True):
+                    _put(writing, raw, one)
+
+    def _again(self, writing: Output, previous: Previous) -> None:
+        """What failed, anew, among what was kept; images are read twice rather than held."""
+        again: dict[str, Entry | Lost] = {}
+        left_out: set[str] = set()
+        for piece, entries in self._annotated(previous.keys):
+            again |= piece.lost | dict(zip((raw.key for raw in piece.raws), entries, strict=True))
+            left_out.update(piece.left_out)
+        kept = previous.entries()
+        for raw in read_shard_at(self._job.source):
+            if raw.key in previous.keys:
+                writing.add(raw, next(kept))
+                self._advance(Tally(1))
+            elif raw.key in left_out:
+                writing.left_out += 1
+            else:
+                _put(writing, raw, again[raw.key])
+
+    def _annotated(self, keep: Collection[str]) -> Iterator[tuple[Piece, list[Entry | Lost]]]:
+        """Every batch with what became of its samples; where a model's answers are missing, nothing."""
+        size = self._recipe.params.batch
+        for piece in pieces(self._job, size, self._journal, self._clock, keep):
             try:
-                sample = _without_truth(decode(raw, job.info.path), job)
-            except DataError as error:
-                failed.append(_quarantined(raw.key, job, "unreadable", str(error)))
-                advance(Tally(1, failed=Counter({"unreadable": 1})))
+                with self._clock.on("annotate"):
+                    entries = self._batch(piece.samples, piece.shown) if piece.raws else []
+            except NotAnsweredError as missing:
+                self._missing = self._missing or missing
+                self._advance(self._desk.drain())
                 continue
-            if job.hide_truth and shows_one_object(sample.record):
-                left_out.append(raw.key)
-                advance(Tally(1))
-                continue
-            raws.append(raw)
-            samples.append(sample)
-            if len(raws) == self._batch:
-                yield raws, samples
-                raws, samples = [], []
-        if raws:
-            yield raws, samples
+            self._tell(piece, entries)
+            yield piece, entries
+
+    def _tell(self, piece: Piece, entries: Sequence[Entry | Lost]) -> None:
+        tally = self._desk.drain()
+        self._asked.add(tally)
+        lost = [*piece.lost.values(), *(one for one in entries if isinstance(one, Lost))]
+        tally.add(Tally(piece.count, Counter(one.reason for one in lost), 0 if self._job.hide_truth else len(lost)))
+        self._advance(tally)
+
+    def _batch(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:
+        """One entry or reason a sample. What ended workers before is done image by image, or not at all."""
+        keys = [one.key for one in shown]
+        if len(samples) > 1 and self._journal.is_deadly(keys):
+            return self._singly(samples, shown)
+        if self._journal.is_deadly(keys):
+            return [Lost("crashed", "the process that worked on it died each time")]
+        self._journal.take_up(keys)
+        self._desk.begin([sample.pixels for sample in samples], shown)
+        ask = self._annotator.propose if self._job.proposals_only else self._annotator
+        try:
+            return [self._entry(one) for one in ask(samples)]
+        except (UmgclipError, NotAnsweredError, torch.AcceleratorError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an image may bring about
+            if len(samples) == 1:
+                return [Lost("annotate_error", first_line(error))]
+        return self._singly(samples, shown)
+
+    def _singly(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:
+        return [e for s, one in zip(samples, shown, strict=True) for e in self._batch([s], [one])]
+
+    def _entry(self, annotated: Annotated) -> Entry | Lost:
+        """A sample that a role has no answer for is not complete: it waits in the quarantine."""
+        if not annotated.failures:
+            return entry(annotated, self._job.label)
+        role, failure = next(iter(annotated.failures.items()))
+        detail = "; ".join(f"{role}: {one.reason}: {one.detail}" for role, one in annotated.failures.items())
+        return Lost(f"{role}_{failure.reason}", detail)
 
 
-def _failed_row(key: str, job: Job, failures: Mapping[str, Failure]) -> dict[str, Any]:
-    """A sample that a role has no answer for is not complete: it waits in the quarantine."""
-    role, failure = next(iter(failures.items()))
-    detail = "; ".join(f"{role}: {one.reason}: {one.detail}" for role, one in failures.items())
-    return _quarantined(key, job, f"{role}_{failure.reason}", detail)
+def _put(writing: Output, raw: RawSample, one: Entry | Lost) -> None:
+    if isinstance(one, Lost):
+        writing.quarantine(raw.key, one.reason, one.detail)
+    else:
+        writing.add(raw, one)
 
 
-def _quarantined(key: str, job: Job, reason: str, detail: str) -> dict[str, Any]:
-    where = {"key": key, "shard": job.info.path, "region_id": None, "stage": "annotate"}
-    return {**where, "reason": reason, "detail": detail}
-
-
-def _without_truth(sample: Sample, job: Job) -> Sample:
-    """A benchmark's truth must not reach its annotations."""
-    if not job.hide_truth:
-        return sample
-    captions = None if job.proposals_only else sample.record.captions
-    record = sample.record.model_copy(update={"captions": captions, "tags": None, "regions": None})
-    return Sample(sample.pixels, record)
-
-
-def _stored(raw: RawSample, annotated: Annotated) -> RawSample:
-    buffer = BytesIO()
-    np.save(buffer, annotated.embeddings, allow_pickle=False)
-    return RawSample(raw.key, raw.image, raw.extension, annotated.record.to_json(), buffer.getvalue())
+def _put_aside(writing: Output, piece: Piece) -> None:
+    for key, lost in piece.lost.items():
+        writing.quarantine(key, lost.reason, lost.detail)
+    writing.left_out += len(piece.left_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from umgclip.tracking import Run, stage_run
 
 Advance = Callable[[int], None]
 Report = Callable[[int, Mapping[str, float]], None]
+Watch = Callable[[Mapping[str, float]], None]
+_LOG_EVERY_S = 10.0
 
 
 class Session:
@@ -46,6 +49,23 @@ class Session:
         """Copy a file or a folder to the run in MLflow."""
         if self._run is not None:
             self._run.log_artifact(path)
+
+    def watched(self, total: int, unit: str = " images") -> tuple[Advance, Watch]:
+        """A progress bar with a note beside it, and live numbers: the first is told counts, the second values by name.
+
+        MLflow gets the values every ten seconds, by the number of things done.
+        """
+        bar = self._bar(total, unit)
+        logged = time.monotonic()
+
+        def watch(values: Mapping[str, float]) -> None:
+            nonlocal logged
+            bar.advance(0, {name: values[name] for name in ("failed", "workers") if name in values})
+            if self._run is not None and time.monotonic() - logged >= _LOG_EVERY_S:
+                logged = time.monotonic()
+                self._run.log_metrics({f"live.{k}": v for k, v in values.items()}, int(values.get("images", 0)))
+
+        return bar.advance, watch
 
     def _bar(self, total: int | None, unit: str) -> Progress:
         bar = Progress(self._name, total, unit)

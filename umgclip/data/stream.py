@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from umgclip.errors import DataError
 from umgclip.io.images import decode_image
+from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.io.shards import RawSample, read_shard
 from umgclip.manifest import read_manifest
 from umgclip.records import ImageRecord, parse_record
@@ -34,7 +35,7 @@ class Sample:
 def read_raw(folder: Path) -> Iterator[tuple[str, RawSample]]:
     """Every sample of a dataset in stored order, with its shard's name."""
     for shard in read_manifest(folder).shards:
-        for raw in read_shard(folder / shard.path):
+        for raw in read_shard_at(shard_at(folder, shard.path), shard.sha256):
             yield shard.path, raw
 
 

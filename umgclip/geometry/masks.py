@@ -27,7 +27,7 @@ def decode(mask: Mask) -> Bool[np.ndarray, "h w"]:
         pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts.encode("ascii")})
     except (ValueError, MemoryError, UnicodeEncodeError) as error:
         raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}") from error
-    return pixels.astype(bool)
+    return pixels.astype(bool, order="C")  # OpenCV takes no other
 
 
 def area(mask: Mask) -> int:

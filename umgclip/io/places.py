@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -198,6 +200,24 @@ class Prefix:
     def within(self, name: str) -> Prefix:
         """A longer prefix."""
         return Prefix(self.location / name)
+
+
+@contextmanager
+def placed(place: Place, name: str) -> Iterator[Path]:
+    """Give a temporary local path; on success it becomes the file `name`, which appears whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+        InputError, StorageError: S3 refuses or does not answer.
+    """
+    if isinstance(place, Folder):
+        with atomic_file(place.path / name) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix="umgclip-put-") as scratch:
+        temporary = Path(scratch) / "file"
+        yield temporary
+        place.put(temporary, name)
 
 
 def fetch(where: str | Path, into: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,8 @@ class TableWriter:
             self._rows = []
 
 
-def join_tables(path: Path, parts: Sequence[Path], schema: pa.Schema) -> int:
-    """Put tables of one schema together, a part at a time; gives the number of rows."""
+def join_tables(path: Path, parts: Iterable[Path | BytesIO], schema: pa.Schema) -> int:
+    """Put tables of one schema together, a part (a file, or one in memory) at a time; gives the number of rows."""
     rows = 0
     with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for part in parts:

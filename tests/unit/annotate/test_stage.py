@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from umgclip.annotate import stage
+from umgclip.annotate import given, stage
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.atomic import atomic_file
@@ -209,6 +209,6 @@ def test_kept_names_that_no_vocabulary_held_are_known_afterwards(tmp_path):
     write_table(tmp_path / "regions.parquet", [*regions, dict.fromkeys(REGIONS.names)], REGIONS)
     images = [dict.fromkeys(IMAGES.names) | {"tags": tags} for tags in ("yak|fog", "", "yak")]
     write_table(tmp_path / "images.parquet", images, IMAGES)
-    given = stage._Given()
-    stage._add_written(given, tmp_path)
-    assert (given.things, given.stuff) == ({"gnu", "yak", "fog"}, {"fog"})
+    known = given.Given()
+    known.add_written(tmp_path)
+    assert (known.things, known.stuff) == ({"gnu", "yak", "fog"}, {"fog"})

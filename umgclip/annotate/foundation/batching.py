@@ -35,6 +35,8 @@ def _run(items: Sequence[T], forward: Callable[[Sequence[T]], Sequence[R]]) -> l
     try:
         with torch.inference_mode():
             results: list[R | Failure] = [*forward(items)]
+    except torch.AcceleratorError:
+        raise  # the device is lost to this process
     except torch.OutOfMemoryError as error:
         failure = Failure("out_of_memory", _first_line(error))
     except (RuntimeError, ValueError, IndexError) as error:

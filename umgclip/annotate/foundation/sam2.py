@@ -12,7 +12,8 @@ from jaxtyping import Bool
 
 from umgclip.annotate.foundation.batching import run_batches
 from umgclip.annotate.foundation.pictures import pictures
-from umgclip.annotate.foundation.weights import load, placement
+from umgclip.annotate.foundation.weights import load
+from umgclip.annotate.placement import placement
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotator_params import Sam2Params

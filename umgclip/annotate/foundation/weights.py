@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 
 from umgclip.annotate.digests import weights_digest
+from umgclip.annotate.placement import placement
 from umgclip.annotate.source_name import source_name
 from umgclip.annotator_params import WeightsParams
 from umgclip.errors import InputError
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -89,23 +87,3 @@ def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:
             f"(looked in {constants.HF_HUB_CACHE}); run: hf download {params.id} --revision {params.revision}"
         ) from error
     return Path(found), params.revision
-
-
-def placement(params: WeightsParams, where: str) -> tuple[torch.device, torch.dtype]:
-    """The device and the precision that the params mean on this machine.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    there = torch.cuda.is_available()
-    name = ("cuda" if there else "cpu") if params.device == "auto" else params.device
-    if name.startswith("cuda") and not there:
-        raise InputError(f"{where}.device: expected cpu, since this machine has no GPU that torch can use; got {name}")
-    match = re.fullmatch(r"cuda:(\d+)", name)
-    if match and int(match.group(1)) >= torch.cuda.device_count():
-        raise InputError(f"{where}.device: expected one of {torch.cuda.device_count()} GPUs, got {name}")
-    if params.dtype != "auto":
-        return torch.device(name), _DTYPES[params.dtype]
-    if name == "cpu":
-        return torch.device(name), torch.float32
-    return torch.device(name), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

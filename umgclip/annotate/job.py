@@ -1,0 +1,100 @@
+"""A shard to annotate, and what a worker needs to do it; both travel to other processes and machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from umgclip.data.concepts import Vocabulary
+from umgclip.errors import DataError
+from umgclip.io.places import Folder, Place
+from umgclip.manifest import ShardInfo
+from umgclip.params import AnnotateParams
+
+_MOST_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard.
+
+    Attributes:
+        source: its tar, a path or an `s3://` URL.
+        info: as the manifest describes it.
+        name: of the tar that is written.
+        out: where tar, tables and marker go.
+        hide_truth: what is known of tags and regions is not shown, and single objects are left out.
+        proposals_only: captions are hidden too, and nothing but places is asked for.
+        retry: samples that failed are done again, the others are kept as they were written.
+    """
+
+    source: str
+    info: ShardInfo
+    name: str
+    out: Place
+    hide_truth: bool = False
+    proposals_only: bool = False
+    retry: bool = False
+
+    @property
+    def view(self) -> str:
+        """A word for what is hidden."""
+        return "places" if self.proposals_only else "bare" if self.hide_truth else "whole"
+
+    @property
+    def where(self) -> str:
+        """What is written, in one word for messages and counts."""
+        return f"{self.out}/{self.name}"
+
+    @property
+    def marker_name(self) -> str:
+        """Of the file that is written last: the shard is done."""
+        return f"{self.name}.done.json"
+
+    def is_done(self) -> bool:
+        """Whether its results are complete; a shard to be retried never is."""
+        return not self.retry and self.marker() is not None
+
+    @property
+    def label(self) -> str:
+        """The tar as the manifest and the tables call it."""
+        return self.name if isinstance(self.out, Folder) else f"{self.out}/{self.name}"
+
+    def table_name(self, table: str) -> str:
+        """Of one of the tables beside the tar."""
+        return f"{Path(self.name).stem}.{table}.parquet"
+
+    def marker(self) -> dict[str, Any] | None:
+        """Counts, hash and timings of the finished shard; None: it is not finished."""
+        try:
+            found: dict[str, Any] = json.loads(self.out.read(self.marker_name, _MOST_BYTES))
+        except DataError:
+            return None
+        return found
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to annotate.
+
+    Attributes:
+        params: the section `annotate`.
+        base: folder with the base's weights.
+        vocabulary: concepts, those of `rules.vocabulary` included.
+        identities: what decides the answers, by `ROLE.MODEL`; they are stored under it.
+        config: digest of all that decides the results, written into markers.
+        loads: models that the worker may load, built-ins by name too; None: all. What others would say has to be
+            stored.
+        run: name of this run of the stage; deaths of workers are counted within one.
+    """
+
+    params: AnnotateParams
+    base: Path
+    vocabulary: Vocabulary
+    identities: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
+    loads: frozenset[str] | None = None
+    run: str = ""

@@ -1,0 +1,47 @@
+"""Where a model runs and how precisely, on this machine."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from umgclip.errors import InputError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """Params with a device and a precision."""
+
+    @property
+    def device(self) -> str:
+        """`auto`, `cpu`, `cuda` or `cuda:N`."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """`auto`, `fp32`, `bf16` or `fp16`."""
+        ...
+
+
+def placement(params: Placed, where: str) -> tuple[torch.device, torch.dtype]:
+    """The device and the precision that the params mean on this machine.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    there = torch.cuda.is_available()
+    name = ("cuda" if there else "cpu") if params.device == "auto" else params.device
+    if name.startswith("cuda") and not there:
+        raise InputError(f"{where}.device: expected cpu, since this machine has no GPU that torch can use; got {name}")
+    match = re.fullmatch(r"cuda:(\d+)", name)
+    if match and int(match.group(1)) >= torch.cuda.device_count():
+        raise InputError(f"{where}.device: expected one of {torch.cuda.device_count()} GPUs, got {name}")
+    if params.dtype != "auto":
+        return torch.device(name), _DTYPES[params.dtype]
+    if name == "cpu":
+        return torch.device(name), torch.float32
+    return torch.device(name), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -1,0 +1,107 @@
+"""How far a run is: a JSON file beside its results, and numbers for whoever shows them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from umgclip.annotate.tally import Tally
+from umgclip.io.atomic import write_json
+
+_EVERY_S = 1.0
+_WINDOW_S = 60.0  # that rates are measured over
+
+
+class Progress:
+    """Counts, rates and the time that is left; of what was done before, only counts."""
+
+    def __init__(
+        self, total: int, path: Path, advance: Callable[[int], None], watch: Callable[[Mapping[str, float]], None]
+    ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            total: images.
+            path: the file, replaced once a second at most.
+            advance: told of images that are done, less where some are done again.
+            watch: told the numbers whenever the file is written.
+        """
+        self.done = Tally()
+        self._total, self._path, self._advance, self._watch = total, path, advance, watch
+        self._workers = 0
+        self._started, self._written = time.monotonic(), 0.0
+        self._began = _now()
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, tally: Tally) -> None:
+        """Something was done."""
+        self.done.add(tally)
+        if tally.images:
+            self._advance(tally.images)
+        if time.monotonic() - self._written >= _EVERY_S:
+            self.write()
+
+    def workers(self, alive: int) -> None:
+        """So many workers are there now."""
+        self._workers = alive
+
+    def write(self, finished: bool = False) -> None:
+        """Write the file."""
+        now = self._written = time.monotonic()
+        self._seen.append((now, self.done.images))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_S:
+            self._seen.popleft()
+        state = self._state(finished)
+        write_json(self._path, state)
+        self._watch(_numbers(state))
+
+    def _state(self, finished: bool) -> dict[str, Any]:
+        (first, before), (last, done) = self._seen[0], self._seen[-1]
+        rate = (done - before) / (last - first) if last > first else 0.0
+        roles = {
+            role: {
+                "rows": count,
+                "seconds": round(self.done.seconds.get(role, 0.0), 3),
+                "rows_per_s": _per(count, self.done.seconds.get(role, 0.0)),
+                "regions": self.done.regions[role],
+                "regions_per_s": _per(self.done.regions[role], self.done.seconds.get(role, 0.0)),
+            }
+            for role, count in sorted(self.done.asked.items())
+        }
+        return {
+            "stage": "annotate",
+            "began": self._began,
+            "updated": _now(),
+            "finished": finished,
+            "elapsed_s": round(time.monotonic() - self._started, 1),
+            "eta_s": round((self._total - done) / rate, 1) if rate > 0 else None,
+            "images": {"done": done, "total": self._total, "per_s": round(rate, 3)},
+            "failed": {reason: count for reason, count in sorted(self.done.failed.items()) if count},
+            "workers": self._workers,
+            "roles": roles,
+        }
+
+
+def _numbers(state: Mapping[str, Any]) -> dict[str, float]:
+    values = {
+        "images": float(state["images"]["done"]),
+        "images_per_s": state["images"]["per_s"],
+        "failed": float(sum(state["failed"].values())),
+        "workers": float(state["workers"]),
+    }
+    for role, one in state["roles"].items():
+        values[f"{role}.rows_per_s"] = one["rows_per_s"]
+        values[f"{role}.regions_per_s"] = one["regions_per_s"]
+    return values
+
+
+def _per(count: int, seconds: float) -> float:
+    return round(count / seconds, 3) if seconds > 0 else 0.0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
