@@ -12,7 +12,7 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check bench up down env lock clean
+.PHONY: help install demo test test-all check bench claim up down env lock clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ check: $(STAMP) ## lint, format, types, layers
 
 bench: $(STAMP) ## time what matters: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
+
+claim: $(STAMP) $(DEMO) ## measure the paper's claim with three seeds, over an hour: docs/claim.md and its figure
+	dvc repro validate
+	python -m benchmarks.claim
 
 up: $(STAMP) ## start PostgreSQL, MLflow, Prefect, an S3 server and workers on loopback, without containers
 	@python -m infra.services up

@@ -1,0 +1,67 @@
+"""The command: `python -m benchmarks.claim --help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.claim import document, figure
+from benchmarks.claim.measure import add_foreign, measure
+from benchmarks.claim.models import ALPHAS, VARIANTS
+from benchmarks.claim.results import targets
+from benchmarks.claim.runs import Inputs, Runs, Sections
+from umgclip.params import AnnotateParams, DataParams, EvaluateParams, TrainParams, load_section
+
+_PARAMS = Path("params.yaml")
+_QUICK_STEPS = 10
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each kind")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="try the machinery: ten steps, one seed, no page")] = False,
+    work: Annotated[Path, typer.Option(help="folder of the runs; those that are there are not done again")] = Path(
+        "artifacts/claim"
+    ),
+    out: Annotated[Path, typer.Option(help="folder of claim.md, whose tables are replaced, and of claim.png")] = Path(
+        "docs"
+    ),
+    foreign: Annotated[
+        list[str] | None, typer.Option(help="MODEL=CHECKPOINT: a CLIP tuned elsewhere as one more model")
+    ] = None,
+) -> None:
+    """Measure the claim of the paper on the demo, and write its tables and its figure.
+
+    Reads what `dvc repro validate` leaves. The base, a control that sees
+    whole images only, multi-grain tuning on pseudo- and on true
+    annotations, full fine-tuning, and the way between base and tuned:
+    six benchmarks, all read-outs. Stop it and start it again as you like.
+    """
+    sections = Sections(
+        load_section(_PARAMS, DataParams),
+        load_section(_PARAMS, AnnotateParams),
+        load_section(_PARAMS, TrainParams),
+        load_section(_PARAMS, EvaluateParams),
+    )
+    alphas = ALPHAS
+    if quick:
+        seeds, alphas = 1, (0.5,)
+        short = sections.train.model_copy(update={"steps": _QUICK_STEPS})
+        sections = Sections(sections.data, sections.annotate, short, sections.evaluate)
+    runs = Runs(sections, Inputs.of(Path()), work)
+    claim = measure(runs, range(seeds), alphas, VARIANTS)
+    for each in foreign or []:
+        model, _, checkpoint = each.partition("=")
+        add_foreign(claim, runs, model, Path(checkpoint))
+    text = document.markdown(claim)
+    print(text)
+    if not quick:
+        document.put(out / "claim.md", text)
+        figure.write(out / "claim.png", claim)
+    missed = [target.said for target in targets(claim) if not target.reached]
+    print(f"\n{len(missed)} of {len(targets(claim))} targets not reached" + "".join(f"\n  {said}" for said in missed))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,64 @@
+"""The order of the runs: first what the targets are about, then the rest, so that an interrupted claim has most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from benchmarks.claim.models import BASE, MULTI_GRAIN, VARIANTS, Variant
+from benchmarks.claim.results import Claim, readouts_of, side
+from benchmarks.claim.runs import Runs
+from umgclip.base import stage as base_stage
+from umgclip.params import BaseParams, EvaluateParams, ReadoutName
+
+EVERY_READOUT: Mapping[str, Any] = {"readouts": list(get_args(ReadoutName)), "measure_cost": True}
+
+
+def measure(runs: Runs, seeds: Sequence[int], alphas: Sequence[float], variants: Sequence[Variant] = VARIANTS) -> Claim:
+    """Train and evaluate what is not there yet.
+
+    Args:
+        runs: where everything is kept.
+        seeds: of the trainings.
+        alphas: shares of the way from the base to the multi-grain model.
+        variants: ways to train; the multi-grain one is among them.
+    """
+    claim = Claim(seeds)
+    for seed in seeds:
+        for variant in variants:
+            tuned = runs.train(variant, seed)
+            metrics = runs.evaluate(f"{variant.name}-{seed}", tuned)
+            claim.models.setdefault(BASE, [side(metrics, "base")])
+            claim.models.setdefault(variant.name, []).append(side(metrics, "tuned"))
+            if variant.name == MULTI_GRAIN:
+                for alpha in alphas:
+                    between = runs.between(str(seed), tuned, alpha)
+                    found = runs.evaluate(f"between-{seed}-{alpha}", between)
+                    claim.sweep.setdefault(alpha, []).append(side(found, "tuned"))
+                if seed == seeds[0]:
+                    claim.readouts = readouts_of(runs.evaluate("readouts", tuned, EVERY_READOUT))
+    return claim
+
+
+def add_foreign(claim: Claim, runs: Runs, model: str, checkpoint: Path) -> None:
+    """Measure a CLIP that was tuned elsewhere, as it is.
+
+    Args:
+        claim: gets a model more, named after the checkpoint.
+        runs: whose benchmark is read, and where everything is kept.
+        model: open_clip's name of the architecture.
+        checkpoint: with open_clip's names, EVA-CLIP's or Hugging Face's.
+    """
+    folder = runs.work / f"foreign-{checkpoint.stem}"
+    params = BaseParams(pretrained=str(checkpoint), model=model)
+    base_stage.run(params, base_stage.BaseInputs(runs.inputs.data), folder / "base")
+    own = {"image_px": None, "crop_px": None}
+    sections = type(runs.sections)(
+        runs.sections.data, runs.sections.annotate, runs.sections.train,
+        EvaluateParams.model_validate(runs.sections.evaluate.model_dump() | own),
+    )  # fmt: skip
+    inputs = type(runs.inputs)(runs.inputs.data, folder / "base", runs.inputs.annotate, runs.inputs.quarantine)
+    foreign = Runs(sections, inputs, folder)
+    itself = foreign.between("itself", folder / "base", 0.0)
+    claim.models[checkpoint.stem] = [side(foreign.evaluate("itself", itself), "base")]

@@ -1,0 +1,70 @@
+"""Which models the claim compares: how each is trained, and weights between the base and a tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umgclip.model import files
+from umgclip.model.adapters import ADAPTER, Adapted, load_tuned
+from umgclip.params import FullParams, TrainParams
+
+BASE, CONTROL, MULTI_GRAIN, TRUE, FULL = "base", "control", "multi_grain", "multi_grain_true", "full"
+ALPHAS = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train: what differs from `params.yaml`, and whether the regions are the true ones."""
+
+    name: str
+    label: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    true: bool = False
+
+    def params(self, train: TrainParams, seed: int) -> TrainParams:
+        """The section `train` with the changes."""
+        values = train.model_dump() | {"seed": seed}
+        for name, value in self.changes.items():
+            *path, last = name.split(".")
+            section = values
+            for part in path:
+                section = section[part]
+            section[last] = value
+        return TrainParams.model_validate(values)
+
+
+# the control has the steps, batches, adapter and image-level terms of the others, and no term that looks at regions
+_NO_REGIONS = {f"weights.{name}": 0.0 for name in ("region_text", "region_tags", "pixel", "distill", "relational")}
+VARIANTS = (
+    Variant(CONTROL, "LoRA, image level only (control)", _NO_REGIONS),
+    Variant(MULTI_GRAIN, "LoRA, multi-grain, pseudo-annotations"),
+    Variant(TRUE, "LoRA, multi-grain, true annotations", true=True),
+    # a tenth of the learning rate of LoRA, whose few weights have further to go
+    Variant(FULL, "all weights, multi-grain, pseudo-annotations", {"adapter": "full", "lr_peak": 5.0e-4}),
+)
+LABELS = {BASE: "base"} | {variant.name: variant.label for variant in VARIANTS}
+
+
+@torch.no_grad()
+def interpolate(base: Path, tuned: Path, alpha: float, out: Path) -> None:
+    """Weights on the line from the base (0) to a tuned model (1), as WiSE-FT does (Wortsman et al., CVPR 2022).
+
+    Args:
+        base: folder of the base.
+        tuned: folder that `train` wrote, of LoRA or of all weights.
+        alpha: how far.
+        out: the folder to make; `evaluate` reads it as one that `train` wrote.
+    """
+    clip = files.load(base)[0]
+    far = dict(load_tuned(base, tuned / ADAPTER).named_parameters()) if alpha else {}
+    for name, parameter in clip.named_parameters():
+        parameter.requires_grad_(True)  # what is saved
+        if alpha:
+            parameter.lerp_(far[name], alpha)
+    out.mkdir(parents=True, exist_ok=True)
+    Adapted("full", clip, FullParams().model_dump()).save(out / ADAPTER)

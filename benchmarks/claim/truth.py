@@ -1,0 +1,94 @@
+"""True annotations of the demo's training images, which the pipeline never sees.
+
+The training split holds images and alt texts only. Its scenes are composed again here, image by image the same, and
+their regions put where the annotator's were. Captions, tags and images stay: what differs is who drew and named the
+regions. As in the pipeline, what is held out has a place and no name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from umgclip.annotate.clip_teacher import ClipTeacher
+from umgclip.annotate.proposal import Proposal
+from umgclip.data.concepts import Vocabulary
+from umgclip.data.stream import Sample, decode
+from umgclip.errors import DataError
+from umgclip.geometry import masks as mask_ops
+from umgclip.io.atomic import fresh_folder
+from umgclip.io.images import encode_jpeg
+from umgclip.io.shards import RawSample, ShardWriter, read_shard
+from umgclip.manifest import Manifest, describe_shard, read_manifest, write_manifest
+from umgclip.model import files
+from umgclip.model.tower import DenseClip
+from umgclip.params import AnnotateParams, DataParams
+from umgclip.records import Region
+from umgclip.sources.demo import training_scene, true_regions
+
+
+def write_truth(annotated: Path, base: Path, sections: tuple[DataParams, AnnotateParams], out: Path) -> None:
+    """Write the annotated training dataset again, with true regions.
+
+    Args:
+        annotated: what `annotate` wrote: a folder with `train` and `vocabulary.json`.
+        base: the base, whose embeddings of the true regions are what distillation keeps.
+        sections: `data`, which composed the images, and `annotate`.
+        out: the dataset to make.
+
+    Raises:
+        DataError: the images are not those that `data` composes.
+    """
+    data, annotate = sections
+    manifest = read_manifest(annotated / "train")
+    vocabulary = json.loads((annotated / "vocabulary.json").read_text(encoding="utf-8"))
+    words = Vocabulary(**{name: tuple(vocabulary[name]) for name in ("things", "stuff", "held_out")})
+    teacher = ClipTeacher(DenseClip(files.load(base)[0]).eval(), "base", words, annotate.label)
+    truth = dict(_truth(data, frozenset(annotate.held_out)))
+    shards = []
+    with fresh_folder(out) as folder:
+        for shard in manifest.shards:
+            source = annotated / "train" / shard.path
+            writer = ShardWriter(folder / shard.path)
+            for raw in read_shard(source):
+                writer.write(_with(raw, truth, teacher, str(source)))
+            writer.close()
+            shards.append(describe_shard(folder / shard.path, writer.samples))
+        write_manifest(folder, Manifest(made_by=manifest.made_by, shards=shards, notes={"regions": "true"}))
+
+
+def _truth(params: DataParams, held_out: frozenset[str]) -> Iterator[tuple[str, list[Region]]]:
+    """Key and true regions of every training image."""
+    for index in range(params.train_scenes):
+        scene = training_scene(params, index)
+        key = hashlib.sha256(encode_jpeg(scene.pixels, params.jpeg_quality)).hexdigest()[:16]
+        yield key, [_nameless(region, held_out) for region in true_regions(scene)]
+
+
+def _nameless(region: Region, held_out: frozenset[str]) -> Region:
+    hidden = any(tag.text in held_out for tag in region.tags or [])
+    return region.model_copy(update={"tags": [], "captions": []}) if hidden else region
+
+
+def _with(raw: RawSample, truth: dict[str, list[Region]], teacher: ClipTeacher, where: str) -> RawSample:
+    sample = decode(raw, where)
+    if raw.key not in truth:
+        raise DataError(f"{where}:{raw.key}: expected an image that `data` of params.yaml composes, got another")
+    regions = truth[raw.key]
+    buffer = io.BytesIO()
+    np.save(buffer, _embeddings(raw, sample, regions, teacher), allow_pickle=False)
+    record = sample.record.model_copy(update={"regions": regions})
+    return RawSample(raw.key, raw.image, raw.extension, record.to_json(), buffer.getvalue())
+
+
+def _embeddings(raw: RawSample, sample: Sample, regions: list[Region], teacher: ClipTeacher) -> np.ndarray:
+    """The stored embedding of the image, then the base's of every true region's masked-out crop."""
+    stored = np.load(io.BytesIO(raw.embeddings or b""), allow_pickle=False)
+    places = [Proposal(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask]
+    teacher.embed_regions([sample.pixels], [places])
+    return np.stack([stored[0], *(place.embedding for place in places)]).astype(np.float16)
