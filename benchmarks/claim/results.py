@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from benchmarks.claim.models import CONTROL, MULTI_GRAIN, TRUE
+from umgclip.metrics.bootstrap import spread_over_seeds
 from umgclip.params import ReadoutName
 
 COLUMNS = (
@@ -97,7 +98,8 @@ def summarise(runs: Sequence[Mapping[str, Any]], metric: str) -> Value | None:
         return None
     ends = [run["intervals"][group][name] for run in runs if name in run["intervals"].get(group, {})]
     interval = (statistics.mean(e["low"] for e in ends), statistics.mean(e["high"] for e in ends)) if ends else None
-    return Value(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, interval)
+    found = spread_over_seeds(values)
+    return Value(found.mean, found.deviation if found.runs > 1 else None, interval)
 
 
 def readouts_of(metrics: Mapping[str, Any]) -> list[Readout]:
