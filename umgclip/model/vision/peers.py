@@ -124,7 +124,7 @@ def _gaussians(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, pea
     x, y = columns[None, None, :], rows[None, :, None]
     exponent = -(((x - (x0 + x1) / 2) / spread_x) ** 2 + ((y - (y0 + y1) / 2) / spread_y) ** 2) / 2
     # a box smaller than a token holds no token's centre: the token it lies in stands for it
-    half_x, half_y = 0.5 / width, 0.5 / height
+    half_x, half_y = 0.499 / width, 0.499 / height
     inside = (x + half_x > x0) & (x - half_x < x1) & (y + half_y > y0) & (y - half_y < y1)
     exponent = exponent.masked_fill(~inside, -torch.inf).flatten(1)
     return peak * torch.exp(exponent - exponent.amax(1, keepdim=True).clamp(min=torch.finfo(exponent.dtype).min))
