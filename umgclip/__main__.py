@@ -23,7 +23,7 @@ from umgclip.cli.serving import serve
 from umgclip.errors import InputError
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
-COMMANDS = (*STAGES, "promote", "rollback", "report", "data", "export", "serve", "doctor")
+COMMANDS = (*STAGES, "segment", "promote", "rollback", "report", "data", "export", "serve", "doctor")
 
 
 class _Commands(TyperGroup):
@@ -70,6 +70,15 @@ Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth
 Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate drew from the alt texts")]
 Where = Annotated[str, typer.Argument(help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
+Quarantine = Annotated[Path, typer.Option("--quarantine", help="rows that validate took out")]
+Discard = Annotated[
+    bool,
+    typer.Option(
+        "--discard-checkpoint",
+        envvar="UMGCLIP_DISCARD_CHECKPOINT",
+        help="begin again, also where a killed run could go on",
+    ),
+]
 Adapter = Annotated[Path, typer.Option("--adapter", help="folder that the stage train wrote")]
 
 PARAMS = Path("params.yaml")
@@ -234,23 +243,14 @@ def validate(
 @app.command()
 def train(
     annotations: Annotations = ARTIFACTS / "annotate" / "train",
-    quarantine: Annotated[Path, typer.Option(help="rows that validate took out")] = ARTIFACTS
-    / "validate"
-    / "quarantine.parquet",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
     base: Base = ARTIFACTS / "base",
     work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".train",
     metrics: Metrics = METRICS / "train.json",
     plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "train.csv",
     out: Out = ARTIFACTS / "train",
     params: Params = PARAMS,
-    discard: Annotated[
-        bool,
-        typer.Option(
-            "--discard-checkpoint",
-            envvar="UMGCLIP_DISCARD_CHECKPOINT",
-            help="begin again, also where a killed run could go on",
-        ),
-    ] = False,
+    discard: Discard = False,
 ) -> None:
     """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints.
 
@@ -276,6 +276,38 @@ def train(
         summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
     if world.first:
         session.show(summary)
+
+
+@app.command()
+def segment(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".segment",
+    metrics: Metrics = METRICS / "segment.json",
+    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "segment.csv",
+    out: Out = ARTIFACTS / "segment",
+    params: Params = PARAMS,
+    discard: Discard = False,
+) -> None:
+    """A decoder for panoptic and semantic segmentation on the frozen tuned tower.
+
+    Not part of `dvc repro`: run it after `umgclip train`, or with
+    `dvc repro segmentation/dvc.yaml`. A killed run goes on from its
+    checkpoint. `umgclip evaluate --segmenter artifacts/segment` measures it.
+    """
+    from umgclip.cli import session
+    from umgclip.params import SegmentParams, load_section
+
+    section = load_section(params, SegmentParams)
+    session.check_output(out, (annotations, quarantine, base, adapter, work, params))
+    from umgclip.segment import stage
+
+    inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
+    with session.tracked("segment", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
+    session.show(summary)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from umgclip.annotator_params import ModelParams, RolesParams, RulesParams, chec
 from umgclip.errors import ParamsError
 from umgclip.ray_params import RayParams
 from umgclip.section import Count, Section, Share, Template, Weight
+from umgclip.segment_params import SegmentParams
 
 
 class ImportParams(Section):
@@ -428,6 +429,7 @@ SECTIONS: dict[str, type[Section]] = {
     "train": TrainParams,
     "evaluate": EvaluateParams,
     "register": RegisterParams,
+    "segment": SegmentParams,
 }
 S = TypeVar("S", bound=Section)
 

@@ -35,15 +35,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def code_digest() -> str:
-    """Hex SHA-256 over the source files that training runs through."""
+def code_digest(*more: str) -> str:
+    """Hex SHA-256 over the source files that training runs through; `more` are packages beside those of `train`."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
+    for path in sorted(path for package in (*_PACKAGES, *more) for path in (root / package).rglob("*.py")):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def libraries() -> dict[str, str]:
+def libraries(*more: str) -> dict[str, str]:
     """Versions of what computes."""
-    return {name: version(name) for name in _LIBRARIES}
+    return {name: version(name) for name in (*_LIBRARIES, *more)}

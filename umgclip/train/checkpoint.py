@@ -45,12 +45,14 @@ class State:
 class Checkpoints:
     """One file, replaced as training goes on, written and read by the first process.
 
-    `belongs_to` names what decides the result, part by part: a text, or a mapping of texts.
+    `belongs_to` names what decides the result, part by part: a text, or a mapping of texts. `stage` is the command that
+    goes on from it.
     """
 
     path: Path
     belongs_to: dict[str, Any]
     world: World = _ALONE
+    stage: str = "train"
 
     def save(self, step: int, state: State) -> None:
         """Write the state after `step` steps, whole or not at all; all processes take part."""
@@ -91,7 +93,7 @@ class Checkpoints:
             state.scaler.load_state_dict(saved["scaler"])
         state.failed.update({key: tuple(reason) for key, reason in json.loads(saved["failed"]).items()})
         if self.world.first:
-            _log.warning("train: goes on after step %d of %s", saved["step"], self.path)
+            _log.warning("%s: goes on after step %d of %s", self.stage, saved["step"], self.path)
         return int(saved["step"])
 
     def _read(self) -> dict[str, Any] | str | None:
@@ -102,23 +104,23 @@ class Checkpoints:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             belongs_to = json.loads(saved["belongs_to"])
         except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-            return f"{self.path}: expected a checkpoint, got a file that cannot be read ({error}); {_way_on()}"
+            return f"{self.path}: expected a checkpoint, got a file that cannot be read ({error}); {self._way_on()}"
         differing = list(differences(belongs_to, self.belongs_to))
         if not differing:
             return saved
         more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
         return (
             f"{self.path}: the checkpoint belongs to other {', '.join(differing[:_SHOWN])}{more}; "
-            f"put back what it belongs to and training goes on after step {saved['step']}, or {_way_on()}"
+            f"put back what it belongs to and training goes on after step {saved['step']}, or {self._way_on()}"
         )
+
+    def _way_on(self) -> str:
+        command = f"umgclip {self.stage} --discard-checkpoint"
+        return f"discard it with `{command}` (for DVC: UMGCLIP_DISCARD_CHECKPOINT=1 dvc repro)"
 
     def remove(self) -> None:
         """Training is complete and written elsewhere, or is to begin again."""
         self.path.unlink(missing_ok=True)
-
-
-def _way_on() -> str:
-    return "discard it with `umgclip train --discard-checkpoint` (for DVC: UMGCLIP_DISCARD_CHECKPOINT=1 dvc repro)"
 
 
 def on_cpu_slots(slots: Mapping[str, Any]) -> dict[str, Any]:

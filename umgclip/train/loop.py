@@ -58,12 +58,14 @@ class Losses:
         most: how many there may be.
         samples: of how many.
         first: whether this process tells of them.
+        stage: that reads them.
     """
 
     seen: dict[str, tuple[str, str]]
     most: int
     samples: int
     first: bool
+    stage: str = "train"
 
     def add(self, failed: Iterable[Failed]) -> None:
         """Count what is new.
@@ -75,12 +77,12 @@ class Losses:
             if failure.key not in self.seen:
                 self.seen[failure.key] = (failure.shard, failure.detail)
                 if self.first:
-                    _log.warning("train: left out: %s", failure.detail)
+                    _log.warning("%s: left out: %s", self.stage, failure.detail)
         if len(self.seen) > self.most:
             key, (shard, detail) = next(reversed(self.seen.items()))
             raise DataError(
-                f"train: expected at most {self.most} unreadable of {self.samples} samples (train.max_failed), "
-                f"got {len(self.seen)}; the last is {key} of {shard}: {detail}"
+                f"{self.stage}: expected at most {self.most} unreadable of {self.samples} samples "
+                f"({self.stage}.max_failed), got {len(self.seen)}; the last is {key} of {shard}: {detail}"
             )
 
 

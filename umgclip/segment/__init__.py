@@ -1,0 +1,1 @@
+"""Stage `segment`: a decoder for segmentation on the frozen tuned tower."""

@@ -1,0 +1,124 @@
+"""Batches for the segmenter in a seeded order: batch n is the same whatever was asked for before."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from umgclip.data.lanes import Lanes, Stored
+from umgclip.data.loader import ordered_map
+from umgclip.data.stream import decode
+from umgclip.errors import UmgclipError
+from umgclip.manifest import read_manifest
+from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
+from umgclip.segment_params import SegmentParams
+from umgclip.train.feed import Dropped, Failed
+
+# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
+_BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A step's batch, None where nothing in it can be learnt from.
+
+    Attributes:
+        targets: with labels as places in `rows`.
+        rows: which labels of the data set this step's classifier has, ascending.
+        failed: samples that could not be read.
+        unnamed: samples without a named mask in the part that was looked at; passed over.
+    """
+
+    targets: Targets | None
+    rows: Int[Tensor, " t"]
+    failed: tuple[Failed, ...]
+    unnamed: int
+
+
+@dataclass(frozen=True)
+class _Collator:
+    params: SegmentParams
+    canvas: Canvas
+    labels: tuple[Label, ...]
+    dropped: dict[str, frozenset[str]]
+    where: str
+
+    def __call__(self, numbered: tuple[int, Sequence[Stored]]) -> Loaded:
+        step, samples = numbered
+        rng = np.random.default_rng([self.params.seed, step])
+        placed, failed = [], []
+        for stored in samples:
+            where = f"{self.where}/{stored.shard}"
+            seed = int(rng.integers(1 << 62))
+            try:
+                placed.append(self._placed(stored, where, np.random.default_rng(seed)))
+            except _BAD_RECORD as error:
+                said = str(error) if isinstance(error, UmgclipError) else f"{type(error).__name__}: {error}"
+                detail = said if said.startswith(where) else f"{where}:{stored.raw.key}: {said}"
+                failed.append(Failed(stored.raw.key, stored.shard, detail))
+        named = [one for one in placed if any(one.labels)]
+        rows = self._rows(named, rng)
+        row_of_label = {self.labels[row]: place for place, row in enumerate(rows)}
+        targets = collate(named, self.canvas, row_of_label) if named else None
+        return Loaded(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named))
+
+    def _placed(self, stored: Stored, where: str, rng: np.random.Generator) -> One:
+        dropped = self.dropped.get(stored.raw.key, frozenset())
+        return place(decode(stored.raw, where), dropped, self.canvas, rng)
+
+    def _rows(self, samples: Sequence[One], rng: np.random.Generator) -> list[int]:
+        """The batch's own labels, and others drawn at random up to the limit."""
+        most = self.params.labels_per_step
+        if len(self.labels) <= most:
+            return list(range(len(self.labels)))
+        own = {label for one in samples for label in one.labels if label is not None}
+        needed = [row for row, label in enumerate(self.labels) if label in own]
+        others = [row for row, label in enumerate(self.labels) if label not in own]
+        drawn = rng.permutation(len(others))[: max(0, most - len(needed))]
+        return sorted([*needed, *(others[i] for i in drawn.tolist())])
+
+
+class Feed:
+    """Batches of annotated samples.
+
+    Args:
+        params: the section `segment`.
+        dataset: annotated shards.
+        dropped: what validation put aside.
+        canvas: how samples are placed.
+        labels: the dataset's names, in the classifier's order.
+    """
+
+    def __init__(
+        self, params: SegmentParams, dataset: Path, dropped: Dropped, canvas: Canvas, labels: Sequence[Label]
+    ) -> None:
+        self._params, self._dataset, self._dropped = params, dataset, dropped
+        self._manifest = read_manifest(dataset)
+        self._collator = _Collator(params, canvas, tuple(labels), dropped.regions, str(dataset))
+
+    @property
+    def samples(self) -> int:
+        """Samples stored, those that validation put aside included."""
+        return self._manifest.samples
+
+    def load(self, start: int) -> Generator[Loaded]:
+        """Batches without end, from batch `start` on, made ahead by a thread; close it to end that.
+
+        Raises:
+            DataError: a damaged shard, or every sample is left out.
+        """
+        yield from ordered_map(self._collator, self._steps(start), 1, "threads")
+
+    def _steps(self, start: int) -> Iterator[tuple[int, tuple[Stored, ...]]]:
+        lanes = Lanes(self._dataset, self._manifest, self._params.seed, 1, self._dropped.images)
+        stream = lanes.stream(0, start * self._params.batch)
+        for number in itertools.count(start):
+            yield number, tuple(itertools.islice(stream, self._params.batch))

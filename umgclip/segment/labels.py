@@ -1,0 +1,74 @@
+"""The names that a dataset's masks carry: what the classifier is trained on, and what counts as seen later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.data.concepts import with_article
+from umgclip.data.stream import read_raw
+from umgclip.errors import DataError
+from umgclip.io import tables
+from umgclip.model.tower import DenseClip
+from umgclip.records import parse_record
+from umgclip.segment.targets import Label, label_of
+from umgclip.segment_params import SegmentParams
+
+_TEXTS = 256  # texts a forward
+
+
+def labels_of(dataset: Path) -> list[Label]:
+    """Every name of a region with a mask, things first, in order; from the dataset's table where it has one.
+
+    Raises:
+        DataError: no region of the dataset has both.
+    """
+    table = dataset / "regions.parquet"
+    found = _of_table(table) if table.is_file() else _of_shards(dataset)
+    if not found:
+        raise DataError(f"{dataset}: expected regions with a mask and a name to learn from, found none")
+    return sorted(found, key=lambda label: (label[1], label[0]))
+
+
+def _of_table(path: Path) -> set[Label]:
+    names = ["label", "is_stuff", "has_mask"]
+    distinct = tables.read_columns(path, names).group_by(names).aggregate([])
+    rows = zip(*(distinct[name].to_pylist() for name in names), strict=True)
+    return {(label, is_stuff) for label, is_stuff, has_mask in rows if label is not None and has_mask}
+
+
+def _of_shards(dataset: Path) -> set[Label]:
+    found = set()
+    for shard, raw in read_raw(dataset):
+        try:
+            record = parse_record(raw.json, where=f"{shard}:{raw.key}")
+        except DataError:
+            continue  # the feed meets it again and counts it
+        found |= {label for region in record.regions or [] if region.mask and (label := label_of(region))}
+    return found
+
+
+@torch.no_grad()
+def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> Float[Tensor, "t d"]:
+    """One L2-normalised embedding a name, the mean over its kind's templates."""
+    rows = []
+    for name, is_stuff in labels:
+        templates = params.stuff_templates if is_stuff else params.thing_templates
+        rows.append([fill(template, name) for template in templates])
+    texts = list(dict.fromkeys(text for row in rows for text in row))
+    embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part))  # noqa: E731
+    embedded = torch.cat([embed(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)])
+    place = {text: number for number, text in enumerate(texts)}
+    means = [embedded[[place[text] for text in row]].mean(dim=0) for row in rows]
+    return F.normalize(torch.stack(means), dim=-1)
+
+
+def fill(template: str, name: str) -> str:
+    """A class prompt: `{}` is the name, `{a}` its article."""
+    article = with_article(name).partition(" ")[0]
+    return template.replace("{a}", article).replace("{}", name)

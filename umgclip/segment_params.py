@@ -1,0 +1,73 @@
+"""`segment`: the section of the decoder for segmentation, which is trained on the frozen tuned tower."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from umgclip.section import Count, Section, Share, Template, Weight
+
+
+class DecoderParams(Section):
+    """`segment.decoder`: pyramid, pixel decoder and transformer decoder (Mask2Former, Cheng et al., CVPR 2022)."""
+
+    queries: Count = Field(default=64, description="most segments in an image, a square: places that they start from")
+    width: int = Field(default=64, ge=32, multiple_of=32, description="channels")
+    heads: Count = 4
+    feedforward: Count = Field(default=256, description="channels between the two layers of each MLP")
+    encoder_layers: Count = Field(default=2, description="of the pixel decoder: deformable attention over three levels")
+    decoder_layers: Count = Field(default=3, description="of masked attention")
+    pixel_stem: bool = Field(default=True, description="convolutions over the image itself sharpen the finest levels")
+
+    @model_validator(mode="after")
+    def _fits(self) -> DecoderParams:
+        if math.isqrt(self.queries) ** 2 != self.queries:
+            raise ValueError(f"expected queries to be a square number, got {self.queries}")
+        if self.width % self.heads:
+            raise ValueError(f"expected width in multiples of heads ({self.heads}), got {self.width}")
+        return self
+
+
+class SegmentWeights(Section):
+    """`segment.weights`: of the losses, and of matching."""
+
+    label: Weight = Field(default=2.0, description="cross-entropy over the names and `no object`")
+    mask: Weight = Field(default=5.0, description="binary cross-entropy of sampled points")
+    dice: Weight = 5.0
+    no_object: Share = Field(default=0.1, description="weight of queries without a segment; with hungarian only")
+
+
+class SegmentParams(Section):
+    """`segment`: the decoder for segmentation; not part of the default pipeline."""
+
+    seed: int = 0
+    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
+    batch: Count = Field(default=8, description="images a step")
+    steps: Count = 600
+    lr_peak: float = Field(default=4.0e-3, gt=0)
+    warmup_share: Share = 0.05
+    weight_decay: Weight = 0.05
+    grad_clip: float = Field(default=5.0, gt=0, description="largest norm of all gradients together")
+    min_window: Share = Field(default=0.7, description="least side of the random part of an image, of its own side")
+    relight: Share = Field(default=0.1, description="largest relative change of contrast")
+    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="fp32", description="auto: bf16 where it is native")
+    checkpoint_every: Count = Field(default=100, description="steps")
+    labels_per_step: Count = Field(default=512, description="most names that a step's classifier has")
+    matching: Literal["places", "hungarian"] = Field(
+        default="places", description="which query learns which mask: those that start in it, or the best as a whole"
+    )
+    unnamed: bool = Field(default=True, description="learn masks from regions without a name too; with places only")
+    points: Count = Field(default=512, description="places at which a mask is compared")
+    adapter: Literal["none", "convpass", "lora"] = Field(
+        default="none", description="what learns in a copy of the tower that the pyramid reads"
+    )
+    adapter_rank: Count = Field(default=8, description="channels of Convpass, rank of LoRA")
+    decoder: DecoderParams = DecoderParams()
+    weights: SegmentWeights = SegmentWeights()
+    thing_templates: list[Template] = Field(default=["{a} {}"], min_length=1, description="embeddings averaged")
+    stuff_templates: list[Template] = Field(default=["{}", "on {}"], min_length=1)
