@@ -324,6 +324,7 @@ def evaluate(
     masks: Annotated[
         Path | None, typer.Option(help="regions of the benchmark's images by another masker, for panoptic segments")
     ] = None,
+    segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to be measured too")] = None,
     metrics: Metrics = METRICS / "evaluate.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
@@ -334,11 +335,12 @@ def evaluate(
     from umgclip.params import EvaluateParams, load_section
 
     section = load_section(params, EvaluateParams)
-    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params, *([masks] if masks else [])))
+    others = [folder for folder in (masks, segmenter) if folder]
+    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params, *others))
     images = read_manifest(benchmark).samples
     from umgclip.evaluate import stage
 
-    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics, masks)
+    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter)
     with session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")

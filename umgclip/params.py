@@ -18,7 +18,7 @@ from umgclip.annotator_params import ModelParams, RolesParams, RulesParams, chec
 from umgclip.errors import ParamsError
 from umgclip.ray_params import RayParams
 from umgclip.section import Count, Section, Share, Template, Weight
-from umgclip.segment_params import SegmentParams
+from umgclip.segment_params import ReadParams, SegmentParams
 
 
 class ImportParams(Section):
@@ -383,6 +383,7 @@ class EvaluateParams(Section):
     maskout_frame: float = Field(default=0.6, gt=0, le=1, description="the same for a crop with the rest masked out")
     proposal_min_score: Share = Field(default=0.05, description="least softmax probability of a proposal's best thing")
     proposal_min_visible: Share = Field(default=0.5, description="least share of a proposal that better ones leave")
+    decoder: ReadParams = ReadParams()
     match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which an annotator's box is right")
     pictures: Count = Field(default=6, description="examples in each picture")
 

@@ -30,6 +30,15 @@ class DecoderParams(Section):
         return self
 
 
+class ReadParams(Section):
+    """`evaluate.decoder`: how a decoder's queries become segments."""
+
+    exponent_seen: Share = Field(default=0.4, description="weight of the frozen tower, for names of training masks")
+    exponent_unseen: Share = Field(default=0.8, description="the same for all other names")
+    min_score: Share = Field(default=0.15, description="least score of a mask")
+    min_visible: Share = Field(default=0.6, description="least share of a mask that better ones leave")
+
+
 class SegmentWeights(Section):
     """`segment.weights`: of the losses, and of matching."""
 
@@ -46,12 +55,12 @@ class SegmentParams(Section):
     image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
     batch: Count = Field(default=8, description="images a step")
-    steps: Count = 600
+    steps: Count = 1500
     lr_peak: float = Field(default=4.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.05
     grad_clip: float = Field(default=5.0, gt=0, description="largest norm of all gradients together")
-    min_window: Share = Field(default=0.7, description="least side of the random part of an image, of its own side")
+    min_window: Share = Field(default=0.9, description="least side of the random part of an image, of its own side")
     relight: Share = Field(default=0.1, description="largest relative change of contrast")
     max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
 # what writes files, moves values or describes them: a change there does not make results stale
 PLUMBING = (
-    "errors", "section", "annotator_params", "ray_params", "params", "records", "manifest", "summary", "provenance",
-    "tracking", "io",
+    "errors", "section", "annotator_params", "ray_params", "segment_params", "params", "records", "manifest", "summary",
+    "provenance", "tracking", "io",
 )  # fmt: skip
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Float
 from torch import Tensor
 
-from umgclip.evaluate.benchmark import Classes, Example
+from umgclip.evaluate.benchmark import Example
+from umgclip.evaluate.panoptic_map import PanopticMap, assemble
 from umgclip.evaluate.reader import Reader, Seen, read_masks
+from umgclip.evaluate.segmented import decoder_map, dense_map_alone
 from umgclip.geometry import masks as mask_ops
 from umgclip.metrics.panoptic import PanopticQuality
 from umgclip.metrics.weighted import GroupedSums, Weighted, mean_of_defined, ratio
@@ -24,19 +25,11 @@ PROTOCOL = (
     "among the stuff; proposals: the proposer's masks, made without captions, by falling objectness, each keeping the "
     "pixels that none before it took, dropped if too little of it is left or if its best thing's softmax probability "
     "among things and stuff is below the least score; all that is left over is one stuff segment; masker: the same "
-    "with the masks of another model; PQ, SQ, RQ as panopticapi, also of things and of stuff alone; crowds are no "
-    "segments to find and excuse what lies on them"
+    "with the masks of another model; dense_map: connected pixels of one class in the upsampled dense map; decoder: "
+    "the masks and names of `umgclip segment`; PQ, SQ, RQ as panopticapi, also of things and of stuff alone; crowds "
+    "are no segments to find and excuse what lies on them"
 )
 _METRICS = ("pq", "sq", "rq")
-Masks = Sequence[Bool[np.ndarray, "h w"]]
-
-
-@dataclass(frozen=True)
-class PanopticMap:
-    """Segment id of each pixel (0: none) and each segment's label."""
-
-    ids: Int32[np.ndarray, "h w"]
-    label_of: dict[int, int]
 
 
 class Panoptic:
@@ -46,20 +39,23 @@ class Panoptic:
         reader: the model.
         proposals: class-agnostic regions by image key, by who proposed them (`proposals`: the annotator); an image
             without an entry has none.
+        segmented: whether images come with a decoder's segments, which are scored beside those of the dense map alone.
     """
 
-    def __init__(self, reader: Reader, proposals: Mapping[str, Mapping[str, Sequence[Region]]]) -> None:
-        self._reader = reader
+    def __init__(
+        self, reader: Reader, proposals: Mapping[str, Mapping[str, Sequence[Region]]], *, segmented: bool = False
+    ) -> None:
+        self._reader, self._segmented = reader, segmented
         self._proposals = proposals
         things = range(len(reader.classes.things))
         categories = range(max(1, len(reader.classes.names)))  # a benchmark without classes adds nothing
-        names = ("true_masks", *proposals)
+        names = ("true_masks", *proposals, *(("dense_map", "decoder") if segmented else ()))
         self._quality = {name: PanopticQuality(categories, things) for name in names}
         self._sums = {name: GroupedSums() for name in names}
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
-        for example, dense in zip(examples, seen.dense, strict=True):
+        for number, (example, dense) in enumerate(zip(examples, seen.dense, strict=True)):
             ids, label_of = example.segments
             if not label_of:
                 continue
@@ -67,6 +63,9 @@ class Panoptic:
             found = {"true_masks": name_true_masks(self._reader, dense, example)}
             for name, regions in self._proposals.items():
                 found[name] = name_proposals(self._reader, dense, example, regions.get(example.key, ()))
+            if seen.segments is not None:
+                found["dense_map"] = dense_map_alone(self._reader, dense, example)
+                found["decoder"] = decoder_map(self._reader, seen.segments[number], example)
             for name, predicted in found.items():
                 tallies = self._quality[name].update(predicted.ids, predicted.label_of, ids, truth)
                 values = [[t.iou_sum, t.true_positives, t.false_positives, t.false_negatives] for t in tallies.values()]
@@ -93,13 +92,18 @@ class Panoptic:
         """Scenes, classes, crowds and thresholds; which proposals they were is known by their hash."""
         params = self._reader.params
         rule = {"min_score": params.proposal_min_score, "min_visible": params.proposal_min_visible}
+        segmented = {"dense_map": {"masks": "connected pixels"}, "decoder": params.decoder.model_dump()}
         return {
             **self._reader.protocol(),
             **self._reader.thing_protocol(),
             **self._reader.stuff_protocol(),
             "images": len(self._sums["true_masks"]),
             "crowd": "excused",
-            "masks": {"true_masks": {"names": "within things or stuff"}, **{name: rule for name in self._proposals}},
+            "masks": {
+                "true_masks": {"names": "within things or stuff"},
+                **{name: rule for name in self._proposals},
+                **(segmented if self._segmented else {}),
+            },
         }
 
     def _measured(self) -> list[str]:
@@ -166,15 +170,3 @@ def cut_proposals(proposals: Sequence[Region], size_hw: Sequence[int], min_visib
             kept.append(visible)
             free &= ~visible
     return kept
-
-
-def assemble(masks: Masks, labels: Sequence[int], classes: Classes, size_hw: tuple[int, ...]) -> PanopticMap:
-    """Disjoint masks as one map; masks of the same stuff become one segment, as panoptic segmentation defines stuff."""
-    ids = np.zeros(size_hw, dtype=np.int32)
-    label_of: dict[int, int] = {}
-    segment_of_stuff: dict[int, int] = {}
-    for number, (mask, label) in enumerate(zip(masks, labels, strict=True), start=1):
-        segment = number if classes.is_thing(label) else segment_of_stuff.setdefault(label, number)
-        ids[mask] = segment
-        label_of[segment] = label
-    return PanopticMap(ids, label_of)

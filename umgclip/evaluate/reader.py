@@ -19,6 +19,7 @@ from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.images import ImageInput, Placed
 from umgclip.model.preprocess import to_input
+from umgclip.model.segmenter.segments import Segments
 from umgclip.model.tower import DenseClip
 from umgclip.model.vision.encoder import DensePath
 from umgclip.params import EvaluateParams
@@ -46,10 +47,12 @@ class Seen:
     """What a model made of a batch of images: L2-normalised global and dense embeddings.
 
     Each dense map covers its image and nothing else; where images are padded their maps differ in size.
+    `segments` are a decoder's, where there is one.
     """
 
     image: Float[Tensor, "b d"]
     dense: Dense
+    segments: list[Segments] | None = None
 
 
 class Reader:

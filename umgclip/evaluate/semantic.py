@@ -32,23 +32,28 @@ class Semantic:
         self._reader = reader
         self._accumulator = SemanticAccumulator(max(1, len(reader.classes.names)), IGNORE)
         self._sums = GroupedSums()
+        self._decoder = SemanticAccumulator(max(1, len(reader.classes.names)), IGNORE)
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Count a batch of scenes."""
-        for example, dense in zip(examples, seen.dense, strict=True):
+        for number, (example, dense) in enumerate(zip(examples, seen.dense, strict=True)):
             if not example.segments[1]:
                 continue
             windowed = self._reader.params.semantic.window_px is not None
             scores = windowed_scores(self._reader, example) if windowed else class_scores(self._reader, dense)
             predicted = labels_of(self._reader, scores, example.pixels.shape[:2])
             self._count(self._accumulator.update(predicted, true_labels(example)))
+            if seen.segments is not None:
+                self._decoder.update(seen.segments[number].semantic().numpy(), true_labels(example))
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`miou`, `pixel_accuracy` and `mean_class_accuracy`; nothing if no pixel has a true class."""
+        """`miou`, `pixel_accuracy`, `mean_class_accuracy`, a decoder's `miou_decoder`; nothing without true pixels."""
         if self._accumulator.matrix.any():
             found = self._accumulator.compute()
             for name in ("miou", "pixel_accuracy", "mean_class_accuracy"):
                 yield name, found[name]
+        if self._decoder.matrix.any():
+            yield "miou_decoder", self._decoder.compute()["miou"]
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
         """`miou` and `pixel_accuracy`."""

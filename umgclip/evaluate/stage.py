@@ -16,6 +16,7 @@ from umgclip.evaluate.page import report
 from umgclip.evaluate.page.cases import Cases
 from umgclip.evaluate.pictures import Shown
 from umgclip.evaluate.reader import Reader
+from umgclip.evaluate.segmented import SegmentReader
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
@@ -23,13 +24,15 @@ from umgclip.metrics.protocol import WEIGHTS
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, load_tuned
 from umgclip.model.images import ImageInput
+from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS
+from umgclip.model.segmenter.files import load as load_segmenter
 from umgclip.model.tower import DenseClip
 from umgclip.params import EvaluateParams
 from umgclip.records import Region
 from umgclip.summary import Summary
 
 _DIGITS = 6
-_LATER = ("resize", "readouts", "crowd", "tag_threshold", "semantic")
+_LATER = ("resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
 _SHOWN = (
     ("classification", "top1"),
     ("retrieval", "i2t_r1"),
@@ -44,6 +47,7 @@ _SHOWN = (
     ("panoptic", "pq_true_masks"),
     ("panoptic", "pq_proposals"),
 )
+_OF_TUNED = (("semantic", "miou_decoder"), ("panoptic", "pq_dense_map"), ("panoptic", "pq_decoder"))
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class EvaluateInputs:
         proposals: class-agnostic regions of the same images, made without captions; panoptic segments are cut from it.
         metrics: JSON file to write.
         masks: regions of the same images by another masker, which make panoptic segments of their own; None: no such.
+        segmenter: folder that `umgclip segment` wrote, on the tuned model; None: no such.
     """
 
     base: Path
@@ -67,6 +72,7 @@ class EvaluateInputs:
     proposals: Path
     metrics: Path
     masks: Path | None = None
+    segmenter: Path | None = None
 
 
 @dataclass
@@ -112,7 +118,9 @@ def run(
     towers = {name: DenseClip(clip).eval() for name, clip in models.items()}
     params = in_pixels(params, towers["base"])
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
-    suites = [Suite(name, _reader(tower, classes, params), cut) for name, tower in towers.items()]
+    readers = {name: _reader(tower, classes, params) for name, tower in towers.items()}
+    segments = {"tuned": _segments(readers["tuned"], inputs)}
+    suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
     cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
@@ -164,6 +172,12 @@ def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams) -> Reade
     return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize))
 
 
+def _segments(reader: Reader, inputs: EvaluateInputs) -> SegmentReader | None:
+    if inputs.segmenter is None:
+        return None
+    return SegmentReader(reader, *load_segmenter(inputs.segmenter, inputs.base, inputs.adapter))
+
+
 def _checked(examples: Iterable[Example], proposals: Mapping[str, Sequence[Region]], folder: Path) -> Iterator[Example]:
     for example in examples:
         check_proposals(proposals.get(example.key, ()), example, folder)
@@ -210,6 +224,8 @@ def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -
         masks["proposals"] = {**masks["proposals"], "sha256": protocol["inputs"]["proposals_sha256"]}
         if inputs.masks is not None:
             masks["masker"] = {**masks["masker"], "sha256": read_manifest(inputs.masks).digest()}
+        if inputs.segmenter is not None:
+            masks["decoder"] = {**masks["decoder"], "sha256": sha256_file(inputs.segmenter / SEGMENTER_WEIGHTS)}
     return blocks
 
 
@@ -225,5 +241,8 @@ def _summary(metrics: Mapping[str, Any]) -> Summary:
         pair = [metrics[model].get(benchmark, {}).get(metric) for model in ("base", "tuned")]
         if None not in pair:
             rows.append((f"{benchmark} {metric}", f"{pair[0]:.3f} -> {pair[1]:.3f}"))
+    for benchmark, metric in _OF_TUNED:
+        if metric in (found := metrics["tuned"].get(benchmark, {})):
+            rows.append((f"{benchmark} {metric} (tuned)", f"{found[metric]:.3f}"))
     rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
     return Summary("evaluate: base -> tuned", tuple(rows))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from umgclip.evaluate import classification, panoptic, region, retrieval, semantic, tagging
 from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.evaluator import Evaluator
 from umgclip.evaluate.reader import Reader, Seen
+from umgclip.evaluate.segmented import SegmentReader
 from umgclip.metrics.bootstrap import draw
 from umgclip.records import Region
 
@@ -30,9 +32,16 @@ class Suite:
         name: `base` or `tuned`.
         reader: the model.
         proposals: class-agnostic regions by image key, by who proposed them.
+        segments: a decoder on this model; None: none.
     """
 
-    def __init__(self, name: str, reader: Reader, proposals: Mapping[str, Mapping[str, Sequence[Region]]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        proposals: Mapping[str, Mapping[str, Sequence[Region]]],
+        segments: SegmentReader | None = None,
+    ) -> None:
         self.name = name
         self.reader = reader
         self.classification = classification.Classification(reader)
@@ -40,7 +49,8 @@ class Suite:
         self.tagging = tagging.Tagging(reader)
         self.region = region.RegionTop1(reader)
         self.semantic = semantic.Semantic(reader)
-        self.panoptic = panoptic.Panoptic(reader, proposals)
+        self.panoptic = panoptic.Panoptic(reader, proposals, segmented=segments is not None)
+        self._segments = segments
         self._scene_s = 0.0
 
     @property
@@ -56,6 +66,8 @@ class Suite:
             self.classification.add(examples, seen)
             return seen
         self._scene_s += time.perf_counter() - start
+        if self._segments is not None:
+            seen = replace(seen, segments=self._segments.read(examples))
         for evaluator in (self.retrieval, self.tagging, self.region, self.semantic, self.panoptic):
             evaluator.add(examples, seen)
         return seen

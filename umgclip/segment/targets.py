@@ -17,11 +17,11 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
 from umgclip.model.images import valid_cells
 from umgclip.model.preprocess import Preprocess, to_input
+from umgclip.model.segmenter.pyramid import FINER
 from umgclip.model.tower import DenseClip
 from umgclip.records import Region
 from umgclip.segment_params import SegmentParams
 
-FINER = 4  # places of a target mask along a side of a token
 _MIN_INSIDE = 0.3  # share of a mask that a random window must hold
 _MOSTLY = 0.7  # share of a thing without a name that others leave
 UNNAMED = -100  # where a row of the label list stands: cross-entropy passes over it

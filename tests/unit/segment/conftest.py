@@ -1,5 +1,6 @@
 """A random tower with an adapter, and the demo benchmark's own truth as annotations."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ from umgclip.model.adapters import ADAPTER, adapt
 from umgclip.params import LoraParams, SegmentParams, TowerParams, TrainParams
 from umgclip.segment.stage import SegmentInputs
 from umgclip.segment_params import DecoderParams
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models of this size are faster on one thread, on a busy machine many times."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

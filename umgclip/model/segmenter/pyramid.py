@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _OCTAVES = range(4)  # the last has a period of a quarter of the image
-_FINER = (4, 2, 1, 1)  # places along a side that a token of each level becomes
+FINER = 4  # places along a side of a token, at the finest level
+_FINER = (FINER, 2, 1, 1)
 
 
 class Pyramid(nn.Module):

@@ -31,6 +31,10 @@ class Segments:
     names: Float[Tensor, "q names"]
     objectness: Float[Tensor, " q"]
 
+    def within(self, size_hw: tuple[int, int]) -> Segments:
+        """The same without what lies right of and below a size: padding."""
+        return Segments(self.masks[:, : size_hw[0], : size_hw[1]], self.names, self.objectness)
+
     def semantic(self) -> Int[Tensor, "h w"]:
         """The name of each pixel: that with the largest sum over masks (Cheng et al., NeurIPS 2021)."""
         weights = self.names * self.objectness[:, None]
