@@ -279,38 +279,6 @@ def train(
 
 
 @app.command()
-def segment(
-    annotations: Annotations = ARTIFACTS / "annotate" / "train",
-    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
-    base: Base = ARTIFACTS / "base",
-    adapter: Adapter = ARTIFACTS / "train",
-    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".segment",
-    metrics: Metrics = METRICS / "segment.json",
-    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "segment.csv",
-    out: Out = ARTIFACTS / "segment",
-    params: Params = PARAMS,
-    discard: Discard = False,
-) -> None:
-    """A decoder for panoptic and semantic segmentation on the frozen tuned tower.
-
-    Not part of `dvc repro`: run it after `umgclip train`, or with
-    `dvc repro segmentation/dvc.yaml`. A killed run goes on from its
-    checkpoint. `umgclip evaluate --segmenter artifacts/segment` measures it.
-    """
-    from umgclip.cli import session
-    from umgclip.params import SegmentParams, load_section
-
-    section = load_section(params, SegmentParams)
-    session.check_output(out, (annotations, quarantine, base, adapter, work, params))
-    from umgclip.segment import stage
-
-    inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
-    with session.tracked("segment", section, metrics) as opened:
-        summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
-    session.show(summary)
-
-
-@app.command()
 def evaluate(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
@@ -371,6 +339,38 @@ def register(
     # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
     inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
     session.show(stage.run(section, inputs, out))
+
+
+@app.command()
+def segment(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".segment",
+    metrics: Metrics = METRICS / "segment.json",
+    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "segment.csv",
+    out: Out = ARTIFACTS / "segment",
+    params: Params = PARAMS,
+    discard: Discard = False,
+) -> None:
+    """A decoder for panoptic and semantic segmentation on the frozen tuned tower.
+
+    Not part of `dvc repro`: run it after `umgclip train`. A killed run goes on
+    from its checkpoint, and ends as it would have without.
+    `umgclip evaluate --segmenter artifacts/segment` measures what it wrote.
+    """
+    from umgclip.cli import session
+    from umgclip.params import SegmentParams, load_section
+
+    section = load_section(params, SegmentParams)
+    session.check_output(out, (annotations, quarantine, base, adapter, work, params))
+    from umgclip.segment import stage
+
+    inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
+    with session.tracked("segment", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
+    session.show(summary)
 
 
 @app.command()
