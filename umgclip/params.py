@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from umgclip.annotator_params import ModelParams, RolesParams, RulesParams, check_roles
+from umgclip.annotator_params import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
 from umgclip.errors import ParamsError
 from umgclip.ray_params import RayParams
 from umgclip.section import Count, Section, Share, Template, Weight
@@ -181,6 +181,11 @@ class AnnotateParams(Section):
     @model_validator(mode="after")
     def _roles_are_filled(self) -> AnnotateParams:
         check_roles(self.roles, self.models)
+        asked = {name for role in CAPABLE for name in self.roles.of(role)}
+        if unknown := set(self.ray.pools) - asked:
+            raise ValueError(f"ray.pools: expected names of models that roles ask, got {', '.join(sorted(unknown))}")
+        if self.ray.pools and self.store is None:
+            raise ValueError("ray.pools: expected annotate.store, where pools find each other's answers, got null")
         return self
 
 

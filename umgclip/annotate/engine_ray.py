@@ -1,7 +1,8 @@
 """Annotate shards with Ray Data, on this machine or on a cluster.
 
 The rows of the data set are jobs, a few hundred bytes each: images never go through Ray's object store. An actor holds
-a `ShardWorker`, whose models are loaded once, and commits its shards as the local engine's processes do.
+a `ShardWorker`, whose models are loaded once, and commits its shards as the local engine's processes do. Models with a
+pool of their own leave their answers in the store; the last pool finds them there and puts all together.
 """
 
 from __future__ import annotations
@@ -12,24 +13,28 @@ import math
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from umgclip.annotate import pools as pool_order
+from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.ray_session import session_folder, set_environment
 from umgclip.annotate.tally import Report, Tally
-from umgclip.annotate.work import Job, NotAnsweredError, Recipe, ShardWorker
 from umgclip.errors import InputError, UmgclipError
-from umgclip.io.places import Folder, placed
+from umgclip.io.places import Folder
 from umgclip.params import threads
 from umgclip.ray_params import RayPoolParams
 
+if TYPE_CHECKING:
+    from umgclip.annotate.work import ShardWorker
+
 _OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's least is 75 MiB
 _POLL_S = 0.5
-_TRIES = 100  # of one shard, when workers die or nodes are lost
-_MOST_BYTES = 1 << 10
 _SEEN = ".driver"  # written by the driver and looked for by workers, since they have to share folders
+_LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
 
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
@@ -43,20 +48,20 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
     Raises:
         InputError: Ray is not installed, no cluster answers, or one of its machines does not see the folders.
         DataError: a shard is damaged.
-        UmgclipError: there is no room for the workers, or they die again and again.
+        UmgclipError: there is no room for the workers, or they die whatever they do.
     """
     if not jobs:
         return
-    for place in {str(job.out): job.out for job in jobs}.values():
-        with placed(place, _SEEN) as temporary:
-            temporary.write_text(recipe.run)
-    pools = [Pool("annotate", recipe.params.ray, _shared(recipe))]
-    needed = sum(pool.params.cpus * pool.params.fewest for pool in pools)
-    with connected(recipe.params.ray.address, needed):
+    for place in {job.out for job in jobs if isinstance(job.out, Folder)}:
+        (place.path / _SEEN).write_text(recipe.run)
+    pools = _pools(recipe)
+    with connected(recipe.params.ray.address, sum(pool.params.cpus * pool.params.fewest for pool in pools)):
         counts = _counts()
-        report.workers(sum(pool.params.fewest for pool in pools))
-        _follow(_Ending(_dataset(jobs, pools, counts)), counts, report)
-        report.workers(0)
+        report.workers(sum(pool.size(len(jobs), _beside(pool, pools))[0] for pool in pools))
+        try:
+            _follow(_Ending(_dataset(jobs, pools, counts)), counts, report)
+        finally:
+            report.workers(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,74 +89,139 @@ class Pool:
         return min(fewest, jobs), min(most, jobs)
 
 
-class Worker:
-    """What an actor does: annotate one job after the other. Models are loaded when the first job is there."""
+def _beside(pool: Pool, pools: Sequence[Pool]) -> list[Pool]:
+    return [other for other in pools if other is not pool]
 
-    def __init__(self, recipe: Recipe, counts: Any, last: bool) -> None:  # noqa: ANN401 - an actor's handle
-        self._recipe, self._counts, self._last = recipe, counts, last
+
+def _pools(recipe: Recipe) -> list[Pool]:
+    params = recipe.params.ray
+    if not params.pools:
+        return [Pool("all", params, recipe)]
+    pools = []
+    for name in pool_order.chain(recipe.params):
+        loads = pool_order.others(recipe.params) if name is None else frozenset([name])
+        own = params if name is None else params.pools[name]
+        pools.append(Pool(name or "others", own, dataclasses.replace(recipe, loads=loads)))
+    return pools
+
+
+class Worker:
+    """What an actor does: annotate one job after the other. Models are loaded when they are needed."""
+
+    def __init__(self, recipe: Recipe, counts: Any, folder: str, last: bool) -> None:  # noqa: ANN401 - actor handle
+        """Nothing is loaded yet.
+
+        Args:
+            recipe: what to annotate with.
+            counts: the actor that counts.
+            folder: the working folder, which paths in params start from.
+            last: whether this worker puts all together, so that nobody's answers may be missing.
+        """
+        self._recipe, self._counts, self._folder, self._last = recipe, counts, folder, last
         self._worker: ShardWorker | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Annotate the row's job, or go as far as its own models lead; an error is a value of the row."""
-        job: Job = row["job"]
-        if row["error"] is None and not job.is_done():
-            try:
-                self._annotate(job)
-            except Exception as error:  # noqa: BLE001 - raised again by the driver
-                return {"job": job, "error": error}
-        return row
+        import torch
 
-    def _annotate(self, job: Job) -> None:
+        if row["done"] or row["error"] is not None:
+            return row
+        try:
+            return {**row, "done": self._annotate(row["job"])}
+        except torch.AcceleratorError:
+            os._exit(_LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
+        except Exception as error:  # noqa: BLE001 - raised again by the driver
+            if not isinstance(error, UmgclipError):
+                error.add_note(traceback.format_exc())  # its traceback stays here
+            return {**row, "error": error}
+
+    def _annotate(self, job: Job) -> bool:
+        """Whether the shard is complete."""
         import ray
 
-        _check_shared(job, self._recipe)
-        if ray.get(self._counts.begin.remote(job.where)) > _TRIES:
-            raise UmgclipError(f"annotate: workers died {_TRIES} times on {job.source}; run again to go on")
+        from umgclip.annotate.answers.model import NotAnsweredError
+
+        key = job.where
+        deaths = ray.get(self._counts.begin.remote(key)) - 1
+        # the first death blames nobody, then a batch is tried, then its first image
+        if deaths > 2 * self._recipe.params.attempts + 1:
+            raise UmgclipError(f"annotate: {deaths} workers died over {job.source} before anything of it was done")
         if self._worker is None:
-            self._worker = ShardWorker(self._recipe)
-        so_far = Tally()
+            self._settle(job)
+            self._worker = self._load()
+        samples = Tally()  # told at the end where others may have to go on
 
         def advance(tally: Tally) -> None:
-            so_far.add(tally if self._last else dataclasses.replace(tally, images=0))
-            self._counts.tell.remote(job.where, so_far)
+            if not self._last:
+                samples.add(Tally(tally.images, tally.failed, tally.lost))
+                tally = Tally(seconds=tally.seconds, asked=tally.asked, regions=tally.regions)
+            self._counts.tell.remote(key, tally)
 
+        complete = True
         try:
             self._worker.annotate(job, advance)
+            self._counts.tell.remote(key, samples)
         except NotAnsweredError:
             if self._last:
                 raise
-        self._counts.end.remote(job.where)
+            complete = False
+        self._counts.end.remote(key)
+        return complete
+
+    def _load(self) -> ShardWorker:
+        from umgclip.annotate.work import ShardWorker
+
+        return ShardWorker(self._recipe)
+
+    def _settle(self, job: Job) -> None:
+        """See that this machine shares folders with the driver's."""
+        here = os.uname().nodename
+        if not Path(self._folder).is_dir():
+            raise InputError(f"annotate.engine: expected the folder {self._folder} on all machines, {here} has none")
+        os.chdir(self._folder)
+        seen = job.out.path / _SEEN if isinstance(job.out, Folder) else None
+        if seen is not None and not (seen.is_file() and seen.read_text() == self._recipe.run):
+            raise InputError(
+                f"annotate.engine: expected {job.out} to be one folder for all machines, {here} sees another or none; "
+                "put data and artifacts on a disk that all share, or set annotate.output to s3://..."
+            )
+        if not self._recipe.base.is_dir():
+            raise InputError(
+                f"annotate.engine: expected {self._recipe.base.absolute()} on all machines, {here} has none"
+            )
 
 
 class Counts:
-    """What all workers did, in an actor beside the driver. A job that is begun anew counts from 0 again."""
+    """What workers did since the last look, in an actor beside the driver."""
 
     def __init__(self) -> None:
-        self._ended = Tally()
-        self._in_work: dict[str, Tally] = {}
-        self._tries: dict[str, int] = {}
+        self._news = Tally()
+        self._begun: dict[str, Tally] = {}
+        self._deaths: dict[str, int] = {}
 
     def begin(self, job: str) -> int:
-        """A worker takes a job up; gives how often that happened since the job was ended."""
-        self._in_work[job] = Tally()
-        self._tries[job] = self._tries.get(job, 0) + 1
-        return self._tries[job]
+        """A worker takes a job up; gives how often that happened since something of it was done."""
+        if job in self._begun:  # who had it is dead
+            self._news.add(self._begun[job].taken_back())
+        self._begun[job] = Tally()
+        self._deaths[job] = self._deaths.get(job, 0) + 1
+        return self._deaths[job]
 
-    def tell(self, job: str, so_far: Tally) -> None:
-        """What a worker did of a job."""
-        self._in_work[job] = so_far
+    def tell(self, job: str, tally: Tally) -> None:
+        """Something of a job was done."""
+        self._begun[job].add(tally)
+        self._news.add(tally)
+        self._deaths[job] = 0
 
     def end(self, job: str) -> None:
         """The worker is through with it."""
-        self._ended.add(self._in_work.pop(job, Tally()))
-        self._tries.pop(job, None)
+        self._begun.pop(job, None)
+        self._deaths.pop(job, None)
 
-    def total(self) -> Tally:
-        """Of all jobs."""
-        total = Tally()
-        for tally in (self._ended, *self._in_work.values()):
-            total.add(tally)
-        return total
+    def news(self) -> Tally:
+        """What was done since this was last asked."""
+        news, self._news = self._news, Tally()
+        return news
 
 
 def _counts() -> Any:  # noqa: ANN401 - an actor's handle
@@ -162,25 +232,25 @@ def _counts() -> Any:  # noqa: ANN401 - an actor's handle
     return ray.remote(Counts).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _dataset(todo: Sequence[Job], pools: Sequence[Pool], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
+def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
     """Jobs that stream through the pools; each is a block of its own, so that nothing else is redone with it."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.wait_for_min_actors_s = math.ceil(pools[-1].recipe.params.ray.start_timeout_s)
-    rows = [{"job": _anywhere(job), "error": None} for job in todo]
+    rows = [{"job": job, "done": False, "error": None} for job in jobs]
     shards: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
     for pool in pools:
-        fewest, most = pool.size(len(todo), [other for other in pools if other is not pool])
+        fewest, most = pool.size(len(jobs), _beside(pool, pools))
         shards = shards.map(
             cast(Any, Worker),
-            fn_constructor_args=(pool.recipe, counts, pool is pools[-1]),
+            fn_constructor_args=(pool.recipe, counts, str(Path.cwd()), pool is pools[-1]),
             # one at a time: a shard that queues behind another would come last while other workers idle
             compute=ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.params.cpus,
             num_gpus=pool.params.gpus,
-        )  # Ray starts actors that died again, and gives them their job again, without end: `_TRIES` is the end
+        )  # Ray replaces actors that die and gives their job to another, without end: `Counts` and the journal end it
     return shards
 
 
@@ -204,13 +274,10 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
-    shown = Tally()
     ending.start()
     while ending.is_alive():
         ending.join(_POLL_S)
-        total = ray.get(counts.total.remote())
-        report.add(total.less(shown))
-        shown = total
+        report.add(ray.get(counts.news.remote()))
     if isinstance(ending.error, GetTimeoutError):
         raise UmgclipError(
             f"annotate.ray: expected processors and GPUs for all workers within start_timeout_s; "
@@ -227,31 +294,6 @@ def _resources() -> str:
 
     there = ray.cluster_resources()
     return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
-
-
-def _anywhere(job: Job) -> Job:
-    """The job with paths that hold in other working folders too."""
-    out = Folder(job.out.path.absolute()) if isinstance(job.out, Folder) else job.out
-    return dataclasses.replace(job, source=_absolute(job.source), out=out)
-
-
-def _shared(recipe: Recipe) -> Recipe:
-    """The same of a recipe."""
-    store = recipe.params.store
-    params = recipe.params.model_copy(update={"store": None if store is None else _absolute(store)})
-    return dataclasses.replace(recipe, base=recipe.base.absolute(), params=params)
-
-
-def _absolute(where: str) -> str:
-    return where if where.startswith("s3://") else str(Path(where).absolute())
-
-
-def _check_shared(job: Job, recipe: Recipe) -> None:
-    if not job.out.exists(_SEEN) or job.out.read(_SEEN, _MOST_BYTES).decode() != recipe.run:
-        raise InputError(
-            f"annotate.engine: expected {job.out} to be the same folder on all machines of the cluster, "
-            f"{os.uname().nodename} sees another or none; put data and artifacts on a shared disk"
-        )
 
 
 @contextmanager

@@ -54,10 +54,6 @@ class Job:
         """Of the file that is written last: the shard is done."""
         return f"{self.name}.done.json"
 
-    def is_done(self) -> bool:
-        """Whether its results are complete; a shard to be retried never is."""
-        return not self.retry and self.marker() is not None
-
     @property
     def label(self) -> str:
         """The tar as the manifest and the tables call it."""

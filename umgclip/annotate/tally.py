@@ -41,16 +41,6 @@ class Tally:
         for role, value in other.seconds.items():
             self.seconds[role] = self.seconds.get(role, 0.0) + value
 
-    def less(self, other: Tally) -> Tally:
-        """What was done since the other was told."""
-        more = Tally(self.images - other.images, Counter(self.failed), self.lost - other.lost)
-        more.asked, more.regions = Counter(self.asked), Counter(self.regions)
-        for mine, theirs in ((more.failed, other.failed), (more.asked, other.asked), (more.regions, other.regions)):
-            mine.subtract(theirs)
-        for role, value in self.seconds.items():
-            more.seconds[role] = value - other.seconds.get(role, 0.0)
-        return more
-
     def taken_back(self) -> Tally:
         """What undoes the counts of samples that are done again; the work on them was done all the same."""
         return Tally(-self.images, Counter({reason: -count for reason, count in self.failed.items()}), -self.lost)

@@ -3,33 +3,31 @@
 import contextlib
 import dataclasses
 import fcntl
+import importlib
 import os
-import pickle
 import signal
+import sys
 import threading
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
-import torch
 
-from umgclip.annotate import engine_local, engine_ray, ray_session
+from umgclip.annotate import engine_local, engine_ray, ray_session, stage
+from umgclip.annotate.pools import chain, others
 from umgclip.annotate.tally import Tally
-from umgclip.annotate.work import Job, Recipe
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError, ParamsError
 from umgclip.io.places import Folder
+from umgclip.io.shards import read_shard
 from umgclip.manifest import read_manifest
-from umgclip.model import files
-from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams, load_section
+from umgclip.params import AnnotateParams, DataParams, load_section
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo
-
-TOWER = TowerParams(
-    width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32
-)
-PARAMS = AnnotateParams(workers=1, engine="ray", min_concept_count=1, label=LabelParams(threshold=0.0))
 
 
 class Watch:
@@ -48,28 +46,36 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Jobs of four shards, by the folder that they write to, and the recipe."""
-    root = tmp_path_factory.mktemp("ray")
-    write_demo(DataParams(train_scenes=24, benchmark_scenes=1, benchmark_singles=1, shard_samples=6), root / "data")
-    torch.manual_seed(0)
-    (root / "base").mkdir()
-    cfg = files.tower_config(TOWER)
-    files.save(root / "base", files.build(cfg), cfg)
-    train = root / "data" / "train"
-    captions = (parse_record(raw.json, where=raw.key).captions[0].text for _, raw in read_raw(train))
-    recipe = Recipe(PARAMS, root / "base", mine(captions, 1, []), run="one")
+def data(tmp_path_factory):
+    """Four shards of six images."""
+    folder = tmp_path_factory.mktemp("ray") / "data"
+    write_demo(DataParams(train_scenes=24, benchmark_scenes=1, benchmark_singles=1, shard_samples=6), folder)
+    return folder / "train"
 
-    def jobs(out):
-        (root / out).mkdir()
-        place = Folder(root / out)
-        return [Job(str(train / s.path), s, s.path, place) for s in read_manifest(train).shards]
+
+@pytest.fixture
+def world(data, teacher_folder, make_params, tmp_path):
+    """Jobs by the folder that they write to, and the recipe, with changes."""
+    manifest = read_manifest(data)
+    vocabulary = mine((parse_record(raw.json, where=raw.key).captions[0].text for _, raw in read_raw(data)), 1)
+
+    def jobs(name):
+        (tmp_path / name).mkdir()
+        out = Folder(tmp_path / name)
+        return [dataclasses.replace(job, out=out) for job in stage._jobs(data, manifest, "train")]
+
+    def recipe(**changes):
+        params = make_params(engine="ray", **changes)
+        made, _ = stage._recipe(params, teacher_folder, [manifest], vocabulary)
+        return made
 
     return jobs, recipe
 
 
-def files_of(folder):
+def bytes_of(jobs):
+    folder = jobs[0].out.path
     assert len(list(folder.glob("*.done.json"))) == 4
+    assert not list(folder.glob(".*.journal.json"))
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".tar", ".parquet")}
 
 
@@ -85,7 +91,7 @@ def actors():
 def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
     jobs, recipe = world
     local, ray = jobs("local"), jobs("ray")
-    engine_local.run_jobs(local, recipe, Watch())
+    engine_local.run_jobs(local, recipe(), Watch())
     killed = []
 
     def kill(watch):
@@ -93,68 +99,119 @@ def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
             killed.append(actors()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    params = PARAMS.model_copy(update={"ray": PARAMS.ray.model_copy(update={"workers": 1})})
     watch = Watch(kill)
-    engine_ray.run_jobs(ray, dataclasses.replace(recipe, params=params), watch)
+    engine_ray.run_jobs(ray, recipe(ray={"workers": 1}), watch)
     assert killed
     assert watch.total.images == 24
+    assert watch.total.asked["proposer"] >= 24
     assert watch.seen == [1, 0]
-    assert files_of(ray[0].out.path) == files_of(local[0].out.path)
-    # nothing is left to do, and Ray does not even start
-    assert all(job.is_done() for job in ray)
-    engine_ray.run_jobs([], recipe, Watch())
+    assert bytes_of(ray) == bytes_of(local)
+
+
+@pytest.mark.heavy
+def test_models_with_pools_of_their_own_give_the_same_bytes(world, tmp_path):
+    jobs, recipe = world
+    alone, together = jobs("alone"), jobs("pools")
+    engine_local.run_jobs(alone, recipe(), Watch())
+    small = {"workers": 1, "cpus": 0.5}
+    params = {"workers": 1, "cpus": 0.5, "pools": {"segment_tree": small, "grabcut": small}}
+    watch = Watch()
+    engine_ray.run_jobs(together, recipe(store=str(tmp_path / "answers"), ray=params), watch)
+    assert watch.seen == [4, 0]
+    assert watch.total.images == 24
+    assert watch.total.asked["proposer"] == watch.total.asked["masker"] == 24  # once each, by whoever may
+    assert bytes_of(together) == bytes_of(alone)
+    # all is stored now: the first pool puts the shards together, and nothing is asked
+    again, watch = jobs("again"), Watch()
+    engine_ray.run_jobs(again, recipe(store=str(tmp_path / "answers"), ray=params), watch)
+    assert (watch.total.images, sum(watch.total.asked.values())) == (24, 0)
+    assert bytes_of(again) == bytes_of(alone)
+
+
+@pytest.mark.heavy
+def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch):
+    here = str(Path(__file__).parent)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *sys.path]))
+    deadly = importlib.import_module("deadly_worker")
+    jobs, recipe = world
+    out = jobs("poison")
+    poison = [raw.key for raw in read_shard(Path(out[1].source))][2]
+    monkeypatch.setenv("POISON", poison)
+    monkeypatch.setattr(engine_ray, "Worker", deadly.Deadly)
+    watch = Watch()
+    engine_ray.run_jobs(out, recipe(attempts=1, ray={"workers": 2}), watch)
+    rows = [row for path in out[0].out.path.glob("*.quarantine.parquet") for row in pq.read_table(path).to_pylist()]
+    assert [(row["key"], row["reason"]) for row in rows] == [(poison, "crashed")]
+    assert (watch.total.images, watch.total.failed["crashed"]) == (24, 1)
+    assert len(bytes_of(out)) == 4 * 5
 
 
 @pytest.fixture
 def worker(world):
-    """A worker outside Ray, with the shard annotated by a stand-in."""
+    """A worker outside Ray, with somebody who counts, and a job."""
     jobs, recipe = world
 
-    class Remote:
-        def __init__(self, told):
-            self.told = told
-
-        def remote(self, *args):
-            return self.told.append(args)
-
-    class Handle:
-        def __init__(self):
-            self.begin, self.tell, self.end = Remote([]), Remote([]), Remote([])
-
-    def make(folder, last=True, run="one"):
-        return engine_ray.Worker(dataclasses.replace(recipe, run=run), Handle(), last), jobs(folder)[0]
+    def make(folder, run):
+        made = dataclasses.replace(recipe(), run=run)
+        return engine_ray.Worker(made, SimpleNamespace(), str(Path.cwd()), last=True), jobs(folder)[0]
 
     return make
 
 
+def row(job, **changes):
+    return {"job": job, "done": False, "error": None, **changes}
+
+
 def test_a_folder_that_is_not_shared_is_named(worker):
-    made, job = worker("alone")
-    answer = made({"job": job, "error": None})
-    assert isinstance(answer["error"], InputError)
-    assert str(job.out) in str(answer["error"])
+    made, job = worker("alone", "one")
+    with pytest.raises(InputError, match=str(job.out)):
+        made._settle(job)
     (job.out.path / ".driver").write_text("another run")
-    assert isinstance(made({"job": job, "error": None})["error"], InputError)
+    with pytest.raises(InputError, match="one folder for all machines"):
+        made._settle(job)
+    (job.out.path / ".driver").write_text("one")
+    made._settle(job)
 
 
-def test_an_error_passes_through_the_pools_that_follow(worker):
-    made, job = worker("passed")
+def test_errors_and_finished_shards_pass_through_the_pools_that_follow(worker):
+    made, job = worker("passed", "one")
     error = DataError("damaged")
-    assert made({"job": job, "error": error})["error"] is error
+    assert made(row(job, error=error)) == row(job, error=error)
+    assert made(row(job, done=True)) == row(job, done=True)
 
 
 def test_a_job_that_is_begun_anew_counts_once():
     counts = engine_ray.Counts()
     assert counts.begin("a") == 1
-    counts.tell("a", Tally(5, Counter(unreadable=1)))
-    assert counts.total().images == 5
+    counts.tell("a", Tally(5, Counter(unreadable=1), asked=Counter(proposer=5)))
+    assert counts.news().images == 5
+    assert counts.begin("a") == 1  # something was done since the last time
+    news = counts.news()
+    assert (news.images, news.failed["unreadable"], news.asked["proposer"]) == (-5, -1, 0)
     assert counts.begin("a") == 2
-    assert counts.total().images == 0
+    assert counts.news().images == 0
     counts.tell("a", Tally(6))
     counts.end("a")
-    counts.begin("b")
-    counts.tell("b", Tally(1))
-    assert counts.total() == Tally(7)
-    assert counts.begin("a") == 1  # the next pool's tries are its own
+    assert counts.news().images == 6
+    assert counts.begin("a") == 1
+    assert counts.news() == Tally()
+
+
+@pytest.mark.parametrize(
+    ("own", "order"),
+    [
+        (["grabcut"], [None, "grabcut", None]),
+        (["segment_tree"], ["segment_tree", None]),
+        (["clip_teacher"], [None, "clip_teacher", None, "clip_teacher", None]),
+        (["segment_tree", "grabcut"], ["segment_tree", None, "grabcut", None]),
+    ],
+)
+def test_pools_stand_in_the_order_of_the_roles(own, order, make_params):
+    pools = {name: {"workers": 1} for name in own}
+    params = make_params(store="answers", ray={"pools": pools})
+    assert chain(params) == order
+    assert others(params) == {"segment_tree", "grabcut", "clip_teacher"} - set(own)
 
 
 def test_folders_of_killed_runs_go_and_those_in_use_stay(tmp_path, monkeypatch):
@@ -182,20 +239,16 @@ def test_what_is_set_in_the_environment_stays(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("workers: [3, 2]", "expected [fewest, most], got [3, 2]"),
-        ("workers: 0", "workers"),
-        ("{cpus: 0.0, gpus: 0.0}", "expected one of them above 0"),
-        ("{pools: {sam: {workers: null}}}", "pools.sam.workers: expected how many"),
+        ("ray: {workers: [3, 2]}", "expected [fewest, most], got [3, 2]"),
+        ("ray: {workers: 0}", "workers"),
+        ("ray: {cpus: 0.0, gpus: 0.0}", "expected one of them above 0"),
+        ("ray: {pools: {grabcut: {workers: null}}}", "pools.grabcut.workers: expected how many"),
+        ("ray: {pools: {grabcut: {}}}", "expected annotate.store"),
+        ("ray: {pools: {sam: {}}}", "expected names of models that roles ask, got sam"),
     ],
 )
 def test_params_that_make_no_pool_are_refused(tmp_path, given, said):
-    inner = given if given.startswith("{") else f"{{{given}}}"
-    (tmp_path / "params.yaml").write_text(f"annotate:\n  ray: {inner}\n")
+    (tmp_path / "params.yaml").write_text(f"annotate:\n  {given}\n")
     with pytest.raises(ParamsError) as refused:
         load_section(tmp_path / "params.yaml", AnnotateParams)
     assert said in str(refused.value)
-
-
-def test_jobs_travel(worker):
-    _, job = worker("travels")
-    assert pickle.loads(pickle.dumps(job)) == job

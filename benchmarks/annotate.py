@@ -1,0 +1,245 @@
+"""Annotation's engines: how two Ray workers scale, what the engine costs over a plain loop, whether memory stays flat.
+
+    python benchmarks/annotate.py [scaling] [overhead] [memory] [--json] [--images 2000] [--many 10000]
+
+scaling: images/s with two Ray workers over those with one, each taken from a fifth to four fifths of the images, so
+that the start of Ray, the loading of models and the last shards, which leave a worker idle, do not count.
+overhead: the whole stage with one process of the local engine over a loop that decodes, annotates and writes tars, each
+a process from its start to its end; processor time beside wall time, since it bears other work on the machine.
+memory: peak of the sum of the processes' proportional set sizes at 1,000 images and at `--many`, with a small tower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from umgclip.annotate import stage
+from umgclip.data.concepts import mine
+from umgclip.data.stream import decode, read_raw
+from umgclip.io.shards import RawSample, ShardWriter, read_shard
+from umgclip.manifest import describe_shard, read_manifest, write_manifest
+from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
+from umgclip.records import parse_record
+from umgclip.sources.demo import write_demo
+
+_SMALL = TowerParams(width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16)
+_SHARD = 50
+_ASKED = {"scaling": "at least 1.7", "overhead": "at most 1.15", "memory": "at most 1.10"}
+Row = dict[str, Any]
+
+
+def _params(**changes: Any) -> AnnotateParams:  # noqa: ANN401 - fields of any type
+    """Every region is labelled and drawn, as if the base were sure of all."""
+    return AnnotateParams(min_concept_count=1, max_failed=0.0, label=LabelParams(threshold=0.0), **changes)
+
+
+def _write(root: Path, images: int, tower: TowerParams) -> None:
+    """A data set of demo scenes and a base with random weights."""
+    import torch
+
+    from umgclip.model import files
+
+    write_demo(
+        DataParams(train_scenes=images, benchmark_scenes=1, benchmark_singles=1, shard_samples=_SHARD), root / "data"
+    )
+    torch.manual_seed(0)
+    (root / "base").mkdir()
+    config = files.tower_config(tower)
+    files.save(root / "base", files.build(config), config)
+
+
+def _multiply(root: Path, times: int) -> None:
+    """Every training shard again under other keys, so that many images cost little to make."""
+    train = root / "data" / "train"
+    manifest = read_manifest(train)
+    shards = list(manifest.shards)
+    for copy in range(1, times):
+        for shard in manifest.shards:
+            path = train / f"copy-{copy:03d}-{shard.path}"
+            writer = ShardWriter(path)
+            for raw in read_shard(train / shard.path):
+                key = f"{raw.key}-{copy:03d}"
+                record = parse_record(raw.json, where=raw.key).model_copy(update={"key": key})
+                writer.write(RawSample(key, raw.image, raw.extension, record.to_json()))
+            writer.close()
+            shards.append(describe_shard(path, shard.samples))
+    write_manifest(train, manifest.model_copy(update={"shards": shards}))
+
+
+def _plain(root: Path, params: AnnotateParams) -> None:
+    """What no engine can do without: decode, annotate, write."""
+    import torch  # the stage's own process does without it
+
+    from umgclip.annotate.annotator import build_annotator
+
+    torch.set_num_threads(1)
+    train = root / "data" / "train"
+    captions = (parse_record(raw.json, where=raw.key).captions for _, raw in read_raw(train))
+    vocabulary = mine((found[0].text for found in captions if found), params.min_concept_count, params.held_out)
+    annotator = build_annotator(params, root / "base", vocabulary)
+    (root / "plain").mkdir(exist_ok=True)
+    for shard in read_manifest(train).shards:
+        writer = ShardWriter(root / "plain" / shard.path)
+        raws = list(read_shard(train / shard.path))
+        for start in range(0, len(raws), params.batch):
+            batch = raws[start : start + params.batch]
+            for raw, annotated in zip(batch, annotator([decode(raw, shard.path) for raw in batch]), strict=True):
+                buffer = BytesIO()
+                np.save(buffer, annotated.embeddings)
+                stored = RawSample(raw.key, raw.image, raw.extension, annotated.record.to_json(), buffer.getvalue())
+                writer.write(stored)
+        writer.close()
+
+
+def _stage(root: Path, params: AnnotateParams) -> Row:
+    """The stage; gives the rate between a fifth and four fifths of the images."""
+    told = [(time.perf_counter(), 0)]
+    inputs = stage.AnnotateInputs(root / "data", root / "base", root / "metrics.json")
+    stage.run(
+        params, inputs, root / "out", advance=lambda images: told.append((time.perf_counter(), told[-1][1] + images))
+    )
+    total = told[-1][1]
+    begin = next(one for one in told if one[1] >= 0.2 * total)
+    end = next(one for one in told if one[1] >= 0.8 * total)
+    return {"images_per_s": (end[1] - begin[1]) / (end[0] - begin[0]) if end[0] > begin[0] else None}
+
+
+def _child(what: str, root: Path, params: AnnotateParams, peak: bool = False) -> Row:
+    """Run `plain` or `stage` as a process of its own; gives seconds, peak memory if asked, and what it says itself."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, __file__, "--child", what, str(root), params.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter
+        watch = _Peak(process.pid) if peak else None
+        said, _ = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{what} ended with {process.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        **json.loads(said),
+        "wall_s": time.perf_counter() - began,
+        "cpu_s": used,
+        "peak_mb": watch.mb if watch else None,
+    }
+
+
+class _Peak(threading.Thread):
+    """Most memory that a process and all below it had together, shared pages counted once (PSS), in MB."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.mb, self._process = 0.0, psutil.Process(pid)
+        self.start()
+
+    def run(self) -> None:
+        while self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
+            self.mb = max(self.mb, sum(map(_pss, self._tree())) / 2**20)
+            time.sleep(0.25)
+
+    def _tree(self) -> list[psutil.Process]:
+        try:
+            return [self._process, *self._process.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
+
+
+def scaling(root: Path, images: int, rounds: int) -> list[Row]:
+    """Two Ray workers over one, in turn."""
+    _write(root, images, TowerParams())
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for workers, found in rates.items():
+            params = _params(engine="ray", ray={"workers": workers})
+            found.append(_child("stage", root, params)["images_per_s"])
+    ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+    return [
+        {"what": f"scaling: Ray, {n} worker(s), images/s", "value": statistics.median(found)}
+        for n, found in rates.items()
+    ] + [{"what": "scaling: 2 over 1", "value": ratio, "asked": _ASKED["scaling"]}]
+
+
+def overhead(root: Path, images: int, rounds: int) -> list[Row]:
+    """The stage over the plain loop, in turn."""
+    _write(root, images, TowerParams())
+    pairs = [(_child("plain", root, _params()), _child("stage", root, _params(workers=1))) for _ in range(rounds)]
+    rows: list[Row] = []
+    for name, unit in (("plain", 0), ("stage", 1)):
+        for clock in ("wall_s", "cpu_s"):
+            value = statistics.median(pair[unit][clock] for pair in pairs)
+            rows.append({"what": f"overhead: {name}, {images} images, {clock}", "value": value})
+    for clock in ("wall_s", "cpu_s"):
+        ratio = statistics.median(ours[clock] / plain[clock] for plain, ours in pairs)
+        rows.append({"what": f"overhead: stage over plain, {clock}", "value": ratio, "asked": _ASKED["overhead"]})
+    return rows
+
+
+def memory(root: Path, many: int) -> list[Row]:
+    """The stage's peak with two processes, at 1,000 images and at `many`."""
+    few, rows = min(1000, many // 2), []
+    for images in (few, many):
+        folder = root / str(images)
+        folder.mkdir()
+        _write(folder, few, _SMALL)
+        _multiply(folder, images // few)
+        peak = _child("stage", folder, _params(workers=2), peak=True)["peak_mb"]
+        rows.append({"what": f"memory: {images // few * few} images, peak MB", "value": peak})
+    ratio = rows[1]["value"] / rows[0]["value"]
+    return [*rows, {"what": "memory: many over few", "value": ratio, "asked": _ASKED["memory"]}]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help="scaling, overhead, memory; all without a word")
+    parser.add_argument("--json", action="store_true", help="one JSON line instead of a table")
+    parser.add_argument("--images", type=int, default=2000, help="of overhead; scaling takes a third")
+    parser.add_argument("--many", type=int, default=10000, help="images of memory's larger run")
+    parser.add_argument("--rounds", type=int, default=1, help="of scaling and overhead; the median counts")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        what, root, given = arguments.child
+        run = {"plain": _plain, "stage": _stage}[what]
+        sys.stdout.write(json.dumps(run(Path(root), AnnotateParams.model_validate_json(given)) or {}) + "\n")
+        return
+    rows: list[Row] = []
+    for what in arguments.what or ["scaling", "overhead", "memory"]:
+        with tempfile.TemporaryDirectory() as folder:
+            if what == "scaling":
+                rows += scaling(Path(folder), arguments.images // 3, arguments.rounds)
+            elif what == "overhead":
+                rows += overhead(Path(folder), arguments.images, arguments.rounds)
+            elif what == "memory":
+                rows += memory(Path(folder), arguments.many)
+            else:
+                parser.error(f"expected scaling, overhead or memory, got {what}")
+    if arguments.json:
+        sys.stdout.write(json.dumps({row["what"]: round(row["value"], 3) for row in rows}) + "\n")
+        return
+    for row in rows:
+        sys.stdout.write(f"{row['what']:<50} {row['value']:>10.3f}   {row.get('asked', '')}\n")
+
+
+if __name__ == "__main__":
+    main()
