@@ -27,11 +27,12 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from umgclip.annotate.engine_local import run_jobs
+from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Tally
-from umgclip.annotate.work import Job, Recipe
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.io.images import decode_image, encode_jpeg
+from umgclip.io.places import Folder
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import ShardInfo, describe_shard, read_manifest
 from umgclip.params import AnnotateParams, load_section, threads
@@ -89,17 +90,17 @@ def captions(data: Path) -> Iterator[str]:
 def measure(recipe: Recipe, shards: Sequence[ShardInfo], source: Path, out: Path, workers: int) -> Run:
     """Annotate the shards with so many worker processes."""
     out.mkdir()
-    recipe = replace(recipe, params=recipe.params.model_copy(update={"workers": workers}))
-    jobs = [Job(source / shard.path, shard, out) for shard in shards]
+    recipe = replace(recipe, params=recipe.params.model_copy(update={"workers": workers, "store": None}))
+    jobs = [Job(str(source / shard.path), shard, shard.path, Folder(out)) for shard in shards]
     began = time.perf_counter()
     run_jobs(jobs, recipe, _Nobody())
     wall = time.perf_counter() - began
-    markers = [json.loads(job.marker.read_text(encoding="utf-8")) for job in jobs]
+    markers = [job.marker() or {} for job in jobs]
     count = sum(shard.samples for shard in shards[1:])
     roles, beside = Counter[str](), Counter[str]()
     for marker in markers[1:]:  # the first one loads models
-        roles.update({name: spent["seconds"] / count for name, spent in marker.get("roles", {}).items()})
-        beside.update({name: spent / count for name, spent in marker.get("timings", {}).items() if name != "annotate"})
+        roles.update({name: spent["seconds"] / count for name, spent in marker["roles"].items()})
+        beside.update({name: spent / count for name, spent in marker["timings"].items() if name != "annotate"})
     images, seconds = zip(
         *((shard.samples, m["seconds"]) for shard, m in zip(shards, markers, strict=True)), strict=True
     )

@@ -170,6 +170,34 @@ class VlmParams(Section):
     crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
 
 
+Action = Annotated[
+    Literal["quarantine", "note"],
+    Field(description="put the image aside, or keep it and write what was found into rejected.parquet"),
+]
+
+
+class FaceParams(Section):
+    """Policy: faces, by YuNet in OpenCV."""
+
+    kind: Literal["face"] = "face"
+    path: str = Field(description="ONNX file of YuNet (face_detection_yunet_*.onnx of OpenCV's model zoo, MIT)")
+    threshold: Share = Field(default=0.7, description="least score of a face")
+    nms_iou: Share = Field(default=0.3, description="of faces")
+    min_share: Share = Field(default=0.0, description="of a face's shorter side in the image's; smaller ones may stay")
+    max_side_px: Count = Field(default=640, description="larger images are shrunk before they are looked at")
+    action: Action = "quarantine"
+
+
+class NsfwParams(WeightsParams):
+    """Policy: not safe for work, by an image classifier, or by a CLIP where there are `safe` prompts."""
+
+    kind: Literal["nsfw"] = "nsfw"
+    unsafe: Names = Field(default=["nsfw"], description="labels of the classifier, or prompts of the CLIP")
+    safe: list[str] = Field(default=[], description="prompts of the CLIP for what may stay")
+    threshold: Share = Field(default=0.5, description="least probability of all that is unsafe")
+    action: Action = "quarantine"
+
+
 ModelParams = Annotated[
     Florence2Params
     | GroundingDinoParams
@@ -180,12 +208,15 @@ ModelParams = Annotated[
     | ClipParams
     | Blip2Params
     | Qwen3VlParams
-    | VlmParams,
+    | VlmParams
+    | FaceParams
+    | NsfwParams,
     Field(discriminator="kind"),
 ]
 
 # what fills which role: built-ins by name, others by kind
 CAPABLE: Mapping[str, tuple[str, ...]] = {
+    "policy": ("face", "nsfw", "none"),
     "proposer": (
         "segment_tree", "florence2", "grounding_dino", "mm_grounding_dino", "owlv2", "detr", "rt_detr_v2",
         "mask2former", "sam2", "vlm",
@@ -203,6 +234,7 @@ BUILT_IN = ("clip_teacher", "segment_tree", "grabcut", "given", "none")
 class RolesParams(Section):
     """`annotate.roles`: names per role, all of which speak; `masker` works in the order given."""
 
+    policy: Names = Field(default=["none"], description="look first, and may refuse an image")
     proposer: Names = ["segment_tree"]
     masker: Names = ["grabcut"]
     region_tagger: Names = Field(default=["clip_teacher"], description="given: the labels that the proposer brought")

@@ -13,6 +13,7 @@ from umgclip.annotate.answers.desk import Desk
 from umgclip.annotate.assembly import Parts, assemble
 from umgclip.annotate.crops import region_crop
 from umgclip.annotate.judge import Judge
+from umgclip.annotate.policy.refusal import refusal
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.rejected import Rejected
@@ -37,9 +38,31 @@ class Annotator:
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
+        everyone = [Draft(_without_held_out(sample.record, self.judge.held_out)) for sample in samples]
+        self._ask_policies(everyone, [sample.pixels for sample in samples])
+        allowed = [row for row, draft in enumerate(everyone) if "policy" not in draft.failures]
+        annotated = iter(self._annotated([samples[row] for row in allowed], [everyone[row] for row in allowed]))
+        nothing = np.zeros(0, np.float16)
+        return [
+            Annotated(draft.record, nothing, failures=draft.failures) if "policy" in draft.failures else next(annotated)
+            for draft in everyone
+        ]
+
+    def _ask_policies(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
+        for policy in self.parts.policies:
+            for draft, answer in zip(drafts, policy.judge_images(images), strict=True):
+                found = _answer(draft, "policy", answer, [])
+                if found and policy.name in self.parts.refusing:
+                    draft.failures["policy"] = refusal(found)
+                for one in found:
+                    draft.refuse(one)
+
+    def _annotated(self, samples: Sequence[Sample], drafts: list[Draft]) -> list[Annotated]:
+        """What is allowed, through all roles."""
+        if not samples:
+            return []
         images = [sample.pixels for sample in samples]
         alts = [_alt(sample.record) for sample in samples]
-        drafts = [Draft(_without_held_out(sample.record, self.judge.held_out)) for sample in samples]
         self._find_regions(drafts, images, alts)
         self._caption_regions(drafts, images)
         features = self._embed(drafts, images)

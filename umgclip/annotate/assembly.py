@@ -14,7 +14,17 @@ from umgclip.annotate.answers.identity import model_kind
 from umgclip.annotate.answers.model import Model
 from umgclip.annotate.grabcut import GrabCut
 from umgclip.annotate.judge import Judge
-from umgclip.annotate.roles import Captioner, Embedder, Filter, Masker, Proposer, RegionCaptioner, RegionTagger, Tagger
+from umgclip.annotate.roles import (
+    Captioner,
+    Embedder,
+    Filter,
+    Masker,
+    Policy,
+    Proposer,
+    RegionCaptioner,
+    RegionTagger,
+    Tagger,
+)
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.rules.vocabulary_file import read_vocabulary
 from umgclip.annotate.segment_tree import SegmentTree
@@ -41,6 +51,8 @@ class Parts:
     captioners: tuple[Captioner, ...]
     filter: Filter | None
     keeps_given_labels: bool = False
+    policies: tuple[Policy, ...] = ()
+    refusing: frozenset[str] = frozenset()  # policies by name that put an image aside
 
 
 def assemble(
@@ -84,6 +96,8 @@ def assemble(
         captioners=fill("captioner"),
         filter=next(iter(fill("filter")), None),
         keeps_given_labels="given" in params.roles.region_tagger,
+        policies=fill("policy"),
+        refusing=frozenset(n for n, m in params.models.items() if getattr(m, "action", None) == "quarantine"),
     )
     synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
     names = TagNames(vocabulary.concepts, synonyms)
@@ -114,6 +128,10 @@ def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) ->
         except ImportError as error:
             raise InputError(f"{where}: expected httpx, which is not installed: umgclip[vlm]") from error
         return Vlm(params, where)
+    if params.kind == "face":
+        from umgclip.annotate.policy.face import Face
+
+        return Face(params, where)
     # transformers takes seconds to import, and annotators without downloaded weights do without it
     from umgclip.annotate.foundation.build import build
 

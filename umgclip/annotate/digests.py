@@ -21,6 +21,12 @@ def weights_digest(folder: Path, where: str) -> str:
     return sha256_json({path.name: sha256_file(path) for path in files})
 
 
+def _file_digest(path: Path, where: str) -> str:
+    if not path.is_file():
+        raise InputError(f"{where}.path: expected a file, found {'a folder' if path.is_dir() else 'none'}: {path}")
+    return sha256_file(path)
+
+
 def file_digests(params: AnnotateParams) -> dict[str, str]:
     """Of every local file or folder that the params name and a role uses.
 
@@ -34,5 +40,6 @@ def file_digests(params: AnnotateParams) -> dict[str, str]:
     for name, model in params.models.items():
         path = getattr(model, "path", None)
         if name in used and path is not None:
-            found[name] = weights_digest(Path(path), f"annotate.models.{name}")
+            where = f"annotate.models.{name}"
+            found[name] = _file_digest(Path(path), where) if model.kind == "face" else weights_digest(Path(path), where)
     return found

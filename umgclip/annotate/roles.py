@@ -1,9 +1,9 @@
 """The roles of an annotator. Every back end fills some of them; the engine knows nothing else.
 
-A proposer finds where something is, a masker draws it, a region tagger and a region captioner say what it is, a tagger
-and a captioner speak of the whole image, a filter says how well a text fits its image, an embedder gives the base's
-own view of images and regions. All work on batches; what one image makes fail is a `Failure` in its place, so that the
-others of the batch go on.
+A policy may refuse an image. A proposer finds where something is, a masker draws it, a region tagger and a region
+captioner say what it is, a tagger and a captioner speak of the whole image, a filter says how well a text fits its
+image, an embedder gives the base's own view of images and regions. All work on batches; what one image makes fail is a
+`Failure` in its place, so that the others of the batch go on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.rules.rejected import Rejected
 from umgclip.records import Text
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Filter",
     "Masker",
     "Pixels",
+    "Policy",
     "Proposal",
     "Proposer",
     "RegionCaptioner",
@@ -41,6 +43,17 @@ class Failure:
 
     reason: str
     detail: str
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Looks at images before all others; its `action` says whether an image with a finding goes or stays."""
+
+    name: str
+
+    def judge_images(self, images: Sequence[Pixels]) -> Sequence[list[Rejected] | Failure]:
+        """What was found per image; nothing: the image stays."""
+        ...
 
 
 @runtime_checkable

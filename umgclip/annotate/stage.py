@@ -18,6 +18,7 @@ from umgclip.annotate.answers.store import prune
 from umgclip.annotate.digests import file_digests
 from umgclip.annotate.given import Given, captions
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.policy.refusal import refused
 from umgclip.annotate.progress import Progress
 from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
 from umgclip.annotate.shard_output import TABLES
@@ -123,7 +124,8 @@ def run(
             shards = [_described(job, found[split][job.name]) for job in jobs[split]]
             write_manifest(folder / split, Manifest(made_by=made_by, shards=shards, classes=manifests[split].classes))
         train = counts["train"]
-        _check_failures(train["failed"], train["samples"] + train["failed"], params.max_failed)
+        failed = train["failed"] - train["refused"]
+        _check_failures(failed, train["samples"] + failed, params.max_failed)
         if params.rules.unknown_tags == "keep":
             given.add_written(folder / "train")
         if params.models:
@@ -221,7 +223,7 @@ def _todo(jobs: Iterable[Job], report: Report, retry_failed: bool) -> Iterable[J
         elif retry_failed and marker["failed"]:
             yield replace(job, retry=True)
         else:
-            lost = 0 if job.hide_truth else marker["failed"]
+            lost = 0 if job.hide_truth else marker["failed"] - refused(marker["reasons"])
             report.add(Tally(job.info.samples, Counter(marker["reasons"]), lost))
 
 
@@ -242,7 +244,7 @@ def _described(job: Job, marker: Mapping[str, Any]) -> ShardInfo:
 def _collect(jobs: Sequence[Job], markers: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Any]:
     """Put finished shards into their dataset, if they are here, and join their tables."""
     folder.mkdir()
-    counts: dict[str, Any] = {"samples": 0, "failed": 0, "left_out": 0}
+    counts: dict[str, Any] = {"samples": 0, "failed": 0, "refused": 0, "left_out": 0}
     reasons: Counter[str] = Counter()
     for job in jobs:
         marker = markers[job.name]
@@ -250,6 +252,7 @@ def _collect(jobs: Sequence[Job], markers: Mapping[str, Mapping[str, Any]], fold
             Folder(folder).put(job.out.path / job.name, job.name)
         for name in ("samples", "failed", "left_out"):
             counts[name] += marker[name]
+        counts["refused"] += refused(marker["reasons"])
         reasons.update(marker["rejected"])
     for name, schema in TABLES.items():
         parts = (kept.table(job.out, job.table_name(name)) for job in jobs)
@@ -276,12 +279,14 @@ def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, unknown:
     train = counts["train"]
     rows = [
         ("images annotated", f"{train['samples']}"),
-        ("images that could not be read or annotated", f"{train['failed']}"),
+        ("images that could not be read or annotated", f"{train['failed'] - train['refused']}"),
         ("regions and texts that a rule refused", f"{train['rejected_rows']}"),
         ("regions (labelled)", f"{train['regions_rows']} ({train['labelled_regions']})"),
         ("things, stuff in the vocabulary", f"{len(vocabulary.things)}, {len(vocabulary.stuff)}"),
         ("held out from labels", f"{len(vocabulary.held_out)}"),
     ]
+    if train["refused"]:
+        rows.insert(2, ("images that a policy refused", f"{train['refused']}"))
     if unknown:
         rows.append(("held-out names that no caption uses", ", ".join(unknown)))
     return Summary("annotate", tuple(rows))

@@ -22,6 +22,7 @@ from umgclip.annotate.clock import Clock
 from umgclip.annotate.intake import Lost, Piece, pieces
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.journal import Journal
+from umgclip.annotate.policy.refusal import refused
 from umgclip.annotate.previous import Previous
 from umgclip.annotate.shard_output import Entry, Output, entry, output, write_marker
 from umgclip.annotate.tally import Tally
@@ -154,7 +155,9 @@ class _Work:
         tally = self._desk.drain()
         self._asked.add(tally)
         lost = [*piece.lost.values(), *(one for one in entries if isinstance(one, Lost))]
-        tally.add(Tally(piece.count, Counter(one.reason for one in lost), 0 if self._job.hide_truth else len(lost)))
+        reasons = Counter(one.reason for one in lost)
+        failed = len(lost) - refused(reasons)
+        tally.add(Tally(piece.count, reasons, 0 if self._job.hide_truth else failed))
         self._advance(tally)
 
     def _batch(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:

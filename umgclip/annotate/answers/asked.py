@@ -10,6 +10,7 @@ from umgclip.annotate.answers.desk import Desk
 from umgclip.annotate.answers.model import Model
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.rules.rejected import Rejected
 from umgclip.records import Text
 
 
@@ -19,6 +20,10 @@ class Asked:
     def __init__(self, model: Model, desk: Desk) -> None:
         self.model, self._desk = model, desk
         self.name = model.name  # as the params call it
+
+    def judge_images(self, images: Sequence[Pixels]) -> list[list[Rejected] | Failure]:
+        """Of a policy."""
+        return self._desk.ask("policy", self.model, images)
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
         """Of a proposer."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from umgclip.annotate.proposal import BoxMask, Proposal
+from umgclip.annotate.rules.rejected import Rejected
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
 
@@ -57,6 +59,8 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = (), before: Seq
             "kept": list(kept),
             "changes": [_fields(proposals[row], _changed(proposals[row], before[row]), arrays) for row in kept],
         }
+    elif role == "policy":
+        value = [asdict(one) for one in answer]
     elif role == "image_embedder":
         value = arrays.add(answer)
     elif role == "filter":
@@ -77,6 +81,10 @@ def unpack(role: str, packed: Packed, proposals: Sequence[Proposal] = ()) -> Any
         for row, fields in zip(value["kept"], value["changes"], strict=True):
             _set(proposals[row], fields, packed.arrays)
         return [proposals[row] for row in value["kept"]] if role == "region_tagger" else None
+    if role == "policy":
+        return [
+            Rejected(**{**fields, "box_xyxy": fields["box_xyxy"] and tuple(fields["box_xyxy"])}) for fields in value
+        ]
     if role == "image_embedder":
         return _array(value, packed.arrays)
     if role == "filter":

@@ -17,6 +17,8 @@ _MODULES = {
     "segment_tree": "umgclip.annotate.segment_tree",
     "grabcut": "umgclip.annotate.grabcut",
     "vlm": "umgclip.annotate.vlm.annotator",
+    "face": "umgclip.annotate.policy.face",
+    "nsfw": "umgclip.annotate.policy.nsfw",
     "mm_grounding_dino": f"{_FOUNDATION}grounding_dino",
     "rt_detr_v2": f"{_FOUNDATION}detr",
     **{
@@ -36,6 +38,8 @@ _DECIDE = {
 }  # fmt: skip
 # params that a kind does not read in a role; what is not named counts
 _UNREAD: Mapping[tuple[str, str], set[str]] = {
+    ("face", "policy"): {"action"},
+    ("nsfw", "policy"): {"action"},
     ("florence2", "proposer"): {"captions", "regions"},
     ("florence2", "tagger"): {"captions", "boxes", "regions"},
     ("florence2", "captioner"): {"boxes", "regions"},
@@ -60,7 +64,8 @@ _UNREAD: Mapping[tuple[str, str], set[str]] = {
     ("clip_teacher", "region_captioner"): _LOOK | _DECIDE,
 }
 _WITHOUT_VOCABULARY = (
-    "segment_tree", "grabcut", "florence2", "detr", "rt_detr_v2", "mask2former", "sam2", "blip2", "qwen3_vl", "vlm"
+    "segment_tree", "grabcut", "florence2", "detr", "rt_detr_v2", "mask2former", "sam2", "blip2", "qwen3_vl", "vlm",
+    "face", "nsfw",
 )  # fmt: skip
 _WORDLESS = ("filter", "captioner", "region_captioner", "image_embedder", "region_embedder")
 

@@ -19,6 +19,7 @@ _READS: Mapping[tuple[str, str], frozenset[str]] = {
         [("proposer", k) for k in ("segment_tree", "florence2", "detr", "rt_detr_v2", "mask2former", "sam2", "vlm")],
         frozenset(),
     ),
+    **dict.fromkeys([("policy", k) for k in ("face", "nsfw")], frozenset()),
     ("region_tagger", "clip_teacher"): frozenset({"caption", "box", "mask", "is_stuff", "tags"}),
     ("region_tagger", "clip"): frozenset({"box", "is_stuff", "tags"}),
     ("masker", "grabcut"): frozenset({"box", "mask", "is_stuff", "tagged"}),

@@ -26,6 +26,7 @@ class Question:
 QUESTIONS: Mapping[str, Question] = {
     question.role: question
     for question in (
+        Question("policy", "judge_images", ("image",)),
         Question("proposer", "propose_images", ("image", "caption")),
         Question("region_tagger", "tag_regions", ("image", "caption", "proposals")),
         Question("masker", "refine_images", ("image", "proposals")),

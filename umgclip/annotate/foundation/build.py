@@ -34,10 +34,12 @@ def build(params: Any, where: str, vocabulary: Vocabulary) -> Any:  # noqa: ANN4
         qwen3_vl,
         sam2,
     )
+    from umgclip.annotate.policy import nsfw
 
     alone = {
         "florence2": florence2.Florence2, "detr": detr.Detr, "rt_detr_v2": detr.Detr, "sam2": sam2.Sam2,
         "mask2former": mask2former.Mask2Former, "blip2": blip2.Blip2, "qwen3_vl": qwen3_vl.Qwen3Vl,
+        "nsfw": nsfw.Nsfw,
     }  # fmt: skip
     if params.kind in alone:
         return alone[params.kind](params, where)

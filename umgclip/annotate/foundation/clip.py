@@ -64,7 +64,7 @@ class Clip:
             for p in found
         ]
         results: list[list[Proposal] | Failure] = [list(found) for found in proposals]
-        answers = run_batches([crop for *_, crop in crops], self._params.batch, self._scores)
+        answers = run_batches([crop for *_, crop in crops], self._params.batch, self.concept_scores)
         for (row, proposal, _), scores in zip(crops, answers, strict=True):
             if isinstance(scores, Failure):
                 results[row] = scores
@@ -81,6 +81,15 @@ class Clip:
             return [float(np.clip((v + 1) / 2, 0, 1)) for v in (features * words).sum(-1).tolist()]
 
         return run_batches(list(zip(images, texts, strict=True)), self._params.batch, pairs)
+
+    @property
+    def concepts_are_independent(self) -> bool:
+        """Whether each concept's score stands by itself; otherwise all of an image's add up to 1."""
+        return self._family != "clip"
+
+    def concept_scores(self, images: Sequence[Pixels]) -> list[Float[np.ndarray, "v"]]:
+        """Of every concept of the vocabulary, per image; for batches that fit the memory, in inference mode."""
+        return list(self._probabilities(self._embed(images)))
 
     def _embed(self, images: Sequence[Pixels]) -> Float[Tensor, "n d"]:
         inputs = self._loaded.on_device(self._loaded.processor(images=pictures(images), return_tensors="pt"))
@@ -106,9 +115,6 @@ class Clip:
         if self._family == "clip":
             return logits.softmax(-1).cpu().numpy()
         return (logits if bias is None else logits + bias.float()).sigmoid().cpu().numpy()
-
-    def _scores(self, images: Sequence[Pixels]) -> list[Float[np.ndarray, "v"]]:
-        return list(self._probabilities(self._embed(images)))
 
     def _tags(self, feature: Float[Tensor, "d"]) -> list[Text]:
         scores = self._probabilities(feature[None])[0]

@@ -262,11 +262,20 @@ def _siglip2() -> tuple:
     return hf.Siglip2Model(config), hf.Siglip2Processor(images, tokenizer)
 
 
+def _vit() -> tuple:
+    names = {0: "normal", 1: "nsfw"}
+    layer = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    config = hf.ViTConfig(
+        image_size=32, patch_size=16, id2label=names, label2id={name: i for i, name in names.items()}, **layer
+    )
+    return hf.ViTForImageClassification(config), hf.ViTImageProcessor(size={"height": 32, "width": 32})
+
+
 MAKERS: dict[str, Callable[[], tuple]] = {
     "florence2": _florence2, "grounding_dino": lambda: _grounding("GroundingDino"),
     "mm_grounding_dino": lambda: _grounding("MMGroundingDino"), "owlv2": _owlv2, "sam2": _sam2, "blip2": _blip2,
     "qwen3_vl": _qwen3_vl, "mask2former": _mask2former, "detr": _detr, "rt_detr_v2": _rt_detr_v2, "clip": _clip,
-    "siglip2": _siglip2,
+    "siglip2": _siglip2, "vit": _vit,
 }  # fmt: skip
 
 

@@ -1,0 +1,21 @@
+"""What the findings of a policy mean for an image: it waits in the quarantine, which is no failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from umgclip.annotate.roles import Failure
+from umgclip.annotate.rules.rejected import Rejected
+
+REASONS = ("policy_face", "policy_nsfw")  # in the quarantine
+
+
+def refusal(found: Sequence[Rejected]) -> Failure:
+    """Why the image goes: the kind of finding, how many, the best score, and who found it."""
+    best = max(found, key=lambda one: one.score or 0.0)
+    return Failure(best.reason, f"{len(found)} found, the best with a score of {best.score} by {best.source}")
+
+
+def refused(reasons: Mapping[str, int]) -> int:
+    """Samples that policies refused, of all that went to the quarantine, by reason."""
+    return sum(reasons.get(reason, 0) for reason in REASONS)
