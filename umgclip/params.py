@@ -379,6 +379,7 @@ class EvaluateParams(Section):
         default=None, ge=-1, le=1, description="cosine of a tag that is said; null: best F1 of the other half of images"
     )
     semantic: SemanticParams = SemanticParams()
+    cache: str | None = Field(default=None, description="folder that keeps features of images between runs; null: none")
     resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
     measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
     crop_px: Count | None = Field(

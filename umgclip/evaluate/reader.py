@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from umgclip.data.concepts import with_article
 from umgclip.errors import InputError
 from umgclip.evaluate.benchmark import Classes, Example, TrueRegion
+from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.images import ImageInput, Placed
@@ -73,6 +75,7 @@ class Reader:
         classes: Classes,
         params: EvaluateParams,
         images: ImageInput | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         """Embed the classes.
 
@@ -82,12 +85,14 @@ class Reader:
             classes: of the benchmark.
             params: the section `evaluate`, its sides in pixels not null.
             images: how images reach the model; a square of `params.image_px` with CLIP's own mean when None.
+            cache: where features are kept between runs; None: nowhere.
         """
         self.classes = classes
         self.params = params
         self.images = images or ImageInput((params.image_px or 0, params.image_px or 0))
         self._tower = tower
         self._tokenize = tokenize
+        self._cache = cache
         self._thing_templates = template_set("thing_templates", params.thing_templates, classes.templates)
         self._stuff_templates = template_set("stuff_templates", params.stuff_templates, classes.templates)
         self.things = self._ensemble(classes.things, self._thing_templates)
@@ -122,17 +127,21 @@ class Reader:
         """Whole images on the evaluation's canvas, as `evaluate.resize` says."""
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
-        if valid is None:
-            return Seen(*self._tower.encode_image(pixels))
-        image, dense = self._tower.encode_image(pixels, valid)
-        return Seen(image, _cut(dense, placed))
+
+        def encode() -> dict[str, Tensor]:
+            encoded = self._tower.encode_image(pixels) if valid is None else self._tower.encode_image(pixels, valid)
+            return dict(zip(("image", "dense"), encoded, strict=True))
+
+        found = self._kept("image", (pixels, valid), encode)
+        return Seen(found["image"], found["dense"] if valid is None else _cut(found["dense"], placed))
 
     @torch.inference_mode()
     def dense(self, examples: Sequence[Example], path: DensePath) -> Dense:
         """Dense maps of whole images by another path through the model; see `DenseClip.encode_dense`."""
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
-        dense = self._peer().encode_dense(pixels, path, valid)
+        peer = self._peer()
+        dense = self._kept(path, (pixels, valid), lambda: {"dense": peer.encode_dense(pixels, path, valid)})["dense"]
         return dense if valid is None else _cut(dense, placed)
 
     @torch.inference_mode()
@@ -197,11 +206,16 @@ class Reader:
     def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
         """Global embeddings of crops, one forward a region."""
         size = 4 * self.params.batch
-        parts = [
-            self._tower.encode_image(to_input(np.stack(crops[i : i + size]), self.images.preprocess))[0]
-            for i in range(0, len(crops), size)
-        ]
-        return torch.cat(parts)
+        parts = [to_input(np.stack(crops[i : i + size]), self.images.preprocess) for i in range(0, len(crops), size)]
+        return torch.cat([self._kept("crop", (part,), partial(self._global, part))["image"] for part in parts])
+
+    def _global(self, pixels: Float[Tensor, "n 3 height width"]) -> dict[str, Tensor]:
+        return {"image": self._tower.encode_image(pixels)[0]}
+
+    def _kept(
+        self, kind: str, inputs: tuple[Tensor | None, ...], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        return compute() if self._cache is None else self._cache.get(kind, inputs, compute)
 
     def _ensemble(self, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "n d"]:
         if not names:

@@ -11,6 +11,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.evaluate import annotator, pictures, plots
 from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
 from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.intervals import intervals
 from umgclip.evaluate.page import report
 from umgclip.evaluate.page.cases import Cases
@@ -22,7 +23,7 @@ from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
 from umgclip.metrics.protocol import WEIGHTS
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, load_tuned
+from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_tuned
 from umgclip.model.images import ImageInput
 from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS
 from umgclip.model.segmenter.files import load as load_segmenter
@@ -32,6 +33,7 @@ from umgclip.records import Region
 from umgclip.summary import Summary
 
 _DIGITS = 6
+_OF_NO_EFFECT = {"batch", "pictures", "resamples", "measure_cost", "cache"}  # on the numbers
 _LATER = ("resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
 _SHOWN = (
     ("classification", "top1"),
@@ -118,7 +120,8 @@ def run(
     towers = {name: DenseClip(clip).eval() for name, clip in models.items()}
     params = in_pixels(params, towers["base"])
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
-    readers = {name: _reader(tower, classes, params) for name, tower in towers.items()}
+    caches = _caches(params, inputs)
+    readers = {name: _reader(tower, classes, params, caches.get(name)) for name, tower in towers.items()}
     segments = {"tuned": _segments(readers["tuned"], inputs)}
     suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
@@ -168,8 +171,18 @@ def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
     return params.model_copy(update=sides)
 
 
-def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams) -> Reader:
-    return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize))
+def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams, cache: FeatureCache | None = None) -> Reader:
+    return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize), cache)
+
+
+def _caches(params: EvaluateParams, inputs: EvaluateInputs) -> dict[str, FeatureCache]:
+    """Where each model's features are kept; none where `evaluate.cache` is null."""
+    if params.cache is None:
+        return {}
+    adapter = inputs.adapter / ADAPTER
+    base = " ".join(sha256_file(inputs.base / name) for name in (files.CONFIG, files.WEIGHTS))
+    tuned = " ".join(sha256_file(adapter / name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    return {name: FeatureCache(Path(params.cache), model) for name, model in (("base", base), ("tuned", base + tuned))}
 
 
 def _segments(reader: Reader, inputs: EvaluateInputs) -> SegmentReader | None:
@@ -194,7 +207,7 @@ def _protocol(
     plain = EvaluateParams()
     # what there was no choice of before is told only where another choice was made, so that protocols stay comparable
     usual = {name for name in _LATER if getattr(params, name) == getattr(plain, name)}
-    settings = _without_lists(params.model_dump(exclude={"batch", "pictures", "resamples", "measure_cost"} | usual))
+    settings = _without_lists(params.model_dump(exclude=_OF_NO_EFFECT | usual))
     return {
         "settings": settings,
         "benchmark": {"sha256": manifest.digest(), **counted},

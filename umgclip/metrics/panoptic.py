@@ -11,6 +11,7 @@ from umgclip.errors import InputError
 from umgclip.metrics.inputs import require_integers, require_shape
 
 VOID = 0
+_COUNTABLE = 1 << 20  # pairs of ids that are counted in a table, without sorting the pixels
 
 
 @dataclass
@@ -170,13 +171,20 @@ class PanopticQuality:
 
 
 def _count_overlaps(pred_ids: Integer[np.ndarray, "h w"], true_ids: Integer[np.ndarray, "h w"]) -> _Overlaps:
-    # ids are colours of up to 24 bits: number them densely first, so that the table of pairs stays small
-    true_values, true_row = np.unique(true_ids, return_inverse=True)
-    pred_values, pred_column = np.unique(pred_ids, return_inverse=True)
-    shape = (len(true_values), len(pred_values))
-    pair = true_row.ravel() * shape[1] + pred_column.ravel()
-    pixels = np.bincount(pair, minlength=shape[0] * shape[1]).reshape(shape)
-    return _Overlaps(true_values.tolist(), pred_values.tolist(), pixels)
+    # ids are colours of up to 24 bits: only pairs that are there are counted, so that the table of pairs stays small
+    span = int(pred_ids.max(initial=0)) + 1
+    pairs = true_ids.ravel().astype(np.int64) * span + pred_ids.ravel().astype(np.int64)
+    if int(true_ids.max(initial=0)) * span < _COUNTABLE:
+        counted = np.bincount(pairs)
+        values = np.flatnonzero(counted)
+        pixels = counted[values]
+    else:
+        values, pixels = np.unique(pairs, return_counts=True)
+    true_values, true_row = np.unique(values // span, return_inverse=True)
+    pred_values, pred_column = np.unique(values % span, return_inverse=True)
+    table = np.zeros((len(true_values), len(pred_values)), dtype=np.int64)
+    table[true_row, pred_column] = pixels
+    return _Overlaps(true_values.tolist(), pred_values.tolist(), table)
 
 
 def _matches(

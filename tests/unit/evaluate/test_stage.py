@@ -282,3 +282,11 @@ def test_masks_of_another_model_make_segments_of_their_own(world, done, tmp_path
     assert panoptic["pq_masker"] == panoptic["pq_proposals"] == done[1]["tuned"]["panoptic"]["pq_proposals"]
     masks = metrics["protocols"]["panoptic"]["masks"]
     assert masks["masker"]["sha256"] == read_manifest(world / "annotations").digest()
+
+
+def test_kept_features_change_no_number(world, done, tmp_path):
+    params = PARAMS.model_copy(update={"cache": str(tmp_path / "features")})
+    for metrics in ("first.json", "second.json"):
+        run(params, inputs_of(world, metrics=tmp_path / metrics), tmp_path / "out")
+        assert json.loads((tmp_path / metrics).read_text()) == done[1]
+    assert len(list((tmp_path / "features").iterdir())) == 2  # models

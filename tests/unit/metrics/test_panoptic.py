@@ -94,8 +94,8 @@ def test_hand_computed():
             "pq": (0.75 + 0 + 1) / 3,
             "sq": (0.75 + 0 + 1) / 3,
             "rq": (1 + 0 + 1) / 3,
-            "pq_things": 0.75 / 2,
-            "pq_stuff": 1.0,
+            **{"pq_things": 0.75 / 2, "sq_things": 0.75 / 2, "rq_things": 1 / 2},
+            **{"pq_stuff": 1.0, "sq_stuff": 1.0, "rq_stuff": 1.0},
             "n": 3,
         }
     )

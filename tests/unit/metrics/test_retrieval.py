@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from umgclip.errors import InputError
-from umgclip.metrics.retrieval import recall_at_k
+from umgclip.metrics.retrieval import recall_at_k, retrieval_ranks, retrieval_ranks_in_blocks
 
 
 def slow_recall(similarity, image_of_text, k):
@@ -123,3 +123,20 @@ def test_equals_torchmetrics_on_positive_scores():
 def test_errors_say_what_came(similarity, image_of_text, ks, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         recall_at_k(similarity, image_of_text, ks)
+
+
+@pytest.mark.parametrize("block_cells", [1, 40, 90, 10_000])
+def test_blocks_of_images_rank_as_the_whole_matrix_does(block_cells):
+    rng = np.random.default_rng(5)
+    image_of_text = rng.permutation(np.repeat(np.arange(12), rng.integers(0, 5, 12)))
+    similarity = (rng.integers(-3, 4, (12, len(image_of_text))) / 3).astype(np.float32)
+    asked = []
+
+    def block(rows):
+        asked.append(rows.stop - rows.start)
+        return similarity[rows]
+
+    got = retrieval_ranks_in_blocks(block, 12, image_of_text, block_cells)
+    want = retrieval_ranks(similarity, image_of_text)
+    assert all(np.array_equal(got[way], want[way]) for way in ("i2t", "t2i"))
+    assert max(asked) * len(image_of_text) <= max(block_cells, len(image_of_text))

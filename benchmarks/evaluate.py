@@ -1,0 +1,148 @@
+"""What evaluation costs beside the forwards: six benchmarks on shared features, PQ and mIoU, retrieval in blocks.
+
+    python benchmarks/evaluate.py                   # random weights of the demo's size on 60 composed scenes
+    python benchmarks/evaluate.py --images 30000 --captions 150000      # retrieval at the size of COCO's (minutes)
+
+Prints one JSON line. Times are of this process's CPU, so that other work on the machine changes them little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from umgclip.evaluate.benchmark import Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.reader import Reader
+from umgclip.evaluate.suite import Suite
+from umgclip.metrics.panoptic import PanopticQuality
+from umgclip.metrics.retrieval import retrieval_ranks_in_blocks
+from umgclip.metrics.segmentation import SemanticAccumulator
+from umgclip.model import files
+from umgclip.model.images import ImageInput
+from umgclip.model.tower import DenseClip
+from umgclip.params import DataParams, EvaluateParams, TowerParams
+from umgclip.sources.demo import write_demo
+
+HEIGHT, WIDTH, SEGMENTS, CLASSES = 480, 640, 24, 150
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=60)
+    parser.add_argument("--images", type=int, default=3000, help="of retrieval")
+    parser.add_argument("--captions", type=int, default=15000)
+    options = parser.parse_args()
+    # retrieval first: the peak of memory is that of the whole process
+    found = {"retrieval": retrieval(options.images, options.captions), "suite": suite(options.scenes), **pixels()}
+    print(json.dumps(found))
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """CPU seconds of a call, all threads together."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
+def suite(scenes: int) -> dict[str, dict[str, float]]:
+    """The six benchmarks against one pass over the images and the metrics alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo(DataParams(train_scenes=1, benchmark_scenes=scenes, benchmark_singles=scenes // 2), Path(folder))
+        benchmark = Path(folder) / "benchmark"
+        _, classes = open_benchmark(benchmark)
+        batches = list(batched(read_examples(benchmark, classes), 64))
+    torch.manual_seed(0)
+    tower = DenseClip(files.build(files.tower_config(TowerParams()))).eval()
+    found = {}
+    for names in (["box", "mask"], ["box", "mask", "crop", "maskout"]):
+        params = EvaluateParams(image_px=96, readouts=names)
+        reader = Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, 96))
+        found[" ".join(names)] = cost(reader, batches)
+    return found
+
+
+def cost(reader: Reader, batches: list[list[Example]]) -> dict[str, float]:
+    """Milliseconds an image of a suite, and how many feature passes it is beside metrics and region forwards."""
+    reader.see(batches[0])  # warm
+    images = sum(len(batch) for batch in batches)
+    seen = [reader.see(batch) for batch in batches]
+    forwards = seconds(lambda: [reader.see(batch) for batch in batches])
+    whole = Suite("model", reader, {"proposals": {}})
+    total = seconds(lambda: ([whole.add(batch) for batch in batches], whole.results()))
+    kept = iter(seen)
+    alone = Suite("model", reader, {"proposals": {}})
+    reader.see = lambda _: next(kept)  # type: ignore[method-assign]  # features as if from a cache
+    metrics = seconds(lambda: ([alone.add(batch) for batch in batches], alone.results()))
+    del reader.see
+    found = {
+        "suite_ms": 1e3 * total / images,
+        "feature_pass_ms": 1e3 * forwards / images,
+        "metrics_and_region_forwards_ms": 1e3 * metrics / images,
+        "feature_passes": (total - metrics) / forwards,
+        "intervals_s": seconds(lambda: whole.draws(1000)),
+    }
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def pixels() -> dict[str, dict[str, float]]:
+    """PQ and mIoU of one image against panopticapi's steps and torchmetrics."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, SEGMENTS + 1, (HEIGHT // 40, WIDTH // 40))
+    true = coarse.repeat(40, 0).repeat(40, 1)
+    names = {"pq_small_ids": 1, "pq_24_bit_ids": 600_001}
+    return {**{name: pq(true * factor, factor) for name, factor in names.items()}, "miou": miou(rng)}
+
+
+def pq(true: np.ndarray, factor: int) -> dict[str, float]:
+    """One image's segments against themselves, moved."""
+    pred = np.roll(true, 7, axis=1)
+    category = {i * factor: i % CLASSES for i in range(1, SEGMENTS + 1)}
+    truth = {i: (c, False) for i, c in category.items()}
+    quality = PanopticQuality(range(CLASSES), range(CLASSES))
+    ours = min(seconds(lambda: quality.update(pred, category, true, truth)) for _ in range(5))
+    theirs = min(seconds(lambda: panopticapi_steps(pred, true)) for _ in range(5))
+    return {"ms": round(1e3 * ours, 2), "of_panopticapi": round(ours / theirs, 2)}
+
+
+def panopticapi_steps(pred: np.ndarray, true: np.ndarray) -> None:
+    """What panopticapi does with pixels: areas of the predicted segments, then counts of all pairs of ids."""
+    np.unique(pred.astype(np.uint32), return_counts=True)
+    np.unique(true.astype(np.uint64) * 2**24 + pred.astype(np.uint64), return_counts=True)
+
+
+def miou(rng: np.random.Generator) -> dict[str, float]:
+    """Confusion of one image against torchmetrics."""
+    from torchmetrics.classification import MulticlassJaccardIndex
+
+    pred, true = (rng.integers(0, CLASSES, (HEIGHT, WIDTH)) for _ in range(2))
+    ours, theirs = SemanticAccumulator(CLASSES), MulticlassJaccardIndex(CLASSES, ignore_index=-1)
+    tensors = torch.from_numpy(pred)[None], torch.from_numpy(true)[None]
+    own = min(seconds(lambda: ours.update(pred, true)) for _ in range(5))
+    reference = min(seconds(lambda: theirs.update(*tensors)) for _ in range(5))
+    return {"ms": round(1e3 * own, 2), "of_torchmetrics": round(own / reference, 2)}
+
+
+def retrieval(images: int, captions: int, dim: int = 512) -> dict[str, float]:
+    """Recall both ways without the whole matrix of similarities."""
+    rng = np.random.default_rng(0)
+    left, right = (torch.from_numpy(rng.standard_normal((n, dim), dtype=np.float32)) for n in (images, captions))
+
+    def similarity_of(rows: slice) -> np.ndarray:
+        return (left[rows] @ right.T).numpy()
+
+    took = seconds(lambda: retrieval_ranks_in_blocks(similarity_of, images, np.arange(captions) % images))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"images": images, "captions": captions, "cpu_s": round(took, 1), "process_peak_gib": round(peak, 2)}
+
+
+if __name__ == "__main__":
+    main()
