@@ -28,6 +28,7 @@ def _asked(params: AnnotateParams) -> list[str]:
     roles = params.roles
     filters = roles.of("filter")
     names = [
+        *roles.of("policy"),
         *roles.of("proposer"),
         *roles.of("region_tagger"),
         *roles.of("masker"),
