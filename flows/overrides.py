@@ -23,7 +23,7 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
 
     Args:
         path: the parameter file.
-        overrides: dotted key: value, in the types of the sections in `umgclip/params.py`.
+        overrides: dotted key: value, in the types of the sections in `umgclip.params`.
 
     Raises:
         ParamsError: an unknown key, with the allowed ones, or a value of the wrong type or out of range.

@@ -1,0 +1,48 @@
+"""The sections of `params.yaml` as frozen, closed, typed models, a file each.
+
+Units are in the names (`_px`, `_s`) or in the field's description.
+"""
+
+from umgclip.params.annotate import AnnotateParams, LabelParams, MaskerParams, ProposerParams
+from umgclip.params.base import BaseParams, TowerParams
+from umgclip.params.data import DataParams, ImportParams
+from umgclip.params.evaluate import EvaluateParams, ReadoutName, SemanticParams, TemplateSet
+from umgclip.params.machine import threads
+from umgclip.params.reading import SECTIONS, load_section, parse_sections, read_params
+from umgclip.params.register import GateParams, RegisterParams
+from umgclip.params.train import ConvpassParams, FullParams, LoaderParams, LoraParams, LossWeights, TrainParams
+from umgclip.params.validate import RuleName, ValidateParams
+from umgclip.section import Section
+from umgclip.segment_params import SegmentParams
+
+__all__ = [
+    "AnnotateParams",
+    "BaseParams",
+    "ConvpassParams",
+    "DataParams",
+    "EvaluateParams",
+    "FullParams",
+    "GateParams",
+    "ImportParams",
+    "LabelParams",
+    "LoaderParams",
+    "LoraParams",
+    "LossWeights",
+    "MaskerParams",
+    "ProposerParams",
+    "ReadoutName",
+    "RegisterParams",
+    "RuleName",
+    "SECTIONS",
+    "Section",
+    "SegmentParams",
+    "SemanticParams",
+    "TemplateSet",
+    "TowerParams",
+    "TrainParams",
+    "ValidateParams",
+    "load_section",
+    "parse_sections",
+    "read_params",
+    "threads",
+]

@@ -1,0 +1,88 @@
+"""`annotate`: the built-in roles and the run; `annotator_params` has the models that may fill roles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from umgclip.annotator_params import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
+from umgclip.ray_params import RayParams
+from umgclip.section import Count, Section, Share
+
+
+class ProposerParams(Section):
+    """`annotate.proposer`: class-agnostic regions from a segment tree."""
+
+    background_distance: float = Field(default=3.0, gt=0, description="standard deviations from a border colour")
+    graph_scale: float = Field(default=120.0, gt=0, description="the k of the graph segmentation; larger joins more")
+    min_segment: Share = Field(default=0.003, description="smallest segment as a share of the image")
+    min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
+    max_area: Share = Field(default=0.7, description="largest region as a share of the image")
+    most: Count = Field(default=20, description="regions looked at per image")
+
+
+class LabelParams(Section):
+    """`annotate.label`: how the CLIP teacher reads regions."""
+
+    looks_at_least: Count = Field(default=4, description="things looked at in an image whose caption names none")
+    looks_per_noun: Count = Field(default=4, description="more of them for each thing that the caption names")
+    crop_px: Count | None = Field(
+        default=48, description="side of a region's crop, whole patches; null: the model's own"
+    )
+    object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
+    fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
+    temperature_factor: float = Field(default=0.5, gt=0, description="times the base's logit scale")
+    threshold: Share = Field(default=0.1, description="least score of a label")
+    stuff_threshold: Share = Field(default=0.3, description="least probability of a background that no caption names")
+    overlap: Share = Field(default=0.3, description="share of a region that others may have taken already")
+    keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
+    batch: Count = 256
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16"
+    )
+
+
+class MaskerParams(Section):
+    """`annotate.masker`: GrabCut around labelled things."""
+
+    iterations: Count = 2
+    context: float = Field(default=1.4, ge=1, description="crop around the region, times its box")
+
+
+class AnnotateParams(Section):
+    """`annotate`: captions, tags, boxes and masks for raw images."""
+
+    roles: RolesParams = RolesParams()
+    models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
+    engine: Literal["local", "ray"] = Field(default="local", description="processes of this machine, or Ray Data")
+    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    ray: RayParams = RayParams()
+    batch: Count = Field(default=16, description="images at once")
+    store: str | None = Field(
+        default=None, description="folder or s3:// prefix where answers of roles are kept; null: nowhere"
+    )
+    store_gb: float = Field(default=20.0, gt=0, description="of a folder; what was not used for longest goes first")
+    output: str | None = Field(
+        default=None, pattern=r"^s3://", description="prefix for annotated shards; null: beside their manifest"
+    )
+    attempts: Count = Field(default=3, description="times that a batch, then an image, may end its worker")
+    min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
+    held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
+    caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")
+    max_failed: Share = Field(default=0.01, description="share of samples that may fail before the run stops")
+    proposer: ProposerParams = ProposerParams()
+    label: LabelParams = LabelParams()
+    masker: MaskerParams = MaskerParams()
+    rules: RulesParams = RulesParams()
+
+    @model_validator(mode="after")
+    def _roles_are_filled(self) -> AnnotateParams:
+        check_roles(self.roles, self.models)
+        asked = {name for role in CAPABLE for name in self.roles.of(role)}
+        if unknown := set(self.ray.pools) - asked:
+            raise ValueError(f"ray.pools: expected names of models that roles ask, got {', '.join(sorted(unknown))}")
+        if self.ray.pools and self.store is None:
+            raise ValueError("ray.pools: expected annotate.store, where pools find each other's answers, got null")
+        return self

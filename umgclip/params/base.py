@@ -1,0 +1,45 @@
+"""`base`: the CLIP to start from."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from umgclip.section import Count, Section, Share, Weight
+
+
+class TowerParams(Section):
+    """The small open_clip model that `base.pretrained: scratch` trains."""
+
+    image_px: int = 96
+    patch_px: int = 12
+    width: int = 192
+    layers: int = 4
+    heads: int = 6
+    text_width: int = 192
+    text_layers: int = 2
+    text_heads: int = 4
+    context_length: int = 32
+    embed_dim: int = 192
+
+
+class BaseParams(Section):
+    """`base`: the CLIP to start from."""
+
+    seed: int = 0
+    pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint or a folder")
+    model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
+    tokenizer: str | None = Field(
+        default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
+    )
+    tower: TowerParams = TowerParams()
+    short_steps: Count = Field(default=120, description="steps on one-concept images before the others join")
+    short_batch: Count = 128
+    short_px: Count = 48
+    full_steps: Count = Field(default=45, description="steps on all images, each followed by two short ones")
+    full_batch: Count = 64
+    lr_matrix: float = Field(default=3.0e-3, gt=0, description="Muon, for matrices inside blocks")
+    lr_other: float = Field(default=1.0e-3, gt=0, description="AdamW, for everything else")
+    weight_decay: Weight = 0.05
+    tag_weight: Weight = 0.2
+    cut_out_share: Share = Field(default=0.6, description="one-concept images shown without their background")
+    min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")

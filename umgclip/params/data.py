@@ -1,0 +1,39 @@
+"""`data`: the demo, and how imports are stored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from umgclip.section import Count, Section, Share
+
+
+class ImportParams(Section):
+    """`data.imports`: how `umgclip data import` stores what it reads."""
+
+    shard_samples: Count = Field(default=1000, description="most samples in a shard")
+    shard_mb: Count = Field(default=1000, description="a shard is closed when it has reached this size, MB")
+    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    jpeg_quality: int = Field(default=95, ge=50, le=100, description="of images that have to be written anew")
+    max_pixels: int = Field(default=178_956_970, gt=0, le=178_956_970, description="larger images are refused")
+    max_image_mb: Count = Field(default=100, description="larger image files are refused")
+    mislabelled: Literal["quarantine", "keep"] = Field(
+        default="quarantine", description="images of another format than their name says"
+    )
+
+
+class DataParams(Section):
+    """`data`: the demo data set that `umgclip data demo` composes, and what is imported."""
+
+    seed: int = 0
+    image_px: int = Field(default=96, ge=32, description="side of a scene")
+    train_scenes: Count = 2800
+    single_share: Share = Field(default=0.4, description="share of training scenes with one thing only")
+    max_things: int = Field(default=5, ge=2, le=8)
+    background_named: Share = Field(default=0.2, description="share of captions that name the background")
+    benchmark_scenes: Count = 400
+    benchmark_singles: Count = 294
+    shard_samples: Count = 500
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
+    imports: ImportParams = ImportParams()

@@ -1,0 +1,79 @@
+"""`evaluate`: how models are read and measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from umgclip.section import Count, Section, Share, Template
+from umgclip.segment_params import ReadParams
+
+
+class SemanticParams(Section):
+    """`evaluate.semantic`: how images are read for semantic segmentation."""
+
+    window_px: Count | None = Field(default=None, description="side of windows slid over the image; null: whole images")
+    stride_px: Count | None = Field(default=None, description="from a window to the next; null: windows do not overlap")
+    short_px: Count | None = Field(
+        default=None, description="shorter side of the image under windows; null: a window's"
+    )
+    background: str | None = Field(default=None, description="class that takes what no other class is sure of")
+    background_threshold: Share = Field(default=0.5, description="least softmax probability of a class that is none")
+
+    @model_validator(mode="after")
+    def _stride_covers(self) -> SemanticParams:
+        if self.window_px is not None and (self.stride_px or 0) > self.window_px:
+            raise ValueError(f"stride_px: expected at most window_px ({self.window_px}), got {self.stride_px}")
+        return self
+
+
+ReadoutName = Literal[
+    "box",
+    "mask",
+    "crop",
+    "maskout",
+    "tight",
+    "context",
+    "last_box",
+    "last_mask",
+    "surgery_box",
+    "surgery_mask",
+    "foveal",
+]
+
+
+TemplateSet = Literal["simple", "openai80", "manifest"]
+
+
+class EvaluateParams(Section):
+    """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
+
+    image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
+    batch: Count = Field(default=64, description="images a forward; of no effect on the numbers")
+    thing_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = Field(
+        default=["{a} {}"], description="embeddings averaged"
+    )
+    stuff_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = ["{}", "on {}"]
+    readouts: list[ReadoutName] = Field(
+        default=["box", "mask", "crop", "maskout"], min_length=1, description="ways to read regions, side by side"
+    )
+    crowd: Literal["leave_out", "keep"] = Field(default="leave_out", description="crowd regions in region recognition")
+    tag_threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="cosine of a tag that is said; null: best F1 of the other half of images"
+    )
+    semantic: SemanticParams = SemanticParams()
+    cache: str | None = Field(default=None, description="folder that keeps features of images between runs; null: none")
+    resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
+    measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
+    crop_px: Count | None = Field(
+        default=48, description="side of a region's crop, whole patches; null: the model's own"
+    )
+    crop_frame: float = Field(default=0.8, gt=0, le=1, description="box's longer side as a share of a plain crop")
+    maskout_frame: float = Field(default=0.6, gt=0, le=1, description="the same for a crop with the rest masked out")
+    proposal_min_score: Share = Field(default=0.05, description="least softmax probability of a proposal's best thing")
+    proposal_min_visible: Share = Field(default=0.5, description="least share of a proposal that better ones leave")
+    decoder: ReadParams = ReadParams()
+    match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which an annotator's box is right")
+    pictures: Count = Field(default=6, description="examples in each picture")

@@ -1,0 +1,93 @@
+"""`train`: the tuning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from umgclip.section import Count, Section, Share, Weight
+
+
+class LoraParams(Section):
+    """Low-rank adapters."""
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Share = 0.0
+    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
+
+
+class ConvpassParams(Section):
+    """Convolutions over the token grid beside each block of the image tower; the text tower stays as it is."""
+
+    hidden: Count = Field(default=8, description="channels of the branch")
+    scale: float = Field(default=1.0, gt=0, description="factor of what the branch adds")
+    dropout: Share = 0.1
+
+
+class FullParams(Section):
+    """Everything learns."""
+
+    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
+
+
+class LossWeights(Section):
+    """`train.weights`: a weight of 0 removes the term and its cost."""
+
+    image_text: Weight = 1.0
+    tags: Weight = 0.1
+    region_text: Weight = 1.0
+    region_tags: Weight = Field(default=2.0, description="each tag seen in some region of its image")
+    pixel: Weight = 1.0
+    distill: Weight = Field(default=4.0, description="dense features to the base's embeddings of region crops")
+    relational: Weight = Field(default=0.0, description="regions as near to each other's crops as their own crops are")
+    keep: Weight = Field(default=0.5, description="image embedding to the base's own")
+
+
+class LoaderParams(Section):
+    """`train.loader`: how samples reach the optimizer."""
+
+    streams: Literal["auto"] | Count = Field(
+        default="auto", description="orders that samples come in side by side; auto: one per process"
+    )
+    workers: Literal["auto"] | Count = Field(
+        default="auto", description="that decode, per process; auto: 1 on a CPU; of no effect on the result"
+    )
+    backend: Literal["threads", "processes"] = Field(default="threads", description="what the workers are")
+
+
+class TrainParams(Section):
+    """`train`: the tuning."""
+
+    seed: int = 0
+    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
+    batch: Count = Field(default=32, description="images a step, of all processes and micro-batches together")
+    steps: Count = 280
+    lr_peak: float = Field(default=5.0e-3, gt=0)
+    warmup_share: Share = 0.05
+    weight_decay: Weight = 0.01
+    grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights that are saved; 0: none")
+    regions_per_image: Count = 8
+    written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
+    min_window: Share = Field(default=1.0, description="least side of the random part of an image, of its own side")
+    relight: Share = Field(default=0.0, description="largest relative change of contrast")
+    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
+    parallel: Literal["ddp", "fsdp2"] = Field(default="ddp", description="what several processes share")
+    accumulate: Count = Field(default=1, description="micro-batches that a process's part of a batch is computed in")
+    checkpoint_activations: bool = Field(default=False, description="compute blocks twice instead of keeping them")
+    compile: bool = Field(default=False, description="torch.compile")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
+    )
+    checkpoint_every: Count = Field(default=100, description="steps")
+    adapter: Literal["lora", "convpass", "full"] = Field(default="lora", description="what learns")
+    loader: LoaderParams = LoaderParams()
+    lora: LoraParams = LoraParams()
+    convpass: ConvpassParams = ConvpassParams()
+    full: FullParams = FullParams()
+    weights: LossWeights = LossWeights()

@@ -1,0 +1,85 @@
+"""`validate`: what counts as a bad row, and how many of them are too many."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from umgclip.section import Count, Section, Share, Weight
+
+RuleName = Literal[
+    "image_key_present",
+    "image_sha256_present",
+    "image_sha256_format",
+    "image_width_present",
+    "image_height_present",
+    "image_width_range",
+    "image_height_range",
+    "image_caption_present",
+    "image_caption_length",
+    "image_caption_clean",
+    "image_caption_loop",
+    "image_caption_score_range",
+    "image_tag_score_range",
+    "image_tags_known",
+    "region_key_present",
+    "region_id_present",
+    "region_box_present",
+    "region_flags_present",
+    "region_score_present",
+    "region_box_x_order",
+    "region_box_y_order",
+    "region_box_left",
+    "region_box_top",
+    "region_box_right",
+    "region_box_bottom",
+    "region_score_range",
+    "region_label_present",
+    "region_label_score_range",
+    "region_label_known",
+    "region_label_held_out",
+    "region_caption_length",
+    "region_caption_clean",
+    "region_caption_loop",
+    "region_caption_score_range",
+    "region_mask_present",
+    "region_mask_area",
+    "region_mask_in_box",
+    "image_key_unique",
+    "image_content_unique",
+    "image_not_in_benchmark",
+    "region_id_unique",
+    "region_has_image",
+    "label_score_mean",
+    "labelled_image_share",
+    "annotated_image_share",
+]
+
+
+class ValidateParams(Section):
+    """`validate`: what counts as a bad row, and how many of them are too many."""
+
+    tolerance: Share = Field(default=0.01, description="share of failing rows that a critical rule lets through")
+    tolerances: dict[RuleName, Share] = Field(default={}, description="the same for single rules, by name")
+    chunk_rows: Count = Field(default=1_000_000, description="rows of a table in memory at once")
+    side_min_px: Count = 16
+    side_max_px: Count = 20_000
+    mask_slack_px: Weight = Field(default=1.0, description="how far a mask may reach out of its box")
+    image_caption_words_min: Count = 1
+    image_caption_words_max: Count = 100
+    region_caption_words_min: Count = 1
+    region_caption_words_max: Count = 50
+    phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself in a caption")
+    label_score_mean_min: Share = Field(default=0.1, description="of all labelled regions")
+    label_score_mean_max: Share = 1.0
+    labelled_image_share_min: Share = Field(default=0.5, description="images with at least one labelled region")
+    annotated_image_share_min: Share = Field(default=0.9, description="images that annotation did not have to drop")
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> ValidateParams:
+        for name in ("side_min_px", "image_caption_words_min", "region_caption_words_min", "label_score_mean_min"):
+            upper = name.replace("_min", "_max")
+            if getattr(self, name) > getattr(self, upper):
+                raise ValueError(f"expected {name} <= {upper}, got {getattr(self, name)} > {getattr(self, upper)}")
+        return self
