@@ -84,6 +84,7 @@ def hash_dataset(
         for job in todo:
             advance(_hash_shard(*job))
         return DatasetHashes(paths)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
         jobs = iter(todo)
@@ -96,6 +97,9 @@ def hash_dataset(
     except BrokenProcessPool as error:
         raise UmgclipError("duplicates: a worker process died (out of memory?); run again to go on") from error
     finally:
+        # first: a shutdown alone lets every worker finish its shard
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
         pool.shutdown(cancel_futures=True)
     return DatasetHashes(paths)
 
