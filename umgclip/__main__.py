@@ -49,9 +49,9 @@ data_app.command("browse")(browse)
 data_app.command("duplicates")(duplicates)
 
 
-def _place(where: str) -> Path | str:
+def _place(where: str | Path) -> Path | str:
     """A local path, or the URL of what lies in S3."""
-    return where if where.startswith("s3://") else Path(where)
+    return where if isinstance(where, str) and where.startswith("s3://") else Path(where)
 
 
 Params = Annotated[Path, typer.Option("--params", help="the parameter file")]

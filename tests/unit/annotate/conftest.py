@@ -88,8 +88,8 @@ def shard(few: Path, teacher_folder: Path, undisturbed: Path, tmp_path: Path) ->
         return told
 
     def bytes_of(name: str) -> dict[str, str]:
-        """Tar and tables, not the marker, which tells timings."""
-        found = sorted(path for path in (tmp_path / name).iterdir() if not path.name.endswith(".json"))
+        """Tar and tables; not the marker, which tells timings, nor what a killed worker had begun."""
+        found = sorted(path for path in (tmp_path / name).glob("[!.]*") if path.suffix != ".json")
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
     return SimpleNamespace(

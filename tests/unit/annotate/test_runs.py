@@ -4,10 +4,12 @@ import json
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from umgclip.__main__ import _place
 from umgclip.annotate import engine_local, stage
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.progress import Progress
@@ -170,3 +172,9 @@ def test_shards_in_s3_that_are_others_are_refused(run_stage, few, s3, tmp_path):
     write_manifest(tmp_path / "data" / "train", manifest.model_copy(update={"shards": shards}))
     with pytest.raises(DataError, match=r"s3://bucket/other.tar: expected sha256 \w+ as in the manifest, got"):
         run_stage("out", data=tmp_path / "data")
+
+
+def test_the_command_takes_folders_and_prefixes():
+    # Typer gives a default as it is, and what is typed as text
+    for given, expected in ((Path("data"), Path("data")), ("data", Path("data")), ("s3://b/data", "s3://b/data")):
+        assert _place(given) == expected

@@ -83,6 +83,8 @@ class Desk:
             NotAnsweredError: no answer is stored for some row, and the model may not be loaded here.
         """
         question = QUESTIONS[role]
+        if role == "proposer":  # the first that sees all images, but for those that a policy refused
+            self._images = list(columns[0])
         started = time.perf_counter()
         regions: Sequence[list[Proposal]] = columns[-1] if question.has_proposals else [[] for _ in columns[0]]
         shelf = self._shelf(role, model)

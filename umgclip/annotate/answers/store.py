@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
     [("key", pa.string()), ("inputs", pa.string()), ("answer", pa.large_string()), ("arrays", pa.large_binary())]
 )
 _MOST_BYTES = 1 << 32
+_DAY_S = 86400.0
 
 
 class Row(NamedTuple):
@@ -101,9 +102,16 @@ def shelf_name(shard_sha256: str, view: str, role: str, model: str, identity: st
 
 
 def prune(folder: Folder, most_bytes: int) -> int:
-    """Delete the files that were not used for longest until the rest fits; gives how many."""
+    """Delete the files that were not used for longest until the rest fits; gives how many.
+
+    What killed workers had begun to write goes after a day.
+    """
     if not folder.path.is_dir():
         return 0
+    for begun in folder.path.rglob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - begun.stat().st_mtime > _DAY_S:
+                begun.unlink()
     files = sorted(
         ((path.stat().st_mtime, path.stat().st_size, path) for path in folder.path.rglob("*.parquet")), reverse=True
     )
