@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ from benchmarks.claim.models import BASE, MULTI_GRAIN, VARIANTS, Variant
 from benchmarks.claim.results import Claim, readouts_of, side
 from benchmarks.claim.runs import Runs
 from umgclip.base import stage as base_stage
-from umgclip.params import BaseParams, EvaluateParams, ReadoutName
+from umgclip.params import BaseParams, ReadoutName
 
 EVERY_READOUT: Mapping[str, Any] = {"readouts": list(get_args(ReadoutName)), "measure_cost": True}
 
@@ -53,12 +54,7 @@ def add_foreign(claim: Claim, runs: Runs, model: str, checkpoint: Path) -> None:
     folder = runs.work / f"foreign-{checkpoint.stem}"
     params = BaseParams(pretrained=str(checkpoint), model=model)
     base_stage.run(params, base_stage.BaseInputs(runs.inputs.data), folder / "base")
-    own = {"image_px": None, "crop_px": None}
-    sections = type(runs.sections)(
-        runs.sections.data, runs.sections.annotate, runs.sections.train,
-        EvaluateParams.model_validate(runs.sections.evaluate.model_dump() | own),
-    )  # fmt: skip
-    inputs = type(runs.inputs)(runs.inputs.data, folder / "base", runs.inputs.annotate, runs.inputs.quarantine)
-    foreign = Runs(sections, inputs, folder)
+    evaluate = runs.sections.evaluate.model_copy(update={"image_px": None, "crop_px": None})  # the model's own
+    foreign = Runs(replace(runs.sections, evaluate=evaluate), replace(runs.inputs, base=folder / "base"), folder)
     itself = foreign.between("itself", folder / "base", 0.0)
     claim.models[checkpoint.stem] = [side(foreign.evaluate("itself", itself), "base")]

@@ -86,7 +86,7 @@ class Runs:
             inputs = training.TrainInputs(
                 annotations, quarantine, self.inputs.base, folder / "work", folder / "train.json", folder / "train.csv"
             )
-            training.run(params, inputs, folder / "train")
+            training.run(params, inputs, folder / "train")  # goes on from a checkpoint in `work`
 
         return self._once(f"train-{variant.name}-{seed}", key, make) / "train"
 
@@ -130,7 +130,10 @@ class Runs:
             "annotated": read_manifest(self.inputs.annotate / "train").digest(),
             "base": self._base(),
         }
-        make = lambda out: write_truth(self.inputs.annotate, self.inputs.base, sections, out / "train")  # noqa: E731
+
+        def make(folder: Path) -> None:
+            write_truth(self.inputs.annotate, self.inputs.base, sections, folder / "train")
+
         return self._once("truth", key, make) / "train"
 
     def _base(self) -> str:

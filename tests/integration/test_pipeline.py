@@ -45,6 +45,8 @@ def test_every_stage_runs_in_order_and_leaves_its_results(finished, clone):
     registered = json.loads((clone / "artifacts" / "register" / "register.json").read_text())
     assert str(registered["version"]) == "1"
     assert (clone / "artifacts" / "data_docs" / "index.html").is_file()
+    page = (clone / "artifacts" / "evaluate" / "report.html").read_bytes()
+    assert [path.read_bytes() for path in (clone / "mlartifacts").glob("*/artifacts/report.html")] == [page]
     # no label of a held-out class has come into training
     validated = json.loads((clone / "metrics" / "validate.json").read_text())
     assert validated["failed"]["region_label_held_out"] == 0
