@@ -87,7 +87,7 @@ def build(base: Path, tuned: Path, description: Description, seed: int = 0) -> S
     try:
         return Segmenter(tower, description.decoder, _adapted(base, tuned, description))
     except ImportError as error:
-        raise InputError(f"segment: expected transformers and scipy: umgclip[foundation] ({error})") from error
+        raise InputError("segment: expected transformers, which is not installed: umgclip[foundation]") from error
 
 
 def _adapted(base: Path, tuned: Path, description: Description) -> DenseClip | None:
