@@ -10,7 +10,10 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[3]
 # what describes or moves values: a change there changes no answer
-_PLUMBING = ("errors", "section", "annotator_params", "params", "records", "manifest", "summary", "io")
+_PLUMBING = (
+    "errors", "section", "annotator_params", "ray_params", "segment_params", "params", "records", "manifest", "summary",
+    "provenance", "tracking", "io",
+)  # fmt: skip
 
 
 @functools.cache
