@@ -28,6 +28,7 @@ class Classes:
         held_out: those that training never sees on a region.
         templates: prompts that the benchmark brings.
         prompt_names: what a label is called in a prompt, where that is not the label itself.
+        groups: named sets of labels that are measured apart, such as LVIS's `rare`.
     """
 
     things: tuple[str, ...]
@@ -35,6 +36,7 @@ class Classes:
     held_out: frozenset[str]
     templates: tuple[str, ...] = ()
     prompt_names: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def prompt_name(self, label: str) -> str:
         """What a label is called in a prompt."""
@@ -124,6 +126,7 @@ def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
         frozenset(classes.held_out),
         tuple(classes.templates or ()),
         {label: known[0] for label, known in names.items()},
+        {group: frozenset(labels) for group, labels in (classes.groups or {}).items()},
     )
 
 

@@ -25,7 +25,8 @@ PROTOCOL = (
     "true box; maskout: the same with all outside the true mask replaced by the image's border colour; other read-outs "
     "as evaluate.readouts names them; _top1, _top5: micro; _per_class: top-1 of each thing, averaged; _heldout: "
     "regions of things that training never labels; _seen: the others; _small, _medium, _large: by COCO's areas, 32 and "
-    "96 px squared, of the mask where it is known, else of the box; _stuff_top1: true stuff among the stuff, by mask; "
+    "96 px squared, of the mask where it is known, else of the box; groups of classes that the benchmark names, as "
+    "LVIS's _rare; _stuff_top1: true stuff among the stuff, by mask; "
     "mask and maskout: of the regions whose mask is known; crowd regions as the protocol block says"
 )
 SMALL_PX, LARGE_PX = 32**2, 96**2
@@ -89,7 +90,7 @@ class RegionTop1:
         for name in self.readouts:
             targets, rank = self.targets(name), self._chosen(name, self._rank)
             right = self.predictions(name) == targets
-            for suffix, group in {**self._groups(name), **self._sizes(name)}.items():
+            for suffix, group in {**self._groups(name), **self._sizes(name), **self._named(name)}.items():
                 if group.any():
                     yield f"{name}_top1{suffix}", float(right[group].mean())
             if len(targets):
@@ -168,6 +169,14 @@ class RegionTop1:
     def _sizes(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
         size = self._fact(2, readout)
         return {f"_{name}": size == number for number, name in enumerate(_SIZES)}
+
+    def _named(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
+        classes, targets = self._reader.classes, self.targets(readout)
+        of_group = {
+            name: np.array([label in labels for label in classes.things], dtype=np.bool_)
+            for name, labels in classes.groups.items()
+        }
+        return {f"_{name}": member[targets] for name, member in of_group.items()}
 
     def _fact(self, number: int, readout: str) -> Int64[np.ndarray, " r"]:
         needs_masks = self.readouts[readout].needs_masks if readout in self.readouts else False

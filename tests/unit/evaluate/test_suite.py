@@ -140,3 +140,20 @@ def test_verified_negatives_alone_count_against_a_tag(toy, read_with, kit):
         assert suite.protocols()["tagging"]["negatives"] == ("verified" if name == "verified" else "all other tags")
     assert found["verified"]["map"] > found["all"]["map"]
     assert found["verified"]["f1"] > found["all"]["f1"]
+
+
+def test_groups_of_classes_that_the_benchmark_names_are_measured_apart(toy, read_with, kit):
+    class NoCats(kit.ColourTower):
+        def encode_image(self, images):
+            image, dense = super().encode_image(images)
+            dense[:, 2] = 0
+            return image, dense
+
+    reader = read_with(NoCats(), kit.PARAMS.model_copy(update={"readouts": ["mask"]}))
+    reader.classes = dataclasses.replace(
+        kit.CLASSES, groups={"rare": frozenset({"cat"}), "common": frozenset({"boat"})}
+    )
+    suite = Suite("model", reader, {})
+    suite.add([example for example in read_examples(toy, kit.CLASSES) if not example.single])
+    found = suite.results()["region"]
+    assert (found["mask_top1_rare"], found["mask_top1_common"]) == (0.0, 1.0)
