@@ -43,7 +43,7 @@ def _bars(axes: Axes, claim: Claim) -> None:
         errors = np.array([_error(value) for value in values]).T
         axes.bar(places, heights, width, yerr=errors, label=LABELS[model], color=_COLOURS[number],
                  error_kw={"elinewidth": 0.9})  # fmt: skip
-    axes.set_xticks(np.arange(len(_BARS)), [said for said, _ in _BARS], fontsize=8)
+    axes.set_xticks(np.arange(len(_BARS)), [said for said, _ in _BARS], fontsize=7)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7.5, frameon=False, loc="upper right")
