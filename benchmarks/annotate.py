@@ -4,8 +4,8 @@
 
 scaling: images/s with two Ray workers over those with one, each taken from a fifth to four fifths of the images, so
 that the start of Ray, the loading of models and the last shards, which leave a worker idle, do not count.
-overhead: the whole stage with one process of the local engine over a loop that decodes, annotates and writes tars, each
-a process from its start to its end; processor time beside wall time, since it bears other work on the machine.
+overhead: the whole stage with one process of the local engine, answers stored, over a loop that decodes, annotates and
+writes tars, each from the start of a process to its end; processor time beside wall time, since it bears other work.
 memory: peak of the sum of the processes' proportional set sizes at 1,000 images and at `--many`, with a small tower.
 """
 
@@ -182,7 +182,13 @@ def scaling(root: Path, images: int, rounds: int) -> list[Row]:
 def overhead(root: Path, images: int, rounds: int) -> list[Row]:
     """The stage over the plain loop, in turn."""
     _write(root, images, TowerParams())
-    pairs = [(_child("plain", root, _params()), _child("stage", root, _params(workers=1))) for _ in range(rounds)]
+    pairs = [
+        (
+            _child("plain", root, _params()),
+            _child("stage", root, _params(workers=1, store=str(root / f"answers-{number}"))),  # as params.yaml has it
+        )
+        for number in range(rounds)
+    ]
     rows: list[Row] = []
     for name, unit in (("plain", 0), ("stage", 1)):
         for clock in ("wall_s", "cpu_s"):
@@ -202,7 +208,7 @@ def memory(root: Path, many: int) -> list[Row]:
         folder.mkdir()
         _write(folder, few, _SMALL)
         _multiply(folder, images // few)
-        peak = _child("stage", folder, _params(workers=2), peak=True)["peak_mb"]
+        peak = _child("stage", folder, _params(workers=2, store=str(folder / "answers")), peak=True)["peak_mb"]
         rows.append({"what": f"memory: {images // few * few} images, peak MB", "value": peak})
     ratio = rows[1]["value"] / rows[0]["value"]
     return [*rows, {"what": "memory: many over few", "value": ratio, "asked": _ASKED["memory"]}]

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -240,3 +241,29 @@ def test_nothing_is_lost(request, undisturbed, what, engine, seed, capsys):
         sys.stdout.write(f"{what}, {engine}, {seed}: after {moment:.1f} s, {done} images; {starts} start(s)\n")
     assert world.contents(out) == expected
     assert not list(out.parent.glob(f".{out.name}.*"))
+
+
+def test_ray_listens_on_loopback_alone_and_leaves_nothing_at_ctrl_c(on_disk):
+    run = on_disk.run(on_disk.root / "stopped", "ray")
+    run.wait_for_work()
+    below = psutil.Process(run.process.pid).children(recursive=True)
+    places = set()
+    for process in [psutil.Process(run.process.pid), *below]:
+        with contextlib.suppress(psutil.Error):
+            places |= {one.laddr.ip for one in process.net_connections() if one.status == psutil.CONN_LISTEN}
+    assert places
+    assert places <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    (session,) = {arg for process in below for arg in session_of(process)}
+    assert session.is_dir()
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.end() != 0
+    assert psutil.wait_procs(below, timeout=60)[1] == []
+    assert not session.exists()
+
+
+def session_of(process: psutil.Process) -> set[Path]:
+    """The session folder that a process of Ray was told."""
+    with contextlib.suppress(psutil.Error):
+        found = re.search(r"/\S*/umgclip-ray-[^/\s]+", " ".join(process.cmdline()))
+        return {Path(found.group())} if found else set()
+    return set()

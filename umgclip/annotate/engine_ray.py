@@ -7,26 +7,24 @@ pool of their own leave their answers in the store; the last pool finds them the
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from umgclip.annotate import pools as pool_order
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.pools import Pool, make_pools, sizes
 from umgclip.annotate.ray_session import session_folder, set_environment
 from umgclip.annotate.tally import Report, Tally
 from umgclip.errors import InputError, UmgclipError
 from umgclip.io.places import Folder
 from umgclip.params import threads
-from umgclip.ray_params import RayPoolParams
 
 if TYPE_CHECKING:
     from umgclip.annotate.work import ShardWorker
@@ -54,55 +52,17 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
         return
     for place in {job.out for job in jobs if isinstance(job.out, Folder)}:
         (place.path / _SEEN).write_text(recipe.run)
-    pools = _pools(recipe)
-    with connected(recipe.params.ray.address, sum(pool.params.cpus * pool.params.fewest for pool in pools)):
-        counts = _counts()
-        report.workers(sum(pool.size(len(jobs), _beside(pool, pools))[0] for pool in pools))
+    pools = make_pools(recipe)
+    with connected(recipe.params.ray.address, sum(pool.params.cpus * pool.params.fewest for pool in pools)) as alone:
+        there = _resources()
+        if alone and (gpus := sum(pool.params.gpus * pool.params.fewest for pool in pools)) > there.get("GPU", 0):
+            raise InputError(f"annotate.ray: expected {gpus:g} GPUs for its workers, found {there.get('GPU', 0):g}")
+        counts, actors = _counts(), sizes(pools, len(jobs), there)
+        report.workers(sum(fewest for fewest, _ in actors))
         try:
-            _follow(_Ending(_dataset(jobs, pools, counts)), counts, report)
+            _follow(_Ending(_dataset(jobs, pools, actors, counts)), counts, report)
         finally:
             report.workers(0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Pool:
-    """Actors of one kind."""
-
-    name: str
-    params: RayPoolParams
-    recipe: Recipe
-
-    def size(self, jobs: int, others: Sequence[Pool]) -> tuple[int, int]:
-        """Fewest and most actors: as many as the cluster holds beside the others where params name no number."""
-        import ray
-
-        workers = self.params.workers
-        if workers is None:
-            there = ray.cluster_resources()
-            room = [
-                (there.get(kind, 0.0) - sum(getattr(o.params, own) * o.params.fewest for o in others)) / each
-                for kind, own in (("CPU", "cpus"), ("GPU", "gpus"))
-                if (each := getattr(self.params, own))
-            ]
-            workers = max(1, math.floor(min(room) + 1e-6))
-        fewest, most = workers if isinstance(workers, list) else (workers, workers)
-        return min(fewest, jobs), min(most, jobs)
-
-
-def _beside(pool: Pool, pools: Sequence[Pool]) -> list[Pool]:
-    return [other for other in pools if other is not pool]
-
-
-def _pools(recipe: Recipe) -> list[Pool]:
-    params = recipe.params.ray
-    if not params.pools:
-        return [Pool("all", params, recipe)]
-    pools = []
-    for name in pool_order.chain(recipe.params):
-        loads = pool_order.others(recipe.params) if name is None else frozenset([name])
-        own = params if name is None else params.pools[name]
-        pools.append(Pool(name or "others", own, dataclasses.replace(recipe, loads=loads)))
-    return pools
 
 
 class Worker:
@@ -232,7 +192,7 @@ def _counts() -> Any:  # noqa: ANN401 - an actor's handle
     return ray.remote(Counts).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
+def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], actors: Sequence[tuple[int, int]], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
     """Jobs that stream through the pools; each is a block of its own, so that nothing else is redone with it."""
     import ray.data
 
@@ -241,8 +201,7 @@ def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], counts: Any) -> Any:  #
     context.wait_for_min_actors_s = math.ceil(pools[-1].recipe.params.ray.start_timeout_s)
     rows = [{"job": job, "done": False, "error": None} for job in jobs]
     shards: Any = ray.data.from_items(rows, override_num_blocks=len(rows))
-    for pool in pools:
-        fewest, most = pool.size(len(jobs), _beside(pool, pools))
+    for pool, (fewest, most) in zip(pools, actors, strict=True):
         shards = shards.map(
             cast(Any, Worker),
             fn_constructor_args=(pool.recipe, counts, str(Path.cwd()), pool is pools[-1]),
@@ -279,9 +238,10 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
         ending.join(_POLL_S)
         report.add(ray.get(counts.news.remote()))
     if isinstance(ending.error, GetTimeoutError):
+        there = _resources()
         raise UmgclipError(
             f"annotate.ray: expected processors and GPUs for all workers within start_timeout_s; "
-            f"the cluster has {_resources()}"
+            f"the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
         ) from ending.error
     if isinstance(ending.error, RayError):
         raise UmgclipError(f"annotate: Ray gave up, run again to go on ({ending.error})") from ending.error
@@ -289,20 +249,23 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
         raise ending.error
 
 
-def _resources() -> str:
+def _resources() -> Mapping[str, float]:
     import ray
 
-    there = ray.cluster_resources()
-    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+    there: dict[str, float] = ray.cluster_resources()
+    return there
 
 
 @contextmanager
-def connected(address: str | None, cpus: float) -> Iterator[None]:
+def connected(address: str | None, cpus: float) -> Iterator[bool]:
     """Ray as this process has it, or a cluster, or one of this machine alone, which ends with the block.
 
     Args:
         address: of the cluster; None: that of RAY_ADDRESS, or this machine.
         cpus: processors that this machine is to offer at least, whether it has them or not.
+
+    Yields:
+        Whether it is this machine alone.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
@@ -316,7 +279,7 @@ def connected(address: str | None, cpus: float) -> Iterator[None]:
         raise InputError("annotate.engine: expected Ray Data, which is not installed: umgclip[ray]") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
-        yield
+        yield False
         return
     with ExitStack() as stack:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -335,4 +298,4 @@ def connected(address: str | None, cpus: float) -> Iterator[None]:
         stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, stop)  # Ray takes it for itself
-        yield
+        yield address is None

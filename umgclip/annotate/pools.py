@@ -1,13 +1,60 @@
-"""In which order shards go through the pools of workers when some models have pools of their own."""
+"""Pools of Ray's workers: which there are, in which order shards go through them, and how many workers each has."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
+from collections.abc import Mapping, Sequence
 
+from umgclip.annotate.job import Recipe
 from umgclip.params import AnnotateParams
+from umgclip.ray_params import RayPoolParams
 
 _EMBEDDER = "clip_teacher"
 _NOBODY = ("none", "given")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Actors of one kind, and what each of them needs."""
+
+    params: RayPoolParams
+    recipe: Recipe
+
+
+def make_pools(recipe: Recipe) -> list[Pool]:
+    """One, or several in the order in which shards go through them."""
+    params = recipe.params.ray
+    if not params.pools:
+        return [Pool(params, recipe)]
+    pools = []
+    for name in chain(recipe.params):
+        loads = others(recipe.params) if name is None else frozenset([name])
+        pools.append(Pool(params if name is None else params.pools[name], dataclasses.replace(recipe, loads=loads)))
+    return pools
+
+
+def sizes(pools: Sequence[Pool], jobs: int, there: Mapping[str, float]) -> list[tuple[int, int]]:
+    """Fewest and most actors of each pool.
+
+    Args:
+        pools: all.
+        jobs: shards to annotate.
+        there: `CPU` and `GPU` of the cluster. Pools whose params name no number share what the others leave.
+    """
+    unnamed = sum(pool.params.workers is None for pool in pools)
+    cpus = there.get("CPU", 0.0) - sum(p.params.cpus * p.params.fewest for p in pools if p.params.workers)
+    gpus = there.get("GPU", 0.0) - sum(p.params.gpus * p.params.fewest for p in pools if p.params.workers)
+    found = []
+    for params in (pool.params for pool in pools):
+        workers = params.workers
+        if workers is None:
+            room = [left / each for left, each in ((cpus, params.cpus), (gpus, params.gpus)) if each]
+            workers = max(1, math.floor(min(room) / unnamed + 1e-6))
+        fewest, most = workers if isinstance(workers, list) else (workers, workers)
+        found.append((min(fewest, jobs), min(most, jobs)))
+    return found
 
 
 def chain(params: AnnotateParams) -> list[str | None]:

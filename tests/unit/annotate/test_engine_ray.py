@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from umgclip.annotate import engine_local, engine_ray, ray_session, stage
-from umgclip.annotate.pools import chain, others
+from umgclip.annotate.pools import chain, make_pools, others, sizes
 from umgclip.annotate.tally import Tally
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
@@ -25,9 +25,14 @@ from umgclip.errors import DataError, InputError, ParamsError
 from umgclip.io.places import Folder
 from umgclip.io.shards import read_shard
 from umgclip.manifest import read_manifest
-from umgclip.params import AnnotateParams, DataParams, load_section
+from umgclip.params import AnnotateParams, DataParams, LabelParams, load_section
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo
+
+
+def params_of(**changes):
+    given = {"workers": 1, "batch": 4, "min_concept_count": 1, "max_failed": 0.2, "label": LabelParams(threshold=0.0)}
+    return AnnotateParams(**{**given, **changes})
 
 
 class Watch:
@@ -54,7 +59,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def world(data, teacher_folder, make_params, tmp_path):
+def world(data, teacher_folder, tmp_path):
     """Jobs by the folder that they write to, and the recipe, with changes."""
     manifest = read_manifest(data)
     vocabulary = mine((parse_record(raw.json, where=raw.key).captions[0].text for _, raw in read_raw(data)), 1)
@@ -65,7 +70,7 @@ def world(data, teacher_folder, make_params, tmp_path):
         return [dataclasses.replace(job, out=out) for job in stage._jobs(data, manifest, "train")]
 
     def recipe(**changes):
-        params = make_params(engine="ray", **changes)
+        params = params_of(engine="ray", **changes)
         made, _ = stage._recipe(params, teacher_folder, [manifest], vocabulary)
         return made
 
@@ -199,6 +204,25 @@ def test_a_job_that_is_begun_anew_counts_once():
 
 
 @pytest.mark.parametrize(
+    ("given", "there", "found"),
+    [
+        ({}, {"CPU": 8.0}, [(8, 8)]),
+        ({}, {"CPU": 200.0}, [(20, 20)]),  # no more than shards
+        ({"cpus": 2.0, "gpus": 0.25}, {"CPU": 64.0, "GPU": 2.0}, [(8, 8)]),
+        ({"cpus": 0.1}, {"CPU": 1.0}, [(10, 10)]),
+        ({"cpus": 4.0}, {"CPU": 2.0}, [(1, 1)]),
+        ({"workers": [2, 6]}, {"CPU": 1.0}, [(2, 6)]),
+        # what is left of eight is shared by the pool of all others before grabcut and after it
+        ({"pools": {"grabcut": {"workers": 2}}}, {"CPU": 8.0}, [(3, 3), (2, 2), (3, 3)]),
+    ],
+)
+def test_pools_fill_what_is_there(world, given, there, found):
+    _, recipe = world
+    pools = make_pools(recipe(store="answers", ray=given))
+    assert sizes(pools, 20, there) == found
+
+
+@pytest.mark.parametrize(
     ("own", "order"),
     [
         (["grabcut"], [None, "grabcut", None]),
@@ -207,9 +231,9 @@ def test_a_job_that_is_begun_anew_counts_once():
         (["segment_tree", "grabcut"], ["segment_tree", None, "grabcut", None]),
     ],
 )
-def test_pools_stand_in_the_order_of_the_roles(own, order, make_params):
+def test_pools_stand_in_the_order_of_the_roles(own, order):
     pools = {name: {"workers": 1} for name in own}
-    params = make_params(store="answers", ray={"pools": pools})
+    params = params_of(store="answers", ray={"pools": pools})
     assert chain(params) == order
     assert others(params) == {"segment_tree", "grabcut", "clip_teacher"} - set(own)
 
