@@ -148,7 +148,8 @@ class ClipTeacher:
         own = [index[name] for name in nouns if name in index]
         embeddings = np.array([p.embedding for p in things], np.float32)
         scores = label_scores(embeddings @ self._things.T * self._scale, own, [p.mask for p in things])
-        chosen = assign(scores, [p.mask for p in things], self._params.threshold, self._params.overlap)
+        masks = [p.mask for p in things]
+        chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
         held_out = set(self._vocabulary.held_out)
         labelled, taken = [], []
         for row, column, score in chosen:

@@ -1,4 +1,4 @@
-"""Masks by GrabCut (Rother et al., SIGGRAPH 2004), started from the proposal's own mask."""
+"""Masks by GrabCut (Rother et al., SIGGRAPH 2004), started from the proposal's box or mask."""
 
 from __future__ import annotations
 
@@ -30,10 +30,15 @@ class GrabCut:
         return [None] * len(images)
 
     def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> None:
-        """Redraw the labelled things' masks in place; pixels of other labelled things count as background."""
+        """Draw the labelled things' masks in place; pixels of other labelled things count as background.
+
+        Proposals that have a mask keep it, unless `redraw` is set.
+        """
         things = [p for p in proposals if p.tags and not p.is_stuff]
         taken = [p.mask for p in things]
         for index, proposal in enumerate(things):
+            if proposal.has_mask and not self._params.redraw:
+                continue
             others = np.any([m for i, m in enumerate(taken) if i != index], axis=0) if len(taken) > 1 else None
             cut = self._cut(pixels, proposal, others)
             shared = np.logical_and(cut, proposal.mask).sum() / max(np.logical_or(cut, proposal.mask).sum(), 1)

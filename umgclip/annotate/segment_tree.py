@@ -3,7 +3,8 @@
 Selective search (Uijlings et al., IJCV 2013) starts from a graph segmentation (Felzenszwalb and Huttenlocher, IJCV
 2004) and joins the most similar neighbours until one region is left; every region on the way is a proposal. OpenCV's
 own gives boxes only. This one keeps the masks, and leaves the background out of the grouping: what looks like the
-image's border is not an object, which cuts the candidates to a third and lets touching objects fall apart.
+image's border is not an object, which cuts the candidates to a third and lets touching objects fall apart, and where
+the background ends, regions end.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from umgclip.annotate.foreground import foreground
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.geometry import masks as mask_ops
-from umgclip.geometry.background import background_distance, smooth_lab
+from umgclip.geometry.background import smooth_lab
 from umgclip.params import ProposerParams
 
 _BINS = 8  # per colour channel of Lab
@@ -25,7 +27,7 @@ _BINS = 8  # per colour channel of Lab
 class SegmentTree:
     """Proposer: segments, their unions on the way up, and the connected foreground."""
 
-    name = "segment-tree/1"
+    name = "segment-tree/2"
 
     def __init__(self, params: ProposerParams) -> None:
         self._params = params
@@ -38,19 +40,17 @@ class SegmentTree:
     def propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
         """Class-agnostic things in falling score, then the background as one stuff region."""
         height, width = pixels.shape[:2]
-        lab = smooth_lab(pixels)
-        foreground = background_distance(lab) > self._params.background_distance
-        segments = self._segments(pixels)
-        share = np.bincount(segments.ravel(), foreground.ravel()) / np.bincount(segments.ravel())
-        is_thing = share > 0.5
+        front = foreground(pixels, self._params.background_distance, self._params.min_area)
+        segments = _cut_to(self._segments(pixels), front)
+        is_thing = np.bincount(segments.ravel(), front.ravel()) > 0
         low, high = self._params.min_area * height * width, self._params.max_area * height * width
         found: dict[bytes, Bool[np.ndarray, "h w"]] = {}
-        for mask in [*_components(is_thing[segments]), *_unions(segments, is_thing, lab)]:
+        for mask in [*_components(front), *_unions(segments, is_thing, smooth_lab(pixels))]:
             if low <= mask.sum() <= high:
                 found.setdefault(mask.tobytes(), mask)
         things = sorted((Proposal(mask, _objectness(mask)) for mask in found.values()), key=lambda p: -p.score)
         things = things[: self._params.most]
-        ground = ~is_thing[segments]
+        ground = ~front
         stuff = [Proposal(ground, 1.0, is_stuff=True)] if ground.sum() >= low else []
         return [*things, *stuff]
 
@@ -58,6 +58,26 @@ class SegmentTree:
         minimum = max(4, int(self._params.min_segment * pixels.shape[0] * pixels.shape[1]))
         graph = cv2.ximgproc.segmentation.createGraphSegmentation(0.5, self._params.graph_scale, minimum)
         return graph.processImage(pixels)
+
+
+def _cut_to(segments: Int[np.ndarray, "h w"], front: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
+    """Segments that end where the foreground does: segments alone are not sure of an object's edge.
+
+    Those that are mostly foreground keep their share of it; the rest of the foreground goes to the nearest of them.
+    Pieces of the foreground that do not touch stay apart. All ground becomes one segment.
+    """
+    is_thing = np.bincount(segments.ravel(), front.ravel()) > 0.5 * np.bincount(segments.ravel())
+    sure = is_thing[segments] & front
+    if sure.any():
+        _, nearest = cv2.distanceTransformWithLabels(
+            (~sure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        segment_of = np.zeros(nearest.max() + 1, int)
+        segment_of[nearest[sure]] = segments[sure]
+        segments = segment_of[nearest]
+    count, pieces = cv2.connectedComponents(front.astype(np.uint8), connectivity=4)
+    _, numbered = np.unique(np.where(front, segments * count + pieces, -1), return_inverse=True)
+    return numbered.reshape(front.shape)
 
 
 def _components(foreground: Bool[np.ndarray, "h w"]) -> list[Bool[np.ndarray, "h w"]]:

@@ -15,8 +15,8 @@ class ProposerParams(Section):
     """`annotate.proposer`: class-agnostic regions from a segment tree."""
 
     background_distance: float = Field(default=3.0, gt=0, description="standard deviations from a border colour")
-    graph_scale: float = Field(default=120.0, gt=0, description="the k of the graph segmentation; larger joins more")
-    min_segment: Share = Field(default=0.003, description="smallest segment as a share of the image")
+    graph_scale: float = Field(default=60.0, gt=0, description="the k of the graph segmentation; larger joins more")
+    min_segment: Share = Field(default=0.006, description="smallest segment as a share of the image")
     min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
     max_area: Share = Field(default=0.7, description="largest region as a share of the image")
     most: Count = Field(default=20, description="regions looked at per image")
@@ -33,9 +33,12 @@ class LabelParams(Section):
     object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
     fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
     temperature_factor: float = Field(default=0.5, gt=0, description="times the base's logit scale")
-    threshold: Share = Field(default=0.1, description="least score of a label")
+    threshold: Share = Field(default=0.05, description="score that a label has to be worth")
+    coverage: float = Field(
+        default=2.0, ge=0, description="how much more a label is worth on a region that covers more"
+    )
     stuff_threshold: Share = Field(default=0.3, description="least probability of a background that no caption names")
-    overlap: Share = Field(default=0.3, description="share of a region that others may have taken already")
+    overlap: Share = Field(default=0.3, description="share of a labelled region that another may hold too")
     keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
     batch: Count = 256
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
@@ -47,6 +50,7 @@ class LabelParams(Section):
 class MaskerParams(Section):
     """`annotate.masker`: GrabCut around labelled things."""
 
+    redraw: bool = Field(default=False, description="also where the proposer has drawn a mask")
     iterations: Count = 2
     context: float = Field(default=1.4, ge=1, description="crop around the region, times its box")
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from umgclip.annotate.assign import assign
 from umgclip.annotate.clip_teacher import label_scores
@@ -17,11 +18,19 @@ def _squares(*corners: tuple[int, int]) -> list[np.ndarray]:
     return masks
 
 
-def test_best_pairs_first_each_concept_once():
+def test_all_concepts_are_placed_at_once():
     scores = np.array([[0.9, 0.8], [0.7, 0.2], [0.1, 0.6]])
     masks = _squares((0, 0), (10, 0), (0, 10))
-    # region 0 takes concept 0; concept 1's best free region is 0 itself, which is taken, so region 2 gets it
-    assert assign(scores, masks, threshold=0.3, overlap=0.3) == [(0, 0, 0.9), (2, 1, 0.6)]
+    # the best pair alone would be region 0 with concept 0, and leave .6 for the other: .9 x .6 is less than .8 x .7
+    assert assign(scores, masks, threshold=0.3, overlap=0.3) == [(0, 1, 0.8), (1, 0, 0.7)]
+
+
+def test_a_region_that_explains_more_of_the_things_is_worth_more():
+    part, whole = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    part[:5, :5] = whole[:10, :10] = True
+    scores = np.array([[0.5], [0.45]])
+    assert assign(scores, [part, whole], threshold=0.3, overlap=0.3) == [(0, 0, 0.5)]
+    assert assign(scores, [part, whole], threshold=0.3, overlap=0.3, coverage=1.0) == [(1, 0, 0.45)]
 
 
 def test_an_overlapping_region_is_passed_over():
@@ -42,15 +51,20 @@ def test_against_a_slow_oracle():
     for _ in range(30):
         masks = [rng.random((12, 12)) < 0.2 for _ in range(6)]
         scores = rng.random((6, 3))
-        pairs = sorted(itertools.product(range(6), range(3)), key=lambda p: -scores[p])
-        used, named, expected = np.zeros((12, 12), bool), set(), []
-        for row, column in pairs:
-            free = (masks[row] & used).sum() <= 0.3 * masks[row].sum()
-            if scores[row, column] >= 0.2 and column not in named and free:
-                named.add(column)
-                used |= masks[row]
-                expected.append((row, column))
-        assert [pair[:2] for pair in assign(scores, masks, 0.2, 0.3)] == expected
+        every = np.any(masks, axis=0).sum()
+
+        def worth(pairs: list[tuple[int, int]], masks=masks, scores=scores, every=every) -> float:
+            for (one, _), (other, _) in itertools.combinations(pairs, 2):
+                smaller = min(masks[one].sum(), masks[other].sum())
+                if (masks[one] & masks[other]).sum() > 0.2 * smaller:
+                    return -np.inf
+            return sum(np.log(scores[pair] / 0.2) + 0.5 * masks[pair[0]].sum() / every for pair in pairs)
+
+        rows = itertools.product(range(-1, 6), repeat=3)
+        choices = [[(r, c) for c, r in enumerate(chosen) if r >= 0] for chosen in rows]
+        best = max(map(worth, choices))
+        found = [pair[:2] for pair in assign(scores, masks, 0.2, 0.2, 0.5)]
+        assert worth(found) == pytest.approx(best)
 
 
 def test_label_scores_prefer_the_whole_to_its_part():
