@@ -33,8 +33,8 @@ class DecoderParams(Section):
 class ReadParams(Section):
     """`evaluate.decoder`: how a decoder's queries become segments."""
 
-    exponent_seen: Share = Field(default=0.4, description="weight of the frozen tower, for names of training masks")
-    exponent_unseen: Share = Field(default=0.8, description="the same for all other names")
+    exponent_seen: Share = Field(default=0.2, description="weight of the frozen tower, for names of training masks")
+    exponent_unseen: Share = Field(default=0.6, description="the same for all other names")
     min_score: Share = Field(default=0.15, description="least score of a mask")
     min_visible: Share = Field(default=0.6, description="least share of a mask that better ones leave")
 
@@ -55,7 +55,7 @@ class SegmentParams(Section):
     image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
     batch: Count = Field(default=8, description="images a step")
-    steps: Count = 1500
+    steps: Count = 2500
     lr_peak: float = Field(default=4.0e-3, gt=0)
     warmup_share: Share = 0.05
     weight_decay: Weight = 0.05
