@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", help="scaling, overhead, memory; all without a word")
     parser.add_argument("--json", action="store_true", help="one JSON line instead of a table")
-    parser.add_argument("--images", type=int, default=2000, help="of overhead; scaling takes a third")
+    parser.add_argument("--images", type=int, default=2000, help="of scaling and overhead")
     parser.add_argument("--many", type=int, default=10000, help="images of memory's larger run")
     parser.add_argument("--rounds", type=int, default=1, help="of scaling and overhead; the median counts")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -233,7 +233,7 @@ def main() -> None:
     for what in arguments.what or ["scaling", "overhead", "memory"]:
         with tempfile.TemporaryDirectory() as folder:
             if what == "scaling":
-                rows += scaling(Path(folder), arguments.images // 3, arguments.rounds)
+                rows += scaling(Path(folder), arguments.images, arguments.rounds)
             elif what == "overhead":
                 rows += overhead(Path(folder), arguments.images, arguments.rounds)
             elif what == "memory":
