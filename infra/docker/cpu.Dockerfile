@@ -25,16 +25,16 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 umgclip \
     && useradd --uid 10001 --gid 10001 --create-home umgclip \
-    && install --directory --owner=umgclip --group=umgclip /work
+    && install --directory --owner=umgclip --group=umgclip /srv/umgclip
 COPY --from=packages /opt/umgclip /opt/umgclip
 COPY --chmod=755 infra/docker/umgclip /usr/local/bin/umgclip
 ENV PATH=/opt/umgclip/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    UMGCLIP_WORKER_DIR=/work/umgclip-worker \
+    UMGCLIP_WORKER_DIR=/srv/umgclip/worker \
     GX_ANALYTICS_ENABLED=false \
     MLFLOW_DISABLE_TELEMETRY=true
 USER 10001:10001
-WORKDIR /work
+WORKDIR /srv/umgclip
 # tini hands SIGTERM on and takes the exit codes of orphans; what to run comes from the worker that starts the container
 ENTRYPOINT ["tini", "--"]
 CMD ["prefect", "version"]

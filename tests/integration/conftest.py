@@ -375,6 +375,18 @@ class Browser:
         data = self.call("Page.captureScreenshot", **options)["data"]
         path.write_bytes(base64.b64decode(data))
 
+    @staticmethod
+    def contrast(one: str, other: str) -> float:
+        """Contrast of two colours as WCAG 2.2 defines it."""
+
+        def luminance(colour: str) -> float:
+            parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+            linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+            return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
     def complaints(self) -> list[str]:
         """What the console says: errors of scripts, of policies, of files that are missing."""
         self.js("0")  # events that have arrived are read with the next answer

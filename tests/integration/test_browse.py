@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -219,30 +218,18 @@ def test_words_from_the_web_stay_words(browser, gallery):
     assert browser.complaints() == []
 
 
-def ratio(one: str, other: str) -> float:
-    """Contrast of two colours as WCAG 2.2 defines it."""
-
-    def luminance(colour: str) -> float:
-        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_in_light_and_dark(browser, gallery, scheme):
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     browser.open(gallery)
     browser.click("#more")
     ground = browser.js("getComputedStyle(document.body).backgroundColor")
-    assert (ratio(ground, "rgb(255, 255, 255)") > 10) == (scheme == "dark")
+    assert (browser.contrast(ground, "rgb(255, 255, 255)") > 10) == (scheme == "dark")
     for selector, behind in (("body", "body"), ("#about", "body"), (".card .line", ".card"), (".card .small", ".card"),
                              (".quarantined .state", ".card"), (".partly .state", ".card")):  # fmt: skip
         colour = browser.js(f"getComputedStyle(document.querySelector({selector!r})).color")
         ground = browser.js(f"getComputedStyle(document.querySelector({behind!r})).backgroundColor")
-        assert ratio(colour, ground) >= 4.5, (selector, colour, ground)
+        assert browser.contrast(colour, ground) >= 4.5, (selector, colour, ground)
 
 
 def test_it_fits_a_phone_and_names_its_controls(browser, gallery):

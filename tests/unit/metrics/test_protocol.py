@@ -41,6 +41,7 @@ def test_the_field_that_differs_is_named(changed, message):
 
 def test_weights_readouts_and_benchmarks_that_one_side_lacks_are_no_difference():
     fewer = {"region": other(weights={"tuned": "two"}, readouts={"box": {"map": "value"}})["region"]}
+    assert list(differences(BLOCKS["region"], fewer["region"])) == []
     require_same_protocol(BLOCKS, fewer, ("ours", "theirs"))
 
 
