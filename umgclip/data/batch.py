@@ -6,15 +6,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from umgclip.data.canvas import random_window, relit, square_canvas
 from umgclip.data.concepts import with_article
 from umgclip.data.stream import Sample
-from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
 from umgclip.model.images import valid_cells
@@ -80,18 +79,10 @@ def view_of(params: TrainParams, tower: DenseClip) -> View:
     Raises:
         InputError: the side is no multiple of the model's patch, or the patch is no square.
     """
-    (height, width), (patch, patch_w) = tower.image_hw, tower.patch_px
-    side = params.image_px or height
-    if patch != patch_w or (params.image_px is None and height != width):
-        raise InputError(
-            f"train.image_px: expected a model of square images and patches, got {height} x {width} px in patches of "
-            f"{patch} x {patch_w}"
-        )
-    if side % patch:
-        raise InputError(f"train.image_px: expected a multiple of the model's patch of {patch} px, got {side}")
+    side, grid = square_canvas(params.image_px, tower, "train.image_px")
     return View(
         image_px=side,
-        grid=side // patch,
+        grid=grid,
         regions_per_image=params.regions_per_image,
         written_caption_share=params.written_caption_share,
         min_window=params.min_window,
@@ -174,9 +165,7 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
     kept = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
     window = _window(pixels.shape[1], pixels.shape[0], view, rng)
     pixels, chosen, boxes, masks = _cut(pixels, _choose(kept, view.regions_per_image, rng), window, view)
-    if view.relight:
-        change = rng.uniform(-view.relight, view.relight, 2)
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 + change[0], beta=80 * change[1])
+    pixels = relit(pixels, view.relight, rng)
     if rng.random() < view.flip_share:
         pixels = pixels[:, ::-1]
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
@@ -202,13 +191,8 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
 
 
 def _window(width: int, height: int, view: View, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random part of the image, `x0, y0, x1, y1` in pixels."""
-    if view.min_window >= 1:
-        return 0, 0, width, height
-    share = rng.uniform(view.min_window, 1.0)
-    wide, high = max(1, round(width * share)), max(1, round(height * share))
-    x0, y0 = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
-    return x0, y0, x0 + wide, y0 + high
+    """A random part of the image, `x0, y0, x1, y1` in pixels; nothing is drawn where it is the whole."""
+    return (0, 0, width, height) if view.min_window >= 1 else random_window(width, height, view.min_window, rng)
 
 
 def _cut(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from umgclip.data.canvas import random_window, relit, square_canvas
 from umgclip.data.stream import Sample
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
@@ -58,17 +58,9 @@ class Canvas:
         Raises:
             InputError: the side is no multiple of the model's patch, or the patch is no square.
         """
-        (height, width), (patch, patch_w) = tower.image_hw, tower.patch_px
-        side = params.image_px or height
-        if patch != patch_w or (params.image_px is None and height != width):
-            raise InputError(
-                f"segment.image_px: expected a model of square images and patches, got {height} x {width} px in "
-                f"patches of {patch} x {patch_w}"
-            )
-        if side % patch:
-            raise InputError(f"segment.image_px: expected a multiple of the model's patch of {patch} px, got {side}")
+        side, grid = square_canvas(params.image_px, tower, "segment.image_px")
         unnamed = params.unnamed and params.matching == "places"
-        return cls(side, side // patch, unnamed, params.min_window, params.relight, params.resize, tower.preprocess)
+        return cls(side, grid, unnamed, params.min_window, params.relight, params.resize, tower.preprocess)
 
 
 def label_of(region: Region) -> Label | None:
@@ -137,7 +129,7 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
     pixels = sample.pixels
     regions = [region for region in sample.record.regions or [] if region.id not in dropped]
     found = disjoint(regions, (pixels.shape[0], pixels.shape[1]), unnamed=canvas.unnamed)
-    x0, y0, x1, y1 = _window(pixels.shape[1], pixels.shape[0], canvas.min_window, rng)
+    x0, y0, x1, y1 = random_window(pixels.shape[1], pixels.shape[0], canvas.min_window, rng)
     cell = canvas.image_px // canvas.grid
     cells = covered_cells((x1 - x0, y1 - y0), (canvas.grid, canvas.grid), (cell, cell), canvas.resize)
     labels, masks = [], []
@@ -152,9 +144,7 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
             labels.append(label)
             masks.append(placed)
     pixels = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell))
-    if canvas.relight:
-        change = rng.uniform(-canvas.relight, canvas.relight, 2)
-        pixels = cv2.convertScaleAbs(pixels, alpha=1 + change[0], beta=80 * change[1])
+    pixels = relit(pixels, canvas.relight, rng)
     if rng.random() < 0.5:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
         wide = cells[1] * FINER
@@ -163,13 +153,6 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
     empty = np.zeros((0, canvas.grid * FINER, canvas.grid * FINER), np.float32)
     side = (canvas.image_px, canvas.image_px)
     return One(on_canvas(pixels, side), np.stack(masks) if masks else empty, labels, cells)
-
-
-def _window(width: int, height: int, least: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    share = rng.uniform(least, 1.0)
-    wide, high = max(1, round(width * share)), max(1, round(height * share))
-    x0, y0 = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
-    return x0, y0, x0 + wide, y0 + high
 
 
 def collate(samples: Sequence[One], canvas: Canvas, row_of_label: dict[Label, int]) -> Targets:
