@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(gt=0)]
 Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
 
@@ -16,3 +17,22 @@ class Section(BaseModel):
     """Base of all sections: frozen and closed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LearningParams(Section):
+    """What `train` and `segment` share; what has no default here has one in each."""
+
+    seed: int = 0
+    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
+    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
+    batch: Count = Field(description="images a step, of all processes and micro-batches together")
+    steps: Count
+    lr_peak: Positive
+    warmup_share: Share = 0.05
+    weight_decay: Weight
+    grad_clip: Positive = Field(description="largest norm of all gradients together")
+    min_window: Share = Field(description="least side of the random part of an image, of its own side")
+    relight: Share = Field(description="largest relative change of contrast")
+    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    checkpoint_every: Count = Field(default=100, description="steps")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, Section, Share, Template, Weight
+from umgclip.section import Count, LearningParams, Positive, Section, Share, Template, Weight
 
 
 class DecoderParams(Section):
@@ -48,24 +48,17 @@ class SegmentWeights(Section):
     no_object: Share = Field(default=0.1, description="weight of queries without a segment; with hungarian only")
 
 
-class SegmentParams(Section):
+class SegmentParams(LearningParams):
     """`segment`: the decoder for segmentation; not part of the default pipeline."""
 
-    seed: int = 0
-    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
-    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
-    batch: Count = Field(default=8, description="images a step")
+    batch: Count = 8
     steps: Count = 2500
-    lr_peak: float = Field(default=4.0e-3, gt=0)
-    warmup_share: Share = 0.05
+    lr_peak: Positive = 4.0e-3
     weight_decay: Weight = 0.05
-    grad_clip: float = Field(default=5.0, gt=0, description="largest norm of all gradients together")
-    min_window: Share = Field(default=0.9, description="least side of the random part of an image, of its own side")
-    relight: Share = Field(default=0.1, description="largest relative change of contrast")
-    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    grad_clip: Positive = 5.0
+    min_window: Share = 0.9
+    relight: Share = 0.1
     precision: Literal["auto", "fp32", "bf16"] = Field(default="fp32", description="auto: bf16 where it is native")
-    checkpoint_every: Count = Field(default=100, description="steps")
     labels_per_step: Count = Field(default=512, description="most names that a step's classifier has")
     matching: Literal["places", "hungarian"] = Field(
         default="places", description="which query learns which mask: those that start in it, or the best as a whole"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from umgclip.section import Count, Section, Share, Weight
+from umgclip.section import Count, LearningParams, Positive, Section, Share, Weight
 
 
 class LoraParams(Section):
@@ -57,25 +57,19 @@ class LoaderParams(Section):
     backend: Literal["threads", "processes"] = Field(default="threads", description="what the workers are")
 
 
-class TrainParams(Section):
+class TrainParams(LearningParams):
     """`train`: the tuning."""
 
-    seed: int = 0
-    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
-    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
-    batch: Count = Field(default=32, description="images a step, of all processes and micro-batches together")
+    batch: Count = 32
     steps: Count = 280
-    lr_peak: float = Field(default=5.0e-3, gt=0)
-    warmup_share: Share = 0.05
+    lr_peak: Positive = 5.0e-3
     weight_decay: Weight = 0.01
-    grad_clip: float = Field(default=1.0, gt=0, description="largest norm of all gradients together")
+    grad_clip: Positive = 1.0
+    min_window: Share = 1.0
+    relight: Share = 0.0
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights that are saved; 0: none")
     regions_per_image: Count = 8
     written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
-    min_window: Share = Field(default=1.0, description="least side of the random part of an image, of its own side")
-    relight: Share = Field(default=0.0, description="largest relative change of contrast")
-    max_failed: Share = Field(default=0.01, description="share of samples that may be unreadable before the run stops")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
     processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
     parallel: Literal["ddp", "fsdp2"] = Field(default="ddp", description="what several processes share")
     accumulate: Count = Field(default=1, description="micro-batches that a process's part of a batch is computed in")
@@ -84,7 +78,6 @@ class TrainParams(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
     )
-    checkpoint_every: Count = Field(default=100, description="steps")
     adapter: Literal["lora", "convpass", "full"] = Field(default="lora", description="what learns")
     loader: LoaderParams = LoaderParams()
     lora: LoraParams = LoraParams()

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -20,10 +19,7 @@ from umgclip.errors import UmgclipError
 from umgclip.manifest import read_manifest
 from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
 from umgclip.segment_params import SegmentParams
-from umgclip.train.feed import Dropped, Failed
-
-# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
-_BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+from umgclip.train.feed import BAD_RECORD, Dropped, Failed
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class _Collator:
             seed = int(rng.integers(1 << 62))
             try:
                 placed.append(self._placed(stored, where, np.random.default_rng(seed)))
-            except _BAD_RECORD as error:
+            except BAD_RECORD as error:
                 said = str(error) if isinstance(error, UmgclipError) else f"{type(error).__name__}: {error}"
                 detail = said if said.startswith(where) else f"{where}:{stored.raw.key}: {said}"
                 failed.append(Failed(stored.raw.key, stored.shard, detail))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
@@ -19,10 +18,9 @@ from umgclip.segment.feed import Feed, Loaded
 from umgclip.segment.targets import Targets
 from umgclip.segment_params import SegmentParams
 from umgclip.train.checkpoint import Checkpoints, State
-from umgclip.train.loop import Losses, schedule
+from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
 from umgclip.train.precision import autocast_dtype
-
-Report = Callable[[int, dict[str, float]], None]
+from umgclip.train.unreadable import Unreadable
 
 
 @dataclass(frozen=True)
@@ -68,40 +66,34 @@ class _Run:
         self._segmenter, self._texts, self._params = segmenter, texts, params
         self._criterion = Criterion(params.decoder, params.weights, params.points, params.matching)
         self._weights = segmenter.learned()
-        self._optimizer = torch.optim.AdamW(
-            _groups(self._weights, params.weight_decay), lr=params.lr_peak, betas=(0.9, 0.98), fused=True
-        )
+        self._optimizer = optimizer_of(_groups(self._weights, params.weight_decay), params)
         self._dtype = autocast_dtype(params.precision, texts.device)
 
     def go(self, feed: Feed, checkpoints: Checkpoints, report: Report) -> Trained:
         params, values = self._params, dict[str, float]()
         state = State(self._weights, self._optimizer)
         start = checkpoints.restore(state)
-        lost = Losses(state.failed, math.floor(params.max_failed * feed.samples), feed.samples, True, "segment")
+        unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "segment")
         self._segmenter.train()
         with closing(feed.load(start)) as source:
             for step in range(start, params.steps):
                 began = time.perf_counter()
                 loaded = next(source)
-                lost.add(loaded.failed)
-                rate = params.lr_peak * schedule(step, params.steps, params.warmup_share)
-                values = self._step(step, rate, loaded)
+                unreadable.add(loaded.failed)
+                rate = begin_step(step, self._optimizer, params)
+                values = self._step(step, loaded)
                 took = time.perf_counter() - began
                 unnamed = {"unnamed": float(loaded.unnamed)}
                 report(step, {**values, **unnamed, "lr": rate, "images_per_s": params.batch / took})
-                if (step + 1) % params.checkpoint_every == 0 and step + 1 < params.steps:
+                if is_kept(step, params):
                     checkpoints.save(step + 1, state)
         self._segmenter.eval()
         return Trained(values, state.failed)
 
-    def _step(self, step: int, rate: float, loaded: Loaded) -> dict[str, float]:
+    def _step(self, step: int, loaded: Loaded) -> dict[str, float]:
         """One update; none where no sample of the batch has a named mask."""
-        torch.manual_seed(self._params.seed * 1_000_003 + step)
         if loaded.targets is None:
             return dict.fromkeys(("total", "cross_entropy", "mask", "dice", "grad_norm"), 0.0)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
         loss, values = self._loss(loaded.targets, self._texts[loaded.rows.to(self._texts.device)])
         _require_finite("loss", float(loss.detach()), step, values)
         loss.backward()

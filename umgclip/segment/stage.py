@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.manifest import Manifest, read_manifest
 from umgclip.model.segmenter import files
@@ -21,6 +20,7 @@ from umgclip.train.belonging import code_digest, flatten, libraries
 from umgclip.train.checkpoint import Checkpoints
 from umgclip.train.curves import Curves
 from umgclip.train.stage import read_dropped
+from umgclip.train.unreadable import write_unreadable
 from umgclip.train.world import choose_device
 
 _INDIFFERENT = {"checkpoint_every", "max_failed", "device"}  # of no effect on what is trained
@@ -88,8 +88,7 @@ def run(
     trained = train(segmenter.to_device(device), feed, texts.to(device), params, checkpoints, both)
     with fresh_folder(out) as folder:
         files.save(folder, segmenter, description)
-        if trained.failed:
-            tables.write_table(folder / "quarantine.parquet", _quarantined(trained), tables.QUARANTINE)
+        write_unreadable(folder, trained.failed, "segment")
     write_bytes(inputs.plots, curves.text().encode())
     write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})
     checkpoints.remove()
@@ -121,13 +120,6 @@ def _belongs_to(
         "code": code_digest("segment"),
         "libraries": libraries("transformers", "scipy"),
     }
-
-
-def _quarantined(trained: Trained) -> list[dict[str, str | None]]:
-    return [
-        {"key": k, "shard": shard, "region_id": None, "stage": "segment", "reason": "unreadable", "detail": detail}
-        for k, (shard, detail) in sorted(trained.failed.items())
-    ]
 
 
 def _summary(

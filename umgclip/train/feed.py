@@ -30,7 +30,7 @@ from umgclip.train.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
 # what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
-_BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
 _Read = tuple[Stored, Item]
 
 
@@ -99,7 +99,7 @@ class _Collator:
             seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, lane]
             try:
                 batch = self._collated(read, seed)
-            except _BAD_RECORD:
+            except BAD_RECORD:
                 read, lost = self._sorted_out(read, seed)
                 failed += lost
                 batch = self._collated(read, seed)
@@ -133,7 +133,7 @@ class _Collator:
         for stored, item in read:
             try:
                 self._collated([(stored, item)], seed)
-            except _BAD_RECORD as error:
+            except BAD_RECORD as error:
                 where = f"{self.where}/{stored.shard}:{stored.raw.key}"
                 lost.append(Failed(stored.raw.key, stored.shard, f"{where}: {type(error).__name__}: {error}"))
             else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +21,16 @@ from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.checkpoint import Checkpoints, State
 from umgclip.train.ema import Average
 from umgclip.train.features import Embedder
-from umgclip.train.feed import Failed, Feed, Loaded, decoders
+from umgclip.train.feed import Feed, Loaded, decoders
+from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
 from umgclip.train.parallel import Parallel, on_cpu
 from umgclip.train.precision import autocast_dtype
 from umgclip.train.step import Computed, Scoring, compute
+from umgclip.train.unreadable import Unreadable
 from umgclip.train.world import World
 
-_log = logging.getLogger(__name__)
 _KEYS_SHOWN = 8
 _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
-Report = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -47,43 +45,6 @@ class Trained:
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that learn, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Samples that could not be read, counted against `train.max_failed`.
-
-    Attributes:
-        seen: by key, with shard and reason; kept in the state of the run.
-        most: how many there may be.
-        samples: of how many.
-        first: whether this process tells of them.
-        stage: that reads them.
-    """
-
-    seen: dict[str, tuple[str, str]]
-    most: int
-    samples: int
-    first: bool
-    stage: str = "train"
-
-    def add(self, failed: Iterable[Failed]) -> None:
-        """Count what is new.
-
-        Raises:
-            DataError: there are too many; names the last of them.
-        """
-        for failure in failed:
-            if failure.key not in self.seen:
-                self.seen[failure.key] = (failure.shard, failure.detail)
-                if self.first:
-                    _log.warning("%s: left out: %s", self.stage, failure.detail)
-        if len(self.seen) > self.most:
-            key, (shard, detail) = next(reversed(self.seen.items()))
-            raise DataError(
-                f"{self.stage}: expected at most {self.most} unreadable of {self.samples} samples "
-                f"({self.stage}.max_failed), got {len(self.seen)}; the last is {key} of {shard}: {detail}"
-            )
 
 
 def train(
@@ -111,14 +72,12 @@ def _train(
     tower: DenseClip, feed: Feed, params: TrainParams, checkpoints: Checkpoints, report: Report, world: World
 ) -> Trained:
     model = _prepare(tower, params, world)
-    optimizer = torch.optim.AdamW(
-        model.groups(), lr=params.lr_peak, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True
-    )
+    optimizer = optimizer_of(model.groups(), params)
     scoring, scaler = _scoring(tower, params, world)
     average = Average(model.weights, params.ema_decay) if params.ema_decay else None
     state = State(model.weights, optimizer, None if average is None else average.values, scaler)
     start = checkpoints.restore(state)
-    lost = Losses(state.failed, math.floor(params.max_failed * feed.samples), feed.samples, world.first)
+    unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "train", world.first)
     workers = decoders(params, world.device.type == "cuda", world.on_this_machine)
     values: dict[str, float] = {}
     tower.train()
@@ -126,13 +85,9 @@ def _train(
         for step in range(start, params.steps):
             began = time.perf_counter()
             loaded = next(source)
-            rate = params.lr_peak * schedule(step, params.steps, params.warmup_share)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            torch.manual_seed(params.seed * 1_000_003 + step)
-            optimizer.zero_grad(set_to_none=True)
+            rate = begin_step(step, optimizer, params)
             computed = compute(model, loaded, scoring, world)
-            lost.add(computed.failed)
+            unreadable.add(computed.failed)
             values = computed.values
             _require_finite(values["total"], "loss", step, (loaded, computed), checkpoints.path, world)
             if scaler is not None:
@@ -147,7 +102,7 @@ def _train(
                 average.update(step)
             took = time.perf_counter() - began
             report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": params.batch / took})
-            if (step + 1) % params.checkpoint_every == 0 and step + 1 < params.steps:
+            if is_kept(step, params):
                 checkpoints.save(step + 1, state)
     tower.eval()
     return Trained(values, on_cpu(model.weights if average is None else average.values), state.failed)
@@ -214,11 +169,3 @@ def _require_finite(
 
 def _texts(values: dict[str, float]) -> dict[str, str]:
     return {name: f"{value:.6g}" for name, value in values.items()}
-
-
-def schedule(step: int, steps: int, warmup_share: float) -> float:
-    """Linear warm-up, then a cosine to 0, as a share of the peak."""
-    warmup = max(1, round(steps * warmup_share))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -24,6 +24,7 @@ from umgclip.train.checkpoint import Checkpoints
 from umgclip.train.curves import Curves
 from umgclip.train.feed import Dropped, Feed
 from umgclip.train.loop import Trained, train
+from umgclip.train.unreadable import write_unreadable
 from umgclip.train.world import World, choose_device
 
 
@@ -115,8 +116,7 @@ def run(
                 "steps": params.steps,
             },
         )
-        if trained.failed:
-            tables.write_table(folder / "quarantine.parquet", _quarantined(trained), tables.QUARANTINE)
+        write_unreadable(folder, trained.failed, "train")
     write_bytes(inputs.plots, curves.text().encode())
     write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})
     checkpoints.remove()
@@ -138,13 +138,6 @@ def load_weights(tower: DenseClip, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)
-
-
-def _quarantined(trained: Trained) -> list[dict[str, str | None]]:
-    return [
-        {"key": k, "shard": shard, "region_id": None, "stage": "train", "reason": "unreadable", "detail": detail}
-        for k, (shard, detail) in sorted(trained.failed.items())
-    ]
 
 
 def _rows(

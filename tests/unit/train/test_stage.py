@@ -21,7 +21,7 @@ from umgclip.model.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
 from umgclip.train.feed import Dropped, Feed
-from umgclip.train.loop import schedule
+from umgclip.train.pace import schedule
 from umgclip.train.stage import TrainInputs, read_dropped
 
 Report = Callable[[int, dict[str, float]], None]

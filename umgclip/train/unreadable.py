@@ -1,0 +1,63 @@
+"""Samples that could not be read: counted while training goes on, and listed beside its result."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from umgclip.errors import DataError
+from umgclip.io import tables
+from umgclip.train.feed import Failed
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Samples that could not be read, counted against `max_failed`.
+
+    Attributes:
+        seen: by key, with shard and reason; kept in the state of the run.
+        most_share: how many there may be, as a share of `samples`.
+        samples: of how many.
+        stage: that reads them.
+        first: whether this process tells of them.
+    """
+
+    seen: dict[str, tuple[str, str]]
+    most_share: float
+    samples: int
+    stage: str
+    first: bool = True
+
+    def add(self, failed: Iterable[Failed]) -> None:
+        """Count what is new.
+
+        Raises:
+            DataError: there are too many; names the last of them.
+        """
+        for failure in failed:
+            if failure.key not in self.seen:
+                self.seen[failure.key] = (failure.shard, failure.detail)
+                if self.first:
+                    _log.warning("%s: left out: %s", self.stage, failure.detail)
+        most = math.floor(self.most_share * self.samples)
+        if len(self.seen) > most:
+            key, (shard, detail) = next(reversed(self.seen.items()))
+            raise DataError(
+                f"{self.stage}: expected at most {most} unreadable of {self.samples} samples "
+                f"({self.stage}.max_failed), got {len(self.seen)}; the last is {key} of {shard}: {detail}"
+            )
+
+
+def write_unreadable(folder: Path, seen: Mapping[str, tuple[str, str]], stage: str) -> None:
+    """`quarantine.parquet` with a row a sample; no file where there is none."""
+    rows = [
+        {"key": key, "shard": shard, "region_id": None, "stage": stage, "reason": "unreadable", "detail": detail}
+        for key, (shard, detail) in sorted(seen.items())
+    ]
+    if rows:
+        tables.write_table(folder / "quarantine.parquet", rows, tables.QUARANTINE)
