@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field
 
 from umgclip.errors import ParamsError
+from umgclip.params.typed_yaml import parse, read_mapping
+from umgclip.section import Section
 
 SETTINGS_FILE = "UMGCLIP_FLOW_SETTINGS"
 REMOTE_URL = "UMGCLIP_REMOTE_URL"
@@ -20,11 +20,7 @@ Seconds = Annotated[float, Field(gt=0)]
 S3Url = Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")]
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class StageSettings(_Closed):
+class StageSettings(Section):
     """How one stage is run. `pool` is the work pool that gets it; None: the flow's own process."""
 
     pool: str | None = Field(default=None, min_length=1)
@@ -33,7 +29,7 @@ class StageSettings(_Closed):
     timeout_s: Seconds | None = Field(default=None, description="None: no limit")
 
 
-class RemoteSettings(_Closed):
+class RemoteSettings(Section):
     """DVC's remote, through which results are shared, and how a stage is handed to a worker and comes back."""
 
     name: str = Field(default="handoff", pattern=r"^[A-Za-z0-9_-]+$", description="of DVC's remote")
@@ -49,14 +45,14 @@ class RemoteSettings(_Closed):
         return self.url or os.environ.get(REMOTE_URL, "").strip() or None
 
 
-class PromotionSettings(_Closed):
+class PromotionSettings(Section):
     """Whether a person has a say."""
 
     approval: bool = False
     approval_timeout_s: Seconds = 86_400.0
 
 
-class SweepSettings(_Closed):
+class SweepSettings(Section):
     """What a trial runs and how trials are ranked."""
 
     target: str = "evaluate"
@@ -65,14 +61,14 @@ class SweepSettings(_Closed):
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
-class RefreshSettings(_Closed):
+class RefreshSettings(Section):
     """Where raw data comes from."""
 
     prefix: S3Url | None = Field(default=None, description="None: the environment's UMGCLIP_RAW_PREFIX")
     into: str = "data/train"
 
 
-class FlowSettings(_Closed):
+class FlowSettings(Section):
     """All of `settings.yaml`."""
 
     defaults: StageSettings = StageSettings()
@@ -111,27 +107,5 @@ def load_settings(path: Path | None = None) -> FlowSettings:
     if path is None:
         chosen = os.environ.get(SETTINGS_FILE, "").strip()
         path = Path(chosen) if chosen else Path(__file__).with_name("settings.yaml")
-    if not path.is_file():
-        raise ParamsError(f"{path}: expected a file of flow settings, found none")
-    try:
-        with path.open(encoding="utf-8") as handle:
-            content = YAML(typ="safe").load(handle)
-    except YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ParamsError(f"{path}: expected a mapping of settings, got {type(content).__name__}")
-    try:
-        return FlowSettings.model_validate({name: value for name, value in content.items() if value is not None})
-    except ValidationError as error:
-        raise ParamsError("\n".join(_explain(path, e) for e in error.errors())) from error
-
-
-def _explain(path: Path, error: Any) -> str:  # noqa: ANN401 - pydantic's dict
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{path}: {where}: {error['msg']}, got {error['input']!r}"
-    owner: Any = FlowSettings
-    for part in error["loc"][:-1]:
-        # `stages` holds one model under any name
-        owner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else StageSettings
-    return f"{path}: unknown key {where}; expected one of {', '.join(sorted(owner.model_fields))}"
+    content = read_mapping(path, "expected a file of flow settings, found none", of="settings")
+    return parse(FlowSettings, {name: value for name, value in content.items() if value is not None}, path)

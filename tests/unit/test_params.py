@@ -37,6 +37,10 @@ def test_an_exponent_is_a_number(write, text):
         ("bass: {}\n", "unknown section 'bass'; expected one of data, base"),
         ("base: {sede: 1}\n", "unknown key base.sede; expected one of "),
         ("annotate: {label: {crop: 1}}\n", "unknown key annotate.label.crop; expected one of batch, coverage, crop_px"),
+        (
+            "annotate: {ray: {pools: {a: {gpu: 1}}}}\n",
+            "key annotate.ray.pools.a.gpu; expected one of cpus, gpus, workers",
+        ),
         ("base: {seed: '1'}\n", "base.seed: Input should be a valid integer, got '1'"),
         ("base: {tag_weight: -1.0}\n", "base.tag_weight: "),
         ("base: {tag_weight: .nan}\n", "base.tag_weight: "),

@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from umgclip.errors import ParamsError
 from umgclip.params.annotate import AnnotateParams
 from umgclip.params.base import BaseParams
@@ -17,6 +13,7 @@ from umgclip.params.data import DataParams
 from umgclip.params.evaluate import EvaluateParams
 from umgclip.params.register import RegisterParams
 from umgclip.params.train import TrainParams
+from umgclip.params.typed_yaml import parse, read_mapping
 from umgclip.params.validate import ValidateParams
 from umgclip.section import Section
 from umgclip.segment_params import SegmentParams
@@ -42,15 +39,8 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ParamsError: no such file, no YAML, or sections that are not known.
     """
-    if not path.is_file():
-        raise ParamsError(f"{path}: expected a parameter file, found none; run from the repository's root or --params")
-    try:
-        with path.open(encoding="utf-8") as handle:
-            content = YAML(typ="safe").load(handle)
-    except YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ParamsError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
+    missing = "expected a parameter file, found none; run from the repository's root or --params"
+    content = read_mapping(path, missing, of="sections")
     for name in content:
         if name not in SECTIONS:
             raise ParamsError(f"{path}: unknown section {name!r}; expected one of {', '.join(SECTIONS)}")
@@ -75,22 +65,5 @@ def parse_sections(content: Mapping[str, Any], path: Path) -> dict[str, Section]
     Raises:
         ParamsError: naming the key, what was expected and what came.
     """
-    return {name: _parse(path, name, model, content.get(name)) for name, model in SECTIONS.items()}
-
-
-def _parse(path: Path, name: str, model: type[Section], value: Any) -> Section:  # noqa: ANN401 - what YAML held
-    try:
-        return model.model_validate({} if value is None else value)
-    except ValidationError as error:
-        raise ParamsError("\n".join(_explain(path, name, model, e) for e in error.errors())) from error
-
-
-def _explain(path: Path, name: str, model: type[BaseModel], error: Any) -> str:  # noqa: ANN401 - pydantic's dict
-    where = ".".join([name, *(str(part) for part in error["loc"])])
-    if error["type"] == "extra_forbidden":
-        owner: Any = model
-        for part in error["loc"][:-1]:
-            owner = owner.model_fields[part].annotation if hasattr(owner, "model_fields") else None
-        allowed = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else "?"
-        return f"{path}: unknown key {where}; expected one of {allowed}"
-    return f"{path}: {where}: {error['msg']}, got {error['input']!r}"
+    given = {name: {} if content.get(name) is None else content[name] for name in SECTIONS}
+    return {name: parse(model, given[name], path, name) for name, model in SECTIONS.items()}
