@@ -26,10 +26,11 @@ def measure(runs: Runs, seeds: Sequence[int], alphas: Sequence[float], variants:
         variants: ways to train; the multi-grain one is among them.
     """
     claim = Claim(seeds)
+    refined = {"semantic": runs.sections.evaluate.semantic.model_dump() | {"refine": "pamr"}}
     for seed in seeds:
         for variant in variants:
             tuned = runs.train(variant, seed)
-            metrics = runs.evaluate(f"{variant.name}-{seed}", tuned)
+            metrics = runs.evaluate(f"{variant.name}-{seed}", tuned, refined)
             claim.models.setdefault(BASE, [side(metrics, "base")])
             claim.models.setdefault(variant.name, []).append(side(metrics, "tuned"))
             if variant.name == MULTI_GRAIN:

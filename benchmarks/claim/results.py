@@ -20,6 +20,7 @@ COLUMNS = (
     ("region top-1, masks", "region.mask_top1"),
     ("... held out", "region.mask_top1_heldout"),
     ("mIoU", "semantic.miou"),
+    ("mIoU, refined", "semantic.miou_refined"),
     ("PQ, true masks", "panoptic.pq_true_masks"),
     ("PQ, proposals", "panoptic.pq_proposals"),
 )
@@ -157,6 +158,7 @@ def _of_true_annotations(claim: Claim) -> Iterable[Target]:
         ("region.mask_top1", "regions by masks, top-1", 0.55),
         ("region.mask_top1_heldout", "the same, held-out classes", 0.45),
         ("semantic.miou", "mIoU", 0.24),
+        ("semantic.miou_refined", "mIoU, refined (PAMR)", 0.24),
         ("panoptic.pq_true_masks", "PQ with true masks", 0.55),
     ):
         own = claim.value(TRUE, metric)

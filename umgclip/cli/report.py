@@ -30,9 +30,11 @@ _SHORT = (
     ("", "... held-out classes", "region.crop_top1_heldout"),
     ("", "masked-out crop, top-1", "region.maskout_top1"),
     ("semantic", "mIoU", "semantic.miou"),
+    ("", "mIoU, refined", "semantic.miou_refined"),
     ("panoptic", "PQ, true masks", "panoptic.pq_true_masks"),
     ("", "PQ, own proposals", "panoptic.pq_proposals"),
 )
+_OPTIONAL = {"miou_refined"}
 
 
 def markdown(evaluation: Path) -> str:
@@ -45,8 +47,9 @@ def markdown(evaluation: Path) -> str:
     lines = ["| benchmark | metric | base | tuned |", "|---|---|---|---|"]
     for benchmark, said, name in _SHORT:
         group, metric = name.split(".")
-        values = (_shown(numbers(metrics[model].get(group, {})).get(metric)) for model in ("base", "tuned"))
-        lines.append(f"| {' | '.join((benchmark, said, *values))} |")
+        values = [numbers(metrics[model].get(group, {})).get(metric) for model in ("base", "tuned")]
+        if metric not in _OPTIONAL or values != [None, None]:
+            lines.append(f"| {' | '.join((benchmark, said, *map(_shown, values)))} |")
     if quality := numbers(metrics.get("annotator", {})):
         lines += [
             "",

@@ -46,6 +46,7 @@ _SHOWN = (
     ("region", "crop_top1"),
     ("region", "maskout_top1"),
     ("semantic", "miou"),
+    ("semantic", "miou_refined"),
     ("panoptic", "pq_true_masks"),
     ("panoptic", "pq_proposals"),
 )

@@ -34,14 +34,19 @@ def differences(first: Block, second: Block, prefix: str = "") -> Iterator[Diffe
     for name in sorted({*first, *second} - {WEIGHTS}):
         ours, theirs = first.get(name, _MISSING), second.get(name, _MISSING)
         field = f"{prefix}{name}"
+        if ours is _MISSING and _holds_parts(theirs) or theirs is _MISSING and _holds_parts(ours):
+            continue  # one side measured none of them
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             common = set(ours) & set(theirs)
-            parts = any(isinstance(value, Mapping) for value in (*ours.values(), *theirs.values()))
-            if parts:
+            if _holds_parts(ours) or _holds_parts(theirs):
                 ours, theirs = ({key: side[key] for key in common} for side in (ours, theirs))
             yield from differences(ours, theirs, f"{field}.")
         elif ours != theirs:
             yield Difference(field, ours, theirs)
+
+
+def _holds_parts(value: object) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(part, Mapping) for part in value.values())
 
 
 def require_same_protocol(first: Block, second: Block, names: tuple[str, str], allowed: Collection[str] = ()) -> None:

@@ -20,6 +20,8 @@ class SemanticParams(Section):
     )
     background: str | None = Field(default=None, description="class that takes what no other class is sure of")
     background_threshold: Share = Field(default=0.5, description="least softmax probability of a class that is none")
+    refine: Literal["pamr"] | None = Field(default=None, description="measure also scores that follow the edges")
+    refine_classes: Count = Field(default=24, description="classes of an image that are refined")
 
     @model_validator(mode="after")
     def _stride_covers(self) -> SemanticParams:
