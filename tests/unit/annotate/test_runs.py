@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.__main__ import _place
 from umgclip.annotate import engine_local, stage
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.progress import Progress
 from umgclip.annotate.roles import Failure
 from umgclip.annotate.tally import Tally
+from umgclip.cli.options import place
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
 from umgclip.manifest import read_manifest
@@ -177,4 +177,4 @@ def test_shards_in_s3_that_are_others_are_refused(run_stage, few, s3, tmp_path):
 def test_the_command_takes_folders_and_prefixes():
     # Typer gives a default as it is, and what is typed as text
     for given, expected in ((Path("data"), Path("data")), ("data", Path("data")), ("s3://b/data", "s3://b/data")):
-        assert _place(given) == expected
+        assert place(given) == expected

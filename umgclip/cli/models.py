@@ -1,0 +1,112 @@
+"""What is done with a model that is there: `promote`, `rollback`, `report`, `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from umgclip.cli.options import ARTIFACTS, METRICS, PARAMS, Adapter, Base, DryRun, Params
+from umgclip.errors import InputError
+
+
+def promote(
+    version: Annotated[
+        str | None, typer.Argument(help="number or alias of the version; the challenger when left out")
+    ] = None,
+    dry_run: DryRun = False,
+    params: Params = PARAMS,
+) -> None:
+    """Make a version the champion, which is served, if its gates let it.
+
+    The challenger is what `umgclip register` made last. The gates are
+    `register.gates` in params.yaml: least values, most that may be lost
+    against the champion, mean gain, time to answer. Numbers count only where
+    benchmark and protocol are the champion's. The old champion is kept as
+    `previous_champion`, and `umgclip rollback` goes back to it.
+
+    Look first with `umgclip promote --dry-run`. A version that was rolled
+    back is promoted only by its number, as in `umgclip promote 3`.
+
+    Exit code 0: it is champion (with --dry-run: it would be). 7: the gates
+    keep the champion. 2: no such version. 6: MLflow does not answer.
+    """
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    from umgclip.cli import promotion
+
+    promotion.promote(section, version, dry_run=dry_run)
+
+
+def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
+    """Make `previous_champion` the champion again, without asking the gates.
+
+    The two change places, so a second rollback takes the first one back. The
+    version that goes is marked: running the pipeline again does not promote
+    it, only `umgclip promote` with its number does.
+
+    Exit code 0: it moved (with --dry-run: it would). 7: there is no previous
+    champion. 6: MLflow does not answer.
+    """
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    from umgclip.cli import promotion
+
+    promotion.rollback(section, dry_run=dry_run)
+
+
+def report(
+    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
+    registration: Annotated[Path, typer.Option(help="what register wrote")] = ARTIFACTS / "register" / "register.json",
+    short: Annotated[bool, typer.Option("--markdown", help="the short table of the README instead")] = False,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="metrics of another run, a column of their own; may be repeated")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="field of the protocol that may differ, such as region.resolution")
+    ] = None,
+) -> None:
+    """The results as tables: base against tuned, the annotator, the registered version.
+
+    With --beside, tuned models of several runs. Results of different
+    protocols are refused: the error names the field.
+    """
+    from umgclip.cli.report import markdown, show_beside, show_results
+
+    if beside:
+        show_beside(metrics, beside, allow or [])
+    elif short:
+        typer.echo(markdown(metrics))
+    else:
+        show_results(metrics, registration)
+
+
+def export(
+    to: Annotated[str, typer.Option("--to", help="open_clip, peft or onnx")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="models:/NAME@ALIAS, or a folder, instead of --base and --adapter")
+    ] = None,
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    out: Annotated[Path | None, typer.Option("--out", help="the folder to make; artifacts/export/FORMAT")] = None,
+) -> None:
+    """The tuned model for other tools: merged open_clip weights, the peft adapter, or ONNX graphs.
+
+    Without --model it is what the stages base and train wrote. With it, a
+    version of the registry or any folder that umgclip.load takes.
+    """
+    from umgclip.cli import session
+
+    formats = ("open_clip", "peft", "onnx")
+    if to not in formats:
+        raise InputError(f"--to: expected one of {', '.join(formats)}, got {to!r}")
+    folder = out or ARTIFACTS / "export" / to
+    reads = (base, adapter) if model is None else () if model.startswith("models:/") else (Path(model),)
+    session.check_output(folder, reads)
+    from umgclip.cli import exporting
+
+    source = base if model is None else model
+    session.show(exporting.export(source, adapter if model is None else None, to, folder))  # type: ignore[arg-type]

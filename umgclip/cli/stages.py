@@ -1,0 +1,227 @@
+"""The stages of the pipeline as commands, and `segment`, which is not part of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from umgclip.cli.options import (
+    ARTIFACTS,
+    DATA,
+    METRICS,
+    PARAMS,
+    Adapter,
+    Annotations,
+    Base,
+    Benchmark,
+    Data,
+    DataPlace,
+    Discard,
+    Metrics,
+    Out,
+    Params,
+    Quarantine,
+    Vocabulary,
+)
+
+
+def base(data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS) -> None:
+    """The CLIP to start from: trained on images and alt texts, or loaded."""
+    from umgclip.cli import session
+    from umgclip.params import BaseParams, load_section
+
+    section = load_section(params, BaseParams)
+    session.check_output(out, (data, params))
+    from umgclip.base import stage
+
+    with session.tracked("base", section) as opened:
+        report = opened.steps(stage.total_steps(section))
+        summary = stage.run(section, stage.BaseInputs(data=data), out, report=report)
+    session.show(summary)
+
+
+def annotate(
+    data: DataPlace = DATA,
+    base: Base = ARTIFACTS / "base",
+    metrics: Metrics = METRICS / "annotate.json",
+    out: Out = ARTIFACTS / "annotate",
+    params: Params = PARAMS,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="do again only what an earlier run of the same could not annotate")
+    ] = False,
+) -> None:
+    """Captions, tags, boxes and masks for raw images, with scores and sources.
+
+    How far it is stands in `.annotate-progress.json` beside the output. A run
+    that was stopped goes on where it was: run it again. Images that fail go
+    to `quarantine.parquet` with a reason; --retry-failed takes them up again,
+    also after the run has ended, and keeps all others as they are.
+    """
+    from umgclip.cli import session
+    from umgclip.params import AnnotateParams, load_section
+
+    section = load_section(params, AnnotateParams)
+    session.check_output(out, (base, params) if isinstance(data, str) else (data, base, params))
+    from umgclip.annotate import stage
+
+    inputs = stage.AnnotateInputs(data=data, base=base, metrics=metrics)
+    with session.tracked("annotate", section, metrics) as opened:
+        advance, watch = opened.watched(stage.total_samples(data))
+        summary = stage.run(section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
+    session.show(summary)
+
+
+def validate(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    benchmark: Benchmark = DATA / "benchmark",
+    vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
+    data_docs: Annotated[Path, typer.Option(help="folder for the Data Docs, replaced")] = ARTIFACTS / "data_docs",
+    metrics: Metrics = METRICS / "validate.json",
+    out: Out = ARTIFACTS / "validate",
+    params: Params = PARAMS,
+) -> None:
+    """The gate: check the annotations, quarantine bad rows, stop when there are too many."""
+    from umgclip.cli import session
+    from umgclip.params import ValidateParams, load_section
+
+    section = load_section(params, ValidateParams)
+    for written in (out, data_docs):
+        session.check_output(written, (annotations, benchmark, vocabulary, params))
+    from umgclip.validate import stage
+
+    inputs = stage.ValidateInputs(annotations, benchmark, vocabulary, data_docs, metrics)
+    with session.tracked("validate", section, metrics):
+        summary = stage.run(section, inputs, out)
+    session.show(summary)
+
+
+def train(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
+    base: Base = ARTIFACTS / "base",
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".train",
+    metrics: Metrics = METRICS / "train.json",
+    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "train.csv",
+    out: Out = ARTIFACTS / "train",
+    params: Params = PARAMS,
+    discard: Discard = False,
+) -> None:
+    """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints.
+
+    Starts `train.processes` processes itself. Started by torchrun, as in
+    `torchrun --nnodes 2 ... -m umgclip train`, it is one of those instead.
+    """
+    from umgclip.cli import session
+    from umgclip.params import TrainParams, load_section
+
+    section = load_section(params, TrainParams)
+    session.check_output(out, (annotations, quarantine, base, work, params))
+    from umgclip.train import launch
+
+    count = launch.processes(section)
+    if count > 1:
+        raise typer.Exit(launch.start(count, sys.argv[1:]))
+    from umgclip.train import stage
+    from umgclip.train.world import join_world
+
+    inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
+    with join_world(section.device) as world, session.for_one_of_many("train", section, world.first) as opened:
+        report = opened.steps(stage.total_steps(section))
+        summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
+    if world.first:
+        session.show(summary)
+
+
+def evaluate(
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    benchmark: Benchmark = DATA / "benchmark",
+    annotations: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark's images")] = ARTIFACTS
+    / "annotate"
+    / "benchmark",
+    proposals: Annotated[Path, typer.Option(help="class-agnostic regions of the benchmark's images")] = ARTIFACTS
+    / "annotate"
+    / "proposals",
+    masks: Annotated[
+        Path | None, typer.Option(help="regions of the benchmark's images by another masker, for panoptic segments")
+    ] = None,
+    segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to be measured too")] = None,
+    metrics: Metrics = METRICS / "evaluate.json",
+    out: Out = ARTIFACTS / "evaluate",
+    params: Params = PARAMS,
+) -> None:
+    """Base and tuned model on six benchmarks, the annotator beside them, and a page to look at: `report.html`."""
+    from umgclip.cli import session
+    from umgclip.manifest import read_manifest
+    from umgclip.params import EvaluateParams, load_section
+
+    section = load_section(params, EvaluateParams)
+    others = [folder for folder in (masks, segmenter) if folder]
+    session.check_output(out, (base, adapter, benchmark, annotations, proposals, params, *others))
+    images = read_manifest(benchmark).samples
+    from umgclip.evaluate import stage
+
+    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter)
+    with session.tracked("evaluate", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, advance=opened.counter(images))
+        opened.keep(out / "report.html")
+    session.show(summary)
+
+
+def register(
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
+    data: Data = DATA,
+    vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
+    protocols: Annotated[Path, typer.Option(help="how evaluate measures, for the model card")] = ARTIFACTS
+    / "evaluate"
+    / "protocol.json",
+    out: Out = ARTIFACTS / "register",
+    params: Params = PARAMS,
+) -> None:
+    """A version of the model in MLflow's registry, and `champion` if the gates let it."""
+    from umgclip.cli import session
+    from umgclip.params import RegisterParams, load_section
+
+    section = load_section(params, RegisterParams)
+    session.check_output(out, (base, adapter, metrics, data, vocabulary, protocols, params))
+    from umgclip.register import stage
+
+    # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
+    inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
+    session.show(stage.run(section, inputs, out))
+
+
+def segment(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".segment",
+    metrics: Metrics = METRICS / "segment.json",
+    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "segment.csv",
+    out: Out = ARTIFACTS / "segment",
+    params: Params = PARAMS,
+    discard: Discard = False,
+) -> None:
+    """A decoder for panoptic and semantic segmentation on the frozen tuned tower.
+
+    Not part of `dvc repro`: run it after `umgclip train`. A killed run goes on
+    from its checkpoint, and ends as it would have without.
+    `umgclip evaluate --segmenter artifacts/segment` measures what it wrote.
+    """
+    from umgclip.cli import session
+    from umgclip.params import SegmentParams, load_section
+
+    section = load_section(params, SegmentParams)
+    session.check_output(out, (annotations, quarantine, base, adapter, work, params))
+    from umgclip.segment import stage
+
+    inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
+    with session.tracked("segment", section, metrics) as opened:
+        summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
+    session.show(summary)
