@@ -16,8 +16,6 @@ from umgclip.annotate.tally import Report, Tally
 from umgclip.errors import UmgclipError
 from umgclip.params import threads
 
-_LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
-
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
     """Annotate jobs.
@@ -124,7 +122,7 @@ def _work(recipe: Recipe, pipe: Connection) -> None:
     # here and not above: who only waits for workers starts without torch
     import torch
 
-    from umgclip.annotate.work import ShardWorker
+    from umgclip.annotate.work import LOST_DEVICE, ShardWorker
 
     try:
         worker = ShardWorker(recipe)
@@ -134,7 +132,7 @@ def _work(recipe: Recipe, pipe: Connection) -> None:
     except (EOFError, BrokenPipeError):
         return  # nobody listens any more
     except torch.AcceleratorError:
-        os._exit(_LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
+        os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
     except Exception as error:  # noqa: BLE001 - raised again by the parent
         if not isinstance(error, UmgclipError):
             error.add_note(traceback.format_exc())  # its traceback stays here

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's least is 75 MiB
 _POLL_S = 0.5
 _SEEN = ".driver"  # written by the driver and looked for by workers, since they have to share folders
-_LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
 
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
@@ -84,12 +83,14 @@ class Worker:
         """Annotate the row's job, or go as far as its own models lead; an error is a value of the row."""
         import torch
 
+        from umgclip.annotate.work import LOST_DEVICE
+
         if row["done"] or row["error"] is not None:
             return row
         try:
             return {**row, "done": self._annotate(row["job"])}
         except torch.AcceleratorError:
-            os._exit(_LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
+            os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
         except Exception as error:  # noqa: BLE001 - raised again by the driver
             if not isinstance(error, UmgclipError):
                 error.add_note(traceback.format_exc())  # its traceback stays here

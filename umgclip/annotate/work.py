@@ -33,9 +33,10 @@ from umgclip.io.places import place_at
 from umgclip.io.shard_source import read_shard_at
 from umgclip.io.shards import RawSample
 
-__all__ = ["Advance", "Job", "NotAnsweredError", "Recipe", "ShardWorker"]
+__all__ = ["LOST_DEVICE", "Advance", "Job", "NotAnsweredError", "Recipe", "ShardWorker"]
 
 Advance = Callable[[Tally], None]
+LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
 
 
 class ShardWorker:

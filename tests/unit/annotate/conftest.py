@@ -11,6 +11,7 @@ import torch
 
 from umgclip.annotate import stage
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.tally import Tally
 from umgclip.annotate.work import ShardWorker
 from umgclip.data.concepts import Vocabulary, mine
@@ -35,7 +36,7 @@ def params_of(**changes) -> AnnotateParams:
 
 def job_of(data: Path, out: Path, **changes) -> Job:
     """The first shard of `train`."""
-    (first, *_) = stage._jobs(data / "train", read_manifest(data / "train"), "train")
+    (first, *_) = jobs_of(data / "train", read_manifest(data / "train"), "train")
     return Job(first.source, first.info, first.name, Folder(out), **changes)
 
 
@@ -79,7 +80,7 @@ def shard(few: Path, teacher_folder: Path, undisturbed: Path, tmp_path: Path) ->
 
     def recipe(run: str = "run", loads=None, **changes) -> Recipe:
         params = params_of(**changes)
-        made, _ = stage._recipe(params, teacher_folder, [manifest], vocabulary)
+        made, _ = make_recipe(params, teacher_folder, [manifest], vocabulary)
         return Recipe(params, teacher_folder, vocabulary, made.identities, made.config, loads, run)
 
     def annotate(name: str, worker=None, job_changes=None, **changes) -> Tally:

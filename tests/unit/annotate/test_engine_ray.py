@@ -16,7 +16,8 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.annotate import engine_local, engine_ray, ray_session, stage
+from umgclip.annotate import engine_local, engine_ray, ray_session
+from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.pools import chain, make_pools, others, sizes
 from umgclip.annotate.tally import Tally
 from umgclip.data.concepts import mine
@@ -67,11 +68,11 @@ def world(data, teacher_folder, tmp_path):
     def jobs(name):
         (tmp_path / name).mkdir()
         out = Folder(tmp_path / name)
-        return [dataclasses.replace(job, out=out) for job in stage._jobs(data, manifest, "train")]
+        return [dataclasses.replace(job, out=out) for job in jobs_of(data, manifest, "train")]
 
     def recipe(**changes):
         params = params_of(engine="ray", **changes)
-        made, _ = stage._recipe(params, teacher_folder, [manifest], vocabulary)
+        made, _ = make_recipe(params, teacher_folder, [manifest], vocabulary)
         return made
 
     return jobs, recipe

@@ -1,0 +1,94 @@
+"""Finished shards become datasets: tars, joined tables, manifest, counts; and the vocabulary beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from umgclip import __version__
+from umgclip.annotate import kept
+from umgclip.annotate.given import Given
+from umgclip.annotate.job import Job
+from umgclip.annotate.plan import Plan
+from umgclip.annotate.policy.refusal import refused
+from umgclip.annotate.shard_output import TABLES
+from umgclip.data.concepts import Vocabulary
+from umgclip.errors import DataError
+from umgclip.io import tables
+from umgclip.io.atomic import write_json
+from umgclip.io.places import Folder
+from umgclip.manifest import MadeBy, Manifest, ShardInfo, write_manifest
+
+Marks = Mapping[str, Mapping[str, Any]]
+
+
+def marks_of(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+    """What the marker of each shard says, by the shard's name.
+
+    Raises:
+        DataError: a shard is not finished.
+    """
+    found = {}
+    for job in jobs:
+        marker = job.marker()
+        if marker is None:
+            raise DataError(f"{job.out}/{job.marker_name}: expected the mark of a finished shard, found none")
+        found[job.name] = marker
+    return found
+
+
+def collect(plan: Plan, split: str, marks: Marks, folder: Path) -> dict[str, Any]:
+    """Make a split's dataset, its manifest last; gives its counts."""
+    jobs, manifest = plan.jobs[split], plan.manifests[split]
+    counts = _put_together(jobs, marks, folder)
+    made_by = MadeBy(
+        stage="annotate", params_sha256=plan.fingerprint, code_version=__version__, input_sha256=manifest.digest()
+    )
+    shards = [_described(job, marks[job.name]) for job in jobs]
+    write_manifest(folder, Manifest(made_by=made_by, shards=shards, classes=manifest.classes))
+    return counts
+
+
+def write_vocabulary(folder: Path, vocabulary: Vocabulary, given: Given) -> None:
+    """Write the concepts, and the names that came with images or that models wrote, as `vocabulary.json`."""
+    concepts = set(vocabulary.concepts)
+    write_json(
+        folder / "vocabulary.json",
+        {
+            "things": [*vocabulary.things, *sorted(given.things - given.stuff - concepts)],
+            "stuff": [*vocabulary.stuff, *sorted(given.stuff - concepts)],
+            "held_out": list(vocabulary.held_out),
+        },
+    )
+
+
+def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, Any]:
+    """Tars, if they are here, and joined tables."""
+    folder.mkdir()
+    counts: dict[str, Any] = {"samples": 0, "failed": 0, "refused": 0, "left_out": 0}
+    reasons: Counter[str] = Counter()
+    for job in jobs:
+        mark = marks[job.name]
+        if isinstance(job.out, Folder):
+            Folder(folder).put(job.out.path / job.name, job.name)
+        for name in ("samples", "failed", "left_out"):
+            counts[name] += mark[name]
+        counts["refused"] += refused(mark["reasons"])
+        reasons.update(mark["rejected"])
+    for name, schema in TABLES.items():
+        parts = (kept.table(job.out, job.table_name(name)) for job in jobs)
+        counts[f"{name}_rows"] = tables.join_tables(folder / f"{name}.parquet", parts, schema)
+    counts["labelled_regions"] = _labelled(folder)
+    counts["rejected"] = dict(sorted(reasons.items()))
+    return counts
+
+
+def _described(job: Job, mark: Mapping[str, Any]) -> ShardInfo:
+    return ShardInfo(path=job.label, sha256=mark["sha256"], samples=mark["samples"], bytes=mark["bytes"])
+
+
+def _labelled(folder: Path) -> int:
+    column = tables.read_columns(folder / "regions.parquet", ["labelled"])
+    return int(column["labelled"].to_numpy(zero_copy_only=False).sum())

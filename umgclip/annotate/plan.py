@@ -1,0 +1,123 @@
+"""What a run of the stage has to do, where its parts go, and the digests that tell it from other runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from umgclip import __version__
+from umgclip.annotate.answers.code import code_digest
+from umgclip.annotate.answers.identity import answer_identities
+from umgclip.annotate.digests import file_digests
+from umgclip.annotate.given import Given, captions
+from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
+from umgclip.data.concepts import Vocabulary, mine
+from umgclip.io.atomic import sha256_file, sha256_json
+from umgclip.io.places import Folder, Place, place_at
+from umgclip.io.shard_source import shard_at
+from umgclip.manifest import REMOTE, Manifest, read_manifest_at
+from umgclip.model.layout import WEIGHTS
+from umgclip.params import AnnotateParams
+
+# where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
+SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
+# params that say where and how work is done, not what comes of it
+_OF_NO_EFFECT = {"workers", "engine", "ray", "store", "store_gb", "attempts", "output"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run.
+
+    Attributes:
+        manifests: of what each split comes from.
+        jobs: the shards of each split.
+        recipe: what workers need.
+        fingerprint: digest of everything that decides the result but the code.
+        given: names that came with the training images.
+        place: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
+    """
+
+    manifests: Mapping[str, Manifest]
+    jobs: Mapping[str, list[Job]]
+    recipe: Recipe
+    fingerprint: str
+    given: Given
+    place: Place
+
+
+def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
+    """Read manifests and the training captions, and say where each shard goes.
+
+    Args:
+        params: the section `annotate`.
+        data: folder or S3 prefix with the datasets.
+        base: folder with the base's weights.
+        out: the folder that is to be made.
+
+    Raises:
+        DataError: a dataset is missing or damaged.
+        InputError: weights or a file that params name are missing.
+    """
+    manifests = manifests_of(data)
+    bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
+    given = Given()
+    vocabulary = mine(captions(bare["train"], given), params.min_concept_count, params.held_out)
+    if params.rules.vocabulary is not None:
+        vocabulary = joined(vocabulary, read_vocabulary(Path(params.rules.vocabulary)))
+    recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)
+    if params.output is None:
+        place: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
+    else:
+        place = place_at(params.output).within(recipe.config[:16])
+    jobs = {split: [replace(job, out=place.within(split)) for job in bare[split]] for split in SPLITS}
+    return Plan(manifests, jobs, recipe, fingerprint, given, place)
+
+
+def manifests_of(data: Path | str) -> dict[str, Manifest]:
+    """The manifest of what each split comes from."""
+    return {split: read_manifest_at(_below(data, source)) for split, source in SPLITS.items()}
+
+
+def samples_of(manifests: Mapping[str, Manifest]) -> int:
+    """Samples of all splits."""
+    return sum(manifest.samples for manifest in manifests.values())
+
+
+def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
+    """One for each shard; where its results go is said later. Shards in S3 are called by the end of their URL."""
+    names = [s.path.rpartition("/")[2] if s.path.startswith(REMOTE) else s.path for s in manifest.shards]
+    if len(set(names)) < len(names):
+        names = [f"{number:06d}-{name}" for number, name in enumerate(names)]
+    hide, bare = split != "train", split == "proposals"
+    return [
+        Job(shard_at(where, shard.path), shard, name, Folder(Path()), hide, bare)
+        for shard, name in zip(manifest.shards, names, strict=True)
+    ]
+
+
+def make_recipe(
+    params: AnnotateParams, base: Path, manifests: Iterable[Manifest], vocabulary: Vocabulary
+) -> tuple[Recipe, str]:
+    """What workers need, and the digest of everything that decides the result but the code."""
+    weights, files = sha256_file(base / WEIGHTS), file_digests(params)
+    fingerprint = sha256_json(
+        {
+            "params": params.model_dump(exclude=_OF_NO_EFFECT),
+            "base": weights,
+            "inputs": [manifest.digest() for manifest in manifests],
+            "files": files,
+            "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
+            "code": __version__,
+        }
+    )
+    config = sha256_json([fingerprint, code_digest("umgclip.annotate.work"), params.output])
+    identities = answer_identities(params, weights, vocabulary, files)
+    return Recipe(params, base, vocabulary, identities, config, run=uuid.uuid4().hex), fingerprint
+
+
+def _below(data: Path | str, name: str) -> Path | str:
+    return data / name if isinstance(data, Path) else f"{data.rstrip('/')}/{name}"
