@@ -52,6 +52,8 @@ class Plan:
 def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
     """Read manifests and the training captions, and say where each shard goes.
 
+    What the captions say is kept in `annotate.store`: later runs read no shard for them that they know.
+
     Args:
         params: the section `annotate`.
         data: folder or S3 prefix with the datasets.
@@ -65,7 +67,8 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
     given = Given()
-    vocabulary = mine(captions(bare["train"], given), params.min_concept_count, params.held_out)
+    store = None if params.store is None else place_at(params.store)
+    vocabulary = mine(captions(bare["train"], given, store), params.min_concept_count, params.held_out)
     if params.rules.vocabulary is not None:
         vocabulary = joined(vocabulary, read_vocabulary(Path(params.rules.vocabulary)))
     recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)

@@ -72,7 +72,7 @@ class Shelf:
         ]
         joined = pa.concat_tables([old, pa.Table.from_pylist(rows, schema=_SCHEMA)])
         with placed(self._place, self._name) as temporary:
-            pq.write_table(joined, temporary, compression="zstd")
+            pq.write_table(joined, temporary, compression="zstd", write_page_checksum=True)
         self._stored, self._new = None, {}
 
     def _find(self, row: Row) -> Packed | None:
@@ -89,8 +89,8 @@ class Shelf:
         if self._stored is None:
             table = _SCHEMA.empty_table()
             # a file that is gone or was damaged is no answer
-            with suppress(DataError, pa.ArrowInvalid, OSError):
-                table = pq.read_table(io.BytesIO(self._place.read(self._name, _MOST_BYTES)), schema=_SCHEMA)
+            with suppress(DataError, pa.ArrowException, OSError):
+                table = _whole(io.BytesIO(self._place.read(self._name, _MOST_BYTES)))
                 _touch(self._place, self._name)
             self._stored = {key: at for at, key in enumerate(table["key"].to_pylist())}, table
         return self._stored
@@ -124,6 +124,12 @@ def prune(folder: Folder, most_bytes: int) -> int:
             with suppress(OSError):
                 path.parent.rmdir()
     return gone
+
+
+def _whole(file: io.BytesIO) -> pa.Table:
+    """A file's rows; those of a damaged one raise or are none."""
+    table = pq.read_table(file, schema=_SCHEMA, page_checksum_verification=True)
+    return _SCHEMA.empty_table() if any(column.null_count for column in table.columns) else table
 
 
 def _touch(place: Place, name: str) -> None:
