@@ -15,30 +15,26 @@ Fields, of which only `image` is required:
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import InputError
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
-from umgclip.geometry.masks import to_grid
 from umgclip.io.images import FORMATS, MAX_PIXELS, decode_image
+from umgclip.register.request_masks import masks_on_grid
+from umgclip.register.request_values import file_bytes, flag, is_absent, is_list, is_number, items, short
 
 FIELDS = ("image", "labels", "boxes", "masks", "tags", "vocabulary", "similarity_map", "region_embeddings")
-_ZERO, _CHARS, _CHARS_OF_COUNT = 48, 64, 6  # a count is written in 5 bits a character; 6 hold more than any image has
 
 
 class LimitError(InputError):
@@ -118,16 +114,16 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
     """
     if unknown := [name for name in request if name not in FIELDS]:
         raise InputError(f"{where}: unknown field {str(unknown[0])[:40]!r}; expected some of {', '.join(FIELDS)}")
-    given = {name: value for name, value in request.items() if not _absent(value)}
+    given = {name: value for name, value in request.items() if not is_absent(value)}
     if "image" not in given:
         raise InputError(f"{where}: image: expected bytes or base64 text of a JPEG, PNG or WebP file, got none")
     labels = _texts(given.get("labels", ()), limits, f"{where}: labels")
-    similarity_map = _flag(given.get("similarity_map", False), f"{where}: similarity_map")
+    similarity_map = flag(given.get("similarity_map", False), f"{where}: similarity_map")
     if similarity_map and not labels:
         raise InputError(f"{where}: labels: expected at least one text for similarity_map, got none")
     tags, vocabulary = _tagging(given, target.vocabulary, limits, where)
-    boxes = _items(given.get("boxes", ()), f"{where}: boxes", "boxes")
-    masks = _items(given.get("masks", ()), f"{where}: masks", "masks")
+    boxes = items(given.get("boxes", ()), f"{where}: boxes", "boxes")
+    masks = items(given.get("masks", ()), f"{where}: masks", "masks")
     if len(boxes) + len(masks) > limits.regions:
         raise LimitError(f"{where}: expected at most {limits.regions} boxes and masks, got {len(boxes) + len(masks)}")
     pixels = _image(given["image"], limits, f"{where}: image")
@@ -137,7 +133,7 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
     cells = covered_cells((width, height), target.grid_hw, cell_hw, target.resize)
     inner_wh = target.size_wh if target.resize == "squash" else (cells[1] * cell_hw[1], cells[0] * cell_hw[0])
     share = torch.tensor([cells[1] / columns, cells[0] / rows] * 2)
-    small = _masks(masks, (height, width), cells, where)
+    small = masks_on_grid(masks, (height, width), cells, where)
     return Prepared(
         pixels=on_canvas(resized(pixels, inner_wh), target.size_wh),
         image_wh=(width, height),
@@ -148,37 +144,17 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
         tags=tags,
         vocabulary=vocabulary,
         similarity_map=similarity_map,
-        region_embeddings=_flag(given.get("region_embeddings", False), f"{where}: region_embeddings"),
+        region_embeddings=flag(given.get("region_embeddings", False), f"{where}: region_embeddings"),
     )
 
 
-def _absent(value: Any) -> bool:  # noqa: ANN401 - a cell of a table
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _flag(value: Any, where: str) -> bool:  # noqa: ANN401 - whatever the caller sent
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{where}: expected true or false, got {_short(value)}")
-    return bool(value)
-
-
-def _is_list(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _items(value: Any, where: str, kind: str) -> Sequence[Any]:  # noqa: ANN401 - whatever the caller sent
-    if not _is_list(value):
-        raise InputError(f"{where}: expected a list of {kind}, got {_short(value)}")
-    return list(value)
-
-
 def _texts(value: Any, limits: Limits, where: str) -> tuple[str, ...]:  # noqa: ANN401 - whatever the caller sent
-    texts = _items(value, where, "texts")
+    texts = items(value, where, "texts")
     if len(texts) > limits.texts:
         raise LimitError(f"{where}: expected at most {limits.texts} texts, got {len(texts)}")
     for index, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where}[{index}]: expected a text that is not empty, got {_short(text)}")
+            raise InputError(f"{where}[{index}]: expected a text that is not empty, got {short(text)}")
         if len(text) > limits.text_chars:
             raise LimitError(f"{where}[{index}]: expected at most {limits.text_chars} characters, got {len(text)}")
     return tuple(str(text) for text in texts)
@@ -189,8 +165,8 @@ def _tagging(
 ) -> tuple[int, tuple[str, ...]]:
     tags = given.get("tags", 0)
     # a column of a table with a gap in it holds its whole numbers as 5.0
-    if not _is_number(tags) or tags != int(tags) or tags < 0:
-        raise InputError(f"{where}: tags: expected a whole number of tags, 0 or more, got {_short(tags)}")
+    if not is_number(tags) or tags != int(tags) or tags < 0:
+        raise InputError(f"{where}: tags: expected a whole number of tags, 0 or more, got {short(tags)}")
     own = _texts(given.get("vocabulary", ()), limits, f"{where}: vocabulary")
     if own and not tags:
         raise InputError(f"{where}: tags: expected how many of the vocabulary to name, got none")
@@ -200,7 +176,7 @@ def _tagging(
 
 
 def _image(value: Any, limits: Limits, where: str) -> UInt8[np.ndarray, "height width 3"]:  # noqa: ANN401 - anything
-    data = _bytes(value, where)
+    data = file_bytes(value, where)
     if len(data) > limits.image_bytes:
         raise LimitError(f"{where}: expected at most {limits.image_bytes} bytes, got {len(data)}")
     width, height = _size(data, where)
@@ -218,108 +194,20 @@ def _size(data: bytes, where: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - whatever the caller sent
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: expected bytes or base64 text, got {type(value).__name__}")
-    text = value.partition(";base64,")[2] if value.startswith("data:") else value
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise DataError(f"{where}: not valid base64 ({error})") from error
-
-
 def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:
     """Boxes cut to the image, as shares of its sides."""
     width, height = size_wh
     shares = []
     for index, box in enumerate(boxes):
-        sides = list(box) if _is_list(box) else []
-        if len(sides) != 4 or not all(_is_number(side) for side in sides):
-            raise InputError(f"{where}: boxes[{index}]: expected 4 numbers x0 y0 x1 y1, got {_short(box)}")
+        sides = list(box) if is_list(box) else []
+        if len(sides) != 4 or not all(is_number(side) for side in sides):
+            raise InputError(f"{where}: boxes[{index}]: expected 4 numbers x0 y0 x1 y1, got {short(box)}")
         x0, y0, x1, y1 = (float(side) for side in sides)
         inside = [max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)]
         if not (inside[0] < inside[2] and inside[1] < inside[3]):
             raise InputError(
                 f"{where}: boxes[{index}]: expected x0 < x1 and y0 < y1 within {width} x {height} pixels, "
-                f"got {_short(box)}"
+                f"got {short(box)}"
             )
         shares.append([side / of for side, of in zip(inside, (width, height) * 2, strict=True)])
     return torch.tensor(shares).reshape(-1, 4)
-
-
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
-
-
-def _masks(
-    masks: Sequence[Any], size_hw: tuple[int, int], grid_hw: tuple[int, int], where: str
-) -> Float[Tensor, "m gh gw"]:
-    """Masks on the patch grid; each is decoded and made small before the next."""
-    cells = np.zeros((len(masks), *grid_hw), np.float32)
-    for index, value in enumerate(masks):
-        field = f"{where}: masks[{index}]"
-        mask = _decode_rle(value, size_hw, field) if isinstance(value, Mapping) else _decode_png(value, size_hw, field)
-        if not mask.any():
-            raise InputError(f"{field}: expected at least one pixel inside, got an empty mask")
-        cells[index] = to_grid(mask, grid_hw)
-    return torch.from_numpy(cells)
-
-
-def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - anything
-    if not isinstance(value, str | bytes):
-        raise InputError(f"{where}: expected a COCO run-length encoding or a PNG file as base64, got {_short(value)}")
-    try:
-        with Image.open(io.BytesIO(_bytes(value, where)), formats=("PNG",)) as image:
-            _check_size((image.height, image.width), size_hw, where)
-            if image.mode.startswith("I"):  # 16-bit grey
-                return np.asarray(image) > 0
-            pixels = np.asarray(image.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: not a readable PNG file ({type(error).__name__}: {error})") from error
-    return pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0)
-
-
-def _decode_rle(value: Mapping[str, Any], size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
-    """A compressed COCO run-length encoding. pycocotools reads past the end of malformed text, so it is no parser here.
-
-    Counts alternate between outside and inside, column by column. From the fourth on they are written as differences
-    to the last but one, 5 bits a character, lowest first, in two's complement.
-    """
-    size, counts = value.get("size"), value.get("counts")
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(_is_number(side) for side in size):
-        raise InputError(f"{where}: size: expected [height, width], got {_short(size)}")
-    _check_size((size[0], size[1]), size_hw, f"{where}: size")
-    if not isinstance(counts, str | bytes) or not counts:
-        raise InputError(f"{where}: counts: expected the text of a compressed COCO encoding, got {_short(counts)}")
-    text = counts if isinstance(counts, bytes) else counts.encode("utf-8", "replace")
-    digits = np.frombuffer(text, np.uint8).astype(np.int64) - _ZERO
-    ends = np.flatnonzero(digits & 32 == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1 if len(ends) else np.zeros(0, np.int64)
-    whole = len(ends) > 0 and ends[-1] == len(digits) - 1 and lengths.max() <= _CHARS_OF_COUNT
-    if not whole or digits.min() < 0 or digits.max() >= _CHARS:
-        raise InputError(f"{where}: counts: expected the text of a compressed COCO encoding, got {_short(counts)}")
-    place = np.arange(len(digits)) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((digits & 31) << (5 * place), starts)
-    runs -= np.where(digits[ends] & 16, 1 << (5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    height, width = size_hw
-    if runs.min() < 0 or runs.sum() != height * width:
-        raise InputError(f"{where}: counts: expected runs of {height} x {width} pixels in all, got {_short(counts)}")
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-
-
-def _check_size(got_hw: tuple[int, int], wanted_hw: tuple[int, int], where: str) -> None:
-    if tuple(got_hw) != wanted_hw:
-        height, width = wanted_hw
-        raise InputError(
-            f"{where}: expected the image's height {height} and width {width}, got {got_hw[0]} and {got_hw[1]}"
-        )
-
-
-def _short(value: Any) -> str:  # noqa: ANN401 - whatever the caller sent
-    """A value as text of at most 80 characters; large arrays and texts are cut before they are written out."""
-    return repr(value[:80] if isinstance(value, str | bytes | list | tuple) else value)[:80]

@@ -1,0 +1,74 @@
+"""Single values of a request: what kind they are, and how they are told of in an error."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from umgclip.errors import DataError, InputError
+
+
+def short(value: Any) -> str:  # noqa: ANN401 - whatever the caller sent
+    """A value as text of at most 80 characters; large arrays and texts are cut before they are written out."""
+    return repr(value[:80] if isinstance(value, str | bytes | list | tuple) else value)[:80]
+
+
+def is_absent(value: Any) -> bool:  # noqa: ANN401 - a cell of a table
+    """Whether a cell of a table holds nothing."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def flag(value: Any, where: str) -> bool:  # noqa: ANN401 - whatever the caller sent
+    """True or false.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{where}: expected true or false, got {short(value)}")
+    return bool(value)
+
+
+def is_list(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
+    """Whether it is a list, or an array that is like one."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def items(value: Any, where: str, kind: str) -> Sequence[Any]:  # noqa: ANN401 - whatever the caller sent
+    """A list of things of a kind.
+
+    Raises:
+        InputError: it is no list.
+    """
+    if not is_list(value):
+        raise InputError(f"{where}: expected a list of {kind}, got {short(value)}")
+    return list(value)
+
+
+def is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
+    """Whether it is a finite number."""
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def file_bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - whatever the caller sent
+    """A file as bytes, base64 text or a `data:` URL.
+
+    Raises:
+        InputError: it is neither bytes nor text.
+        DataError: the text is no base64.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: expected bytes or base64 text, got {type(value).__name__}")
+    text = value.partition(";base64,")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"{where}: not valid base64 ({error})") from error
