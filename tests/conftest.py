@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,3 +48,36 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Location:
     httpx.post(f"{s3_endpoint}/moto-api/reset").raise_for_status()
     boto3.Session().client("s3").create_bucket(Bucket="bucket")
     return Location("bucket", "")
+
+
+@pytest.fixture(scope="session")
+def write_evaluation() -> Callable[[Path, int, int], None]:
+    """Writes what `evaluate` reads into a folder: a demo of so many scenes and singles, a base with random weights,
+    an adapter that changes it, and the truth in the place of annotations and proposals.
+    """
+    import torch
+
+    from umgclip.model import files
+    from umgclip.model.adapters import add_lora
+    from umgclip.params import DataParams, LoraParams, TowerParams
+    from umgclip.sources.demo import write_demo
+
+    def write(root: Path, scenes: int, singles: int) -> None:
+        write_demo(DataParams(train_scenes=1, benchmark_scenes=scenes, benchmark_singles=singles), root / "data")
+        tower = TowerParams(
+            width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32
+        )
+        torch.manual_seed(0)
+        model_cfg = files.tower_config(tower)
+        clip = files.build(model_cfg)
+        (root / "base").mkdir()
+        files.save(root / "base", clip, model_cfg)
+        adapted = add_lora(clip, LoraParams(rank=4, alpha=8))
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight)
+        adapted.save_pretrained(str(root / "train" / "adapter"))
+        for name in ("annotations", "proposals"):
+            shutil.copytree(root / "data" / "benchmark", root / name)
+
+    return write

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-import torch
 
 from umgclip.evaluate.stage import EvaluateInputs, run
-from umgclip.model import files
-from umgclip.model.adapters import add_lora
-from umgclip.params import DataParams, EvaluateParams, LoraParams, TowerParams
-from umgclip.sources.demo import write_demo
+from umgclip.params import EvaluateParams
 
 pytestmark = pytest.mark.slow
-TOWER = TowerParams(
-    width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32
-)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> str:
+def page(write_evaluation, tmp_path_factory) -> str:
     """The page of a tiny demo, read by tiny random weights; the truth stands for the annotator's regions."""
     root = tmp_path_factory.mktemp("evaluation")
-    write_demo(DataParams(train_scenes=1, benchmark_scenes=8, benchmark_singles=6), root / "data")
-    torch.manual_seed(0)
-    clip = files.build(files.tower_config(TOWER))
-    (root / "base").mkdir()
-    files.save(root / "base", clip, files.tower_config(TOWER))
-    adapted = add_lora(clip, LoraParams(rank=4, alpha=8))
-    for name, weight in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight)
-    adapted.save_pretrained(str(root / "train" / "adapter"))
-    for name in ("annotations", "proposals"):
-        shutil.copytree(root / "data" / "benchmark", root / name)
+    write_evaluation(root, 8, 6)
     inputs = EvaluateInputs(
         root / "base", root / "train", root / "data" / "benchmark", root / "annotations", root / "proposals",
         root / "evaluate.json",

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from umgclip.annotate.crops import region_crop
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotator_params import Qwen3VlParams, VlmParams
 from umgclip.records import Text
+
+
+class PromptedCaptioner(ABC):
+    """Captioner and region captioner of a model that answers prompts about an image."""
+
+    _params: Qwen3VlParams | VlmParams
+
+    def caption_images(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Text] | Failure]:
+        """One caption each; proposals say nothing to it."""
+        del proposals
+        return self._captions(images, self._params.prompt)
+
+    def caption_regions(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[list[Text]] | Failure]:
+        """One phrase for each region's crop."""
+        prompt = self._params.region_prompt
+        return captions_of_crops(
+            images, proposals, self._params.crop_context, lambda crops: self._captions(crops, prompt)
+        )
+
+    @abstractmethod
+    def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
+        """What the model answers to the prompt, for each image."""
 
 
 def captions_of_crops(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from umgclip.cli.session import numbers
 from umgclip.errors import DataError
+from umgclip.io.json_file import read_object
 from umgclip.metrics.protocol import require_same_protocol
 
 BENCHMARKS = ("classification", "retrieval", "tagging", "region", "semantic", "panoptic")
@@ -71,7 +71,7 @@ def show_results(evaluation: Path, registration: Path) -> None:
     if metrics.get("annotator"):
         console.print(_annotator(metrics["annotator"]))
     if registration.is_file():
-        console.print(_registered(_read(registration)))
+        console.print(_registered(read_object(registration)))
 
 
 def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
@@ -110,21 +110,11 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
 def _evaluated(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: expected the metrics of `umgclip evaluate`, found none; `dvc repro` makes them")
-    metrics = _read(path)
+    metrics = read_object(path)
     for name in ("base", "tuned"):
         if not isinstance(metrics.get(name), dict):
             raise DataError(f"{path}: expected metrics of {name!r}, got {sorted(metrics)}")
     return metrics
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any], change: Mapping[str, Any]) -> Table:

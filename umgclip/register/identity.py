@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
+from umgclip.io.json_file import read_object
 from umgclip.manifest import read_manifest
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS
 from umgclip.model.files import WEIGHTS
@@ -50,13 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataError(f"{path}: expected a report of an earlier stage, found none")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
+    return read_object(path)
 
 
 def identify(base: Path, train: Path, data: Path, repo: Path, interface_sha256: str) -> Identity:

@@ -4,10 +4,8 @@ import csv
 import dataclasses
 import hashlib
 import json
-import shutil
 
 import pytest
-import torch
 from PIL import Image
 
 from umgclip.errors import DataError, InputError
@@ -17,10 +15,8 @@ from umgclip.io.atomic import atomic_file
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
-from umgclip.model.adapters import add_lora
-from umgclip.params import DataParams, EvaluateParams, LoraParams, TowerParams
+from umgclip.params import EvaluateParams
 from umgclip.records import Source, parse_record
-from umgclip.sources.demo import write_demo
 
 PARAMS = EvaluateParams(pictures=2, resamples=50)
 SCENE = Source(dataset="mine")
@@ -32,25 +28,10 @@ REGION = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(write_evaluation, tmp_path_factory):
     """A demo of six scenes and three singles, a base, an adapter that changes it, and the truth as proposals."""
     root = tmp_path_factory.mktemp("world")
-    write_demo(DataParams(train_scenes=1, benchmark_scenes=6, benchmark_singles=3), root / "data")
-    tower = TowerParams(
-        width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32
-    )
-    torch.manual_seed(0)
-    model_cfg = files.tower_config(tower)
-    clip = files.build(model_cfg)
-    (root / "base").mkdir()
-    files.save(root / "base", clip, model_cfg)
-    adapted = add_lora(clip, LoraParams(rank=4, alpha=8))
-    for name, weight in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight)
-    adapted.save_pretrained(str(root / "train" / "adapter"))
-    for name in ("annotations", "proposals"):
-        shutil.copytree(root / "data" / "benchmark", root / name)
+    write_evaluation(root, 6, 3)
     return root
 
 

@@ -31,16 +31,6 @@ def make_clip(tiny: TowerParams) -> MakeClip:
     return make
 
 
-ARCHITECTURES = (
-    "ViT-B-32",
-    "ViT-B-16",
-    "ViT-L-14",
-    "ViT-L-14-quickgelu",
-    "ViT-L-14-CLIPA",
-    "ViT-B-16-SigLIP",
-    "EVA02-B-16",
-    "convnext_base",
-)
 MakeNamed = Callable[[str], nn.Module]
 
 

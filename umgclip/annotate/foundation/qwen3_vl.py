@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from umgclip.annotate.crop_captions import captions_of_crops
+from umgclip.annotate.crop_captions import PromptedCaptioner
 from umgclip.annotate.foundation.batching import run_batches
 from umgclip.annotate.foundation.generation import generate
 from umgclip.annotate.foundation.pictures import pictures
 from umgclip.annotate.foundation.weights import load
-from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.annotate.source_name import with_prompt
@@ -17,8 +16,10 @@ from umgclip.annotator_params import Qwen3VlParams
 from umgclip.records import Text
 
 
-class Qwen3Vl:
+class Qwen3Vl(PromptedCaptioner):
     """Captioner and region captioner. It answers greedily; the rule `repetition` refuses its loops."""
+
+    _params: Qwen3VlParams
 
     def __init__(self, params: Qwen3VlParams, where: str) -> None:
         """Load the weights.
@@ -30,22 +31,6 @@ class Qwen3Vl:
         self._loaded = load(params, where, "Qwen3VLForConditionalGeneration", "Qwen3VLProcessor")
         self._loaded.processor.tokenizer.padding_side = "left"  # so that all answers start at the same place
         self.name = self._loaded.name
-
-    def caption_images(
-        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
-    ) -> list[list[Text] | Failure]:
-        """One caption each; proposals say nothing to it."""
-        del proposals
-        return self._captions(images, self._params.prompt)
-
-    def caption_regions(
-        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
-    ) -> list[list[list[Text]] | Failure]:
-        """One phrase for each region's crop."""
-        prompt = self._params.region_prompt
-        return captions_of_crops(
-            images, proposals, self._params.crop_context, lambda crops: self._captions(crops, prompt)
-        )
 
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
         return run_batches(images, self._params.batch, lambda batch: self._answers(batch, prompt))

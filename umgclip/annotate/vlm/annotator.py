@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import cv2
 
-from umgclip.annotate.crop_captions import captions_of_crops
+from umgclip.annotate.crop_captions import PromptedCaptioner
 from umgclip.annotate.detection import Detection, to_proposals
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
@@ -21,8 +21,10 @@ from umgclip.records import Text
 _MOST = 200  # boxes in an answer
 
 
-class Vlm:
+class Vlm(PromptedCaptioner):
     """Every answer is one request per image or crop."""
+
+    _params: VlmParams
 
     def __init__(self, params: VlmParams, where: str, client: Client | None = None) -> None:
         """Nothing is sent yet.
@@ -35,22 +37,6 @@ class Vlm:
         self._params = params
         self._client = client or Client(params, where)
         self.name = source_name("vlm", params.model, params.revision)
-
-    def caption_images(
-        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
-    ) -> list[list[Text] | Failure]:
-        """One caption each; proposals say nothing to it."""
-        del proposals
-        return self._captions(images, self._params.prompt)
-
-    def caption_regions(
-        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
-    ) -> list[list[list[Text]] | Failure]:
-        """One phrase for each region's crop."""
-        prompt = self._params.region_prompt
-        return captions_of_crops(
-            images, proposals, self._params.crop_context, lambda crops: self._captions(crops, prompt)
-        )
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
         """Names of what is visible, each once."""

@@ -1,0 +1,24 @@
+"""JSON files that hold one object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from umgclip.errors import DataError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a file.
+
+    Raises:
+        DataError: no JSON, or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
