@@ -1,0 +1,122 @@
+"""Where runs go: the store that the environment names, its errors in our words, and MLflow's own variables."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from umgclip.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_EXPERIMENT = "umgclip"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs go: tracking URI, experiment, and where a new experiment keeps files (None: the server decides)."""
+
+    uri: str
+    experiment: str
+    artifacts: str | None
+
+    @property
+    def name(self) -> str:
+        """The URI without its password, for people to read."""
+        password = urlsplit(self.uri).password
+        return self.uri.replace(f":{password}@", ":***@") if password else self.uri
+
+    @property
+    def database(self) -> Path | None:
+        """The file of a SQLite store, None for a server."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) and "?" not in self.uri else None
+
+    def client(self) -> MlflowClient:
+        """A client of this store; MLflow is imported here because that takes two seconds."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri)
+
+
+def store_from_env(root: Path) -> Store:
+    """Read the environment.
+
+    Args:
+        root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset; the repository's root.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or DEFAULT_EXPERIMENT
+    database = Store(uri, experiment, artifacts=None).database
+    if database is None:
+        return Store(uri, experiment, artifacts=None)
+    # MLflow alone would put the files of a SQLite store into ./mlruns of whoever created the experiment
+    database = database.resolve()
+    return Store(f"{_SQLITE}{database}", experiment, artifacts=(database.parent / "mlartifacts").as_uri())
+
+
+@contextmanager
+def explained(store: Store) -> Iterator[None]:
+    """Turn what MLflow raises into a `TrackingError` that names the store."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        text = " ".join(str(error).replace(store.uri, store.name).split())
+        if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text.lower():
+            raise TrackingError(
+                f"MLflow at {store.name} (MLFLOW_TRACKING_URI) cannot be reached: {text[-160:]}; "
+                f"start that server, or unset MLFLOW_TRACKING_URI to keep runs in a local SQLite file"
+            ) from error
+        raise TrackingError(f"MLflow at {store.name}: {text[:400]}") from error
+
+
+# for each change that is in force, oldest first: what the variables were before it
+_variables = threading.Lock()
+_before: list[dict[str, str | None]] = []
+
+
+@contextmanager
+def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Set (or with None unset) variables, and put back what was there; threads may overlap."""
+    with _variables:
+        before = {name: os.environ.get(name) for name in changes}
+        _before.append(before)
+        for name, value in changes.items():
+            _set(name, value)
+    try:
+        yield
+    finally:
+        with _variables:
+            place = next(row for row, one in enumerate(_before) if one is before)
+            for name, value in before.items():
+                later = next((one for one in _before[place + 1 :] if name in one), None)
+                if later is None:
+                    _set(name, value)
+                else:  # another thread has changed it since, and will put back what was there before both
+                    later[name] = value
+            del _before[place]
+
+
+def _set(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+
+
+@contextmanager
+def bounded(timeout_s: int = 10) -> Iterator[None]:
+    """Have MLflow give up on a silent server after 3 tries (else 8, of 120 s), unless the environment says more."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s)}
+    with environment({name: os.environ.get(name, value) for name, value in limits.items()}):
+        yield
