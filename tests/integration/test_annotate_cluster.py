@@ -1,6 +1,6 @@
 """`umgclip annotate` on a cluster of Ray, whose nodes are processes of their own, found by RAY_ADDRESS; one is lost.
 
-Also a second try at what failed, by workers of Ray. Each time the data set is that of the local engine, to the byte.
+The data set is that of the local engine, to the byte.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import importlib
+import json
 import os
 import signal
 import sys
@@ -16,10 +17,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.annotate import engine_local, engine_ray, ray_session
+from umgclip.annotate import engine_local, engine_ray, ray_session, stage
 from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.pools import chain, make_pools, others, sizes
 from umgclip.annotate.tally import Tally
+from umgclip.annotate.work import ShardWorker
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError, ParamsError
@@ -134,12 +136,18 @@ def test_models_with_pools_of_their_own_give_the_same_bytes(world, tmp_path):
     assert bytes_of(again) == bytes_of(alone)
 
 
-@pytest.mark.heavy
-def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch):
+@pytest.fixture
+def own_module(monkeypatch):
+    """A module beside this one, that Ray's workers can import too."""
     here = str(Path(__file__).parent)
     monkeypatch.syspath_prepend(here)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *sys.path]))
-    deadly = importlib.import_module("deadly_worker")
+    return importlib.import_module
+
+
+@pytest.mark.heavy
+def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch, own_module):
+    deadly = own_module("deadly_worker")
     jobs, recipe = world
     out = jobs("poison")
     poison = [raw.key for raw in read_shard(Path(out[1].source))][2]
@@ -151,6 +159,42 @@ def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch):
     assert [(row["key"], row["reason"]) for row in rows] == [(poison, "crashed")]
     assert (watch.total.images, watch.total.failed["crashed"]) == (24, 1)
     assert len(bytes_of(out)) == 4 * 5
+
+
+@pytest.mark.heavy
+def test_what_failed_is_tried_again_with_the_bytes_of_the_local_engine(
+    data, teacher_folder, tmp_path, monkeypatch, own_module
+):
+    module = own_module("failing_worker")
+    keys = [raw.key for _, raw in read_raw(data)]
+    monkeypatch.setenv("FAILING", str(tmp_path / "failing"))
+    monkeypatch.setattr(engine_ray, "Worker", module.FailingWorker)
+
+    def run_here(jobs, recipe, report):
+        worker = module.failing(ShardWorker(recipe))
+        for job in jobs:
+            worker.annotate(job, report.add)
+
+    def run(engine, retry_failed=False):
+        params = params_of(engine=engine, ray={"workers": 2})
+        inputs = stage.AnnotateInputs(data.parent, teacher_folder, tmp_path / "metrics.json")
+        with monkeypatch.context() as patched:
+            if engine == "local":
+                patched.setattr(stage, "_engine", lambda _: run_here)
+            stage.run(params, inputs, tmp_path / engine, retry_failed=retry_failed)
+        found = (path for path in (tmp_path / engine).rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / engine)): path.read_bytes() for path in found}
+
+    (tmp_path / "failing").write_text(" ".join([keys[1], keys[2], keys[20]]))
+    first = run("local")
+    assert run("ray") == first
+    (tmp_path / "failing").write_text(keys[20])
+    second = run("local", retry_failed=True)
+    assert run("ray", retry_failed=True) == second
+    progress = json.loads((tmp_path / ".ray-progress.json").read_text())
+    assert (progress["roles"]["tagger"]["rows"], progress["failed"]) == (3, {"tagger_busy": 1})
+    written = [raw.key for _, raw in read_raw(tmp_path / "ray" / "train")]
+    assert written == [key for key in keys if key != keys[20]]
 
 
 @pytest.fixture
