@@ -3,7 +3,8 @@
     python benchmarks/annotate.py [scaling] [overhead] [memory] [--json] [--images 2000] [--many 10000]
 
 scaling: images/s with two Ray workers over those with one, each taken from a fifth to four fifths of the images, so
-that the start of Ray, the loading of models and the last shards, which leave a worker idle, do not count.
+that the start of Ray, the loading of models and the last shards, which leave a worker idle, do not count. Beside it the
+machine's own ceiling: two plain loops side by side over one, by the same share of their images, and no engine at all.
 overhead: the whole stage with one process of the local engine, answers stored, over a loop that decodes, annotates and
 writes tars, each from the start of a process to its end; processor time beside wall time, since it bears other work.
 memory: peak of the sum of the processes' proportional set sizes at 1,000 images and at `--many`, with a small tower.
@@ -20,6 +21,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -80,8 +83,8 @@ def _multiply(root: Path, times: int) -> None:
     write_manifest(train, manifest.model_copy(update={"shards": shards}))
 
 
-def _plain(root: Path, params: AnnotateParams) -> None:
-    """What no engine can do without: decode, annotate, write."""
+def _plain(root: Path, params: AnnotateParams, advance: Callable[[int], None] = lambda _: None) -> None:
+    """What no engine can do without: decode, annotate, write; `advance` is told of finished images."""
     import torch  # the stage's own process does without it
 
     from umgclip.annotate.annotator import build_annotator
@@ -102,24 +105,47 @@ def _plain(root: Path, params: AnnotateParams) -> None:
                 np.save(buffer, annotated.embeddings)
                 stored = RawSample(raw.key, raw.image, raw.extension, annotated.record.to_json(), buffer.getvalue())
                 writer.write(stored)
+            advance(len(batch))
         writer.close()
 
 
+class _Watch:
+    """When how many images were done."""
+
+    def __init__(self) -> None:
+        self._told = [(time.perf_counter(), 0)]
+
+    def advance(self, images: int) -> None:
+        self._told.append((time.perf_counter(), self._told[-1][1] + images))
+
+    def rate(self) -> float | None:
+        """Images/s between a fifth and four fifths of them."""
+        total = self._told[-1][1]
+        begin = next(one for one in self._told if one[1] >= 0.2 * total)
+        end = next(one for one in self._told if one[1] >= 0.8 * total)
+        return (end[1] - begin[1]) / (end[0] - begin[0]) if end[0] > begin[0] else None
+
+
+def _loop(root: Path, params: AnnotateParams) -> Row:
+    """The plain loop on one processor, as a worker has it; gives its rate."""
+    import cv2  # as torch above
+
+    cv2.setNumThreads(1)
+    watch = _Watch()
+    _plain(root, params, watch.advance)
+    return {"images_per_s": watch.rate()}
+
+
 def _stage(root: Path, params: AnnotateParams) -> Row:
-    """The stage; gives the rate between a fifth and four fifths of the images."""
-    told = [(time.perf_counter(), 0)]
+    """The stage; gives its rate."""
+    watch = _Watch()
     inputs = stage.AnnotateInputs(root / "data", root / "base", root / "metrics.json")
-    stage.run(
-        params, inputs, root / "out", advance=lambda images: told.append((time.perf_counter(), told[-1][1] + images))
-    )
-    total = told[-1][1]
-    begin = next(one for one in told if one[1] >= 0.2 * total)
-    end = next(one for one in told if one[1] >= 0.8 * total)
-    return {"images_per_s": (end[1] - begin[1]) / (end[0] - begin[0]) if end[0] > begin[0] else None}
+    stage.run(params, inputs, root / "out", advance=watch.advance)
+    return {"images_per_s": watch.rate()}
 
 
 def _child(what: str, root: Path, params: AnnotateParams, peak: bool = False) -> Row:
-    """Run `plain` or `stage` as a process of its own; gives seconds, peak memory if asked, and what it says itself."""
+    """Run `plain`, `loop` or `stage` as a process; gives seconds, peak memory if asked, and what it says itself."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, __file__, "--child", what, str(root), params.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter
@@ -165,18 +191,38 @@ def _pss(process: psutil.Process) -> int:
 
 
 def scaling(root: Path, images: int, rounds: int) -> list[Row]:
-    """Two Ray workers over one, in turn."""
+    """Two Ray workers over one, in turn, and two plain loops over one."""
     _write(root, images, TowerParams())
     rates: dict[int, list[float]] = {1: [], 2: []}
+    loops: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
-        for workers, found in rates.items():
+        for workers in rates:
             params = _params(engine="ray", ray={"workers": workers})
-            found.append(_child("stage", root, params)["images_per_s"])
-    ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+            rates[workers].append(_child("stage", root, params)["images_per_s"])
+            loops[workers].append(_side_by_side(root, workers))
+    ratio, ceiling = (
+        statistics.median(two / one for one, two in zip(found[1], found[2], strict=True)) for found in (rates, loops)
+    )
     return [
         {"what": f"scaling: Ray, {n} worker(s), images/s", "value": statistics.median(found)}
         for n, found in rates.items()
-    ] + [{"what": "scaling: 2 over 1", "value": ratio, "asked": _ASKED["scaling"]}]
+    ] + [
+        {"what": "scaling: 2 over 1", "value": ratio, "asked": _ASKED["scaling"]},
+        {"what": "scaling: ceiling (two plain loops side by side over one)", "value": ceiling},
+        {"what": "scaling: share of the ceiling", "value": ratio / ceiling},
+    ]
+
+
+def _side_by_side(root: Path, loops: int) -> float:
+    """Images/s of so many plain loops together, each with its process and its output."""
+    homes = [root / f"loop-{number}" for number in range(loops)]
+    for home in homes:
+        home.mkdir(exist_ok=True)
+        for name in ("data", "base"):
+            if not (home / name).exists():
+                (home / name).symlink_to(root / name)
+    with ThreadPoolExecutor(loops) as pool:
+        return sum(one["images_per_s"] for one in pool.map(lambda home: _child("loop", home, _params()), homes))
 
 
 def overhead(root: Path, images: int, rounds: int) -> list[Row]:
@@ -226,7 +272,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         what, root, given = arguments.child
-        run = {"plain": _plain, "stage": _stage}[what]
+        run = {"plain": _plain, "loop": _loop, "stage": _stage}[what]
         sys.stdout.write(json.dumps(run(Path(root), AnnotateParams.model_validate_json(given)) or {}) + "\n")
         return
     rows: list[Row] = []
@@ -244,7 +290,7 @@ def main() -> None:
         sys.stdout.write(json.dumps({row["what"]: round(row["value"], 3) for row in rows}) + "\n")
         return
     for row in rows:
-        sys.stdout.write(f"{row['what']:<50} {row['value']:>10.3f}   {row.get('asked', '')}\n")
+        sys.stdout.write(f"{row['what']:<60} {row['value']:>10.3f}   {row.get('asked', '')}\n")
 
 
 if __name__ == "__main__":
