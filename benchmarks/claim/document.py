@@ -62,7 +62,7 @@ def _cell(value: Value | None) -> str:
     if value is None:
         return "–"
     spread = "" if value.spread is None else f" ± {value.spread:.3f}"
-    interval = "" if value.interval is None else f"<br>{value.interval[0]:.3f} to {value.interval[1]:.3f}"
+    interval = "" if value.interval is None else f"<br>{value.interval[0]:z.3f} to {value.interval[1]:z.3f}"
     return f"{value.mean:.3f}{spread}{interval}"
 
 
