@@ -42,11 +42,13 @@ def refine(scores: Float[Tensor, "c h w"], pixels: Float[Tensor, "k h w"]) -> Fl
 
 def _affinity(pixels: Float[Tensor, "k h w"]) -> Float[Tensor, "steps h w"]:
     """Weights of a pixel's neighbours, which sum to 1."""
-    padded = _padded(pixels)
-    around = torch.stack([_moved(padded, step, pixels) for step in _STEPS], dim=1)
-    deviation = torch.cat([around, pixels[:, None]], dim=1).std(dim=1, keepdim=True)
-    distance = (around - pixels[:, None]).abs() / (BANDWIDTH * deviation + 1e-8)
-    return torch.softmax(-distance.mean(dim=0), dim=0)
+    padded, count = _padded(pixels), len(_STEPS) + 1
+    # neighbours one after the other: all at once would take gigabytes for an image of a few megapixels
+    mean = sum((_moved(padded, step, pixels) for step in _STEPS), start=pixels) / count
+    squares = sum(((_moved(padded, step, pixels) - mean) ** 2 for step in _STEPS), start=(pixels - mean) ** 2)
+    scale = BANDWIDTH * (squares / (count - 1)).sqrt() + 1e-8
+    distance = [((_moved(padded, step, pixels) - pixels).abs() / scale).mean(dim=0) for step in _STEPS]
+    return torch.softmax(-torch.stack(distance), dim=0)
 
 
 def _padded(maps: Float[Tensor, "c h w"]) -> Float[Tensor, "c h2 w2"]:
