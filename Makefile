@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := data/benchmark/manifest.json
+# processes that share the tests; each may want 6 GB and a core, so a model computes with one thread there
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 pytest -n $(JOBS) --dist worksteal
 # stages are started by DVC as `umgclip STAGE`
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # one slow answer of a package index must not end an installation
@@ -37,11 +40,12 @@ demo: $(STAMP) $(DEMO) ## images in, an evaluated and registered model out: data
 	dvc repro
 	umgclip report
 
-test: check ## checks, then the tests (minutes)
-	pytest
+test: check ## checks, then the tests (minutes; JOBS=4 shares them among four processes)
+	$(PYTEST)
 
 test-all: check ## the tests of `make test` and the heavy ones: many servers, killed workers, a load of requests
-	pytest -m "heavy or not heavy"
+	$(PYTEST)
+	pytest -m heavy
 
 check: $(STAMP) ## lint, format, types, layers
 	ruff check .

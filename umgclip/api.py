@@ -22,6 +22,7 @@ from umgclip.model.images import ImageInput
 from umgclip.model.readout import pool_boxes, pool_masks
 from umgclip.model.tower import DenseClip
 from umgclip.register.source import open_model
+from umgclip.section import BOX_SHARE
 
 ImageLike = str | PathLike[str] | bytes | Image.Image | np.ndarray
 Boxes = Sequence[Sequence[float | int]] | np.ndarray
@@ -35,6 +36,7 @@ def load(
     device: str | None = None,
     image_px: int | None = None,
     resize: Resize | None = None,
+    box_share: float | None = None,
 ) -> Model:
     """Load a tuned model, or a base.
 
@@ -46,6 +48,8 @@ def load(
         device: a torch device; a GPU where there is one when None.
         image_px: side of the canvas that images are put on, for finer maps; the model's own when None.
         resize: `squash` or `pad`; as in training when None.
+        box_share: what is read of a box, of its sides about its middle; as the version was registered, or 0.7, when
+            None.
 
     Raises:
         InputError: there is no such model.
@@ -54,7 +58,12 @@ def load(
     """
     with open_model(_place(source), None if adapter is None else Path(adapter)) as found:
         return Model(
-            found.clip, template=found.template, device=device, image_px=image_px, resize=resize or found.resize
+            found.clip,
+            template=found.template,
+            device=device,
+            image_px=image_px,
+            resize=resize or found.resize,
+            box_share=found.box_share if box_share is None else box_share,
         )
 
 
@@ -71,6 +80,7 @@ class Model:
     Attributes:
         embed_dim: dimension of the space.
         template: prompt around a label: `{}` is the label, `{a}` its article.
+        box_share: what is read of a box, of its sides about its middle.
         tower: the network, for what is not offered here.
     """
 
@@ -82,10 +92,14 @@ class Model:
         device: str | None = None,
         image_px: int | None = None,
         resize: Resize = "squash",
+        box_share: float = BOX_SHARE,
     ) -> None:
         """Take an open_clip model; see `load` for the arguments."""
         self.tower = DenseClip(clip).eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.template = template
+        if not 0 < box_share <= 1:
+            raise InputError(f"box_share: expected more than 0 and at most 1, got {box_share}")
+        self.box_share = box_share
         self.embed_dim = self.tower.embed_dim
         self._images = ImageInput.of(self.tower, image_px, resize)
         self._device = next(self.tower.parameters()).device
@@ -118,7 +132,8 @@ class Model:
         """
         pixels = read_image(image)
         boxes = _checked_boxes(boxes_xyxy, pixels)
-        return pool_boxes(self._dense(pixels)[None], boxes, torch.zeros(len(boxes), dtype=torch.long)).numpy()
+        image_of_box = torch.zeros(len(boxes), dtype=torch.long)
+        return pool_boxes(self._dense(pixels)[None], boxes, image_of_box, self.box_share).numpy()
 
     def embed_masks(self, image: ImageLike, masks: Sequence[np.ndarray] | np.ndarray) -> Float[np.ndarray, "r d"]:
         """Embeddings of regions by mask, each an array of bool of the image's height and width.

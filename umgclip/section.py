@@ -10,7 +10,13 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(gt=0)]
+BoxShare = Annotated[
+    float, Field(gt=0.0, le=1.0, description="of a box's sides, about its middle: what is read of it; 1: all")
+]
 Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
+
+BOX_SHARE = 0.7
+"""How boxes are read unless somebody says otherwise; `docs/results.md` has what was tried."""
 
 
 class Section(BaseModel):

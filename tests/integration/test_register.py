@@ -254,7 +254,7 @@ def test_bad_requests_are_named(workspace, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_version_brings_its_card_its_vocabulary_and_the_config_of_its_training(workspace, tmp_path: Path) -> None:
-    workspace.register()
+    workspace.register(workspace.params.model_copy(update={"box_share": 0.5}))
 
     model = fetch(workspace.store, "umgclip", "1", tmp_path / "fetched")
 
@@ -269,7 +269,8 @@ def test_a_version_brings_its_card_its_vocabulary_and_the_config_of_its_training
     assert "| min_gain_over_base | region.mask_top1 | at least 0.100 | 0.250 | yes |" in card
     assert "- region: true things of the scenes, micro top-1" in card
     assert model.target.vocabulary == ("apple", "dog", "sky")
-    assert model.template == "{a} {}"
+    assert (model.template, model.box_share) == ("{a} {}", 0.5)
+    assert "Of a box the middle is read, 0.5 of each side." in card
 
 
 @pytest.mark.parametrize("place", ["sqlite", "server"])
@@ -285,10 +286,13 @@ def test_a_version_is_fetched_by_its_alias_and_answers_as_the_folders_do(
     model = fetch(store, "umgclip", resolve(store, "umgclip", "champion"), tmp_path / "fetched", device="cpu")
 
     local = Answerer.load(workspace.inputs.base, workspace.inputs.adapter / "adapter", device="cpu")
-    asked = {"image": workspace.picture(3), "labels": ["dog", "sky"]}
+    asked = {
+        "image": workspace.picture(3), "labels": ["dog", "sky"], "boxes": [[2, 2, 30, 30]], "region_embeddings": True,
+    }  # fmt: skip
     [got], [wanted] = model.answer([model.prepare(asked)]), local.answer([local.prepare(asked)])
     np.testing.assert_allclose(got["embedding"], wanted["embedding"], atol=1e-6)
     np.testing.assert_allclose(got["label_scores"], wanted["label_scores"], atol=1e-6)
+    np.testing.assert_allclose(got["box_embeddings"], wanted["box_embeddings"], atol=1e-6)
 
 
 def test_what_is_not_there_cannot_be_fetched(workspace, tmp_path: Path) -> None:

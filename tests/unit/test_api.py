@@ -58,7 +58,8 @@ def test_five_lines(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
     tower = DenseClip(load_tuned(artifacts / "base", artifacts / "train" / "adapter"))
     image, dense = tower.encode_image(files.to_input(PIXELS[None]))
     text = tower.encode_text(files.Tokenizer(32)(["a dog", "an apple"]))
-    boxes = pool_boxes(dense, torch.tensor([[0, 0, 48, 48], [10, 20, 96, 96]]) / 96, torch.zeros(2, dtype=torch.long))
+    middles = torch.tensor([[7.2, 7.2, 40.8, 40.8], [22.9, 31.4, 83.1, 84.6]]) / 96  # .7 of the sides
+    boxes = pool_boxes(dense, middles, torch.zeros(2, dtype=torch.long))
     np.testing.assert_allclose(images, image, atol=1e-5)
     np.testing.assert_allclose(scores, (tower.logit_scale() * boxes @ text.T).softmax(1), atol=1e-5)
     assert maps.shape == (2, 96, 96)
@@ -70,6 +71,16 @@ def test_five_lines(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
     np.testing.assert_allclose(model.embed_texts(["a dog", "an apple"]), text, atol=1e-5)
     np.testing.assert_allclose(model.classify(PIXELS, ["dog", "cat"], masks=[MASK]).sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(model.classify(PIXELS, ["dog", "cat"]).sum(1), 1, atol=1e-5)
+
+
+@torch.no_grad()
+def test_how_much_of_a_box_is_read_is_a_choice(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(), device="cpu", box_share=1.0)
+    whole = pool_boxes(torch.from_numpy(model.dense(PIXELS))[None], torch.tensor([[0, 0, 0.5, 0.5]]), torch.tensor([0]))
+    np.testing.assert_allclose(model.embed_boxes(PIXELS, [[0, 0, 48, 48]]), whole, atol=1e-6)
+    for wrong in (0.0, 1.1):
+        with pytest.raises(InputError, match=f"box_share: expected more than 0 and at most 1, got {wrong}"):
+            umgclip.load(make_artifacts(), device="cpu", box_share=wrong)
 
 
 def test_every_kind_of_image_is_the_same_image(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:

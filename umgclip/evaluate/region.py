@@ -20,9 +20,9 @@ from umgclip.evaluate.readouts.select import readouts
 from umgclip.metrics.weighted import Weighted, mean_over_items
 
 PROTOCOL = (
-    "true things of the scenes, over all things; box: RoIAlign of the dense map in the true box; mask: the "
-    "dense map pooled over the true mask on the token grid; crop: one forward per region on a square crop around the "
-    "true box; maskout: the same with all outside the true mask replaced by the image's border colour; other read-outs "
+    "true things of the scenes, over all things; box: RoIAlign of the dense map in the middle of the true box; mask: "
+    "the dense map pooled over the true mask on the token grid; crop: one forward per region on a square crop around "
+    "the true box; maskout: the same with all outside the true mask replaced by the image's border colour; others "
     "as evaluate.readouts names them; _top1, _top5: micro; _per_class: top-1 of each thing, averaged; _heldout: "
     "regions of things that training never labels; _seen: the others; _small, _medium, _large: by COCO's areas, 32 and "
     "96 px squared, of the mask where it is known, else of the box; groups of classes that the benchmark names, as "

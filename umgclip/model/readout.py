@@ -12,15 +12,25 @@ _EPS = 1e-6
 
 
 def pool_boxes(
-    dense: Float[Tensor, "b d h w"], boxes_xyxy: Float[Tensor, "r 4"], image_of_box: Int[Tensor, "r"]
+    dense: Float[Tensor, "b d h w"],
+    boxes_xyxy: Float[Tensor, "r 4"],
+    image_of_box: Int[Tensor, "r"],
+    share: float = 1.0,
 ) -> Float[Tensor, "r d"]:
     """One L2-normalised embedding a box, by RoIAlign with one bin (He et al., ICCV 2017).
+
+    The rim of a box shows what is behind its object more often than the object, and cells of the dense map that it
+    crosses show things beyond it. Less than the whole box keeps both out.
 
     Args:
         dense: the dense map.
         boxes_xyxy: boxes as shares of the image's sides, 0 to 1.
         image_of_box: index of each box's image in the batch.
+        share: of each side of the box, about its middle, that is pooled; over 0, 1 is the whole box.
     """
+    if share != 1.0:
+        middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]).repeat(1, 2) / 2
+        boxes_xyxy = middle + share * (boxes_xyxy - middle)
     height, width = dense.shape[2:]
     dense = dense.float()  # bfloat16 would round the boxes, and image numbers above 256
     scale = boxes_xyxy.new_tensor([width, height, width, height])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, Section, Share, Template
+from umgclip.section import BOX_SHARE, BoxShare, Count, Section, Share, Template
 from umgclip.segment_params import ReadParams
 
 
@@ -37,6 +37,7 @@ ReadoutName = Literal[
     "maskout",
     "tight",
     "context",
+    "whole_box",
     "last_box",
     "last_mask",
     "surgery_box",
@@ -69,6 +70,7 @@ class EvaluateParams(Section):
     cache: str | None = Field(default=None, description="folder that keeps features of images between runs; null: none")
     resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
     measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
+    box_share: BoxShare = BOX_SHARE
     crop_px: Count | None = Field(
         default=48, description="side of a region's crop, whole patches; null: the model's own"
     )

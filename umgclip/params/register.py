@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from umgclip.section import Section, Template, Weight
+from umgclip.section import BOX_SHARE, BoxShare, Section, Template, Weight
 
 
 class GateParams(Section):
@@ -37,5 +37,6 @@ class RegisterParams(Section):
         default=None, description="null: yes, unless open_clip can fetch them again by base.pretrained"
     )
     template: Template = Field(default="{a} {}", description="prompt around a label in requests to the model")
+    box_share: BoxShare = BOX_SHARE
     promote: bool = Field(default=True, description="false: say what the gates would do and leave `champion` alone")
     gates: GateParams = GateParams()

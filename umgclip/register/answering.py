@@ -23,6 +23,7 @@ from umgclip.model.tower import DenseClip
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.request import Limits, Prepared, Target, prepare
 from umgclip.register.text_cache import TextCache
+from umgclip.section import BOX_SHARE
 
 ANSWER = (
     "embedding",
@@ -55,6 +56,7 @@ class Answerer:
 
     Attributes:
         template: prompt around a label: `{}` is the label, `{a}` its article.
+        box_share: what is read of a box, of its sides about its middle.
         target: input size and patch grid of the model, and the concepts that tags are chosen from when a request
             brings none.
         embed_dim: dimension of the embeddings.
@@ -67,6 +69,7 @@ class Answerer:
         clip: nn.Module,
         *,
         template: str = TEMPLATE,
+        box_share: float = BOX_SHARE,
         vocabulary: Sequence[str] = (),
         device: str | None = None,
         resize: Resize = "squash",
@@ -76,11 +79,13 @@ class Answerer:
         Args:
             clip: open_clip's `CLIP` with whatever adapter merged in.
             template: prompt around a label.
+            box_share: what is read of a box, of its sides about its middle; 1 is all.
             vocabulary: concepts for tags.
             device: a torch device; a GPU where there is one when None.
             resize: what becomes of an aspect that is not the model's.
         """
         self.template = template
+        self.box_share = box_share
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._tower = DenseClip(clip).eval().to(self.device)
         self._images = ImageInput.of(self._tower, resize=resize)
@@ -98,6 +103,7 @@ class Answerer:
         adapter: Path,
         *,
         template: str = TEMPLATE,
+        box_share: float = BOX_SHARE,
         vocabulary: Sequence[str] = (),
         device: str | None = None,
     ) -> Answerer:
@@ -107,6 +113,7 @@ class Answerer:
             base: folder of the base; without weights they are fetched again by what its `base.json` names.
             adapter: peft's folder.
             template: prompt around a label.
+            box_share: what is read of a box, of its sides about its middle; 1 is all.
             vocabulary: concepts for tags.
             device: a torch device; a GPU where there is one when None.
 
@@ -115,7 +122,8 @@ class Answerer:
         """
         with restore_base(base) as complete:
             clip = load_tuned(complete, adapter)
-        return cls(clip, template=template, vocabulary=vocabulary, device=device, resize=trained_resize(adapter.parent))
+        resize = trained_resize(adapter.parent)
+        return cls(clip, template=template, box_share=box_share, vocabulary=vocabulary, device=device, resize=resize)
 
     def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
         """Check a request, decode its image and masks; needs no forward, so it may run beside one.
@@ -159,7 +167,7 @@ class Answerer:
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
         shares = torch.cat([request.boxes for request in requests]).to(self.device)
-        boxes = pool_boxes(dense, shares, owner).cpu().split(counts)
+        boxes = pool_boxes(dense, shares, owner, self.box_share).cpu().split(counts)
         masks = [
             _pool_masks(one, request.masks.to(self.device)).cpu() for one, request in zip(dense, requests, strict=True)
         ]

@@ -98,7 +98,7 @@ def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path)
         artifacts={name: str(path) for name, path in artifacts.items()},
         code_paths=[str(Path(umgclip.__file__).parent)],
         signature=signature(),
-        model_config={"template": params.template},
+        model_config={"template": params.template, "box_share": params.box_share},
         pip_requirements=[
             f"{name}=={metadata.version(name)}" for name in (*_REQUIREMENTS, *(("transformers",) if tokenizer else ()))
         ],

@@ -31,7 +31,7 @@ and demonstration of the pipeline that made it.
 
 A request is one image (JPEG, PNG or WebP; bytes or base64) with any of the fields {fields}.
 Labels are put into the prompt `{template}`, where {{}} is the label and {{a}} its article. Tags come from {concepts}
-registered concepts unless a request brings its own.
+registered concepts unless a request brings its own. Of a box the middle is read, {box_share:g} of each side.
 
 ## Limits
 
@@ -123,6 +123,7 @@ def model_card(params: RegisterParams, facts: CardFacts) -> str:
         name=params.name,
         fields=", ".join(f"`{name}`" for name in FIELDS[1:]),
         template=params.template,
+        box_share=params.box_share,
         concepts=facts.concepts or "no",
         data="\n".join(_describe(facts.data / part, part) for part in ("train", "benchmark")),
         base=_base(facts.base),

@@ -21,7 +21,7 @@ def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None
 
     Args:
         folder: with the base's files, `train.json`, the folder `adapter`, and the vocabulary if there is one.
-        settings: `template`, as in the section `register`.
+        settings: `template` and `box_share`, as in the section `register`; versions without a share read whole boxes.
         device: a torch device; a GPU where there is one when None.
 
     Raises:
@@ -32,14 +32,20 @@ def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None
         folder,
         folder / ADAPTER,
         template=str(settings.get("template", TEMPLATE)),
+        box_share=read_box_share(settings),
         vocabulary=read_vocabulary(concepts) if concepts.is_file() else (),
         device=device,
     )
 
 
-def interface_sha256(template: str, vocabulary: Sequence[str]) -> str:
+def read_box_share(settings: Mapping[str, Any]) -> float:
+    """What a version reads of a box; versions that were registered before there was a choice read all of it."""
+    return float(settings.get("box_share", 1.0))
+
+
+def interface_sha256(template: str, box_share: float, vocabulary: Sequence[str]) -> str:
     """One hash for what the answers depend on besides the weights."""
-    return sha256_json([FORMAT, template, list(vocabulary)])
+    return sha256_json([FORMAT, template, box_share, list(vocabulary)])
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:

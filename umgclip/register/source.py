@@ -18,6 +18,7 @@ from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, load_tuned
 from umgclip.register.answering import TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.identity import BASE_REPORT, read_json
+from umgclip.section import BOX_SHARE
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
@@ -32,6 +33,7 @@ class Loaded:
         adapter: the adapter's folder, if there is one.
         name: of the base's architecture.
         template: prompt around a label.
+        box_share: what is read of a box, of its sides about its middle.
         resize: how images were fitted in training.
     """
 
@@ -40,7 +42,16 @@ class Loaded:
     adapter: Path | None
     name: str
     template: str
+    box_share: float
     resize: Resize
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a version was registered with."""
+
+    template: str = TEMPLATE
+    box_share: float = BOX_SHARE
 
 
 @contextmanager
@@ -60,8 +71,8 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
     """
     if str(source).startswith("models:/"):
         with tempfile.TemporaryDirectory() as name:
-            folder, template = _downloaded(str(source), root or Path.cwd(), Path(name))
-            with _opened(folder, folder / ADAPTER, template) as loaded:
+            folder, settings = _downloaded(str(source), root or Path.cwd(), Path(name))
+            with _opened(folder, folder / ADAPTER, settings) as loaded:
                 yield loaded
         return
     folder = Path(source)
@@ -76,25 +87,27 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
         raise InputError(
             f"model: expected models:/NAME@ALIAS, models:/NAME/VERSION or a folder with {files.CONFIG}, got {source}"
         )
-    with _opened(folder, adapter, TEMPLATE) as loaded:
+    with _opened(folder, adapter, _Settings()) as loaded:
         yield loaded
 
 
-def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, str]:
+def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:
     parsed = _VERSION.fullmatch(uri)
     if parsed is None:
         raise InputError(f"model: expected models:/NAME@ALIAS or models:/NAME/VERSION, got {uri}")
+    from umgclip.register.folder import read_box_share
     from umgclip.register.loading import download
     from umgclip.tracking import store_from_env
 
     folder, settings = download(store_from_env(root), parsed["name"], parsed["version"], into)
-    return folder, str(settings.get("template", TEMPLATE))
+    return folder, _Settings(str(settings.get("template", TEMPLATE)), read_box_share(settings))
 
 
 @contextmanager
-def _opened(folder: Path, adapter: Path | None, template: str) -> Iterator[Loaded]:
+def _opened(folder: Path, adapter: Path | None, settings: _Settings) -> Iterator[Loaded]:
     report = read_json(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
     with restore_base(folder) as base:
         clip = files.load(base)[0] if adapter is None else load_tuned(base, adapter)
         resize = "squash" if adapter is None else trained_resize(adapter.parent)
-        yield Loaded(clip, base, adapter, str(report.get("model", "umgclip-export")), template, resize)
+        name = str(report.get("model", "umgclip-export"))
+        yield Loaded(clip, base, adapter, name, settings.template, settings.box_share, resize)

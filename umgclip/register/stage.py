@@ -106,7 +106,7 @@ def _subject(params: RegisterParams, inputs: RegisterInputs) -> _Subject:
     vocabulary: tuple[str, ...] = ()
     if inputs.vocabulary is not None and inputs.vocabulary.is_file():
         vocabulary = read_vocabulary(inputs.vocabulary)
-    interface = interface_sha256(params.template, vocabulary)
+    interface = interface_sha256(params.template, params.box_share, vocabulary)
     identity = identify(inputs.base, inputs.adapter, inputs.data, inputs.repo, interface)
     report = read_json(inputs.metrics)
     return _Subject(identity, _evidence(report, identity, inputs.metrics), report, vocabulary)
@@ -141,7 +141,11 @@ def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
     candidate = Answerer.load(
-        inputs.base, inputs.adapter / ADAPTER, template=params.template, vocabulary=subject.vocabulary
+        inputs.base,
+        inputs.adapter / ADAPTER,
+        template=params.template,
+        box_share=params.box_share,
+        vocabulary=subject.vocabulary,
     )
     with tempfile.TemporaryDirectory() as folder:
         return ratio_of(candidate, fetch(store, params.name, champion, Path(folder)))

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from umgclip.io.atomic import atomic_file
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
-from umgclip.params import EvaluateParams
+from umgclip.params import EvaluateParams, ReadoutName
 from umgclip.records import Source, parse_record
 
 PARAMS = EvaluateParams(pictures=2, resamples=50)
@@ -237,7 +238,7 @@ def test_regions_may_be_boxes_alone(world, done, tmp_path):
 
 
 def test_every_readout_side_by_side_with_its_cost(world, done, tmp_path):
-    names = ["box", "mask", "tight", "context", "last_box", "last_mask", "surgery_box", "surgery_mask", "foveal"]
+    names = list(set(get_args(ReadoutName)) - {"crop", "maskout"})
     params = EvaluateParams(pictures=1, resamples=0, readouts=names, measure_cost=True)
     run(params, inputs_of(world, metrics=tmp_path / "m.json"), tmp_path / "out")
     metrics = json.loads((tmp_path / "m.json").read_text())
@@ -251,7 +252,10 @@ def test_every_readout_side_by_side_with_its_cost(world, done, tmp_path):
     assert all(set(cost[model]) == set(names) for model in ("base", "tuned"))
     assert all(value > 0 for model in cost.values() for value in model.values())
     assert "intervals" not in metrics
-    assert metrics["protocols"]["region"]["readouts"]["context"]["frame"] == "0.8 or 0.666667 or 0.5 or 0.4"
+    said = metrics["protocols"]["region"]["readouts"]
+    assert said["context"]["frame"] == "0.8 or 0.666667 or 0.5 or 0.4"
+    shares = {name: said[name].get("box_share") for name in ("box", "whole_box", "last_box", "surgery_box", "mask")}
+    assert shares == {"box": 0.7, "whole_box": 1.0, "last_box": 0.7, "surgery_box": 0.7, "mask": None}
 
 
 def test_masks_of_another_model_make_segments_of_their_own(world, done, tmp_path):

@@ -35,6 +35,20 @@ def test_boxes_of_wide_maps_and_of_their_own_image() -> None:
     torch.testing.assert_close(pool_boxes(dense, boxes, torch.tensor([0, 0, 1])), expected)
 
 
+def test_less_than_the_whole_box_is_its_middle() -> None:
+    torch.manual_seed(2)
+    dense, images = torch.randn(2, 4, 8, 8), torch.tensor([1, 0])
+    boxes = torch.tensor([[0.0, 0.2, 0.5, 0.4], [0.5, 0.0, 0.9, 1.0]])
+    middles = torch.tensor([[0.125, 0.25, 0.375, 0.35], [0.6, 0.25, 0.8, 0.75]])
+    torch.testing.assert_close(pool_boxes(dense, boxes, images, 0.5), pool_boxes(dense, middles, images))
+    dense = torch.zeros(1, 2, 10, 10)
+    dense[0, 0], dense[0, 1, 3:7, 3:7] = 1, 9  # the object fills the middle of its box, the ground its rim
+    whole = pool_boxes(dense, torch.tensor([[0.1, 0.1, 0.9, 0.9]]), images[1:])
+    middle = pool_boxes(dense, torch.tensor([[0.1, 0.1, 0.9, 0.9]]), images[1:], 0.25)
+    torch.testing.assert_close(whole, F.normalize(torch.tensor([[1.0, 9 * 16 / 64]])), atol=0.03, rtol=0)
+    torch.testing.assert_close(middle, F.normalize(torch.tensor([[1.0, 9.0]])))
+
+
 def test_half_precision_moves_no_box_and_mixes_no_images() -> None:
     torch.manual_seed(0)
     dense = torch.randn(300, 4, 2, 2)

@@ -44,7 +44,7 @@ def expected(answerer: Answerer, seed: int) -> dict:
     image, dense = tower.encode_image(files.to_input(pixels(seed)[None]))
     text = tower.encode_text(files.Tokenizer(tower.context_length)(["a dog", "an apple", "a red car"]))
     concepts = tower.encode_text(files.Tokenizer(tower.context_length)(["a dog", "an apple", "a sky"]))
-    shares = torch.tensor([[0, 0, 48, 48], [10.5, 20, 96, 96]]) / 96
+    shares = torch.tensor([[7.2, 7.2, 40.8, 40.8], [23.325, 31.4, 83.175, 84.6]]) / 96  # .7 of the sides
     boxes = pool_boxes(dense, shares, torch.zeros(2, dtype=torch.long))
     masks = pool_masks(dense, torch.from_numpy(to_grid(MASK, (8, 8)))[None], torch.zeros(1, dtype=torch.long))
     scale = tower.logit_scale()
@@ -210,7 +210,8 @@ def test_with_padding_answers_are_about_the_image_alone(make_answerer):
     np.testing.assert_allclose(answer["embedding"], image[0], atol=1e-5)
     assert np.shape(answer["similarity_map"]) == (1, 4, 8)
     inner = dense[:, :, :4]
-    boxes = pool_boxes(inner, torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]), torch.zeros(2, dtype=torch.long))
+    middles = torch.tensor([[0.075, 0.075, 0.425, 0.425], [0.575, 0.575, 0.925, 0.925]])
+    boxes = pool_boxes(inner, middles, torch.zeros(2, dtype=torch.long))
     np.testing.assert_allclose(answer["box_embeddings"], boxes, atol=1e-5)
     cells = torch.from_numpy(to_grid(mask, (4, 8)))[None]
     masks = pool_masks(inner, cells, torch.zeros(1, dtype=torch.long))

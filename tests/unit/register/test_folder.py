@@ -4,7 +4,7 @@ import pytest
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
-from umgclip.register.folder import interface_sha256, read_vocabulary
+from umgclip.register.folder import interface_sha256, read_box_share, read_vocabulary
 
 
 def test_a_vocabulary_is_things_then_stuff_each_once(tmp_path):
@@ -26,7 +26,13 @@ def test_a_vocabulary_that_is_none_is_named(tmp_path, content, message):
         read_vocabulary(tmp_path / "v.json")
 
 
-def test_prompt_and_vocabulary_make_another_interface():
-    one = interface_sha256("{a} {}", ["dog"])
-    assert one == interface_sha256("{a} {}", ("dog",))
-    assert len({one, interface_sha256("{}", ["dog"]), interface_sha256("{a} {}", ["cat"])}) == 3
+def test_a_version_from_before_there_was_a_choice_reads_whole_boxes():
+    assert read_box_share({"template": "{a} {}"}) == 1.0
+    assert read_box_share({"template": "{a} {}", "box_share": 0.5}) == 0.5
+
+
+def test_prompt_box_share_and_vocabulary_make_another_interface():
+    one = interface_sha256("{a} {}", 0.7, ["dog"])
+    assert one == interface_sha256("{a} {}", 0.7, ("dog",))
+    others = [interface_sha256("{}", 0.7, ["dog"]), interface_sha256("{a} {}", 1.0, ["dog"])]
+    assert len({one, *others, interface_sha256("{a} {}", 0.7, ["cat"])}) == 4

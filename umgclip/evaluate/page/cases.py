@@ -168,4 +168,6 @@ def _region_probabilities(reader: Reader, dense: Float[Tensor, "d h w"], example
         return _softmax(reader, read_masks(dense, masks))
     height, width = example.pixels.shape[:2]
     boxes = torch.tensor([thing.box_xyxy for thing in example.things]) / torch.tensor([width, height, width, height])
-    return _softmax(reader, pool_boxes(dense[None], boxes, torch.zeros(len(boxes), dtype=torch.long)))
+    return _softmax(
+        reader, pool_boxes(dense[None], boxes, torch.zeros(len(boxes), dtype=torch.long), reader.params.box_share)
+    )

@@ -1,4 +1,4 @@
-"""Regions pooled out of a dense map: RoIAlign in the box, or the mean over the mask's share of the token grid.
+"""Regions pooled out of a dense map: RoIAlign in the middle of the box, or the mean over the mask on the token grid.
 
 Which map is pooled is the other half of such a read-out: `value` is the model's own dense map (MaskCLIP, CLIPSelf: in
 the last block every token attends to itself), `last` are the tokens of the ordinary last block, `surgery` those of
@@ -28,6 +28,7 @@ class Pooled:
 
     path: DensePath
     pooling: Literal["box", "mask"]
+    box_share: float = 1.0
     reads_image: bool = True
     variants: int = 1
 
@@ -39,21 +40,22 @@ class Pooled:
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
         """One embedding a region."""
         dense = batch.seen.dense if self.path == "value" else reader.dense(batch.examples, self.path)
-        return [_in_boxes(batch, dense) if self.pooling == "box" else _in_masks(batch, dense)]
+        return [_in_boxes(batch, dense, self.box_share) if self.pooling == "box" else _in_masks(batch, dense)]
 
     def protocol(self, _: Reader) -> dict[str, Any]:
         """Map and pooling."""
-        pooling = "RoIAlign, one bin" if self.pooling == "box" else "mean over the mask on the token grid"
-        return {"map": self.path, "pooling": pooling}
+        if self.pooling == "mask":
+            return {"map": self.path, "pooling": "mean over the mask on the token grid"}
+        return {"map": self.path, "pooling": "RoIAlign, one bin", "box_share": self.box_share}
 
 
-def _in_boxes(batch: RegionBatch, dense: Dense) -> Float[Tensor, "r d"]:
+def _in_boxes(batch: RegionBatch, dense: Dense, share: float) -> Float[Tensor, "r d"]:
     boxes = batch.box_shares()
     if isinstance(dense, torch.Tensor):
-        return pool_boxes(dense, boxes, batch.rows())
+        return pool_boxes(dense, boxes, batch.rows(), share)
     alone = torch.zeros(1, dtype=torch.long)
     pairs = zip(batch.regions, boxes, strict=True)
-    return torch.cat([pool_boxes(dense[row][None], box[None], alone) for (row, _), box in pairs])
+    return torch.cat([pool_boxes(dense[row][None], box[None], alone, share) for (row, _), box in pairs])
 
 
 def _in_masks(batch: RegionBatch, dense: Dense) -> Float[Tensor, "r d"]:

@@ -14,16 +14,18 @@ CONTEXT = (1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)  # crops of 1.25 to 2.5 times th
 
 def readouts(params: EvaluateParams) -> dict[str, Readout]:
     """Those asked for, in the order of `evaluate.readouts`."""
+    share = params.box_share
     known: dict[str, Readout] = {
-        "box": Pooled("value", "box"),
+        "box": Pooled("value", "box", share),
         "mask": Pooled("value", "mask"),
         "crop": Crop((params.crop_frame,)),
         "maskout": Maskout(params.maskout_frame),
         "tight": Crop((1.0,)),
         "context": Crop(CONTEXT),
-        "last_box": Pooled("last", "box", reads_image=False),
+        "whole_box": Pooled("value", "box"),
+        "last_box": Pooled("last", "box", share, reads_image=False),
         "last_mask": Pooled("last", "mask", reads_image=False),
-        "surgery_box": Pooled("surgery", "box", reads_image=False),
+        "surgery_box": Pooled("surgery", "box", share, reads_image=False),
         "surgery_mask": Pooled("surgery", "mask", reads_image=False),
         "foveal": Foveal(),
     }
