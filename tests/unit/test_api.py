@@ -75,12 +75,13 @@ def test_five_lines(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_how_much_of_a_box_is_read_is_a_choice(make_artifacts: MakeArtifacts) -> None:
-    model = umgclip.load(make_artifacts(), device="cpu", box_share=1.0)
+    artifacts = make_artifacts()
+    model = umgclip.load(artifacts, device="cpu", box_share=1.0)
     whole = pool_boxes(torch.from_numpy(model.dense(PIXELS))[None], torch.tensor([[0, 0, 0.5, 0.5]]), torch.tensor([0]))
     np.testing.assert_allclose(model.embed_boxes(PIXELS, [[0, 0, 48, 48]]), whole, atol=1e-6)
     for wrong in (0.0, 1.1):
         with pytest.raises(InputError, match=f"box_share: expected more than 0 and at most 1, got {wrong}"):
-            umgclip.load(make_artifacts(), device="cpu", box_share=wrong)
+            umgclip.load(artifacts, device="cpu", box_share=wrong)
 
 
 def test_every_kind_of_image_is_the_same_image(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
