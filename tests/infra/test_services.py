@@ -21,7 +21,6 @@ from tests.infra.conftest import variables
 from umgclip.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-FAILING = (sys.executable, "-c", "raise SystemExit('no database')")
 
 
 def _services(command: str, environment: dict[str, str], expect: int = 0) -> str:
@@ -139,13 +138,23 @@ def _use_mlflow(exports: dict[str, str], cluster: postgres.Cluster | None, runs_
 def test_a_server_that_fails_ends_those_that_were_started_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     state = tmp_path / "state"
     plan = read_plan(variables(state, UMGCLIP_SQLITE="1"))
-    monkeypatch.setattr(plans, "_mlflow", lambda _plan: Service("mlflow", FAILING, ready=lambda: False))
-    said: list[str] = []
+    others_are_up = tmp_path / "s3-is-up"
+    code = (
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(others_are_up)!r}).exists(): time.sleep(0.05)\n"
+        "raise SystemExit('no database')"
+    )
+    failing = Service("mlflow", (sys.executable, "-c", code), ready=lambda: False)
+    monkeypatch.setattr(plans, "_mlflow", lambda _plan: failing)
+
+    def tell(line: str) -> None:
+        if line.startswith("s3: up"):
+            others_are_up.touch()
 
     with pytest.raises(ServiceError, match=r"(?s)mlflow: ended .*(no database|empty)"):
-        services.bring_up(plan, said.append)
+        services.bring_up(plan, tell)
 
-    assert any(line.startswith("s3: up") for line in said)
+    assert others_are_up.exists()
     assert _ours(state) == []
     assert Ledger(state).running() == {}
 

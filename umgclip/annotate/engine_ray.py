@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -64,6 +66,66 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
             report.workers(0)
 
 
+def has_cluster(address: str | None) -> bool:
+    """Whether there is a cluster to go to, instead of this machine alone."""
+    if address or os.environ.get("RAY_ADDRESS"):
+        return True
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any]) -> Iterator[Any]:
+    """What a function makes of each job, anywhere on the cluster and in any order.
+
+    Args:
+        jobs: to be worked on; each is a block of its own, so that a lost machine costs no other.
+        address: of the cluster; None: that of RAY_ADDRESS.
+        work: a function that can be pickled; what it gives need not fit Arrow.
+
+    Raises:
+        InputError: Ray is not installed, or no cluster answers.
+        UmgclipError: what `work` raised, or Ray gave up.
+    """
+    with connected(address, 1.0):
+        import ray.data
+        from ray.exceptions import RayError
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        shards: Any = ray.data.from_items([{"job": job} for job in jobs], override_num_blocks=len(jobs))
+        shards = shards.map(cast(Any, _called), fn_kwargs={"work": work, "folder": str(Path.cwd())}, num_cpus=1)
+        try:
+            for row in shards.iter_rows():
+                if row["error"] is not None:
+                    raise row["error"]
+                yield pickle.loads(row["result"])  # noqa: S301 - our own workers wrote it
+        except RayError as error:
+            raise UmgclipError(f"annotate: Ray gave up, run again to go on ({error})") from error
+
+
+def _called(row: dict[str, Any], work: Callable[[Job], Any], folder: str) -> dict[str, Any]:
+    """What a function makes of the row's job; an error is a value of the row."""
+    try:
+        _enter(folder)
+        return {"result": pickle.dumps(work(row["job"])), "error": None}
+    except Exception as error:  # noqa: BLE001 - raised again by the driver
+        return {"result": b"", "error": _told(error)}
+
+
+def _enter(folder: str) -> None:
+    """Go where the driver is, since paths in params start there."""
+    if not Path(folder).is_dir():
+        here = os.uname().nodename
+        raise InputError(f"annotate.engine: expected the folder {folder} on all machines, {here} has none")
+    os.chdir(folder)
+
+
+def _told(error: Exception) -> Exception:
+    """The error as it can travel; its traceback stays on its machine."""
+    if not isinstance(error, UmgclipError):
+        error.add_note(traceback.format_exc())
+    return error
+
+
 class Worker:
     """What an actor does: annotate one job after the other. Models are loaded when they are needed."""
 
@@ -92,9 +154,7 @@ class Worker:
         except torch.AcceleratorError:
             os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
         except Exception as error:  # noqa: BLE001 - raised again by the driver
-            if not isinstance(error, UmgclipError):
-                error.add_note(traceback.format_exc())  # its traceback stays here
-            return {**row, "error": error}
+            return {**row, "error": _told(error)}
 
     def _annotate(self, job: Job) -> bool:
         """Whether the shard is complete."""
@@ -137,9 +197,7 @@ class Worker:
     def _settle(self, job: Job) -> None:
         """See that this machine shares folders with the driver's."""
         here = os.uname().nodename
-        if not Path(self._folder).is_dir():
-            raise InputError(f"annotate.engine: expected the folder {self._folder} on all machines, {here} has none")
-        os.chdir(self._folder)
+        _enter(self._folder)
         seen = job.out.path / _SEEN if isinstance(job.out, Folder) else None
         if seen is not None and not (seen.is_file() and seen.read_text() == self._recipe.run):
             raise InputError(

@@ -11,10 +11,11 @@ from umgclip import __version__
 from umgclip.annotate.answers.code import code_digest
 from umgclip.annotate.answers.identity import answer_identities
 from umgclip.annotate.digests import file_digests
-from umgclip.annotate.given import Given, captions
+from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.names import read_names
 from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
-from umgclip.data.concepts import Vocabulary, mine
+from umgclip.data.concepts import Vocabulary
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
@@ -50,9 +51,7 @@ class Plan:
 
 
 def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
-    """Read manifests and the training captions, and say where each shard goes.
-
-    What the captions say is kept in `annotate.store`: later runs read no shard for them that they know.
+    """Read manifests and what the training shards say, and say where each shard goes.
 
     Args:
         params: the section `annotate`.
@@ -66,9 +65,8 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     """
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
-    given = Given()
-    store = None if params.store is None else place_at(params.store)
-    vocabulary = mine(captions(bare["train"], given, store), params.min_concept_count, params.held_out)
+    names = read_names(bare["train"], params)
+    vocabulary = names.chunks.vocabulary(params.min_concept_count, params.held_out)
     if params.rules.vocabulary is not None:
         vocabulary = joined(vocabulary, read_vocabulary(Path(params.rules.vocabulary)))
     recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)
@@ -77,7 +75,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     else:
         place = place_at(params.output).within(recipe.config[:16])
     jobs = {split: [replace(job, out=place.within(split)) for job in bare[split]] for split in SPLITS}
-    return Plan(manifests, jobs, recipe, fingerprint, given, place)
+    return Plan(manifests, jobs, recipe, fingerprint, names.given, place)
 
 
 def manifests_of(data: Path | str) -> dict[str, Manifest]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ARTICLES = {"a", "an", "the", "some", "one", "two", "three", "four", "five", "its", "his", "her", "their", "this"}
 _NOISE = {"photo", "picture", "image", "photograph", "illustration", "drawing"}
@@ -62,21 +62,39 @@ class Vocabulary:
         return [chunk.text for chunk in chunks(caption) if chunk.text in known]
 
 
+@dataclass
+class ChunkCounts:
+    """In how many captions each chunk stands, and in how many of these a preposition of place introduces it.
+
+    Counts of parts of a set of captions add up to those of the whole, in whatever order.
+    """
+
+    seen: Counter[str] = field(default_factory=Counter)
+    placed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, captions: Iterable[str]) -> None:
+        """Count the chunks of some more captions."""
+        for caption in captions:
+            found = chunks(caption)
+            self.seen.update(chunk.text for chunk in found)
+            self.placed.update(chunk.text for chunk in found if chunk.placed)
+
+    def vocabulary(self, min_count: int, held_out: Iterable[str] = ()) -> Vocabulary:
+        """Every chunk seen at least `min_count` times; stuff if most of its uses were placed, else a thing."""
+        kept = sorted(text for text, count in self.seen.items() if count >= min_count)
+        stuff = tuple(text for text in kept if 2 * self.placed[text] > self.seen[text])
+        things = tuple(text for text in kept if 2 * self.placed[text] <= self.seen[text])
+        return Vocabulary(things, stuff, tuple(sorted(set(held_out))))
+
+
 def mine(captions: Iterable[str], min_count: int, held_out: Iterable[str] = ()) -> Vocabulary:
     """The vocabulary of a set of captions: every chunk seen at least `min_count` times.
 
     A concept that a preposition of place introduces in most of its uses is stuff, any other a thing.
     """
-    seen: Counter[str] = Counter()
-    placed: Counter[str] = Counter()
-    for caption in captions:
-        for chunk in chunks(caption):
-            seen[chunk.text] += 1
-            placed[chunk.text] += chunk.placed
-    kept = sorted(text for text, count in seen.items() if count >= min_count)
-    stuff = tuple(text for text in kept if 2 * placed[text] > seen[text])
-    things = tuple(text for text in kept if 2 * placed[text] <= seen[text])
-    return Vocabulary(things, stuff, tuple(sorted(set(held_out))))
+    counts = ChunkCounts()
+    counts.add(captions)
+    return counts.vocabulary(min_count, held_out)
 
 
 def with_article(name: str) -> str:

@@ -9,12 +9,11 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from umgclip.errors import UmgclipError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors
 from umgclip.io.places import Place, place_at
+from umgclip.io.processes import worker_pool
 from umgclip.io.shards import ShardWriter
 from umgclip.manifest import describe_shard
 from umgclip.params import ImportParams, threads
@@ -127,19 +127,12 @@ def run_parts(work: Work, parts: list[Part], workers: int, advance: Callable[[in
         for part in parts:
             _do(work, part, advance)
         return
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("l", 0)
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(counter,))
-    try:
-        _wait({pool.submit(_do_counted, work, part) for part in parts}, counter, advance)
-    except BrokenProcessPool as error:
-        raise UmgclipError("import: a worker process died (out of memory?); run again to go on") from error
-    finally:
-        # first: a shutdown alone lets every worker finish its part
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
+    counter = multiprocessing.get_context("spawn").Value("l", 0)
+    with worker_pool(workers, _start_worker, (counter,)) as pool:
+        try:
+            _wait({pool.submit(_do_counted, work, part) for part in parts}, counter, advance)
+        except BrokenProcessPool as error:
+            raise UmgclipError("import: a worker process died (out of memory?); run again to go on") from error
 
 
 def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], None]) -> None:  # noqa: ANN401
@@ -155,7 +148,6 @@ def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], Non
 
 def _start_worker(counter: Any) -> None:  # noqa: ANN401 - a shared value of multiprocessing
     global _counter  # noqa: PLW0603 - the state of a worker process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     _counter = counter
 
 

@@ -17,7 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.annotate import engine_local, engine_ray, ray_session, stage
+from umgclip.annotate import engine_local, engine_ray, names, ray_session, stage
 from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.pools import chain, make_pools, others, sizes
 from umgclip.annotate.tally import Tally
@@ -146,6 +146,24 @@ def own_module(monkeypatch):
 
 
 @pytest.mark.heavy
+def test_a_cluster_reads_what_one_process_reads(data, tmp_path, monkeypatch):
+    jobs, params = jobs_of(data, read_manifest(data), "train"), params_of(engine="ray", store=None)
+    one = names.read_names(jobs, params)
+    assert sum(one.chunks.seen.values()) > 24
+    assert not engine_ray.has_cluster(None)
+    monkeypatch.setattr(names, "_FEW", 0)
+    here = []
+    monkeypatch.setattr(names, "worker_pool", here.append)
+    with engine_ray.connected(None, 2.0):
+        assert engine_ray.has_cluster(None)
+        assert names.read_names(jobs, params) == one
+        broken = tmp_path / "broken.tar"
+        broken.write_bytes(Path(jobs[0].source).read_bytes()[:5000])
+        with pytest.raises(DataError, match="broken.tar"):
+            names.read_names([*jobs, dataclasses.replace(jobs[0], source=str(broken))], params)
+    assert here == []
+
+
 def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch, own_module):
     deadly = own_module("deadly_worker")
     jobs, recipe = world

@@ -2,7 +2,7 @@
 
 import pytest
 
-from umgclip.data.concepts import Vocabulary, chunks, mine, with_article
+from umgclip.data.concepts import ChunkCounts, Vocabulary, chunks, mine, with_article
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,18 @@ def test_mining_tells_things_from_stuff_by_the_majority_of_uses() -> None:
 
 def test_a_caption_counts_once_however_often_it_names_a_concept() -> None:
     assert mine(["a dog and a dog and a dog"], min_count=2).concepts == ()
+
+
+def test_parts_are_counted_apart_and_in_any_order() -> None:
+    captions = ["a dog on grass", "grass and a cat", "a cat under a dog", "a dog on grass"]
+    whole, parts = ChunkCounts(), [ChunkCounts(), ChunkCounts()]
+    whole.add(captions)
+    parts[0].add(captions[2:])
+    parts[1].add(captions[:2])
+    parts[0].seen.update(parts[1].seen)
+    parts[0].placed.update(parts[1].placed)
+    assert parts[0] == whole
+    assert parts[0].vocabulary(2) == mine(captions, 2)
 
 
 def test_held_out_names_are_kept_apart_and_still_found() -> None:

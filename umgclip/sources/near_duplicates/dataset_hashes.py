@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
@@ -19,6 +17,7 @@ from jaxtyping import UInt64
 from umgclip.errors import DataError, UmgclipError
 from umgclip.io.images import decode_image
 from umgclip.io.places import Place
+from umgclip.io.processes import worker_pool
 from umgclip.io.tables import write_table
 from umgclip.manifest import Manifest, ShardInfo
 from umgclip.params import threads
@@ -84,30 +83,23 @@ def hash_dataset(
         for job in todo:
             advance(_hash_shard(*job))
         return DatasetHashes(paths)
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    try:
-        jobs = iter(todo)
-        pending: set[Future[int]] = {pool.submit(_hash_shard, *job) for job in islice(jobs, workers * _AHEAD)}
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                advance(future.result())
-            pending |= {pool.submit(_hash_shard, *job) for job in islice(jobs, len(done))}
-    except BrokenProcessPool as error:
-        raise UmgclipError("duplicates: a worker process died (out of memory?); run again to go on") from error
-    finally:
-        # first: a shutdown alone lets every worker finish its shard
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
-        pool.shutdown(cancel_futures=True)
+    with worker_pool(workers, _start_worker) as pool:
+        try:
+            jobs = iter(todo)
+            pending: set[Future[int]] = {pool.submit(_hash_shard, *job) for job in islice(jobs, workers * _AHEAD)}
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    advance(future.result())
+                pending |= {pool.submit(_hash_shard, *job) for job in islice(jobs, len(done))}
+        except BrokenProcessPool as error:
+            raise UmgclipError("duplicates: a worker process died (out of memory?); run again to go on") from error
     return DatasetHashes(paths)
 
 
 def _start_worker() -> None:
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends the rest
     cv2.setNumThreads(1)
 
 
