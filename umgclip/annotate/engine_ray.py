@@ -14,7 +14,6 @@ import pickle
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.pools import Pool, make_pools, sizes
+from umgclip.annotate.ray_counts import Counts
+from umgclip.annotate.ray_rows import call_on_row, enter_folder, error_value
 from umgclip.annotate.ray_session import session_folder, set_environment
 from umgclip.annotate.tally import Report, Tally
 from umgclip.errors import InputError, UmgclipError
@@ -92,7 +93,7 @@ def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any
 
         ray.data.DataContext.get_current().enable_progress_bars = False
         shards: Any = ray.data.from_items([{"job": job} for job in jobs], override_num_blocks=len(jobs))
-        shards = shards.map(cast(Any, _called), fn_kwargs={"work": work, "folder": str(Path.cwd())}, num_cpus=1)
+        shards = shards.map(cast(Any, call_on_row), fn_kwargs={"work": work, "folder": str(Path.cwd())}, num_cpus=1)
         try:
             for row in shards.iter_rows():
                 if row["error"] is not None:
@@ -100,30 +101,6 @@ def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any
                 yield pickle.loads(row["result"])  # noqa: S301 - our own workers wrote it
         except RayError as error:
             raise UmgclipError(f"annotate: Ray gave up, run again to go on ({error})") from error
-
-
-def _called(row: dict[str, Any], work: Callable[[Job], Any], folder: str) -> dict[str, Any]:
-    """What a function makes of the row's job; an error is a value of the row."""
-    try:
-        _enter(folder)
-        return {"result": pickle.dumps(work(row["job"])), "error": None}
-    except Exception as error:  # noqa: BLE001 - raised again by the driver
-        return {"result": b"", "error": _told(error)}
-
-
-def _enter(folder: str) -> None:
-    """Go where the driver is, since paths in params start there."""
-    if not Path(folder).is_dir():
-        here = os.uname().nodename
-        raise InputError(f"annotate.engine: expected the folder {folder} on all machines, {here} has none")
-    os.chdir(folder)
-
-
-def _told(error: Exception) -> Exception:
-    """The error as it can travel; its traceback stays on its machine."""
-    if not isinstance(error, UmgclipError):
-        error.add_note(traceback.format_exc())
-    return error
 
 
 class Worker:
@@ -154,7 +131,7 @@ class Worker:
         except torch.AcceleratorError:
             os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
         except Exception as error:  # noqa: BLE001 - raised again by the driver
-            return {**row, "error": _told(error)}
+            return {**row, "error": error_value(error)}
 
     def _annotate(self, job: Job) -> bool:
         """Whether the shard is complete."""
@@ -197,7 +174,7 @@ class Worker:
     def _settle(self, job: Job) -> None:
         """See that this machine shares folders with the driver's."""
         here = os.uname().nodename
-        _enter(self._folder)
+        enter_folder(self._folder)
         seen = job.out.path / _SEEN if isinstance(job.out, Folder) else None
         if seen is not None and not (seen.is_file() and seen.read_text() == self._recipe.run):
             raise InputError(
@@ -208,38 +185,6 @@ class Worker:
             raise InputError(
                 f"annotate.engine: expected {self._recipe.base.absolute()} on all machines, {here} has none"
             )
-
-
-class Counts:
-    """What workers did since the last look, in an actor beside the driver."""
-
-    def __init__(self) -> None:
-        self._news = Tally()
-        self._told: dict[str, Tally] = {}
-        self._deaths: dict[str, int] = {}
-
-    def begin(self, job: str) -> int:
-        """A worker takes a job up; gives how often that happened since something of it was done."""
-        if job in self._told:  # who had it is dead, or died before Ray heard that it was through
-            self._news.add(self._told[job].taken_back())
-        self._told[job] = Tally()
-        self._deaths[job] = self._deaths.get(job, 0) + 1
-        return self._deaths[job]
-
-    def tell(self, job: str, tally: Tally) -> None:
-        """Something of a job was done."""
-        self._told[job].add(tally)
-        self._news.add(tally)
-        self._deaths[job] = 0
-
-    def end(self, job: str) -> None:
-        """The worker is through with it."""
-        self._deaths.pop(job, None)
-
-    def news(self) -> Tally:
-        """What was done since this was last asked."""
-        news, self._news = self._news, Tally()
-        return news
 
 
 def _counts() -> Any:  # noqa: ANN401 - an actor's handle

@@ -20,6 +20,7 @@ import pytest
 from umgclip.annotate import engine_local, engine_ray, names, ray_session, stage
 from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.pools import chain, make_pools, others, sizes
+from umgclip.annotate.ray_counts import Counts
 from umgclip.annotate.tally import Tally
 from umgclip.annotate.work import ShardWorker
 from umgclip.data.concepts import mine
@@ -250,7 +251,7 @@ def test_errors_and_finished_shards_pass_through_the_pools_that_follow(worker):
 
 
 def test_a_job_that_is_begun_anew_counts_once():
-    counts = engine_ray.Counts()
+    counts = Counts()
     assert counts.begin("a") == 1
     counts.tell("a", Tally(5, Counter(unreadable=1), asked=Counter(proposer=5)))
     assert counts.news().images == 5
