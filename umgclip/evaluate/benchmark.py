@@ -16,6 +16,7 @@ from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.manifest import Manifest, read_manifest
 from umgclip.records import ImageRecord, Region, Text, shows_one_object
+from umgclip.wording import name_key
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Classes:
     prompt_names: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        return _numbered(self.things, 0), _numbered(self.stuff, len(self.things))
+
+    def label(self, name: str, *, is_stuff: bool) -> int | None:
+        """The label of a name as it is written, or of one that differs in case and white space alone."""
+        numbers = self._numbers[is_stuff]
+        return numbers[name] if name in numbers else numbers.get(name_key(name))
+
     def prompt_name(self, label: str) -> str:
         """What a label is called in a prompt."""
         return self.prompt_names.get(label, label)
@@ -54,6 +64,12 @@ class Classes:
     def held_out_mask(self) -> Bool[np.ndarray, " things"]:
         """For each thing, whether training never labels it."""
         return np.array([name in self.held_out for name in self.things], dtype=np.bool_)
+
+
+def _numbered(names: tuple[str, ...], first: int) -> dict[str, int]:
+    """Numbers of names, and of what names are compared by; of two that are alike the first one's."""
+    numbered = list(enumerate(names, start=first))[::-1]
+    return {name_key(name): number for number, name in numbered} | {name: number for number, name in numbered}
 
 
 @dataclass(frozen=True)
@@ -119,15 +135,22 @@ def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
     classes = manifest.classes
     if classes is None:
         return manifest, Classes((), (), frozenset())
-    names = classes.names or {}
+    names, labels = classes.names or {}, [*classes.things, *classes.stuff]
     return manifest, Classes(
         tuple(classes.things),
         tuple(classes.stuff),
-        frozenset(classes.held_out),
+        _among(labels, classes.held_out),
         tuple(classes.templates or ()),
         {label: known[0] for label, known in names.items()},
-        {group: frozenset(labels) for group, labels in (classes.groups or {}).items()},
+        {group: _among(labels, members) for group, members in (classes.groups or {}).items()},
     )
+
+
+def _among(labels: Iterable[str], names: Iterable[str]) -> frozenset[str]:
+    """The labels that are among some names."""
+    exact = frozenset(names)
+    keys = {name_key(name) for name in exact}
+    return frozenset(label for label in labels if label in exact or name_key(label) in keys)
 
 
 def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
@@ -173,8 +196,8 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
 
 def _labels(texts: Iterable[Text], classes: Classes) -> tuple[int, ...]:
     """The things among some tags."""
-    tagged = {text.text for text in texts}
-    return tuple(label for label, name in enumerate(classes.things) if name in tagged)
+    found = {classes.label(text.text, is_stuff=False) for text in texts}
+    return tuple(sorted(label for label in found if label is not None))
 
 
 def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> tuple[int, ...]:
@@ -188,12 +211,11 @@ def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> 
 
 
 def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: str) -> TrueRegion:
-    names, offset = (classes.stuff, len(classes.things)) if region.is_stuff else (classes.things, 0)
-    name = (region.tags or [])[0].text
-    if name not in names:
+    name, is_crowd = (region.tags or [])[0].text, region.is_crowd
+    label = classes.label(name, is_stuff=region.is_stuff)
+    if label is None:
         kind = "stuff" if region.is_stuff else "things"
         raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
-    label, is_crowd = offset + names.index(name), region.is_crowd
     if region.mask is None:
         return TrueRegion(region.box_xyxy, None, label, is_crowd)
     if region.mask.size != tuple(size_hw):

@@ -19,6 +19,7 @@ from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
 from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.segments import coco_ids, labelled, panoptic_regions, read_colours
+from umgclip.wording import first_spellings, tidy
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
 
@@ -97,16 +98,17 @@ def _label(value: dict[str, Any]) -> Label:
     name = _plain(str(value.get("name", "")), is_thing=is_thing)
     # ADE20K's JSON has its synonyms in the name, LVIS's apart
     names = [*synonyms(name), *(_plain(str(other), is_thing=is_thing) for other in value.get("synonyms") or [])]
-    return Label(name, list(dict.fromkeys(names)), is_thing)
+    return Label(name, list(first_spellings(names).values()), is_thing)
 
 
 def _plain(name: str, *, is_thing: bool) -> str:
     """Categories as people say them: `cell_phone` is a cell phone, the stuff `wall-other-merged` a wall."""
+    name = tidy(name)
     if not is_thing:
         for suffix in ("-merged", "-other", "-stuff"):
             name = name.removesuffix(suffix)
         name = name.replace("-", " ")
-    return name.replace("_", " ")
+    return tidy(name.replace("_", " "))
 
 
 def _add_image(value: dict[str, Any], plan: Plan, position: Iterator[int]) -> None:

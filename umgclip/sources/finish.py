@@ -27,6 +27,7 @@ from umgclip.sources.jobs import TABLES, Part, Work
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 from umgclip.sources.rewriting import Rewriting, Stored
+from umgclip.wording import first_spellings, name_key
 
 OUTPUTS = ("images", "regions", "quarantine")
 _MOST_CLASSES = 100_000
@@ -213,19 +214,31 @@ def _classes(request: Request, plan: Plan, folder: Path, before: Before | None) 
     listed = plan.fact("classes") or _seen_classes(folder)
     had = before.manifest.classes if before is not None else None
     lists: list[dict[str, Any]] = [(had.model_dump() if had else {}), listed or {}, {"held_out": request.held_out}]
-    things, stuff, held_out, templates = (
+    things, stuff = (_spelled(classes.get(name) or [] for classes in lists) for name in ("things", "stuff"))
+    held_out, templates = (
         list(dict.fromkeys(item for classes in lists for item in classes.get(name) or []))
-        for name in ("things", "stuff", "held_out", "templates")
+        for name in ("held_out", "templates")
     )
     names, groups = (_joined(classes.get(name) or {} for classes in lists) for name in ("names", "groups"))
-    known = {*things, *stuff}
-    unknown = [name for name in held_out if name not in known]
+    known = first_spellings([*things, *stuff])
+    unknown = [name for name in held_out if name_key(name) not in known]
     if unknown:
         raise InputError(f"held_out: expected names of classes ({', '.join(things[:5])}, ...), got {unknown}")
     if not known:
         return None
+    held_out = list(dict.fromkeys(name if name in {*things, *stuff} else known[name_key(name)] for name in held_out))
     more = {"names": names or None, "templates": templates or None, "groups": groups or None}
     return ClassList(things=things, stuff=stuff, held_out=held_out, **more)
+
+
+def _spelled(lists: Iterable[list[str]]) -> list[str]:
+    """The names of all lists; one that an earlier list spells otherwise is written as there."""
+    found: list[str] = []
+    known: set[str] = set()
+    for names in lists:
+        found += [name for name in names if name_key(name) not in known]
+        known |= set(map(name_key, names))
+    return list(dict.fromkeys(found))
 
 
 def _joined(tables: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
@@ -244,7 +257,7 @@ def _seen_classes(folder: Path) -> dict[str, list[str]]:
             seen[name].update(batch.column("label").filter(chosen).unique().drop_null().to_pylist())
         if sum(map(len, seen.values())) > _MOST_CLASSES:
             raise DataError(f"benchmark: expected at most {_MOST_CLASSES} classes, got more: its labels are no classes")
-    return {name: sorted(labels) for name, labels in seen.items()}
+    return {name: list(first_spellings(sorted(labels)).values()) for name, labels in seen.items()}
 
 
 def _manifest(work: Work, shards: list[ShardInfo], classes: ClassList | None, before: Before | None) -> Manifest:

@@ -21,6 +21,7 @@ from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_beside, read_image
 from umgclip.sources.request import HUMAN, Request
+from umgclip.wording import first_spellings, name_key, tidy
 
 BESIDE = ("txt", "json")
 IMAGE_COLUMNS = ("file_name", "filename", "filepath", "file", "image", "image_path", "path", "name", "key")
@@ -44,9 +45,10 @@ def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> No
         names = read_class_names(request.class_names, working)
         if request.class_names:
             plan.seen("class_names", names)
+        spelled = first_spellings(_class_of(folder, names) for folder in map(shown, plan.folders()))
+        names |= {folder: spelled[name_key(_class_of(folder, names))] for folder in map(shown, plan.folders())}
         plan.state("class_names", names)
-        labels = [_class_of(folder, names) for folder in map(shown, plan.folders())]
-        plan.state("classes", {"things": sorted(set(labels)), "stuff": []})
+        plan.state("classes", {"things": sorted(spelled.values()), "stuff": []})
 
 
 def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
@@ -89,7 +91,7 @@ def _label(note: Note, item: Item, request: Request, names: dict[str, str]) -> N
 
 
 def _class_of(folder: str, names: dict[str, str]) -> str:
-    return names.get(folder) or " ".join(folder.replace("_", " ").split())
+    return names.get(folder) or tidy(folder.replace("_", " "))
 
 
 def read_class_names(where: str | None, working: Path) -> dict[str, str]:
@@ -113,9 +115,9 @@ def read_class_names(where: str | None, working: Path) -> dict[str, str]:
             line.partition("\t")[0] if "\t" in line else str(number): line.rpartition("\t")[2]
             for number, line in enumerate(lines)
         }
-    if not named or not all(isinstance(name, str) and name for name in named.values()):
+    if not named or not all(isinstance(name, str) and tidy(name) for name in named.values()):
         raise InputError(f"{path}: expected a name for each class, got {str(named)[:80]}")
-    return named
+    return {key: tidy(name) for key, name in named.items()}
 
 
 def _table(path: Path, request: Request) -> Iterator[tuple[str, str]]:

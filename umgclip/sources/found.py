@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from umgclip.records import ImageRecord, Text
+from umgclip.wording import tidy
 
 BoxForm = Literal["xyxy", "xywh"]
 
@@ -84,7 +85,7 @@ class Note:
 
     def truths(self, captions: Iterable[str], source: str) -> None:
         """Add all captions of a benchmark, those that are equal too: each of them is a query."""
-        clean = (" ".join(caption.split()) for caption in captions)
+        clean = map(tidy, captions)
         self.captions = [*(self.captions or []), *(Text(text=text, source=source) for text in clean if text)]
 
     def region(self, region: RawRegion) -> None:
@@ -132,8 +133,8 @@ class Found:
 
 
 def said(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:
-    """The texts and one more: white space in order, unless it is empty or its words are there from the same source."""
-    clean = " ".join(text.split())
+    """The texts and one more in its tidy form, unless it is empty or its words are there from the same source."""
+    clean = tidy(text)
     if not clean or any(other.text == clean and other.source == source for other in texts):
         return texts
     return [*texts, Text(text=clean, source=source, score=min(max(score, 0.0), 1.0))]

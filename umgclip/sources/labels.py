@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from umgclip.errors import InputError
+from umgclip.wording import first_spellings, name_key, tidy
 
 _LINE = re.compile(r"\s*(-?\d+)\s*[:\t ,]\s*(\S.*)")
 
@@ -29,10 +30,14 @@ def distinct(rows: Iterable[tuple[object, Sequence[str], bool]]) -> Labels:
 
     Where the first name is also another class's ("missile" in ImageNet), the key stands behind it in the label.
     """
-    clean = [(str(key), [" ".join(name.split()) for name in names], is_thing) for key, names, is_thing in rows]
-    uses = Counter(names[0] for _, names, _ in clean)
+    clean = [(str(key), list(map(tidy, names)), is_thing) for key, names, is_thing in rows]
+    uses = Counter(name_key(names[0]) for _, names, _ in clean)
     return {
-        key: Label(names[0] if uses[names[0]] == 1 else f"{names[0]} ({key})", list(dict.fromkeys(names)), is_thing)
+        key: Label(
+            names[0] if uses[name_key(names[0])] == 1 else f"{names[0]} ({key})",
+            list(first_spellings(names).values()),
+            is_thing,
+        )
         for key, names, is_thing in clean
     }
 
@@ -82,7 +87,7 @@ def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) 
 
 def synonyms(names: str) -> list[str]:
     """Names that are parted by commas."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+    return [name for part in names.split(",") if (name := tidy(part))]
 
 
 def _json_rows(text: str, where: object, keys: Sequence[str]) -> Iterable[tuple[object, list[str], bool]]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from umgclip.errors import InputError
 from umgclip.sources.found import BoxForm
 from umgclip.sources.notes import Speaker
+from umgclip.wording import tidy
 
 Kind = Literal[
     "folder", "coco", "webdataset", "umg41m", "finehard",
@@ -73,6 +74,7 @@ class Request:
     box_format: BoxForm = "xyxy"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "held_out", tuple(dict.fromkeys(map(tidy, self.held_out))))
         if not self.name or "/" in self.name:
             raise InputError(f"name: expected a word without slash, got {self.name!r}")
         if self.held_out and self.split != "benchmark":

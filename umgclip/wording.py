@@ -1,0 +1,42 @@
+"""The one form of every text that is stored or compared: captions, tags, names of classes.
+
+Sources write one name in many ways: `"cat "` and `cat`, `traffic  light`, an accent as one character or as two, a
+byte order mark in front. Whoever compares two names compares what `name_key` makes of them, and whoever stores a text
+stores what `tidy` makes of it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# control characters; white space among them is parted as such
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# what nobody sees: soft hyphen, zero-width space, marks of direction, word joiner, byte order mark. The joiners of
+# Persian, Indic scripts and emoji (U+200C, U+200D) change what is seen
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+
+
+def tidy(text: str) -> str:
+    """A text as it is stored: Unicode's composed form (NFC), words parted by one space, nothing that is not seen.
+
+    `tidy(tidy(text)) == tidy(text)`; upper and lower case stay.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _UNSEEN.sub("", text))
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def name_key(name: str) -> str:
+    """What names are compared by: two names with one key are one name, whatever their case and white space."""
+    return unicodedata.normalize("NFC", tidy(name).casefold())
+
+
+def first_spellings(names: Iterable[str]) -> dict[str, str]:
+    """The names by their keys, each as it was written first, tidy; empty ones are left out."""
+    found: dict[str, str] = {}
+    for name in names:
+        if clean := tidy(name):
+            found.setdefault(name_key(clean), clean)
+    return found
