@@ -25,6 +25,9 @@ from umgclip.summary import Summary
 SPLITS = ("train", "benchmark")
 _SHOWN, _LISTED = 5, 8
 _REGION_PARTS = ("labelled", "captioned", "with mask", "stuff")
+_NAMED = (
+    ("quarantine", "quarantine"), ("to know", "told"), ("not understood", "not_understood"), ("others", "other_files")
+)  # fmt: skip
 _STATISTICS_BYTES = 64 << 20
 
 
@@ -135,8 +138,8 @@ def describe(found: dict[str, Any], manifest: Manifest) -> list[tuple[str, str]]
         classes = manifest.classes
         named = f"{len(classes.things)} things, {len(classes.stuff)} stuff, {len(classes.held_out)} held out"
         rows.append(("classes of the benchmark", named))
-    for title, name in (("quarantine", "quarantine"), ("not understood", "not_understood"), ("others", "other_files")):
-        if found[name]:
+    for title, name in _NAMED:
+        if found.get(name):
             rows.append((title, _listed(found[name])))
     if counts.get("rewritten"):
         rows.append(("images written anew", f"{counts['rewritten']}"))

@@ -55,6 +55,7 @@ class Finished:
     folder: Path
     counts: Counter[str]
     unknown: Counter[str]
+    told: Counter[str]
     replaced: frozenset[str]
 
 
@@ -85,6 +86,7 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
     groups: list[_Group] = []
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
+    told = Counter(plan.told())
     if before is not None:
         groups.append(_group_before(before, folder))
         stored |= {info.path: Stored(before.place, info) for info in before.manifest.shards}
@@ -98,6 +100,7 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
         index.drop(Again(**row) for row in _rows(group.tables["again"]))
         counts.update(marker["counts"])
         unknown.update(marker["unknown"])
+        told.update(marker["told"])
     index.finish()
     rewriting = Rewriting(index, stored, folder)
     rewriting.run()
@@ -110,7 +113,7 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
     if not shards:
         raise DataError(f"{work.request.source}: expected images to import, took in none: {_worst(folder, counts)}")
     manifest = _manifest(work, [shard.info for shard in shards], _classes(work.request, plan, folder, before), before)
-    return Finished(manifest, shards, folder, counts, unknown, frozenset(rewriting.changed))
+    return Finished(manifest, shards, folder, counts, unknown, told, frozenset(rewriting.changed))
 
 
 def _worst(folder: Path, counts: Counter[str]) -> str:

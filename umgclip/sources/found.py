@@ -56,6 +56,7 @@ class Note:
         not_exhaustive: classes of which not every instance is among the regions.
         record: a record of ours, which says everything already.
         unknown: what was not understood, by name.
+        told: what was read in another way than its source may expect, by name, to be counted in the summary.
     """
 
     captions: list[Text] | None = None
@@ -69,6 +70,7 @@ class Note:
     not_exhaustive: list[str] | None = None
     record: ImageRecord | None = None
     unknown: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
 
     def caption(self, text: str, source: str, score: float = 1.0) -> None:
@@ -112,6 +114,7 @@ class Note:
         self.not_exhaustive = self.not_exhaustive or other.not_exhaustive
         self.record = self.record or other.record
         self.unknown.update(other.unknown)
+        self.told.update(other.told)
         self.problems.extend(other.problems)
 
 

@@ -92,6 +92,7 @@ class _Tables:
         self.paths = {name: folder / part.table(name) for name in TABLES}
         self._writers = {name: tables.TableWriter(self.paths[name], schema) for name, schema in TABLES.items()}
         self.unknown: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
     def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
@@ -169,7 +170,7 @@ def _do(work: Work, part: Part, advance: Callable[[int], None]) -> None:
             rows.close()
             for path in rows.paths.values():
                 work.parts.put(path, path.name)
-            marker = {"shards": shards, "unknown": rows.unknown, "counts": rows.counts}
+            marker = {"shards": shards, "unknown": rows.unknown, "told": rows.told, "counts": rows.counts}
             path = scratch / part.marker
             path.write_text(json.dumps(marker, sort_keys=True), encoding="utf-8")
             _sync(path)
@@ -237,6 +238,7 @@ def _taken(work: Work, part: Part, rows: _Tables, advance: Callable[[int], None]
             taken, problems = take(found, work.request, work.params)
             rows.counts["images"] += 1
             rows.unknown.update(found.note.unknown)
+            rows.told.update(found.note.told)
             rows.add("quarantine", quarantine_rows(found.name, taken.record.key if taken else None, problems))
             if taken is not None:
                 rows.counts["rewritten"] += taken.changed

@@ -27,6 +27,7 @@ CREATE TABLE items (position INTEGER PRIMARY KEY, name BLOB NOT NULL, about TEXT
 CREATE TABLE extras (owner INTEGER NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE rows (name TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE problems (name TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE told (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE ids (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -191,6 +192,18 @@ class Plan:
         """What went wrong, in order."""
         for name, reason, detail in self._db.execute("SELECT name, reason, detail FROM problems ORDER BY rowid"):
             yield name, Problem(reason, detail)
+
+    def tell(self, what: str, number: int = 1) -> None:
+        """Count something that the summary says by name."""
+        if number:
+            self._db.execute(
+                "INSERT INTO told VALUES (?, ?) ON CONFLICT (what) DO UPDATE SET number = number + excluded.number",
+                (what, number),
+            )
+
+    def told(self) -> dict[str, int]:
+        """What was counted, by name."""
+        return dict(self._db.execute("SELECT what, number FROM told ORDER BY what"))
 
     def index(self) -> None:
         """Make extras quick to find; after the last of them."""

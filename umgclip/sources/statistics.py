@@ -44,6 +44,7 @@ class Statistics:
     smallest: int | None = None
     largest: int | None = None
     unknown: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     other_files: dict[str, int] = field(default_factory=dict)
 
     def images(self, batch: pa.RecordBatch) -> None:
@@ -104,6 +105,7 @@ class Statistics:
             "stuff": dict(_most(self.stuff)),
             "different_stuff": len(self.stuff),
             "quarantine": dict(sorted(self.reasons.items())),
+            "told": dict(sorted(self.told.items())),
             "not_understood": dict(sorted(self.unknown.items())),
             "other_files": dict(sorted(self.other_files.items())),
         }
@@ -129,7 +131,7 @@ def write_statistics(finished: Finished, plan: Plan) -> Statistics:
     found.sums["duplicates"] = finished.counts["duplicates"]
     found.sums["image_files"] = finished.counts["images"]
     found.sums["rewritten"] = finished.counts["rewritten"]
-    found.unknown, found.other_files = finished.unknown, plan.fact("other_files") or {}
+    found.unknown, found.told, found.other_files = finished.unknown, finished.told, plan.fact("other_files") or {}
     write_json(finished.folder / STATISTICS, found.as_json())
     return found
 
