@@ -10,6 +10,7 @@ from umgclip.base import scratch
 from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.manifest import read_manifest
 from umgclip.model import files
+from umgclip.model.pretrained import Choices, load_pretrained
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams
 from umgclip.summary import Summary
@@ -44,19 +45,30 @@ def run(
             cannot be had.
         OutputError: `out` cannot be written.
     """
+    decided: tuple[tuple[str, str], ...] = ()
     if params.pretrained == SCRATCH:
         read_manifest(inputs.data / "train")
         clip, model_cfg = scratch.train(params, inputs.data / "train", report)
         model = "umgclip-tiny"
     else:
-        clip, model_cfg = files.load_pretrained(params.model, params.pretrained)
+        choices = Choices(quick_gelu=params.quick_gelu, positions=params.positions)
+        loaded = load_pretrained(params.model, params.pretrained, choices)
+        clip, model_cfg = loaded.clip, loaded.model_cfg
         DenseClip(clip)  # refuse here what later stages could not use
         model = params.model
+        decided = (("QuickGELU", "yes" if loaded.quick_gelu else "no"), ("positions", loaded.positions))
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):
-            files.save_tokenizer(folder, model_cfg, params.tokenizer)
+            files.save_tokenizer(folder, model_cfg, params.tokenizer or _tokenizer_beside(params.pretrained))
         write_json(folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model})
     size = sum(parameter.numel() for parameter in clip.parameters())
-    rows = (("model", model), ("pretrained", params.pretrained), ("parameters", f"{size:,}"), ("sha256", digest[:16]))
-    return Summary("base", rows)
+    rows = (("model", model), ("pretrained", params.pretrained), *decided, ("parameters", f"{size:,}"))
+    return Summary("base", (*rows, ("sha256", digest[:16])))
+
+
+def _tokenizer_beside(pretrained: str) -> str | None:
+    """The folder of the weights, where it has the files of a tokenizer too."""
+    folder = Path(pretrained) if Path(pretrained).is_dir() else Path(pretrained).parent
+    has_files = Path(pretrained).exists() and any((folder / name).is_file() for name in files.TOKENIZER_FILES)
+    return str(folder) if has_files else None

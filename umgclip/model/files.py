@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle  # noqa: S403 - only the name of its error
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import open_clip
 from safetensors import SafetensorError
@@ -20,23 +19,27 @@ from torch import nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
-from umgclip.model import foreign
 from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
 
+OWN = "umgclip"  # our key in open_clip's config file: what open_clip has no word for
+
 __all__ = [
     "CONFIG",
     "TOKENIZER_FILES",
+    "OWN",
     "WEIGHTS",
     "Tokenizer",
     "build",
+    "describe",
     "load",
-    "load_pretrained",
     "needs_tokenizer_files",
+    "positions_of",
     "save",
     "save_tokenizer",
+    "set_positions",
     "to_input",
     "tower_config",
 ]
@@ -82,6 +85,8 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
         return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     except OSError as error:
         raise InputError(f"base.model: cannot build its text tower: {str(error).splitlines()[0]}") from error
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise InputError(f"base.model: open_clip cannot build it: {str(error).splitlines()[0][:300]}") from error
 
 
 def save(folder: Path, clip: nn.Module, model_cfg: Mapping[str, Any]) -> str:
@@ -89,7 +94,8 @@ def save(folder: Path, clip: nn.Module, model_cfg: Mapping[str, Any]) -> str:
     given = getattr(clip.visual, "preprocess_cfg", None)
     plain = Preprocess.of(None)
     preprocess = given or {"mean": list(plain.mean), "std": list(plain.std)}
-    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess)})
+    own = {} if positions_of(clip) == "antialiased" else {OWN: {"positions": positions_of(clip)}}
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess), **own})
     state = {name: value.detach().contiguous() for name, value in clip.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     return sha256_file(folder / WEIGHTS)
@@ -110,70 +116,26 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         clip.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
-    _describe(clip, content["model_cfg"], content.get("preprocess_cfg"), folder)
+    describe(clip, content["model_cfg"], content.get("preprocess_cfg"), folder)
+    set_positions(clip, (content.get(OWN) or {}).get("positions", "antialiased"))
     return clip.eval(), content["model_cfg"]
 
 
-def _describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: Path | None) -> None:  # noqa: ANN401
+def describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: Path | None) -> None:  # noqa: ANN401
     """Write down on the model what its inputs have to be, as open_clip does."""
     if preprocess:
         clip.visual.preprocess_cfg = dict(preprocess)
     clip.umgclip_tokenizer = Tokenizer(int(clip.context_length), model_cfg["text_cfg"], folder)
 
 
-def load_pretrained(name: str, pretrained: str) -> tuple[nn.Module, dict[str, Any]]:
-    """An open_clip model by name with a pretrained tag, a checkpoint's path, or the path of a whole model folder.
-
-    Args:
-        name: as in `open_clip.list_models()`; of no effect for a folder, whose config says what it is.
-        pretrained: a tag, a file (with open_clip's names, EVA-CLIP's or Hugging Face's), or a folder with
-            `open_clip_config.json`.
-
-    Raises:
-        InputError: open_clip knows no such model or tag, or the weights cannot be had.
-    """
-    if (Path(pretrained) / CONFIG).is_file():
-        return _load_any(f"local-dir:{pretrained}", pretrained, None)
-    known = open_clip.get_model_config(name)
-    if known is None:
-        raise InputError(f"base.model: expected a model of open_clip.list_models(), got {name!r}")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained not in tags and not Path(pretrained).is_file():
-        raise InputError(
-            f"base.pretrained: expected scratch, a file, a folder with {CONFIG} or one of {', '.join(tags)}; "
-            f"got {pretrained!r}"
-        )
-    if Path(pretrained).is_file() and (weights := foreign.read(Path(pretrained))) is not None:
-        clip = open_clip.create_model(name)
-        foreign.load(clip, weights, pretrained)
-        _describe(clip, known, clip.visual.preprocess_cfg, None)
-        return clip.eval(), known
-    # a tag trained with QuickGELU needs it, whatever the model's name says
-    tag = open_clip.get_pretrained_cfg(name, pretrained) or {}
-    return _load_any(name, pretrained, bool(tag.get("quick_gelu", False)))
+def set_positions(clip: Any, positions: Literal["antialiased", "plain"]) -> None:  # noqa: ANN401
+    """Write down on the model how positional embeddings are resized to grids that are not its own."""
+    clip.visual.umgclip_positions = positions
 
 
-def _load_any(source: str, pretrained: str, quick_gelu: bool | None) -> tuple[nn.Module, dict[str, Any]]:
-    config = open_clip.get_model_config(source)
-    if "multimodal_cfg" in config:
-        raise InputError(
-            f"base.model: expected open_clip's CLIP or CustomTextCLIP (ViT-B-32, ...), got {source!r}, a CoCa"
-        )
-    if quick_gelu:
-        config["quick_gelu"] = True
-    folder = source.startswith("local-dir:")
-    try:
-        clip = open_clip.create_model(
-            source,
-            pretrained=None if folder else pretrained,
-            force_quick_gelu=bool(quick_gelu),
-            require_pretrained=True,
-        )
-    except (RuntimeError, OSError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        name = config.get("name", source)
-        raise InputError(f"base.pretrained: cannot load {pretrained!r} for {name}: {error}") from error
-    _describe(clip, config, clip.visual.preprocess_cfg, Path(pretrained) if folder else None)
-    return clip.eval(), config
+def positions_of(clip: Any) -> Literal["antialiased", "plain"]:  # noqa: ANN401
+    """How the model's positional embeddings are resized: antialiased, as open_clip does, where nothing is said."""
+    return getattr(clip.visual, "umgclip_positions", "antialiased")
 
 
 def needs_tokenizer_files(model_cfg: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Checkpoints whose weights have other names than open_clip gives them: EVA-CLIP's own and Hugging Face's.
+"""Weights under other names than open_clip's: EVA-CLIP's own, Hugging Face's `CLIPModel`; and what is no whole CLIP.
 
 CLIPSelf (Wu et al., ICLR 2024) trains EVA-CLIP's code and keeps its names. FG-CLIP (Xie et al., ICML 2025) trains
 transformers' `CLIPModel` with a second text head and longer positions for long captions, which are left out here: an
@@ -7,21 +7,18 @@ open_clip text tower is the short one.
 
 from __future__ import annotations
 
-import pickle  # noqa: S403 - only the name of its error
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from open_clip.factory import load_state_dict
-from open_clip.model import resize_pos_embed
-from safetensors import SafetensorError
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
 
 Weights = Mapping[str, Tensor]
+Names = Literal["open_clip", "eva_clip", "hugging_face"]
 _EVA, _HUGGING_FACE = "visual.blocks.0.norm1.weight", "vision_model.encoder.layers.0.layer_norm1.weight"
 _LAYER = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
 _VISION = {
@@ -38,52 +35,122 @@ _TEXT = {
 }
 
 
-def read(path: Path) -> Weights | None:
-    """The weights of a checkpoint with foreign names; None where the names are open_clip's, or it is no checkpoint."""
-    try:
-        weights = load_state_dict(str(path))
-    except (RuntimeError, OSError, ValueError, SafetensorError, pickle.UnpicklingError, StopIteration):
-        return None
-    return weights if _EVA in weights or _HUGGING_FACE in weights else None
+# weights of a second, finer head (FG-CLIP), and what older versions of libraries saved beside the weights
+_IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
 
-@torch.no_grad()
-def load(clip: Any, weights: Weights, where: str) -> None:  # noqa: ANN401 - open_clip's models share no base class
-    """Put foreign weights into an open_clip model.
+def names_of(weights: Weights, where: str) -> Names:
+    """Whose names the weights of a whole CLIP have.
 
     Args:
-        clip: of the architecture that the weights are of.
-        weights: as `read` gives them.
+        weights: as `umgclip.model.checkpoint_file` reads them.
         where: what to call them in an error.
 
     Raises:
-        InputError: a weight is missing, or of another shape.
+        InputError: they are no whole CLIP of a kind that gives dense features; says what they are.
     """
-    named = _from_eva(weights, clip) if _EVA in weights else _from_hugging_face(weights)
-    if "visual.positional_embedding" in named:
-        resize_pos_embed(named, clip)
-    named["logit_scale"] = named["logit_scale"].reshape(clip.logit_scale.shape)
+    found = _kind(weights)
+    if found in ("open_clip", "eva_clip", "hugging_face"):
+        return found  # type: ignore[return-value]
+    raise InputError(f"base.pretrained: {where}: expected the weights of a whole CLIP, got {found}")
+
+
+def _kind(weights: Weights) -> str:
+    """One of `Names`, or a description of what it is instead."""
+    if any(".lora_A." in name or ".lora_B." in name for name in weights):
+        return "a LoRA adapter; merge it into its base first"
+    if any(name.startswith(("visual.layer1.", "layer1.")) for name in weights):
+        return "a ResNet, which has no dense features here; take a ViT, SigLIP, EVA-02 or ConvNeXt"
+    image, text = _towers(weights)
+    if image and not text:
+        return f"an image tower alone ({next(iter(weights))}, ... and no text tower)"
+    if text and not image:
+        return f"a text tower alone ({next(iter(weights))}, ... and no image tower)"
+    if _HUGGING_FACE in weights:
+        if "visual_projection.weight" in weights:
+            return "hugging_face"
+        return "Hugging Face's SigLIP; take open_clip's weights of it by tag (base.pretrained: webli)"
+    if _EVA in weights:
+        return "eva_clip"
+    if image:
+        return "open_clip"
+    return f"other weights ({', '.join(list(weights)[:3])}, ...)"
+
+
+def _towers(weights: Weights) -> tuple[bool, bool]:
+    """Whether there is an image tower, and a text tower, under anybody's names."""
+    alone = ("class_embedding", "conv1.weight", "cls_token", "patch_embed.proj.weight", "embeddings.class_embedding")
+    image = any(name.startswith(("visual.", "vision_model.")) for name in weights) or any(n in weights for n in alone)
+    texts = ("token_embedding.weight", "text.", "text_model.")
+    return image, any(name.startswith(texts) for name in weights)
+
+
+@torch.no_grad()
+def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> None:  # noqa: ANN401 - no base class
+    """Put the weights of a whole CLIP, under anybody's names, into an open_clip model.
+
+    Args:
+        clip: of the architecture that the weights are of; its positions may be of another grid.
+        weights: as `umgclip.model.checkpoint_file` reads them.
+        where: what to call them in an error.
+        antialias: how positions of another grid are resized, as open_clip does (True) or CLIPSelf and FG-CLIP (False).
+
+    Raises:
+        InputError: they are no whole CLIP, or of another architecture; names a weight that is missing, superfluous or
+            of another shape.
+    """
+    names = names_of(weights, where)
+    if names == "eva_clip":
+        named = _from_eva(weights, clip, antialias)
+    else:
+        named = _from_hugging_face(weights, where) if names == "hugging_face" else dict(weights)
+    if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
+        named = convert_to_custom_text_state_dict(named)
     own = clip.state_dict()
-    wanted = {name for name in own if name != "logit_bias"}
-    if missing := sorted(wanted - set(named)):
-        raise InputError(f"base.pretrained: {where}: expected {missing[0]} ({len(missing)} weights), found none")
-    named = {name: value.to(own[name].dtype) for name, value in named.items() if name in own}
-    try:
-        clip.load_state_dict(named, strict=False)
-    except RuntimeError as error:
-        raise InputError(f"base.pretrained: {where}: {str(error).splitlines()[-1].strip()}") from error
+    for name in ("logit_scale", "logit_bias"):
+        if name in named and name in own:
+            named[name] = named[name].reshape(own[name].shape)
+    resize_pos_embed(named, clip, antialias=antialias)
+    resize_text_pos_embed(named, clip)
+    _check(named, own, where, strict=names == "open_clip")
+    clip.load_state_dict(
+        {name: value.to(own[name].dtype) for name, value in named.items() if name in own}, strict=False
+    )
 
 
-def _from_eva(weights: Weights, clip: Any) -> dict[str, Tensor]:  # noqa: ANN401
+def _check(named: Weights, own: Weights, where: str, *, strict: bool) -> None:
+    """Every weight is there and of the right shape; with open_clip's names there is no other either."""
+    ask = "is base.model the architecture of these weights?"
+    if missing := sorted(name for name in own if name != "logit_bias" and name not in named):
+        raise InputError(f"base.pretrained: {where}: expected {missing[0]} ({len(missing)} weights), found none; {ask}")
+    for name, value in own.items():
+        if name in named and named[name].shape != value.shape:
+            shapes = f"expected {tuple(value.shape)}, got {tuple(named[name].shape)}"
+            raise InputError(f"base.pretrained: {where}: {name}: {shapes}; {ask}")
+    if "logit_bias" in own and "logit_bias" not in named:
+        raise InputError(f"base.pretrained: {where}: expected logit_bias of a SigLIP, found none; {ask}")
+    extra = sorted(name for name in named if name not in own and not name.endswith(_IGNORED))
+    if strict and extra:
+        raise InputError(f"base.pretrained: {where}: {extra[0]} ({len(extra)} weights) has no place; {ask}")
+
+
+def _from_eva(weights: Weights, clip: Any, antialias: bool) -> dict[str, Tensor]:  # noqa: ANN401
     """The library timm knows how EVA's image tower is named; the text tower already has open_clip's names."""
     if not isinstance(getattr(clip.visual, "trunk", None), nn.Module):
         raise InputError("base.model: expected one of open_clip's EVA models for weights with EVA-CLIP's names")
     named = {name: value for name, value in weights.items() if not name.startswith("visual.")}
-    image = checkpoint_filter_fn(dict(weights), clip.visual.trunk)
+    image = checkpoint_filter_fn(dict(weights), clip.visual.trunk, antialias=antialias)
     return named | {f"visual.trunk.{name}": value for name, value in image.items()}
 
 
-def _from_hugging_face(weights: Weights) -> dict[str, Tensor]:
+def _from_hugging_face(weights: Weights, where: str) -> dict[str, Tensor]:
+    try:
+        return _renamed(weights)
+    except KeyError as error:
+        raise InputError(f"base.pretrained: {where}: expected {error.args[0]}, found none") from error
+
+
+def _renamed(weights: Weights) -> dict[str, Tensor]:
     named = {
         "visual.proj": weights["visual_projection.weight"].T.contiguous(),
         "text_projection": weights["text_projection.weight"].T.contiguous(),

@@ -15,6 +15,8 @@ from torch import Tensor
 from umgclip.errors import InputError
 
 _TEXTS_KEPT = 1 << 16
+# what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files
+_ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -83,12 +85,19 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
     """
     from open_clip.tokenizer import HFTokenizer
 
+    options = dict(text_cfg.get("tokenizer_kwargs") or {})
+    if refused := sorted(set(options) - set(_ALLOWED_OPTIONS)):
+        raise InputError(
+            f"tokenizer: tokenizer_kwargs: expected {', '.join(_ALLOWED_OPTIONS)}, got {refused[0]!r}; "
+            "no code of a model's folder is run"
+        )
     try:
         return HFTokenizer(
             source,
             context_length=context_length,
             tokenizer_mode=text_cfg.get("tokenizer_mode"),
-            **text_cfg.get("tokenizer_kwargs", {}),
+            trust_remote_code=False,
+            **options,
         )
     except ImportError as error:
         raise InputError(f"tokenizer: expected the package transformers for {source}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from umgclip.section import Count, Section, Share, Weight
@@ -28,6 +30,12 @@ class BaseParams(Section):
     seed: int = 0
     pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint or a folder")
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
+    quick_gelu: bool | Literal["auto"] = Field(
+        default="auto", description="activation of both towers; auto: as name, tag or a config beside the weights say"
+    )
+    positions: Literal["auto", "antialiased", "plain"] = Field(
+        default="auto", description="bicubic resize of positions to other grids; auto: as the weights' authors do"
+    )
     tokenizer: str | None = Field(
         default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
     )

@@ -13,6 +13,7 @@ import open_clip
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
 from umgclip.model import files
+from umgclip.model.pretrained import Choices, load_pretrained
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, read_json
 
 
@@ -29,6 +30,14 @@ def trained_resize(train: Path) -> Resize:
     return "pad" if params.get("resize") == "pad" else "squash"
 
 
+def _choices(folder: Path) -> Choices:
+    """What was decided when the base was loaded, from its config."""
+    content = read_json(folder / files.CONFIG)
+    own = content.get(files.OWN) or {}
+    quick_gelu = bool(content["model_cfg"].get("quick_gelu", False))
+    return Choices(quick_gelu=quick_gelu, positions=own.get("positions", "antialiased"))
+
+
 @contextmanager
 def restore_base(folder: Path) -> Iterator[Path]:
     """A complete base folder: `folder` itself, or a temporary one with the weights that its `base.json` names.
@@ -40,10 +49,10 @@ def restore_base(folder: Path) -> Iterator[Path]:
         yield folder
         return
     report = read_json(folder / BASE_REPORT)
-    clip, model_cfg = files.load_pretrained(str(report["model"]), str(report["pretrained"]))
+    loaded = load_pretrained(str(report["model"]), str(report["pretrained"]), _choices(folder))
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        found = files.save(base, clip, model_cfg)
+        found = files.save(base, loaded.clip, loaded.model_cfg)
         for tokenizer in files.TOKENIZER_FILES:
             if (folder / tokenizer).is_file():
                 shutil.copy2(folder / tokenizer, base / tokenizer)

@@ -3,17 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
-from open_clip import factory
 from torch import nn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
 from umgclip.model import files
 from umgclip.model.tower import DenseClip
@@ -28,20 +26,6 @@ def folder(make_clip: MakeClip, tiny: TowerParams, tmp_path: Path) -> Path:
     path.mkdir()
     files.save(path, make_clip(0), files.tower_config(tiny))
     return path
-
-
-@pytest.fixture
-def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Any]], None]:
-    """Add a model to open_clip's list for one test."""
-    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
-    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
-
-    def add(name: str, config: dict[str, Any]) -> None:
-        path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps(config))
-        open_clip.add_model_config(path)
-
-    return add
 
 
 def test_save_and_load_give_the_same_model(make_clip: MakeClip, tiny: TowerParams, tmp_path: Path) -> None:
@@ -90,43 +74,6 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(DataError, match="open_clip_model.safetensors: does not fit open_clip_config.json: "):
         files.load(folder)
-
-
-def test_a_checkpoint_of_a_named_model(
-    folder: Path, tiny: TowerParams, register: Callable[[str, dict[str, Any]], None]
-) -> None:
-    register("small-test", files.tower_config(tiny))
-    clip, config = files.load_pretrained("small-test", str(folder / files.WEIGHTS))
-    assert config == files.tower_config(tiny)
-    assert not clip.training
-    expected = files.load(folder)[0].state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in clip.state_dict().items())
-
-
-def test_a_pretrained_model_that_cannot_be_had(
-    folder: Path, tiny: TowerParams, tmp_path: Path, register: Callable[[str, dict[str, Any]], None]
-) -> None:
-    config = files.tower_config(tiny)
-    register("small-test", config)
-    register("wide-test", {**config, "vision_cfg": {**config["vision_cfg"], "width": 96}})
-    weights = str(folder / files.WEIGHTS)
-    with pytest.raises(InputError, match=r"base.model: expected a model of open_clip.list_models\(\), got 'ViT-X'"):
-        files.load_pretrained("ViT-X", "openai")
-    with pytest.raises(
-        InputError,
-        match=r"base.pretrained: expected scratch, a file, a folder with .* or one of .*openai.*; got 'opnai'",
-    ):
-        files.load_pretrained("ViT-B-32", "opnai")
-    with pytest.raises(InputError, match=r"base.pretrained: cannot load '.*' for wide-test: "):
-        files.load_pretrained("wide-test", weights)
-    rubbish = tmp_path / "rubbish.safetensors"
-    rubbish.write_bytes(b"not weights")
-    with pytest.raises(InputError, match=r"base.pretrained: cannot load '.*rubbish.safetensors' for small-test: "):
-        files.load_pretrained("small-test", str(rubbish))
-    pickled = tmp_path / "rubbish.pt"
-    pickled.write_bytes(b"not weights")
-    with pytest.raises(InputError, match=r"base.pretrained: cannot load '.*rubbish.pt' for small-test: "):
-        files.load_pretrained("small-test", str(pickled))
 
 
 def test_the_tokenizer_is_open_clips(tiny: TowerParams) -> None:

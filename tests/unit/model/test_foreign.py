@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.model import files, foreign
-from umgclip.model.tower import DenseClip
+from umgclip.model.checkpoint_file import read_checkpoint
 from umgclip.params import TowerParams
 
 MakeClip = Callable[[int], nn.Module]
@@ -65,12 +65,11 @@ def assert_equal(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(value, found[name]), name
 
 
-def test_hugging_faces_names(make_clip: MakeClip, tiny: TowerParams, tmp_path: Path) -> None:
-    clip = make_clip(3)
+def test_hugging_faces_names(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip, other = make_clip(3), make_clip(4)
     save_file(hugging_face(clip), tmp_path / "model.safetensors")
-    weights = foreign.read(tmp_path / "model.safetensors")
-    assert weights is not None
-    other = make_clip(4)
+    weights = read_checkpoint(tmp_path / "model.safetensors").weights
+    assert foreign.names_of(weights, "x") == "hugging_face"
     foreign.load(other, weights, "model.safetensors")
     assert_equal(clip, other)
 
@@ -83,19 +82,19 @@ def test_eva_clips_names_and_the_wrappings_of_checkpoints(
     clip, other = files.build(config), files.build(config)
     wrapped = {f"module.{name}": value for name, value in eva(clip).items()}
     torch.save({"epoch": 6, "state_dict": wrapped}, tmp_path / "epoch_6.pt")
-    weights = foreign.read(tmp_path / "epoch_6.pt")
-    assert weights is not None
+    weights = read_checkpoint(tmp_path / "epoch_6.pt").weights
+    assert foreign.names_of(weights, "x") == "eva_clip"
     foreign.load(other, weights, "epoch_6.pt")
     assert_equal(clip, other)
     with pytest.raises(InputError, match="base.model: expected one of open_clip's EVA models"):
         foreign.load(files.build(files.tower_config(TowerParams())), weights, "epoch_6.pt")
 
 
-def test_open_clips_names_are_not_foreign(make_clip: MakeClip, tmp_path: Path) -> None:
-    save_file(make_clip(0).state_dict(), tmp_path / "own.safetensors")
-    (tmp_path / "rubbish.pt").write_bytes(b"not weights")
-    assert foreign.read(tmp_path / "own.safetensors") is None
-    assert foreign.read(tmp_path / "rubbish.pt") is None
+def test_open_clips_names(make_clip: MakeClip) -> None:
+    clip, other = make_clip(0), make_clip(1)
+    assert foreign.names_of(clip.state_dict(), "x") == "open_clip"
+    foreign.load(other, clip.state_dict(), "own.pt")
+    assert_equal(clip, other)
 
 
 def test_what_does_not_fit_is_named(make_clip: MakeClip) -> None:
@@ -104,25 +103,40 @@ def test_what_does_not_fit_is_named(make_clip: MakeClip) -> None:
     lacking = {name: value for name, value in weights.items() if "post_layernorm" not in name}
     with pytest.raises(InputError, match=r"base.pretrained: x.pt: expected visual.ln_post.bias \(2 weights\), found"):
         foreign.load(clip, lacking, "x.pt")
+    cut = {name: value for name, value in weights.items() if name != "visual_projection.weight"}
+    with pytest.raises(InputError, match=r"x.pt: expected the weights of a whole CLIP, got Hugging Face's SigLIP"):
+        foreign.load(clip, cut, "x.pt")
+    halved = {name: value for name, value in weights.items() if "layers.0.self_attn.k_proj" not in name}
+    with pytest.raises(InputError, match=r"x.pt: expected encoder.layers.0.self_attn.k_proj.weight, found none"):
+        foreign.load(clip, halved, "x.pt")
     wrong = {**weights, "text_model.final_layer_norm.weight": torch.zeros(3)}
-    with pytest.raises(InputError, match=r"base.pretrained: x.pt: size mismatch for ln_final.weight"):
+    with pytest.raises(InputError, match=r"x.pt: ln_final.weight: expected \(\d+,\), got \(3,\); is base.model"):
         foreign.load(clip, wrong, "x.pt")
+    more = {**clip.state_dict(), "visual.second_head.weight": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"x.pt: visual.second_head.weight \(1 weights\) has no place; is base.model"):
+        foreign.load(clip, more, "x.pt")
 
 
-def test_such_a_file_is_a_base(
-    make_clip: MakeClip, tiny: TowerParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = files.tower_config(tiny)
-    monkeypatch.setattr(files.open_clip, "get_model_config", lambda _: config)
-    monkeypatch.setattr(files.open_clip, "create_model", lambda _: _described(files.build(config)))
-    clip = make_clip(5)
-    save_file(hugging_face(clip), tmp_path / "model.safetensors")
-    loaded, found = files.load_pretrained("small-test", str(tmp_path / "model.safetensors"))
-    assert_equal(clip, loaded)
-    assert found == config
-    assert DenseClip(loaded).tokenizer(["a dog"]).shape[1] == tiny.context_length
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (lambda name: name.startswith("visual."), r"an image tower alone \(visual\.\S+, ... and no text tower\)"),
+        (lambda name: not name.startswith("visual."), r"a text tower alone \(\S+, ... and no image tower\)"),
+        (lambda name: name == "logit_scale", r"other weights \(logit_scale, ...\)"),
+    ],
+)
+def test_half_a_clip_is_told_as_what_it_is(make_clip: MakeClip, keep: Callable[[str], bool], expected: str) -> None:
+    weights = {name: value for name, value in make_clip(0).state_dict().items() if keep(name)}
+    with pytest.raises(InputError, match=f"x.pt: expected the weights of a whole CLIP, got {expected}"):
+        foreign.names_of(weights, "x.pt")
 
 
-def _described(clip: Any) -> Any:
-    clip.visual.preprocess_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    return clip
+def test_other_models_are_told_by_name() -> None:
+    for name, expected in (
+        ("visual.layer1.0.conv1.weight", "a ResNet"),
+        ("base_model.model.visual.x.lora_A.weight", "a LoRA adapter; merge it"),
+        ("blocks.0.norm1.weight", "other weights"),
+        ("cls_token", "an image tower alone"),
+    ):
+        with pytest.raises(InputError, match=f"x.pt: expected the weights of a whole CLIP, got {expected}"):
+            foreign.names_of({name: torch.zeros(1)}, "x.pt")

@@ -110,13 +110,17 @@ class OpenClipVit:
         return torch.zeros(image.shape, device=valid.device).masked_fill(~image, _HIDDEN)
 
     def _positions(self, height: int, width: int) -> Float[Tensor, "n width"]:
-        """Positional embeddings for a grid of any size: 2-D bicubic resize, class token kept."""
+        """Positional embeddings for a grid of any size: 2-D bicubic resize, class token kept.
+
+        Antialiased as open_clip does on loading, or plain as CLIPSelf and FG-CLIP (`base.positions`).
+        """
         positions = self._visual.positional_embedding
         grid_h, grid_w = self._visual.grid_size
         if (height, width) == (grid_h, grid_w):
             return positions
         patches = positions[1:].reshape(1, grid_h, grid_w, -1).permute(0, 3, 1, 2).float()
-        resized = F.interpolate(patches, (height, width), mode="bicubic", antialias=True, align_corners=False)
+        antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
+        resized = F.interpolate(patches, (height, width), mode="bicubic", antialias=antialias, align_corners=False)
         return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
 
 

@@ -91,7 +91,10 @@ class TimmVit:
         own = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
         positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
         if [height, width] != grid:
-            positions = resample_abs_pos_embed(positions, [height, width], old_size=grid, num_prefix_tokens=own)
+            antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
+            positions = resample_abs_pos_embed(
+                positions, [height, width], old_size=grid, num_prefix_tokens=own, antialias=antialias
+            )
         if trunk.no_embed_class:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
         return trunk.pos_drop(torch.cat([*prefix, x], dim=1) + positions)

@@ -1,0 +1,125 @@
+"""What the `config.json` of a Hugging Face CLIP says, in open_clip's terms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from umgclip.errors import InputError
+
+CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
+_TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
+_GELU = {"quick_gelu": True, "gelu": False}
+# the defaults of transformers' CLIPVisionConfig and CLIPTextConfig
+_VISION = {
+    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "image_size": 224, "patch_size": 32,
+}  # fmt: skip
+_TEXT = {
+    "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
+    "vocab_size": 49408, "max_position_embeddings": 77,
+}  # fmt: skip
+# transformers' PIL filters by number
+_FILTERS = {2: "bilinear", 3: "bicubic"}
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """The `config.json` of a CLIP in a folder; None where there is none, or it is another model's.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"base.pretrained: {path}: expected JSON: {str(error).splitlines()[0]}") from error
+    return config if isinstance(config, dict) and "vision_config" in config else None
+
+
+def uses_quick_gelu(config: Mapping[str, Any], where: Path) -> bool:
+    """Whether the towers were trained with QuickGELU, which is transformers' default for a CLIP.
+
+    Raises:
+        InputError: the two towers differ, or use another activation.
+    """
+    towers = [config.get(part) or {} for part in ("vision_config", "text_config")]
+    acts = [str(tower.get("hidden_act", "quick_gelu")) for tower in towers]
+    if acts[0] != acts[1] or acts[0] not in _GELU:
+        raise InputError(
+            f"base.pretrained: {where}: hidden_act: expected quick_gelu or gelu in both towers, got {acts}"
+        )
+    return _GELU[acts[0]]
+
+
+def model_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], where: Path) -> dict[str, Any]:
+    """The open_clip config of a `CLIPModel` (OpenAI's, LAION's, FG-CLIP).
+
+    Args:
+        config: the folder's `config.json`.
+        weights: its weights, which tell the length of the short text tower where there are two.
+        where: what to call it in an error.
+
+    Raises:
+        InputError: it is not a CLIP, or of a kind that open_clip's CLIP is not.
+    """
+    kind = str(config.get("model_type", "?"))
+    if kind != "clip":
+        raise InputError(
+            f"base.pretrained: {where}: model_type: expected clip, got {kind!r}; "
+            "of SigLIP take open_clip's weights by tag, such as base.model: ViT-B-16-SigLIP, base.pretrained: webli"
+        )
+    vision = _VISION | dict(config.get("vision_config") or {})
+    text = _TEXT | dict(config.get("text_config") or {})
+    for part in (vision, text):
+        if float(part.get("layer_norm_eps", 1e-5)) != 1e-5:
+            raise InputError(f"base.pretrained: {where}: layer_norm_eps: expected 1e-5, got {part['layer_norm_eps']}")
+    length = int(weights[_TEXT_POSITIONS].shape[0]) if _TEXT_POSITIONS in weights else text["max_position_embeddings"]
+    return {
+        "embed_dim": int(config.get("projection_dim", 512)),
+        "quick_gelu": uses_quick_gelu(config, where),
+        "vision_cfg": {
+            "image_size": int(vision["image_size"]),
+            "patch_size": int(vision["patch_size"]),
+            "width": int(vision["hidden_size"]),
+            "layers": int(vision["num_hidden_layers"]),
+            "head_width": int(vision["hidden_size"]) // int(vision["num_attention_heads"]),
+            "mlp_ratio": vision["intermediate_size"] / vision["hidden_size"],
+        },
+        "text_cfg": {
+            "context_length": length,
+            "vocab_size": int(text["vocab_size"]),
+            "width": int(text["hidden_size"]),
+            "heads": int(text["num_attention_heads"]),
+            "layers": int(text["num_hidden_layers"]),
+            "mlp_ratio": text["intermediate_size"] / text["hidden_size"],
+        },
+    }
+
+
+def preprocess_config(folder: Path) -> dict[str, Any]:
+    """open_clip's preprocess config from `preprocessor_config.json`; empty where there is none.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    path = folder / PREPROCESSOR_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"base.pretrained: {path}: expected JSON: {str(error).splitlines()[0]}") from error
+    out: dict[str, Any] = {}
+    for theirs, ours in (("image_mean", "mean"), ("image_std", "std")):
+        if found.get(theirs):
+            out[ours] = [float(value) for value in found[theirs]]
+    if found.get("resample") in _FILTERS:
+        out["interpolation"] = _FILTERS[found["resample"]]
+    return out
