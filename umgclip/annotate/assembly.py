@@ -26,9 +26,9 @@ from umgclip.annotate.roles import (
     Tagger,
 )
 from umgclip.annotate.rules.tag_names import TagNames
-from umgclip.annotate.rules.vocabulary_file import read_vocabulary
 from umgclip.annotate.segment_tree import SegmentTree
 from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary_file import read_vocabulary
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model.layout import WEIGHTS

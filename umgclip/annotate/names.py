@@ -47,6 +47,7 @@ class Names:
         """What one shard says."""
         self.chunks.seen.update(said["seen"])
         self.chunks.placed.update(said["placed"])
+        self.chunks.captions += said["captions"]
         self.given.things.update(said["things"])
         self.given.stuff.update(said["stuff"])
 
@@ -124,6 +125,7 @@ def _read(job: Job) -> Said:
     return {
         "seen": _sorted(chunks.seen),
         "placed": _sorted(chunks.placed),
+        "captions": chunks.captions,
         "things": sorted(given.things),
         "stuff": sorted(given.stuff),
     }

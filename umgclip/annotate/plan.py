@@ -14,8 +14,8 @@ from umgclip.annotate.digests import file_digests
 from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.names import read_names
-from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
 from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
@@ -60,15 +60,13 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         out: the folder that is to be made.
 
     Raises:
-        DataError: a dataset is missing or damaged.
+        DataError: a dataset is missing or damaged, or its captions name no concept.
         InputError: weights or a file that params name are missing.
     """
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
     names = read_names(bare["train"], params)
-    vocabulary = names.chunks.vocabulary(params.min_concept_count, params.held_out)
-    if params.rules.vocabulary is not None:
-        vocabulary = joined(vocabulary, read_vocabulary(Path(params.rules.vocabulary)))
+    vocabulary = _concepts(params).vocabulary(names.chunks, params.held_out)
     recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)
     if params.output is None:
         place: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
@@ -76,6 +74,12 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         place = place_at(params.output).within(recipe.config[:16])
     jobs = {split: [replace(job, out=place.within(split)) for job in bare[split]] for split in SPLITS}
     return Plan(manifests, jobs, recipe, fingerprint, names.given, place)
+
+
+def _concepts(params: AnnotateParams) -> ConceptParams:
+    return ConceptParams(
+        "annotate", params.min_concept_count, params.language, params.rules.vocabulary, "annotate.rules.vocabulary"
+    )
 
 
 def manifests_of(data: Path | str) -> dict[str, Manifest]:
@@ -111,7 +115,7 @@ def make_recipe(
             "base": weights,
             "inputs": [manifest.digest() for manifest in manifests],
             "files": files,
-            "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
+            "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out, vocabulary.listed],
             "code": __version__,
         }
     )

@@ -10,9 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from umgclip.base.views import Subject, cut_out, subject, whole
-from umgclip.data.concepts import Vocabulary, mine
+from umgclip.data.concepts import ChunkCounts, Vocabulary
 from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
+from umgclip.data.vocabulary_file import ConceptParams
+from umgclip.errors import DataError
 from umgclip.model.files import to_input
+from umgclip.params import BaseParams
 from umgclip.records import ImageRecord, parse_record
 
 _SHUFFLE_BUFFER = 4000
@@ -21,7 +24,7 @@ _SUBJECTS_KEPT = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """What one step trains on: images whose alt text names one concept, or all."""
+    """What one step trains on: images whose alt text names one concept (`CaptionFeed.short`), or all."""
 
     single: bool
     batch: int
@@ -40,13 +43,42 @@ class CaptionBatch:
 
 
 class CaptionFeed:
-    """Raw shards as batches; the vocabulary is mined from their alt texts."""
+    """Raw shards as batches; the vocabulary is mined from their alt texts.
 
-    def __init__(self, dataset: Path, seed: int, min_concept_count: int) -> None:
-        self._dataset, self._seed = dataset, seed
+    Attributes:
+        vocabulary: the concepts.
+        short: most concepts that the alt texts of the kind `single` name: 1, or more where those would not fill a
+            batch.
+        singles: how many images these are.
+    """
+
+    def __init__(self, dataset: Path, params: BaseParams) -> None:
+        """Read all alt texts once.
+
+        Raises:
+            DataError: no image has an alt text, or none names a concept; says why and which keys help.
+            InputError: there is no vocabulary file where `base.vocabulary` says.
+        """
+        self._dataset, self._seed = dataset, params.seed
         self._captions = {raw.key: _alt(parse_record(raw.json, where=raw.key)) for _, raw in read_raw(dataset)}
-        self.vocabulary: Vocabulary = mine(self._captions.values(), min_concept_count)
-        self._singles = {key for key, text in self._captions.items() if len(self.vocabulary.find(text)) == 1}
+        counts = ChunkCounts()
+        counts.add(self._captions.values())
+        if not counts.captions:
+            raise DataError(
+                f"{dataset}: base.pretrained: scratch learns from captions, and none of {len(self._captions)} images "
+                "has one; import them with their captions, or set base.pretrained to a checkpoint or a tag of open_clip"
+            )
+        wish = ConceptParams("base", params.min_concept_count, params.language, params.vocabulary, "base.vocabulary")
+        self.vocabulary: Vocabulary = wish.vocabulary(counts)
+        named = {key: len(self.vocabulary.find(text)) for key, text in self._captions.items()}
+        if not any(named.values()):
+            raise DataError(
+                f"{dataset}: none of the {counts.captions} captions names one of the {len(self.vocabulary.concepts)} "
+                f"concepts of base.vocabulary ({params.vocabulary}), such as {self.vocabulary.concepts[0]!r}"
+            )
+        self.short = _fewest(list(named.values()), params.short_batch)
+        self._singles = {key for key, count in named.items() if 0 < count <= self.short}
+        self.singles = len(self._singles)
         self._subjects: dict[str, Subject | None] = {}
 
     @property
@@ -91,3 +123,9 @@ class CaptionFeed:
 
 def _alt(record: ImageRecord) -> str:
     return record.captions[0].text if record.captions else ""
+
+
+def _fewest(named: list[int], batch: int) -> int:
+    """The least number of concepts for which as many alt texts name that many, and not more, as a batch has."""
+    sizes = sorted(count for count in named if count)
+    return sizes[min(batch, len(sizes)) - 1]

@@ -40,7 +40,7 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     torch.manual_seed(params.seed)
     model_cfg = tower_config(params.tower)
     clip = build(model_cfg).train()
-    feed = CaptionFeed(dataset, params.seed, params.min_concept_count)
+    feed = CaptionFeed(dataset, params)
     short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
     full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight, 0.0)
     # the short kind goes on beside the full one, or small crops would be forgotten

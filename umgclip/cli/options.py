@@ -27,6 +27,9 @@ Base = Annotated[Path, typer.Option("--base", help="folder that the stage base w
 Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
 Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
 Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate drew from the alt texts")]
+Concepts = Annotated[
+    Path | None, typer.Option("--vocabulary", help="file of concepts, for one run; else the one that params.yaml names")
+]
 Where = Annotated[str, typer.Argument(help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
 Quarantine = Annotated[Path, typer.Option("--quarantine", help="rows that validate took out")]

@@ -17,6 +17,7 @@ from umgclip.cli.options import (
     Annotations,
     Base,
     Benchmark,
+    Concepts,
     Data,
     DataPlace,
     Discard,
@@ -28,12 +29,16 @@ from umgclip.cli.options import (
 )
 
 
-def base(data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS) -> None:
+def base(
+    data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS, vocabulary: Concepts = None
+) -> None:
     """The CLIP to start from: trained on images and alt texts, or loaded."""
     from umgclip.cli import session
     from umgclip.params import BaseParams, load_section
 
     section = load_section(params, BaseParams)
+    if vocabulary is not None:
+        section = section.model_copy(update={"vocabulary": str(vocabulary)})
     session.check_output(out, (data, params))
     from umgclip.base import stage
 
@@ -52,6 +57,7 @@ def annotate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="do again only what an earlier run of the same could not annotate")
     ] = False,
+    vocabulary: Concepts = None,
 ) -> None:
     """Captions, tags, boxes and masks for raw images, with scores and sources.
 
@@ -64,6 +70,9 @@ def annotate(
     from umgclip.params import AnnotateParams, load_section
 
     section = load_section(params, AnnotateParams)
+    if vocabulary is not None:
+        rules = section.rules.model_copy(update={"vocabulary": str(vocabulary)})
+        section = section.model_copy(update={"rules": rules})
     session.check_output(out, (base, params) if isinstance(data, str) else (data, base, params))
     from umgclip.annotate import stage
 

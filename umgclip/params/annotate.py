@@ -72,7 +72,12 @@ class AnnotateParams(Section):
         default=None, pattern=r"^s3://", description="prefix for annotated shards; null: beside their manifest"
     )
     attempts: Count = Field(default=3, description="times that a batch, then an image, may end its worker")
-    min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
+    min_concept_count: Count | Literal["auto"] = Field(
+        default="auto", description="captions that must hold a chunk to make it a concept; auto: 5, fewer in small sets"
+    )
+    language: Literal["en", "none"] = Field(
+        default="en", description="of captions; none: concepts are those of rules.vocabulary"
+    )
     held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
     caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")
     max_failed: Share = Field(default=0.01, description="share of samples that may fail before the run stops")

@@ -50,4 +50,10 @@ class BaseParams(Section):
     weight_decay: Weight = 0.05
     tag_weight: Weight = 0.2
     cut_out_share: Share = Field(default=0.6, description="one-concept images shown without their background")
-    min_concept_count: Count = Field(default=5, description="captions that must hold a chunk to make it a concept")
+    min_concept_count: Count | Literal["auto"] = Field(
+        default="auto", description="captions that must hold a chunk to make it a concept; auto: 5, fewer in small sets"
+    )
+    language: Literal["en", "none"] = Field(
+        default="en", description="of captions; none: only concepts of `vocabulary`"
+    )
+    vocabulary: str | None = Field(default=None, description="file of concepts and synonyms beside the mined ones")

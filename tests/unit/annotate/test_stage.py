@@ -80,6 +80,17 @@ def test_a_held_out_concept_is_never_a_label(world):
     assert vocabulary["held_out"] == held_out
 
 
+def test_an_empty_vocabulary_ends_at_once_with_its_cause_and_the_keys(world, tmp_path):
+    params = PARAMS.model_copy(update={"min_concept_count": 1000})
+    with pytest.raises(DataError) as caught:
+        stage.run(params, inputs_of(world), world / "none")
+    assert "annotate: the vocabulary is empty: no noun chunk stands in 1000 or more of the 30 captions" in str(
+        caught.value
+    )
+    assert "annotate.min_concept_count" in str(caught.value)
+    assert "annotate.rules.vocabulary" in str(caught.value)
+
+
 def test_tables_count_what_the_records_hold(done):
     out, _, _ = done
     annotated = records(out / "train")

@@ -13,6 +13,7 @@ from open_clip import factory
 from safetensors.torch import load_file
 
 from umgclip.base import scratch, stage
+from umgclip.base.feed import CaptionFeed
 from umgclip.base.stage import BaseInputs
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
@@ -178,10 +179,31 @@ def test_images_without_a_caption_are_passed_over(params: BaseParams, tmp_path: 
     assert config["embed_dim"] == 64
 
 
-def test_captions_without_single_concepts_are_an_error_and_no_endless_loop(params: BaseParams, tmp_path: Path) -> None:
-    data = captioned(tmp_path, ["a dog and a cat", "a cat and a dog"])
-    with pytest.raises(DataError, match="train: expected samples to train on, all 2 are left out"):
-        stage.run(params, BaseInputs(data), tmp_path / "base")
+def test_captions_that_all_name_two_concepts_are_learnt_from(params: BaseParams, tmp_path: Path) -> None:
+    data = captioned(tmp_path, ["a dog and a cat", "a cat and a dog", "a bird, a cat and a dog", ""])
+    feed = CaptionFeed(data / "train", params.model_copy(update={"short_batch": 2}))
+    assert (feed.short, feed.singles) == (2, 2)
+    assert CaptionFeed(data / "train", params).short == 3, "a batch of eight takes all that there are"
+    losses: list[int] = []
+    scratch.train(params, data / "train", lambda step, _: losses.append(step))
+    assert losses == [0, 1, 2, 3, 4]
+
+
+def test_captions_of_which_nothing_can_be_learnt_are_explained(params: BaseParams, tmp_path: Path) -> None:
+    def why(name: str, captions: list[str | None], **changes: Any) -> str:
+        data = captioned(tmp_path / name, captions)
+        with pytest.raises(DataError) as caught:
+            CaptionFeed(data / "train", params.model_copy(update=changes))
+        return str(caught.value)
+
+    assert "none of 2 images has one" in why("none", [None, ""])
+    rare = why("rare", ["a photo of a dog", "a photo of a cat"], min_concept_count=5)
+    assert "base: the vocabulary is empty: no noun chunk stands in 5 or more of the 2 captions" in rare
+    (tmp_path / "names.txt").write_text("Hund\n")
+    listed = {"language": "none", "vocabulary": str(tmp_path / "names.txt")}
+    assert "none of the 1 captions names one of the 1 concepts" in why("list", ["eine Katze"], **listed)
+    data = captioned(tmp_path / "german", ["ein Foto von einem Hund"])
+    assert CaptionFeed(data / "train", params.model_copy(update=listed)).singles == 1
 
 
 def test_missing_data_are_named(params: BaseParams, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def answer_identities(
         (role, name) for role in QUESTIONS if role in type(params.roles).model_fields for name in _names(params, role)
     ]
     asked += [("image_embedder", "clip_teacher"), ("region_embedder", "clip_teacher")]
-    words = [vocabulary.things, vocabulary.stuff, vocabulary.held_out]
+    words = [vocabulary.things, vocabulary.stuff, vocabulary.held_out, vocabulary.listed]
     found = {}
     for role, name in asked:
         kind = model_kind(params, name)

@@ -12,9 +12,9 @@ from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.repetition import loops
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
-from umgclip.annotate.rules.vocabulary_file import joined, read_vocabulary
 from umgclip.annotator_params import RulesParams
 from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary_file import joined, read_vocabulary
 from umgclip.errors import InputError
 from umgclip.records import Text
 
@@ -91,6 +91,18 @@ def test_a_vocabulary_file_says_where_it_comes_from(tmp_path):
     path.write_text("source: me, 2026\nlicense: CC0-1.0\nthings: [dog]\nstuff: [sand]\nsynonyms: {puppy: dog}\n")
     both = joined(Vocabulary(("cat", "sand"), ("dog", "sky"), ("owl",)), read_vocabulary(path))
     assert (both.things, both.stuff, both.held_out) == (("cat", "dog"), ("sand", "sky"), ("owl",))
+
+
+def test_a_text_file_lists_a_thing_a_line(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("dog\n\n  traffic  light \nDog\n", encoding="utf-8-sig")
+    assert read_vocabulary(path).things == ["dog", "traffic light"]
+    path.write_text("\n")
+    with pytest.raises(InputError, match="names.txt: expected a concept a line, got an empty file"):
+        read_vocabulary(path)
+    path.write_bytes("Möwe".encode("latin-1"))
+    with pytest.raises(InputError, match="names.txt: expected UTF-8, got invalid"):
+        read_vocabulary(path)
 
 
 @pytest.mark.parametrize(
