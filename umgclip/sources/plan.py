@@ -18,11 +18,15 @@ from typing import Any
 
 from umgclip.io.places import Entry
 from umgclip.sources.found import Problem
+from umgclip.sources.naming import FileNames, Match, several, tail_of
 
 _SCHEMA = """
 CREATE TABLE files (
-  name BLOB PRIMARY KEY, stem BLOB NOT NULL, base TEXT NOT NULL, nfc TEXT NOT NULL, extension TEXT NOT NULL
+  name BLOB PRIMARY KEY, stem BLOB NOT NULL, nfc TEXT NOT NULL, tail TEXT NOT NULL, extension TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX stems ON files (stem);
+CREATE INDEX nfcs ON files (nfc);
+CREATE INDEX tails ON files (tail);
 CREATE TABLE items (position INTEGER PRIMARY KEY, name BLOB NOT NULL, about TEXT);
 CREATE TABLE extras (owner INTEGER NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE rows (name TEXT NOT NULL, content TEXT NOT NULL);
@@ -31,6 +35,7 @@ CREATE TABLE told (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID
 CREATE TABLE facts (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE ids (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
+_POSITION = "SELECT position FROM items WHERE name = ?"
 _CACHE_KIB = 8192
 
 
@@ -93,7 +98,7 @@ class Plan:
         extension = extension_of(entry.name)
         stem = entry.name[: -len(extension) - 1] if extension else entry.name
         text = _nfc(entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        return os.fsencode(entry.name), os.fsencode(stem), text.rpartition("/")[2], text, extension
+        return os.fsencode(entry.name), os.fsencode(stem), text, tail_of(text), extension
 
     def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
         """Make every file with one of these extensions an item, in the order of their names; of a folder, if given."""
@@ -104,10 +109,7 @@ class Plan:
             f"FROM files WHERE extension IN ({wanted}) AND substr(name, 1, ?) = ? ORDER BY name",
             (len(inside), inside),
         )
-        self._db.executescript(
-            "CREATE INDEX stems ON files (stem); CREATE INDEX bases ON files (base); CREATE INDEX nfcs ON files (nfc);"
-            "CREATE UNIQUE INDEX names ON items (name);"
-        )
+        self._db.executescript("CREATE UNIQUE INDEX names ON items (name);")
 
     def other_files(self, extensions: Iterable[str]) -> dict[str, int]:
         """How many files have which of the other extensions."""
@@ -145,8 +147,12 @@ class Plan:
             "INSERT INTO rows VALUES (?, ?)", ((_nfc(name), json.dumps(content)) for name, content in rows)
         )
 
+    def find(self, name: str) -> Match:
+        """The image file that somebody calls so."""
+        return FileNames(self._db).find(name)
+
     def match_rows(self, kind: str) -> None:
-        """Give each row to its item: the file of that path, with or without extension, or the only one of that name.
+        """Give each row to the item whose file it means.
 
         What fits none, or more than one, is a problem.
         """
@@ -164,16 +170,13 @@ class Plan:
             self._match_one(name, content, kind)
 
     def _match_one(self, name: str, content: str, kind: str) -> None:
-        base = name.replace("\\", "/").rpartition("/")[2]
-        query = "SELECT DISTINCT items.position FROM files JOIN items USING (name) WHERE files.{} = ? LIMIT 2"
-        found: list[tuple[int]] = []
-        for column, value in (("base", base), ("stem", os.fsencode(name))):
-            found = found or self._db.execute(query.format(column), (value,)).fetchall()
+        match = self.find(name)
+        found = [row for file in match.names for row in self._db.execute(_POSITION, (file,))]
         if len(found) == 1:
             self._db.execute("INSERT INTO extras VALUES (?, ?, ?)", (found[0][0], kind, content))
         else:
             reason = "ambiguous_name" if found else "no_image"
-            what = "several images of that name" if found else "no such image"
+            what = f"several images fit: {several(match.names)}" if found else "no such image"
             self.add_problem(name, Problem(reason, f"a row of the table: {what}"))
 
     def folders(self) -> list[str]:
