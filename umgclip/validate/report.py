@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from umgclip.params import ValidateParams
 from umgclip.validate.judge import Tally
 
 
@@ -94,21 +95,41 @@ def make_metrics(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def gate_message(tallies: list[Tally], docs: Path) -> str:
-    """What the gate says when it closes: each expectation with its count, tolerance and examples."""
+def gate_message(tallies: list[Tally], docs: Path, params: ValidateParams) -> str:
+    """What the gate says when it closes: each rule with what was measured, its limit, and the keys to change.
+
+    Args:
+        tallies: what became of every rule.
+        docs: folder of the Data Docs.
+        params: the section `validate`, whose values are named beside its keys.
+    """
     closing = [tally for tally in tallies if tally.closes_gate]
     lines = [f"validation gate closed: {len(closing)} of {len(tallies)} rules; see {docs / 'index.html'}"]
-    return "\n  ".join([*lines, *(_line(tally) for tally in closing)])
+    return "\n  ".join([*lines, *(_line(tally, params) for tally in closing)])
 
 
-def _line(tally: Tally) -> str:
-    name = f"{tally.rule.name} [{tally.rule.check.says()}]"
+def _line(tally: Tally, params: ValidateParams) -> str:
+    rule = tally.rule
+    name = f"{rule.name} [{rule.check.says()}]"
     if tally.error is not None:
         return f"{name}: ERROR {tally.error}"
-    return (
-        f"{name}: {tally.failed} of {tally.checked} rows failed ({tally.share:.2%}), tolerance {tally.tolerance:.2%}; "
-        f"e.g. {', '.join(tally.examples)}"
-    )
+    if tally.table == "dataset":
+        said = f"{name}: measured {', '.join(tally.examples)}"
+    else:
+        said = (
+            f"{name}: {tally.failed} of {tally.checked} rows failed ({tally.share:.2%}), "
+            f"tolerance {tally.tolerance:.2%}; e.g. {', '.join(tally.examples)}"
+        )
+    return "\n    ".join([said, f"-> {_mend(tally, params)}"])
+
+
+def _mend(tally: Tally, params: ValidateParams) -> str:
+    """The keys of `params.yaml` that decide, with their values, and what else helps."""
+    rule = tally.rule
+    keys = [f"validate.{name} ({getattr(params, name):g})" for name in rule.bounds]
+    if tally.table != "dataset":
+        keys.append(f"validate.tolerances.{rule.name} ({tally.tolerance:g})")
+    return "; ".join([f"change {' or '.join(keys)} in params.yaml", *([rule.hint] if rule.hint else [])])
 
 
 def _rule(tally: Tally) -> dict[str, Any]:
@@ -116,6 +137,7 @@ def _rule(tally: Tally) -> dict[str, Any]:
         "table": tally.table,
         "expectation": tally.rule.check.says(),
         "severity": tally.rule.severity,
+        "bounds": [f"validate.{name}" for name in tally.rule.bounds],
         "tolerance": tally.tolerance,
         "checked": tally.checked,
         "failed": tally.failed,

@@ -64,12 +64,16 @@ class Rule:
         check: the condition.
         severity: `critical` closes the gate when too many rows fail, `warning` only counts and quarantines.
         tolerance: share of failing rows that is let through, if not that of the params.
+        bounds: the params of the section `validate` that the condition is made of.
+        hint: what else helps, where the bounds are right and the rows are not.
     """
 
     name: str
     check: Check
     severity: Severity = "critical"
     tolerance: float | None = None
+    bounds: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def present(column: str) -> Check:

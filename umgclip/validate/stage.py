@@ -75,7 +75,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             write_json(folder / f"{prefix}report.json", report)
         write_json(inputs.metrics, make_metrics(report))
         if not report["passed"]:
-            raise GateError(gate_message(judge.tallies, inputs.data_docs))
+            raise GateError(gate_message(judge.tallies, inputs.data_docs, params))
     touched = [f"{tally.rule.name} ({tally.failed})" for tally in judge.tallies if tally.failed]
     return Summary(
         "validate",
@@ -103,7 +103,7 @@ class _Tables:
     @classmethod
     def open(cls, inputs: ValidateInputs) -> _Tables:
         images = ColumnTable(inputs.annotations / "images.parquet", IMAGE_COLUMNS)
-        regions = ColumnTable(inputs.annotations / "regions.parquet", REGION_COLUMNS)
+        regions = ColumnTable(inputs.annotations / "regions.parquet", REGION_COLUMNS, may_be_empty=True)
         dropped = ColumnTable(inputs.annotations / "quarantine.parquet", QUARANTINE_COLUMNS, may_be_empty=True)
         for problem in dropped.problems.values():
             raise DataError(problem)
@@ -169,7 +169,10 @@ def read_vocabulary(path: Path) -> ClassList:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'vocabulary'}: {first['msg']}") from error
     if not concepts.things and not concepts.stuff:
-        raise DataError(f"{path}: expected at least one concept in things or stuff, got none")
+        raise DataError(
+            f"{path}: expected at least one concept in things or stuff, got none; list concepts in "
+            "annotate.rules.vocabulary or lower annotate.min_concept_count, and annotate again"
+        )
     return concepts
 
 

@@ -1,10 +1,23 @@
-"""The rules, table by table. Their names are those of `umgclip.params.RuleName`, which `tolerances` may name."""
+"""The rules, table by table. Their names are those of `umgclip.params.RuleName`, which `tolerances` may name.
+
+A rule says which params bound it and what else helps, so that a gate that closes can say what to change.
+"""
 
 from __future__ import annotations
 
 from umgclip.manifest import ClassList
 from umgclip.params import ValidateParams
 from umgclip.validate.rules import Rule, absent, greater, matching, member, not_member, present, unique, within
+
+_SIDES = ("side_min_px", "side_max_px")
+_IMAGE_WORDS = ("image_caption_words_min", "image_caption_words_max")
+_REGION_WORDS = ("region_caption_words_min", "region_caption_words_max")
+_SIZE_HINT = "resize such images or leave them out of `umgclip data import`"
+_CAPTION_HINT = "annotate.roles.captioner writes captions where images have none"
+_LABEL_HINT = (
+    "more regions are labelled with a lower annotate.label.threshold or annotate.min_concept_count, with more concepts "
+    "in annotate.rules.vocabulary, or a base that knows the things (base.pretrained)"
+)
 
 
 def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
@@ -17,15 +30,15 @@ def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
         Rule("image_sha256_format", matching("sha256", r"^[0-9a-f]{64}$")),
         Rule("image_width_present", present("width")),
         Rule("image_height_present", present("height")),
-        Rule("image_width_range", within("width", *side)),
-        Rule("image_height_range", within("height", *side)),
-        Rule("image_caption_present", present("caption")),
-        Rule("image_caption_length", within("caption_words", *length)),
+        Rule("image_width_range", within("width", *side), bounds=_SIDES, hint=_SIZE_HINT),
+        Rule("image_height_range", within("height", *side), bounds=_SIDES, hint=_SIZE_HINT),
+        Rule("image_caption_present", present("caption"), hint=_CAPTION_HINT),
+        Rule("image_caption_length", within("caption_words", *length), bounds=_IMAGE_WORDS),
         Rule("image_caption_clean", absent("caption_dirt")),
-        Rule("image_caption_loop", absent("caption_loop")),
+        Rule("image_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
         Rule("image_caption_score_range", within("caption_score", 0.0, 1.0)),
         Rule("image_tag_score_range", within("tag_score_min", 0.0, 1.0)),
-        Rule("image_tags_known", absent("unknown_tags")),
+        Rule("image_tags_known", absent("unknown_tags"), hint="name them in annotate.rules.vocabulary"),
     )
 
 
@@ -48,14 +61,19 @@ def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...
         Rule("region_label_present", within("label_nulls", high=0)),
         Rule("region_label_score_range", within("label_score", 0.0, 1.0)),
         Rule("region_label_known", member("label", {*concepts.things, *concepts.stuff, *concepts.held_out})),
-        Rule("region_label_held_out", not_member("label", concepts.held_out), tolerance=0.0),
-        Rule("region_caption_length", within("caption_words", *length), severity="warning"),
+        Rule(
+            "region_label_held_out",
+            not_member("label", concepts.held_out),
+            tolerance=0.0,
+            hint="annotate.held_out names what regions may not be called",
+        ),
+        Rule("region_caption_length", within("caption_words", *length), severity="warning", bounds=_REGION_WORDS),
         Rule("region_caption_clean", absent("caption_dirt")),
-        Rule("region_caption_loop", absent("caption_loop")),
+        Rule("region_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
         Rule("region_caption_score_range", within("caption_score", 0.0, 1.0)),
         Rule("region_mask_present", within("mask_nulls", high=0)),
         Rule("region_mask_area", within("mask_area", low=0, above=True)),
-        Rule("region_mask_in_box", within("mask_overhang_px", high=params.mask_slack_px)),
+        Rule("region_mask_in_box", within("mask_overhang_px", high=params.mask_slack_px), bounds=("mask_slack_px",)),
     )
 
 
@@ -65,7 +83,12 @@ def image_key_rules() -> tuple[Rule, ...]:
         Rule("image_key_unique", unique("key")),
         # The first copy stays, so that a duplicate costs no image; it is nothing to stop for.
         Rule("image_content_unique", absent("first_copy"), severity="warning"),
-        Rule("image_not_in_benchmark", absent("benchmark_key"), tolerance=0.0),
+        Rule(
+            "image_not_in_benchmark",
+            absent("benchmark_key"),
+            tolerance=0.0,
+            hint="take these images out of the training set or of the benchmark; `umgclip data duplicates` finds more",
+        ),
     )
 
 
@@ -80,8 +103,27 @@ def region_key_rules() -> tuple[Rule, ...]:
 def dataset_rules(params: ValidateParams) -> tuple[Rule, ...]:
     """Rules on the one row of figures about the whole dataset (`facts.py`)."""
     mean = (params.label_score_mean_min, params.label_score_mean_max)
+    labelled, annotated = params.labelled_image_share_min, params.annotated_image_share_min
     return (
-        Rule("label_score_mean", within("label_score_mean", *mean), tolerance=0.0),
-        Rule("labelled_image_share", within("labelled_image_share", params.labelled_image_share_min), tolerance=0.0),
-        Rule("annotated_image_share", within("annotated_image_share", params.annotated_image_share_min), tolerance=0.0),
+        Rule(
+            "label_score_mean",
+            within("label_score_mean", *mean),
+            tolerance=0.0,
+            bounds=("label_score_mean_min", "label_score_mean_max"),
+            hint=_LABEL_HINT,
+        ),
+        Rule(
+            "labelled_image_share",
+            within("labelled_image_share", labelled),
+            tolerance=0.0,
+            bounds=("labelled_image_share_min",),
+            hint=_LABEL_HINT,
+        ),
+        Rule(
+            "annotated_image_share",
+            within("annotated_image_share", annotated),
+            tolerance=0.0,
+            bounds=("annotated_image_share_min",),
+            hint="artifacts/annotate/train/quarantine.parquet says why images were dropped",
+        ),
     )
