@@ -66,6 +66,9 @@ SPOKEN = {
         Annotated[Literal["xyxy", "xywh"], typer.Option(help="of a box that does not say it")], "xyxy"
     ),
 }
+ENCODING = {
+    "encoding": _text("of tables and texts that are neither UTF-8 nor UTF-16, such as latin-1, cp1252, gb18030")
+}
 CLASS_NAMES = {"class_names": _text("file with a name for each folder or number")}
 NUMBERED = {"class_names": _text("table of numbers and names: lines such as '7: road, route', or JSON")}
 
@@ -92,9 +95,10 @@ def _command(kind: str, help_: str, **own: Option) -> None:
 _command(
     "folder",
     "Image files, with captions in a table or in .txt and .json files beside them.",
-    captions=_text("table: .csv, .tsv, .parquet, .json, .jsonl"),
-    image_column=_text("of the table: paths or names of images"),
+    captions=_text("table: .csv, .tsv, .txt, .parquet, .json, .jsonl"),
+    image_column=_text("of the table: paths or names of images; a position from 1 where it has no line of names"),
     caption_column=_text("of the table: captions, one or a list a row"),
+    **ENCODING,
     labels=Option(
         Annotated[Literal["none", "folders"], typer.Option(help="folders: each is a class of images")], "none"
     ),

@@ -2,50 +2,83 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from umgclip.errors import DataError
+from umgclip.io.texts import is_text, open_text, printable
 
 _PIECE = 1 << 20
 _SPACE = " \t\r\n"
 
 
-def read_elements(path: Path) -> Iterator[tuple[str, Any]]:
+def read_elements(
+    path: Path, broken: Callable[[str, str], None] | None = None, encoding: str | None = None
+) -> Iterator[tuple[str, Any]]:
     """The elements of a file with the name of the array that they stand in.
 
     Of an object, the elements of each value that is an array, and each other value whole; of an array or of JSON
     lines, every element with the name "".
 
+    Args:
+        path: the file.
+        broken: told of lines of a file of JSON lines that are no JSON (the line, what is wrong with it), which are
+            passed over; None: they are an error.
+        encoding: of a file whose first bytes do not tell it; None: UTF-8. Bytes that are no text become lone
+            surrogates.
+
     Raises:
         DataError: it is no JSON, or is cut off; names the file and the place.
     """
-    with path.open("rb") as handle:
+    named = path.suffix.lower() in (".jsonl", ".ndjson")
+    if _are_lines(path, encoding, named):
+        yield from _lines(path, broken, encoding)
+        return
+    with open_text(path, encoding) as handle:
         text = _Text(handle, path)
-        first = text.peek()
+        first = "" if named else text.peek()
         if first == "[":
             yield from (("", value) for value in _array(text))
-        elif first == "{" and not _is_lines(path):
+        elif first == "{":
             yield from _members(text)
         else:
             while text.peek():
                 yield "", text.value()
+        text.end()
 
 
-def _is_lines(path: Path) -> bool:
-    """Whether the first line is a whole object and another one follows."""
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return True
-    with path.open("rb") as handle:
-        first, second = handle.readline(_PIECE), handle.readline(_PIECE)
+def _are_lines(path: Path, encoding: str | None, named: bool) -> bool:
+    """Whether each line is a value: the first is a whole one, and the file's name says lines or another follows."""
+    with open_text(path, encoding) as handle:
+        lines = (line for line in iter(partial(handle.readline, _PIECE), "") if line.strip("\ufeff \t\r\n"))
+        first, second = next(lines, ""), next(lines, "")
+    goes_on = second.lstrip()[:1] in ("{", "[")
     try:
-        json.loads(first)
-    except ValueError:
-        return False
-    return second.lstrip()[:1] == b"{"
+        json.loads(first.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return named and (goes_on or len(first) >= _PIECE)
+    return named or goes_on
+
+
+def _lines(path: Path, broken: Callable[[str, str], None] | None, encoding: str | None) -> Iterator[tuple[str, Any]]:
+    with open_text(path, encoding) as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.strip():
+                continue
+            try:
+                if not is_text(line):
+                    raise ValueError("bytes that are no text; --encoding names the right one")
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if broken is None:
+                    raise DataError(f"{path}: not valid JSON at line {number}: {error}") from error
+                broken(f"line {number}", f"expected JSON, got {printable(line.strip())[:80]!r} ({error})")
+            else:
+                yield "", value
 
 
 def _members(text: _Text) -> Iterator[tuple[str, Any]]:
@@ -74,9 +107,8 @@ def _array(text: _Text) -> Iterator[Any]:
 class _Text:
     """A window on a file's text, as far as it is needed."""
 
-    def __init__(self, handle: Any, path: Path) -> None:  # noqa: ANN401 - a file
+    def __init__(self, handle: TextIOWrapper, path: Path) -> None:
         self._handle, self._path = handle, path
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")(errors="replace").decode
         self._parse = json.JSONDecoder().raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False
 
@@ -96,6 +128,13 @@ class _Text:
             raise self._error(f"expected {character!r}, got {self.peek() or 'the end'!r}")
         self._at += 1
 
+    def end(self) -> None:
+        """Nothing may come next."""
+        if self.peek():
+            raise self._error(
+                f"expected the end, got {self.peek()!r}; several values stand in an array, or a line each"
+            )
+
     def value(self) -> Any:  # noqa: ANN401 - any JSON value
         """The next value."""
         self.peek()
@@ -106,6 +145,8 @@ class _Text:
                 if self._more():
                     continue
                 raise self._error(str(error)) from error
+            except RecursionError as error:
+                raise self._error("too many brackets inside each other") from error
             # a number at the window's end may go on
             if end < len(self._text) or not self._more():
                 self._at = end
@@ -115,10 +156,10 @@ class _Text:
         """Read on, a piece or as much as is waiting, whichever is more; false at the end."""
         if self._ended:
             return False
-        data = self._handle.read(max(_PIECE, len(self._text) - self._at))
-        self._ended = not data
+        more = self._handle.read(max(_PIECE, len(self._text) - self._at))
+        self._ended = not more
         self._before += self._at
-        self._text, self._at = self._text[self._at :] + self._decode(data, self._ended), 0
+        self._text, self._at = self._text[self._at :] + more, 0
         return not self._ended
 
     def _error(self, message: str) -> DataError:

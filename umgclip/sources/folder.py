@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
-
-from umgclip.errors import DataError, InputError
+from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import FORMAT_OF
-from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch
+from umgclip.io.texts import decode
+from umgclip.sources.captions import CaptionTable
 from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_beside, read_image
@@ -24,11 +20,8 @@ from umgclip.sources.request import HUMAN, Request
 from umgclip.wording import first_spellings, name_key, tidy
 
 BESIDE = ("txt", "json")
-IMAGE_COLUMNS = ("file_name", "filename", "filepath", "file", "image", "image_path", "path", "name", "key")
-CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "alt", "title", "description", "comment")
+_REPEATED = "rows of the table that say again what another said"
 _NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
-_ROWS = 4096
-_LONGEST_FIELD = 1 << 24
 
 
 def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> None:
@@ -39,7 +32,7 @@ def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> No
     if request.captions:
         table = fetch(request.captions, working)
         plan.seen("captions", sha256_file(table))
-        plan.add_rows(_table(table, request))
+        plan.add_rows(CaptionTable(table, request, plan).rows())
         plan.match_rows("caption")
     if request.labels == "folders":
         names = read_class_names(request.class_names, working)
@@ -59,7 +52,10 @@ def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int
         for item in plan.items(*span):
             note = Note()
             for _, text in plan.extras(item.position):
+                had = len(note.captions or [])
                 note.caption(text, request.speaker.captions)
+                if len(note.captions or []) == had:
+                    note.told[_REPEATED] += 1
             _label(note, item, request, names)
             yield partial(_load, request, place, item, plan.beside(item.name, BESIDE), note, limit)
 
@@ -104,9 +100,14 @@ def read_class_names(where: str | None, working: Path) -> dict[str, str]:
     if where is None:
         return {}
     path = fetch(where, working)
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".json":
-        content = json.loads(text)
+    try:
+        text = decode(path.read_bytes())
+        content = json.loads(text) if path.suffix.lower() == ".json" else None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: expected names of classes as lines or JSON in UTF-8, got another file: {error}"
+        ) from error
+    if isinstance(content, dict | list):
         pairs = content.items() if isinstance(content, dict) else enumerate(content)
         named = {str(key): value for key, value in pairs}
     else:
@@ -118,67 +119,3 @@ def read_class_names(where: str | None, working: Path) -> dict[str, str]:
     if not named or not all(isinstance(name, str) and tidy(name) for name in named.values()):
         raise InputError(f"{path}: expected a name for each class, got {str(named)[:80]}")
     return {key: tidy(name) for key, name in named.items()}
-
-
-def _table(path: Path, request: Request) -> Iterator[tuple[str, str]]:
-    """Image name and caption of each row."""
-    kind = path.suffix.lower()
-    if kind in (".parquet", ".pq"):
-        yield from _parquet(path, request)
-    elif kind in (".json", ".jsonl", ".ndjson"):
-        for _, row in read_elements(path):
-            if isinstance(row, dict):
-                image, caption = _columns(list(row), path, request)
-                yield from _said(row[image], row[caption])
-    elif kind in (".csv", ".tsv", ".txt"):
-        yield from _csv(path, request)
-    else:
-        raise InputError(
-            f"{path}: expected a table as .csv, .tsv, .parquet, .json or .jsonl, got {kind or 'no suffix'}"
-        )
-
-
-def _parquet(path: Path, request: Request) -> Iterator[tuple[str, str]]:
-    with pq.ParquetFile(path) as table:
-        image, caption = _columns(table.schema_arrow.names, path, request)
-        for batch in table.iter_batches(_ROWS, columns=[image, caption]):
-            columns = batch.column(image).to_pylist(), batch.column(caption).to_pylist()
-            for name, text in zip(*columns, strict=True):
-                yield from _said(name, text)
-
-
-def _csv(path: Path, request: Request) -> Iterator[tuple[str, str]]:
-    csv.field_size_limit(min(_LONGEST_FIELD, sys.maxsize))
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
-        head = handle.readline()
-        handle.seek(0)
-        delimiter = "\t" if path.suffix.lower() == ".tsv" or head.count("\t") > head.count(",") else ","
-        try:
-            rows = csv.DictReader(handle, delimiter=";" if head.count(";") > head.count(delimiter) else delimiter)
-            image, caption = _columns(list(rows.fieldnames or []), path, request)
-            for row in rows:
-                yield from _said(row[image], row[caption])
-        except csv.Error as error:
-            raise DataError(f"{path}: not a readable table: {error}") from error
-
-
-def _said(name: Any, texts: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - what a cell held
-    for text in texts if isinstance(texts, list) else [texts]:
-        if name is not None and isinstance(text, str) and text.strip():
-            yield str(name), text
-
-
-def _columns(names: list[str], path: Path, request: Request) -> tuple[str, str]:
-    found = []
-    for what, asked, usual in (
-        ("image_column", request.image_column, IMAGE_COLUMNS),
-        ("caption_column", request.caption_column, CAPTION_COLUMNS),
-    ):
-        lower = {name.strip().lower(): name for name in names}
-        if asked is not None and asked not in names:
-            raise InputError(f"{path}: {what}: expected one of {', '.join(names)}, got {asked!r}")
-        match = asked or next((lower[name] for name in usual if name in lower), None)
-        if match is None:
-            raise InputError(f"{path}: expected a column such as {', '.join(usual[:3])}, or {what}, got {names}")
-        found.append(match)
-    return found[0], found[1]

@@ -157,14 +157,17 @@ class Plan:
         What fits none, or more than one, is a problem.
         """
         self._db.executescript("CREATE INDEX row_names ON rows (name);")
+        exact = (
+            "SELECT rowid AS number, name, content, (SELECT CASE WHEN count(*) = 1 THEN min(items.position) END "
+            "FROM files JOIN items USING (name) WHERE files.nfc = rows.name) AS position FROM rows"
+        )
         self._db.execute(
-            "INSERT INTO extras SELECT items.position, ?, rows.content FROM rows "
-            "JOIN files ON files.nfc = rows.name JOIN items ON items.name = files.name ORDER BY rows.rowid",
+            f"INSERT INTO extras SELECT position, ?, content FROM ({exact}) WHERE position IS NOT NULL "  # noqa: S608
+            "ORDER BY number",
             (kind,),
         )
         rest = self._db.execute(
-            "SELECT rowid, name, content FROM rows WHERE NOT EXISTS ("
-            "SELECT 1 FROM files JOIN items USING (name) WHERE files.nfc = rows.name) ORDER BY rowid"
+            f"SELECT number, name, content FROM ({exact}) WHERE position IS NULL ORDER BY number"  # noqa: S608
         )
         for _, name, content in rest:
             self._match_one(name, content, kind)

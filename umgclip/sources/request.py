@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from umgclip.errors import InputError
+from umgclip.io.texts import check_encoding
 from umgclip.sources.found import BoxForm
 from umgclip.sources.notes import Speaker
 from umgclip.wording import tidy
@@ -49,6 +50,7 @@ class Request:
         held_out: things of a benchmark that training never labels.
         annotator: who wrote tags and regions, instead of the kind's own.
         box_format: how four numbers of a box are read where nothing tells.
+        encoding: of tables and texts whose first bytes do not tell it; None: UTF-8.
     """
 
     kind: Kind
@@ -72,9 +74,12 @@ class Request:
     held_out: tuple[str, ...] = ()
     annotator: str | None = None
     box_format: BoxForm = "xyxy"
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held_out", tuple(dict.fromkeys(map(tidy, self.held_out))))
+        if self.encoding is not None:
+            check_encoding(self.encoding)
         if not self.name or "/" in self.name:
             raise InputError(f"name: expected a word without slash, got {self.name!r}")
         if self.held_out and self.split != "benchmark":

@@ -1,0 +1,85 @@
+"""Bytes to text: in the encoding that the first bytes name, else in the one that is said; no letter is replaced."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from io import TextIOWrapper
+from pathlib import Path
+
+from umgclip.errors import InputError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_HEAD = 64
+_BAD = "umgclip.bad"
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+
+
+def check_encoding(name: str) -> None:
+    """Refuse what is no encoding of texts.
+
+    Raises:
+        InputError: Python knows none of that name.
+    """
+    try:
+        "".encode(name)
+    except (LookupError, ValueError) as error:
+        raise InputError(f"encoding: expected a name such as latin-1, cp1252, gb18030, got {name!r}") from error
+
+
+def encoding_of(head: bytes, said: str | None = None) -> str:
+    """The encoding of a text: by its byte order mark, or by zeros in most other bytes (UTF-16); else what is said.
+
+    Args:
+        head: the first bytes.
+        said: of a text that does not tell; None: UTF-8.
+    """
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    head = head[: len(head) // 2 * 2][:_HEAD]
+    zeros = head[0::2].count(0), head[1::2].count(0)
+    if len(head) >= 4 and max(zeros) > len(head) / 4 and not min(zeros):
+        return "utf-16-le" if zeros[1] else "utf-16-be"
+    return said or "utf-8"
+
+
+def decode(data: bytes, said: str | None = None) -> str:
+    """A text.
+
+    Raises:
+        UnicodeDecodeError: the bytes are no text of that encoding; names the encoding and the place.
+    """
+    return data.decode(encoding_of(data, said))
+
+
+def open_text(path: Path, said: str | None = None) -> TextIOWrapper:
+    """A file of text, opened to be read with its line ends as they are; `is_text` tells which lines can be read."""
+    with path.open("rb") as handle:
+        head = handle.read(_HEAD)
+    codecs.register_error(_BAD, _mark)
+    return path.open(encoding=encoding_of(head, said), errors=_BAD, newline="")
+
+
+def is_text(text: str) -> bool:
+    """Whether all of a text could be decoded; a lone surrogate is what could not, or no letter in any case."""
+    return not _NO_TEXT.search(text)
+
+
+def printable(text: str) -> str:
+    """A text for a message, with what is no text in hexadecimal."""
+    return _NO_TEXT.sub(lambda bad: f"\\x{ord(bad[0]) & 0xFF:02x}", text)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are no text, each as a lone surrogate: file names on Linux come back as they were."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(chr(0xDC00 + byte) for byte in bad), error.end
