@@ -116,6 +116,7 @@ class Tail:
     def __init__(self, handle: Stream) -> None:
         self._handle = handle
         self._last = b""
+        self.went_on = False  # whether `drained` came upon anything but zeros
 
     def read(self, size: int = -1) -> bytes:
         """As the stream itself reads."""
@@ -126,8 +127,8 @@ class Tail:
 
     def drained(self) -> bytes:
         """What the stream ends with, at most two blocks; a stream that is too short for them ends in a one."""
-        while self.read(1 << 20):
-            pass
+        while data := self.read(1 << 20):
+            self.went_on = self.went_on or any(data)
         return self._last if len(self._last) == 2 * tarfile.BLOCKSIZE else b"\1"
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from umgclip.errors import DataError
-from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
+from umgclip.io.texts import decode
 from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.homes import CLIP_BENCHMARK
 from umgclip.sources.labels import Labels, class_list, distinct, restored
 from umgclip.sources.pairs import list_folder
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import HUMAN, Request
-from umgclip.sources.tars import TARS, read_groups
+from umgclip.sources.tar_samples import END, Sample, read_samples
+from umgclip.sources.tars import TARS
 
 CLASSES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
 KINDS = ("classification", "multilabel", "retrieval")
@@ -29,14 +30,16 @@ def plan_clip_benchmark(request: Request, plan: Plan, place: Place, _working: Pa
     list_folder(plan, place, subset, CLIP_BENCHMARK)
     plan.plan_files(TARS, subset)
     _check_tars(plan, place, subset)
-    kind = place.read(KIND, 1 << 20).decode().strip().lower() if place.exists(KIND) else "classification"
+    kind = (
+        place.read(KIND, 1 << 20).decode("utf-8", "replace").strip().lower() if place.exists(KIND) else "classification"
+    )
     if kind not in KINDS:
         raise DataError(f"{place}/{KIND}: expected {', '.join(KINDS)}, got {kind!r}")
     plan.seen(KIND, kind)
     plan.state("kind", kind)
     if kind != "retrieval":
-        names = _lines(CLIP_BENCHMARK.read(place, CLASSES, "the names of the classes, a line each"))
-        templates = _lines(place.read(TEMPLATES, 1 << 24)) if place.exists(TEMPLATES) else []
+        names = _lines(CLIP_BENCHMARK.read(place, CLASSES, "the names of the classes, a line each"), CLASSES)
+        templates = _lines(place.read(TEMPLATES, 1 << 24), TEMPLATES) if place.exists(TEMPLATES) else []
         plan.seen("classes", names, templates)
         labels = distinct((number, [name], True) for number, name in enumerate(names))
         plan.state("labels", labels)
@@ -55,8 +58,11 @@ def _check_tars(plan: Plan, place: Place, subset: str) -> None:
             raise CLIP_BENCHMARK.missing(f"{place}/{subset}/{number}.tar", f"one of {text} tars")
 
 
-def _lines(data: bytes) -> list[str]:
-    return [line.strip() for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+def _lines(data: bytes, name: str) -> list[str]:
+    try:
+        return [line.strip() for line in decode(data).splitlines() if line.strip()]
+    except UnicodeError as error:
+        raise DataError(f"{name}: expected lines in UTF-8, got other bytes: {error}") from error
 
 
 def read_clip_benchmark(
@@ -65,21 +71,22 @@ def read_clip_benchmark(
     """The images of some tars."""
     kind, labels = plan.fact("kind"), restored(plan.fact("labels"))
     for item in plan.items(*span):
-        for key, parts in read_groups(place, item.name, limit):
-            yield _found(f"{shown(item.name)}:{key}", parts, kind, labels)
+        for sample in read_samples(place, item.name, limit):
+            yield _found(f"{shown(item.name)}:{sample.key}", sample, kind, labels)
 
 
-def _found(name: str, parts: dict[str, bytes | Problem], kind: str, labels: Labels) -> Found:
-    if "" in parts and isinstance(parts[""], Problem):  # the tar breaks off
-        return Found(name, parts[""], "", Note())
-    extension = next((part for part in parts if part in FORMAT_OF), "")
+def _found(name: str, sample: Sample, kind: str, labels: Labels) -> Found:
+    parts = sample.parts
+    if isinstance(ended := parts.get(END), Problem):  # the tar breaks off
+        return Found(name, ended, "", Note())
+    extension = sample.image or ""
     data = parts.get(extension, Problem("no_image", f"expected an image among {sorted(parts)}"))
     wanted, read = {
         "classification": ("cls", _class),
         "multilabel": ("npy", _classes),
         "retrieval": ("txt", _captions),
     }[kind]
-    note = Note()
+    note = Note(problems=list(sample.problems))
     said = parts.get(wanted, Problem("no_class", f"expected .{wanted} beside the image, got {sorted(parts)}"))
     problem = said if isinstance(said, Problem) else read(note, said, labels)
     note.unknown.update(f".{part}" for part in parts if part not in (extension, wanted))
@@ -113,5 +120,8 @@ def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
 
 
 def _captions(note: Note, content: bytes, _labels: Labels) -> Problem | None:
-    note.truths(content.decode("utf-8-sig", "replace").splitlines(), HUMAN)
+    try:
+        note.truths(decode(content).splitlines(), HUMAN)
+    except UnicodeError as error:
+        return Problem("bad_text", f"txt: {error}")
     return None if note.captions else Problem("bad_text", "expected captions, a line each, got none")

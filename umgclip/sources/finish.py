@@ -111,15 +111,18 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
     shards = [rewriting.changed.get(name, shard) for name, shard in stored.items()]
     shards = [shard for shard in shards if shard.info.samples]
     if not shards:
-        raise DataError(f"{work.request.source}: expected images to import, took in none: {_worst(folder, counts)}")
+        raise DataError(
+            f"{work.request.source}: expected images to import, took in none: {_worst(folder, counts, plan)}"
+        )
     manifest = _manifest(work, [shard.info for shard in shards], _classes(work.request, plan, folder, before), before)
     return Finished(manifest, shards, folder, counts, unknown, told, frozenset(rewriting.changed))
 
 
-def _worst(folder: Path, counts: Counter[str]) -> str:
+def _worst(folder: Path, counts: Counter[str], plan: Plan) -> str:
     reasons = pq.read_table(folder / "quarantine.parquet", columns=["reason"])["reason"].value_counts().to_pylist()
     named = ", ".join(f"{entry['counts']} {entry['values']}" for entry in reasons[:5])
-    return named or f"{counts['images']} image files found"
+    others = ", ".join(f"{number} {suffix}" for suffix, number in list((plan.fact("other_files") or {}).items())[:5])
+    return (named or f"{counts['images']} image files found") + (f"; not read: {others}" if others else "")
 
 
 def _part_tables(parts: Place, part: Part, folder: Path) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from umgclip.sources.reading import in_order, read_beside, read_image
 from umgclip.sources.request import HUMAN, Request
 from umgclip.wording import first_spellings, name_key, tidy
 
-BESIDE = ("txt", "json")
+BESIDE = ("txt", "caption", "json")
 _REPEATED = "rows of the table that say again what another said"
 _NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
 
@@ -63,7 +63,7 @@ def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int
 
 
 def _load(request: Request, place: Place, item: Item, beside: list[str], note: Note, limit: int) -> Found:
-    note.join(read_beside(place, beside, request.speaker, request.box_format))
+    note.join(read_beside(place, beside, request.speaker, request.box_format, request.encoding))
     data: bytes | Problem = _NO_CLASS
     if request.labels == "folders" and note.single is None and request.split == "train":
         note.problems.append(_NO_CLASS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from umgclip.records import ImageRecord, Text
 from umgclip.wording import tidy
 
+_NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
 BoxForm = Literal["xyxy", "xywh"]
 
 
@@ -74,7 +76,10 @@ class Note:
     problems: list[Problem] = field(default_factory=list)
 
     def caption(self, text: str, source: str, score: float = 1.0) -> None:
-        """Add a caption, unless it is empty or was said before."""
+        """Add a caption, unless it is empty or was said before; numbers alone are a problem."""
+        if only_numbers(text):
+            self.problems.append(_no_words(text))
+            return
         self.captions = said(self.captions or [], text, source, score)
 
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
@@ -87,7 +92,9 @@ class Note:
 
     def truths(self, captions: Iterable[str], source: str) -> None:
         """Add all captions of a benchmark, those that are equal too: each of them is a query."""
-        clean = map(tidy, captions)
+        clean = list(map(tidy, captions))
+        self.problems += [_no_words(text) for text in clean if only_numbers(text)]
+        clean = [text for text in clean if not only_numbers(text)]
         self.captions = [*(self.captions or []), *(Text(text=text, source=source) for text in clean if text)]
 
     def region(self, region: RawRegion) -> None:
@@ -133,6 +140,15 @@ class Found:
     data: bytes | Problem = field(repr=False)
     extension: str
     note: Note
+
+
+def only_numbers(text: str) -> bool:
+    """Whether a text is numbers and nothing else, as lines of coordinates are."""
+    return _NUMBERS.fullmatch(text) is not None
+
+
+def _no_words(text: str) -> Problem:
+    return Problem("bad_text", f"expected a caption of words, got numbers alone: {text[:80]!r}")
 
 
 def said(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:

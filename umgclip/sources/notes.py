@@ -71,6 +71,8 @@ def read_note(value: Any, speaker: Speaker, form: BoxForm = "xyxy") -> Note:  # 
     note = Note()
     if isinstance(value, str):
         note.caption(value, speaker.captions)
+    elif isinstance(value, list) and value and _is_texts(value):
+        _texts(value, note.caption, speaker.captions, split=False)
     elif isinstance(value, list):
         _regions(note, value, speaker, form, is_stuff=False)
     elif not isinstance(value, dict):

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from umgclip.errors import DataError
 from umgclip.io.places import Folder, Place
-from umgclip.sources.found import BoxForm, Note, Problem, shown
+from umgclip.io.texts import decode
+from umgclip.sources.found import BoxForm, Note, Problem, only_numbers, shown
 from umgclip.sources.notes import Speaker, read_note
 
 AHEAD = 16  # requests on their way at once; so many images are held in memory
@@ -47,18 +48,38 @@ def read_image(place: Place, name: str, limit: int) -> bytes | Problem:
         return Problem("too_large" if "at most" in str(error) else "unreadable" if there else "no_image", str(error))
 
 
-def read_beside(place: Place, names: Iterable[str], speaker: Speaker, form: BoxForm) -> Note:
-    """What text and JSON files beside an image say: a caption a line, or whatever the JSON holds."""
+def read_beside(
+    place: Place, names: Iterable[str], speaker: Speaker, form: BoxForm, encoding: str | None = None
+) -> Note:
+    """What text and JSON files beside an image say: a caption a line, or whatever the JSON holds.
+
+    Args:
+        place: where they lie.
+        names: of the files.
+        speaker: who says it.
+        form: how four numbers of a box are read.
+        encoding: of files whose first bytes do not tell it; None: UTF-8.
+    """
     note = Note()
     for name in names:
         try:
-            content = place.read(name, _SIDECAR_BYTES).decode("utf-8-sig")
-            if name.lower().endswith(".txt"):
-                note.captions = note.captions or []
-                for line in content.splitlines():
-                    note.caption(line, speaker.captions)
+            content = decode(place.read(name, _SIDECAR_BYTES), encoding)
+            if not name.lower().endswith(".json"):
+                _captions(note, shown(name), content, speaker)
             else:
                 note.join(read_note(json.loads(content), speaker, form))
         except (DataError, ValueError, RecursionError) as error:
             note.problems.append(Problem("bad_text", f"{shown(name)}: {type(error).__name__}: {error}"))
     return note
+
+
+def _captions(note: Note, name: str, content: str, speaker: Speaker) -> None:
+    """A caption a line; a file of numbers alone is one of labels."""
+    note.captions = note.captions or []
+    lines = [line for line in content.splitlines() if line.strip()]
+    if lines and all(map(only_numbers, lines)):
+        what = f"{name}: expected a caption a line, got numbers alone in {len(lines)} lines: {lines[0][:60]!r}"
+        note.problems.append(Problem("bad_text", f"{what}; labels of YOLO are read by `umgclip data import yolo`"))
+        return
+    for line in lines:
+        note.caption(line, speaker.captions)

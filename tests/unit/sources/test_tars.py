@@ -1,5 +1,6 @@
 """WebDataset tars: of img2dataset, of this package, with dotted names, with classes, and broken ones."""
 
+import io
 import json
 import tarfile
 
@@ -86,6 +87,121 @@ def test_a_tar_that_breaks_off_gives_what_it_holds(kit, tmp_path, where):
     assert ("truncated_tar", "0.tar:(end)") in done.reasons
 
 
+def images_of(done):
+    return {
+        key.partition(":")[2]: [text.text for text in record.captions or []] for key, record in done.records.items()
+    }
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_other_fields_of_a_sample_are_no_images_in_whatever_order_they_stand(kit, tmp_path, turned):
+    image, control = kit.encoded(kit.pixels(1)), kit.encoded(kit.pixels(2), "PNG")
+    members = [("0.depth.png", control), ("0.canny.jpg", image[:-1]), ("0.jpg", image), ("0.txt", b"a cat")]
+    members = members[::-1] if turned else members
+    dotted = [("22.05.depth.png", control), ("22.05.jpg", kit.encoded(kit.pixels(3))), ("22.05.txt", b"a dog")]
+    members += dotted[::-1] if turned else dotted
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert images_of(done) == {"0": ["a cat"], "22.05": ["a dog"]}
+    assert done.images["0.tar:0"] == image
+    assert done.statistics["not_understood"] == {".canny.jpg": 1, ".depth.png": 2}
+
+
+def test_a_sample_whose_image_is_missing_does_not_take_its_depth_map(kit, tmp_path):
+    control = [kit.encoded(kit.pixels(n), "PNG") for n in range(4)]
+    members = [
+        ("0.depth.png", control[0]), ("0.jpg", kit.encoded(kit.pixels(9))), ("1.depth.png", control[1]),
+        ("2.depth.png", control[2]), ("2.txt", b"no image"),
+    ]  # fmt: skip
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert list(images_of(done)) == ["0"]
+    assert done.reasons == [("no_image", "0.tar:1"), ("no_image", "0.tar:2")]
+
+
+def test_of_two_images_of_a_sample_jpg_counts(kit, tmp_path):
+    jpg, png = kit.encoded(kit.pixels(1)), kit.encoded(kit.pixels(2), "PNG")
+    kit.write_tar(tmp_path / "in" / "0.tar", [("0.png", png), ("0.jpg", jpg), ("0.txt", b"a cat")])
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert done.images == {"0.tar:0": jpg}
+    assert done.statistics["not_understood"] == {".png": 1}
+
+
+def test_samples_of_one_name_are_all_read_and_told(kit, tmp_path):
+    def sample(key, number, text):
+        return [(f"{key}.jpg", kit.encoded(kit.pixels(number))), (f"{key}.txt", text)]
+
+    members = [*sample("0", 1, b"first"), *sample("0", 2, b"second"), *sample("1", 3, b"x"), *sample("0", 4, b"third")]
+    kit.write_tar(tmp_path / "in" / "0.tar", [*members, ("1.txt", b"apart"), ("2.txt", b"a"), ("2.txt", b"b")])
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert done.statistics["counts"]["images"] == 4
+    assert done.statistics["told"] == {"samples of a name that another sample of their tar has": 2}
+    assert done.reasons == [
+        ("duplicate_name", "0.tar:2"), ("no_image", "0.tar:1"), ("no_image", "0.tar:2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_links_are_read_or_told(kit, tmp_path, packed):
+    path = tmp_path / "in" / ("0.tar.gz" if packed else "0.tar")
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz" if packed else "w") as tar:
+        for name, content in (("0.jpg", kit.encoded(kit.pixels(1))), ("0.txt", b"a cat"), ("1.txt", b"hard")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for name, kind, target in (
+            ("1.jpg", tarfile.LNKTYPE, "0.jpg"), ("2.jpg", tarfile.SYMTYPE, "nowhere.jpg"),
+            ("3.jpg", tarfile.SYMTYPE, "3.jpg"), ("4.jpg", tarfile.FIFOTYPE, ""),
+        ):  # fmt: skip
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    done = kit.bring("webdataset", path.parent, tmp_path / "data")
+    told = {name.partition(":")[2]: reason for reason, name in done.reasons}
+    assert told == {"1": "link" if packed else "duplicate", "2": "link", "3": "link", "4": "link"}
+    said = [text.text for record in done.records.values() for text in record.captions]
+    assert said == (["a cat"] if packed else ["a cat", "hard"])
+
+
+@pytest.mark.parametrize("form", ["gz", "bz2", "xz"])
+def test_packed_tars_are_checked_to_their_end(kit, tmp_path, form):
+    members = [member for n in range(3) for member in as_img2dataset(kit, n)]
+    good = tmp_path / "in" / f"good.tar.{form}"
+    kit.write_tar(good, members, mode=f"w:{form}")
+    data = bytearray(good.read_bytes())
+    data[-6] ^= 0xFF
+    (good.parent / f"sum.tar.{form}").write_bytes(bytes(data))
+    (good.parent / f"cut.tar.{form}").write_bytes(good.read_bytes()[:-20])
+    (good.parent / f"none.tar.{form}").write_bytes(b"no such thing")
+    done = kit.bring("webdataset", good.parent, tmp_path / "data")
+    assert len(done.records) == 3
+    told = [name for reason, name in done.reasons if reason == "truncated_tar"]
+    assert told == [f"{name}.tar.{form}:(end)" for name in ("cut", "none", "sum")]
+
+
+def test_an_archive_behind_the_end_is_told(kit, tmp_path):
+    for name, number in (("a", 0), ("b", 1)):
+        kit.write_tar(tmp_path / f"{name}.tar", as_img2dataset(kit, number))
+    joined = tmp_path / "in" / "0.tar"
+    joined.parent.mkdir()
+    joined.write_bytes((tmp_path / "a.tar").read_bytes() + (tmp_path / "b.tar").read_bytes())
+    done = kit.bring("webdataset", joined.parent, tmp_path / "data")
+    assert done.reasons == [("truncated_tar", "0.tar:(end)")]
+    assert "behind the end-of-archive mark" in done.quarantine[0]["detail"]
+
+
+def test_texts_in_another_encoding(kit, tmp_path):
+    members = [("0.jpg", kit.encoded(kit.pixels(1))), ("0.txt", "café".encode("latin-1"))]
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
+    (tmp_path / "in" / "1.tar.zst").write_bytes(b"(")
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert done.reasons == [("bad_text", "0.tar:0")]
+    assert done.statistics["other_files"] == {".zst": 1}
+    again = kit.bring("webdataset", tmp_path / "in", tmp_path / "more", encoding="cp1252")
+    assert images_of(again) == {"0": ["café"]}
+
+
 def test_large_members_are_not_read(kit, tmp_path):
     members = [("big.jpg", bytes(1_100_000)), *as_img2dataset(kit, 1)]
     kit.write_tar(tmp_path / "in" / "0.tar", members)
@@ -132,5 +248,5 @@ def test_our_own_datasets_come_back_as_they_were(kit, tmp_path):
 
 
 def test_no_tars_are_said(kit, photos, tmp_path):
-    with pytest.raises(DataError, match="expected images for webdataset, found no files at all"):
+    with pytest.raises(DataError, match=r"expected images for webdataset, found 10 \.jpg, 10 \.txt"):
         kit.bring("webdataset", photos, tmp_path / "data")

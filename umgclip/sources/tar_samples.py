@@ -1,0 +1,230 @@
+"""The samples of a WebDataset tar: neighbouring members of one key, in whatever order they stand.
+
+The key is the name up to the first dot, what follows is the field: `0.jpg` and `0.depth.png` are the image and the
+field `depth.png` of sample 0. Where no member of a key is written so, dots are part of the names: `22.05.jpg` and
+`22.06.jpg` are two samples.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import RawIOBase
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from umgclip.errors import StorageError
+from umgclip.io.images import EXTENSIONS, FORMAT_OF
+from umgclip.io.places import Folder, Place
+from umgclip.io.shards import EMBEDDINGS, Tail
+from umgclip.io.streams import Stream
+from umgclip.sources.found import Problem, shown
+
+# an image of a sample: those that everybody writes come first
+IMAGES = (*EXTENSIONS, *(extension for extension in FORMAT_OF if extension not in EXTENSIONS))
+END = "(end)"
+_HELD = 64 << 20  # bytes of a key whose members are not told apart yet
+_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_MAGIC = 10
+
+
+@dataclass
+class Sample:
+    """Members of one key by field.
+
+    `problems` are those of members that are not among them. `is_again`: another sample of this key came before.
+    """
+
+    key: str
+    parts: dict[str, bytes | Problem]
+    problems: list[Problem] = field(default_factory=list)
+    is_again: bool = False
+
+    @property
+    def image(self) -> str | None:
+        """The field of its image."""
+        return next((name for name in IMAGES if name in self.parts), None)
+
+    def add(self, name: str, content: bytes | Problem) -> None:
+        """Add a member; of two of one name the first counts."""
+        if name in self.parts:
+            self.problems.append(Problem("duplicate_name", f"{self.key}.{name}: a second member of this name"))
+        else:
+            self.parts[name] = content
+
+
+class _Member(NamedTuple):
+    name: str
+    content: bytes | Problem
+
+    @property
+    def key(self) -> str:
+        """The name up to the first dot."""
+        folder, slash, base = self.name.rpartition("/")
+        return f"{folder}{slash}{base.partition('.')[0]}"
+
+    @property
+    def field(self) -> str:
+        return self.name[len(self.key) + 1 :].lower()
+
+    @property
+    def stem(self) -> str:
+        """The name up to the last dot."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is surely written as key and field."""
+        return "." not in self.field or self.field == EMBEDDINGS
+
+
+def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
+    """The samples of a tar, packed or not.
+
+    A tar that breaks off gives what it holds up to there, and then a sample whose field `END` is the problem. Samples
+    of one key all count, whether they stand beside each other or apart.
+
+    Args:
+        place: where it lies.
+        name: of the file.
+        limit: bytes that a member may have.
+    """
+    images: set[str] = set()
+    for sample in _split(_members(place, name, limit)):
+        if sample.image is None and sample.key in images:
+            apart = "its image stands earlier in the tar; the members of a sample have to stand beside each other"
+            sample.parts["jpg"] = Problem("no_image", f"{sample.key}: expected an image, got none: {apart}")
+            yield sample
+            continue
+        sample.is_again = sample.image is not None and sample.key in images
+        if sample.image is not None:
+            images.add(sample.key)
+        yield sample
+
+
+def _split(members: Iterator[_Member]) -> Iterator[Sample]:
+    """Members of one key, told apart into samples when the next key comes."""
+    pending: list[_Member] = []
+    fields: set[str] = set()
+    held = 0
+    for member in members:
+        is_end = not member.name
+        if pending and (is_end or member.key != pending[0].key):
+            yield from _samples(pending, fields)
+            pending, held = [], 0
+        elif held > _HELD and not any(one.is_plain for one in pending):  # names with dots, of a whole tar perhaps
+            yield from _samples([one for one in pending if one.stem != member.stem], fields)
+            pending, held = [one for one in pending if one.stem == member.stem], 0
+        if is_end:
+            yield Sample(END, {END: member.content})
+            return
+        pending.append(member)
+        held += len(member.content) if isinstance(member.content, bytes) else 0
+    if pending:
+        yield from _samples(pending, fields)
+
+
+def _samples(members: list[_Member], fields: set[str]) -> Iterator[Sample]:
+    """The samples of a key: one, or as many as there are names with dots. `fields` are those of images before."""
+    names = {member.field for member in members}
+    if any(member.is_plain for member in members) or names <= fields:
+        sample = Sample(shown(members[0].key), {})
+        for member in members:
+            if member.field in sample.parts and sample.image is not None:  # the key begins anew
+                yield sample
+                sample = Sample(sample.key, {})
+            sample.add(member.field, member.content)
+        if sample.image is not None:
+            fields |= {name for name in names if "." in name}
+        yield sample
+        return
+    stems = {member.stem for member in members if member.name.rpartition(".")[2].lower() in FORMAT_OF}
+    found: dict[str, Sample] = {}
+    for member in members:
+        owners = [stem for stem in stems if member.name.startswith(f"{stem}.")]
+        owner = min(owners, key=len, default=member.stem)
+        found.setdefault(owner, Sample(shown(owner), {})).add(member.name[len(owner) + 1 :].lower(), member.content)
+    yield from found.values()
+
+
+def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
+    """The files of a tar; the last one has no name where the tar is damaged."""
+    after = "nothing"
+    with place.open(name) as handle:
+        try:
+            tail = Tail(_unpacked(handle))
+            with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
+                for info in tar:
+                    if info.isdir() or info.name.rpartition("/")[2].startswith("."):
+                        continue
+                    content = _content(tar, info, limit) if info.isfile() else _linked(place, name, info, limit)
+                    after = shown(info.name)
+                    yield _Member(info.name, content)
+            last = tail.drained()
+            if tail.went_on:
+                raise EOFError("another archive, or something else, behind the end-of-archive mark")
+            if any(last):
+                raise EOFError("no end-of-archive mark")
+        except _BROKEN as error:
+            if isinstance(error, StorageError):
+                raise
+            detail = f"after {after}: {type(error).__name__}: {error}"
+            yield _Member("", Problem("truncated_tar", detail))
+
+
+class _Begun(RawIOBase):
+    """A stream of which the first bytes were looked at."""
+
+    def __init__(self, head: bytes, rest: Stream) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:  # noqa: ANN401 - a buffer
+        data = self._head[: len(into)] or self._rest.read(len(into))
+        self._head = self._head[len(data) :]
+        into[: len(data)] = data
+        return len(data)
+
+
+def _unpacked(handle: Stream) -> Stream:
+    """What a tar's stream holds; gzip's and the others' own checks are made when it is read to its end."""
+    head = handle.read(_MAGIC)
+    begun: Any = _Begun(head, handle)
+    if head.startswith(b"\x1f\x8b\x08"):
+        return cast(Stream, gzip.GzipFile(fileobj=begun))
+    if head.startswith(b"BZh") and head.endswith(b"1AY&SY"):
+        return cast(Stream, bz2.BZ2File(begun))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return cast(Stream, lzma.LZMAFile(begun))
+    return cast(Stream, begun)
+
+
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, limit: int) -> bytes | Problem:
+    if info.size > limit:
+        return Problem("too_large", f"expected at most {limit} bytes, got {info.size}")
+    member = tar.extractfile(info)
+    data = member.read() if member else b""
+    if len(data) != info.size:
+        raise EOFError(f"expected {info.size} bytes of {info.name}, got {len(data)}")
+    return data
+
+
+def _linked(place: Place, name: str, info: tarfile.TarInfo, limit: int) -> bytes | Problem:
+    """What a link inside a tar leads to, where the tar is a local file that is not packed."""
+    reason = "tar --dereference --hard-dereference stores the files themselves"
+    if isinstance(place, Folder) and (info.islnk() or info.issym()):
+        try:
+            with tarfile.open(place.path / name, "r:") as tar:
+                opened = tar.extractfile(tar.getmember(info.name))
+                data = opened.read(limit + 1) if opened else b""
+                return data if len(data) <= limit else Problem("too_large", f"expected at most {limit} bytes, got more")
+        except (*_BROKEN, KeyError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"
+    what = f"a link to {shown(info.linkname)}" if info.linkname else f"an entry of type {info.type!r}"
+    return Problem("link", f"{shown(info.name)}: expected a file, got {what}; {reason}")
