@@ -27,6 +27,7 @@ from umgclip.cli import exits
 from umgclip.errors import InputError, PromotionError
 from umgclip.params import RegisterParams, load_section
 from umgclip.register import promotion
+from umgclip.register.force import Force
 from umgclip.register.promotion import PromotionResult
 from umgclip.tracking import Store, store_from_env
 
@@ -43,18 +44,27 @@ class Approval(RunInput):
 
 
 @flow(name="promote", persist_result=False)
-def promote(version: str | None = None, dry_run: bool = False, approval: bool | None = None) -> dict[str, Any]:
+def promote(
+    version: str | None = None,
+    dry_run: bool = False,
+    approval: bool | None = None,
+    force: bool = False,
+    reason: str | None = None,
+) -> dict[str, Any]:
     """Make a version the champion if its gates let it.
 
     Args:
         version: number or alias; none: the challenger.
         dry_run: say what would happen and stop.
         approval: a person has to say yes; none: as the flow settings say.
+        force: whatever the gates say; asks for a reason.
+        reason: why, which is kept with the version.
     """
     params, store = _registry()
-    seen = promotion.promote(params, version, store, dry_run=True)
+    look = partial(promotion.promote, params, store=store, force=Force.asked(force, reason))
+    seen = look(version=version, dry_run=True)
     # what a person has seen is what moves: from here on the version goes by its number
-    return _carry_out(seen, partial(promotion.promote, params, seen.version, store), dry_run, approval)
+    return _carry_out(seen, partial(look, version=seen.version), dry_run, approval)
 
 
 @flow(name="rollback", persist_result=False)
@@ -143,7 +153,7 @@ def _number(version: str | None) -> str:
 
 def _show(result: PromotionResult) -> None:
     rows = [
-        {"gate": check.gate, "of": check.metric, "expected": check.expected, "got": check.found, "holds": check.passed}
+        {"gate": check.gate, "of": check.metric, "expected": check.expected, "got": check.found, "holds": check.holds}
         for check in result.decision.checks
     ]
     engine.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")
@@ -175,9 +185,11 @@ def _promote(
     version: Annotated[str | None, typer.Argument(help="number or alias; the challenger without it")] = None,
     dry_run: DryRun = False,
     approval: Ask = None,
+    force: Annotated[bool, typer.Option("--force", help="whatever the gates say; asks for --reason")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="why, which is kept with the version")] = None,
 ) -> None:
     """Make a version the champion if its gates let it."""
-    engine.start(promote, version, dry_run, approval)
+    engine.start(promote, version, dry_run, approval, force, reason)
 
 
 @app.command("rollback")

@@ -95,8 +95,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, manifest.model_dump())
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, *, may_be_empty: bool = False) -> Manifest:
     """Read `folder/manifest.json` and check that every local shard is there and has its size.
+
+    Args:
+        folder: the dataset.
+        may_be_empty: a dataset without samples will do, such as the annotations of a benchmark of single objects.
 
     Raises:
         DataError: no folder, no manifest, a missing or truncated shard, no samples at all.
@@ -114,7 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
     for shard in manifest.shards:
         if not shard.path.startswith(REMOTE):
             _check_size(folder / shard.path, shard)
-    if manifest.samples == 0:
+    if manifest.samples == 0 and not may_be_empty:
         raise DataError(f"{folder}: expected at least one sample, the manifest lists none")
     return manifest
 

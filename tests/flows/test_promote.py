@@ -12,6 +12,7 @@ from prefect.flow_runs import resume_flow_run
 from flows import promote as flows
 from flows.promote import promote, rollback
 from umgclip.errors import InputError, PromotionError
+from umgclip.register.force import Force
 from umgclip.register.gates import Check, Decision
 from umgclip.register.promotion import PromotionResult
 
@@ -32,8 +33,11 @@ class Registry:
     def __post_init__(self) -> None:
         self.asked: list[tuple[str, str | None, bool]] = []
         self.spans: list[tuple[float, float]] = []
+        self.forces: list[Force | None] = []
 
-    def promote(self, _params, version, _store, *, dry_run=False) -> PromotionResult:
+    def promote(self, _params, version, store, *, dry_run=False, force=None) -> PromotionResult:
+        assert store is not None
+        self.forces.append(force)
         return self._move("promote", version, version or "2", dry_run)
 
     def rollback(self, _params, _store, *, dry_run=False) -> PromotionResult:
@@ -74,6 +78,18 @@ def test_what_was_seen_is_what_moves(registry):
     assert registry.asked == [("promote", None, True), ("promote", "2", True), ("promote", "2", False)]
 
 
+def test_a_forced_promotion_keeps_its_reason_from_the_look_to_the_move(registry):
+    promote.fn(force=True, reason="the benchmark changed")
+    assert [force.reason for force in registry.forces] == ["the benchmark changed"] * 3
+    assert len({force.at for force in registry.forces}) == 1
+
+
+def test_a_forced_promotion_without_a_reason_does_not_begin(registry):
+    with pytest.raises(InputError, match="--force: expected --reason TEXT"):
+        promote.fn(force=True)
+    assert registry.asked == []
+
+
 def test_gates_that_do_not_hold_end_the_flow(registry):
     registry.decision = NO
     with pytest.raises(PromotionError, match="1 of 1 gates fail"):
@@ -90,8 +106,8 @@ def test_a_champion_that_moved_meanwhile_is_judged_anew(registry, monkeypatch):
     looks = iter(("1", "5"))
     original = registry.promote
 
-    def look(params, version, store, *, dry_run=False):
-        return replace(original(params, version, store, dry_run=dry_run), champion_before=next(looks))
+    def look(params, version, store, **options):
+        return replace(original(params, version, store, **options), champion_before=next(looks))
 
     monkeypatch.setattr(registry, "promote", look)
     with pytest.raises(

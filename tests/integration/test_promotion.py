@@ -20,6 +20,7 @@ from umgclip.cli import exits, promotion
 from umgclip.errors import InputError, TrackingError
 from umgclip.params import GateParams, RegisterParams
 from umgclip.register import serialised
+from umgclip.register.force import Force
 from umgclip.register.loading import resolve
 from umgclip.register.promotion import PromotionResult, promote, rollback
 from umgclip.tracking import Store, store_from_env
@@ -50,7 +51,7 @@ class Shelf:
             "umgclip.base_sha256": "base",
             "umgclip.benchmark_digest": "bench",
             "umgclip.protocol_digest": "protocol",
-            "umgclip.metrics": json.dumps({"tuned": tuned, "base": {}}),
+            "umgclip.metrics": json.dumps({"tuned": tuned, "base": {"retrieval.i2t_r1": 0.5}}),
         }
         made = self.client.create_model_version(self.params.name, source="s3://bucket/model", tags=tags)
         self.client.set_registered_model_alias(self.params.name, "challenger", made.version)
@@ -99,6 +100,46 @@ def test_the_challenger_becomes_champion_and_the_old_one_is_kept(shelf: Shelf) -
     assert result.reason == f"against champion v{first}: all 3 gates hold"
     assert resolve(shelf.store, shelf.params.name, "champion") == second
     assert shelf.client.get_registered_model(shelf.params.name).tags == {}
+
+
+def test_a_champion_of_another_benchmark_is_passed_by_with_a_reason_that_stays(shelf: Shelf) -> None:
+    first = shelf.add(mask=0.9)
+    shelf.promote()
+    second = shelf.add(mask=0.1)
+    shelf.client.set_model_version_tag(shelf.params.name, second, "umgclip.benchmark_digest", "mine")
+    assert "was measured by another benchmark (bench, now mine)" in shelf.promote().reason
+    force = Force("me", "own photographs now", "2026-01-31T12:00:00Z")
+    assert not shelf.promote(dry_run=True, force=force).moved
+
+    result = shelf.promote(force=force)
+
+    assert (result.moved, result.champion_after, shelf.alias("previous_champion")) == (True, second, first)
+    assert result.reason.startswith(
+        "forced by me at 2026-01-31T12:00:00Z: own photographs now; the gates said: champion v1 was measured by another"
+    )
+    tags = shelf.tags(second)
+    assert {name: tags[f"umgclip.forced_{name}"] for name in ("by", "at", "reason")} == vars(force)
+    assert json.loads(tags["umgclip.gates"])["reason"] == result.reason
+    described = shelf.client.get_model_version(shelf.params.name, second).description
+    assert described == "promoted against its gates by me at 2026-01-31T12:00:00Z: own photographs now"
+
+
+def test_force_where_the_gates_hold_leaves_no_trace(shelf: Shelf) -> None:
+    first = shelf.add(mask=0.9)
+
+    result = shelf.promote(force=Force("me", "to be sure", "now"))
+
+    assert (result.champion_after, result.reason) == (first, "no champion yet: all 2 gates hold")
+    assert "umgclip.forced_by" not in shelf.tags(first)
+
+
+def test_no_champion_names_the_challenger_what_its_gates_said_and_what_to_do(shelf: Shelf) -> None:
+    shelf.add(mask=0.9, i2t=0.1)
+    refused = shelf.promote()
+    with pytest.raises(InputError) as caught:
+        resolve(shelf.store, shelf.params.name, "champion")
+    assert "its challenger is v1, of which the gates said: " + refused.reason in str(caught.value)
+    assert "`umgclip promote --force --reason TEXT`" in str(caught.value)
 
 
 def test_gates_that_fail_keep_the_champion_and_are_written_down(shelf: Shelf) -> None:

@@ -81,7 +81,7 @@ def test_the_first_good_version_becomes_champion_with_its_evidence(workspace) ->
     report = workspace.register()
 
     assert report["aliases"] == {"challenger": "1", "champion": "1"}
-    assert report["gates"]["reason"] == "no champion yet: all 2 gates hold"
+    assert report["gates"]["reason"] == "no champion yet: all 3 gates hold"
     version = workspace.client.get_model_version_by_alias("umgclip", "champion")
     assert version.tags["umgclip.adapter_sha256"] == workspace.adapter_sha256
     assert version.tags["umgclip.base_sha256"] == workspace.base_sha256
@@ -265,7 +265,7 @@ def test_a_version_brings_its_card_its_vocabulary_and_the_config_of_its_training
     }  # fmt: skip
     card = kept["model_card.md"].read_text()
     assert card == (workspace.out / "model_card.md").read_text()
-    assert "It passed them when it was registered: no champion yet: all 2 gates hold." in card
+    assert "It passed them when it was registered: no champion yet: all 3 gates hold." in card
     assert "| min_gain_over_base | region.mask_top1 | at least 0.100 | 0.250 | yes |" in card
     assert "- region: true things of the scenes, micro top-1" in card
     assert model.target.vocabulary == ("apple", "dog", "sky")

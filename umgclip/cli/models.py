@@ -16,6 +16,8 @@ def promote(
         str | None, typer.Argument(help="number or alias of the version; the challenger when left out")
     ] = None,
     dry_run: DryRun = False,
+    force: Annotated[bool, typer.Option("--force", help="whatever the gates say; asks for --reason")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="why, which is kept with the version")] = None,
     params: Params = PARAMS,
 ) -> None:
     """Make a version the champion, which is served, if its gates let it.
@@ -23,11 +25,14 @@ def promote(
     The challenger is what `umgclip register` made last. The gates are
     `register.gates` in params.yaml: least values, most that may be lost
     against the champion, mean gain, time to answer. Numbers count only where
-    benchmark and protocol are the champion's. The old champion is kept as
-    `previous_champion`, and `umgclip rollback` goes back to it.
+    benchmark and protocol are the champion's; what the benchmark has nothing
+    for is not asked. The old champion is kept as `previous_champion`, and
+    `umgclip rollback` goes back to it.
 
     Look first with `umgclip promote --dry-run`. A version that was rolled
-    back is promoted only by its number, as in `umgclip promote 3`.
+    back is promoted only by its number, as in `umgclip promote 3`. With
+    --force --reason TEXT the gates are asked and passed by: who, when and why
+    become tags of the version.
 
     Exit code 0: it is champion (with --dry-run: it would be). 7: the gates
     keep the champion. 2: no such version. 6: MLflow does not answer.
@@ -36,8 +41,9 @@ def promote(
 
     section = load_section(params, RegisterParams)
     from umgclip.cli import promotion
+    from umgclip.register.force import Force
 
-    promotion.promote(section, version, dry_run=dry_run)
+    promotion.promote(section, version, dry_run=dry_run, force=Force.asked(force, reason))
 
 
 def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:

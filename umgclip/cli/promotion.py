@@ -10,23 +10,25 @@ from rich.table import Table
 from umgclip.errors import PromotionError
 from umgclip.params import RegisterParams
 from umgclip.register import promotion
+from umgclip.register.force import Force
 from umgclip.register.gates import Decision
 from umgclip.register.promotion import PromotionResult
 from umgclip.tracking import store_from_env
 
 
-def promote(params: RegisterParams, version: str | None, *, dry_run: bool) -> None:
+def promote(params: RegisterParams, version: str | None, *, dry_run: bool, force: Force | None = None) -> None:
     """Promote a version and show how it went.
 
     Args:
         params: the section `register`.
         version: number or alias; the challenger when None.
         dry_run: only say what would happen.
+        force: who promotes it whatever the gates say, and why.
 
     Raises:
         PromotionError: the gates keep the champion.
     """
-    _show(promotion.promote(params, version, store_from_env(Path.cwd()), dry_run=dry_run))
+    _show(promotion.promote(params, version, store_from_env(Path.cwd()), dry_run=dry_run, force=force))
 
 
 def rollback(params: RegisterParams, *, dry_run: bool) -> None:
@@ -52,7 +54,7 @@ def _gates(decision: Decision) -> Table:
     for column in ("expected", "got", "holds"):
         table.add_column(column, justify="right")
     for check in decision.checks:
-        table.add_row(check.gate, check.metric, check.expected, check.found, "yes" if check.passed else "NO")
+        table.add_row(check.gate, check.metric, check.expected, check.found, check.holds)
     return table
 
 

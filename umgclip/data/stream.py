@@ -32,9 +32,13 @@ class Sample:
     record: ImageRecord
 
 
-def read_raw(folder: Path) -> Iterator[tuple[str, RawSample]]:
-    """Every sample of a dataset in stored order, with its shard's name."""
-    for shard in read_manifest(folder).shards:
+def read_raw(folder: Path, *, may_be_empty: bool = False) -> Iterator[tuple[str, RawSample]]:
+    """Every sample of a dataset in stored order, with its shard's name.
+
+    Raises:
+        DataError: no dataset, a damaged shard, or no sample unless it `may_be_empty`.
+    """
+    for shard in read_manifest(folder, may_be_empty=may_be_empty).shards:
         for raw in read_shard_at(shard_at(folder, shard.path), shard.sha256):
             yield shard.path, raw
 

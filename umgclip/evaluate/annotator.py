@@ -26,7 +26,7 @@ PROTOCOL = (
 
 
 def read_proposals(folder: Path) -> dict[str, list[Region]]:
-    """The annotator's regions of the benchmark's images, by key.
+    """The annotator's regions of the benchmark's images, by key; none where the benchmark has single objects alone.
 
     Raises:
         DataError: no annotated benchmark there, or a damaged one.
@@ -38,7 +38,7 @@ def read_proposals(folder: Path) -> dict[str, list[Region]]:
         )
     return {
         raw.key: parse_record(raw.json, where=f"{folder / shard}:{raw.key}").regions or []
-        for shard, raw in read_raw(folder)
+        for shard, raw in read_raw(folder, may_be_empty=True)
     }
 
 

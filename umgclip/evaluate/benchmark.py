@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,7 +88,7 @@ class TrueRegion:
 class Example:
     """One image and as much truth as its benchmark has. `tags` are labels of things.
 
-    `single` marks an image of one thing; that is the only tag then, and the only region if there is one.
+    `single` marks an image of one thing, which is the only tag then.
     `negative_tags` are labels that were verified not to be there; None: every label that is no tag is one.
     """
 
@@ -166,10 +165,14 @@ def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
 
 
 def batched(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
-    """Lists of at most `size` examples in a row, all singles or all scenes."""
-    for _, run in itertools.groupby(examples, key=lambda example: example.single):
-        while batch := list(itertools.islice(run, size)):
-            yield batch
+    """Lists of at most `size` examples, all singles or all scenes; each kind keeps its order, however they mix."""
+    waiting: dict[bool, list[Example]] = {False: [], True: []}
+    for example in examples:
+        waiting[example.single].append(example)
+        if len(waiting[example.single]) == size:
+            yield waiting[example.single]
+            waiting[example.single] = []
+    yield from (rest for rest in waiting.values() if rest)
 
 
 def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: str) -> Example:
@@ -201,13 +204,14 @@ def _labels(texts: Iterable[Text], classes: Classes) -> tuple[int, ...]:
 
 
 def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> tuple[int, ...]:
-    """The label of a single-object image: its region's, else its tag."""
-    if len(things) > 1 or (not things and len(tags) != 1):
+    """The label of a single-object image: its tag if it has one, else its regions' if they share one."""
+    labels = tags if len(tags) == 1 else tuple(dict.fromkeys(region.label for region in things))
+    if len(labels) != 1:
         raise DataError(
-            f"{where}: expected one region of a thing, or one tag among the things, in a single-object image, "
-            f"got {len(things)} and {len(tags)}"
+            f"{where}: expected one tag among the things, or regions of one thing, in a single-object image, "
+            f"got {len(tags)} tags and regions of {len(labels)} things"
         )
-    return (things[0].label,) if things else tags
+    return labels
 
 
 def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: str) -> TrueRegion:

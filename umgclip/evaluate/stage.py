@@ -21,6 +21,7 @@ from umgclip.evaluate.segmented import SegmentReader
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
+from umgclip.metrics.measured import LACKS
 from umgclip.metrics.protocol import WEIGHTS
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_tuned
@@ -215,10 +216,14 @@ def _protocol(
         "inputs": {
             "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
             "adapter_sha256": sha256_file(inputs.adapter / ADAPTER / ADAPTER_WEIGHTS),
-            "annotations_sha256": read_manifest(inputs.annotations).digest(),
-            "proposals_sha256": read_manifest(inputs.proposals).digest(),
+            "annotations_sha256": _digest(inputs.annotations),
+            "proposals_sha256": _digest(inputs.proposals),
         },
     }
+
+
+def _digest(folder: Path) -> str:
+    return read_manifest(folder, may_be_empty=True).digest()
 
 
 def _without_lists(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +242,7 @@ def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -
         masks = blocks["panoptic"]["masks"]
         masks["proposals"] = {**masks["proposals"], "sha256": protocol["inputs"]["proposals_sha256"]}
         if inputs.masks is not None:
-            masks["masker"] = {**masks["masker"], "sha256": read_manifest(inputs.masks).digest()}
+            masks["masker"] = {**masks["masker"], "sha256": _digest(inputs.masks)}
         if inputs.segmenter is not None:
             masks["decoder"] = {**masks["decoder"], "sha256": sha256_file(inputs.segmenter / SEGMENTER_WEIGHTS)}
     return blocks
@@ -259,4 +264,6 @@ def _summary(metrics: Mapping[str, Any]) -> Summary:
         if metric in (found := metrics["tuned"].get(benchmark, {})):
             rows.append((f"{benchmark} {metric} (tuned)", f"{found[metric]:.3f}"))
     rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
+    if lacking := [f"{name} ({what})" for name, what in LACKS.items() if name not in metrics["tuned"]]:
+        rows.append(("not measured", f"the benchmark has nothing for {', '.join(lacking)}"))
     return Summary("evaluate: base -> tuned", tuple(rows))

@@ -189,9 +189,12 @@ def _protocols(facts: CardFacts) -> str:
 def _gates(decision: Decision) -> str:
     """The decision when the version was registered; the version's tag `umgclip.gates` holds the latest one."""
     rows = [
-        f"| {check.gate} | {check.metric} | {check.expected} | {check.found} | {'yes' if check.passed else 'no'} |"
+        f"| {check.gate} | {check.metric} | {check.expected} | {check.found} | {check.holds} |"
         for check in decision.checks
     ]
     table = ["", "| gate | of | expected | got | holds |", "|---|---|---|---|---|", *rows] if rows else []
-    verdict = "It passed them" if decision.promote else "It did not pass them"
-    return "\n".join([f"{verdict} when it was registered: {decision.reason}.", *table])
+    if decision.forced:
+        verdict = "It was made champion without them"
+    else:
+        verdict = f"It {'passed them' if decision.promote else 'did not pass them'} when it was registered"
+    return "\n".join([f"{verdict}: {decision.reason}.", *table])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from umgclip.metrics.measured import lacking
 from umgclip.metrics.protocol import differences
 from umgclip.params import GateParams
 
+FORCE = "`umgclip promote --force --reason TEXT`"
 _ROUNDING = 1e-9  # 0.50 - 0.02 must count as 0.48
 
 
@@ -41,7 +43,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Check:
-    """One gate, with one of two bounds: `got` is None when the metric is missing, which fails it."""
+    """One gate, with one of two bounds.
+
+    `got` is None when the metric is missing. That fails the gate, unless the benchmark has nothing to measure it by:
+    `skipped` says what it lacks then, and the gate neither holds nor fails.
+    """
 
     gate: str
     metric: str
@@ -49,6 +55,17 @@ class Check:
     got: float | None
     passed: bool
     at_most: float | None = None
+    skipped: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it keeps the champion."""
+        return not self.passed and self.skipped is None
+
+    @property
+    def holds(self) -> str:
+        """For a table: yes, NO, or why it was skipped."""
+        return f"skipped: benchmark has {self.skipped}" if self.skipped else "yes" if self.passed else "NO"
 
     @property
     def expected(self) -> str:
@@ -67,20 +84,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the alias moves, why, and every check behind it."""
+    """Whether the alias moves, why, and every check behind it; `forced` where a person passed the gates by."""
 
     promote: bool
     reason: str
     checks: tuple[Check, ...] = ()
+    forced: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {"promote": self.promote, "reason": self.reason, "checks": [asdict(check) for check in self.checks]}
+        return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Decision:
         """Read what `to_json` gave."""
-        return cls(value["promote"], value["reason"], tuple(Check(**check) for check in value["checks"]))
+        checks = tuple(Check(**check) for check in value["checks"])
+        return cls(value["promote"], value["reason"], checks, value.get("forced", False))
 
 
 def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -102,6 +121,9 @@ def decide(
 ) -> Decision:
     """Compare a candidate with the champion, or with its own base while there is no champion.
 
+    Gates ask for what was measured: a metric that the benchmark has nothing for is skipped, and the reason says so. A
+    metric that is missing for any other reason fails its gate, and so do gates of which nothing was measured.
+
     The champion's weights themselves take the alias without gates: measured anew, which is how a champion moves to a
     new benchmark, or registered anew with another template, vocabulary or request format.
 
@@ -113,7 +135,9 @@ def decide(
             `gates.max_latency_ratio` asks for it and the other gates have a champion to compare with.
     """
     if champion is None:
-        return _verdict([*_floors(candidate, gates), *_gains_over_base(candidate, gates)], "no champion yet")
+        base = replace(candidate, version=None, tuned=candidate.base)
+        first = (*_regressions(candidate, base, gates), *_gains_over_base(candidate, base, gates))
+        return _verdict(candidate, [*_floors(candidate, gates), *first], "no champion yet")
     name = f"champion v{champion.version}"
     if candidate.version is not None and candidate.version == champion.version:
         return Decision(promote=False, reason=f"{name} is this version")
@@ -124,7 +148,10 @@ def decide(
     if difference is not None:
         return Decision(promote=False, reason=f"{name} {difference}")
     compared = (*_regressions(candidate, champion, gates), *_mean_gain(candidate, champion, gates))
-    return _verdict([*_floors(candidate, gates), *compared, *_latency(gates, latency_ratio)], f"against {name}")
+    measured = (*_floors(candidate, gates), *compared)
+    if measured and (said := _nothing_measured(candidate, measured)):
+        return Decision(promote=False, reason=f"against {name}: {said}", checks=measured)
+    return _verdict(candidate, [*measured, *_latency(gates, latency_ratio)], f"against {name}")
 
 
 def _difference(candidate: Evidence, champion: Evidence, gates: GateParams) -> str | None:
@@ -144,49 +171,85 @@ def _difference(candidate: Evidence, champion: Evidence, gates: GateParams) -> s
         return None
     return (
         f"was measured by another {said}, so the numbers do not compare: "
-        f"evaluate and register the champion's weights by this one first"
+        f"evaluate and register the champion's weights by this one first, promote without gates by {FORCE}, "
+        f"or keep this project's versions under a register.name of their own"
     )
 
 
-def _verdict(checks: list[Check], against: str) -> Decision:
-    failed = [check for check in checks if not check.passed]
+def _verdict(candidate: Evidence, checks: Sequence[Check], against: str) -> Decision:
+    failed, skipped = [c for c in checks if c.failed], [c for c in checks if c.skipped]
+    asked = len(checks) - len(skipped)
     if failed:
-        listed = "; ".join(str(check) for check in failed)
-        reason = f"{against}: {len(failed)} of {len(checks)} gates fail: {listed}"
-        return Decision(promote=False, reason=reason, checks=tuple(checks))
-    return Decision(promote=True, reason=f"{against}: all {len(checks)} gates hold", checks=tuple(checks))
+        said = f"{len(failed)} of {asked} gates fail: {'; '.join(str(check) for check in failed)}"
+    elif checks and (nothing := _nothing_measured(candidate, checks)):
+        return Decision(promote=False, reason=f"{against}: {nothing}", checks=tuple(checks))
+    else:
+        said = f"all {asked} gates hold"
+    reason = f"{against}: {said}{f'; {len(skipped)} skipped: {_why_skipped(skipped)}' if skipped else ''}"
+    return Decision(promote=not failed, reason=reason, checks=tuple(checks))
+
+
+def _nothing_measured(candidate: Evidence, checks: Sequence[Check]) -> str | None:
+    """What to say where a gain is asked for and the benchmark has nothing of it, or nothing of any gate."""
+    gains = [check for check in checks if check.gate == "min_mean_gain"]
+    if not all(check.skipped for check in gains or checks):
+        return None
+    key = "register.gates.metrics" if gains else "register.gates.min_gain_over_base"
+    return (
+        f"nothing that {'register.gates.metrics name' if gains else 'register.gates ask for'} was measured: "
+        f"{_why_skipped(gains or checks)}; name what this benchmark measures in {key}, such as "
+        f"{', '.join(sorted(candidate.tuned)[:3]) or 'nothing so far'}, or promote without gates: {FORCE}"
+    )
+
+
+def _why_skipped(skipped: Sequence[Check]) -> str:
+    """As in `region.box_top1, region.mask_top1 (benchmark has no regions)`."""
+    of_reason: dict[str, list[str]] = {}
+    for check in skipped:
+        of_reason.setdefault(check.skipped or "", []).append(check.metric)
+    listed = ((", ".join(dict.fromkeys(metrics)), reason) for reason, metrics in of_reason.items())
+    return "; ".join(f"{metrics} (benchmark has {reason})" for metrics, reason in listed)
 
 
 def _check(gate: str, metric: str, at_least: float, got: float | None) -> Check:
     return Check(gate, metric, at_least, got, passed=got is not None and got >= at_least - _ROUNDING)
 
 
+def _skipped(check: Check, candidate: Evidence, other: Evidence | None = None) -> Check:
+    """The check, skipped where neither version has its metric because the benchmark has nothing to measure it by."""
+    known = [candidate.tuned, *([] if other is None else [other.tuned])]
+    if check.got is not None or any(check.metric in metrics for metrics in known):
+        return check
+    readouts = candidate.protocols.get("region", {}).get("readouts", {})
+    return replace(check, skipped=lacking(check.metric, candidate.tuned, readouts))
+
+
 def _floors(candidate: Evidence, gates: GateParams) -> Iterator[Check]:
     for metric, least in sorted(gates.floors.items()):
-        yield _check("floors", metric, least, candidate.tuned.get(metric))
+        yield _skipped(_check("floors", metric, least, candidate.tuned.get(metric)), candidate)
 
 
-def _gains_over_base(candidate: Evidence, gates: GateParams) -> Iterator[Check]:
+def _gains_over_base(candidate: Evidence, base: Evidence, gates: GateParams) -> Iterator[Check]:
     for metric, least in sorted(gates.min_gain_over_base.items()):
-        yield _check("min_gain_over_base", metric, least, _gain(candidate.tuned, candidate.base, metric))
+        check = _check("min_gain_over_base", metric, least, _gain(candidate, base, metric))
+        yield _skipped(check, candidate, base)
 
 
-def _regressions(candidate: Evidence, champion: Evidence, gates: GateParams) -> Iterator[Check]:
+def _regressions(candidate: Evidence, other: Evidence, gates: GateParams) -> Iterator[Check]:
     for metric, allowed in sorted(gates.max_regression.items()):
-        yield _check("max_regression", metric, -allowed, _gain(candidate.tuned, champion.tuned, metric))
+        check = _check("max_regression", metric, -allowed, _gain(candidate, other, metric))
+        yield _skipped(check, candidate, other)
 
 
 def _mean_gain(candidate: Evidence, champion: Evidence, gates: GateParams) -> Iterator[Check]:
-    if not gates.metrics:
-        return
-    gains = [_gain(candidate.tuned, champion.tuned, metric) for metric in gates.metrics]
-    missing = [metric for metric, gain in zip(gates.metrics, gains, strict=True) if gain is None]
-    if missing:
-        for metric in missing:
-            yield _check("min_mean_gain", metric, gates.min_mean_gain, None)
-        return
-    known = [gain for gain in gains if gain is not None]
-    yield _check("min_mean_gain", f"mean of {len(known)}", gates.min_mean_gain, sum(known) / len(known))
+    """One check of the mean over what was measured, and one of each metric that is missing."""
+    gains = {metric: _gain(candidate, champion, metric) for metric in gates.metrics}
+    for metric, gain in gains.items():
+        if gain is None:
+            yield _skipped(_check("min_mean_gain", metric, gates.min_mean_gain, None), candidate, champion)
+    known = [gain for gain in gains.values() if gain is not None]
+    if known:
+        yield _check("min_mean_gain", f"mean of {len(known)}", gates.min_mean_gain, sum(known) / len(known))
 
 
 def _latency(gates: GateParams, ratio: Callable[[], float] | None) -> Iterator[Check]:
@@ -197,8 +260,8 @@ def _latency(gates: GateParams, ratio: Callable[[], float] | None) -> Iterator[C
     yield Check("max_latency_ratio", "time over the champion's", None, got, passed, at_most=most)
 
 
-def _gain(ours: Mapping[str, float], theirs: Mapping[str, float], metric: str) -> float | None:
+def _gain(ours: Evidence, theirs: Evidence, metric: str) -> float | None:
     """Ours minus theirs, None where either is missing."""
-    if metric not in ours or metric not in theirs:
+    if metric not in ours.tuned or metric not in theirs.tuned:
         return None
-    return ours[metric] - theirs[metric]
+    return ours.tuned[metric] - theirs.tuned[metric]

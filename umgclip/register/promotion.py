@@ -11,6 +11,7 @@ from functools import partial
 from umgclip.errors import TrackingError
 from umgclip.params import GateParams, RegisterParams
 from umgclip.register import registry as names
+from umgclip.register.force import Force
 from umgclip.register.gates import Decision, Evidence, decide
 from umgclip.register.registry import ChampionMovedError, Registry, evidence_of, find
 from umgclip.register.serialised import serialised
@@ -58,11 +59,12 @@ def promote(
     *,
     dry_run: bool = False,
     latency_ratio: LatencyRatio | None = None,
+    force: Force | None = None,
 ) -> PromotionResult:
     """Make a version the champion if the gates let it, and keep the old one as `previous_champion`.
 
     The decision is written into the version's tags, also when it is a refusal. A version that was rolled back is
-    promoted again only by its number.
+    promoted again only by its number, or by force.
 
     Args:
         params: the section `register`.
@@ -71,6 +73,8 @@ def promote(
         dry_run: only say what would happen; nothing is written.
         latency_ratio: how latency is measured; both versions are fetched and timed when None. Not called unless
             `gates.max_latency_ratio` is set.
+        force: who promotes it although the gates say no, and why; into tags and description. Of no effect where the
+            gates hold.
 
     Raises:
         InputError: no such version.
@@ -86,7 +90,8 @@ def promote(
             champion = registry.by_alias(names.CHAMPION)
             refusal = held_back(registry, known) if version is None else None
         before = None if champion is None else str(champion.version)
-        decision = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
+        said = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
+        decision = said if force is None else forced(said, force, is_champion=before == number)
         result = partial(PromotionResult, params.name, number, decision=decision, champion_before=before)
         if dry_run or before == number:
             return result(moved=False, champion_after=before, dry_run=dry_run, reason=decision.reason)
@@ -99,9 +104,19 @@ def promote(
             with serialised(store, params.name), explained(store), bounded():
                 registry.move_champion(number, before)
                 registry.update_tags(candidate, written)
+                if force is not None and decision.forced:
+                    registry.note_force(candidate, force)
                 registry.forget_rollback(known)
             return result(moved=True, champion_after=number, dry_run=False, reason=decision.reason)
     raise TrackingError(f"{params.name}@{names.CHAMPION}: expected it to hold still, it was moved {_ATTEMPTS} times")
+
+
+def forced(decision: Decision, force: Force, *, is_champion: bool) -> Decision:
+    """A refusal turned into a promotion that says who wanted it, why, and what the gates said; others as they are."""
+    if decision.promote or is_champion:
+        return decision
+    reason = f"forced by {force.by} at {force.at}: {force.reason}; the gates said: {decision.reason}"
+    return Decision(promote=True, reason=reason, checks=decision.checks, forced=True)
 
 
 def rollback(params: RegisterParams, store: Store, *, dry_run: bool = False) -> PromotionResult:

@@ -10,7 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from umgclip.errors import InputError, TrackingError
-from umgclip.register.gates import Evidence
+from umgclip.register.force import Force
+from umgclip.register.gates import FORCE, Evidence
 from umgclip.tracking import Store, bounded, explained
 
 CHALLENGER = "challenger"
@@ -21,6 +22,7 @@ METRICS_TAG = "umgclip.metrics"
 GATES_TAG = "umgclip.gates"
 PROTOCOLS_TAG = "umgclip.protocols"
 ROLLED_BACK_TAG = "umgclip.rolled_back"
+FORCED_BY_TAG, FORCED_AT_TAG, FORCED_REASON_TAG = (f"umgclip.forced_{what}" for what in ("by", "at", "reason"))
 # MLflow answers a missing alias with the first, a missing model with the second
 _MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
@@ -81,6 +83,14 @@ class Registry:
         for name, value in tags.items():
             if version.tags.get(name) != value:
                 self._client.set_model_version_tag(self.name, version.version, name, value)
+
+    def note_force(self, version: ModelVersion, force: Force) -> None:
+        """Write down who promoted a version against its gates, when and why: as tags, and behind its description."""
+        said = {FORCED_BY_TAG: force.by, FORCED_AT_TAG: force.at, FORCED_REASON_TAG: force.reason}
+        self.update_tags(version, said)
+        text = f"promoted against its gates by {force.by} at {force.at}: {force.reason}"
+        described = "; ".join(part for part in (version.description, text) if part)
+        self._client.update_model_version(self.name, version.version, described)
 
     def forget_rollback(self, candidate: Evidence) -> None:
         """Forget that these weights were rolled back."""
@@ -171,11 +181,23 @@ def find(store: Store, name: str, alias_or_version: str) -> ModelVersion:
             kind = "version" if alias_or_version.isdecimal() else "alias"
             raise InputError(
                 f"{name} in {store.name}: expected a registered model with {kind} {alias_or_version!r}, found none; "
-                f"`umgclip register` makes versions, `umgclip promote` moves the alias champion"
+                f"{_advice(Registry(client, name), alias_or_version)}"
             ) from error
     if found.status != "READY":
         raise TrackingError(f"{name} v{found.version} in {store.name}: expected status READY, got {found.status}")
     return found
+
+
+def _advice(registry: Registry, wanted: str) -> str:
+    """What to do where an alias or a version is not there; of a champion, why its challenger is none."""
+    challenger = registry.by_alias(CHALLENGER)
+    if wanted != CHAMPION or challenger is None:
+        return "`umgclip register` makes versions, `umgclip promote` moves the alias champion"
+    said = json.loads(challenger.tags.get(GATES_TAG, "{}")).get("reason", "nothing so far")
+    return (
+        f"its challenger is v{challenger.version}, of which the gates said: {said}. `umgclip promote` asks them again "
+        f"after a change of register.gates, {FORCE} does without; v{challenger.version} can be named by its number"
+    )
 
 
 def evidence_of(version: ModelVersion) -> Evidence:

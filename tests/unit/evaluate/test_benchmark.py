@@ -69,5 +69,5 @@ def test_a_truth_that_does_not_fit_is_named(kit, tmp_path, change, message):
 
 def test_a_single_of_two_things_is_named(kit, tmp_path):
     folder = kit.write_dataset(tmp_path / "b", [kit.draw([0, 1], 0, "toy/singles")], kit.TOY_CLASSES)
-    with pytest.raises(DataError, match="expected one region of a thing, or one tag .*, got 2 and 2"):
+    with pytest.raises(DataError, match="expected one tag .*, got 2 tags and regions of 2 things"):
         list(read_examples(folder, kit.CLASSES))

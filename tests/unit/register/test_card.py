@@ -1,5 +1,7 @@
 """The model card of the demo."""
 
+from dataclasses import replace
+
 import pytest
 
 from umgclip.params import RegisterParams
@@ -44,7 +46,7 @@ def test_the_card_tells_data_licences_use_limits_numbers_protocols_and_gates(fac
         "| match_iou | `0.5` |",
         r"| stuff_templates | `{} \| on {}` |",
         "It did not pass them when it was registered: against champion v1: 1 of 2 gates fail.",
-        "| floors | region.mask_top1 | at least 0.500 | 0.476 | no |",
+        "| floors | region.mask_top1 | at least 0.500 | 0.476 | NO |",
         "| max_latency_ratio | time over the champion's | at most 1.500 | 1.100 | yes |",
         f"| interface_sha256 | `{'e' * 64}` |",
     ):
@@ -64,3 +66,9 @@ def test_what_was_not_recorded_is_not_made_up(facts):
     card = model_card(RegisterParams(), bare)
     assert card.count("Nothing was recorded.") == 2
     assert "Tags come from no\nregistered concepts" in card
+
+
+def test_the_card_tells_who_passed_the_gates_by(facts):
+    by_force = Decision(promote=True, reason="forced by me at noon: own photographs", forced=True)
+    card = model_card(RegisterParams(), replace(facts, decision=by_force))
+    assert "It was made champion without them: forced by me at noon: own photographs." in card

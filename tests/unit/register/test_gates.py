@@ -37,9 +37,10 @@ def test_the_first_version_needs_floors_and_a_gain_over_its_base() -> None:
     decision = decide(evidence(), None, GATES)
 
     assert decision.promote
-    assert decision.reason == "no champion yet: all 2 gates hold"
+    assert decision.reason == "no champion yet: all 3 gates hold"
     assert [(check.gate, check.metric) for check in decision.checks] == [
         ("floors", "classification.top1"),
+        ("max_regression", "retrieval.i2t_r1"),
         ("min_gain_over_base", "region.mask_top1"),
     ]
 
@@ -48,7 +49,7 @@ def test_the_first_version_below_a_floor_stays_challenger() -> None:
     decision = decide(evidence(top1=0.59), None, GATES)
 
     assert not decision.promote
-    assert "1 of 2 gates fail: floors classification.top1: expected at least 0.600, got 0.590" in decision.reason
+    assert "1 of 3 gates fail: floors classification.top1: expected at least 0.600, got 0.590" in decision.reason
 
 
 def test_the_first_version_that_gains_too_little_over_its_base_stays_challenger() -> None:
@@ -173,6 +174,7 @@ def test_a_decision_can_be_written_as_json() -> None:
         "got": 0.7,
         "passed": True,
         "at_most": None,
+        "skipped": None,
     }
     assert Decision.from_json(json.loads(json.dumps(written))) == decide(evidence(), None, GATES)
 
@@ -238,3 +240,99 @@ def test_the_field_of_the_protocol_that_differs_is_named_if_a_gate_asks_for_its_
         "another protocol (region.readouts.mask.map: value, now last), so the numbers do not compare" in refused.reason
     )
     assert compared.promote
+
+
+# what a benchmark may hold, and what evaluate measures of it
+MEASURED = {
+    "classes": {"classification.top1", "classification.top5", "classification.mean_per_class"},
+    "captions": {"retrieval.i2t_r1", "retrieval.t2i_r1"},
+    "tags": {"tagging.map", "tagging.f1"},
+    "boxes": {"region.box_top1", "region.box_top1_seen", "region.crop_top1"},
+    "maps": {"semantic.miou", "panoptic.pq_true_masks"},
+}
+
+
+def measured(kind: str, version: str | None = None, gain: float = 0.1) -> Evidence:
+    """A version on a benchmark of a kind whose tuned model reaches `gain` more than its base."""
+    whole = evidence(version)
+    base = dict.fromkeys(MEASURED[kind], 0.3)
+    return replace(whole, base=base, tuned={name: value + gain for name, value in base.items()})
+
+
+@pytest.mark.parametrize("kind", MEASURED)
+def test_by_the_default_gates_every_kind_of_benchmark_gets_a_first_champion_and_a_better_one(kind: str) -> None:
+    first = decide(measured(kind, "1"), None, GateParams())
+    second = decide(measured(kind, "2", gain=0.2), measured(kind, "1"), GateParams())
+    worse = decide(measured(kind, "2", gain=0.09), measured(kind, "1"), GateParams())
+
+    assert first.promote, first.reason
+    assert second.promote, second.reason
+    assert not worse.promote
+    assert "min_mean_gain mean of" in worse.reason
+    for decision in (first, second):
+        skipped = {check.metric for check in decision.checks if check.skipped}
+        assert skipped
+        assert skipped.isdisjoint(MEASURED[kind])
+        assert "skipped: " in decision.reason
+
+
+@pytest.mark.parametrize("kind", ["classes", "captions", "tags", "boxes"])
+def test_a_first_version_that_loses_to_its_base_stays_challenger(kind: str) -> None:
+    decision = decide(measured(kind, gain=-0.1), None, GateParams())
+
+    assert not decision.promote
+    assert "max_regression" in decision.reason
+
+
+def test_what_was_not_measured_is_said_in_one_line_with_what_the_benchmark_lacks() -> None:
+    decision = decide(measured("boxes"), None, GateParams())
+
+    assert decision.reason == (
+        "no champion yet: all 1 gates hold; 6 skipped: classification.top1 (benchmark has no images of a single object)"
+        "; retrieval.i2t_r1, retrieval.t2i_r1 (benchmark has no captions); tagging.map (benchmark has no tags)"
+        "; region.mask_top1 (benchmark has no masks of regions)"
+        "; semantic.miou (benchmark has no images whose regions all have masks)"
+    )
+
+
+@pytest.mark.parametrize("champion", [None, measured("captions", "1")])
+def test_gates_of_which_nothing_was_measured_keep_the_champion_and_name_the_key(champion: Evidence | None) -> None:
+    gates = GateParams(
+        floors={}, max_regression={}, metrics=["semantic.miou"], min_gain_over_base={"region.box_top1": 0.0}
+    )
+
+    decision = decide(measured("captions", "2", gain=0.5), champion, gates)
+
+    key = "min_gain_over_base" if champion is None else "metrics"
+    assert not decision.promote
+    assert f"register.gates.{key}, such as retrieval.i2t_r1, retrieval.t2i_r1" in decision.reason
+    assert "umgclip promote --force --reason" in decision.reason
+
+
+def test_a_gain_of_which_nothing_was_measured_keeps_the_champion_even_where_other_gates_hold() -> None:
+    gates = GateParams(max_regression={"retrieval.i2t_r1": 0.5}, metrics=["semantic.miou"])
+
+    decision = decide(measured("captions", "2"), measured("captions", "1"), gates)
+
+    assert not decision.promote
+    assert "nothing that register.gates.metrics name was measured: semantic.miou" in decision.reason
+
+
+def test_a_metric_that_nobody_asked_evaluate_for_fails_its_gate() -> None:
+    asked = {"region": {"readouts": {"box": {}, "crop": {}, "mask": {}}}}
+    candidate = replace(measured("boxes"), protocols=asked)
+
+    def failing(metric: str) -> str:
+        return decide(candidate, None, GateParams(floors={metric: 0.1}, max_regression={})).reason
+
+    assert "floors region.maskout_top1: expected at least 0.100, got nothing" in failing("region.maskout_top1")
+    assert "floors region.box_mean: expected at least 0.100, got nothing" in failing("region.box_mean")
+    assert "region.box_top1_heldout (benchmark has no regions of the kind heldout)" in failing(
+        "region.box_top1_heldout"
+    )
+    assert "region.mask_top1 (benchmark has no masks of regions)" in failing("region.mask_top1")
+
+
+def test_metrics_of_no_benchmark_are_refused_by_their_name() -> None:
+    with pytest.raises(ValueError, match=r"metrics\.0\n.*should match pattern"):
+        GateParams(metrics=["retreival.i2t_r1"])

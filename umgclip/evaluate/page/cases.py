@@ -103,7 +103,8 @@ class Cases:
 
         def draw() -> Case:
             guesses = tuple((name, self._best(each[0], label)) for name, each in zip(self._names, found, strict=True))
-            own = shown_regions(example, [[one[0]] for _, one in guesses], self._classes.names, self._classes.held_out)
+            of_things = [[one[0]] * len(example.things) for _, one in guesses]
+            own = shown_regions(example, of_things, self._classes.names, self._classes.held_out)
             name = self._classes.names[label]
             return self._case(
                 example, sure, guesses=guesses, regions=own, truth=name, held_out=name in self._classes.held_out
