@@ -59,6 +59,22 @@ def test_a_folder_of_photos_is_imported_looked_at_verified_and_exported(project)
     assert (project / "out" / "webdataset" / "00000.tar").is_file()
 
 
+def test_a_dataset_is_replaced_only_when_somebody_says_so(project):
+    def run(*more):
+        return umgclip("data", "import", "folder", "photos", "--out", "kept", "--name", "mine", *more, cwd=project)
+
+    assert run().returncode == 0
+    before = (project / "kept" / "train" / "manifest.json").read_bytes()
+    refused = run("--license", "CC0")
+    assert refused.returncode == 2
+    assert "kept/train holds 12 images imported as 'mine'; --replace replaces them" in refused.stderr
+    assert (project / "kept" / "train" / "manifest.json").read_bytes() == before
+    assert "expected --append or --replace, got both" in run("--append", "--replace").stderr
+    assert run("--append").returncode == 0
+    assert run("--replace", "--license", "CC0").returncode == 0
+    assert (project / "kept" / "train" / "manifest.json").read_bytes() != before
+
+
 def test_the_same_from_and_to_s3(project, s3, s3_endpoint):
     done = umgclip(
         "data", "import", "folder", "photos", "--out", "s3://bucket/data", "--split", "benchmark", cwd=project

@@ -14,7 +14,7 @@ from umgclip.sources.kinds import KINDS
 from umgclip.sources.request import Request
 
 COMMANDS = {command.name: command.callback for command in import_app.registered_commands}
-ELSEWHERE = {"out", "append", "params", "instances"}  # `instances` are the annotations of COCO
+ELSEWHERE = {"out", "append", "replace", "params", "instances"}  # `instances` are the annotations of COCO
 
 
 def test_every_kind_has_a_command():

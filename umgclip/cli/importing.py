@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import typer
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
+    from umgclip.manifest import Manifest
     from umgclip.sources.importing import Imported
 
 import_app = typer.Typer(
@@ -53,8 +55,11 @@ COMMON = {
     "name": _text("of the dataset in each record; else the source's last word"),
     "license": _text("of images that do not say theirs"),
     "append": Option(
-        Annotated[bool, typer.Option("--append", help="add to the dataset that is there, instead of replacing it")],
+        Annotated[bool, typer.Option("--append", help="add to the dataset that is there")],
         False,
+    ),
+    "replace": Option(
+        Annotated[bool, typer.Option("--replace", help="replace the dataset that is there, if there is one")], False
     ),
     "params": Option(
         Annotated[Path, typer.Option(help="the parameter file; its section data.imports counts")], Path("params.yaml")
@@ -81,7 +86,7 @@ def _command(kind: str, help_: str, **own: Option) -> None:
     """Add the command of a kind of source, with its own options and the common ones."""
 
     def command(**given: Any) -> None:  # noqa: ANN401 - as typed in `options`
-        target = Target(given.pop("out"), given.pop("append"), given.pop("params"))
+        target = Target(*(given.pop(name) for name in ("out", "append", "replace", "params")))
         _import(kind, given.pop("source"), given.pop("split"), given, target)
 
     options = {"source": COMMON["source"], **own, **COMMON}
@@ -192,6 +197,7 @@ class Target:
 
     out: str
     append: bool
+    replace: bool
     params: Path
 
 
@@ -209,14 +215,36 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
         given["held_out"] = tuple(name for word in given["held_out"] for name in _names(word))
     given.setdefault("name", PurePosixPath(source.rstrip("/")).name or kind)
     request = Request(kind=kind, source=source, split=split, **given)  # type: ignore[arg-type]
+    if target.append and target.replace:
+        raise InputError("expected --append or --replace, got both")
     started = time.monotonic()
     with session.untracked("data import") as opened:
         advances: list[Callable[[int], None]] = []
         watch = Watch(
-            lambda total: advances.append(opened.counter(total)), lambda count: advances[0](count) if advances else None
+            lambda total: advances.append(opened.counter(total)),
+            lambda count: advances[0](count) if advances else None,
+            lambda there: _may_replace(target, split, there),
         )
         done = run_import(request, section, target.out, append=target.append, watch=watch)
     session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
+
+
+def _may_replace(target: Target, split: str, there: Manifest) -> None:
+    """No dataset goes without a word: --replace says so, or who sits at the terminal.
+
+    Raises:
+        InputError: nobody said so; names what would be lost.
+    """
+    if target.replace:
+        return
+    name = there.notes.get("name")
+    made = "of the demo" if there.made_by.stage == "data" else f"imported as {name!r}" if name else "of another origin"
+    holds = f"{target.out.rstrip('/')}/{split} holds {there.samples} images {made}"
+    if sys.stdin.isatty() and typer.confirm(f"{holds}. Replace them?"):
+        return
+    raise InputError(
+        f"{holds}; --replace replaces them by this import, --append adds to them, --out writes to another place"
+    )
 
 
 def _names(word: str) -> list[str]:

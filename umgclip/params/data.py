@@ -12,7 +12,9 @@ from umgclip.section import Count, Section, Share
 class ImportParams(Section):
     """`data.imports`: how `umgclip data import` stores what it reads."""
 
-    shard_samples: Count = Field(default=1000, description="most samples in a shard")
+    shard_samples: Count | Literal["auto"] = Field(
+        default="auto", description="most samples in a shard; auto: a 16th of the images, from 32 to 1000"
+    )
     shard_mb: Count = Field(default=1000, description="a shard is closed when it has reached this size, MB")
     workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
     jpeg_quality: int = Field(default=95, ge=50, le=100, description="of images that have to be written anew")

@@ -39,7 +39,7 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ParamsError: no such file, no YAML, or sections that are not known.
     """
-    missing = "expected a parameter file, found none; run from the repository's root or --params"
+    missing = "expected a parameter file, found none; run where params.yaml is or --params; `umgclip init` makes one"
     content = read_mapping(path, missing, of="sections")
     for name in content:
         if name not in SECTIONS:

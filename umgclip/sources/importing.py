@@ -57,10 +57,17 @@ class Imported:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who wants to know how far an import is: `start` is called with the number of images, None if unknown."""
+    """Who wants to know how an import goes.
+
+    Attributes:
+        start: called with the number of images, None if unknown.
+        advance: called with the number of images done since the last call.
+        replacing: called with a dataset that is to be replaced, before any work; raises to keep it.
+    """
 
     start: Callable[[int | None], None] = lambda _total: None
     advance: Callable[[int], None] = lambda _count: None
+    replacing: Callable[[Manifest], None] = lambda _there: None
 
 
 def run_import(
@@ -84,6 +91,9 @@ def run_import(
     with _workshop(target) as root, explain_os_errors(root):
         before = _before(target)
         plan = _plan(request, root)
+        watch = watch or Watch()
+        if before is not None and not append:
+            watch.replacing(before)
         digest = plan.digest()
         base = before.digest() if before and append else None
         fingerprint = sha256_json([request.decides(), params.model_dump(exclude={"workers"}), digest, base, _code()])[
@@ -94,7 +104,6 @@ def run_import(
         _forget_others(root, fingerprint)
         parts = split_parts(plan, request, params)
         done = _done(work, parts)
-        watch = watch or Watch()
         watch.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
         watch.advance(sum(part.span[1] - part.span[0] for part in done))
         plan.close()

@@ -82,6 +82,7 @@ TABLES = {
     "quarantine": tables.QUARANTINE,
     "again": tables.AGAIN,
 }
+_SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; samples in one
 _counter: Any = None
 
 
@@ -105,9 +106,16 @@ class _Tables:
 
 def split_parts(plan: Plan, request: Request, params: ImportParams) -> list[Part]:
     """The parts of a plan: so many images as a shard may have, or one tar."""
-    size = KINDS[request.kind].images_a_part or params.shard_samples
     total = plan.size()
+    size = KINDS[request.kind].images_a_part or _shard_samples(params, total)
     return [Part(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
+
+
+def _shard_samples(params: ImportParams, images: int) -> int:
+    """Most samples in a shard. A shard is what one worker reads, so small sets have small ones, on every machine."""
+    if params.shard_samples != "auto":
+        return params.shard_samples
+    return max(_FEWEST, min(_MOST, -(-images // _SHARDS)))
 
 
 def run_parts(work: Work, parts: list[Part], workers: int, advance: Callable[[int], None]) -> None:
@@ -185,6 +193,8 @@ def _shards(
     """Write and store the shards of a part; gives what the manifest says of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
+    # a part is a shard's worth, but where it is a tar whose images nobody has counted
+    most = _MOST if work.params.shard_samples == "auto" else work.params.shard_samples
     pending: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
     seen: set[str] = set()
     for taken in _taken(work, part, rows, advance):
@@ -197,7 +207,7 @@ def _shards(
         writer.write(taken.sample)
         pending.append((table_row(taken, ""), [tables.region_row(record, region) for region in record.regions or []]))
         size += len(taken.sample.image) + len(taken.sample.json)
-        if writer.samples >= work.params.shard_samples or size >= work.params.shard_mb * LIMIT_UNIT:
+        if writer.samples >= most or size >= work.params.shard_mb * LIMIT_UNIT:
             writer.close()
             yield _store(work, (part.number, number), path, pending, rows)
             writer, size, pending, number = None, 0, [], number + 1

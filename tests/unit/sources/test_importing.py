@@ -16,8 +16,12 @@ import pytest
 from umgclip.errors import DataError, InputError
 from umgclip.io.places import place_at
 from umgclip.manifest import read_manifest
+from umgclip.params import ImportParams
 from umgclip.sources import importing, jobs
 from umgclip.sources.demo import write_demo
+from umgclip.sources.jobs import split_parts
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
 
 
 def test_the_same_images_give_the_same_bytes_whatever_works_on_them(kit, photos, tmp_path):
@@ -42,6 +46,15 @@ def test_shards_end_at_their_number_of_samples_or_their_size(kit, tmp_path):
     params = kit.PARAMS.model_copy(update={"shard_samples": 6, "shard_mb": 1})
     done = kit.bring("folder", tmp_path / "in", tmp_path / "data", params=params)
     assert [shard.samples for shard in done.manifest.shards] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("images", "parts", "largest"), [(20, 1, 20), (900, 16, 57), (40_000, 40, 1000)])
+def test_small_sets_are_cut_into_shards_for_many_workers(images, parts, largest, tmp_path):
+    with Plan(tmp_path / "plan.sqlite", fresh=True) as plan:
+        plan.add_items((number, f"{number}.jpg", {}) for number in range(images))
+        found = split_parts(plan, Request("folder", "photos", "train", name="test"), ImportParams())
+    assert len(found) == parts
+    assert max(last - first for first, last in (part.span for part in found)) == largest
 
 
 def test_an_image_found_again_adds_what_is_said_of_it(kit, photos, tmp_path):
