@@ -19,6 +19,7 @@ Queries = Annotated[
     Field(description="what is looked for: the caption's concepts (all where it names none), all concepts, or a list"),
 ]
 _COMMIT = r"^[0-9a-f]{40}$"
+BoxUnit = Literal["pixel", "thousandth", "share"]
 
 
 class WeightsParams(Section):
@@ -150,8 +151,9 @@ class VlmParams(Section):
     tags_prompt: str = "List the objects, materials and places that are visible in this image, as singular nouns."
     boxes_prompt: str = "Locate every distinct object that is visible in this image."
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
-    box_unit: Literal["pixel", "thousandth"] = Field(
-        default="thousandth", description="of the boxes in answers: pixels of the image sent, or 1/1000 of its sides"
+    box_unit: BoxUnit = Field(
+        default="thousandth",
+        description="of the boxes in answers: pixels of the image sent, 1/1000 of its sides, or shares of them 0 to 1",
     )
     structured: bool = Field(default=True, description="ask for JSON by response_format (json_schema)")
     logprobs: bool = Field(default=True, description="ask for token probabilities, the scores; false: all are 0.5")
@@ -165,6 +167,7 @@ class VlmParams(Section):
     deadline_s: float = Field(default=600.0, gt=0, description="of one answer with all its retries")
     retries: int = Field(default=5, ge=0, description="after a failed request or an answer that is no use")
     backoff_s: float = Field(default=1.0, gt=0, description="before the first retry; doubled every time, with jitter")
+    max_reply_kb: Count = Field(default=4096, description="of one reply of the server; larger ones are not read")
     max_side_px: Count = Field(default=1024, description="larger images are shrunk before they are sent")
     jpeg_quality: int = Field(default=90, ge=50, le=100)
     crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")

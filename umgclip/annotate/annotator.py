@@ -15,7 +15,7 @@ from umgclip.annotate.crops import region_crop
 from umgclip.annotate.judge import Judge
 from umgclip.annotate.policy.refusal import refusal
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.written import Annotated, Draft, written
 from umgclip.data.concepts import Vocabulary
@@ -220,10 +220,13 @@ def build_annotator(
 
 
 def _answer(draft: Draft, role: str, answer: _T | Failure, otherwise: _T) -> _T:
-    """A role's answer; a failure is noted, and `otherwise` stands for it."""
+    """A role's answer; a failure is noted, and `otherwise` stands for it. Parts that are no use are noted too."""
     if isinstance(answer, Failure):
         draft.failures[role] = answer
         return otherwise
+    if isinstance(answer, Partly):
+        for one in answer.refused:
+            draft.refuse(one)
     return answer
 
 

@@ -69,6 +69,7 @@ def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, 
     folder.mkdir()
     counts: dict[str, Any] = {"samples": 0, "failed": 0, "refused": 0, "left_out": 0}
     reasons: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
     for job in jobs:
         mark = marks[job.name]
         if isinstance(job.out, Folder):
@@ -77,11 +78,13 @@ def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, 
             counts[name] += mark[name]
         counts["refused"] += refused(mark["reasons"])
         reasons.update(mark["rejected"])
+        failed.update(mark["reasons"])
     for name, schema in TABLES.items():
         parts = (kept.table(job.out, job.table_name(name)) for job in jobs)
         counts[f"{name}_rows"] = tables.join_tables(folder / f"{name}.parquet", parts, schema)
     counts["labelled_regions"] = _labelled(folder)
     counts["rejected"] = dict(sorted(reasons.items()))
+    counts["reasons"] = dict(sorted(failed.items()))
     return counts
 
 

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 from umgclip.annotate.crops import region_crop
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotator_params import Qwen3VlParams, VlmParams
 from umgclip.records import Text
+
+_PASSING = ("unreachable", "timeout", "connection_lost", "server_error", "out_of_memory")  # another try may go well
 
 
 class PromptedCaptioner(ABC):
@@ -44,7 +47,10 @@ def captions_of_crops(
     context: float,
     caption: Callable[[Sequence[Pixels]], Sequence[list[Text] | Failure]],
 ) -> list[list[list[Text]] | Failure]:
-    """Captions per region; one failed crop fails its image.
+    """Captions per region. A crop that cannot be captioned costs its region's caption, not the image.
+
+    The image fails where trying again may help, and where no crop of it could be captioned, unless that is a single
+    refusal: then the fault may be the captioner's.
 
     Args:
         images: whole.
@@ -54,13 +60,28 @@ def captions_of_crops(
     """
     places = [(row, p) for row, found in enumerate(proposals) for p in found]
     answers = caption([region_crop(images[row], p, context) for row, p in places])
-    results: list[list[list[Text]] | Failure] = [[] for _ in images]
+    by_image: list[list[list[Text] | Failure]] = [[] for _ in images]
     for (row, _), answer in zip(places, answers, strict=True):
-        own = results[row]
-        if isinstance(own, Failure):
-            continue
-        if isinstance(answer, Failure):
-            results[row] = answer
-        else:
-            own.append(answer)
-    return results
+        by_image[row].append(answer)
+    return [_joined(own, found) for own, found in zip(by_image, proposals, strict=True)]
+
+
+def _joined(answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal]) -> list[list[Text]] | Failure:
+    """One image's captions."""
+    failures = [one for one in answers if isinstance(one, Failure)]
+    fatal = next((one for one in failures if one.reason in _PASSING), None)
+    if fatal is None and failures and len(failures) == len(answers):
+        fatal = next((one for one in failures if len(failures) > 1 or one.reason != "refusal"), None)
+    if fatal is not None:
+        return fatal
+    said = [[] if isinstance(one, Failure) else one for one in answers]
+    if not failures:
+        return said
+    return Partly(
+        said,
+        [
+            Rejected("region_captioner", one.reason, box_xyxy=p.box_xyxy, detail=one.detail)
+            for one, p in zip(answers, regions, strict=True)
+            if isinstance(one, Failure)
+        ],
+    )

@@ -151,7 +151,7 @@ class Worker:
 
         def advance(tally: Tally) -> None:
             if not self._last:
-                samples.add(Tally(tally.images, tally.failed, tally.lost))
+                samples.add(Tally(tally.images, tally.failed, tally.lost, tally.examples))
                 tally = Tally(seconds=tally.seconds, asked=tally.asked, regions=tally.regions)
             self._counts.tell.remote(key, tally)
 

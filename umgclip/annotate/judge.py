@@ -11,6 +11,7 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rules.agreement import agreed, sources
 from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
+from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
@@ -18,6 +19,8 @@ from umgclip.annotate.written import Draft
 from umgclip.annotator_params import RulesParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.records import Text
+
+_LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class Judge:
         tag = tag if name == tag.text else tag.model_copy(update={"text": name})
         if not name:
             return tag, "empty"
+        if known is None and refuses(tag.text):
+            return tag, "refusal"
+        if known is None and len(name) > _LONGEST_NAME:
+            return tag, "too_long"
         if known is None and self.params.unknown_tags == "reject":
             return tag, "unknown_tag"
         return tag, "score" if tag.score < least else None

@@ -8,9 +8,9 @@ image, an embedder gives the base's own view of images and regions. All work on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -25,6 +25,7 @@ __all__ = [
     "Failure",
     "Filter",
     "Masker",
+    "Partly",
     "Pixels",
     "Policy",
     "Proposal",
@@ -43,6 +44,17 @@ class Failure:
 
     reason: str
     detail: str
+
+
+T = TypeVar("T")
+
+
+class Partly(list[T]):
+    """An answer of which some parts are no use, such as one bad box: `refused` says which; they are counted."""
+
+    def __init__(self, parts: Iterable[T], refused: Iterable[Rejected]) -> None:
+        super().__init__(parts)
+        self.refused = tuple(refused)
 
 
 @runtime_checkable

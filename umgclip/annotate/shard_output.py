@@ -85,6 +85,7 @@ class Output:
             "samples": len(self.rows["images"]),
             "failed": len(self.rows["quarantine"]),
             "reasons": _counted(self.rows["quarantine"]),
+            "examples": _examples(self.rows["quarantine"]),
             "left_out": self.left_out,
             "regions": len(self.rows["regions"]),
             "rejected": _counted(self.rows["rejected"]),
@@ -108,6 +109,10 @@ def write_marker(job: Job, value: Mapping[str, Any]) -> None:
     """Say that the shard is done."""
     with placed(job.out, job.marker_name) as temporary:
         write_json(temporary, value)
+
+
+def _examples(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {row["reason"]: f"{row['key']}: {row['detail']}" for row in reversed(rows)}
 
 
 def _counted(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -13,14 +13,14 @@ from typing import Any
 from umgclip.annotate import kept
 from umgclip.annotate.answers.store import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
+from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.plan import SPLITS, Plan, make_plan, manifests_of, samples_of
-from umgclip.annotate.policy.refusal import refused
+from umgclip.annotate.policy.refusal import not_refused
 from umgclip.annotate.progress import Progress
 from umgclip.annotate.source_name import describe
 from umgclip.annotate.tally import Report, Tally
 from umgclip.data.concepts import Vocabulary
-from umgclip.errors import DataError
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
@@ -83,7 +83,10 @@ def run(
     marks = {split: marks_of(jobs) for split, jobs in plan.jobs.items()}
     with fresh_folder(out) as folder:
         counts = {split: collect(plan, split, marks[split], folder / split) for split in SPLITS}
-        _check_counts(counts["train"], params.max_failed)
+        train = counts["train"]
+        lost = not_refused(train["reasons"])
+        total = train["samples"] + sum(lost.values())
+        check_failures(lost, _examples(marks["train"]), total, params.max_failed)
         if params.rules.unknown_tags == "keep":
             plan.given.add_written(folder / "train")
         if params.models:
@@ -108,7 +111,7 @@ class _Limited(Progress):
 
     def add(self, tally: Tally) -> None:
         super().add(tally)
-        _check_failures(self.done.lost, self.of, self.limit)
+        check_failures(self.done.lost, self.done.examples, self.of, self.limit)
 
 
 def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
@@ -142,8 +145,9 @@ def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
         elif retry_failed and marker["failed"]:
             yield replace(job, retry=True)
         else:
-            lost = 0 if job.hide_truth else marker["failed"] - refused(marker["reasons"])
-            report.add(Tally(job.info.samples, Counter(marker["reasons"]), lost))
+            lost = {} if job.hide_truth else not_refused(marker["reasons"])
+            known = {reason: said for reason, said in marker.get("examples", {}).items() if reason in lost}
+            report.add(Tally(job.info.samples, Counter(marker["reasons"]), Counter(lost), known))
 
 
 def _end(plan: Plan, out: Path, marks: Mapping[str, Marks]) -> None:
@@ -158,17 +162,12 @@ def _prune(params: AnnotateParams) -> None:
         prune(store, int(params.store_gb * 1e9))
 
 
-def _check_counts(train: Mapping[str, Any], limit: float) -> None:
-    failed = train["failed"] - train["refused"]
-    _check_failures(failed, train["samples"] + failed, limit)
-
-
-def _check_failures(failed: int, total: int, limit: float) -> None:
-    if failed > limit * total:
-        raise DataError(
-            f"annotate: {failed} of {total} training samples could not be annotated, "
-            f"more than annotate.max_failed = {limit}; see `umgclip data verify`"
-        )
+def _examples(marks: Marks) -> dict[str, str]:
+    """One sample of each reason that samples failed for."""
+    found: dict[str, str] = {}
+    for mark in marks.values():
+        found = {**mark.get("examples", {}), **found}
+    return found
 
 
 def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, held_out: Sequence[str]) -> Summary:
@@ -176,7 +175,7 @@ def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, held_out
     unknown = [name for name in held_out if name not in vocabulary.concepts]
     rows = [
         ("images annotated", f"{train['samples']}"),
-        ("images that could not be read or annotated", f"{train['failed'] - train['refused']}"),
+        ("images that could not be read or annotated", reasons_in_words(not_refused(train["reasons"]))),
         ("regions and texts that a rule refused", f"{train['rejected_rows']}"),
         ("regions (labelled)", f"{train['regions_rows']} ({train['labelled_regions']})"),
         ("things, stuff in the vocabulary", f"{len(vocabulary.things)}, {len(vocabulary.stuff)}"),

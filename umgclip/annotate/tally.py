@@ -11,6 +11,10 @@ def _seconds() -> dict[str, float]:
     return defaultdict(float)
 
 
+def _negative(counts: Counter[str]) -> Counter[str]:
+    return Counter({reason: -count for reason, count in counts.items()})
+
+
 @dataclass
 class Tally:
     """What was done since the last one.
@@ -18,7 +22,8 @@ class Tally:
     Attributes:
         images: samples finished, whatever became of them.
         failed: samples that went to the quarantine, by reason.
-        lost: those of them that `annotate.max_failed` counts.
+        lost: those of them that `annotate.max_failed` counts, by reason too.
+        examples: one of the lost for each reason, `KEY: what happened`.
         seconds: per role, in which models were at work.
         asked: rows per role that a model looked at; the others came from the store.
         regions: per role, those that it found or was shown.
@@ -26,7 +31,8 @@ class Tally:
 
     images: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=_seconds)
     asked: Counter[str] = field(default_factory=Counter)
     regions: Counter[str] = field(default_factory=Counter)
@@ -34,7 +40,8 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Count another's things too."""
         self.images += other.images
-        self.lost += other.lost
+        self.lost.update(other.lost)
+        self.examples = {**other.examples, **self.examples}
         self.failed.update(other.failed)
         self.asked.update(other.asked)
         self.regions.update(other.regions)
@@ -43,7 +50,7 @@ class Tally:
 
     def taken_back(self) -> Tally:
         """What undoes the counts of samples that are done again; the work on them was done all the same."""
-        return Tally(-self.images, Counter({reason: -count for reason, count in self.failed.items()}), -self.lost)
+        return Tally(-self.images, _negative(self.failed), _negative(self.lost))
 
 
 @runtime_checkable

@@ -22,7 +22,7 @@ from umgclip.annotate.clock import Clock
 from umgclip.annotate.intake import Lost, Piece, pieces
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.journal import Journal
-from umgclip.annotate.policy.refusal import refused
+from umgclip.annotate.policy.refusal import not_refused
 from umgclip.annotate.previous import Previous
 from umgclip.annotate.shard_output import Entry, Output, entry, output, write_marker
 from umgclip.annotate.tally import Tally
@@ -155,10 +155,12 @@ class _Work:
     def _tell(self, piece: Piece, entries: Sequence[Entry | Lost]) -> None:
         tally = self._desk.drain()
         self._asked.add(tally)
-        lost = [*piece.lost.values(), *(one for one in entries if isinstance(one, Lost))]
-        reasons = Counter(one.reason for one in lost)
-        failed = len(lost) - refused(reasons)
-        tally.add(Tally(piece.count, reasons, 0 if self._job.hide_truth else failed))
+        keys = [raw.key for raw in piece.raws]
+        lost = [*piece.lost.items(), *((k, one) for k, one in zip(keys, entries, strict=True) if isinstance(one, Lost))]
+        reasons = Counter(one.reason for _, one in lost)
+        counted = {} if self._job.hide_truth else not_refused(reasons)
+        examples = {one.reason: f"{key}: {one.detail}" for key, one in reversed(lost) if one.reason in counted}
+        tally.add(Tally(piece.count, reasons, Counter(counted), examples))
         self._advance(tally)
 
     def _batch(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:

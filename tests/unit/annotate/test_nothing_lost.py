@@ -129,7 +129,7 @@ def test_what_a_role_cannot_do_at_once_is_tried_one_by_one(shard, plain, monkeyp
     monkeypatch.setattr(ClipTeacher, "tag_images", failing)
     told = shard.annotate("out")
     assert quarantine(shard, "out") == {plain[1]: "tagger_error"}
-    assert (told.images, told.failed, told.lost) == (6, {"tagger_error": 1}, 1)
+    assert (told.images, told.failed, told.lost) == (6, {"tagger_error": 1}, {"tagger_error": 1})
     row = pq.read_table(shard.folder / "out" / "train-000000.quarantine.parquet").to_pylist()[0]
     assert row["detail"] == "tagger: error: ZeroDivisionError: no"
     untouched, found = samples(shard, "plain"), samples(shard, "out")

@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -75,8 +77,12 @@ def test_a_retry_of_nothing_says_so(run_stage):
 def test_a_run_ends_as_soon_as_too_many_failed(run_stage, few, fail):
     failing, asked = fail
     failing.update(samples(few / "train"))
-    with pytest.raises(DataError, match=r"2 of 12 training samples could not be annotated, more than .* = 0.1;"):
+    with pytest.raises(
+        DataError, match=r"2 of 12 training samples could not be annotated, more than .* = 0.1: "
+    ) as ended:
         run_stage("out", max_failed=0.1)
+    assert re.search(r": 2 tagger_error \(e.g. \w+: tagger: error: .*\)$", str(ended.value))
+    assert "data verify" not in str(ended.value)
     assert len(asked) == 2
 
 
@@ -99,13 +105,13 @@ def test_progress_is_a_file_and_numbers(run_stage, few):
 def test_what_is_done_again_is_taken_back(tmp_path):
     counted = []
     progress = Progress(10, tmp_path / "p.json", counted.append, lambda _: None)
-    told = Tally(4, lost=1)
+    told = Tally(4, lost=Counter(unreadable=1))
     told.failed["unreadable"] += 1
     progress.add(told)
     progress.add(told.taken_back())
     progress.write()
     state = json.loads((tmp_path / "p.json").read_text())
-    assert (state["images"]["done"], state["failed"], progress.done.lost, sum(counted)) == (0, {}, 0, 0)
+    assert (state["images"]["done"], state["failed"], progress.done.lost.total(), sum(counted)) == (0, {}, 0, 0)
 
 
 class Watch:

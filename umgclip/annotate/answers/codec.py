@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from umgclip.annotate.proposal import BoxMask, Proposal
+from umgclip.annotate.roles import Partly
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
@@ -60,7 +60,7 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = (), before: Seq
             "changes": [_fields(proposals[row], _changed(proposals[row], before[row]), arrays) for row in kept],
         }
     elif role == "policy":
-        value = [asdict(one) for one in answer]
+        value = [_rejected(one) for one in answer]
     elif role == "image_embedder":
         value = arrays.add(answer)
     elif role == "filter":
@@ -69,12 +69,17 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = (), before: Seq
         value = [_texts(texts) for texts in answer]
     else:
         value = _texts(answer)
+    if isinstance(answer, Partly):
+        value = {"parts": value, "refused": [_rejected(one) for one in answer.refused]}
     return Packed(json.dumps(value, ensure_ascii=False, separators=(",", ":")), b"".join(arrays.parts))
 
 
 def unpack(role: str, packed: Packed, proposals: Sequence[Proposal] = ()) -> Any:  # noqa: ANN401
     """The answer; proposals are changed as the role would change them."""
     value = json.loads(packed.json)
+    if isinstance(value, dict) and "refused" in value:
+        parts = unpack(role, Packed(json.dumps(value["parts"]), packed.arrays), proposals)
+        return Partly(parts, [_to_rejected(fields) for fields in value["refused"]])
     if role == "proposer":
         return [_proposal(fields, packed.arrays) for fields in value]
     if role in ("region_tagger", "masker", "region_embedder"):
@@ -82,9 +87,7 @@ def unpack(role: str, packed: Packed, proposals: Sequence[Proposal] = ()) -> Any
             _set(proposals[row], fields, packed.arrays)
         return [proposals[row] for row in value["kept"]] if role == "region_tagger" else None
     if role == "policy":
-        return [
-            Rejected(**{**fields, "box_xyxy": fields["box_xyxy"] and tuple(fields["box_xyxy"])}) for fields in value
-        ]
+        return [_to_rejected(fields) for fields in value]
     if role == "image_embedder":
         return _array(value, packed.arrays)
     if role == "filter":
@@ -111,6 +114,15 @@ def _array(where: Mapping[str, Any], data: bytes) -> np.ndarray:
     count = int(np.prod(where["shape"], dtype=np.int64))
     flat = np.frombuffer(data, np.dtype(where["dtype"]), count, where["at"])
     return flat.reshape(where["shape"]).copy()
+
+
+def _rejected(one: Rejected) -> dict[str, Any]:
+    return {**vars(one), "text": None if one.text is None else _texts([one.text])[0]}
+
+
+def _to_rejected(fields: Mapping[str, Any]) -> Rejected:
+    box, text = fields["box_xyxy"], fields["text"]
+    return Rejected(**{**fields, "box_xyxy": box and tuple(box), "text": text and _to_texts([text])[0]})
 
 
 def _texts(texts: Sequence[Text]) -> list[dict[str, Any]]:

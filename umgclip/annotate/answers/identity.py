@@ -29,7 +29,7 @@ _MODULES = {
 # where and how patiently a model is asked says nothing of its answers; `path` is told by the digest of its files
 _PLACE = {
     "device", "path", "url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "retries", "backoff_s",
-    "token_budget",
+    "token_budget", "max_reply_kb",
 }  # fmt: skip
 _LOOK = {"crop_px", "object_share", "fill", "batch", "device", "dtype"}
 _DECIDE = {

@@ -16,6 +16,11 @@ def refusal(found: Sequence[Rejected]) -> Failure:
     return Failure(best.reason, f"{len(found)} found, the best with a score of {best.score} by {best.source}")
 
 
+def not_refused(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Samples that went to the quarantine for another reason than a policy's, by reason."""
+    return {reason: count for reason, count in reasons.items() if count and reason not in REASONS}
+
+
 def refused(reasons: Mapping[str, int]) -> int:
     """Samples that policies refused, of all that went to the quarantine, by reason."""
     return sum(reasons.get(reason, 0) for reason in REASONS)

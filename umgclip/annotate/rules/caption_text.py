@@ -15,6 +15,7 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(r"\*\*|__|`+|^#+\s+|^\s*[-*]\s+", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -25,7 +26,8 @@ def clean(text: str, words_max: int) -> str:
         text: as the model said it.
         words_max: a longer text ends with the last whole sentence, or at that word where there is none.
     """
-    text = _MARKDOWN.sub("", _SPECIAL.sub(" ", text))
+    text = _MARKDOWN.sub("", _SPECIAL.sub(" ", text.replace("\r", "\n")))
+    text = _CONTROL.sub(" ", text)
     text = " ".join(text.split()).strip("\"'“” ")
     opened = _OPENING.sub("", text)
     if opened != text:

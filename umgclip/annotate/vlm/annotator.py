@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 
 from umgclip.annotate.crop_captions import PromptedCaptioner
 from umgclip.annotate.detection import Detection, to_proposals
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.source_name import source_name, with_prompt
-from umgclip.annotate.vlm.answers import BoxesAnswer, CaptionAnswer, GroundedObject, TagsAnswer
+from umgclip.annotate.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
 from umgclip.annotate.vlm.client import Client, Question
+from umgclip.annotate.vlm.scale import Scale
 from umgclip.annotator_params import VlmParams
 from umgclip.io.images import encode_jpeg
 from umgclip.records import Text
@@ -48,8 +51,8 @@ class Vlm(PromptedCaptioner):
             if isinstance(answer, Failure):
                 results.append(answer)
             else:
-                names = dict.fromkeys(name.strip() for name in answer.content.tags)
-                results.append([Text(text=name, score=answer.score, source=source) for name in names if name])
+                tags = [Text(text=name, score=answer.score, source=source) for name in answer.content.tags]
+                results.append(Partly(tags, _refused("tagger", "bad_tag", answer.content.bad, source)))
         return results
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
@@ -57,14 +60,26 @@ class Vlm(PromptedCaptioner):
         del captions
         prompt = self._params.boxes_prompt
         results: list[list[Proposal] | Failure] = []
-        answers = self._client.ask([self._question(i, prompt + self._unit(), BoxesAnswer) for i in images])
-        for pixels, answer in zip(images, answers, strict=True):
+        source = with_prompt(self.name, prompt)
+        scales = [self._scale(pixels) for pixels in images]
+        answers = self._client.ask(
+            [
+                self._question(pixels, prompt + scale.request, BoxesAnswer, scale.check)
+                for pixels, scale in zip(images, scales, strict=True)
+            ]
+        )
+        for pixels, scale, answer in zip(images, scales, answers, strict=True):
             if isinstance(answer, Failure):
                 results.append(answer)
                 continue
-            size = (pixels.shape[0], pixels.shape[1])
-            found = [self._detection(one, answer.score, size) for one in answer.content.objects]
-            results.append(to_proposals(found, size, with_prompt(self.name, prompt), _MOST))
+            height, width = pixels.shape[:2]
+            found = [
+                Detection(scale.to_pixels(one.box, (width, height)), answer.score, one.label)
+                for one in answer.content.objects
+            ]
+            proposals = to_proposals(found, (height, width), source, _MOST)
+            refused = _refused("proposer", "bad_box", answer.content.bad, source)
+            results.append(Partly(proposals, [*getattr(proposals, "refused", ()), *refused]))
         return results
 
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
@@ -75,25 +90,28 @@ class Vlm(PromptedCaptioner):
             for a in answers
         ]
 
-    def _question(self, pixels: Pixels, prompt: str, kind: type) -> Question:
+    def _question(
+        self, pixels: Pixels, prompt: str, kind: type, check: Callable[[Any], None] | None = None
+    ) -> Question:
         width, height = _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px)
         if (height, width) != pixels.shape[:2]:
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         jpeg = encode_jpeg(pixels, self._params.jpeg_quality)
-        return Question(base64.b64encode(jpeg).decode("ascii"), prompt, kind)
+        return Question(base64.b64encode(jpeg).decode("ascii"), prompt, kind, check)
 
-    def _unit(self) -> str:
-        if self._params.box_unit == "pixel":
-            return " Boxes are x0, y0, x1, y1 in pixels."
-        return " Boxes are x0, y0, x1, y1 in thousandths of the image's width and height."
+    def _scale(self, pixels: Pixels) -> Scale:
+        return Scale(self._params.box_unit, _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px))
 
-    def _detection(self, one: GroundedObject, score: float, image_hw: tuple[int, int]) -> Detection:
-        height, width = image_hw
-        sent_width, sent_height = _sent_size(image_hw, self._params.max_side_px)
-        per_x, per_y = (sent_width, sent_height) if self._params.box_unit == "pixel" else (1000, 1000)
-        x0, y0, x1, y1 = one.box
-        box = x0 / per_x * width, y0 / per_y * height, x1 / per_x * width, y1 / per_y * height
-        return Detection(box, score, one.label.strip() or None)
+
+def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Rejected]:
+    """Parts of an answer that are no use."""
+    return [
+        Rejected(
+            role, reason, Text(text=one.label, score=0.0, source=source) if one.label else None, source=source,
+            detail=one.detail,
+        )
+        for one in bad
+    ]  # fmt: skip
 
 
 def _sent_size(image_hw: tuple[int, int], max_side_px: int) -> tuple[int, int]:

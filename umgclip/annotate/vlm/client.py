@@ -7,7 +7,6 @@ which goes on where it was when it is started again.
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import threading
@@ -22,24 +21,28 @@ import httpx
 from umgclip.annotate.roles import Failure
 from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.repetition import loops
-from umgclip.annotate.vlm.answers import HINTS, parse, response_format
+from umgclip.annotate.vlm.answers import NoAnswerError, parse, response_format, shown
+from umgclip.annotate.vlm.reading import spoken, text_of
+from umgclip.annotate.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
 from umgclip.annotator_params import VlmParams
 from umgclip.errors import InputError, UmgclipError
+
+__all__ = ["UNKNOWN_SCORE", "Answer", "Client", "Question"]
 
 A = TypeVar("A")
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 _MINE = (401, 403, 404, 405)  # nothing that another sample would change
 _LONGEST_WAIT_S = 60.0
-UNKNOWN_SCORE = 0.5  # of an answer whose server tells no token probabilities
 
 
 @dataclass(frozen=True)
 class Question(Generic[A]):
-    """A prompt about one JPEG, and the kind of its answer."""
+    """A prompt about one JPEG, and the kind of its answer; `check` raises `NoAnswerError` where it cannot be true."""
 
     jpeg_base64: str
     prompt: str
     kind: type[A]
+    check: Callable[[A], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,12 @@ class Answer(Generic[A]):
     score: float
 
 
-@dataclass(frozen=True)
 class _Useless(Exception):
     """An answer or an error that may be better next time."""
 
-    failure: Failure
-    wait_s: float | None = None
+    def __init__(self, failure: Failure, wait_s: float | None = None) -> None:
+        super().__init__(failure.reason)
+        self.failure, self.wait_s = failure, wait_s
 
 
 class Client:
@@ -126,55 +129,73 @@ class Client:
 
     def _try(self, question: Question[A], attempt: int) -> Answer[A]:
         try:
-            response = self._http.post(f"{self._url}/chat/completions", json=self._body(question, attempt))
+            with self._http.stream("POST", f"{self._url}/chat/completions", json=self._body(question, attempt)) as said:
+                status, after, body = said.status_code, said.headers.get("retry-after", ""), self._body_of(said)
         except httpx.ConnectError as error:
             raise _Useless(Failure("unreachable", str(error))) from error
         except httpx.TimeoutException as error:
             raise _Useless(Failure("timeout", f"no answer within {self._params.timeout_s} s")) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Useless(Failure("connection_lost", f"{type(error).__name__}: {error}")) from error
-        if response.status_code != httpx.codes.OK:
-            raise self._complaint(response)
-        return self._read(response, question)
+        if status != httpx.codes.OK:
+            raise self._complaint(status, after, body)
+        return self._read(body, question)
 
-    def _complaint(self, response: httpx.Response) -> Exception:
-        status, said = response.status_code, response.text[:200]
+    def _body_of(self, response: httpx.Response) -> bytes:
+        """All that a server sends, unless it does not end."""
+        most, parts, size = self._params.max_reply_kb << 10, [], 0
+        for part in response.iter_bytes():
+            size += len(part)
+            if size > most:
+                raise _Useless(
+                    Failure("too_large", f"expected at most max_reply_kb = {self._params.max_reply_kb} kB, got more")
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _complaint(self, status: int, retry_after: str, body: bytes) -> Exception:
+        said = body[:200].decode("utf-8", "replace")
         if status in _MINE:
             return UmgclipError(
                 f"{self._where}: {self._params.url} answers {status} for the model {self._params.model!r}: {said}"
             )
         failure = Failure("server_error" if status in _AGAIN else "bad_request", f"status {status}: {said}")
-        after = response.headers.get("retry-after", "")
-        return _Useless(failure, float(after) if after.isdigit() else None)
+        wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+        return _Useless(failure, wait_s)
 
-    def _read(self, response: httpx.Response, question: Question[A]) -> Answer[A]:
+    def _read(self, body: bytes, question: Question[A]) -> Answer[A]:
         try:
-            body = response.json()
-            choice = body["choices"][0]
-            content = choice["message"].get("content") or choice["message"].get("refusal") or ""
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise _Useless(Failure("invalid_answer", f"no chat completion: {response.text[:80]!r}")) from error
-        with self._lock:
-            self._tokens += int((body.get("usage") or {}).get("total_tokens") or 0)
-        if choice["message"].get("refusal") or refuses(content):
-            raise _Useless(Failure("refusal", content[:200]))
-        if choice.get("finish_reason") == "length":
-            raise _Useless(Failure("truncated", f"more than {self._params.max_tokens} tokens: {content[-80:]!r}"))
-        try:
-            answer = parse(content, question.kind)  # type: ignore[type-var]
+            reply = read_reply(body)
         except ValueError as error:
-            reason = "repetition" if loops(content, 3) else "invalid_answer"
-            raise _Useless(Failure(reason, str(error))) from error
-        caption = getattr(answer, "caption", "")
-        if refuses(caption):
-            raise _Useless(Failure("refusal", caption[:200]))
-        if loops(caption, 2):
-            raise _Useless(Failure("repetition", caption[:200]))
-        return Answer(answer, _score(choice))
+            raise _Useless(Failure("invalid_answer", str(error))) from error
+        with self._lock:  # a server that does not say what was used may have used all that it was allowed to
+            self._tokens += self._params.max_tokens if reply.tokens is None else reply.tokens
+        if reply.refusal or reply.finish == "content_filter":
+            raise _Useless(Failure("refusal", shown(reply.refusal or "the server's content filter")))
+        if reply.finish == "length":
+            end = shown(text_of(reply.content)[-80:])
+            raise _Useless(Failure("truncated", f"more than {self._params.max_tokens} tokens: {end}"))
+        return self._answer(reply, question)
+
+    def _answer(self, reply: Reply, question: Question[A]) -> Answer[A]:
+        said = spoken(text_of(reply.content))
+        try:
+            answer = parse(reply.content, question.kind)  # type: ignore[type-var]
+            if question.check is not None:
+                question.check(answer)
+        except NoAnswerError as error:
+            reason = "repetition" if loops(said, 3) else "refusal" if refuses(said) else error.reason
+            raise _Useless(Failure(reason, shown(said) if reason == "refusal" else str(error))) from error
+        texts = answer.texts
+        if texts and all(map(refuses, texts)):
+            raise _Useless(Failure("refusal", shown(texts[0])))
+        if loops(getattr(answer, "caption", ""), 2):
+            raise _Useless(Failure("repetition", shown(texts[0])))
+        return Answer(answer, reply.score)
 
     def _body(self, question: Question[A], attempt: int) -> dict[str, Any]:
         params = self._params
-        hint = HINTS[question.kind]  # type: ignore[index]
+        hint = question.kind.hint  # type: ignore[attr-defined]
         body: dict[str, Any] = {
             "model": params.model,
             "messages": [
@@ -194,7 +215,7 @@ class Client:
         if params.logprobs:
             body["logprobs"] = True
         if params.structured:
-            body["response_format"] = response_format(question.kind)  # type: ignore[arg-type]
+            body["response_format"] = response_format(question.kind)
         return body
 
     def _check_budget(self) -> None:
@@ -204,12 +225,3 @@ class Client:
                 f"{self._where}.token_budget: expected at most {budget} tokens, {self._tokens} are used; "
                 "raise it and run again to go on"
             )
-
-
-def _score(choice: dict[str, Any]) -> float:
-    """The mean probability of the answer's tokens, where the server tells."""
-    try:
-        logs = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
-    except (KeyError, TypeError, ValueError):
-        return UNKNOWN_SCORE
-    return min(1.0, math.exp(sum(logs) / len(logs))) if logs else UNKNOWN_SCORE

@@ -139,7 +139,7 @@ def test_no_more_than_so_many_at_once(server):
     "first",
     [
         (500, {"error": "busy"}), (429, {"error": "slow down"}), (503, b"<html>"), completion("no json"),
-        completion({"caption": ""}), completion({"caption": "a", "more": 1}), completion({"caption": "a do"}, "length"),
+        completion({"caption": ""}), completion({"description": "a"}), completion({"caption": "a do"}, "length"),
         completion({"caption": "a dog " * 30}), (200, b"no json at all"), (200, {"choices": []}),
     ],
 )  # fmt: skip
@@ -157,7 +157,9 @@ def test_what_is_no_use_is_asked_again(server, first):
         (completion({"caption": "a dog " * 30}), "repetition", 3),
         (completion({"caption": "I'm sorry, I can't help with that."}), "refusal", 1),
         (completion("I cannot describe people."), "refusal", 1),
-        (completion("", refusal="Not this one."), "refusal", 1),
+        (completion("", refusal="Not this one."), "refusal", 1), (completion("", "content_filter"), "refusal", 1),
+        (completion({"caption": "Lo siento, no puedo ayudar con eso."}), "refusal", 1),
+        (completion({"caption": "a", "x": "y" * 5000}), "too_large", 3),
     ],
 )  # fmt: skip
 def test_what_never_is_of_use_fails_for_its_own_image_alone(server, always, reason, tries):
@@ -165,7 +167,7 @@ def test_what_never_is_of_use_fails_for_its_own_image_alone(server, always, reas
         return always if sent(body)[0].getpixel((0, 0))[0] > 100 else completion({"caption": "a cat"})
 
     server.answer = answer
-    good, bad, other = vlm(server, retries=2).caption_images([image(), image(200), image()], [[]] * 3)
+    good, bad, other = vlm(server, retries=2, max_reply_kb=4).caption_images([image(), image(200), image()], [[]] * 3)
     assert (good[0].text, other[0].text) == ("a cat", "a cat")
     assert isinstance(bad, Failure)
     assert bad.reason == reason
@@ -242,14 +244,16 @@ def test_tags_once_each_and_without_probabilities_an_unknown_score(server):
     [
         ("thousandth", [100, 500, 500, 900], (400, 1000, 2000, 1800)),
         ("pixel", [64, 32, 128, 256], (400, 200, 800, 1600)),
+        ("share", [0.1, 0.1, 0.2, 0.8], (400, 200, 800, 1600)),
     ],
 )
 def test_boxes_are_in_pixels_of_the_stored_image(server, unit, box, expected):
-    objects = [{"label": "dog", "box": box}, {"label": "cat", "box": [0, 0, 0.01, 0.01]}]
+    objects = [{"label": "dog", "box": box}, {"label": "cat", "box": [0, 0, 1e-5, 1e-5]}]
     server.answer = lambda body, number: completion({"objects": objects})
     (found,) = vlm(server, box_unit=unit, max_side_px=640).propose_images([image(size=(2000, 4000))], [""])
     assert sent(server.bodies[0])[0].size == (640, 320)
-    assert [(p.box_xyxy, p.tags[0].text) for p in found] == [(expected, "dog")]  # the other is smaller than a pixel
+    assert [(p.box_xyxy, p.tags[0].text) for p in found] == [(expected, "dog")]
+    assert [(one.reason, one.text.text) for one in found.refused] == [("under_a_pixel", "cat")]
 
 
 def test_regions_are_shown_as_crops(server):
@@ -263,8 +267,12 @@ def test_regions_are_shown_as_crops(server):
 @pytest.mark.parametrize(
     ("content", "kind", "message"),
     [
-        ('{"objects": [{"label": "a", "box": [5, 5, 1, 9]}]}', BoxesAnswer, "objects.0.box: .* 0 <= x0 < x1"),
-        ('{"objects": [{"label": "a", "box": [5, 5]}]}', BoxesAnswer, "objects.0.box"),
+        (
+            '{"objects": [{"label": "a", "box": [5, 5, 1, 9]}]}',
+            BoxesAnswer,
+            "none of 1 is of use: box: expected x0 < x1",
+        ),
+        ('{"objects": [{"label": "a", "box": [5, 5]}]}', BoxesAnswer, "box: expected four finite numbers"),
         ('{"tags": "dog"}', TagsAnswer, "tags: "),
         ("dog, cat", TagsAnswer, "expected JSON such as"),
     ],
