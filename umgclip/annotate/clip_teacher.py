@@ -253,5 +253,7 @@ def label_scores(
 
 
 def _softmax(logits: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "... v"]:
+    if not logits.shape[-1]:
+        return logits
     shifted = np.exp(logits - logits.max(-1, keepdims=True))
     return shifted / shifted.sum(-1, keepdims=True)

@@ -14,6 +14,7 @@ from umgclip.annotate.digests import file_digests
 from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.names import read_names
+from umgclip.annotate.words import note, require_words
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.io.atomic import sha256_file, sha256_json
@@ -40,6 +41,7 @@ class Plan:
         fingerprint: digest of everything that decides the result but the code.
         given: names that came with the training images.
         place: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
+        wordless: why the teacher will say nothing of the training images; None: it will.
     """
 
     manifests: Mapping[str, Manifest]
@@ -48,6 +50,7 @@ class Plan:
     fingerprint: str
     given: Given
     place: Place
+    wordless: str | None = None
 
 
 def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
@@ -60,20 +63,21 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         out: the folder that is to be made.
 
     Raises:
-        DataError: a dataset is missing or damaged, or its captions name no concept.
+        DataError: a dataset is missing or damaged, its captions name no concept, or nothing can be said of it.
         InputError: weights or a file that params name are missing.
     """
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
     names = read_names(bare["train"], params)
     vocabulary = _concepts(params).vocabulary(names.chunks, params.held_out)
+    require_words(params, vocabulary, names)
     recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)
     if params.output is None:
         place: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
     else:
         place = place_at(params.output).within(recipe.config[:16])
     jobs = {split: [replace(job, out=place.within(split)) for job in bare[split]] for split in SPLITS}
-    return Plan(manifests, jobs, recipe, fingerprint, names.given, place)
+    return Plan(manifests, jobs, recipe, fingerprint, names.given, place, note(vocabulary, names))
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:

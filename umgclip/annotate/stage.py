@@ -20,7 +20,6 @@ from umgclip.annotate.policy.refusal import not_refused
 from umgclip.annotate.progress import Progress
 from umgclip.annotate.source_name import describe
 from umgclip.annotate.tally import Report, Tally
-from umgclip.data.concepts import Vocabulary
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
@@ -96,7 +95,7 @@ def run(
     write_json(inputs.metrics, counts)
     _prune(params)
     progress.write(finished=True)
-    return _summary(counts, plan.recipe.vocabulary, params.held_out)
+    return _summary(counts, plan, params.held_out)
 
 
 def total_samples(data: Path | str) -> int:
@@ -170,8 +169,8 @@ def _examples(marks: Marks) -> dict[str, str]:
     return found
 
 
-def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, held_out: Sequence[str]) -> Summary:
-    train = counts["train"]
+def _summary(counts: dict[str, dict[str, Any]], plan: Plan, held_out: Sequence[str]) -> Summary:
+    train, vocabulary = counts["train"], plan.recipe.vocabulary
     unknown = [name for name in held_out if name not in vocabulary.concepts]
     rows = [
         ("images annotated", f"{train['samples']}"),
@@ -183,6 +182,8 @@ def _summary(counts: dict[str, dict[str, Any]], vocabulary: Vocabulary, held_out
     ]
     if train["refused"]:
         rows.insert(2, ("images that a policy refused", f"{train['refused']}"))
+    if plan.wordless:
+        rows.insert(-1, ("vocabulary of captions", plan.wordless))
     if unknown:
         rows.append(("held-out names that no caption uses", ", ".join(unknown)))
     return Summary("annotate", tuple(rows))

@@ -176,7 +176,7 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
     token_text, token_weight = _tokens(masks, region_text)
     return _Part(
         pixels=pixels,
-        caption=texts.add(_caption(record.captions or [], view.written_caption_share, rng)),
+        caption=_caption(record.captions or [], view.written_caption_share, rng, texts),
         tags=[texts.add(with_article(tag.text)) for tag in record.tags or []],
         boxes=boxes,
         masks=masks,
@@ -262,12 +262,13 @@ def _region_text(region: Region, texts: _Texts) -> int:
     return -1
 
 
-def _caption(captions: list[Text], written_share: float, rng: np.random.Generator) -> str:
-    """The alt text, or now and then what the annotator wrote."""
+def _caption(captions: list[Text], written_share: float, rng: np.random.Generator, texts: _Texts) -> int:
+    """The alt text, or now and then what the annotator wrote; -1 where the image has no caption."""
     given = [c.text for c in captions if c.source in ("alt", "human")]
     written = [c.text for c in captions if c.source not in ("alt", "human")]
     pool = written if written and (not given or rng.random() < written_share) else given
-    return pool[int(rng.integers(len(pool)))] if pool else ""
+    chosen = pool[int(rng.integers(len(pool)))] if pool else ""
+    return texts.add(chosen) if chosen.strip() else -1
 
 
 def _tokens(

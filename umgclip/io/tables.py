@@ -67,7 +67,7 @@ def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
         "n_tags": len(tags),
         "n_regions": len(regions),
         "n_stuff": sum(region.is_stuff for region in regions),
-        "caption": written.text if written else "",
+        "caption": written.text if written and written.text.strip() else None,
         "caption_score": written.score if written else None,
         "caption_source": written.source if written else None,
         "alt": next((c.text for c in captions if c.source == "alt"), ""),

@@ -16,7 +16,6 @@ RuleName = Literal[
     "image_height_present",
     "image_width_range",
     "image_height_range",
-    "image_caption_present",
     "image_caption_length",
     "image_caption_clean",
     "image_caption_loop",
@@ -52,6 +51,7 @@ RuleName = Literal[
     "region_id_unique",
     "region_has_image",
     "label_score_mean",
+    "captioned_image_share",
     "labelled_image_share",
     "annotated_image_share",
 ]
@@ -73,7 +73,12 @@ class ValidateParams(Section):
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself in a caption")
     label_score_mean_min: Share = Field(default=0.1, description="of all labelled regions")
     label_score_mean_max: Share = 1.0
-    labelled_image_share_min: Share = Field(default=0.5, description="images with at least one labelled region")
+    captioned_image_share_min: Share = Field(
+        default=0.5, description="images with a caption, where any has one; the others learn from their regions"
+    )
+    labelled_image_share_min: Share = Field(
+        default=0.5, description="images with at least one labelled region, of those with a caption or a label"
+    )
     annotated_image_share_min: Share = Field(default=0.9, description="images that annotation did not have to drop")
 
     @model_validator(mode="after")

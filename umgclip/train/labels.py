@@ -74,7 +74,7 @@ def labels_of(batch: Batch, weights: LossWeights) -> Labels:
 def _used(batch: Batch, weights: LossWeights) -> Tensor:
     needed = []
     if weights.image_text:
-        needed.append(batch.caption)
+        needed.append(batch.caption[batch.caption >= 0])
     if weights.tags or weights.region_tags:
         needed.append(batch.tag_texts)
     if weights.region_text or weights.pixel:

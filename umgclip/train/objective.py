@@ -119,8 +119,9 @@ def terms(
     scale = similarity.scale
     found: dict[str, Tensor] = {}
     if weights.image_text:
-        caption = position[labels.caption.to(device)]
-        found["image_text"] = _image_text(image, text, caption, similarity)
+        captioned = labels.caption.to(device) >= 0  # images without a caption learn from the other terms
+        caption = position[labels.caption.to(device)[captioned]]
+        found["image_text"] = _image_text(image[captioned], text, caption, similarity)
     if weights.tags:
         targets = labels.tag_targets.to(device)
         found["tags"] = tag_term(image, text[position[labels.tag_texts.to(device)]], targets, scale)

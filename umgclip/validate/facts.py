@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
 
 # The columns of the images' and regions' tables that each figure is made of.
 FACT_NEEDS: Mapping[str, tuple[str, ...]] = {
-    "label_score_mean": ("labelled", "label_score"),
-    "labelled_image_share": ("key", "labelled"),
+    "label_score_mean": ("key", "caption", "labelled", "label_score"),
+    "captioned_image_share": ("caption",),
+    "labelled_image_share": ("key", "caption", "labelled"),
     "annotated_image_share": ("key",),
 }
 
 
 def dataset_facts(images: pd.DataFrame, regions: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
-    """The figures that the columns at hand allow.
+    """The figures that the columns at hand allow; null where there is nothing that they could speak of.
+
+    Labels are read from captions: of images without one, nor a label that came with them, none is asked. A dataset that
+    has no captions at all is not asked for any.
 
     Args:
-        images: `key` of every image.
+        images: `key` and `caption` of every image.
         regions: `key`, `labelled` and `label_score` of every region.
         dropped: `key` and `region_id` of all that annotation quarantined.
 
     Returns:
-        One row: the mean label score over labelled regions (0 if none is labelled), the share of images with at
-        least one labelled region, and the share of images that annotation did not drop.
+        One row: the mean label score over labelled regions (0 if none is labelled), the share of images with a
+        caption, the share of images with at least one labelled region, and the share of images that annotation did
+        not drop.
     """
     facts: dict[str, float] = {}
-    if {"labelled", "label_score"} <= set(regions):
-        scores = regions.loc[regions["labelled"] == 1, "label_score"].dropna()
-        # Without a label there is no mean, and a null would pass any bound.
-        facts["label_score_mean"] = float(scores.mean()) if len(scores) else 0.0
-    if "key" in images and {"key", "labelled"} <= set(regions):
-        labelled = regions.loc[regions["labelled"] == 1, "key"]
-        facts["labelled_image_share"] = float(images["key"].isin(labelled.dropna()).mean())
+    if "caption" in images:
+        captioned = images["caption"].fillna("").str.strip() != ""
+        facts["captioned_image_share"] = float(captioned.mean()) if captioned.any() else math.nan
+        if "key" in images and {"key", "labelled"} <= set(regions):
+            has_label = images["key"].isin(regions.loc[regions["labelled"] == 1, "key"].dropna())
+            asked = captioned | has_label
+            facts["labelled_image_share"] = float(has_label[asked].mean()) if asked.any() else math.nan
+            if "label_score" in regions:
+                scores = regions.loc[regions["labelled"] == 1, "label_score"].dropna()
+                # Without a label there is no mean, and a null would pass any bound.
+                facts["label_score_mean"] = float(scores.mean()) if len(scores) else 0.0 if asked.any() else math.nan
     if "key" in images:
         lost = dropped.loc[dropped["region_id"].isna(), "key"].dropna()
         missing = lost[~lost.isin(images["key"])].nunique()

@@ -77,11 +77,13 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
         if not report["passed"]:
             raise GateError(gate_message(judge.tallies, inputs.data_docs, params))
     touched = [f"{tally.rule.name} ({tally.failed})" for tally in judge.tallies if tally.failed]
+    absent = [tally.rule.name for tally in judge.tallies if tally.table == "dataset" and not tally.checked]
     return Summary(
         "validate",
         (
             ("rules", f"{len(judge.tallies)} checked, {len(touched)} with failing rows"),
             ("failing rows", ", ".join(touched) or "none"),
+            *((("not asked, as no image has a caption or a label", ", ".join(absent)),) if absent else ()),
             ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
             ("regions", f"{regions.passed} of {regions.total} pass ({regions.share:.1%})"),
             ("quarantined by annotate", f"{len(tables.dropped)}"),
@@ -110,7 +112,7 @@ class _Tables:
         return cls(
             images,
             regions,
-            images.whole("key", "sha256"),
+            images.whole("key", "sha256", "caption"),
             regions.whole("key", "region_id", "labelled", "label_score"),
             dropped.whole("key", "region_id", "reason"),
         )
@@ -159,7 +161,7 @@ def read_vocabulary(path: Path) -> ClassList:
     """Read the concepts that labels and tags may name.
 
     Raises:
-        DataError: no such file, not the lists things, stuff and held_out, or no concept at all.
+        DataError: no such file, or not the lists things, stuff and held_out.
     """
     if not path.is_file():
         raise DataError(f"{path}: expected the vocabulary of the annotate stage, found none")
@@ -168,11 +170,6 @@ def read_vocabulary(path: Path) -> ClassList:
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{path}: {'.'.join(map(str, first['loc'])) or 'vocabulary'}: {first['msg']}") from error
-    if not concepts.things and not concepts.stuff:
-        raise DataError(
-            f"{path}: expected at least one concept in things or stuff, got none; list concepts in "
-            "annotate.rules.vocabulary or lower annotate.min_concept_count, and annotate again"
-        )
     return concepts
 
 

@@ -21,7 +21,7 @@ _LABEL_HINT = (
 
 
 def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """Rules on one row of the images' table."""
+    """Rules on one row of the images' table. An image may have no caption; how many have one is a rule on all."""
     side = (params.side_min_px, params.side_max_px)
     length = (params.image_caption_words_min, params.image_caption_words_max)
     return (
@@ -32,7 +32,6 @@ def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
         Rule("image_height_present", present("height")),
         Rule("image_width_range", within("width", *side), bounds=_SIDES, hint=_SIZE_HINT),
         Rule("image_height_range", within("height", *side), bounds=_SIDES, hint=_SIZE_HINT),
-        Rule("image_caption_present", present("caption"), hint=_CAPTION_HINT),
         Rule("image_caption_length", within("caption_words", *length), bounds=_IMAGE_WORDS),
         Rule("image_caption_clean", absent("caption_dirt")),
         Rule("image_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
@@ -111,6 +110,13 @@ def dataset_rules(params: ValidateParams) -> tuple[Rule, ...]:
             tolerance=0.0,
             bounds=("label_score_mean_min", "label_score_mean_max"),
             hint=_LABEL_HINT,
+        ),
+        Rule(
+            "captioned_image_share",
+            within("captioned_image_share", params.captioned_image_share_min),
+            tolerance=0.0,
+            bounds=("captioned_image_share_min",),
+            hint=_CAPTION_HINT,
         ),
         Rule(
             "labelled_image_share",

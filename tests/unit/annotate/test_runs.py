@@ -81,7 +81,7 @@ def test_a_run_ends_as_soon_as_too_many_failed(run_stage, few, fail):
         DataError, match=r"2 of 12 training samples could not be annotated, more than .* = 0.1: "
     ) as ended:
         run_stage("out", max_failed=0.1)
-    assert re.search(r": 2 tagger_error \(e.g. \w+: tagger: error: .*\)$", str(ended.value))
+    assert re.search(r": 2 tagger_busy \(e.g. \w+: tagger: busy: later\)$", str(ended.value))
     assert "data verify" not in str(ended.value)
     assert len(asked) == 2
 

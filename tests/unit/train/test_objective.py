@@ -156,6 +156,18 @@ def test_stuff_is_read_by_its_mask_alone(tower: DenseClip, batch: Batch, tokeniz
     assert objective.loss(tower, dataclasses.replace(batch, boxes_xyxy=moved), weights, tokenizer)[1] != before
 
 
+def test_images_without_a_caption_are_no_pair(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
+    weights = only(image_text=1.0)
+    few = dataclasses.replace(batch, caption=batch.caption.clone())
+    few.caption[1:] = -1
+    value, _ = objective.loss(tower, few, weights, tokenizer)
+    assert value.item() == pytest.approx(0.0, abs=1e-6)  # one pair has nothing to be told from
+    none = dataclasses.replace(batch, caption=torch.full_like(batch.caption, -1))
+    value, _ = objective.loss(tower, none, weights, tokenizer)
+    value.backward()
+    assert value.item() == 0.0
+
+
 def test_images_that_all_have_all_tags_keep_gradients_finite(
     base: Path, annotations: Path, tokenizer: files.Tokenizer
 ) -> None:

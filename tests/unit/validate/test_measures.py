@@ -93,7 +93,7 @@ def test_first_copy() -> None:
 
 
 def test_dataset_facts() -> None:
-    images = pd.DataFrame({"key": text("a", "b", "c", "d")})
+    images = pd.DataFrame({"key": text("a", "b", "c", "d"), "caption": text("x", "y", "z", "z")})
     regions = pd.DataFrame(
         {"key": text("a", "a", "b", "x"), "labelled": [1.0, 0.0, 1.0, 1.0], "label_score": [0.2, np.nan, 0.4, 0.6]}
     )
@@ -102,7 +102,18 @@ def test_dataset_facts() -> None:
     assert facts["label_score_mean"] == pytest.approx(0.4)
     assert facts["labelled_image_share"] == 0.5
     assert facts["annotated_image_share"] == 0.8
-    assert list(dataset_facts(images, regions[["key"]], dropped)) == ["annotated_image_share"]
+    assert facts["captioned_image_share"] == 1.0
+    assert list(dataset_facts(images[["key"]], regions[["key"]], dropped)) == ["annotated_image_share"]
+
+
+def test_facts_are_about_what_can_be_there() -> None:
+    images = pd.DataFrame({"key": text("a", "b", "c", "d"), "caption": text("x", None, " ", None)})
+    regions = pd.DataFrame({"key": text("b", "d"), "labelled": [1.0, 0.0], "label_score": [1.0, np.nan]})
+    dropped = pd.DataFrame({"key": text(), "region_id": text()})
+    facts = dataset_facts(images, regions, dropped).iloc[0]
+    assert (facts["captioned_image_share"], facts["labelled_image_share"]) == (0.25, 0.5)  # of a and b
+    without = dataset_facts(images.assign(caption=text(*[None] * 4)), regions.assign(labelled=0.0), dropped).iloc[0]
+    assert without[["captioned_image_share", "labelled_image_share", "label_score_mean"]].isna().all()
 
 
 def test_count_passed() -> None:

@@ -23,7 +23,7 @@ from umgclip.validate.stage import ValidateInputs, run
 Store = Callable[[Any], ValidateInputs]
 Fault = tuple[str, str, int, dict[str, object]]
 
-DATASET_RULES = {"label_score_mean", "labelled_image_share", "annotated_image_share"}
+DATASET_RULES = {"label_score_mean", "captioned_image_share", "labelled_image_share", "annotated_image_share"}
 # Let everything through, so that one run shows every fault.
 LENIENT = ValidateParams(tolerance=1.0, tolerances={"region_label_held_out": 1.0, "image_not_in_benchmark": 1.0})
 
@@ -36,7 +36,6 @@ CHANGED: list[Fault] = [
     ("image_height_present", "images", 3, {"height": None}),
     ("image_width_range", "images", 4, {"width": 8}),
     ("image_height_range", "images", 5, {"height": 20_001}),
-    ("image_caption_present", "images", 6, {"caption": None}),
     ("image_caption_length", "images", 7, {"caption": ""}),
     ("image_caption_clean", "images", 8, {"caption": "a red car</s>"}),
     ("image_caption_loop", "images", 9, {"caption": "a car, a car, a car, a car"}),
@@ -268,6 +267,41 @@ def test_a_missing_or_mistyped_column_is_an_error_and_no_pass(tables: Any, store
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dataset_without_captions_is_not_asked_for_them(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    tables.images = tables.images.assign(caption=None, caption_score=None, tags="", tag_score_min=None)
+
+    summary = run(ValidateParams(), store(tables), tmp_path / "out")
+
+    assert ("not asked, as no image has a caption or a label", "captioned_image_share") in summary.rows
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["images"]["passed"] == 40
+    assert report["rules"]["labelled_image_share"]["checked"] == 1  # labels came with the images
+
+
+def test_a_dataset_without_any_word_is_not_asked_for_labels(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    tables.images = tables.images.assign(caption=None, caption_score=None, tags="", tag_score_min=None)
+    nothing = {"label": None, "label_score": None, "caption": None, "caption_score": None}
+    tables.regions = tables.regions.assign(labelled=False, **nothing)
+    inputs = store(tables)
+    inputs.vocabulary.write_text('{"things": [], "stuff": [], "held_out": []}')
+
+    summary = run(ValidateParams(), inputs, tmp_path / "out")
+
+    (asked,) = [value for name, value in summary.rows if name.startswith("not asked")]
+    assert asked == "label_score_mean, captioned_image_share, labelled_image_share"
+
+
+def test_few_images_without_a_caption_stay_and_many_name_the_key(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    tables.images.loc[:9, "caption"] = None
+    run(ValidateParams(), store(tables), tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["images"]["passed"] == 40
+
+    tables.images.loc[:29, "caption"] = None
+    with pytest.raises(GateError, match=r"captioned_image_share=0.25\n.*validate.captioned_image_share_min"):
+        run(ValidateParams(), store(tables), tmp_path / "out2")
+
+
 @pytest.mark.parametrize("name", ["images"])
 def test_an_empty_table_is_refused(name: str, tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
     setattr(tables, name, getattr(tables, name).iloc[:0])
@@ -281,7 +315,6 @@ def test_an_empty_table_is_refused(name: str, tables: Any, store: Store, tmp_pat
         (None, "expected the vocabulary of the annotate stage, found none"),
         ("{", "vocabulary: Invalid JSON"),
         ('{"things": []}', "stuff: Field required"),
-        ('{"things": [], "stuff": [], "held_out": ["a"]}', "at least one concept in things or stuff"),
     ],
 )
 def test_a_bad_vocabulary_is_refused(

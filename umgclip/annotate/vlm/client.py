@@ -186,7 +186,7 @@ class Client:
         except NoAnswerError as error:
             reason = "repetition" if loops(said, 3) else "refusal" if refuses(said) else error.reason
             raise _Useless(Failure(reason, shown(said) if reason == "refusal" else str(error))) from error
-        texts = answer.texts
+        texts = answer.texts  # type: ignore[attr-defined]
         if texts and all(map(refuses, texts)):
             raise _Useless(Failure("refusal", shown(texts[0])))
         if loops(getattr(answer, "caption", ""), 2):
