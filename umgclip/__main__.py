@@ -19,9 +19,10 @@ from umgclip.cli.data import data_app
 from umgclip.cli.group import Commands
 from umgclip.cli.options import PARAMS, Params
 from umgclip.cli.serving import serve
+from umgclip.cli.starting import code, init
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
-COMMANDS = (*STAGES, "segment", "promote", "rollback", "report", "data", "export", "serve", "doctor")
+COMMANDS = ("init", *STAGES, "segment", "promote", "rollback", "report", "data", "export", "serve", "doctor", "code")
 
 app = typer.Typer(
     cls=Commands,
@@ -31,10 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
+    init,
     *(stages.base, stages.annotate, stages.validate, stages.train, stages.evaluate, stages.register, stages.segment),
     *(models.promote, models.rollback, models.report, models.export, serve),
 ):
     app.command()(command)
+app.command(hidden=True)(code)
 app.add_typer(data_app, name="data")
 
 
