@@ -58,8 +58,23 @@ def _set_up(
 
 
 @app.command()
-def doctor(params: Params = PARAMS) -> None:
-    """Versions, processor, data, MLflow and S3 settings; exit code 1 when the pipeline cannot run."""
+def doctor(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="look at these datasets instead: what stages will make of them")
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Is this machine fit for the pipeline? With --data: are the data and the parameters?
+
+    Exit code 1 when the pipeline cannot run, or a stage will surely stop at
+    these data; each finding names the key of params.yaml to change.
+    """
+    if data is not None:
+        from umgclip.cli import doctor_data
+
+        remarks = doctor_data.examine_data(data, params)
+        doctor_data.show(remarks)
+        raise typer.Exit(1 if any(remark.weight == "stop" for remark in remarks) else 0)
     from umgclip.cli import doctor as checks
 
     findings = checks.examine(Path.cwd(), params)
