@@ -104,11 +104,40 @@ _command(
     image_column=_text("of the table: paths or names of images; a position from 1 where it has no line of names"),
     caption_column=_text("of the table: captions, one or a list a row"),
     **ENCODING,
+    ignore_labels=Option(
+        Annotated[bool, typer.Option("--ignore-labels", help="leave YOLO, VOC and labelme beside the images alone")],
+        False,
+    ),
     labels=Option(
         Annotated[Literal["none", "folders"], typer.Option(help="folders: each is a class of images")], "none"
     ),
     **CLASS_NAMES,
     **SPOKEN,
+)
+_command(
+    "yolo",
+    "YOLO: boxes and polygons in .txt files, with data.yaml, obj.names or classes.txt; Ultralytics, Darknet, CVAT.",
+    **_subset("train, in a benchmark val, where there are such, or all"),
+    class_names=_text("file with a name a line, or a JSON object by number, where the data set has none"),
+    task=Option(Annotated[Literal["segment"] | None, typer.Option(help="segment: lines of one length are polygons")]),
+    **ENCODING,
+    annotator=SPOKEN["annotator"],
+)
+_command(
+    "voc",
+    "Pascal VOC: JPEGImages, Annotations and ImageSets, or .xml files beside the images.",
+    **_subset("train, in a benchmark val, where there are such, or all"),
+    first_pixel=Option(
+        Annotated[int, typer.Option(min=0, max=1, help="0: boxes count from 0, and stand as they are")], 1
+    ),
+    **ENCODING,
+    annotator=SPOKEN["annotator"],
+)
+_command(
+    "labelme",
+    "labelme: .json files beside the images, with polygons, rectangles, circles and masks.",
+    **ENCODING,
+    annotator=SPOKEN["annotator"],
 )
 _command(
     "coco",

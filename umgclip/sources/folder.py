@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
-from umgclip.io.texts import decode
 from umgclip.sources.captions import CaptionTable
 from umgclip.sources.found import Found, Note, Problem, shown
+from umgclip.sources.labelled import is_hidden
+from umgclip.sources.labels import read_class_names
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_beside, read_image
+from umgclip.sources.recognised import refuse_other_formats
 from umgclip.sources.request import HUMAN, Request
 from umgclip.wording import first_spellings, name_key, tidy
 
@@ -26,9 +27,12 @@ _NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
 
 def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> None:
     """List the files; read the table of captions."""
-    plan.add_files(entry for entry in place.entries() if not _is_hidden(entry.name))
+    plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
     plan.plan_files(FORMAT_OF)
-    plan.state("other_files", plan.other_files((*FORMAT_OF, *BESIDE)))
+    others = Counter(plan.other_files((*FORMAT_OF, *BESIDE)))
+    plan.state("other_files", others + Counter(plan.lone_files(BESIDE)))
+    if request.kind == "folder" and not request.captions and request.labels == "none" and not request.ignore_labels:
+        refuse_other_formats(plan, place, request.source)
     if request.captions:
         table = fetch(request.captions, working)
         plan.seen("captions", sha256_file(table))
@@ -72,11 +76,6 @@ def _load(request: Request, place: Place, item: Item, beside: list[str], note: N
     return Found(shown(item.name), data, extension_of(item.name), note)
 
 
-def _is_hidden(name: str) -> bool:
-    """Whether a file or one of its folders begins with a dot, as those that systems leave behind do."""
-    return name.startswith(".") or "/." in name or "__MACOSX/" in name
-
-
 def _label(note: Note, item: Item, request: Request, names: dict[str, str]) -> None:
     if request.labels != "folders":
         return
@@ -88,34 +87,3 @@ def _label(note: Note, item: Item, request: Request, names: dict[str, str]) -> N
 
 def _class_of(folder: str, names: dict[str, str]) -> str:
     return names.get(folder) or tidy(folder.replace("_", " "))
-
-
-def read_class_names(where: str | None, working: Path) -> dict[str, str]:
-    """Names of classes by folder (JSON object, or lines of folder, tab, name) or by number (JSON array, or lines).
-
-    Raises:
-        InputError: the file holds something else.
-        DataError: there is no such file.
-    """
-    if where is None:
-        return {}
-    path = fetch(where, working)
-    try:
-        text = decode(path.read_bytes())
-        content = json.loads(text) if path.suffix.lower() == ".json" else None
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: expected names of classes as lines or JSON in UTF-8, got another file: {error}"
-        ) from error
-    if isinstance(content, dict | list):
-        pairs = content.items() if isinstance(content, dict) else enumerate(content)
-        named = {str(key): value for key, value in pairs}
-    else:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        named = {
-            line.partition("\t")[0] if "\t" in line else str(number): line.rpartition("\t")[2]
-            for number, line in enumerate(lines)
-        }
-    if not named or not all(isinstance(name, str) and tidy(name) for name in named.values()):
-        raise InputError(f"{path}: expected a name for each class, got {str(named)[:80]}")
-    return {key: tidy(name) for key, name in named.items()}

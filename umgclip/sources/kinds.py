@@ -16,12 +16,15 @@ from umgclip.sources.found import Found
 from umgclip.sources.grounded import plan_grounded, read_grounded
 from umgclip.sources.imagenet import plan_imagenet, read_imagenet
 from umgclip.sources.karpathy import plan_karpathy, read_karpathy
+from umgclip.sources.labelme import plan_labelme, read_labelme
 from umgclip.sources.open_images import plan_open_images, read_open_images
 from umgclip.sources.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Kind, Request
 from umgclip.sources.semantic import plan_semantic, read_semantic
 from umgclip.sources.tars import plan_tars, read_tars
+from umgclip.sources.voc import plan_voc, read_voc
+from umgclip.sources.yolo import plan_yolo, read_yolo
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class SourceKind:
 
 KINDS: dict[Kind, SourceKind] = {
     "folder": SourceKind(plan_folder, read_folder),
+    "yolo": SourceKind(plan_yolo, read_yolo),
+    "voc": SourceKind(plan_voc, read_voc),
+    "labelme": SourceKind(plan_labelme, read_labelme),
     "umg41m": SourceKind(plan_folder, read_folder),
     "coco": SourceKind(plan_coco, read_coco),
     "webdataset": SourceKind(plan_tars, read_tars, images_a_part=1),

@@ -6,9 +6,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from umgclip.errors import InputError
+from umgclip.io.places import fetch
+from umgclip.io.texts import decode
 from umgclip.wording import first_spellings, name_key, tidy
 
 _LINE = re.compile(r"\s*(-?\d+)\s*[:\t ,]\s*(\S.*)")
@@ -75,7 +78,10 @@ def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) 
     Raises:
         InputError: it is something else; names the line.
     """
-    text = data.decode("utf-8-sig", "replace")
+    try:
+        text = decode(data)
+    except UnicodeError as error:
+        raise InputError(f"{where}: expected a table of classes in UTF-8, got other bytes: {error}") from error
     if text.lstrip()[:1] in ("{", "["):
         rows = list(_json_rows(text, where, keys))
     else:
@@ -109,3 +115,34 @@ def _line(line: str, where: object) -> tuple[str, list[str], bool]:
     if match is None or not synonyms(match[2]):
         raise InputError(f"{where}: expected lines such as '7: road, route', got {line[:80]!r}")
     return str(int(match[1])), synonyms(match[2]), False
+
+
+def read_class_names(where: str | None, working: Path) -> dict[str, str]:
+    """Names of classes by folder (JSON object, or lines of folder, tab, name) or by number (JSON array, or lines).
+
+    Raises:
+        InputError: the file holds something else.
+        DataError: there is no such file.
+    """
+    if where is None:
+        return {}
+    path = fetch(where, working)
+    try:
+        text = decode(path.read_bytes())
+        content = json.loads(text) if path.suffix.lower() == ".json" else None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: expected names of classes as lines or JSON in UTF-8, got another file: {error}"
+        ) from error
+    if isinstance(content, dict | list):
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        named = {str(key): value for key, value in pairs}
+    else:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        named = {
+            line.partition("\t")[0] if "\t" in line else str(number): line.rpartition("\t")[2]
+            for number, line in enumerate(lines)
+        }
+    if not named or not all(isinstance(name, str) and tidy(name) for name in named.values()):
+        raise InputError(f"{path}: expected a name for each class, got {str(named)[:80]}")
+    return {key: tidy(name) for key, name in named.items()}

@@ -127,6 +127,43 @@ class Plan:
         )
         return [os.fsdecode(found) for found, extension in rows if extension in wanted]
 
+    def file_names(self, extensions: Iterable[str]) -> Iterator[str]:
+        """Files with one of these extensions, in the order of their names."""
+        wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
+        rows = self._db.execute(f"SELECT name FROM files WHERE extension IN ({wanted}) ORDER BY name")  # noqa: S608
+        return (os.fsdecode(name) for (name,) in rows)
+
+    def has_extension(self, extension: str) -> bool:
+        """Whether a file has this extension."""
+        return self._db.execute("SELECT 1 FROM files WHERE extension = ?", (extension,)).fetchone() is not None
+
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of this path."""
+        return self._db.execute("SELECT 1 FROM files WHERE name = ?", (os.fsencode(name),)).fetchone() is not None
+
+    def has_folder(self, name: str) -> bool:
+        """Whether there are files below this path."""
+        bounds = os.fsencode(f"{name}/"), os.fsencode(f"{name}0")  # a nought comes next to the slash
+        return self._db.execute("SELECT 1 FROM files WHERE name > ? AND name < ?", bounds).fetchone() is not None
+
+    def files_called(self, base: str) -> list[str]:
+        """Files of this name in whatever folder, in any case; two where there are more."""
+        begin = tail_of(_nfc(base))
+        rows = self._db.execute(
+            "SELECT name FROM files WHERE tail >= ? AND tail < ? ORDER BY tail LIMIT 2", (begin, begin + "\U0010ffff")
+        )
+        return [os.fsdecode(name) for (name,) in rows]
+
+    def lone_files(self, extensions: Iterable[str]) -> dict[str, int]:
+        """How many files with one of these extensions are called like no item, by extension."""
+        wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
+        counted = self._db.execute(
+            f"SELECT extension, count(*) FROM files AS f WHERE extension IN ({wanted}) AND NOT EXISTS "  # noqa: S608
+            "(SELECT 1 FROM files AS g JOIN items USING (name) WHERE g.stem = f.stem) AND NOT EXISTS "
+            "(SELECT 1 FROM items WHERE items.name = f.stem) GROUP BY extension ORDER BY extension"
+        )
+        return {f".{extension}": number for extension, number in counted}
+
     def add_items(self, items: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
         """Items from a table: position, name, what is known."""
         self._db.executemany(

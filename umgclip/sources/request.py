@@ -12,7 +12,7 @@ from umgclip.sources.notes import Speaker
 from umgclip.wording import tidy
 
 Kind = Literal[
-    "folder", "coco", "webdataset", "umg41m", "finehard",
+    "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",
     "imagenet", "clip_benchmark", "karpathy", "semantic", "ade20k", "pascal_context", "cityscapes", "open_images",
 ]  # fmt: skip
 Split = Literal["train", "benchmark"]
@@ -51,6 +51,8 @@ class Request:
         annotator: who wrote tags and regions, instead of the kind's own.
         box_format: how four numbers of a box are read where nothing tells.
         encoding: of tables and texts whose first bytes do not tell it; None: UTF-8.
+        first_pixel: of an image, as VOC files count; with 0 their boxes are taken as they stand.
+        ignore_labels: of YOLO, VOC and labelme beside the images of a `folder`.
     """
 
     kind: Kind
@@ -75,6 +77,8 @@ class Request:
     annotator: str | None = None
     box_format: BoxForm = "xyxy"
     encoding: str | None = None
+    first_pixel: Literal[0, 1] = 1
+    ignore_labels: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held_out", tuple(dict.fromkeys(map(tidy, self.held_out))))

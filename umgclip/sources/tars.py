@@ -12,8 +12,8 @@ from umgclip.io.places import Place
 from umgclip.io.shards import EMBEDDINGS
 from umgclip.io.texts import decode
 from umgclip.manifest import MANIFEST, Manifest
-from umgclip.sources.folder import read_class_names
 from umgclip.sources.found import Found, Note, Problem, shown
+from umgclip.sources.labels import read_class_names
 from umgclip.sources.notes import read_note
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import HUMAN, Request
