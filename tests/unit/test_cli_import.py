@@ -56,3 +56,24 @@ def test_options_reach_the_import(maps):
 def test_a_missing_list_of_names_is_said(maps):
     done = run("--class-names", "classes.txt", "--held-out", "@nothing.txt")
     assert "--held-out: nothing.txt: expected a file with a name a line" in str(done.exception)
+
+
+@pytest.mark.parametrize(("answer", "kinds"), [("\n", "yolo"), ("n\n", "folder")])
+def test_labels_of_another_format_are_asked_about(maps, monkeypatch, answer, kinds):
+    (maps / "images" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (maps / "images" / "classes.txt").write_text("cat\n")
+    monkeypatch.setattr("umgclip.cli.importing._can_be_asked", lambda: True)
+    done = CliRunner().invoke(import_app, ("folder", "images"), input=answer)
+    assert done.exit_code == 0, done.output
+    assert "Import the folder as `yolo`? [Y/n]" in done.output
+    assert read_manifest(maps / "data" / "train").notes["kind"] == kinds
+
+
+def test_a_pixel_0_is_an_answer(maps):
+    (maps / "images" / "a.xml").write_text(
+        "<annotation><object><name>cat</name><bndbox><xmin>0</xmin><ymin>0</ymin><xmax>4</xmax><ymax>4</ymax></bndbox>"
+        "</object></annotation>"
+    )
+    done = CliRunner().invoke(import_app, ("voc", "images", "--first-pixel", "0"))
+    assert done.exit_code == 0, done.output
+    assert "pixel 0" not in done.output

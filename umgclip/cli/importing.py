@@ -6,7 +6,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -16,7 +16,9 @@ from umgclip.errors import InputError
 
 if TYPE_CHECKING:
     from umgclip.manifest import Manifest
+    from umgclip.params import ImportParams
     from umgclip.sources.importing import Imported
+    from umgclip.sources.request import Request
 
 import_app = typer.Typer(
     help="Images with what is known of them, from files or S3, as the dataset OUT/SPLIT.", no_args_is_help=True
@@ -233,11 +235,13 @@ class Target:
 def _import(kind: str, source: str, split: str, options: dict[str, Any], target: Target) -> None:
     from umgclip.cli import session
     from umgclip.params import DataParams, load_section
-    from umgclip.sources.importing import Watch, run_import
+    from umgclip.sources.recognised import OtherFormatError
     from umgclip.sources.request import Request
 
     section = load_section(target.params, DataParams).imports
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if value}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if _is_said(value)
+    }
     if "instances" in given:
         given["annotations"] = given.pop("instances")
     if "held_out" in given:
@@ -247,15 +251,39 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
     if target.append and target.replace:
         raise InputError("expected --append or --replace, got both")
     started = time.monotonic()
+    try:
+        done = _run(request, section, target)
+    except OtherFormatError as error:
+        if not _can_be_asked():
+            raise
+        wanted = typer.confirm(f"{error.found}. Import the folder as `{error.kind}`?", default=True)
+        other = {"kind": error.kind} if wanted else {"ignore_labels": True}
+        done = _run(replace(request, **other), section, target)  # type: ignore[arg-type]
+    session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
+
+
+def _can_be_asked() -> bool:
+    """Whether somebody sits at the terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _is_said(value: object) -> bool:
+    """Whether an option was given, or has a default that counts."""
+    return value is not None and value is not False and value not in ("", [])
+
+
+def _run(request: Request, section: ImportParams, target: Target) -> Imported:
+    from umgclip.cli import session
+    from umgclip.sources.importing import Watch, run_import
+
     with session.untracked("data import") as opened:
         advances: list[Callable[[int], None]] = []
         watch = Watch(
             lambda total: advances.append(opened.counter(total)),
             lambda count: advances[0](count) if advances else None,
-            lambda there: _may_replace(target, split, there),
+            lambda there: _may_replace(target, request.split, there),
         )
-        done = run_import(request, section, target.out, append=target.append, watch=watch)
-    session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
+        return run_import(request, section, target.out, append=target.append, watch=watch)
 
 
 def _may_replace(target: Target, split: str, there: Manifest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections.abc import Iterator
 
 from umgclip.errors import DataError, InputError
@@ -21,15 +22,16 @@ _WIDTHS = (5, 6)  # numbers on a line of YOLO's boxes; more and odd are polygons
 
 
 class OtherFormatError(InputError):
-    """The source is one of another kind; `kind` reads it."""
+    """The source is one of another kind: `kind` reads it, `found` says what was seen."""
 
     def __init__(self, kind: Kind, source: str, example: str) -> None:
         names = {"yolo": "YOLO's labels", "voc": "Pascal VOC's annotations", "labelme": "labelme's annotations"}
         super().__init__(
             f"{source}: expected captions beside the images, got {names[kind]} ({example}); "
-            f"`umgclip data import {kind} {source}` reads them, --ignore-labels leaves them out"
+            f"`umgclip data import {kind} {shlex.quote(source)}` reads them, --ignore-labels leaves them out"
         )
         self.kind = kind
+        self.found = f"{source}: beside the images lie {names[kind]} ({example})"
 
 
 def refuse_other_formats(plan: Plan, place: Place, source: str) -> None:

@@ -137,14 +137,14 @@ def _note(data: bytes, request: Request) -> Note:
 def _parsed(data: bytes, encoding: str | None) -> ElementTree.Element:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise ValueError("expected no DOCTYPE and no entities of its own")
+    declared = _DECLARED.match(data)
     try:
         # expat reads no other files; what is left of its dangers are entities, and those are refused
-        root = ElementTree.fromstring(data)  # noqa: S314
+        root = ElementTree.fromstring(data if declared else decode(data, encoding).lstrip("\ufeff"))  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        declared = _DECLARED.match(data)
-        named = encoding or (declared[1].decode("ascii", "replace") if declared else None)
-        if named is None:
+        if declared is None:
             raise ValueError(f"{error}; --encoding names another encoding, such as gb18030") from error
+        named = encoding or declared[1].decode("ascii")  # expat knows few encodings, and some files lie
         try:
             root = ElementTree.fromstring(_DECLARATION.sub("", data.decode(named)))  # noqa: S314
         except (ElementTree.ParseError, LookupError) as second:

@@ -233,3 +233,54 @@ def test_a_link_to_nothing_is_not_passed_over(kit, photos, tmp_path):
     (photos / "gone.jpg").symlink_to(tmp_path / "moved away.jpg")
     done = kit.bring("folder", photos, tmp_path / "data")
     assert done.reasons == [("no_image", "gone.jpg")]
+
+
+YOLO, VOC = "0 0.5 0.5 0.2 0.2\n", "<annotation><object><name>cat</name></object></annotation>"
+LABELME = '{"shapes": [], "imagePath": "a.jpg"}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("yolo", {"a.jpg": 1, "a.txt": YOLO, "b.jpg": 2, "classes.txt": "cat"}),
+        ("yolo", {"images/a.jpg": 1, "labels/a.txt": YOLO}),
+        ("yolo", {"images/a.jpg": 1, "labels/a.txt": "0 .1 .1 .5 .1 .5 .5\n"}),
+        ("voc", {"JPEGImages/a.jpg": 1, "Annotations/a.xml": VOC}),
+        ("voc", {"a.jpg": 1, "a.xml": VOC}),
+        ("labelme", {"a.jpg": 1, "a.json": LABELME}),
+    ],
+)
+def test_labels_of_other_formats_are_named_with_their_command(kit, tmp_path, kind, files):
+    for name, content in files.items():
+        path = tmp_path / "my photos" / name
+        kit.photo(path, content) if isinstance(content, int) else kit.write_text(path, content)
+    with pytest.raises(InputError, match=rf"`umgclip data import {kind} '.*/my photos'` reads them, --ignore-labels"):
+        kit.bring("folder", tmp_path / "my photos", tmp_path / "data")
+    done = kit.bring("folder", tmp_path / "my photos", tmp_path / "data", ignore_labels=True)
+    assert all(not record.captions and not record.regions for record in done.records.values())
+
+
+def test_numbers_alone_are_no_caption(kit, photos, tmp_path):
+    (photos / "a" / "0.txt").write_text("0 0.48 0.63 0.68 0.71\n2 0.7 0.2 0.1 0.2\n")
+    (photos / "a" / "2.txt").write_text("12.5\na photo of 12 cats\n")
+    done = kit.bring("folder", photos, tmp_path / "data")
+    assert done.reasons == [("bad_text", "a/0.jpg"), ("bad_text", "a/2.jpg")]
+    assert done.records["a/0.jpg"].captions == []
+    assert texts(done.records["a/2.jpg"].captions) == [("a photo of 12 cats", "alt")]
+
+
+def test_texts_beside_no_image_are_counted(kit, photos, tmp_path):
+    (photos / "notes.txt").write_text("about these")
+    (photos / "a" / "0.caption").write_text("another caption")
+    (photos / "a" / "about.json").write_text("{}")
+    done = kit.bring("folder", photos, tmp_path / "data")
+    assert done.statistics["other_files"] == {".json": 1, ".txt": 1}
+    assert ("another caption", "alt") in texts(done.records["a/0.jpg"].captions)
+
+
+def test_texts_are_read_in_the_encoding_that_is_said(kit, photos, tmp_path):
+    (photos / "a" / "0.txt").write_bytes("café".encode("latin-1"))
+    (photos / "a" / "2.txt").write_bytes("thé".encode("utf-16"))
+    done = kit.bring("folder", photos, tmp_path / "data", encoding="latin-1")
+    assert texts(done.records["a/0.jpg"].captions) == [("café", "alt")]
+    assert texts(done.records["a/2.jpg"].captions) == [("thé", "alt")]
