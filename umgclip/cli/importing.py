@@ -258,7 +258,7 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
             raise
         wanted = typer.confirm(f"{error.found}. Import the folder as `{error.kind}`?", default=True)
         other = {"kind": error.kind} if wanted else {"ignore_labels": True}
-        done = _run(replace(request, **other), section, target)  # type: ignore[arg-type]
+        done = _run(replace(request, **other), section, target)
     session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
 
 

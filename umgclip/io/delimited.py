@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
+from pathlib import Path
 
-from umgclip.io.texts import is_text, printable
+from umgclip.errors import InputError
+from umgclip.io.texts import is_text, open_text, printable
 
 DELIMITERS = ("\t", "|", ";", ",")
 _LITERAL = ("\t", "|")
@@ -62,6 +64,33 @@ class _Lines:
         self._waiting.extendleft(reversed(self.taken[1:]))
         self.taken = self.taken[:1]
         return self.taken[0]
+
+
+def read_table(path: Path, wanted: Sequence[str], broken: Callable[[str, str], None]) -> Iterator[tuple[str, ...]]:
+    """Some columns of a table that is parted by commas.
+
+    Args:
+        path: a local file in UTF-8 or UTF-16.
+        wanted: names of the columns.
+        broken: told of rows that cannot be read: the line, what is wrong with it.
+
+    Raises:
+        InputError: it lacks one of the columns.
+    """
+    with open_text(path) as handle:
+        names = [name.strip() for name in split(handle.readline().lstrip("\ufeff"), ",")]
+        if not set(wanted) <= set(names):
+            got = printable(", ".join(names))[:200] or "an empty file"
+            raise InputError(f"{path}: expected the columns {', '.join(wanted)}, got {got}")
+        at = [names.index(name) for name in wanted]
+        for row in read_rows(handle, ",", lambda cells: len(cells) == len(names)):
+            what = row.broken
+            if what is None and len(row.cells) != len(names):
+                what = f"{len(row.cells)} cells: {','.join(row.cells)[:80]!r}"
+            if what is not None:
+                broken(f"{path.name}: line {row.line + 1}", f"expected a row of {len(names)} cells, got {what}")
+            else:
+                yield tuple(row.cells[column] for column in at)
 
 
 def split(line: str, delimiter: str) -> list[str]:

@@ -20,7 +20,6 @@ from umgclip.io.delimited import Row, delimiter_of, read_rows, split
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_stream import read_elements
 from umgclip.io.texts import is_text, open_text, printable
-from umgclip.sources.found import Problem
 from umgclip.sources.plan import Plan, extension_of
 from umgclip.sources.request import Request
 
@@ -219,7 +218,7 @@ class CaptionTable:
                 yield _unnumbered(str(name).strip()), text
 
     def _broken(self, where: str, detail: str) -> None:
-        self._plan.add_problem(f"{self._path.name}: {where}", Problem("bad_row", detail))
+        self._plan.refuse_row(f"{self._path.name}: {where}", detail)
 
     def _columns(self, names: list[str]) -> Columns:
         found = []

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from umgclip.errors import InputError
+from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Folder, Place, fetch
@@ -37,7 +38,7 @@ def plan_grounded(request: Request, plan: Plan, place: Place, working: Path) -> 
             plan.seen("annotations", sha256_file(path))
             plan.add_items(
                 (next(position), _name(value), {"value": value} | ({} if _path(value) else {"guess": True}))
-                for value in _values(path)
+                for value in _values(path, plan)
                 if isinstance(value, dict) or _refuse(plan, path, value)
             )
     plan.state("other_files", {})
@@ -54,13 +55,32 @@ def _files(where: str, working: Path) -> list[Path]:
     return [fetch(where, working)]
 
 
-def _values(path: Path) -> Iterator[Any]:
+def _values(path: Path, plan: Plan) -> Iterator[Any]:
     if path.suffix.lower() == ".parquet":
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(_ROWS):
-                yield from batch.to_pylist()
+        try:
+            with pq.ParquetFile(path) as table:
+                names = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
+                plan.tell("columns of bytes, which are not read", len(table.schema_arrow) - len(names))
+                for batch in table.iter_batches(_ROWS, columns=names):
+                    yield from batch.to_pylist()
+        except pa.ArrowException as error:
+            raise DataError(f"{path}: not a readable parquet file: {error}") from error
     else:
-        yield from (value for _, value in read_elements(path))
+        broken = partial(_broken_line, plan, path)
+        yield from (value for _, value in read_elements(path, broken))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes, or hold some: such as the images themselves."""
+    if pa.types.is_struct(kind):
+        return any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _holds_bytes(kind.value_type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _broken_line(plan: Plan, path: Path, where: str, detail: str) -> None:
+    plan.refuse_row(f"{path.name}: {where}", detail)
 
 
 def _refuse(plan: Plan, path: Path, value: Any) -> bool:  # noqa: ANN401 - what JSON held

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.delimited import read_table
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
 from umgclip.sources.found import Found, Note, Problem, shown
@@ -40,21 +39,17 @@ def _solution(request: Request, plan: Plan, working: Path) -> set[str]:
     for where in request.annotations:
         path = fetch(where, working)
         plan.seen("annotations", sha256_file(path))
-        plan.add_rows(_rows(path, used))
+        plan.add_rows(_rows(path, used, plan))
     plan.match_ids("synset", each=False)
     return used
 
 
-def _rows(path: Path, used: set[str]) -> Iterator[tuple[str, str]]:
+def _rows(path: Path, used: set[str], plan: Plan) -> Iterator[tuple[str, str]]:
     """Image and synset; behind the synset stand boxes."""
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        table = csv.DictReader(handle)
-        if not {"ImageId", "PredictionString"} <= set(table.fieldnames or ()):
-            raise InputError(f"{path}: expected the columns ImageId and PredictionString, got {table.fieldnames}")
-        for row in table:
-            synset = row["PredictionString"].partition(" ")[0]
-            used.add(synset)
-            yield row["ImageId"], synset
+    for image, boxes in read_table(path, ("ImageId", "PredictionString"), plan.refuse_row):
+        synset = boxes.strip().partition(" ")[0]
+        used.add(synset)
+        yield image, synset
 
 
 def _stem(name: str) -> str:

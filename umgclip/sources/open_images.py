@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.delimited import read_rows, read_table
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
+from umgclip.io.texts import open_text
 from umgclip.sources.found import Found, Note, Problem
 from umgclip.sources.homes import OPEN_IMAGES
 from umgclip.sources.labels import Labels, class_list, distinct, restored
@@ -34,11 +35,11 @@ def plan_open_images(request: Request, plan: Plan, place: Place, working: Path) 
     for where in request.annotations:
         path = _fetched(where, working, "verified labels (ImageID,Source,LabelName,Confidence)")
         plan.seen("annotations", sha256_file(path))
-        plan.add_rows(_rows(path, used))
+        plan.add_rows(_rows(path, used, plan))
     plan.match_ids("label", each=False)
     path = _fetched(request.class_names, working, "descriptions of the labels (LabelName,DisplayName)")
     plan.seen("class_names", sha256_file(path))
-    labels = _descriptions(path, used)
+    labels = _descriptions(path, used, plan)
     plan.state("labels", labels)
     plan.state("classes", class_list(labels))
     plan.state("other_files", plan.other_files(FORMAT_OF))
@@ -55,24 +56,25 @@ def _fetched(where: str, working: Path, expected: str) -> Path:
         raise OPEN_IMAGES.missing(where, expected) from error
 
 
-def _rows(path: Path, used: Counter[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _rows(path: Path, used: Counter[str], plan: Plan) -> Iterator[tuple[str, tuple[str, str]]]:
     """Label and confidence by image."""
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        table = csv.DictReader(handle)
-        if not set(_COLUMNS) <= set(table.fieldnames or ()):
-            raise InputError(f"{path}: expected the columns {', '.join(_COLUMNS)}, got {table.fieldnames}")
-        for row in table:
-            used[row["LabelName"]] += 1
-            yield row["ImageID"], (row["LabelName"], row["Confidence"])
+    for image, label, confidence in read_table(path, _COLUMNS, plan.refuse_row):
+        used[label] += 1
+        yield image, (label, confidence)
 
 
-def _descriptions(path: Path, used: Counter[str]) -> Labels:
+def _descriptions(path: Path, used: Counter[str], plan: Plan) -> Labels:
     """Names of the labels that the tables use; older files have no line of titles."""
-    with path.open(encoding="utf-8-sig", newline="") as handle:
-        rows = [row for row in csv.reader(handle) if len(row) == 2 and row[0] in used]
+    with open_text(path) as handle:
+        rows = []
+        for row in read_rows(handle, ",", lambda cells: len(cells) == 2):
+            if row.broken is not None:
+                plan.refuse_row(f"{path.name}: line {row.line}", row.broken)
+            elif len(row.cells) == 2 and row.cells[0].lstrip("\ufeff") in used:
+                rows.append(row.cells)
     if not rows:
         raise InputError(f"{path}: expected rows of LabelName and DisplayName of the labels that are used, got none")
-    return distinct((label, [name], True) for label, name in rows)
+    return distinct((label.lstrip("\ufeff"), [name], True) for label, name in rows)
 
 
 def read_open_images(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:

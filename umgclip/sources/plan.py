@@ -168,7 +168,7 @@ class Plan:
         """Items from a table: position, name, what is known."""
         self._db.executemany(
             "INSERT INTO items VALUES (?, ?, ?)",
-            ((position, os.fsencode(name), json.dumps(about)) for position, name, about in items),
+            ((position, os.fsencode(name), json.dumps(about, default=str)) for position, name, about in items),
         )
 
     def add_extras(self, extras: Iterable[tuple[int, str, Any]]) -> None:
@@ -230,6 +230,10 @@ class Plan:
     def add_problem(self, name: str, problem: Problem) -> None:
         """Something that went wrong before any image was read."""
         self._db.execute("INSERT INTO problems VALUES (?, ?, ?)", (name, problem.reason, problem.detail))
+
+    def refuse_row(self, where: str, detail: str) -> None:
+        """A row of a table that cannot be read."""
+        self.add_problem(where, Problem("bad_row", detail))
 
     def problems(self) -> Iterator[tuple[str, Problem]]:
         """What went wrong, in order."""

@@ -57,12 +57,12 @@ def plan_voc(request: Request, plan: Plan, place: Place, _working: Path) -> None
     for name in names:
         root, _, base = name.rpartition(f"{SETS}/")
         if "_" not in base:  # aeroplane_train.txt says which images show one class
-            subset = base.rpartition("/")[2].removesuffix(".txt")
-            lists.setdefault(subset, _Listed(plan, place, request.encoding)).files.append((root, name))
+            called = base.rpartition("/")[2].removesuffix(".txt")
+            lists.setdefault(called, _Listed(plan, place, request.encoding)).files.append((root, name))
     known = {name: listed for name, listed in lists.items() if request.subset or name in ("train", "val")}
     subset = chosen_subset(request, dict(known), place)
     plan_labelled(plan, place, FORM, subset)
-    if subset.name != "all" and isinstance(subset.holds, _Listed):
+    if isinstance(subset.holds, _Listed):
         subset.holds.report()
     plan.seen("subset", subset.name)
     plan.state("other_files", plan.other_files((*FORMAT_OF, "xml", "txt")))

@@ -1,12 +1,13 @@
 """FineHARD, GRIT and what is written like them: JSON of many images with their regions."""
 
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.errors import InputError
+from umgclip.errors import DataError, InputError
 from umgclip.records import parse_record
 
 FINEHARD = {
@@ -77,3 +78,25 @@ def test_grit_in_parquet_finds_its_images_by_key(kit, images, tmp_path):
 def test_annotations_must_be_given(kit, images, tmp_path):
     with pytest.raises(InputError, match="expected --annotations"):
         bring(kit, images, tmp_path)
+
+
+def test_lines_that_are_broken_and_files_of_other_kinds_cost_themselves(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1)
+    lines = ['{"f_path": "a.jpg", "caption": "a cat"}', '{"f_path": "b.jpg", "capt', "5", '{"f_path": "a.jpg"}']
+    kit.write_text(tmp_path / "rows.jsonl", *lines)
+    done = kit.bring("finehard", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "rows.jsonl"),))
+    assert [text.text for text in done.records["a.jpg"].captions] == ["a cat"]
+    assert [reason for reason, _ in done.reasons] == ["bad_record", "bad_row", "duplicate"]
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"rows\.parquet: not a readable parquet file"):
+        kit.bring("finehard", tmp_path / "in", tmp_path / "no", annotations=(str(tmp_path / "rows.parquet"),))
+
+
+def test_a_parquet_file_with_bytes_and_times(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1)
+    row = {"file_name": "a.jpg", "caption": "a cat", "jpg": b"\xff\xd8", "taken": datetime(2024, 1, 1, tzinfo=UTC)}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    done = kit.bring("finehard", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "rows.parquet"),))
+    assert [text.text for text in done.records["a.jpg"].captions] == ["a cat"]
+    assert done.statistics["told"] == {"columns of bytes, which are not read": 1}
+    assert done.statistics["not_understood"] == {"taken": 1}
