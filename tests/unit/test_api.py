@@ -1,14 +1,21 @@
 """The model alone: what is loaded, and that its numbers are the tower's."""
 
+import copy
+import multiprocessing
+import pickle
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
 
 import umgclip
+from umgclip.api.checks import box_shares, masks_inside
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
@@ -130,6 +137,175 @@ def test_folders_that_hold_a_model(make_artifacts: MakeArtifacts, tmp_path: Path
     assert np.abs(umgclip.load(artifacts / "base", device="cpu").embed_images([PIXELS]) - wanted).max() > 1e-3
 
 
+def test_a_text_is_one_text(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(), device="cpu")
+    np.testing.assert_allclose(model.embed_texts("a dog"), model.embed_texts(["a dog"]), atol=1e-6)
+    assert model.embed_texts("a dog").shape == (1, 64)
+    assert model.classify(PIXELS, "dog").shape == (1, 1)
+    assert model.similarity_map(PIXELS, "dog").shape == (1, 96, 96)
+    assert model.embed_texts(text for text in ("a", "b")).shape == (2, 64)
+    assert model.embed_texts(np.array(["a", "b", ""])).shape == (3, 64)
+    for wrong, said in ((b"a dog", "got a bytes"), ({"a": 1}, "got a dict"), ({"a"}, "got a set"), (3, "got a int")):
+        with pytest.raises(InputError, match=f"texts: expected a text or a list of texts, {said}"):
+            model.embed_texts(wrong)
+    with pytest.raises(InputError, match=r"texts\[1\]: expected a text, got None"):
+        model.embed_texts(["a", None])
+    with pytest.raises(InputError, match=r"labels\[1\]: expected a text that is not empty, got ' '"):
+        model.classify(PIXELS, ["dog", " "])
+
+
+def test_a_text_that_is_cut_is_said(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(), device="cpu")
+    long = "a dog and " * 40
+    with pytest.warns(UserWarning, match="texts: 1 of 2 are longer than the model's 32 tokens and are cut, .* 'a dog"):
+        model.embed_texts(["a dog", long])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.embed_texts(["dog " * 30, "supercalifragilistic"])  # 30 words and both ends: they just fit
+
+
+def test_one_image_and_several(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
+    model = umgclip.load(make_artifacts(), device="cpu")
+    (tmp_path / "photo.png").write_bytes(encode_png(PIXELS))
+    wide = np.random.default_rng(1).integers(0, 256, (50, 200, 3), dtype=np.uint8)
+    wanted = model.embed_images([PIXELS])
+    tensor = torch.from_numpy(PIXELS).permute(2, 0, 1)
+    for one in (PIXELS, str(tmp_path / "photo.png"), tmp_path / "photo.png", Image.fromarray(PIXELS), tensor / 255):
+        np.testing.assert_allclose(model.embed_images(one), wanted, atol=1e-5)
+    for several in (PIXELS[None], tensor[None], (image for image in [PIXELS]), (PIXELS,)):
+        np.testing.assert_allclose(model.embed_images(several), wanted, atol=1e-5)
+    boxes = [[[0, 0, 48, 48], [10, 20, 96, 96]], [], torch.tensor([[5, 5, 190, 45]])]
+    rows = model.embed_boxes([PIXELS, PIXELS, wide], boxes)
+    assert [len(each) for each in rows] == [2, 0, 1]
+    np.testing.assert_allclose(rows[0], model.embed_boxes(PIXELS, np.array(boxes[0])), atol=1e-5)
+    np.testing.assert_allclose(rows[2], model.embed_boxes(wide, boxes[2]), atol=1e-5)
+    by_mask = model.embed_masks([PIXELS, wide], [[MASK], np.ones((2, 50, 200), np.uint8) * 255])
+    np.testing.assert_allclose(by_mask[0], model.embed_masks(PIXELS, MASK[None]), atol=1e-5)
+    assert [each.shape for each in by_mask] == [(1, 64), (2, 64)]
+    scores = model.classify([PIXELS, PIXELS, wide], ["dog", "cat"], boxes_xyxy=boxes)
+    np.testing.assert_allclose(scores[0], model.classify(PIXELS, ["dog", "cat"], boxes_xyxy=boxes[0]), atol=1e-5)
+    assert model.classify([PIXELS, wide], ["dog", "cat"]).shape == (2, 2)
+    assert model.embed_boxes([], []) == []
+    with pytest.raises(InputError, match="boxes_xyxy: expected one entry an image, 2 in all, got 1"):
+        model.embed_boxes([PIXELS, wide], [[[0, 0, 4, 4]]])
+    with pytest.raises(InputError, match=r"boxes_xyxy\[1\]\[0\]: expected x0 < x1 .* 200 x 50 pixels"):
+        model.embed_boxes([PIXELS, wide], [[[0, 0, 4, 4]], [[0, 60, 4, 70]]])
+    with pytest.raises(InputError, match="image: expected one image, got a list"):
+        model.dense([PIXELS])
+    with pytest.raises(InputError, match="images: expected a path, .* or a list of such, got nothing"):
+        model.embed_images(None)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        ([0, 0, 9, 9], r"expected one row x0, y0, x1, y1 a box, got the number 0; a single box is \[\[x0"),
+        (np.arange(8), r"the shape \(boxes, 4\), got the shape \(8,\)"),
+        (np.zeros((2, 2, 2)), r"got the shape \(2, 2, 2\)"),
+        (np.zeros((4, 2)), r"got the shape \(4, 2\)"),
+        (torch.zeros(0, 5), r"got the shape \(0, 5\)"),
+        ([[0, 0, 9, 9], [0, 0, 9]], r"boxes_xyxy\[1\]: expected 4 finite numbers x0, y0, x1, y1, got \[0, 0, 9\]"),
+        ([[0, 0, 9, float("nan")]], r"boxes_xyxy\[0\]: expected 4 finite numbers"),
+        (np.array([[0, 0, np.inf, 9]]), r"boxes_xyxy\[0\]: expected 4 finite numbers"),
+        ([["0", "0", "9", "9"]], r"boxes_xyxy\[0\]: expected 4 finite numbers"),
+        ([[9, 0, 0, 9]], r"boxes_xyxy\[0\]: expected x0 < x1 and y0 < y1 within 96 x 96 pixels, got \[9.0, 0.0, 0.0"),
+        ([[5, 5, 5, 9]], r"boxes_xyxy\[0\]: expected x0 < x1"),
+        ([[0, 0, 4, 4], [200, 200, 210, 210]], r"boxes_xyxy\[1\]: expected x0 < x1"),
+        ("boxes", r"expected one row x0, y0, x1, y1 a box, got 'boxes'"),
+        ({"a": 1}, r"expected one row x0, y0, x1, y1 a box, got"),
+    ],
+)
+def test_boxes_are_never_reshaped(make_artifacts: MakeArtifacts, boxes: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        box_shares(boxes, (96, 96), "boxes_xyxy")
+
+
+def test_what_boxes_are(make_artifacts: MakeArtifacts) -> None:
+    wanted = [[0, 0, 0.5, 0.5], [0.25, 0, 1, 1]]
+    for given in (
+        [[0, 0, 48, 24], [24, 0, 500, 500]],
+        ((0.0, 0, 48, 24), (24, -9, 96, 48)),
+        np.array([[0, 0, 48, 24], [24, 0, 96, 48]], np.int64),
+        torch.tensor([[0, 0, 48, 24], [24, 0, 96, 48]]),
+        [np.array([0, 0, 48, 24]), torch.tensor([24, 0, 96, 48])],
+    ):
+        np.testing.assert_allclose(box_shares(given, (96, 48), "boxes_xyxy"), wanted)
+    for none in ([], (), np.zeros((0, 4)), np.zeros(0), torch.zeros(0, 4)):
+        assert box_shares(none, (96, 48), "boxes_xyxy").shape == (0, 4)
+
+
+def test_what_masks_are() -> None:
+    tensor = torch.from_numpy(MASK)
+    for given in ([MASK], MASK[None], tensor[None], [tensor], [MASK * 255], [MASK * 1.0], [Image.fromarray(MASK)]):
+        np.testing.assert_array_equal(masks_inside(given, (96, 96), "masks"), [MASK])
+    for given, said in (
+        (MASK, r"masks: expected one mask a region, the shape \(masks, 96, 96\), got .* a single mask is \[mask\]"),
+        ([MASK[:9]], r"masks\[0\]: expected the image's shape \(96, 96\), got \(9, 96\)"),
+        ([~MASK & MASK], r"masks\[0\]: expected at least one pixel inside, got an empty mask"),
+        ([np.linspace(0, 1, 96 * 96).reshape(96, 96)], "expected bool, or 0 outside .* as in mask > 0.5"),
+        ([np.where(MASK, np.nan, 0)], "expected bool, or 0 outside and one other number inside"),
+        (3, "masks: expected a list of masks, got 3"),
+    ):
+        with pytest.raises(InputError, match=said):
+            masks_inside(given, (96, 96), "masks")
+
+
+def test_labels_are_embedded_once(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(), device="cpu")
+    first = model.classify(PIXELS, ["dog", "cat", "dog"])
+    assert (model._labels.hits, model._labels.misses) == (0, 3)
+    np.testing.assert_allclose(model.classify(PIXELS, ["cat", "dog"]), first[:, 1::-1] / first[:, :2].sum(), atol=1e-5)
+    assert model._labels.hits == 2
+
+
+def test_threads_get_what_one_caller_gets(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(resize="pad"), device="cpu")
+    images = [np.random.default_rng(i).integers(0, 256, (60 + i, 90, 3), dtype=np.uint8) for i in range(12)]
+
+    def ask(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return model.classify(image, [f"label {len(image) % 5}", "cat"]), model.embed_boxes(image, [[0, 0, 30, 40]])
+
+    wanted = [ask(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        for (scores, boxes), (score, box) in zip(pool.map(ask, images), wanted, strict=True):
+            np.testing.assert_allclose(scores, score, atol=1e-6)
+            np.testing.assert_allclose(boxes, box, atol=1e-6)
+
+
+def test_it_can_be_copied_pickled_and_sent_to_another_process(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(resize="pad"), device="cpu")
+    wide = np.random.default_rng(1).integers(0, 256, (50, 100, 3), dtype=np.uint8)
+    wanted = model.classify(wide, ["dog", "cat"], boxes_xyxy=[[0, 0, 50, 50]])
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(twin.classify(wide, ["dog", "cat"], boxes_xyxy=[[0, 0, 50, 50]]), wanted, atol=1e-6)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(model.classify, wide, ["dog", "cat"], boxes_xyxy=[[0, 0, 50, 50]]).result()
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_it_says_what_it_is(make_artifacts: MakeArtifacts) -> None:
+    model = umgclip.load(make_artifacts(resize="pad"), device="cpu", box_share=0.8)
+    assert repr(model) == ("Model(96 x 96 px by pad, 64 dimensions, template='{a} {}', box_share=0.8, device='cpu')")
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_what_is_saved_is_loaded_again(make_artifacts: MakeArtifacts, tmp_path: Path, resize: str) -> None:
+    model = umgclip.load(make_artifacts(resize=resize), device="cpu", box_share=0.9)
+    model.save(tmp_path / "saved")
+    again = umgclip.load(tmp_path / "saved", device="cpu")
+    assert repr(again) == repr(model)
+    wide = np.random.default_rng(1).integers(0, 256, (50, 200, 3), dtype=np.uint8)
+    box = [[0, 0, 90, 40]]
+    np.testing.assert_allclose(again.embed_images(wide), model.embed_images(wide), atol=1e-6)
+    np.testing.assert_allclose(again.embed_boxes(wide, box), model.embed_boxes(wide, box), atol=1e-6)
+    np.testing.assert_allclose(again.classify(wide, ["dog", "cat"]), model.classify(wide, ["dog", "cat"]), atol=1e-5)
+    with pytest.raises(InputError, match="folder: expected a new or empty folder, got .*saved, which holds something"):
+        model.save(tmp_path / "saved")
+    with pytest.raises(InputError, match="model: expected one that was loaded by umgclip.load, got one"):
+        umgclip.api.Model(open_clip.CLIP(**files.tower_config(TowerParams())), device="cpu").save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_is_wrong_is_named(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
     artifacts = make_artifacts()
     model = umgclip.load(artifacts, device="cpu")
@@ -139,19 +315,19 @@ def test_what_is_wrong_is_named(make_artifacts: MakeArtifacts, tmp_path: Path) -
         umgclip.load(tmp_path / "nothing")
     with pytest.raises(InputError, match="model: expected models:/NAME@ALIAS or models:/NAME/VERSION, got models:/x"):
         umgclip.load("models:/x")
-    with pytest.raises(InputError, match="image: expected the path of an image file, got nothing.jpg"):
+    with pytest.raises(InputError, match=r"images\[0\]: expected the path of an image file, got nothing.jpg"):
         model.embed_images(["nothing.jpg"])
-    with pytest.raises(DataError, match="image: not a readable image"):
+    with pytest.raises(DataError, match=r"images\[0\]: not a readable image"):
         model.embed_images([b"no image"])
-    with pytest.raises(InputError, match=r"image: expected an RGB array \(height, width, 3\) of uint8, got \(4, 4\)"):
-        model.embed_images([np.zeros((4, 4), np.uint8)])
+    with pytest.raises(InputError, match=r"images\[1\]: expected \(height, width, 3\), .* got the shape \(4, 4, 2\)"):
+        model.embed_images([PIXELS, np.zeros((4, 4, 2), np.uint8)])
     with pytest.raises(
         InputError, match=r"boxes_xyxy\[1\]: expected x0 < x1 .* 96 x 96 pixels, got \[50.0, 0.0, 40.0, 9.0\]"
     ):
         model.embed_boxes(PIXELS, [[0, 0, 9, 9], [50, 0, 40, 9]])
     with pytest.raises(InputError, match=r"masks\[0\]: expected the image's shape \(96, 96\), got \(4, 4\)"):
         model.embed_masks(PIXELS, [np.ones((4, 4), bool)])
-    with pytest.raises(InputError, match="classify: expected labels"):
+    with pytest.raises(InputError, match="labels: expected at least one text, got none"):
         model.classify(PIXELS, [])
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
         _ = umgclip.lod

@@ -98,8 +98,13 @@ def export(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
     out: Annotated[Path | None, typer.Option("--out", help="the folder to make; artifacts/export/FORMAT")] = None,
+    params: Params = PARAMS,
 ) -> None:
     """The tuned model for other tools: merged open_clip weights, the peft adapter, or ONNX graphs.
+
+    How images and labels reach the model goes with it, as
+    umgclip_preprocess.json: the prompt and what is read of a box are those of
+    the section register, or of the version that --model names.
 
     Without --model it is what the stages base and train wrote. With it, a
     version of the registry or any folder that umgclip.load takes.
@@ -114,5 +119,10 @@ def export(
     session.check_output(folder, reads)
     from umgclip.cli import exporting
 
-    source = base if model is None else model
-    session.show(exporting.export(source, adapter if model is None else None, to, folder))  # type: ignore[arg-type]
+    if model is not None:
+        session.show(exporting.export(model, None, to, folder))  # type: ignore[arg-type]
+        return
+    from umgclip.params import RegisterParams, load_section
+
+    register = load_section(params, RegisterParams) if params.is_file() else None
+    session.show(exporting.export(base, adapter, to, folder, register))  # type: ignore[arg-type]

@@ -216,7 +216,7 @@ def _cut(
         chosen.append((index, region))
         boxes.append(box / ((x1 - x0, y1 - y0) * 2))
         masks.append(mask_ops.to_grid(part, cells))
-    small = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell))
+    small = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), view.preprocess.interpolation)
     empty = np.zeros((0, *cells), np.float32)
     return small, chosen, np.array(boxes, np.float32).reshape(-1, 4), np.stack(masks) if masks else empty
 

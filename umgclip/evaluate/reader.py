@@ -183,7 +183,7 @@ class Reader:
             "resolution": f"{width} x {height}",
             "resize": self.images.resize,
             "crop": "none",
-            "interpolation": "area down, cubic up",
+            "interpolation": f"{own.interpolation}, antialiased",
             "normalisation": f"mean {mean}, std {std}",
             "score": "cosine",
         }

@@ -25,7 +25,7 @@ def windowed_scores(reader: Reader, example: Example) -> Float[Tensor, "classes 
     height, width = example.pixels.shape[:2]
     scale = max(params.short_px or window, window) / min(height, width)
     rows, columns = (max(window // c, round(side * scale / c)) for side, c in ((height, cell_h), (width, cell_w)))
-    pixels = resized(example.pixels, (columns * cell_w, rows * cell_h))
+    pixels = resized(example.pixels, (columns * cell_w, rows * cell_h), reader.images.preprocess.interpolation)
     tops = starts(rows, window // cell_h, max(1, (params.stride_px or window) // cell_h))
     lefts = starts(columns, window // cell_w, max(1, (params.stride_px or window) // cell_w))
     corners = [(top, left) for top in tops for left in lefts]

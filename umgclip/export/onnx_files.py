@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import write_json
-from umgclip.model import files
 from umgclip.model.tower import DenseClip
+from umgclip.model.usage import USAGE, Usage, described
 
 IMAGE, TEXT, CONFIG = "image.onnx", "text.onnx", "umgclip.json"
 TOLERANCE = 1.0e-4
@@ -38,6 +38,15 @@ class _Image(nn.Module):
         return self.tower.encode_image(pixels)
 
 
+class _PaddedImage(_Image):
+    """Of a model whose images keep their aspect: the cells that hold image are a second input."""
+
+    def forward(  # type: ignore[override]
+        self, pixels: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
+        return self.tower.encode_image(pixels, valid)
+
+
 class _Text(nn.Module):
     """The whole context length, for a graph cannot choose its shapes by the longest text."""
 
@@ -49,14 +58,16 @@ class _Text(nn.Module):
         return F.normalize(self.clip.encode_text(tokens), dim=-1)
 
 
-def write_onnx(clip: nn.Module, base: Path, folder: Path) -> dict[str, float]:
-    """Write `image.onnx` (pixels to image and dense), `text.onnx` (tokens to text) and `umgclip.json`.
+def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]:
+    """Write `image.onnx` (pixels to image and dense), `text.onnx` (tokens to text) and `umgclip_preprocess.json`.
 
-    Images have the model's own size; `umgclip.json` says how pixels are normalised and how cosines become logits.
+    Images have the model's own size. How they are brought to it, how pixels are normalised, the prompt of labels and
+    how cosines become logits stand in the JSON file, and key by key in each graph's metadata. A model whose images are
+    padded has a second input `valid` (b, h, w): the cells of the dense map that hold image.
 
     Args:
-        clip: the model with its adapter.
-        base: folder of the base, whose tokenizer files are copied.
+        tower: the model with its adapter.
+        usage: how images and labels reach it.
         folder: an existing one to write into.
 
     Returns:
@@ -71,22 +82,20 @@ def write_onnx(clip: nn.Module, base: Path, folder: Path) -> dict[str, float]:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"--to onnx: expected the packages of umgclip[export], got {error}") from error
-    tower = DenseClip(clip).eval()
-    height, width = tower.image_hw
-    generator = torch.Generator().manual_seed(0)
-    pixels = [torch.randn(n, 3, height, width, generator=generator) for n in _BATCHES]
-    vocabulary = int(tower.clip.vocab_size)
-    tokens = [torch.randint(1, vocabulary, (n, tower.context_length), generator=generator) for n in _BATCHES]
+    tower = tower.eval()
+    said = described(tower, usage)
+    images, texts = _image_examples(tower, padded=usage.preprocess.fit == "pad"), _text_examples(tower)
+    image = (_Image if len(images[0]) == 1 else _PaddedImage)(tower)
     with _plain_attention():
-        _export(_Image(tower), pixels[0], folder / IMAGE, ("pixels",), ("image", "dense"))
-        _export(_Text(tower.clip), tokens[0], folder / TEXT, ("tokens",), ("text",))
+        _export(image, images[0], folder / IMAGE, ("image", "dense"), said)
+        _export(_Text(tower.clip), texts[0], folder / TEXT, ("text",), said)
     differences = dict.fromkeys(("image", "dense", "text"), 0.0)
-    for name, inputs, outputs in ((IMAGE, pixels, ("image", "dense")), (TEXT, tokens, ("text",))):
+    for name, examples, outputs in ((IMAGE, images, ("image", "dense")), (TEXT, texts, ("text",))):
         session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
-        for given in inputs:
-            found = session.run(list(outputs), {session.get_inputs()[0].name: given.numpy()})
+        for given in examples:
+            found = session.run(list(outputs), {key: value.numpy() for key, value in given.items()})
             with torch.no_grad():
-                wanted = tower.encode_image(given) if name == IMAGE else (tower.encode_text(given),)
+                wanted = image(**given) if name == IMAGE else (tower.encode_text(given["tokens"]),)
             for output, one, two in zip(outputs, found, wanted, strict=True):
                 differences[output] = max(differences[output], float(np.abs(one - two.numpy()).max()))
     for output, difference in differences.items():
@@ -94,26 +103,48 @@ def write_onnx(clip: nn.Module, base: Path, folder: Path) -> dict[str, float]:
             raise OutputError(
                 f"onnx: expected {output} within {TOLERANCE} of torch, got a difference of {difference:.2e}"
             )
-    _describe(tower, folder)
-    for tokenizer in files.TOKENIZER_FILES:
-        if (base / tokenizer).is_file():
-            shutil.copy2(base / tokenizer, folder / tokenizer)
+    for name in (USAGE, CONFIG):  # the second is what earlier versions called it
+        write_json(folder / name, said)
+    tower.tokenizer.save(folder)
     return differences
 
 
-def _export(module: nn.Module, example: Tensor, path: Path, inputs: tuple[str], outputs: tuple[str, ...]) -> None:
-    torch.onnx.export(
+def _image_examples(tower: DenseClip, *, padded: bool) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    (height, width), (cell_h, cell_w) = tower.image_hw, tower.patch_px
+    examples = [{"pixels": torch.randn(n, 3, height, width, generator=generator)} for n in _BATCHES]
+    for example in examples if padded else []:
+        valid = torch.ones(len(example["pixels"]), height // cell_h, width // cell_w, dtype=torch.bool)
+        valid[0, valid.shape[1] // 2 + 1 :] = False
+        valid[1, :, valid.shape[2] // 2 + 1 :] = False
+        example["valid"] = valid
+    return examples
+
+
+def _text_examples(tower: DenseClip) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    size = int(tower.clip.vocab_size)
+    return [{"tokens": torch.randint(1, size, (n, tower.context_length), generator=generator)} for n in _BATCHES]
+
+
+def _export(
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, outputs: tuple[str, ...], said: Mapping[str, Any]
+) -> None:
+    batch = torch.export.Dim("batch", min=1, max=1 << 16)
+    program = torch.onnx.export(
         module.eval(),
-        (example,),
-        str(path),
-        input_names=list(inputs),
+        tuple(example.values()),
+        input_names=list(example),
         output_names=list(outputs),
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1 << 16)},),
+        dynamic_shapes=tuple({0: batch} for _ in example),
         opset_version=_OPSET,
         dynamo=True,
-        external_data=False,
         verbose=False,
     )
+    assert program is not None  # noqa: S101 - it is, with dynamo; for the type checker
+    for key, value in said.items():
+        program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
+    program.save(str(path), external_data=False)
 
 
 @contextmanager
@@ -131,22 +162,3 @@ def _plain_attention() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _describe(tower: DenseClip, folder: Path) -> None:
-    bias = tower.logit_bias()
-    (height, width), preprocess = tower.image_hw, tower.preprocess
-    write_json(
-        folder / CONFIG,
-        {
-            "image_size_hw": [height, width],
-            "cell_hw_px": list(tower.patch_px),
-            "mean": list(preprocess.mean),
-            "std": list(preprocess.std),
-            "context_length": tower.context_length,
-            "embed_dim": tower.embed_dim,
-            "pairwise": tower.pairwise,
-            "logit_scale": float(tower.logit_scale().detach()),
-            "logit_bias": None if bias is None else float(bias.detach()),
-        },
-    )

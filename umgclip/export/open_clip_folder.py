@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
-from torch import nn
 
 from umgclip.errors import InputError
-from umgclip.io.atomic import write_json
+from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.model import files
 from umgclip.model.convpass import WithConvpass
+from umgclip.model.tower import DenseClip
+from umgclip.model.usage import Usage, write_usage
 
 
-def write_open_clip(clip: nn.Module, base: Path, name: str, folder: Path) -> tuple[str, str]:
+def write_open_clip(tower: DenseClip, usage: Usage, name: str, folder: Path) -> tuple[str, str]:
     """Write weights, config and tokenizer files into an existing folder.
 
-    `open_clip.create_model("local-dir:FOLDER")` loads it, and so does `create_model(NAME, pretrained=WEIGHTS)`: where
-    open_clip does not know the architecture by the base's name, `NAME.json` lies beside the weights, for
-    `open_clip.add_model_config`.
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it with the transform that belongs to it, and
+    `create_model(NAME, pretrained=WEIGHTS)` the model alone: where open_clip does not know the architecture by the
+    base's name, `NAME.json` lies beside the weights, for `open_clip.add_model_config`. What open_clip's config has no
+    field for stands in `umgclip_preprocess.json`.
 
     Args:
-        clip: the model, its adapter merged in.
-        base: folder of the base, whose config and tokenizer it shares.
+        tower: the model, its adapter merged in.
+        usage: how images and labels reach it.
         name: of the base's architecture.
         folder: to write into.
 
@@ -34,20 +35,35 @@ def write_open_clip(clip: nn.Module, base: Path, name: str, folder: Path) -> tup
         The name to give to open_clip, and the weights' SHA-256.
 
     Raises:
-        InputError: the adapter cannot be merged.
+        InputError: the adapter cannot be merged, or the model was made in memory.
     """
+    clip = tower.clip
     if any(isinstance(module, WithConvpass) for module in clip.modules()):
         raise InputError("--to: expected onnx, for convpass adds layers that open_clip has not; got open_clip")
-    config = json.loads((base / files.CONFIG).read_text(encoding="utf-8"))
-    digest = files.save(folder, clip, config["model_cfg"])
-    for tokenizer in files.TOKENIZER_FILES:
-        if (base / tokenizer).is_file():
-            shutil.copy2(base / tokenizer, folder / tokenizer)
-    if _same(open_clip.get_model_config(name), config["model_cfg"]):
+    config = getattr(clip, "umgclip_config", None)
+    if config is None:
+        raise InputError("model: expected one that was loaded by umgclip.load, got one that was made in memory")
+    digest = files.save(folder, clip, config, usage.preprocess.for_open_clip(tower.image_hw))
+    tower.tokenizer.save(folder)
+    write_usage(folder, tower, usage)
+    if _same(open_clip.get_model_config(name), config):
         return name, digest
     own = name if open_clip.get_model_config(name) is None else f"{name}-umgclip"
-    write_json(folder / f"{own}.json", config["model_cfg"])
+    write_json(folder / f"{own}.json", config)
     return own, digest
+
+
+def save_model(tower: DenseClip, usage: Usage, folder: Path) -> None:
+    """The same into a new folder, whole or not at all.
+
+    Raises:
+        InputError: the folder holds something already, or see `write_open_clip`.
+        OutputError: the folder cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"folder: expected a new or empty folder, got {folder}, which holds something")
+    with fresh_folder(folder) as working:
+        write_open_clip(tower, usage, "umgclip-export", working)
 
 
 def _same(known: Mapping[str, Any] | None, config: Mapping[str, Any]) -> bool:

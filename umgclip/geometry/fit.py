@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 Resize = Literal["squash", "pad"]
+Interpolation = Literal["bicubic", "bilinear"]
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def covered_cells(
@@ -34,12 +36,13 @@ def covered_cells(
     )
 
 
-def resized(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """The image at another size: area averages where it shrinks, cubic where it grows."""
+def resized(
+    pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int], interpolation: Interpolation = "bicubic"
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The image at another size by Pillow's antialiased filters, to the bit what open_clip's transforms make of it."""
     if (pixels.shape[1], pixels.shape[0]) == size_wh:
         return pixels
-    shrink = pixels.shape[1] > size_wh[0] or pixels.shape[0] > size_wh[1]
-    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    return np.asarray(Image.fromarray(pixels).resize(size_wh, _FILTERS[interpolation]))
 
 
 def on_canvas(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:

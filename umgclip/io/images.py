@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from umgclip.errors import DataError
 
@@ -157,12 +158,15 @@ def _is_cut(data: bytes, found: str) -> bool:
     return found == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
-def decode_image(data: bytes, *, where: str, at_least_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a JPEG, PNG or WebP file, upright by its EXIF orientation, transparency on white.
+def decode_image(
+    data: bytes, *, where: str, at_least_px: int | None = None, formats: Collection[str] = FORMATS
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Decode an image file, upright by its EXIF orientation, transparency on white.
 
     Args:
         data: the file.
         where: what to call it in errors.
+        formats: Pillow's names of the formats that are read; JPEG, PNG and WebP, unless more are asked for.
         at_least_px: sides that are enough: a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size where that leaves as
             much, which is several times faster. None: the whole size.
 
@@ -172,20 +176,42 @@ def decode_image(data: bytes, *, where: str, at_least_px: int | None = None) -> 
     if not data:
         raise DataError(f"{where}: expected image bytes, got an empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{where}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+        with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
             if at_least_px is not None:
                 image.draft(image.mode, (at_least_px, at_least_px))
-            turn = _orientation(image)
-            upright = image if turn == 1 else image.transpose(_TURNS[turn])
-            return np.asarray(_eight_bit(upright).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return upright_rgb(image, where=where)
+    except _ERRORS as error:
+        raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
+
+
+def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height width 3"]:
+    """An opened image as pixels: upright by its EXIF orientation, transparency on white, 16 bit as 8 bit.
+
+    Everything that becomes pixels goes through here, so a file and what Pillow made of it are the same picture.
+
+    Args:
+        image: in any of Pillow's modes but those of fractions; it stays as it is.
+        where: what to call it in errors.
+
+    Raises:
+        DataError: it is empty, cut short, too large or of a mode that has no RGB.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{where}: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
+    if not image.width or not image.height:
+        raise DataError(f"{where}: expected at least one pixel, got {image.width} x {image.height}")
+    try:
+        turn = _orientation(image)
+        upright = image if turn == 1 else image.transpose(_TURNS[turn])
+        return np.asarray(_eight_bit(upright).convert("RGB"))
+    except _ERRORS as error:
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 
 
 def _orientation(image: Image.Image) -> int:
     """What EXIF says of an image; Pillow's own `exif_transpose` writes all of EXIF anew and fails on odd ones."""
+    if image.format == "TIFF":
+        image.load()  # Pillow turns these itself, and takes the tag away, when it reads their pixels
     if image.format == "JPEG" and "exif" not in image.info:
         return 1
     turn = image.getexif().get(_ORIENTATION)
@@ -193,11 +219,19 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8 bit, where Pillow would cut it off at 255, and transparency as it looks on white."""
+    """16-bit grey as 8 bit, where Pillow would cut it off at 255, and transparency as it looks on white.
+
+    Mode `I` is what Pillow makes of 16-bit files of some formats, and of 8-bit pixels by `convert("I")`: its values say
+    which, 16 bit above 255.
+    """
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8))
+        grey = np.asarray(image).clip(0, 65535)
+        deep = image.mode != "I" or grey.max() > 255
+        return Image.fromarray((grey.astype(np.uint16) >> 8 if deep else grey).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("expected whole numbers as pixels, got fractions")
+    if image.mode in ("La", "RGBa"):  # transparency multiplied in already
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -89,13 +89,29 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"base.model: open_clip cannot build it: {str(error).splitlines()[0][:300]}") from error
 
 
-def save(folder: Path, clip: nn.Module, model_cfg: Mapping[str, Any]) -> str:
-    """Write config and weights into an existing folder; gives the weights' SHA-256."""
-    given = getattr(clip.visual, "preprocess_cfg", None)
-    plain = Preprocess.of(None)
-    preprocess = given or {"mean": list(plain.mean), "std": list(plain.std)}
+def save(
+    folder: Path,
+    clip: Any,  # noqa: ANN401 - open_clip's models share no base class
+    model_cfg: Mapping[str, Any],
+    preprocess: Mapping[str, Any] | None = None,
+) -> str:
+    """Write config and weights into an existing folder.
+
+    Args:
+        folder: the folder.
+        clip: the model.
+        model_cfg: open_clip's config of it.
+        preprocess: open_clip's config of its images; its own when None.
+
+    Returns:
+        SHA-256 of the weights.
+    """
+    given = preprocess or getattr(clip.visual, "preprocess_cfg", None)
+    if given is None:  # made in memory, for this package, which squeezes images unless it is told otherwise
+        height, width = clip.visual.image_size
+        given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     own = {} if positions_of(clip) == "antialiased" else {OWN: {"positions": positions_of(clip)}}
-    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess), **own})
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), **own})
     state = {name: value.detach().contiguous() for name, value in clip.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     return sha256_file(folder / WEIGHTS)
@@ -125,6 +141,7 @@ def describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: P
     """Write down on the model what its inputs have to be, as open_clip does."""
     if preprocess:
         clip.visual.preprocess_cfg = dict(preprocess)
+    clip.umgclip_config = dict(model_cfg)
     clip.umgclip_tokenizer = Tokenizer(int(clip.context_length), model_cfg["text_cfg"], folder)
 
 

@@ -1,10 +1,10 @@
-"""What a model wants its images to be: size, mean and deviation, as open_clip's preprocess config says."""
+"""What a model wants its images to be, as open_clip's preprocess config says: fit, interpolation, mean, deviation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,29 +12,75 @@ from jaxtyping import Float, UInt8
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
+from umgclip.errors import DataError
+from umgclip.geometry.fit import Interpolation
+
 Channels = tuple[float, float, float]
+Fit = Literal["squash", "pad", "shortest", "longest"]
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Mean and standard deviation of each channel, of values from 0 to 1."""
+    """How images are made ready for a model.
+
+    Attributes:
+        mean: of each channel, of values from 0 to 1.
+        std: standard deviation of each channel.
+        fit: what becomes of an aspect that is not the model's. `squash` squeezes the image, `pad` keeps its aspect and
+            hides the rest of the canvas from the model (umgclip's own); `shortest` cuts out the middle and `longest`
+            puts the image onto the middle of a coloured canvas (open_clip's).
+        interpolation: of pixels where images are resized, always with antialias.
+        fill: grey level of the canvas of `longest`.
+    """
 
     mean: Channels = OPENAI_DATASET_MEAN
     std: Channels = OPENAI_DATASET_STD
+    fit: Fit = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill: int = 0
 
     @classmethod
     def of(cls, config: Mapping[str, Any] | None) -> Preprocess:
-        """From open_clip's `preprocess_cfg`; CLIP's own where it says nothing."""
+        """From open_clip's `preprocess_cfg`; open_clip's own defaults where it says nothing.
+
+        Raises:
+            DataError: a value is none of those that there are; names the key.
+        """
         found = config or {}
-        mean, std = (tuple(float(v) for v in found.get(name) or default) for name, default in _DEFAULTS)
-        return cls(_three(mean), _three(std))
+        mean, std = (_channels(found.get(name) or default, name) for name, default in _DEFAULTS)
+        fit = found.get("resize_mode") or "shortest"
+        if fit not in FITS:
+            raise DataError(f"preprocess_cfg.resize_mode: expected one of {', '.join(FITS)}, got {fit!r}")
+        given = found.get("interpolation") or "bicubic"
+        if given not in ("bicubic", "bilinear", "random"):
+            raise DataError(f"preprocess_cfg.interpolation: expected bicubic or bilinear, got {given!r}")
+        fill = found.get("fill_color") or 0
+        if not isinstance(fill, int) or not 0 <= fill <= 255:
+            raise DataError(f"preprocess_cfg.fill_color: expected a grey level from 0 to 255, got {fill!r}")
+        return cls(mean, std, fit, "bilinear" if given == "bilinear" else "bicubic", fill)
+
+    def for_open_clip(self, size_hw: tuple[int, int]) -> dict[str, Any]:
+        """The same as open_clip's `preprocess_cfg`; of `pad` what is nearest to it, `longest`."""
+        return {
+            "size": list(size_hw),
+            "mode": "RGB",
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation,
+            "resize_mode": "longest" if self.fit == "pad" else self.fit,
+            "fill_color": self.fill,
+        }
 
 
 _DEFAULTS = (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD))
 
 
-def _three(values: tuple[float, ...]) -> Channels:
-    red, green, blue = values
+def _channels(value: Any, name: str) -> Channels:  # noqa: ANN401 - whatever a file says
+    values = [value] * 3 if isinstance(value, int | float) else value
+    if not isinstance(values, list | tuple) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+        raise DataError(f"preprocess_cfg.{name}: expected three numbers, got {str(value)[:80]}")
+    red, green, blue = (float(v) for v in values)
     return red, green, blue
 
 

@@ -76,8 +76,9 @@ class TextFeatures:
         self._rows: OrderedDict[bytes, Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TextFeatures:
-        return TextFeatures(self._size)
+    def __reduce__(self) -> tuple[type[TextFeatures], tuple[int]]:
+        """Copied or pickled it is an empty one: a lock is for one process, and embeddings are soon made again."""
+        return TextFeatures, (self._size,)
 
     def __len__(self) -> int:
         return len(self._rows)

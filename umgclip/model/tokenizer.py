@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from umgclip.errors import InputError
 _TEXTS_KEPT = 1 << 16
 # what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files
 _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
+_ENDS = 2  # tokens that mark where a text begins and ends
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -56,7 +57,50 @@ class Tokenizer:
             self._tokenize = read_tokenizer(str(folder), config, context_length)
         else:
             self._missing = f"{folder}" if folder else "no folder"
+        self._remember()
+
+    def _remember(self) -> None:
         self._one = lru_cache(_TEXTS_KEPT)(lambda text: self._tokenize([text])[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_one"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._remember()
+
+    @property
+    def name(self) -> str:
+        """What the model's config calls it; `CLIP` for the byte pairs that open_clip brings along."""
+        return self._name or "CLIP"
+
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Those of the texts that do not fit into the context length, so that the model does not see their end."""
+        return [text for text in dict.fromkeys(texts) if self._is_cut(text)]
+
+    def _is_cut(self, text: str) -> bool:
+        if self._missing or len(text.encode("utf-8", "replace")) + _ENDS < self._length:
+            return False  # no token is shorter than a byte
+        if self._name:
+            return len(self._tokenize.tokenizer(self._tokenize.clean_fn(text))["input_ids"]) > self._length
+        return len(self._tokenize.encode(text)) + _ENDS > self._length
+
+    def save(self, folder: Path) -> None:
+        """Write the files that a model's folder needs; none for what open_clip brings along.
+
+        Raises:
+            InputError: the files were never there.
+        """
+        if self._name:
+            self._check()
+            self._tokenize.save_pretrained(str(folder))
+
+    def _check(self) -> None:
+        if self._missing:
+            raise InputError(
+                f"tokenizer: expected the files of {self._name} (tokenizer.json, ...), found none in {self._missing}; "
+                "base.tokenizer may be a folder that has them"
+            )
 
     def __call__(self, texts: list[str]) -> Int[Tensor, "t length"]:
         """Token ids, padded.
@@ -64,11 +108,7 @@ class Tokenizer:
         Raises:
             InputError: the files of the tokenizer are not beside the model.
         """
-        if self._missing:
-            raise InputError(
-                f"tokenizer: expected the files of {self._name} (tokenizer.json, ...), found none in {self._missing}; "
-                "base.tokenizer may be a folder that has them"
-            )
+        self._check()
         return torch.stack([self._one(text) for text in texts]) if texts else torch.zeros(0, self._length).long()
 
 

@@ -20,6 +20,7 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.images import ImageInput, Placed
 from umgclip.model.readout import pool_boxes
 from umgclip.model.tower import DenseClip
+from umgclip.model.usage import TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.request import Limits, Prepared, Target, prepare
 from umgclip.register.text_cache import TextCache
@@ -36,7 +37,6 @@ ANSWER = (
     "similarity_map",
 )
 FORMAT = 2  # of requests and answers; another number makes `register` put the same weights into a new version
-TEMPLATE = "{a} {}"
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256
 _UNLIMITED = Limits()
@@ -90,7 +90,8 @@ class Answerer:
         self._tower = DenseClip(clip).eval().to(self.device)
         self._images = ImageInput.of(self._tower, resize=resize)
         height, width = self._images.size_hw
-        self.target = Target((width, height), self._images.grid_hw, tuple(vocabulary), resize)
+        own = self._images.preprocess.interpolation
+        self.target = Target((width, height), self._images.grid_hw, tuple(vocabulary), resize, own)
         self.embed_dim = self._tower.embed_dim
         self._scale = float(self._tower.logit_scale().detach())
         self._tokenize = self._tower.tokenizer

@@ -9,7 +9,8 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_json
 from umgclip.model.adapters import ADAPTER
-from umgclip.register.answering import FORMAT, TEMPLATE, Answerer
+from umgclip.model.usage import TEMPLATE
+from umgclip.register.answering import FORMAT, Answerer
 from umgclip.register.identity import read_json
 
 VOCABULARY = "vocabulary.json"

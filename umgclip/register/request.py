@@ -29,7 +29,7 @@ from PIL import Image
 from torch import Tensor
 
 from umgclip.errors import InputError
-from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
+from umgclip.geometry.fit import Interpolation, Resize, covered_cells, on_canvas, resized
 from umgclip.io.images import FORMATS, MAX_PIXELS, decode_image
 from umgclip.register.request_masks import masks_on_grid
 from umgclip.register.request_values import file_bytes, flag, is_absent, is_list, is_number, items, short
@@ -61,12 +61,13 @@ class Limits:
 
 
 class Target(NamedTuple):
-    """What a model takes: sides of its input in pixels and of its patch grid, the registered vocabulary, its resize."""
+    """What a model takes: sides of its input in pixels and of its grid, the vocabulary, how images are resized."""
 
     size_wh: tuple[int, int]
     grid_hw: tuple[int, int]
     vocabulary: tuple[str, ...]
     resize: Resize = "squash"
+    interpolation: Interpolation = "bicubic"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,7 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
     share = torch.tensor([cells[1] / columns, cells[0] / rows] * 2)
     small = masks_on_grid(masks, (height, width), cells, where)
     return Prepared(
-        pixels=on_canvas(resized(pixels, inner_wh), target.size_wh),
+        pixels=on_canvas(resized(pixels, inner_wh, target.interpolation), target.size_wh),
         image_wh=(width, height),
         cells_hw=cells,
         labels=labels,

@@ -6,19 +6,19 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from umgclip.errors import InputError
-from umgclip.geometry.fit import Resize
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, load_tuned
-from umgclip.register.answering import TEMPLATE
+from umgclip.model.preprocess import Preprocess
+from umgclip.model.usage import TEMPLATE, Usage, read_usage
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.identity import BASE_REPORT, read_json
-from umgclip.section import BOX_SHARE
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
@@ -32,26 +32,23 @@ class Loaded:
         base: folder with the base's config and tokenizer files; only there while the source is open.
         adapter: the adapter's folder, if there is one.
         name: of the base's architecture.
-        template: prompt around a label.
-        box_share: what is read of a box, of its sides about its middle.
-        resize: how images were fitted in training.
+        usage: how images and labels reach it: as in training, as it was registered or exported, or as open_clip's
+            config says.
     """
 
     clip: nn.Module
     base: Path
     adapter: Path | None
     name: str
-    template: str
-    box_share: float
-    resize: Resize
+    usage: Usage
 
 
 @dataclass(frozen=True)
 class _Settings:
     """What a version was registered with."""
 
-    template: str = TEMPLATE
-    box_share: float = BOX_SHARE
+    template: str
+    box_share: float
 
 
 @contextmanager
@@ -87,7 +84,7 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
         raise InputError(
             f"model: expected models:/NAME@ALIAS, models:/NAME/VERSION or a folder with {files.CONFIG}, got {source}"
         )
-    with _opened(folder, adapter, _Settings()) as loaded:
+    with _opened(folder, adapter, None) as loaded:
         yield loaded
 
 
@@ -104,10 +101,19 @@ def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:
 
 
 @contextmanager
-def _opened(folder: Path, adapter: Path | None, settings: _Settings) -> Iterator[Loaded]:
+def _opened(folder: Path, adapter: Path | None, settings: _Settings | None) -> Iterator[Loaded]:
     report = read_json(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
     with restore_base(folder) as base:
         clip = files.load(base)[0] if adapter is None else load_tuned(base, adapter)
-        resize = "squash" if adapter is None else trained_resize(adapter.parent)
-        name = str(report.get("model", "umgclip-export"))
-        yield Loaded(clip, base, adapter, name, settings.template, settings.box_share, resize)
+        usage = _usage(folder if adapter is None else adapter, clip, trained=adapter is not None)
+        if settings is not None:
+            usage = replace(usage, template=settings.template, box_share=settings.box_share)
+        yield Loaded(clip, base, adapter, str(report.get("model", "umgclip-export")), usage)
+
+
+def _usage(folder: Path, clip: Any, *, trained: bool) -> Usage:  # noqa: ANN401 - open_clip's models share no base class
+    """What an export says of itself; else how an adapter was trained, or what open_clip's config says of a base."""
+    if (said := read_usage(folder)) is not None:
+        return said
+    own = Preprocess.of(getattr(clip.visual, "preprocess_cfg", None))
+    return Usage(replace(own, fit=trained_resize(folder.parent)) if trained else own)

@@ -20,6 +20,10 @@ class TextCache:
         self.hits = 0
         self.misses = 0
 
+    def __reduce__(self) -> tuple[type[TextCache], tuple[int]]:
+        """Copied or pickled it is an empty one: a lock is for one process, and embeddings are soon made again."""
+        return TextCache, (self._size,)
+
     def __len__(self) -> int:
         return len(self._rows)
 

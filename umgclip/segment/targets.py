@@ -143,7 +143,7 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
         if placed.sum() >= _MIN_PLACES:
             labels.append(label)
             masks.append(placed)
-    pixels = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell))
+    pixels = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), canvas.preprocess.interpolation)
     pixels = relit(pixels, canvas.relight, rng)
     if rng.random() < 0.5:
         pixels = np.ascontiguousarray(pixels[:, ::-1])

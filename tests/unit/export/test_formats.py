@@ -86,7 +86,8 @@ def test_the_adapter_loads_with_peft_alone(make_tuned: MakeTuned, tmp_path: Path
     root = make_tuned(LORA)
     images, tokens, wanted = outputs(root)
     export(root, None, "peft", tmp_path / "peft")
-    assert {path.name for path in (tmp_path / "peft").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    names = {"adapter_config.json", "adapter_model.safetensors", "umgclip_preprocess.json"}
+    assert {path.name for path in (tmp_path / "peft").iterdir()} == names
     base = open_clip.create_model(f"local-dir:{root / 'base'}").eval()
     tuned = PeftModel.from_pretrained(base, str(tmp_path / "peft")).get_base_model().eval()
     assert (tuned.encode_image(images, normalize=True) - wanted.image).abs().max() <= 1e-5

@@ -184,7 +184,7 @@ def test_loaded_from_folders_it_is_the_tuned_model(tiny, tmp_path):
     with torch.inference_mode():
         wanted = load_tuned(base, adapter).encode_image(files.to_input(pixels(1)[None]), normalize=True)
     np.testing.assert_allclose(answer["embedding"], wanted[0], atol=1e-5)
-    assert loaded.target == ((96, 96), (8, 8), ("dog",), "squash")
+    assert loaded.target == ((96, 96), (8, 8), ("dog",), "squash", "bicubic")
 
 
 @torch.inference_mode()

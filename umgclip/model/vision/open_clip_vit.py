@@ -106,7 +106,7 @@ class OpenClipVit:
                 raise InputError(f"train.resize: expected squash, {name} cannot leave padding out; got pad")
             if _leave_padding_out not in block.attn._forward_pre_hooks.values():
                 block.attn.register_forward_pre_hook(_leave_padding_out, with_kwargs=True)
-        image = torch.cat([valid.new_ones(len(valid), 1), valid.flatten(1)], dim=1)
+        image = torch.cat([valid.new_ones(valid.shape[0], 1), valid.flatten(1)], dim=1)
         return torch.zeros(image.shape, device=valid.device).masked_fill(~image, _HIDDEN)
 
     def _positions(self, height: int, width: int) -> Float[Tensor, "n width"]:

@@ -1,0 +1,126 @@
+"""What callers hand over as texts, boxes and masks, looked through: shapes are checked and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from umgclip.errors import InputError
+from umgclip.register.request_values import is_list, is_number, short
+
+if TYPE_CHECKING:
+    Labels = str | Iterable[str]
+    Boxes = Sequence[Sequence[float | int]] | np.ndarray | Tensor
+    Masks = Sequence[np.ndarray] | np.ndarray | Tensor
+else:  # what callers hand over is checked here, with words of its own, so nothing else has to
+    Labels = Boxes = Masks = Any
+
+
+def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]:
+    """Texts as a list; a single text is a list of one.
+
+    Args:
+        value: what came.
+        where: the argument, for errors.
+        empty_allowed: whether a text may have no characters.
+
+    Raises:
+        InputError: something else than texts in an order; names its place.
+    """
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, bytes | Mapping | set | frozenset) or not isinstance(value, Iterable):
+        raise InputError(f"{where}: expected a text or a list of texts, got a {type(value).__name__}")
+    texts = list(value)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"{where}[{index}]: expected a text, got {short(text)}")
+        if not empty_allowed and not text.strip():
+            raise InputError(f"{where}[{index}]: expected a text that is not empty, got {short(text)}")
+    return [str(text) for text in texts]
+
+
+def box_shares(value: Boxes, size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:
+    """Boxes cut to the image, as shares of its sides.
+
+    Args:
+        value: one row `x0, y0, x1, y1` a box, in pixels; an empty list is no boxes.
+        size_wh: sides of the image in pixels.
+        where: the argument, for errors.
+
+    Raises:
+        InputError: another shape, no finite numbers, or nothing of a box is inside the image; names the row.
+    """
+    sides = np.array([*size_wh, *size_wh], np.float64)
+    boxes = _rows(value, where)
+    inside = np.clip(boxes, 0, sides)
+    for index in np.flatnonzero((inside[:, 0] >= inside[:, 2]) | (inside[:, 1] >= inside[:, 3])):
+        raise InputError(
+            f"{where}[{index}]: expected x0 < x1 and y0 < y1 within {size_wh[0]} x {size_wh[1]} pixels, "
+            f"got {boxes[index].tolist()}"
+        )
+    return torch.from_numpy((inside / sides).astype(np.float32))
+
+
+def _rows(value: Any, where: str) -> Float[np.ndarray, "r 4"]:  # noqa: ANN401 - whatever the caller has
+    value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if not is_list(value):
+        raise InputError(f"{where}: expected one row x0, y0, x1, y1 a box, got {short(value)}")
+    if isinstance(value, np.ndarray) and (value.ndim != 2 or value.shape[1] != 4) and value.shape != (0,):
+        raise InputError(
+            f"{where}: expected one row x0, y0, x1, y1 a box, the shape (boxes, 4), got the shape {value.shape}"
+        )
+    rows = np.zeros((len(value), 4))
+    for index, row in enumerate(value):
+        box = row.tolist() if isinstance(row, Tensor | np.ndarray) else row
+        if is_number(box):
+            raise InputError(
+                f"{where}: expected one row x0, y0, x1, y1 a box, got the number {short(box)}; a single box is "
+                "[[x0, y0, x1, y1]]"
+            )
+        if not is_list(box) or len(box) != 4 or not all(is_number(side) for side in box):
+            raise InputError(f"{where}[{index}]: expected 4 finite numbers x0, y0, x1, y1, got {short(box)}")
+        rows[index] = box
+    return rows
+
+
+def masks_inside(value: Masks, size_hw: tuple[int, int], where: str) -> list[Bool[np.ndarray, "h w"]]:
+    """Masks as arrays of bool.
+
+    Args:
+        value: one mask a region, of bool, or of 0 and one other number; an empty list is no masks.
+        size_hw: height and width of the image.
+        where: the argument, for errors.
+
+    Raises:
+        InputError: a mask is empty, of another size than the image, or of more than two values; names it.
+    """
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 2 and len(value):
+        raise InputError(
+            f"{where}: expected one mask a region, the shape (masks, {size_hw[0]}, {size_hw[1]}), got the shape "
+            f"{tuple(value.shape)}; a single mask is [mask]"
+        )
+    if not isinstance(value, Tensor) and not is_list(value):
+        raise InputError(f"{where}: expected a list of masks, got {short(value)}")
+    return [_inside(mask, size_hw, f"{where}[{index}]") for index, mask in enumerate(value)]
+
+
+def _inside(mask: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - anything
+    found = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if found.shape != size_hw:
+        raise InputError(f"{where}: expected the image's shape {size_hw}, got {found.shape}")
+    if found.dtype != bool:
+        values = np.unique(found) if found.dtype.kind in "iuf" else np.zeros(0)
+        if not len(values) or not np.isfinite(values).all() or len(values) > 2 or (len(values) == 2 and values[0] != 0):
+            raise InputError(
+                f"{where}: expected bool, or 0 outside and one other number inside, got {found.dtype} with "
+                f"{len(values)} values; compare it with what is inside, as in mask > 0.5"
+            )
+    if not found.any():
+        raise InputError(f"{where}: expected at least one pixel inside, got an empty mask")
+    return found.astype(bool)

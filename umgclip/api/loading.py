@@ -1,0 +1,53 @@
+"""From what a user calls a model to the model."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from umgclip.api.model import Model
+from umgclip.model.preprocess import Fit
+from umgclip.register.source import open_model
+
+
+def load(
+    source: str | PathLike[str],
+    adapter: str | PathLike[str] | None = None,
+    *,
+    device: str | None = None,
+    image_px: int | None = None,
+    resize: Fit | None = None,
+    box_share: float | None = None,
+) -> Model:
+    """Load a tuned model, or a base.
+
+    Args:
+        source: `models:/umgclip@champion` or `models:/umgclip/3` of the registry that the environment names, or a
+            folder: `artifacts` of the pipeline, a base or any folder of open_clip's, what `umgclip export` or
+            `Model.save` wrote, or the files of a registered version.
+        adapter: folder of an adapter for a base.
+        device: a torch device; a GPU where there is one when None.
+        image_px: side of the canvas that images are put on, for finer maps; the model's own when None.
+        resize: `squash`, `pad`, or open_clip's `shortest` or `longest`; when None as in training, and for a folder
+            without an adapter as it says itself.
+        box_share: what is read of a box, of its sides about its middle; as the version was registered or exported, or
+            0.7, when None.
+
+    Raises:
+        InputError: there is no such model.
+        DataError: files are missing or do not belong together.
+        TrackingError: the registry does not answer.
+    """
+    with open_model(_place(source), None if adapter is None else Path(adapter)) as found:
+        return Model(
+            found.clip,
+            template=found.usage.template,
+            device=device,
+            image_px=image_px,
+            resize=resize or found.usage.preprocess.fit,
+            box_share=found.usage.box_share if box_share is None else box_share,
+        )
+
+
+def _place(source: str | PathLike[str]) -> str | Path:
+    return source if isinstance(source, str) and source.startswith("models:/") else Path(source)
