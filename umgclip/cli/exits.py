@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from umgclip.errors import OutputError, UmgclipError
+from umgclip.errors import DataError, OutputError, UmgclipError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _DISK = {
@@ -50,6 +50,9 @@ def _explained(name: str, error: Exception) -> int | None:
     if isinstance(error, UmgclipError):
         _say(name, str(error))
         return error.exit_code
+    if isinstance(error, PermissionError) and error.filename:
+        _say(name, f"no permission to open {error.filename}")
+        return DataError.exit_code
     reason = _disk_trouble(error)  # libraries wrap a full disk in errors of their own
     if reason is None:
         return None

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from umgclip.io.atomic import atomic_file
+from umgclip.io.weights import read_weights, write_weights
 
 Features = Mapping[str, Tensor]
 
@@ -47,11 +46,10 @@ class FeatureCache:
         path = self._folder / f"{kind}-{digest.hexdigest()[:40]}.safetensors"
         if path.is_file():
             try:
-                return load_file(path)
+                return read_weights(path)
             except SafetensorError:
                 path.unlink()
         found = {name: value.contiguous() for name, value in compute().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as temporary:
-            save_file(found, temporary)
+        write_weights(path, found)
         return found

@@ -6,14 +6,15 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from umgclip.errors import OutputError
+from umgclip.errors import DataError, OutputError
 
 
 def sha256_file(path: Path) -> str:
@@ -58,23 +59,73 @@ def _fsync_dir(path: Path) -> None:
         os.close(handle)
 
 
+def _new_file(path: Path) -> int:
+    """Make an empty file as the umask says; gives its mode. The umask itself cannot be read without changing it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+
+
+def open_to_others(folder: Path) -> None:
+    """Give all files and folders in a folder of ours the modes that the umask says.
+
+    Libraries write some for their owner alone (safetensors, temporary folders) and copy the modes of others.
+    """
+    probe = folder / f".{secrets.token_hex(6)}.mode"
+    file_mode, folder_mode = _new_file(probe), stat.S_IMODE(folder.stat().st_mode)
+    probe.unlink()
+    for root, folders, names in os.walk(folder):
+        for name, mode in (*((name, folder_mode) for name in folders), *((name, file_mode) for name in names)):
+            path = Path(root, name)
+            if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != mode:
+                path.chmod(mode)
+
+
+def must_be_readable(path: Path) -> None:
+    """Refuse a file that is not there, or that this user may not read: many libraries take the second for the first.
+
+    Raises:
+        DataError: which of the two it is.
+    """
+    try:
+        with path.open("rb"):
+            return
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: expected a file, found none") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: no permission to read it{_owned(path)}; chmod a+r lets others read") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _owned(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:  # the folder is closed, too
+        return ""
+    return f" (mode {stat.S_IMODE(found.st_mode):04o} of user {found.st_uid}, this is user {os.geteuid()})"
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success fsync it and rename it over `path`, on failure remove it.
+
+    Its mode is what the umask says.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.
     """
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+        mode = _new_file(temporary)
         try:
             yield temporary
+            temporary.chmod(mode)  # a library may have put a file of its own there, for its owner alone
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o644)
             temporary.replace(path)
             _fsync_dir(path.parent)
         finally:
@@ -113,6 +164,7 @@ def fresh_folder(path: Path) -> Iterator[Path]:
         working.mkdir()
         try:
             yield working
+            open_to_others(working)
             working.rename(path)
             _fsync_dir(path.parent)
         finally:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.errors import DataError
+from umgclip.io.atomic import must_be_readable
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object in a file.
 
     Raises:
-        DataError: no JSON, or no object.
+        DataError: no file, one that this user may not read, no JSON, or no object.
     """
     try:
+        must_be_readable(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error

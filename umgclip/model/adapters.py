@@ -18,11 +18,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import MultiheadAttention
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.io.atomic import sha256_file, write_json
+from umgclip.io.atomic import open_to_others, sha256_file, write_json
+from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
 from umgclip.model.convpass import add_convpass
 from umgclip.model.text import text_parameters
@@ -66,10 +66,11 @@ class Adapted:
         if self.peft is not None:
             self.peft.save_pretrained(str(folder))
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty template
+            open_to_others(folder)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            learned = {n: p.detach().cpu().contiguous() for n, p in self.clip.named_parameters() if p.requires_grad}
-            save_file(learned, folder / ADAPTER_WEIGHTS)
+            learned = {n: p for n, p in self.clip.named_parameters() if p.requires_grad}
+            write_weights(folder / ADAPTER_WEIGHTS, learned)
             write_json(folder / ADAPTER_CONFIG, {_KIND: self.kind, **self.config})
         return sha256_file(folder / ADAPTER_WEIGHTS)
 
@@ -204,7 +205,7 @@ def adapter_kind(adapter: Path) -> str:
 
 def _load_learned(clip: nn.Module, path: Path, *, whole_branches: bool) -> None:
     try:
-        learned = load_file(path)
+        learned = read_weights(path)
     except SafetensorError as error:
         raise DataError(f"{path}: not readable: {str(error).splitlines()[0]}") from error
     try:

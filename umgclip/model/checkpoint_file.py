@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.io.weights import read_weights
 
 INDEX_SUFFIX = ".index.json"
 # in the order in which open_clip prefers them in a folder
@@ -120,7 +120,7 @@ def _read_torchscript(path: Path) -> Mapping[str, Any]:
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
-        return load_file(path)
+        return read_weights(path)
     except (SafetensorError, ValueError) as error:
         raise InputError(f"base.pretrained: {path}: damaged safetensors file: {_line(error)}") from error
 

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import open_clip
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.io.atomic import sha256_file, write_json
+from umgclip.io.atomic import write_json
+from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
@@ -112,9 +112,7 @@ def save(
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     own = {} if positions_of(clip) == "antialiased" else {OWN: {"positions": positions_of(clip)}}
     write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), **own})
-    state = {name: value.detach().contiguous() for name, value in clip.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
-    return sha256_file(folder / WEIGHTS)
+    return write_weights(folder / WEIGHTS, clip.state_dict())
 
 
 def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -129,7 +127,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     clip = build(content["model_cfg"])
     try:
-        clip.load_state_dict(load_file(folder / WEIGHTS))
+        clip.load_state_dict(read_weights(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
     describe(clip, content["model_cfg"], content.get("preprocess_cfg"), folder)

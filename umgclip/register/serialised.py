@@ -53,7 +53,7 @@ def _lock_path(store: Store, name: str) -> Path:
 @contextmanager
 def _file_lock(path: Path, name: str) -> Iterator[None]:
     with explain_os_errors(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # as the umask says
     try:
         deadline = time.monotonic() + _WAIT_S
         while not _locked(handle):

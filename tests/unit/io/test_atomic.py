@@ -2,11 +2,19 @@
 
 import errno
 import hashlib
+import os
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from umgclip.errors import OutputError
+from umgclip.errors import DataError, OutputError
 from umgclip.io import atomic
+from umgclip.io.weights import read_weights, write_weights
 
 
 def no_space(*_: object) -> None:
@@ -94,3 +102,53 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
     data = bytes(range(256)) * 5000  # more than one piece
     (tmp_path / "a").write_bytes(data)
     assert atomic.sha256_file(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])
+def test_modes_are_what_the_umask_says(tmp_path, umask, file_mode, folder_mode):
+    before = os.umask(umask)
+    try:
+        with atomic.fresh_folder(tmp_path / "out") as working:
+            write_weights(working / "weights.safetensors", {"a": torch.zeros(2)})
+            save_file({"a": torch.zeros(2)}, working / "library.safetensors")
+            with tempfile.NamedTemporaryFile(dir=working, delete=False) as left:
+                left.write(b"of a library")
+            Path(tempfile.mkdtemp(dir=working), "deep").write_text("x", encoding="utf-8")
+            atomic.write_json(working / "a.json", {})
+            (working / "link").symlink_to("a.json")
+        atomic.write_bytes(tmp_path / "alone", b"x")
+        write_weights(tmp_path / "alone.safetensors", {"a": torch.zeros(2)})
+    finally:
+        os.umask(before)
+    found = [path for path in tmp_path.rglob("*") if not path.is_symlink()]
+    assert len(found) == 9
+    for path in found:
+        assert stat.S_IMODE(path.stat().st_mode) == (folder_mode if path.is_dir() else file_mode), path
+
+
+def test_what_may_not_be_read_is_told_from_what_is_not_there():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with pytest.raises(DataError, match="nothing: expected a file, found none"):
+            read_weights(folder / "nothing")
+        closed = folder / "closed.safetensors"
+        write_weights(closed, {"a": torch.zeros(2)})
+        assert read_weights(closed)["a"].shape == (2,)
+        closed.chmod(0)
+        said = r"closed.safetensors: no permission to read it \(mode 0000 of user \d+, this is user \d+\); chmod a\+r"
+        with not_root(), pytest.raises(DataError, match=said):
+            read_weights(closed)
+
+
+@contextmanager
+def not_root():
+    """Root may read everything: for a moment this process is somebody else."""
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
+from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, add_lora, load_tuned
 from umgclip.model.convpass import add_convpass
@@ -103,9 +103,8 @@ def _adapted(base: Path, tuned: Path, description: Description) -> DenseClip | N
 
 def save(folder: Path, segmenter: Segmenter, description: Description) -> str:
     """Write into an existing folder; gives the weights' SHA-256."""
-    save_file({name: p.detach().cpu().contiguous() for name, p in segmenter.learned().items()}, folder / WEIGHTS)
     write_json(folder / CONFIG, description.model_dump())
-    return sha256_file(folder / WEIGHTS)
+    return write_weights(folder / WEIGHTS, segmenter.learned())
 
 
 def load(folder: Path, base: Path, tuned: Path) -> tuple[Segmenter, Description]:
@@ -128,7 +127,7 @@ def load(folder: Path, base: Path, tuned: Path) -> tuple[Segmenter, Description]
     segmenter = build(base, tuned, description)
     own = segmenter.learned()
     try:
-        learned = load_file(folder / WEIGHTS)
+        learned = read_weights(folder / WEIGHTS)
     except SafetensorError as error:
         raise DataError(f"{folder / WEIGHTS}: not readable: {str(error).splitlines()[0]}") from error
     if {n: v.shape for n, v in learned.items()} != {n: p.shape for n, p in own.items()}:
