@@ -41,10 +41,11 @@ app.command(hidden=True)(code)
 app.add_typer(data_app, name="data")
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"umgclip {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
