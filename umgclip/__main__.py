@@ -22,7 +22,20 @@ from umgclip.cli.serving import serve
 from umgclip.cli.starting import code, init
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
-COMMANDS = ("init", *STAGES, "segment", "promote", "rollback", "report", "data", "export", "serve", "doctor", "code")
+COMMANDS = (
+    "init",
+    *STAGES,
+    "segment",
+    "promote",
+    "rollback",
+    "report",
+    "predict",
+    "data",
+    "export",
+    "serve",
+    "doctor",
+    "code",
+)
 
 app = typer.Typer(
     cls=Commands,
@@ -34,7 +47,7 @@ app = typer.Typer(
 for command in (
     init,
     *(stages.base, stages.annotate, stages.validate, stages.train, stages.evaluate, stages.register, stages.segment),
-    *(models.promote, models.rollback, models.report, models.export, serve),
+    *(models.promote, models.rollback, models.report, models.predict, models.export, serve),
 ):
     app.command()(command)
 app.command(hidden=True)(code)

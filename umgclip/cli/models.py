@@ -1,4 +1,4 @@
-"""What is done with a model that is there: `promote`, `rollback`, `report`, `export`."""
+"""What is done with a model that is there: `promote`, `rollback`, `report`, `predict`, `export`."""
 
 from __future__ import annotations
 
@@ -88,6 +88,42 @@ def report(
         typer.echo(markdown(metrics))
     else:
         show_results(metrics, registration)
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
+    labels: Annotated[list[str], typer.Option("--labels", help="names parted by commas, or @FILE with one a line")],
+    model: Annotated[
+        str, typer.Option("--model", help="models:/NAME@ALIAS or models:/NAME/VERSION, or a folder")
+    ] = "artifacts",
+    boxes: Annotated[
+        Path | None, typer.Option(help='JSON: {"photo.jpg": [[x0, y0, x1, y1], ...]} in pixels; else whole images')
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="file for the JSON lines; else they go to stdout")] = None,
+    top: Annotated[int, typer.Option(min=1, help="labels told of each image or box, the best first")] = 5,
+    as_table: Annotated[bool, typer.Option("--table", help="a table instead of JSON lines")] = False,
+) -> None:
+    """Which labels fit photographs, or boxes in them.
+
+    One JSON line an image: {"image": ..., "labels": [{"label": ..., "score":
+    ...}, ...]}, or "boxes" with the labels of each; "error" where it cannot be
+    read, and then the exit code is 3.
+
+    Example: umgclip predict photos --labels "robin,wren" --model models:/birds@champion
+    """
+    from umgclip.cli import predicting, session
+    from umgclip.errors import DataError
+
+    asked = predicting.Asked(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
+    found = predicting.find_images(images)
+    import umgclip
+
+    loaded = umgclip.load(model)
+    with session.untracked("predict") as opened:
+        answered = predicting.answers(loaded, found, asked, opened.counter(len(found)))
+        failed = predicting.write(answered, out, as_table=as_table)
+    if failed:
+        raise DataError(f"{failed} of {len(found)} images could not be answered; their lines say why in `error`")
 
 
 def export(

@@ -1,0 +1,83 @@
+"""`umgclip predict`: images and boxes in, JSON lines out; what cannot be read costs its line alone."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import umgclip
+from umgclip.__main__ import app
+from umgclip.model import files
+from umgclip.params import TowerParams
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A base with random weights and two photographs, one of them torn."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    config = files.tower_config(TowerParams(width=32, layers=1, heads=2, text_width=32, text_layers=1, text_heads=2))
+    (tmp_path / "base").mkdir()
+    files.save(tmp_path / "base", files.build(config), config)
+    (tmp_path / "photos" / "in").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photos/a.jpg")
+    Image.fromarray(pixels[::-1]).save("photos/in/b.PNG")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def predict(*words, code=0):
+    done = CliRunner().invoke(app, ["predict", *words, "--model", "base"])
+    assert getattr(done.exception, "exit_code", done.exit_code) == code, done.output + str(done.exception)
+    return done.stdout, str(done.exception)
+
+
+def test_images_of_a_folder_are_classified(here):
+    said, _ = predict("photos", "--labels", "a dog, key", "--labels", "Key,tree", "--top", "2")
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [line["image"] for line in lines] == ["photos/a.jpg", "photos/in/b.PNG"]
+    scores = umgclip.load("base").classify("photos/a.jpg", ["a dog", "key", "tree"])[0]
+    best = [["a dog", "key", "tree"][i] for i in np.argsort(-scores)[:2]]
+    assert [one["label"] for one in lines[0]["labels"]] == best
+    assert lines[0]["labels"][0]["score"] == pytest.approx(scores.max(), abs=1e-5)
+
+
+def test_boxes_are_classified_where_they_are_given(here):
+    (here / "boxes.json").write_text(json.dumps({"a.jpg": [[0, 0, 40, 40], [10, 10, 80, 60]]}))
+    (here / "labels.txt").write_text("dog\nkey\n")
+    predict("photos", "--labels", "@labels.txt", "--boxes", "boxes.json", "--out", "found.jsonl")
+    lines = [json.loads(line) for line in (here / "found.jsonl").read_text().splitlines()]
+    assert [box["box_xyxy"] for box in lines[0]["boxes"]] == [[0, 0, 40, 40], [10, 10, 80, 60]]
+    assert sum(one["score"] for one in lines[0]["boxes"][1]["labels"]) == pytest.approx(1.0, abs=1e-4)
+    assert "labels" in lines[1]
+    table, _ = predict("photos", "--labels", "dog", "--boxes", "boxes.json", "--table")
+    assert "10, 10, 80, 60" in table
+
+
+def test_an_image_that_cannot_be_read_costs_its_line(here):
+    (here / "photos" / "torn.jpg").write_bytes((here / "photos" / "a.jpg").read_bytes()[:200])
+    (here / "boxes.json").write_text(json.dumps({"a.jpg": [[50, 0, 40, 40]]}))
+    said, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=3)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert ["error" in line for line in lines] == [True, False, True]
+    assert "x0 < x1" in lines[0]["error"]
+    assert "2 of 3 images could not be answered" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing", "--labels", "dog"], "nothing: expected an image or a folder, found nothing"),
+        (["base", "--labels", "dog"], "base: expected images (.avif, .bmp"),
+        (["photos", "--labels", " , "], "--labels: expected names parted by commas"),
+        (["photos", "--labels", "@none"], "found none at none"),
+        (["photos", "--labels", "dog", "--boxes", "photos/notes.txt"], "expected JSON, got"),
+        (["photos", "--labels", "dog", "--boxes", "none"], "expected a JSON file, found none at none"),
+    ],
+)
+def test_mistakes_are_one_message(here, words, message):
+    assert message in predict(*words, code=2)[1]

@@ -1,0 +1,166 @@
+"""`umgclip predict`: which labels fit photographs, or boxes in them, as JSON lines or a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from umgclip.api import Model
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import atomic_file
+from umgclip.wording import first_spellings
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+Answer = dict[str, Any]
+Boxes = list[Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every image.
+
+    Attributes:
+        labels: to choose from.
+        boxes: by the path or the name of an image; images that are not named are classified as a whole.
+        top: labels told of each image or box, the best first.
+    """
+
+    labels: list[str]
+    boxes: Mapping[str, Boxes]
+    top: int
+
+    def boxes_of(self, path: Path) -> Boxes | None:
+        """The boxes of an image; None: it is asked for as a whole."""
+        return next((self.boxes[name] for name in (str(path), path.as_posix(), path.name) if name in self.boxes), None)
+
+
+def read_labels(words: Iterable[str]) -> list[str]:
+    """Labels as given: names, names parted by commas, or @FILE with one a line.
+
+    Raises:
+        InputError: there is no such file, or no label.
+    """
+    names: list[str] = []
+    for word in words:
+        if word.startswith("@"):
+            path = Path(word[1:])
+            if not path.is_file():
+                raise InputError(f"--labels: expected a file with a label a line, found none at {path}")
+            try:
+                names += path.read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError as error:
+                raise InputError(f"--labels: {path}: expected UTF-8, got {error.reason}") from error
+        else:
+            names += word.split(",")
+    labels = list(first_spellings(names).values())
+    if not labels:
+        raise InputError("--labels: expected names parted by commas, or @FILE with one a line, got none")
+    return labels
+
+
+def read_boxes(path: Path | None) -> dict[str, Boxes]:
+    """Boxes as JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}`, in pixels of the upright image.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise InputError(f"--boxes: expected a JSON file, found none at {path}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"--boxes: {path}: expected JSON, got {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
+        raise InputError(f'--boxes: {path}: expected {{"IMAGE": [[x0, y0, x1, y1], ...]}}, got {str(content)[:80]}')
+    return content
+
+
+def find_images(places: Iterable[Path]) -> list[Path]:
+    """Image files, and those in folders, in the order of their names.
+
+    Raises:
+        InputError: a place is neither, or there is no image at all; names it.
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            if not inside:
+                raise InputError(f"{place}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
+            found += inside
+        elif place.is_file():
+            found.append(place)
+        else:
+            raise InputError(f"{place}: expected an image or a folder, found nothing")
+    return list(dict.fromkeys(found))
+
+
+def answers(model: Model, images: Iterable[Path], asked: Asked, advance: Callable[[int], None]) -> Iterator[Answer]:
+    """One answer an image; of an image that cannot be read, why."""
+    for path in images:
+        answer: Answer = {"image": str(path)}
+        try:
+            boxes = asked.boxes_of(path)
+            if boxes is None:
+                answer["labels"] = _best(model.classify(path, asked.labels)[0], asked)
+            else:
+                rows: Any = model.classify(path, asked.labels, boxes_xyxy=boxes) if boxes else []
+                pairs = zip(boxes, rows, strict=True)
+                answer["boxes"] = [{"box_xyxy": box, "labels": _best(row, asked)} for box, row in pairs]
+        except (DataError, InputError) as error:
+            answer["error"] = str(error)
+        advance(1)
+        yield answer
+
+
+def _best(scores: Any, asked: Asked) -> list[dict[str, Any]]:  # noqa: ANN401 - a row of numpy
+    order = sorted(range(len(asked.labels)), key=lambda index: -float(scores[index]))[: asked.top]
+    return [{"label": asked.labels[index], "score": round(float(scores[index]), 6)} for index in order]
+
+
+def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
+    """JSON lines to a file, or to stdout, or a table there; gives how many images could not be read."""
+    if out is not None:
+        with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
+            return _lines(found, handle)
+    if not as_table:
+        return _lines(found, sys.stdout)
+    table, failed = Table("image", "box", "labels"), 0
+    for answer in found:
+        failed += "error" in answer
+        for box, said in _cells(answer):
+            table.add_row(escape(answer["image"]), box, escape(said))
+    Console().print(table)
+    return failed
+
+
+def _lines(found: Iterable[Answer], handle: TextIO) -> int:
+    failed = 0
+    for answer in found:
+        failed += "error" in answer
+        handle.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    return failed
+
+
+def _cells(answer: Answer) -> Iterator[tuple[str, str]]:
+    if "error" in answer:
+        yield "", answer["error"]
+    elif "labels" in answer:
+        yield "", _said(answer["labels"])
+    else:
+        for part in answer["boxes"]:
+            yield ", ".join(f"{side:g}" for side in part["box_xyxy"]), _said(part["labels"])
+
+
+def _said(labels: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['label']} {one['score']:.3f}" for one in labels)
