@@ -64,7 +64,11 @@ def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
     from umgclip.export.peft_folder import write_peft
 
     digest = write_peft(DenseClip(loaded.clip), loaded.usage, loaded.adapter, loaded.name, folder)
-    return [("sha256", digest[:16]), ("load with", f'peft.PeftModel.from_pretrained(open_clip_base, "{out}")')]
+    return [
+        ("sha256", digest[:16]),
+        ("load with", f'peft.PeftModel.from_pretrained(with_linear_attention(open_clip_base), "{out}")'),
+        ("from", "umgclip.model.attention import with_linear_attention"),
+    ]
 
 
 def _onnx(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:

@@ -1,14 +1,19 @@
-"""The LoRA adapter as peft alone loads it, onto the base as open_clip alone loads that."""
+"""The LoRA adapter as peft alone loads it, onto open_clip's model with linear attention.
+
+Torch's fused attention, which open_clip's own blocks have, calls none of its projections, so no plain LoRA layer has an
+effect in it: `umgclip.model.attention.with_linear_attention` comes first. timm's towers need nothing.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 from umgclip.errors import InputError
-from umgclip.io.atomic import sha256_file, write_json
-from umgclip.model.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_kind
+from umgclip.io.atomic import open_to_others, sha256_file
+from umgclip.io.weights import write_weights
+from umgclip.model.adapters import adapter_kind
+from umgclip.model.layout import ADAPTER_WEIGHTS
+from umgclip.model.lora_files import read_lora
 from umgclip.model.tower import DenseClip
 from umgclip.model.usage import Usage, write_usage
 
@@ -36,10 +41,11 @@ def write_peft(tower: DenseClip, usage: Usage, adapter: Path | None, name: str, 
             "--to: expected open_clip or onnx, for EVA's fused attention passes an adapter by unless this package "
             "loads it; got peft"
         )
-    shutil.copy2(adapter / ADAPTER_WEIGHTS, folder / ADAPTER_WEIGHTS)
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    write_json(
-        folder / ADAPTER_CONFIG, {**config, "base_model_name_or_path": config["base_model_name_or_path"] or name}
-    )
+    config, weights = read_lora(adapter)
+    config.base_model_name_or_path = config.base_model_name_or_path or name
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    open_to_others(folder)
+    write_weights(folder / ADAPTER_WEIGHTS, weights)
     write_usage(folder, tower, usage)
     return sha256_file(folder / ADAPTER_WEIGHTS)

@@ -1,22 +1,18 @@
 """What learns in a tuned model, and the way back from its files: LoRA, Convpass, or everything.
 
-LoRA goes through peft (Hu et al., ICLR 2022). For open_clip's own blocks peft is pointed at the whole `attn` module: it
-then adapts the fused in-projection and the out-projection. Aimed at `out_proj` alone it would train nothing, because
-torch's attention never calls that layer's forward.
+LoRA goes through peft (Hu et al., ICLR 2022), always as its plain layer around a linear one: open_clip's own blocks get
+an attention that calls its two projections first (`umgclip.model.attention`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora.layer import MultiheadAttention
 from safetensors import SafetensorError
 from torch import nn
 
@@ -24,19 +20,20 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import open_to_others, sha256_file, write_json
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
+from umgclip.model.attention import with_linear_attention
 from umgclip.model.convpass import add_convpass
+from umgclip.model.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from umgclip.model.lora_files import merged, write_made_by
 from umgclip.model.text import text_parameters
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
 
-_IMAGE = r"visual\.transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
-_BOTH = r"(visual\.)?transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
-_TEXT = r"transformer\.resblocks\.\d+\.(attn|mlp\.c_fc|mlp\.c_proj)"
+_TEXT = r"transformer\.resblocks\.\d+\.(attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)"
+_IMAGE = r"visual\." + _TEXT
+_BOTH = r"(visual\.)?" + _TEXT
 _CUSTOM_TEXT = r"text\." + _TEXT
 _TIMM_VIT = r"visual\.trunk\.blocks\.\d+\.(attn\.(qkv|q_proj|k_proj|v_proj|proj)|mlp\.(fc1|fc1_g|fc1_x|fc2))"
 _TIMM_CONVNEXT = r"visual\.trunk\.stages\.\d+\.blocks\.\d+\.mlp\.(fc1|fc2)"
 ADAPTER = "adapter"
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _KIND = "umgclip_adapter"  # in the config; peft's own has no such key
 
 
@@ -61,6 +58,12 @@ class Adapted:
         sizes = [(p.numel(), p.requires_grad) for p in self.clip.parameters()]
         return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
 
+    def modules(self) -> list[str]:
+        """Names of the modules that hold something to learn; for `lora` those that got deltas."""
+        if self.peft is None:
+            return sorted({name.rpartition(".")[0] for name, p in self.clip.named_parameters() if p.requires_grad})
+        return sorted(name for name, module in self.clip.named_modules() if hasattr(module, "lora_A"))
+
     def save(self, folder: Path) -> str:
         """Write what was learned into a new folder; gives its SHA-256."""
         if self.peft is not None:
@@ -69,9 +72,10 @@ class Adapted:
             open_to_others(folder)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            learned = {n: p for n, p in self.clip.named_parameters() if p.requires_grad}
-            write_weights(folder / ADAPTER_WEIGHTS, learned)
+            state = self.clip.state_dict(keep_vars=True)
+            write_weights(folder / ADAPTER_WEIGHTS, {n: p for n, p in state.items() if p.requires_grad})
             write_json(folder / ADAPTER_CONFIG, {_KIND: self.kind, **self.config})
+        write_made_by(folder, self.kind, self.modules())
         return sha256_file(folder / ADAPTER_WEIGHTS)
 
 
@@ -97,13 +101,12 @@ def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:
     """Freeze a CLIP and give its blocks trainable low-rank deltas, in place.
 
     Raises:
-        InputError: a dropout, which peft cannot apply inside fused attention, or layers that peft does not know.
+        InputError: layers that peft does not know.
     """
     targets = _targets(clip, text_tower=lora.text_tower)
+    with_linear_attention(clip)
     _call_fused_layers(clip)
-    chosen = [module for name, module in clip.named_modules() if re.fullmatch(targets, name)]
-    if lora.dropout and any(isinstance(module, nn.MultiheadAttention) for module in chosen):
-        raise InputError(f"train.lora.dropout: expected 0, peft has none for fused attention, got {lora.dropout}")
+    _require_whole_blocks(clip, targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     try:
         return get_peft_model(clip, config)
@@ -125,36 +128,23 @@ def _targets(clip: Any, *, text_tower: bool) -> str:  # noqa: ANN401 - open_clip
     return f"{image}|{_CUSTOM_TEXT if hasattr(clip, 'text') else _TEXT}"
 
 
+def _require_whole_blocks(clip: nn.Module, targets: str) -> None:
+    """Refuse blocks whose attention would stay as it is while the rest of them learns."""
+    names = dict(clip.named_modules())
+    for name in names:
+        if name.endswith("attn.out_proj") and re.fullmatch(targets, name) and f"{name[:-8]}in_proj" not in names:
+            attention = type(names[name.rpartition(".")[0]]).__name__
+            raise InputError(
+                f"train.adapter: expected convpass or full, {attention} ({name.rpartition('.')[0]}) has no linear "
+                "in-projection for lora; got lora"
+            )
+
+
 def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
     """Make EVA's attention call its fused layer, where it would otherwise use the layer's weight past any adapter."""
     for module in clip.visual.modules():
         if getattr(module, "qkv", None) is not None and hasattr(module, "qkv_bias_separate"):
             module.qkv_bias_separate = True
-
-
-class FrozenAttention:
-    """Exact copies of the attention weights under an adapter, to be put back before every forward.
-
-    In each forward peft adds its deltas to torch's fused weights and takes them off again, and rounding leaves the base
-    a little different. Training would go on from weights that no file holds, and a resumed run would end elsewhere.
-    """
-
-    def __init__(self, adapted: nn.Module) -> None:
-        fused = (name for name, module in adapted.named_modules() if isinstance(module, MultiheadAttention))
-        self._prefixes = tuple(f"{name}." for name in fused)
-        self._values = {name: value.detach().clone() for name, value in self._frozen(adapted)}
-
-    def _frozen(self, adapted: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-        if not self._prefixes:
-            return iter(())
-        named = adapted.named_parameters()
-        return ((name, p) for name, p in named if name.startswith(self._prefixes) and not p.requires_grad)
-
-    @torch.no_grad()
-    def restore(self, adapted: nn.Module) -> None:
-        """Put the copies back."""
-        for name, parameter in self._frozen(adapted):
-            parameter.copy_(self._values[name])
 
 
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
@@ -182,7 +172,7 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
     kind = str(config.pop(_KIND, "lora"))
     if kind == "lora":
         _call_fused_layers(clip)
-        return PeftModel.from_pretrained(clip, str(adapter)).merge_and_unload().eval()
+        return merged(clip, adapter).eval()
     if kind == "convpass":
         add_convpass(clip, ConvpassParams.model_validate(config))
     elif kind != "full":

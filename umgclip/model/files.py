@@ -19,6 +19,7 @@ from torch import nn
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import write_json
 from umgclip.io.weights import read_weights, write_weights
+from umgclip.model.attention import with_linear_attention
 from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
@@ -118,6 +119,8 @@ def save(
 def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Read a folder written by `save`: the model in eval mode, which knows its preprocessing and tokenizer, its config.
 
+    The attention of open_clip's own blocks is `umgclip.model.attention`'s.
+
     Raises:
         DataError: a file is missing or does not fit.
     """
@@ -125,7 +128,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         if not (folder / name).is_file():
             raise DataError(f"{folder}: expected {name}, found none; `umgclip base` writes it")
     content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    clip = build(content["model_cfg"])
+    clip = with_linear_attention(build(content["model_cfg"]))
     try:
         clip.load_state_dict(read_weights(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:

@@ -24,11 +24,6 @@ def blocks(tower: nn.Module, *, images_only: bool = False) -> Iterator[nn.Module
             yield from module
 
 
-def rewrites_its_weights(module: nn.Module) -> bool:
-    """Whether peft adapts a fused attention in here: each of its forwards puts other tensors in the weights' place."""
-    return any(type(part).__name__ == "MultiheadAttention" and hasattr(part, "lora_A") for part in module.modules())
-
-
 def checkpoint_activations(tower: nn.Module) -> None:
     """Have every block keep its input only, and compute the rest again in the backward (Chen et al., 2016).
 
@@ -49,7 +44,7 @@ def _recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> An
 
 
 def compile_blocks(tower: nn.Module) -> int:
-    """Compile what torch.compile can: whole blocks, or their MLPs where peft rewrites the attention's weights.
+    """Compile every block.
 
     Returns:
         How many modules will be compiled, at their first call.
@@ -57,13 +52,7 @@ def compile_blocks(tower: nn.Module) -> int:
     Raises:
         InputError: there is nothing to compile.
     """
-    found: list[nn.Module] = []
-    for block in blocks(tower):
-        mlp = getattr(block, "mlp", None)
-        if not rewrites_its_weights(block):
-            found.append(block)
-        elif isinstance(mlp, nn.Module):
-            found.append(mlp)
+    found = list(blocks(tower))
     if not found:
         raise InputError("train.compile: expected false for a model without residual blocks, got true")
     for module in found:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import write_json
-from umgclip.model.adapters import FrozenAttention
 from umgclip.model.deterministic import deterministic
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
@@ -125,13 +124,11 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
 def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scoring, torch.amp.GradScaler | None]:
     dtype = autocast_dtype(params.precision, world.device)
     scaler = torch.amp.GradScaler(world.device.type) if dtype is torch.float16 else None
-    frozen = FrozenAttention(tower.clip)
     scoring = Scoring(
         params=params,
         pairwise=getattr(tower, "pairwise", "softmax"),
         dtype=dtype,
         tokenizer=tower.tokenizer,
-        prepare=lambda: frozen.restore(tower.clip),
         scale_loss=(lambda loss: loss) if scaler is None else scaler.scale,
     )
     return scoring, scaler

@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from umgclip.train.blocks import blocks, rewrites_its_weights
+from umgclip.train.blocks import blocks
 from umgclip.train.features import Embedded, Embedder
 from umgclip.train.world import World
 
@@ -94,32 +94,13 @@ def _divide(embedder: Embedder, world: World) -> list[nn.Parameter]:
 
     Each block is put together when it is called, by all processes at once. How often the text tower's are called
     depends on a process's texts, so it is one piece with the rest.
-
-    The attention that peft adapts stays whole on each process: peft puts other tensors in the place of its weights in
-    each forward, which FSDP2 does not see.
     """
     mesh = init_device_mesh(world.device.type, (world.size,))
-    adapted = [m for m in embedder.modules() if type(m).__name__ == "MultiheadAttention" and rewrites_its_weights(m)]
-    with _not_renewed(adapted):
-        kept = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
-        kept.update(parameter for module in adapted for parameter in module.parameters())
-        for block in blocks(embedder, images_only=True):
-            if any(parameter not in kept for parameter in block.parameters()):
-                fully_shard(block, mesh=mesh, ignored_params=kept)
-        fully_shard(embedder, mesh=mesh, ignored_params=kept)
-        return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in kept]
-
-
-@contextmanager
-def _not_renewed(adapted: list[nn.Module]) -> Iterator[None]:
-    """While this lasts, peft does not make the attention's weights new parameters whenever modules are listed."""
-    for module in adapted:
-        module.__dict__["_restore_weights"] = lambda: None
-    try:
-        yield
-    finally:
-        for module in adapted:
-            del module.__dict__["_restore_weights"]
+    kept = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
+    for block in blocks(embedder, images_only=True):
+        fully_shard(block, mesh=mesh, ignored_params=kept)
+    fully_shard(embedder, mesh=mesh, ignored_params=kept)
+    return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in kept]
 
 
 def whole(value: Tensor) -> Tensor:

@@ -45,7 +45,6 @@ class Scoring:
         pairwise: the tower's kind of contrast, softmax or sigmoid.
         dtype: of autocast; None is plain float32.
         tokenizer: the tower's own.
-        prepare: called before every forward.
         scale_loss: float16's loss scaling, the identity otherwise.
     """
 
@@ -53,7 +52,6 @@ class Scoring:
     pairwise: str
     dtype: torch.dtype | None
     tokenizer: Tokenizer
-    prepare: Callable[[], None]
     scale_loss: Callable[[Tensor], Tensor]
 
 
@@ -82,7 +80,7 @@ def _at_once(
 ) -> tuple[dict[str, float], Features]:
     batch, weights = question.batch, scoring.params.weights
     with _autocast(scoring, world):
-        embedded = _embed(model, batch, tokens, scoring)
+        embedded = _embed(model, batch, tokens)
         features = read_out(embedded.out, batch, weights)
         similarity = Similarity(embedded.scale, embedded.bias, scoring.pairwise)
         loss, values = total(features, question, similarity, weights, world)
@@ -101,7 +99,7 @@ def _in_parts(
     for piece, rows in zip(pieces, texts, strict=True):
         states.append(_random_state(world))
         with torch.no_grad(), _autocast(scoring, world):
-            embedded = _embed(model, piece, rows, scoring)
+            embedded = _embed(model, piece, rows)
             cached.append(read_out(embedded.out, piece, weights))
     after = _random_state(world)
     leaves = [Features(*(rows.detach().requires_grad_() for rows in part)) for part in cached]
@@ -118,7 +116,7 @@ def _in_parts(
         _set_random_state(states[number], world)
         with model.gradients_stay(not last):
             with _autocast(scoring, world):
-                embedded = _embed(model, piece, rows, scoring)
+                embedded = _embed(model, piece, rows)
                 again = read_out(embedded.out, piece, weights)
             learn = [(new, leaf.grad) for new, leaf in zip(again, leaves[number], strict=True)]
             if last:  # scale and bias act in the loss, once
@@ -130,8 +128,7 @@ def _in_parts(
     return values, features
 
 
-def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"], scoring: Scoring) -> Embedded:
-    scoring.prepare()
+def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"]) -> Embedded:
     valid = getattr(batch, "valid", None)
     return model(batch.images, tokens) if valid is None else model(batch.images, tokens, valid)
 

@@ -17,6 +17,7 @@ from umgclip.cli.exporting import export
 from umgclip.errors import InputError
 from umgclip.model import files
 from umgclip.model.adapters import load_tuned
+from umgclip.model.attention import with_linear_attention
 from umgclip.model.tower import ClipOutput, DenseClip
 from umgclip.params import FullParams, LoraParams, TowerParams, TrainParams
 
@@ -88,7 +89,7 @@ def test_the_adapter_loads_with_peft_alone(make_tuned: MakeTuned, tmp_path: Path
     export(root, None, "peft", tmp_path / "peft")
     names = {"adapter_config.json", "adapter_model.safetensors", "umgclip_preprocess.json"}
     assert {path.name for path in (tmp_path / "peft").iterdir()} == names
-    base = open_clip.create_model(f"local-dir:{root / 'base'}").eval()
+    base = with_linear_attention(open_clip.create_model(f"local-dir:{root / 'base'}").eval())
     tuned = PeftModel.from_pretrained(base, str(tmp_path / "peft")).get_base_model().eval()
     assert (tuned.encode_image(images, normalize=True) - wanted.image).abs().max() <= 1e-5
     assert (tuned.encode_text(tokens, normalize=True) - wanted.text).abs().max() <= 1e-5

@@ -202,5 +202,5 @@ def test_the_disk_keeps_model_and_preprocessing(
     tower = DenseClip(loaded)
     images = images_of(tower, 2, 2)
     for one, two in zip(tower.encode_image(images), DenseClip(clip).encode_image(images), strict=True):
-        assert torch.equal(one, two)
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-6)  # attention is by other layers, the same numbers
     assert tower.preprocess.std == (0.4, 0.5, 0.6)

@@ -19,6 +19,7 @@ from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, add_lora, load_tuned
 from umgclip.model.convpass import add_convpass
+from umgclip.model.lora_files import from_fused, is_fused
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.model.tower import DenseClip
 from umgclip.params import ConvpassParams, LoraParams
@@ -130,6 +131,8 @@ def load(folder: Path, base: Path, tuned: Path) -> tuple[Segmenter, Description]
         learned = read_weights(folder / WEIGHTS)
     except SafetensorError as error:
         raise DataError(f"{folder / WEIGHTS}: not readable: {str(error).splitlines()[0]}") from error
+    if is_fused(learned):
+        learned = from_fused(learned)  # an adapter of an older version
     if {n: v.shape for n, v in learned.items()} != {n: p.shape for n, p in own.items()}:
         raise DataError(f"{folder / WEIGHTS}: expected the weights that {CONFIG} describes, got others")
     with torch.no_grad():

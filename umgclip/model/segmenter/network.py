@@ -15,7 +15,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from umgclip.model.adapters import FrozenAttention
 from umgclip.model.segmenter.pyramid import Pyramid
 from umgclip.model.segmenter.token_maps import read_maps, widths
 from umgclip.model.tower import DenseClip
@@ -52,7 +51,6 @@ class Segmenter(nn.Module):
 
         self._frozen = (tower.requires_grad_(False).eval(),)  # in a tuple, a module is not a part
         self.adapted: Any = adapted
-        self._attention = None if adapted is None else FrozenAttention(adapted.clip)
         self.pyramid = Pyramid(widths(tower), params.width, pixel_stem=params.pixel_stem)
         self.heads: Any = Mask2FormerHeads(params)
         self.name = nn.Linear(params.width, tower.embed_dim)
@@ -82,8 +80,7 @@ class Segmenter(nn.Module):
         """The queries after each layer, the last of which is the answer."""
         with torch.no_grad():
             dense, maps = read_maps(self.tower, images, valid)
-        if self._attention is not None:
-            self._attention.restore(self.adapted.clip)
+        if self.adapted is not None:
             _, maps = read_maps(self.adapted, images, valid)
         decoded = self.heads(self.pyramid(maps, images))
         return [self._read(dense, q, m) for q, m in zip(decoded.queries, decoded.masks, strict=True)]

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, Int
 from open_clip.transformer import ResidualAttentionBlock
-from torch import Tensor, nn
+from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.model.attention import Attention
 from umgclip.model.vision.encoder import DensePath, VisionEncoder, as_map
 from umgclip.model.vision.open_clip_vit import OpenClipVit
 
@@ -103,14 +104,12 @@ def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
 
 def _value_value(block: Any, x: Float[Tensor, "b n channels"]) -> Float[Tensor, "b n channels"]:  # noqa: ANN401 - a block
     """Attention of a block in which queries and keys are the values."""
-    attention = block.attn
-    if not isinstance(block, ResidualAttentionBlock) or not isinstance(attention, nn.MultiheadAttention):
+    attention = Attention(block.attn) if Attention.fits(block.attn) else block.attn
+    if not isinstance(block, ResidualAttentionBlock) or not isinstance(attention, Attention):
         raise InputError(
             f"evaluate.readouts: surgery: expected plain attention in every block, got {type(attention).__name__}"
         )
-    weight = attention.in_proj_weight.chunk(3)[2]
-    bias = None if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)[2]
-    value = F.linear(x, weight, bias).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+    value = attention.values(x).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
     mixed = F.scaled_dot_product_attention(value, value, value)
     return block.ls_1(attention.out_proj(mixed.transpose(1, 2).flatten(2)))
 
