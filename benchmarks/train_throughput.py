@@ -175,6 +175,7 @@ def main() -> None:
     params = TrainParams(
         image_px=given.image_px, batch=given.batch, regions_per_image=given.regions, accumulate=given.accumulate,
         checkpoint_activations=given.checkpoint_activations, compile=given.compile, adapter="full",
+        lr_peak=1.0e-3,
         weights=LossWeights(distill=0.0, keep=0.0),  # there is no teacher
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

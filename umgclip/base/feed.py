@@ -11,6 +11,7 @@ from torch import Tensor
 
 from umgclip.base.views import Subject, cut_out, subject, whole
 from umgclip.data.concepts import ChunkCounts, Vocabulary
+from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError
@@ -106,9 +107,10 @@ class CaptionFeed:
 
     def _view(self, sample: Sample, kind: Kind, rng: np.random.Generator) -> np.ndarray:
         found = self._subject(sample) if rng.random() < kind.cut_out_share else None
+        mirror = may_be_mirrored(sample.record)
         if found is None:
-            return whole(sample.pixels, kind.image_px, rng)
-        return cut_out(sample.pixels, found, kind.image_px, rng)
+            return whole(sample.pixels, kind.image_px, rng, mirror=mirror)
+        return cut_out(sample.pixels, found, kind.image_px, rng, mirror=mirror)
 
     def _subject(self, sample: Sample) -> Subject | None:
         """Found once per image, as far as memory is meant for it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from umgclip.base.feed import CaptionBatch, CaptionFeed, Kind
@@ -62,7 +63,8 @@ class _Step:
     def __init__(self, tower: DenseClip, vocabulary: Vocabulary, tokens: UsedTokens, params: BaseParams) -> None:
         self._tower, self._vocabulary, self._tokenizer = tower, vocabulary, tokens
         self._optimizers = _optimizers(tower.clip, params)
-        self._tag_tokens = self._tokenizer([with_article(name) for name in vocabulary.concepts])
+        names = [with_article(name) for name in vocabulary.concepts]
+        self._tag_tokens, self._column_of_concept = distinct(self._tokenizer(names))
 
     def set_rate(self, scale: float) -> None:
         for optimizer in self._optimizers:
@@ -71,14 +73,15 @@ class _Step:
 
     def __call__(self, batch: CaptionBatch) -> dict[str, float]:
         texts, tag_weight = batch.texts, batch.kind.tag_weight
-        unique = list(dict.fromkeys(texts))
-        text_of = torch.tensor([unique.index(text) for text in texts])
+        tokens, text_of = distinct(self._tokenizer(texts))
         image, _ = self._tower.encode_image(batch.images)
-        text = self._tower.encode_text(self._tokenizer(unique))
+        text = self._tower.encode_text(tokens)
         loss = info_nce(image, text[text_of], self._tower.logit_scale(), text_of)
         losses = {"image_text": float(loss.detach())}
         if tag_weight:
-            tags = _tag_term(self._tower, image, self._tag_tokens, _targets(texts, self._vocabulary))
+            targets = torch.zeros(len(texts), len(self._tag_tokens), dtype=torch.long)
+            targets.index_add_(1, self._column_of_concept, _targets(texts, self._vocabulary).long())
+            tags = _tag_term(self._tower, image, self._tag_tokens, targets > 0)
             losses["tags"] = float(tags.detach())
             loss = loss + tag_weight * tags
         for optimizer in self._optimizers:
@@ -87,6 +90,14 @@ class _Step:
         for optimizer in self._optimizers:
             optimizer.step()
         return losses
+
+
+def distinct(tokens: Int[Tensor, "t length"]) -> tuple[Int[Tensor, "u length"], Int[Tensor, "t"]]:
+    """Texts that the tower tells apart, in the order of their first, and the place among them of each text."""
+    place: dict[bytes, int] = {}
+    places = torch.tensor([place.setdefault(row.tobytes(), len(place)) for row in tokens.numpy()], dtype=torch.long)
+    first = [places.tolist().index(number) for number in range(len(place))]
+    return tokens[first], places
 
 
 def _tag_term(tower: DenseClip, image: Tensor, tag_tokens: Tensor, targets: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ from umgclip.geometry.masks import box_of
 _MIN_OBJECT = 0.02  # share of the image below which what was cut out is not trusted
 
 
-def whole(pixels: UInt8[np.ndarray, "h w 3"], image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """The image at the given size, mirrored half of the time, a little turned, moved, scaled and relit."""
+def whole(
+    pixels: UInt8[np.ndarray, "h w 3"], image_px: int, rng: np.random.Generator, *, mirror: bool = True
+) -> np.ndarray:
+    """The image at the given size, half of the time mirrored if it may be, a little turned, moved, scaled and relit."""
     height, width = pixels.shape[:2]
     angle, zoom = rng.uniform(-6, 6), np.exp(rng.uniform(-0.12, 0.12))
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
     matrix[:, 2] += rng.uniform(-0.06, 0.06, 2) * (width, height)
-    return _relit(_warp(pixels, matrix, image_px, cv2.BORDER_REFLECT_101, None), rng)
+    return _relit(_warp(pixels, matrix, image_px, cv2.BORDER_REFLECT_101, None), rng, mirror)
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,15 @@ def subject(pixels: UInt8[np.ndarray, "h w 3"]) -> Subject | None:
     return Subject(mask, box_of(mask), background_colour(pixels)) if mask.mean() >= _MIN_OBJECT else None
 
 
-def cut_out(pixels: UInt8[np.ndarray, "h w 3"], found: Subject, image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """The subject, large, on a flat ground of the border's colour.
+def cut_out(
+    pixels: UInt8[np.ndarray, "h w 3"],
+    found: Subject,
+    image_px: int,
+    rng: np.random.Generator,
+    *,
+    mirror: bool = True,
+) -> np.ndarray:
+    """The subject, large, on a flat ground of the border's colour; half of the time mirrored if it may be.
 
     A short alt text speaks of the object, rarely of its ground; without the ground a small model needs far fewer
     images to learn the word.
@@ -53,7 +62,7 @@ def cut_out(pixels: UInt8[np.ndarray, "h w 3"], found: Subject, image_px: int, r
     matrix[:, 2] += room / 2 - centre + rng.uniform(-0.03, 0.03, 2) * room
     flat = np.where(found.mask[..., None], pixels, found.colour)
     ground = tuple(int(c) for c in found.colour)
-    return _relit(_warp(flat, matrix, image_px, cv2.BORDER_CONSTANT, ground), rng)
+    return _relit(_warp(flat, matrix, image_px, cv2.BORDER_CONSTANT, ground), rng, mirror)
 
 
 def _warp(
@@ -68,6 +77,6 @@ def _warp(
     )
 
 
-def _relit(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _relit(pixels: np.ndarray, rng: np.random.Generator, mirror: bool) -> np.ndarray:
     pixels = cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.85, 1.15), beta=rng.uniform(-12, 12))
-    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+    return pixels[:, ::-1] if rng.random() < 0.5 and mirror else pixels

@@ -133,11 +133,12 @@ def train(
     count = launch.processes(section)
     if count > 1:
         raise typer.Exit(launch.start(count, sys.argv[1:]))
-    from umgclip.train import stage
+    from umgclip.train import defaults, stage
     from umgclip.train.world import join_world
 
     inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
-    with join_world(section.device) as world, session.for_one_of_many("train", section, world.first) as opened:
+    used = defaults.resolved(section, base)
+    with join_world(section.device) as world, session.for_one_of_many("train", used, world.first) as opened:
         report = opened.steps(stage.total_steps(section))
         summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
     if world.first:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from umgclip.data.canvas import random_window, relit, square_canvas
 from umgclip.data.concepts import with_article
+from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
@@ -58,7 +59,7 @@ class View:
     """How samples are turned into a batch.
 
     `min_window`: smallest side of the random window that is looked at, as a share of the image's; 1 takes it whole.
-    `relight`: largest relative change of contrast; brightness changes in step. `resize`: what becomes of an aspect
+    `mirror_share`: of the images whose texts say neither left nor right. `relight`: largest relative change of contrast; brightness changes in step. `resize`: what becomes of an aspect
     that is not the canvas's. `preprocess`: the model's mean and deviation.
     """
 
@@ -66,7 +67,7 @@ class View:
     grid: int
     regions_per_image: int
     written_caption_share: float
-    flip_share: float = 0.5
+    mirror_share: float = 0.5
     min_window: float = 1.0
     relight: float = 0.0
     resize: Resize = "squash"
@@ -85,6 +86,7 @@ def view_of(params: TrainParams, tower: DenseClip) -> View:
         grid=grid,
         regions_per_image=params.regions_per_image,
         written_caption_share=params.written_caption_share,
+        mirror_share=params.mirror_share,
         min_window=params.min_window,
         relight=params.relight,
         resize=params.resize,
@@ -166,7 +168,7 @@ def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.G
     window = _window(pixels.shape[1], pixels.shape[0], view, rng)
     pixels, chosen, boxes, masks = _cut(pixels, _choose(kept, view.regions_per_image, rng), window, view)
     pixels = relit(pixels, view.relight, rng)
-    if rng.random() < view.flip_share:
+    if rng.random() < view.mirror_share and may_be_mirrored(record):
         pixels = pixels[:, ::-1]
         boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
         masks = np.ascontiguousarray(masks[:, :, ::-1])

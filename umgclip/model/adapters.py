@@ -80,12 +80,12 @@ class Adapted:
 
 
 def adapt(clip: nn.Module, params: TrainParams) -> Adapted:
-    """Make a CLIP ready to be tuned, in place, as `train.adapter` says.
+    """Make a CLIP ready to be tuned, in place, as `train.adapter` says; `auto` is lora here.
 
     Raises:
         InputError: this kind of adapter is not for this model; names what is.
     """
-    if params.adapter == "lora":
+    if params.adapter in ("auto", "lora"):
         tuned = add_lora(clip, params.lora)
         return Adapted("lora", tuned.get_base_model(), {}, tuned)
     if params.adapter == "convpass":

@@ -44,7 +44,7 @@ class Attention(nn.Module):
         self.embed_dim = int(attention.embed_dim)
         with torch.device("meta"):
             self.in_proj: nn.Module = InProjection(self.embed_dim, _PARTS * self.embed_dim)
-            self.out_proj: nn.Module = nn.Linear(self.embed_dim, self.embed_dim)
+            self.out_proj: Any = nn.Linear(self.embed_dim, self.embed_dim)
         self.in_proj.weight, self.in_proj.bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj.weight, self.out_proj.bias = attention.out_proj.weight, attention.out_proj.bias
         self.train(attention.training)

@@ -62,7 +62,9 @@ class TrainParams(LearningParams):
 
     batch: Count = 32
     steps: Count = 280
-    lr_peak: Positive = 5.0e-3
+    lr_peak: Positive | Literal["auto"] = Field(
+        default="auto", description="of the learning rate; auto: by the base, from scratch or pretrained, and adapter"
+    )
     weight_decay: Weight = 0.01
     grad_clip: Positive = 1.0
     min_window: Share = 1.0
@@ -78,7 +80,9 @@ class TrainParams(LearningParams):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
     )
-    adapter: Literal["lora", "convpass", "full"] = Field(default="lora", description="what learns")
+    adapter: Literal["auto", "lora", "convpass", "full"] = Field(
+        default="auto", description="what learns; auto: lora where the base has linear layers for it, else convpass"
+    )
     loader: LoaderParams = LoaderParams()
     lora: LoraParams = LoraParams()
     convpass: ConvpassParams = ConvpassParams()

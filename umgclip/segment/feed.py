@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from umgclip.manifest import read_manifest
 from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
 from umgclip.segment_params import SegmentParams
 from umgclip.train.feed import BAD_RECORD, Dropped, Failed
+from umgclip.train.seen import IMAGES, UNMIRRORED
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Loaded:
         rows: which labels of the data set this step's classifier has, ascending.
         failed: samples that could not be read.
         unnamed: samples without a named mask in the part that was looked at; passed over.
+        seen: counts, with the names of `umgclip.train.seen`.
     """
 
     targets: Targets | None
     rows: Int[Tensor, " t"]
     failed: tuple[Failed, ...]
     unnamed: int
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class _Collator:
     params: SegmentParams
     canvas: Canvas
     labels: tuple[Label, ...]
+    aliases: Mapping[Label, Label]
     dropped: dict[str, frozenset[str]]
     where: str
 
@@ -64,11 +68,13 @@ class _Collator:
         rows = self._rows(named, rng)
         row_of_label = {self.labels[row]: place for place, row in enumerate(rows)}
         targets = collate(named, self.canvas, row_of_label) if named else None
-        return Loaded(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named))
+        seen = {IMAGES: len(placed), UNMIRRORED: sum(one.unmirrored for one in placed)}
+        return Loaded(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named), seen)
 
     def _placed(self, stored: Stored, where: str, rng: np.random.Generator) -> One:
         dropped = self.dropped.get(stored.raw.key, frozenset())
-        return place(decode(stored.raw, where), dropped, self.canvas, rng)
+        one = place(decode(stored.raw, where), dropped, self.canvas, rng)
+        return replace(one, labels=[None if label is None else self.aliases.get(label, label) for label in one.labels])
 
     def _rows(self, samples: Sequence[One], rng: np.random.Generator) -> list[int]:
         """The batch's own labels, and others drawn at random up to the limit."""
@@ -90,15 +96,17 @@ class Feed:
         dataset: annotated shards.
         dropped: what validation put aside.
         canvas: how samples are placed.
-        labels: the dataset's names, in the classifier's order.
+        labels: the dataset's names, in the classifier's order, each with the one that stands for it.
     """
 
     def __init__(
-        self, params: SegmentParams, dataset: Path, dropped: Dropped, canvas: Canvas, labels: Sequence[Label]
+        self, params: SegmentParams, dataset: Path, dropped: Dropped, canvas: Canvas, labels: Mapping[Label, Label]
     ) -> None:
         self._params, self._dataset, self._dropped = params, dataset, dropped
         self._manifest = read_manifest(dataset)
-        self._collator = _Collator(params, canvas, tuple(labels), dropped.regions, str(dataset))
+        self._collator = _Collator(
+            params, canvas, tuple(dict.fromkeys(labels.values())), labels, dropped.regions, str(dataset)
+        )
 
     @property
     def samples(self) -> int:

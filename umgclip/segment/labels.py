@@ -68,6 +68,17 @@ def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParam
     return F.normalize(torch.stack(means), dim=-1)
 
 
+def aliases(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> dict[Label, Label]:
+    """For each name the first of its kind that the tower reads alike: as classes they would deny each other."""
+    first: dict[tuple[bytes, bool], Label] = {}
+    found = {}
+    for name, is_stuff in labels:
+        template = (params.stuff_templates if is_stuff else params.thing_templates)[0]
+        tokens = tower.tokenizer([fill(template, name)])[0].numpy().tobytes()
+        found[name, is_stuff] = first.setdefault((tokens, is_stuff), (name, is_stuff))
+    return found
+
+
 def fill(template: str, name: str) -> str:
     """A class prompt: `{}` is the name, `{a}` its article."""
     article = with_article(name).partition(" ")[0]

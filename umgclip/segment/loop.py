@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
@@ -25,10 +26,11 @@ from umgclip.train.unreadable import Unreadable
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: last values, and what could not be read, by key, with shard and reason."""
+    """What training leaves: last values, what could not be read (by key, with shard and reason), and counts."""
 
     values: dict[str, float]
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 def train(
@@ -80,6 +82,7 @@ class _Run:
                 began = time.perf_counter()
                 loaded = next(source)
                 unreadable.add(loaded.failed)
+                state.seen.update(loaded.seen)
                 rate = begin_step(step, self._optimizer, params)
                 values = self._step(step, loaded)
                 took = time.perf_counter() - began
@@ -88,7 +91,7 @@ class _Run:
                 if is_kept(step, params):
                     checkpoints.save(step + 1, state)
         self._segmenter.eval()
-        return Trained(values, state.failed)
+        return Trained(values, state.failed, state.seen)
 
     def _step(self, step: int, loaded: Loaded) -> dict[str, float]:
         """One update; none where no sample of the batch has a named mask."""

@@ -11,7 +11,7 @@ from umgclip.manifest import Manifest, read_manifest
 from umgclip.model.segmenter import files
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.segment.feed import Feed
-from umgclip.segment.labels import embed_labels, labels_of
+from umgclip.segment.labels import aliases, embed_labels, labels_of
 from umgclip.segment.loop import Trained, train
 from umgclip.segment.targets import Canvas, Label
 from umgclip.segment_params import SegmentParams
@@ -19,6 +19,7 @@ from umgclip.summary import Summary
 from umgclip.train.belonging import code_digest, flatten, libraries
 from umgclip.train.checkpoint import Checkpoints
 from umgclip.train.curves import Curves
+from umgclip.train.seen import rows_of
 from umgclip.train.stage import read_dropped
 from umgclip.train.unreadable import write_unreadable
 from umgclip.train.world import choose_device
@@ -83,8 +84,9 @@ def run(
         curves.add(step, values)
         report(step, values)
 
-    feed = Feed(params, inputs.annotations, dropped, canvas, labels)
-    texts = embed_labels(segmenter.tower, labels, params)
+    alike = aliases(segmenter.tower, labels, params)
+    feed = Feed(params, inputs.annotations, dropped, canvas, alike)
+    texts = embed_labels(segmenter.tower, list(dict.fromkeys(alike.values())), params)
     trained = train(segmenter.to_device(device), feed, texts.to(device), params, checkpoints, both)
     with fresh_folder(out) as folder:
         files.save(folder, segmenter, description)
@@ -132,6 +134,7 @@ def _summary(
         ("steps, batch", f"{params.steps}, {params.batch}"),
         ("images", str(samples)),
         *unreadable,
+        *rows_of(trained.seen),
         ("names of things, stuff", f"{sum(not s for _, s in labels)}, {sum(s for _, s in labels)}"),
         ("parameters trained, frozen", f"{learned:,}, {frozen:,}"),
         *((f"last {name}", f"{value:.3f}") for name, value in trained.values.items()),

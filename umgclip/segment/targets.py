@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from umgclip.data.canvas import random_window, relit, square_canvas
+from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
@@ -48,6 +49,7 @@ class Canvas:
     unnamed: bool
     min_window: float
     relight: float
+    mirror_share: float
     resize: Resize
     preprocess: Preprocess
 
@@ -60,7 +62,8 @@ class Canvas:
         """
         side, grid = square_canvas(params.image_px, tower, "segment.image_px")
         unnamed = params.unnamed and params.matching == "places"
-        return cls(side, grid, unnamed, params.min_window, params.relight, params.resize, tower.preprocess)
+        window, relight, mirror = params.min_window, params.relight, params.mirror_share
+        return cls(side, grid, unnamed, window, relight, mirror, params.resize, tower.preprocess)
 
 
 def label_of(region: Region) -> Label | None:
@@ -112,12 +115,17 @@ def _rank(numbered: tuple[int, Region]) -> tuple[bool, bool, float]:
 
 @dataclass(frozen=True)
 class One:
-    """One sample on the canvas; `cells_hw` are rows and columns of the token grid that hold image."""
+    """One sample on the canvas.
+
+    `cells_hw` are rows and columns of the token grid that hold image; of `unmirrored` ones a text says left or
+    right.
+    """
 
     pixels: UInt8[np.ndarray, "side side 3"]
     masks: Float[np.ndarray, "r h w"]
     labels: list[Label | None]
     cells_hw: tuple[int, int]
+    unmirrored: bool
 
 
 def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.random.Generator) -> One:
@@ -145,14 +153,15 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
             masks.append(placed)
     pixels = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), canvas.preprocess.interpolation)
     pixels = relit(pixels, canvas.relight, rng)
-    if rng.random() < 0.5:
+    mirror = may_be_mirrored(sample.record)
+    if rng.random() < canvas.mirror_share and mirror:
         pixels = np.ascontiguousarray(pixels[:, ::-1])
         wide = cells[1] * FINER
         for mask in masks:
             mask[:, :wide] = mask[:, :wide][:, ::-1].copy()
     empty = np.zeros((0, canvas.grid * FINER, canvas.grid * FINER), np.float32)
     side = (canvas.image_px, canvas.image_px)
-    return One(on_canvas(pixels, side), np.stack(masks) if masks else empty, labels, cells)
+    return One(on_canvas(pixels, side), np.stack(masks) if masks else empty, labels, cells, not mirror)
 
 
 def collate(samples: Sequence[One], canvas: Canvas, row_of_label: dict[Label, int]) -> Targets:

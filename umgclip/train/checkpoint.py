@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class State:
         average: their moving average, by name; None without.
         scaler: of float16's losses; None without.
         failed: keys of unreadable samples, each with its shard and the reason.
+        seen: counts of what was met on the way.
     """
 
     weights: Mapping[str, nn.Parameter]
@@ -39,6 +41,7 @@ class State:
     average: dict[str, Tensor] | None = None
     scaler: torch.amp.GradScaler | None = None
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Checkpoints:
             "optimizer": slots,
             "scaler": None if state.scaler is None else state.scaler.state_dict(),
             "failed": json.dumps(state.failed),
+            "seen": json.dumps(state.seen),
         }
         if self.world.first:
             with atomic_file(self.path) as temporary:
@@ -92,6 +96,7 @@ class Checkpoints:
         if state.scaler is not None and saved["scaler"] is not None:
             state.scaler.load_state_dict(saved["scaler"])
         state.failed.update({key: tuple(reason) for key, reason in json.loads(saved["failed"]).items()})
+        state.seen.update(json.loads(saved["seen"]))
         if self.world.first:
             _log.warning("%s: goes on after step %d of %s", self.stage, saved["step"], self.path)
         return int(saved["step"])

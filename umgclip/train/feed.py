@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
 from umgclip.train.labels import bounds, cut, merge
+from umgclip.train.seen import of_samples
 
 _MOST_WORKERS = 8
 # what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
@@ -53,12 +55,16 @@ class Failed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A process's part of a global batch; `failed` are the samples of it that could not be read, and are left out."""
+    """A process's part of a global batch.
+
+    `failed` are the samples of it that could not be read, and are left out; `seen` are the counts of `seen.of_samples`.
+    """
 
     step: int
     batch: Batch
     keys: tuple[str, ...]
     failed: tuple[Failed, ...] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class _Collator:
     share: Part = field(default_factory=Part)
 
     def __call__(self, step: _Step) -> Loaded:
-        batches, keys, failed = [], [], []
+        batches, keys, failed, seen = [], [], [], Counter[str]()
         for lane, samples in step.lanes:
             read, lost = self._decoded(samples)
             failed += lost
@@ -106,10 +112,11 @@ class _Collator:
             if batch is not None:
                 start, stop = bounds(len(read), self.share.parts, self.share.index)
                 batches.append(cut(batch, start, stop))
+                seen += of_samples((item.sample.record for _, item in read[start:stop]), batches[-1])
                 keys += [stored.raw.key for stored, _ in read[start:stop]]
         if not keys:
             batches = [self._nothing()]
-        return Loaded(step.number, merge(batches), tuple(keys), tuple(failed))
+        return Loaded(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
 
     def _nothing(self) -> Batch:
         """A batch without images."""

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from umgclip.data.batch import Batch
+from umgclip.model.files import Tokenizer
 from umgclip.params import LossWeights
 
+_Text = TypeVar("_Text", str, bytes)
 _PER_IMAGE = ("images", "caption", "tag_targets", "teacher_image", "valid")
 _PER_REGION = ("boxes_xyxy", "masks", "is_stuff", "region_text", "teacher_region")
 _PER_TOKEN = ("token_text", "token_weight")
@@ -25,11 +27,13 @@ _PLACES = ("caption", "region_text", "token_text")  # places in `texts`, -1 for 
 class Labels:
     """Texts, tags and regions of a batch; the fields of `Batch` with the same names.
 
+    `tokens` are the texts' ids as the tower reads them: texts of equal ids are one text, whatever they look like.
     `used` are the places of the texts that some term looks at, ascending: those are encoded. `token_weight_sum`,
     `taught_images` and `taught_regions` count what the terms that are means over a batch divide by.
     """
 
     texts: list[str]
+    tokens: list[bytes]
     used: Int[Tensor, "u"]
     caption: Int[Tensor, "b"]
     tag_texts: Int[Tensor, "v"]
@@ -53,11 +57,13 @@ class Labels:
         return int((~self.is_stuff).sum())
 
 
-def labels_of(batch: Batch, weights: LossWeights) -> Labels:
+def labels_of(batch: Batch, weights: LossWeights, tokenizer: Tokenizer) -> Labels:
     """The labels of a batch, for the terms whose weight is above 0."""
+    tokens = [row.tobytes() for row in tokenizer(batch.texts).numpy()]
     return Labels(
         texts=batch.texts,
-        used=_used(batch, weights),
+        tokens=tokens,
+        used=_used(batch, weights, tokens),
         caption=batch.caption,
         tag_texts=batch.tag_texts,
         tag_targets=batch.tag_targets,
@@ -71,7 +77,7 @@ def labels_of(batch: Batch, weights: LossWeights) -> Labels:
     )
 
 
-def _used(batch: Batch, weights: LossWeights) -> Tensor:
+def _used(batch: Batch, weights: LossWeights, tokens: list[bytes]) -> Tensor:
     needed = []
     if weights.image_text:
         needed.append(batch.caption[batch.caption >= 0])
@@ -79,7 +85,11 @@ def _used(batch: Batch, weights: LossWeights) -> Tensor:
         needed.append(batch.tag_texts)
     if weights.region_text or weights.pixel:
         needed.append(batch.region_text[batch.region_text >= 0])
-    return torch.cat(needed).unique() if needed else torch.zeros(0, dtype=torch.long)
+    if not needed:
+        return torch.zeros(0, dtype=torch.long)
+    first: dict[bytes, int] = {}
+    places = torch.tensor([first.setdefault(row, place) for place, row in enumerate(tokens)], dtype=torch.long)
+    return places[torch.cat(needed)].unique()
 
 
 @dataclass(frozen=True)
@@ -92,13 +102,18 @@ class Joined:
     """
 
     labels: Labels
-    places: tuple[Int[Tensor, "texts"], ...]
+    places: tuple[Int[Tensor, "_"], ...]
     row_of_text: Int[Tensor, "texts"]
 
 
 def join(parts: Sequence[Labels]) -> Joined:
-    """Put labels together: equal texts become one text, tags of any part are tags of all."""
-    texts, places = _join_texts([part.texts for part in parts])
+    """Put labels together: texts of equal tokens become one text, tags of any part are tags of all."""
+    tokens, places = _join_texts([part.tokens for part in parts])
+    text_of: dict[bytes, str] = {}
+    for part in parts:
+        for row, text in zip(part.tokens, part.texts, strict=True):
+            text_of.setdefault(row, text)
+    texts = [text_of[row] for row in tokens]
     row_of_text = torch.full((len(texts) + 1,), -1)
     encoded = torch.cat([place[part.used] for part, place in zip(parts, places, strict=True)])
     row_of_text[encoded.flip(0)] = torch.arange(len(encoded)).flip(0)  # the first of equal ones is written last
@@ -106,6 +121,7 @@ def join(parts: Sequence[Labels]) -> Joined:
     taught = [part.teacher_region for part in parts if part.teacher_region is not None]
     labels = Labels(
         texts=texts,
+        tokens=tokens,
         used=(row_of_text[:-1] >= 0).nonzero()[:, 0],
         caption=torch.cat([place[part.caption] for part, place in zip(parts, places, strict=True)]),
         tag_texts=tag_texts,
@@ -125,7 +141,8 @@ def merge(batches: Sequence[Batch]) -> Batch:
     """Several batches of one image size as one."""
     if len(batches) == 1:
         return batches[0]
-    texts, places = _join_texts([batch.texts for batch in batches])
+    words = [batch.texts for batch in batches]
+    texts, places = _join_texts(words)
     tag_texts, tag_targets = _join_tags([(b.tag_texts, b.tag_targets) for b in batches], places)
     joined: dict[str, Any] = {
         name: torch.cat([place[getattr(b, name)] for b, place in zip(batches, places, strict=True)]) for name in _PLACES
@@ -164,8 +181,8 @@ def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
     return total * part // parts, total * (part + 1) // parts
 
 
-def _join_texts(parts: Iterable[list[str]]) -> tuple[list[str], tuple[Tensor, ...]]:
-    index: dict[str, int] = {}
+def _join_texts(parts: Iterable[list[_Text]]) -> tuple[list[_Text], tuple[Tensor, ...]]:
+    index: dict[_Text, int] = {}
     places = [torch.tensor([*(index.setdefault(t, len(index)) for t in texts), -1]) for texts in parts]
     return list(index), tuple(places)
 
@@ -178,7 +195,9 @@ def _join_tags(
     targets = torch.zeros((sum(len(rows) for _, rows in parts), len(tags)), dtype=torch.bool)
     first = 0
     for (_, rows), columns in zip(parts, joint, strict=True):
-        targets[first : first + len(rows), torch.searchsorted(tags, columns)] = rows
+        counts = torch.zeros((len(rows), len(tags)), dtype=torch.long)
+        counts.index_add_(1, torch.searchsorted(tags, columns), rows.long())  # two tags of a part may be one text
+        targets[first : first + len(rows)] = counts > 0
         first += len(rows)
     return tags, targets
 

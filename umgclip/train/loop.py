@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +35,12 @@ _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: last values, weights by name on the CPU (averaged ones where asked for), what failed."""
+    """What training leaves: last values, weights by name on the CPU (averaged where asked for), failures, counts."""
 
     values: dict[str, float]
     weights: dict[str, Tensor]
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -87,6 +89,7 @@ def _train(
             rate = begin_step(step, optimizer, params)
             computed = compute(model, loaded, scoring, world)
             unreadable.add(computed.failed)
+            state.seen.update(computed.seen)
             values = computed.values
             _require_finite(values["total"], "loss", step, (loaded, computed), checkpoints.path, world)
             if scaler is not None:
@@ -104,7 +107,7 @@ def _train(
             if is_kept(step, params):
                 checkpoints.save(step + 1, state)
     tower.eval()
-    return Trained(values, on_cpu(model.weights if average is None else average.values), state.failed)
+    return Trained(values, on_cpu(model.weights if average is None else average.values), state.failed, state.seen)
 
 
 def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:

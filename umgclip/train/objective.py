@@ -75,7 +75,7 @@ def loss(
     Returns:
         The total, and each term's unweighted value.
     """
-    parts = (labels_of(batch, weights),)
+    parts = (labels_of(batch, weights, tokenizer),)
     question = Question(batch, parts, join(parts))
     tokens = tokenizer([batch.texts[i] for i in question.own.used.tolist()])
     embedded = Embedder(tower)(batch.images, tokens, getattr(batch, "valid", None))

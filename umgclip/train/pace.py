@@ -15,12 +15,12 @@ Report = Callable[[int, dict[str, float]], None]
 
 def optimizer_of(groups: Sequence[dict[str, Any]], params: LearningParams) -> torch.optim.AdamW:
     """The optimizer of groups of parameters; a group's own weight decay stands above that of `params`."""
-    return torch.optim.AdamW(groups, lr=params.lr_peak, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=params.rate, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True)
 
 
 def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningParams) -> float:
     """Make ready for a step: its rate, which is given back, random numbers of its own, no gradients."""
-    rate = params.lr_peak * schedule(step, params.steps, params.warmup_share)
+    rate = params.rate * schedule(step, params.steps, params.warmup_share)
     for group in optimizer.param_groups:
         group["lr"] = rate
     torch.manual_seed(params.seed * 1_000_003 + step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +23,14 @@ from umgclip.summary import Summary
 from umgclip.train.belonging import code_digest, decisive, flatten, libraries
 from umgclip.train.checkpoint import Checkpoints
 from umgclip.train.curves import Curves
+from umgclip.train.defaults import resolved, told, warnings
 from umgclip.train.feed import Dropped, Feed
 from umgclip.train.loop import Trained, train
+from umgclip.train.seen import rows_of
 from umgclip.train.unreadable import write_unreadable
 from umgclip.train.world import World, choose_device
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,15 @@ def run(
         OutputError: `out` cannot be written.
     """
     world = World(device=choose_device(params.device)) if world is None else world
+    asked, params = params, resolved(params, inputs.base)
     manifest = read_manifest(inputs.annotations)
     dropped = read_dropped(inputs.quarantine)
     base_sha256 = sha256_file(inputs.base / files.WEIGHTS) if (inputs.base / files.WEIGHTS).is_file() else ""
     adapted, tower = _adapted(params, inputs.base)
     feed = Feed(params, inputs.annotations, dropped, tower, world.part)
+    doubts = warnings(params, manifest.samples - len(dropped.images))
+    for doubt in doubts if world.first else ():
+        _log.warning("%s", doubt)
     belongs_to = {
         "params": flatten(decisive(params)) | {"train.loader.streams": str(feed.streams)},
         "data": manifest.digest(),
@@ -98,7 +107,8 @@ def run(
             report(step, values)
 
     trained = train(tower, feed, params, checkpoints, both, world)
-    summary = Summary("train", _rows(params, trained, manifest.samples, dropped, adapted.counts()))
+    rows = _rows(params, trained, manifest.samples, dropped, adapted.counts())
+    summary = Summary("train", (*told(asked, params, inputs.base), *rows, *(("careful", doubt) for doubt in doubts)))
     if curves is None:
         return summary
     if params.parallel == "fsdp2":
@@ -148,6 +158,7 @@ def _rows(
         ("steps, batch", f"{params.steps}, {params.batch}"),
         ("images (left out)", f"{samples} ({len(dropped.images)})"),
         *unreadable,
+        *rows_of(trained.seen),
         ("parameters trained", f"{size[0]:,} of {size[1]:,}"),
         *((f"last {name}", f"{value:.3f}") for name, value in trained.values.items()),
     )

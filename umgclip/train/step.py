@@ -8,8 +8,9 @@ features next, and then each micro-batch again, which passes those gradients on 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,16 +25,18 @@ from umgclip.train.feed import Failed, Loaded
 from umgclip.train.labels import Labels, bounds, cut, join, labels_of
 from umgclip.train.objective import Question, Similarity, total
 from umgclip.train.parallel import Parallel
+from umgclip.train.seen import of_texts
 from umgclip.train.world import World
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What a step found out: values of the global batch, samples that failed anywhere, keys of odd features here."""
+    """What a step found out: values and counts of the global batch, what failed anywhere, keys of odd features here."""
 
     values: dict[str, float]
     failed: tuple[Failed, ...]
     odd: tuple[str, ...]
+    seen: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> 
 
     Nothing is added where the loss is no finite number.
     """
-    own = labels_of(loaded.batch, scoring.params.weights)
-    told: list[tuple[Labels, tuple[Failed, ...]]] = world.tell((own, loaded.failed))
-    parts = tuple(labels for labels, _ in told)
-    failed = tuple(failure for _, failures in told for failure in failures)
-    tokens = scoring.tokenizer([own.texts[i] for i in own.used.tolist()]).to(world.device)
+    own = labels_of(loaded.batch, scoring.params.weights, scoring.tokenizer)
+    texts = [own.texts[i] for i in own.used.tolist()]
+    met = of_texts(texts, scoring.tokenizer) + Counter(loaded.seen)
+    told: list[tuple[Labels, tuple[Failed, ...], Counter[str]]] = world.tell((own, loaded.failed, met))
+    parts = tuple(labels for labels, _, _ in told)
+    failed = tuple(failure for _, failures, _ in told for failure in failures)
+    tokens = scoring.tokenizer(texts).to(world.device)
     batch = to_device(loaded.batch, world.device)
     question = Question(batch, parts, join(parts), world.rank)
     whole_batch = scoring.params.accumulate == 1
@@ -72,7 +77,7 @@ def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> 
     model.finish_gradients()
     rows = ~features.image.detach().isfinite().all(dim=1)
     odd = tuple(key for key, is_odd in zip(loaded.keys, rows.tolist(), strict=True) if is_odd)
-    return Computed(values, failed, odd)
+    return Computed(values, failed, odd, sum((counts for _, _, counts in told), Counter()))
 
 
 def _at_once(

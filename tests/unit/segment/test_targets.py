@@ -59,7 +59,9 @@ def test_a_mask_of_another_size_is_refused_by_its_region():
 
 
 def canvas(resize="squash"):
-    return Canvas(SIDE, 2, unnamed=True, min_window=1.0, relight=0.0, resize=resize, preprocess=Preprocess())
+    return Canvas(
+        SIDE, 2, unnamed=True, min_window=1.0, relight=0.0, mirror_share=0.5, resize=resize, preprocess=Preprocess()
+    )
 
 
 def sample(width, height):

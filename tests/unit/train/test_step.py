@@ -18,6 +18,7 @@ from umgclip.train.features import Embedder
 from umgclip.train.feed import Dropped, Feed, Loaded
 from umgclip.train.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel
+from umgclip.train.seen import rows_of
 from umgclip.train.step import Scoring, compute
 from umgclip.train.world import World
 
@@ -55,7 +56,7 @@ def gradients(
     tower: DenseClip, loaded: Loaded, params: TrainParams, tiny: TowerParams
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     model = Parallel(Embedder(tower), ONE, "ddp")
-    scoring = Scoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda: None, lambda loss: loss)
+    scoring = Scoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
     values = compute(model, loaded, scoring, ONE).values
     return values, {name: p.grad for name, p in model.weights.items() if p.grad is not None}
 
@@ -124,17 +125,19 @@ def test_cutting_and_merging_gives_the_batch_back(loaded: Loaded) -> None:
         assert same(expected, found), field.name
 
 
-def test_joined_labels_are_those_of_the_whole(loaded: Loaded) -> None:
-    expected = labels_of(loaded.batch, EVERY_TERM)
-    parts = [labels_of(half, EVERY_TERM) for half in halves(loaded.batch)]
+def test_joined_labels_are_those_of_the_whole(loaded: Loaded, tiny: TowerParams) -> None:
+    tokenizer = files.Tokenizer(tiny.context_length)
+    expected = labels_of(loaded.batch, EVERY_TERM, tokenizer)
+    parts = [labels_of(half, EVERY_TERM, tokenizer) for half in halves(loaded.batch)]
     joined = join(parts)
     for field in dataclasses.fields(expected):
         value, found = getattr(expected, field.name), getattr(joined.labels, field.name)
         assert same(value, found), field.name
 
 
-def test_equal_texts_of_two_parts_are_one_text(loaded: Loaded) -> None:
-    one, two = (labels_of(part, EVERY_TERM) for part in (loaded.batch, loaded.batch))
+def test_equal_texts_of_two_parts_are_one_text(loaded: Loaded, tiny: TowerParams) -> None:
+    tokenizer = files.Tokenizer(tiny.context_length)
+    one, two = (labels_of(part, EVERY_TERM, tokenizer) for part in (loaded.batch, loaded.batch))
     joined = join([one, two])
     assert joined.labels.texts == one.texts
     assert torch.equal(joined.places[0], joined.places[1])
@@ -155,3 +158,63 @@ def test_compiled_towers_have_the_same_gradients(
     assert values == pytest.approx(expected, rel=1e-4)
     for name, gradient in wanted.items():
         assert (gradient - found[name]).abs().max() < 1e-3 * gradient.abs().max().clamp(min=1e-3), name
+
+
+def worded(batch: Batch, texts: list[str]) -> Batch:
+    """A batch of two images and two regions, each with a text of its own, and two tags."""
+    two = cut(batch, 0, 2)
+    return dataclasses.replace(
+        two,
+        texts=texts,
+        caption=torch.tensor([0, 1]),
+        tag_texts=torch.tensor([2, 3]),
+        tag_targets=torch.tensor([[True, False], [False, True]]),
+        image_of_region=torch.tensor([0, 1]),
+        boxes_xyxy=torch.tensor([[0.1, 0.1, 0.6, 0.6], [0.2, 0.2, 0.7, 0.9]]),
+        masks=torch.ones(2, *batch.masks.shape[1:]),
+        is_stuff=torch.zeros(2, dtype=torch.bool),
+        region_text=torch.tensor([2, 3]),
+        token_text=torch.where(torch.arange(len(two.token_text)) % 2 == 0, 2, 3),
+        token_weight=torch.ones(len(two.token_text)),
+        teacher_region=batch.teacher_region[:2],
+    )
+
+
+@pytest.mark.parametrize(
+    "again", [["A dog", "DOG"], ["a  dog ", " dog"], ["a dog", "dog"]], ids=["case", "spaces", "the same"]
+)
+def test_texts_of_equal_tokens_are_no_negatives_of_each_other(
+    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams, again: list[str]
+) -> None:
+    """Every image has every text of the batch, so no contrast can be wrong; nor with the texts in two processes."""
+    terms = LossWeights(image_text=1, region_text=1, pixel=1, tags=1, region_tags=1, distill=0, keep=0)
+    batch = worded(loaded.batch, ["a dog", again[0], "dog", again[1]])
+    values, _ = gradients(make(), Loaded(0, batch, ("one", "two")), TrainParams(weights=terms), tiny)
+    assert max(values["image_text"], values["region_text"], values["pixel"]) == pytest.approx(0, abs=1e-6)
+    tokenizer = files.Tokenizer(tiny.context_length)
+    joined = join([labels_of(cut(batch, number, number + 1), terms, tokenizer) for number in (0, 1)]).labels
+    assert (joined.texts, joined.tag_targets.tolist()) == (["a dog", "dog"], [[True], [True]])
+    assert joined.caption.tolist() == [0, 0]
+
+
+def test_texts_that_differ_behind_the_context_only_are_one(loaded: Loaded, tiny: TowerParams) -> None:
+    long = "a very long " + "dog " * tiny.context_length
+    batch = worded(loaded.batch, [f"{long} by night", f"{long} by day", "dog", "cat"])
+    labels = join([labels_of(batch, EVERY_TERM, files.Tokenizer(tiny.context_length))]).labels
+    assert labels.caption.tolist() == [0, 0]
+    assert labels.tag_texts.tolist() == [1, 2]
+
+
+def test_what_was_met_is_counted(make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams) -> None:
+    batch = worded(loaded.batch, ["dog " * 40, "a dog", "dog", "cat"])
+    model = Parallel(Embedder(make()), ONE, "ddp")
+    scoring = Scoring(TrainParams(), "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
+    met = {"images": 2, "unmirrored": 1, "regions": 2, "slivers": 1}
+    seen = compute(model, Loaded(0, batch, ("one", "two"), (), met), scoring, ONE).seen
+    assert seen == {**met, "texts": 4, "cut": 1}
+    assert rows_of(seen) == (
+        ("never mirrored", "1 of 2 images shown, for a text says left or right"),
+        ("texts cut", "1 of 4 texts encoded, longer than the model's context"),
+        ("boxes under half a pixel", "1 of 2 regions shown"),
+    )
+    assert rows_of({"images": 2, "texts": 4}) == ()

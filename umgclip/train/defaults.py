@@ -1,0 +1,90 @@
+"""What `auto` in the section `train` means for a base: how fast to learn, and in what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from umgclip.errors import InputError
+from umgclip.model.layout import CONFIG
+from umgclip.params import TrainParams
+
+SCRATCH = "scratch"  # what base.json calls the small model that the stage `base` trains
+_RATES: dict[bool, dict[str, float]] = {
+    # the small model from scratch, as tuned on the demo; all weights at a tenth of it (docs/claim.md)
+    True: {"lora": 7.0e-3, "convpass": 5.0e-3, "full": 5.0e-4},
+    # pretrained ones: LoRA as in CLIP-LoRA (Zanella & Ben Ayed, CVPRW 2024), Convpass below its paper's 1e-3 as a few
+    # hundred steps are few, all weights as in FLIP and CLIPSelf (1e-5)
+    False: {"lora": 2.0e-4, "convpass": 5.0e-4, "full": 1.0e-5},
+}
+# of open_clip's configs: blocks with an attention of its own, which has no linear in-projection for LoRA
+_OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
+
+
+def resolved(params: TrainParams, base: Path) -> TrainParams:
+    """The same params with a value in the place of each `auto` that depends on the base; numbers stay.
+
+    Args:
+        params: the section `train`.
+        base: folder of the base.
+
+    Raises:
+        InputError: the weights of all losses are 0.
+    """
+    _require_something_to_learn(params)
+    adapter = params.adapter if params.adapter != "auto" else _adapter(_model_cfg(base))
+    rate = params.lr_peak if params.lr_peak != "auto" else _RATES[from_scratch(base)][adapter]
+    return params.model_copy(update={"adapter": adapter, "lr_peak": rate})
+
+
+def from_scratch(base: Path) -> bool:
+    """Whether a base is the small model that the stage `base` trains; anything else was trained on more."""
+    report = base / "base.json"
+    return report.is_file() and json.loads(report.read_text(encoding="utf-8")).get("pretrained") == SCRATCH
+
+
+def told(asked: TrainParams, used: TrainParams, base: Path) -> tuple[tuple[str, str], ...]:
+    """Rows of the summary: adapter and rate, and whether they were chosen here."""
+    kind = "from scratch" if from_scratch(base) else "pretrained"
+    why = f" (auto: base {kind})"
+    return (
+        ("adapter", f"{used.adapter}{why if asked.adapter == 'auto' else ''}"),
+        ("learning rate", f"{used.rate:.1e}{why if asked.lr_peak == 'auto' else ''}"),
+    )
+
+
+def warnings(params: TrainParams, samples: int) -> list[str]:
+    """What is allowed and hardly meant."""
+    found = []
+    if params.batch == 1 and any((params.weights.image_text, params.weights.region_text, params.weights.tags)):
+        found.append("train.batch: 1: an image alone has no others to be told from; contrasts teach nothing")
+    if params.batch > samples:
+        found.append(
+            f"train.batch: {params.batch}: more than the {samples} images there are, so images come more than once "
+            "in a batch"
+        )
+    return found
+
+
+def _require_something_to_learn(params: TrainParams) -> None:
+    weights = params.weights.model_dump()
+    if not any(weights.values()):
+        raise InputError(
+            f"train.weights: expected a weight above 0, got 0 for all of {', '.join(weights)}; nothing would be learned"
+        )
+
+
+def _adapter(model_cfg: Mapping[str, Any]) -> Literal["lora", "convpass"]:
+    towers = [model_cfg.get(name) or {} for name in ("vision_cfg", "text_cfg")]
+    own = any(tower.get("block_type") == "custom" or any(map(tower.get, _OWN_ATTENTION)) for tower in towers)
+    return "convpass" if own else "lora"
+
+
+def _model_cfg(base: Path) -> Mapping[str, Any]:
+    path = base / CONFIG
+    if not path.is_file():
+        return {}  # refused where the base is read
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
+    return found
