@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.num_heads, self.batch_first = int(attention.num_heads), bool(attention.batch_first)
         self.embed_dim = int(attention.embed_dim)
         with torch.device("meta"):
-            self.in_proj: nn.Module = InProjection(self.embed_dim, _PARTS * self.embed_dim)
+            self.in_proj: Any = InProjection(self.embed_dim, _PARTS * self.embed_dim)
             self.out_proj: Any = nn.Linear(self.embed_dim, self.embed_dim)
         self.in_proj.weight, self.in_proj.bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj.weight, self.out_proj.bias = attention.out_proj.weight, attention.out_proj.bias

@@ -141,8 +141,7 @@ def merge(batches: Sequence[Batch]) -> Batch:
     """Several batches of one image size as one."""
     if len(batches) == 1:
         return batches[0]
-    words = [batch.texts for batch in batches]
-    texts, places = _join_texts(words)
+    texts, places = _join_texts([batch.texts for batch in batches])
     tag_texts, tag_targets = _join_tags([(b.tag_texts, b.tag_targets) for b in batches], places)
     joined: dict[str, Any] = {
         name: torch.cat([place[getattr(b, name)] for b, place in zip(batches, places, strict=True)]) for name in _PLACES
@@ -183,7 +182,10 @@ def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
 
 def _join_texts(parts: Iterable[list[_Text]]) -> tuple[list[_Text], tuple[Tensor, ...]]:
     index: dict[_Text, int] = {}
-    places = [torch.tensor([*(index.setdefault(t, len(index)) for t in texts), -1]) for texts in parts]
+    places = []
+    for part in parts:
+        rows = [index.setdefault(text, len(index)) for text in part]
+        places.append(torch.tensor([*rows, -1]))
     return list(index), tuple(places)
 
 

@@ -74,7 +74,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
     assert steps == list(range(6))
     assert stage.total_steps(params) == 6
     adapter = tmp_path / "train" / "adapter"
-    assert set(hashes(tmp_path / "train")) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert set(hashes(tmp_path / "train")) == {"adapter_config.json", "adapter_model.safetensors", "made_by.json"}
     report = json.loads((tmp_path / "train" / "train.json").read_text())
     assert report == {
         "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
