@@ -19,8 +19,8 @@ from umgclip.params import ConvpassParams, FullParams, LoraParams, TowerParams, 
 
 MakeNamed = Callable[[str], nn.Module]
 MakeClip = Callable[[int], nn.Module]
-LORA = TrainParams(lora=LoraParams(rank=2, alpha=4))
-LORA_IMAGE = TrainParams(lora=LoraParams(rank=2, alpha=4, text_tower=False))
+LORA = TrainParams(adapter="lora", lora=LoraParams(rank=2, alpha=4))
+LORA_IMAGE = TrainParams(adapter="lora", lora=LoraParams(rank=2, alpha=4, text_tower=False))
 CONVPASS = TrainParams(adapter="convpass", convpass=ConvpassParams(hidden=4, dropout=0.0))
 FULL = TrainParams(adapter="full")
 FULL_IMAGE = TrainParams(adapter="full", full=FullParams(text_tower=False))

@@ -38,8 +38,10 @@ def test_other_adapters_learn(params: TrainParams, inputs: TrainInputs, tmp_path
     totals = run(changed, inputs, tmp_path / "train")
     assert len(totals) == params.steps
     adapter = tmp_path / "train" / "adapter"
-    assert adapter_kind(adapter) == changed.adapter
-    assert json.loads((tmp_path / "train" / "train.json").read_text())["params"]["resize"] == changed.resize
+    kind = "lora" if changed.adapter == "auto" else changed.adapter
+    used = json.loads((tmp_path / "train" / "train.json").read_text())["params"]
+    assert adapter_kind(adapter) == used["adapter"] == kind
+    assert used["resize"] == changed.resize
     tuned, plain = DenseClip(load_tuned(inputs.base, adapter)), DenseClip(files.load(inputs.base)[0])
     image = torch.randn(1, 3, 96, 96)
     tokens = plain.tokenizer(["a dog"])
