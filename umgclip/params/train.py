@@ -61,7 +61,7 @@ class TrainParams(LearningParams):
     """`train`: the tuning."""
 
     batch: Count = 32
-    steps: Count = 280
+    steps: Count = 300
     lr_peak: Positive | Literal["auto"] = Field(
         default="auto", description="of the learning rate; auto: by the base, from scratch or pretrained, and adapter"
     )
