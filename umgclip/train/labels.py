@@ -182,9 +182,9 @@ def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
 
 def _join_texts(parts: Iterable[list[_Text]]) -> tuple[list[_Text], tuple[Tensor, ...]]:
     index: dict[_Text, int] = {}
-    places = []
+    places: list[Tensor] = []
     for part in parts:
-        rows = [index.setdefault(text, len(index)) for text in part]
+        rows: list[int] = [index.setdefault(text, len(index)) for text in part]
         places.append(torch.tensor([*rows, -1]))
     return list(index), tuple(places)
 
