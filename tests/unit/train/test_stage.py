@@ -80,7 +80,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
         "adapter_sha256": sha256_file(adapter / "adapter_model.safetensors"),
         "data_digest": read_manifest(inputs.annotations).digest(),
-        "params": params.model_dump(),
+        "params": {**params.model_dump(), "adapter": "lora"},
         "steps": 6,
     }
     metrics = json.loads(inputs.metrics.read_text())
@@ -88,6 +88,8 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
     rows = dict(summary.rows)
     assert rows["images (left out)"] == "32 (0)"
     assert rows["steps, batch"] == "6, 4"
+    assert rows["adapter"] == "lora (auto: base pretrained)"
+    assert rows["learning rate"] == "1.0e-02"
     assert list(inputs.work.iterdir()) == [], "no checkpoint stays behind a finished run"
     tuned, plain = load_tuned(inputs.base, adapter), files.load(inputs.base)[0]
     image = torch.randn(1, 3, 96, 96)
