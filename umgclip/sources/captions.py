@@ -5,8 +5,12 @@ A row that cannot be read, or that says nothing, costs itself: it is a problem w
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -54,6 +58,7 @@ class CaptionTable:
     def __init__(self, path: Path, request: Request, plan: Plan) -> None:
         self._path, self._request, self._plan = path, request, plan
         self._known: dict[frozenset[str], Columns | None] = {}
+        self._read = 0
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Image name and caption, of all rows that have both.
@@ -62,7 +67,11 @@ class CaptionTable:
             InputError: it is no table, or its columns are not found; names them.
             DataError: the file is damaged.
         """
-        kind = self._path.suffix.lower()
+        yield from self._rows(self._path.suffix.lower())
+        if not self._read:
+            self._plan.tell("tables without a row that can be read")
+
+    def _rows(self, kind: str) -> Iterator[tuple[str, str]]:
         if kind in (".parquet", ".pq"):
             yield from self._parquet()
         elif kind in (".json", ".jsonl", ".ndjson"):
@@ -100,6 +109,12 @@ class CaptionTable:
         for name, value in read_elements(self._path, self._broken, self._request.encoding):
             number += 1
             where = f"element {number}"
+            if name == "annotations" and isinstance(value, dict) and "image_id" in value:
+                raise InputError(
+                    f"{self._path}: expected captions with the names of their images, got COCO's with numbers; "
+                    f"`umgclip data import coco {shlex.quote(self._request.source)} "
+                    f"--captions {shlex.quote(str(self._path))}` reads them"
+                )
             if isinstance(value, dict) and value:
                 columns = self._columns_of_object(value, named=bool(name))
                 if columns is None:
@@ -137,6 +152,8 @@ class CaptionTable:
                 if head.lower().startswith("sep="):
                     head, before = handle.readline(), before + 1
                 first = [cell.strip() for cell in split(head, delimiter)]
+                while len(first) > 1 and not first[-1]:  # a delimiter at the end of the line
+                    first.pop()
                 yield from self._body(handle, first, delimiter, before)
         except UnicodeError as error:
             raise DataError(f"{self._path}: not a readable table: {error}") from error
@@ -202,7 +219,7 @@ class CaptionTable:
         if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
             self._broken(where, f"expected the name of an image, got {str(name)[:80]!r}")
             return
-        listed = texts if isinstance(texts, list) and texts else [texts]
+        listed = texts if isinstance(texts, list) and texts else self._several(texts)
         for text in listed:
             if (
                 text is None
@@ -215,7 +232,19 @@ class CaptionTable:
             elif not is_text(text) or not is_text(str(name)):
                 self._broken(where, f"bytes that are no text: {printable(text)[:80]!r}; --encoding names the right one")
             else:
+                self._read += 1
                 yield _unnumbered(str(name).strip()), text
+
+    def _several(self, text: Any) -> list[Any]:  # noqa: ANN401 - what a cell held
+        """The texts of a cell: a list of them may be written as JSON has it, or as Python shows it."""
+        if isinstance(text, str) and text.strip().startswith("[") and text.strip().endswith("]"):
+            for read in (json.loads, ast.literal_eval):
+                with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                    listed = read(text.strip())
+                    if isinstance(listed, list) and listed and all(isinstance(one, str) for one in listed):
+                        self._plan.tell("cells of the table that hold a list of captions")
+                        return listed
+        return [text]
 
     def _broken(self, where: str, detail: str) -> None:
         self._plan.refuse_row(f"{self._path.name}: {where}", detail)

@@ -119,8 +119,12 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
 
 
 def _worst(folder: Path, counts: Counter[str], plan: Plan) -> str:
-    reasons = pq.read_table(folder / "quarantine.parquet", columns=["reason"])["reason"].value_counts().to_pylist()
-    named = ", ".join(f"{entry['counts']} {entry['values']}" for entry in reasons[:5])
+    """What became of the images: reasons with their numbers and an example, and files that are not read."""
+    rows = pq.read_table(folder / "quarantine.parquet", columns=["reason", "shard", "detail"])
+    named = ", ".join(f"{one['counts']} {one['values']}" for one in rows["reason"].value_counts().to_pylist()[:5])
+    if rows.num_rows:
+        first = rows.slice(0, 1).to_pylist()[0]
+        named += f" ({first['shard']}: {' '.join(first['detail'].split())[:200]})"
     others = ", ".join(f"{number} {suffix}" for suffix, number in list((plan.fact("other_files") or {}).items())[:5])
     return (named or f"{counts['images']} image files found") + (f"; not read: {others}" if others else "")
 

@@ -16,7 +16,7 @@ from umgclip.sources.labelled import is_hidden
 from umgclip.sources.labels import read_class_names
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_beside, read_image
-from umgclip.sources.recognised import refuse_other_formats
+from umgclip.sources.recognised import refuse_other_formats, tell_unread_tables
 from umgclip.sources.request import HUMAN, Request
 from umgclip.wording import first_spellings, name_key, tidy
 
@@ -31,8 +31,10 @@ def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> No
     plan.plan_files(FORMAT_OF)
     others = Counter(plan.other_files((*FORMAT_OF, *BESIDE)))
     plan.state("other_files", others + Counter(plan.lone_files(BESIDE)))
-    if request.kind == "folder" and not request.captions and request.labels == "none" and not request.ignore_labels:
-        refuse_other_formats(plan, place, request.source)
+    if request.kind == "folder" and not request.captions:
+        if request.labels == "none" and not request.ignore_labels:
+            refuse_other_formats(plan, place, request.source)
+        tell_unread_tables(plan)
     if request.captions:
         table = fetch(request.captions, working)
         plan.seen("captions", sha256_file(table))
@@ -56,9 +58,9 @@ def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int
         for item in plan.items(*span):
             note = Note()
             for _, text in plan.extras(item.position):
-                had = len(note.captions or [])
+                had = len(note.captions or []) + len(note.problems)
                 note.caption(text, request.speaker.captions)
-                if len(note.captions or []) == had:
+                if len(note.captions or []) + len(note.problems) == had:
                     note.told[_REPEATED] += 1
             _label(note, item, request, names)
             yield partial(_load, request, place, item, plan.beside(item.name, BESIDE), note, limit)

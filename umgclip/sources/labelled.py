@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -11,14 +12,14 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
 from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.plan import Plan, extension_of
-from umgclip.sources.reading import in_order, read_image
+from umgclip.sources.reading import in_order, read_image, why
 from umgclip.sources.request import Request
 
 LABEL_BYTES = 64 << 20
 ALL = "all"
 _DEFAULT = {"train": "train", "benchmark": "val"}
 _ALIASES = {"valid": "val", "validation": "val", "training": "train", "testing": "test"}
-Reader = Callable[[bytes], Note]
+Reader = Callable[[bytes, str], Note]  # of a file's bytes, and the name of the image that it is about
 
 
 class Form(NamedTuple):
@@ -29,12 +30,14 @@ class Form(NamedTuple):
         extension: of the files.
         folders: pairs of folders, of images and of the files about them, as in `images/1.jpg` and `labels/1.txt`.
         others: names of files with that extension that are about no image.
+        image_of: the name of the image that a file says it is about, where they say it.
     """
 
     what: str
     extension: str
     folders: tuple[tuple[str, str], ...]
     others: tuple[str, ...] = ()
+    image_of: Callable[[bytes], str | None] = lambda _data: None
 
 
 class Subset(NamedTuple):
@@ -56,15 +59,13 @@ def plan_labelled(plan: Plan, place: Place, form: Form, subset: Subset) -> None:
     Raises:
         DataError: there are no such files, or no images in the subset.
     """
-    if not plan.has_extension(form.extension):
-        raise DataError(
-            f"{place}: expected {form.what} (.{form.extension}) beside the images or in "
-            f"{' or '.join(f'{labels}/ next to {images}/' for images, labels in form.folders)}, found none"
-        )
-    position = left_out = 0
+    named = _by_their_word(plan, place, form)
+    position = left_out = labelled = 0
     for name in plan.file_names(FORMAT_OF):
         about, others = _about(plan, form, name)
+        about = about or named.get(name)
         _tell_others(plan, form, name, others)
+        labelled += about is not None
         if about is not None:
             if plan.has_id(shown(about)):
                 plan.tell(f"images that share {form.what} with another image")
@@ -76,8 +77,14 @@ def plan_labelled(plan: Plan, place: Place, form: Form, subset: Subset) -> None:
                 plan.tell(f"images without {form.what}")
         else:
             left_out += 1
+    if not labelled and position + left_out:
+        near = " or ".join(f"{labels}/ next to {images}/" for images, labels in form.folders)
+        found = "none that belongs to one of them alone" if plan.has_extension(form.extension) else "none"
+        raise DataError(
+            f"{place}: expected {form.what} (.{form.extension}) beside the images or in {near}, found {found}"
+        )
     plan.tell(f"images that are not in {subset.name}", left_out)
-    if not position:
+    if left_out and not position:
         raise DataError(f"{place}: expected images in {subset.name}, found none of {left_out}")
     for name in plan.file_names([form.extension]):
         if not plan.has_id(shown(name)) and name.rpartition("/")[2] not in form.others:
@@ -97,8 +104,28 @@ def _about(plan: Plan, form: Form, name: str) -> tuple[str | None, list[str]]:
     found = [path for path in dict.fromkeys(near) if plan.has_file(path)]
     if found:
         return found[0], found[1:]
-    far = plan.files_called(f"{stem.rpartition('/')[2]}.{form.extension}")
+    base = stem.rpartition("/")[2]
+    far = plan.files_called(f"{base}.{form.extension}")
+    if len(far) == 1 and plan.images_called(base) > 1:
+        return None, [far[0], "other images are called so too"]
     return (far[0], []) if len(far) == 1 else (None, far)
+
+
+def _by_their_word(plan: Plan, place: Place, form: Form) -> dict[str, str]:
+    """Files that are called like no image, by the image that they say they are about."""
+    found: dict[str, str] = {}
+    for about in plan.file_names([form.extension]):
+        base = about.rpartition("/")[2]
+        if base in form.others or plan.images_called(base[: -len(form.extension) - 1]):
+            continue
+        try:
+            said = form.image_of(place.read(about, LABEL_BYTES))
+        except (DataError, ValueError):
+            continue
+        names = plan.find(said).names if said else []
+        if len(names) == 1:
+            found.setdefault(os.fsdecode(names[0]), about)
+    return found
 
 
 def _tell_others(plan: Plan, form: Form, name: str, others: list[str]) -> None:
@@ -152,9 +179,9 @@ def read_labelled(plan: Plan, place: Place, span: tuple[int, int], limit: int, n
         note = Note()
         if about is not None:
             try:
-                note = note_of(place.read(about, LABEL_BYTES))
+                note = note_of(place.read(about, LABEL_BYTES), name)
             except (DataError, ValueError) as error:
-                note.problems.append(Problem("bad_text", f"{shown(about)}: {type(error).__name__}: {error}"))
+                note.problems.append(Problem("bad_text", f"{shown(about)}: {why(error)}"))
         return Found(shown(name), read_image(place, name, limit), extension_of(name), note)
 
     yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), place)

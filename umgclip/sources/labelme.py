@@ -28,7 +28,16 @@ from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 from umgclip.wording import tidy
 
-FORM = Form("labelme's JSON", "json", (("images", "annotations"), ("images", "labels"), ("images", "json")))
+
+def _image_of(data: bytes) -> str | None:
+    value = json.loads(data[: 1 << 24])
+    said = value.get("imagePath") if isinstance(value, dict) and "shapes" in value else None
+    return said if isinstance(said, str) else None
+
+
+FORM = Form(
+    "labelme's JSON", "json", (("images", "annotations"), ("images", "labels"), ("images", "json")), image_of=_image_of
+)
 Groups = dict[tuple[str, str], RawRegion]  # by label and group
 Points = list[tuple[float, float]]
 _CORNERS = 64  # of a circle
@@ -51,7 +60,7 @@ def read_labelme(request: Request, plan: Plan, place: Place, span: tuple[int, in
     yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
 
 
-def _note(data: bytes, request: Request) -> Note:
+def _note(data: bytes, _name: str, request: Request) -> Note:
     """What a file says.
 
     Raises:

@@ -7,6 +7,7 @@ them stands beside them, by position.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Entry
 from umgclip.sources.found import Problem
 from umgclip.sources.naming import FileNames, Match, several, tail_of
@@ -153,6 +155,17 @@ class Plan:
             "SELECT name FROM files WHERE tail >= ? AND tail < ? ORDER BY tail LIMIT 2", (begin, begin + "\U0010ffff")
         )
         return [os.fsdecode(name) for (name,) in rows]
+
+    def images_called(self, stem: str) -> int:
+        """How many image files are called so, in whatever folder, case and format; at most 2."""
+        begin = tail_of(_nfc(f"{stem}."))[:-1]
+        wanted = ", ".join(f"'{extension}'" for extension in sorted(FORMAT_OF))
+        rows = self._db.execute(
+            f"SELECT nfc, extension FROM files WHERE tail >= ? AND tail < ? AND extension IN ({wanted})",  # noqa: S608
+            (begin, f"{begin}\U0010ffff"),
+        )
+        same = (nfc for nfc, extension in rows if tail_of(nfc).partition("/")[0] == f"{begin}{extension}")
+        return len(list(itertools.islice(same, 2)))
 
     def lone_files(self, extensions: Iterable[str]) -> dict[str, int]:
         """How many files with one of these extensions are called like no item, by extension."""

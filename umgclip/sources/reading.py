@@ -69,8 +69,14 @@ def read_beside(
             else:
                 note.join(read_note(json.loads(content), speaker, form))
         except (DataError, ValueError, RecursionError) as error:
-            note.problems.append(Problem("bad_text", f"{shown(name)}: {type(error).__name__}: {error}"))
+            note.problems.append(Problem("bad_text", f"{shown(name)}: {why(error)}"))
     return note
+
+
+def why(error: Exception) -> str:
+    """What is wrong with a text, and what helps."""
+    helps = "; --encoding names the right one, such as latin-1" if isinstance(error, UnicodeError) else ""
+    return f"{type(error).__name__}: {error}{helps}"
 
 
 def _captions(note: Note, name: str, content: str, speaker: Speaker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -18,6 +19,9 @@ from umgclip.sources.request import Kind
 
 _LOOKED_AT = 32  # images
 _HEAD = 1 << 20
+_TABLES = ("csv", "tsv", "jsonl", "ndjson", "parquet")
+_COCO = re.compile(r"coco|^instances_|^captions_|^panoptic_|^person_keypoints_")
+_NAMED = 8  # files that are named
 _WIDTHS = (5, 6)  # numbers on a line of YOLO's boxes; more and odd are polygons
 
 
@@ -48,6 +52,15 @@ def refuse_other_formats(plan: Plan, place: Place, source: str) -> None:
         fitting = [name for name in found if _fits(kind, place, name)]
         if fitting and 2 * len(fitting) > len(found):
             raise OtherFormatError(kind, source, f"{shown(fitting[0])}, in {len(fitting)} of the first {len(found)}")
+
+
+def tell_unread_tables(plan: Plan) -> None:
+    """Say which tables lie in a folder that is read without one, and which JSON files look like COCO's."""
+    for name in itertools.islice(plan.file_names(_TABLES), _NAMED):
+        plan.tell(f"tables that are not read, --captions reads one ({shown(name)})")
+    coco = (name for name in plan.file_names(["json"]) if _COCO.search(name.rpartition("/")[2].lower()))
+    for name in itertools.islice(coco, _NAMED):
+        plan.tell(f"JSON of COCO that is not read, `umgclip data import coco` does ({shown(name)})")
 
 
 def _abouts(plan: Plan, form: Form) -> Iterator[str]:

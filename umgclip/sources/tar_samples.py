@@ -37,12 +37,14 @@ class Sample:
     """Members of one key by field.
 
     `problems` are those of members that are not among them. `is_again`: another sample of this key came before.
+    `is_dotted`: no member was written as key and field, so dots are part of the name.
     """
 
     key: str
     parts: dict[str, bytes | Problem]
     problems: list[Problem] = field(default_factory=list)
     is_again: bool = False
+    is_dotted: bool = False
 
     @property
     def image(self) -> str | None:
@@ -147,7 +149,9 @@ def _samples(members: list[_Member], fields: set[str]) -> Iterator[Sample]:
     for member in members:
         owners = [stem for stem in stems if member.name.startswith(f"{stem}.")]
         owner = min(owners, key=len, default=member.stem)
-        found.setdefault(owner, Sample(shown(owner), {})).add(member.name[len(owner) + 1 :].lower(), member.content)
+        found.setdefault(owner, Sample(shown(owner), {}, is_dotted=True)).add(
+            member.name[len(owner) + 1 :].lower(), member.content
+        )
     yield from found.values()
 
 

@@ -16,6 +16,7 @@ from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.labels import read_class_names
 from umgclip.sources.notes import read_note
 from umgclip.sources.plan import Plan
+from umgclip.sources.reading import why
 from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.tar_samples import END, Sample, read_samples
 
@@ -58,6 +59,8 @@ def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
         return Found(name, ended, "", note)
     if sample.is_again:
         note.told["samples of a name that another sample of their tar has"] += 1
+    if sample.is_dotted and image is not None:
+        note.told["images whose names hold dots, each a sample of its own"] += 1
     for part, content in sample.parts.items():
         if isinstance(content, bytes) and part != image:
             _read_part(note, part, content, request, plan)
@@ -65,7 +68,8 @@ def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
             note.problems.append(content)
     if image is None:
         expected = "an image such as jpg, png or webp directly behind the key"
-        return Found(name, Problem("no_image", f"expected {expected}, got {', '.join(sorted(sample.parts))}"), "", note)
+        got = ", ".join(part or "(no extension)" for part in sorted(sample.parts))
+        return Found(name, Problem("no_image", f"expected {expected}, got {got}"), "", note)
     return Found(name, sample.parts[image], image, note)
 
 
@@ -84,14 +88,14 @@ def _read_json(note: Note, content: bytes, request: Request) -> None:
     try:
         note.join(read_note(json.loads(decode(content, request.encoding)), request.speaker, request.box_format))
     except (ValueError, RecursionError) as error:
-        note.problems.append(Problem("bad_text", f"json: {type(error).__name__}: {error}"))
+        note.problems.append(Problem("bad_text", f"json: {why(error)}"))
 
 
 def _read_text(note: Note, content: bytes, request: Request) -> None:
     try:
         note.caption(decode(content, request.encoding), request.speaker.captions)
     except UnicodeError as error:
-        note.problems.append(Problem("bad_text", f"txt: {error}"))
+        note.problems.append(Problem("bad_text", f"txt: {why(error)}"))
     note.captions = note.captions or []
 
 

@@ -6,6 +6,7 @@ from 0 to 10. Source: the VOC 2012 development kit, section 4.1.
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from umgclip.io.texts import decode
 from umgclip.records import Text
 from umgclip.sources.found import Found, Note, Problem, RawRegion, shown
 from umgclip.sources.labelled import (
+    ALL,
     Form,
+    Subset,
     chosen_subset,
     is_hidden,
     plan_labelled,
@@ -30,11 +33,21 @@ from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 from umgclip.wording import tidy
 
+_FILENAME = re.compile(rb"<filename>\s*([^<]+?)\s*</filename>")
+
+
+def _image_of(data: bytes) -> str | None:
+    match = _FILENAME.search(data)
+    return html.unescape(match[1].decode("utf-8", "replace")) if match else None
+
+
 FORM = Form(
     "Pascal VOC's XML", "xml",
     (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"), ("images", "labels")),
+    image_of=_image_of,
 )  # fmt: skip
 SETS = "ImageSets"
+_IMAGES = "JPEGImages"
 _FLAGS = ("difficult", "truncated", "occluded")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DECLARED = re.compile(rb"\s*<\?xml[^>]*encoding=[\"']([A-Za-z0-9_.-]+)[\"']")
@@ -61,11 +74,20 @@ def plan_voc(request: Request, plan: Plan, place: Place, _working: Path) -> None
             lists.setdefault(called, _Listed(plan, place, request.encoding)).files.append((root, name))
     known = {name: listed for name, listed in lists.items() if request.subset or name in ("train", "val")}
     subset = chosen_subset(request, dict(known), place)
-    plan_labelled(plan, place, FORM, subset)
+    plan_labelled(plan, place, FORM, _photographs(plan, subset))
     if isinstance(subset.holds, _Listed):
         subset.holds.report()
     plan.seen("subset", subset.name)
     plan.state("other_files", plan.other_files((*FORMAT_OF, "xml", "txt")))
+
+
+def _photographs(plan: Plan, subset: Subset) -> Subset:
+    """The images of a subset; where the kit's folders are there, without the maps of `SegmentationClass`."""
+    inside = f"/{_IMAGES}/"
+    if not any(inside in f"/{name}" for name in plan.file_names(FORMAT_OF)):
+        return subset
+    name = _IMAGES if subset.name == ALL else subset.name
+    return Subset(name, lambda path: inside in f"/{path}" and subset.holds(path))
 
 
 class _Listed:
@@ -114,7 +136,7 @@ def read_voc(request: Request, plan: Plan, place: Place, span: tuple[int, int], 
     yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
 
 
-def _note(data: bytes, request: Request) -> Note:
+def _note(data: bytes, name: str, request: Request) -> Note:
     """What an XML file says.
 
     Raises:
@@ -127,6 +149,10 @@ def _note(data: bytes, request: Request) -> Note:
         note.size_wh = (int(size[0]), int(size[1]))
     elif root.find("size") is not None:
         note.told["VOC files that give no size of their image"] += 1
+    called = (root.findtext("filename") or "").replace("\\", "/").strip().rpartition("/")[2]
+    own = name.rpartition("/")[2]
+    if called and called.casefold() not in (own.casefold(), own.rpartition(".")[0].casefold()):
+        note.told["VOC files whose filename is another than that of their image"] += 1
     for number, element in enumerate(root.iterfind("object")):
         problem = _object(note, f"given-{number}", element, request)
         if problem is not None:

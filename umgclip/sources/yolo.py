@@ -49,8 +49,7 @@ def plan_yolo(request: Request, plan: Plan, place: Place, working: Path) -> None
     """
     plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
     layout = read_layout(plan, place, request.encoding)
-    names = {int(number): name for number, name in read_class_names(request.class_names, working).items()}
-    names = names or layout.names
+    names = _numbered(read_class_names(request.class_names, working)) or layout.names
     if not names:
         expected = f"names in data.yaml, obj.names or classes.txt, or --class-names; looked for {', '.join(NAME_FILES)}"
         raise InputError(f"{place}: expected the names of the classes, found none: {expected}")
@@ -63,6 +62,13 @@ def plan_yolo(request: Request, plan: Plan, place: Place, working: Path) -> None
     plan.state("labels", labels)
     plan.state("classes", class_list(labels))
     plan.state("other_files", plan.other_files((*FORMAT_OF, "txt", "yaml", "yml", "names", "data", "labels")))
+
+
+def _numbered(names: dict[str, str]) -> dict[int, str]:
+    try:
+        return {int(number): name for number, name in names.items()}
+    except ValueError as error:
+        raise InputError(f"class_names: expected a name for each number, got {str(names)[:80]}") from error
 
 
 def _refuse_other_tasks(plan: Plan, place: Place) -> None:
@@ -90,7 +96,7 @@ def read_yolo(request: Request, plan: Plan, place: Place, span: tuple[int, int],
     yield from read_labelled(plan, place, span, limit, partial(_note, labels=labels, request=request))
 
 
-def _note(data: bytes, labels: Labels, request: Request) -> Note:
+def _note(data: bytes, _name: str, labels: Labels, request: Request) -> Note:
     note = Note(tags=[], regions=[])
     lines = decode(data, request.encoding).splitlines()
     seen: set[str] = set()

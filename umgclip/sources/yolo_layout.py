@@ -80,24 +80,24 @@ def _yamls(plan: Plan, place: Place) -> Iterator[Described]:
             content = YAML(typ="safe", pure=True).load(decode(place.read(name, _FILE_BYTES)))
         except (YAMLError, ValueError, RecursionError) as error:
             if name.rpartition("/")[2].startswith("data."):
-                raise InputError(
-                    f"{shown(name)}: expected YAML in UTF-8, got {type(error).__name__}: {error}"
-                ) from error
+                what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                raise InputError(f"{shown(name)}: expected YAML in UTF-8, got {what}") from error
             continue
-        if isinstance(content, dict) and "names" in content:
+        about_data = name.rpartition("/")[2].startswith("data.")
+        if isinstance(content, dict) and ("names" in content or (about_data and set(SUBSETS) & set(content))):
             yield _yaml(name, content)
 
 
 def _yaml(name: str, content: dict[str, Any]) -> Described:
-    listed, where = content["names"], shown(name)
+    listed, where = content.get("names", []), shown(name)
     pairs = enumerate(listed) if isinstance(listed, list) else listed.items() if isinstance(listed, dict) else ()
     try:
         names = {int(number): str(label).strip() for number, label in pairs}
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: names: expected a name for each number, got {str(listed)[:80]}") from error
-    if not names or not all(names.values()):
+    if "names" in content and (not names or not all(names.values())):
         raise InputError(f"{where}: names: expected a list of names, or a name for each number, got {str(listed)[:80]}")
-    if isinstance(content.get("nc"), int) and content["nc"] != len(names):
+    if names and isinstance(content.get("nc"), int) and content["nc"] != len(names):
         raise InputError(f"{where}: nc: expected {len(names)}, the number of names, got {content['nc']}")
     for key, what in (("kpt_shape", "key points (pose)"), ("task", f"the task {content.get('task')}")):
         if content.get(key) not in (None, "detect", "segment"):

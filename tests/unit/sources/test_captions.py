@@ -174,6 +174,26 @@ def test_two_files_of_one_composed_name_are_ambiguous(tmp_path):
         assert [problem.reason for _, problem in plan.problems()] == ["ambiguous_name"]
 
 
+def test_a_comma_in_a_caption_does_not_fit_a_column_without_a_name(read):
+    found, problems, _ = read("c.csv", "file_name,caption,\n0.jpg,a cat,\n1.jpg,b,extra\n")
+    assert found == {"0.jpg": ["a cat"]}
+    assert problems == [("c.csv: line 3", "bad_row")]
+
+
+@pytest.mark.parametrize("cell", ['["a cat", "it\'s a dog"]', """['a cat', "it's a dog"]"""])
+def test_a_cell_may_hold_a_list(read, cell):
+    quoted = cell.replace('"', '""')
+    found, _, told = read("c.csv", f'filename,raw\n0.jpg,"{quoted}"\n1.jpg,[a cat] is here [so]\n')
+    assert found == {"0.jpg": ["a cat", "it's a dog"], "1.jpg": ["[a cat] is here [so]"]}
+    assert told == {"cells of the table that hold a list of captions": 1}
+
+
+def test_captions_of_coco_are_sent_to_their_own_importer(read):
+    content = {"images": [{"id": 1, "file_name": "0.jpg"}], "annotations": [{"image_id": 1, "caption": "a"}]}
+    with pytest.raises(InputError, match=r"`umgclip data import coco \. --captions .*c\.json` reads them"):
+        read("c.json", json.dumps(content))
+
+
 def test_columns_that_are_not_read_are_told(read):
     content = "id,file_name,caption,text,label\n1,0.jpg,a cat,another,tabby\n"
     found, _, told = read("c.csv", content)

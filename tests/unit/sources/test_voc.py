@@ -51,11 +51,11 @@ KIT = {
 
 @pytest.mark.parametrize("root", ["", "VOCdevkit/VOC2012/"])
 def test_the_layout_of_the_kit(kit, source, tmp_path, root):
-    folder = source({f"{root}{name}": content for name, content in KIT.items() if "Class" not in name})
+    folder = source({f"{root}{name}": content for name, content in KIT.items()})
     done = kit.bring("voc", folder, tmp_path / "data")
     assert list(done.records) == [f"{root}JPEGImages/a.jpg"]
     assert regions(done, f"{root}JPEGImages/a.jpg") == [("cat", (10, 5, 30, 24))]
-    assert done.statistics["told"] == {"images that are not in the subset train": 2}
+    assert done.statistics["told"] == {"images that are not in the subset train": 3}
     truth = kit.bring("voc", folder, tmp_path / "data", "benchmark", subset="trainval")
     assert truth.manifest.classes.things == ["cat", "dog"]
     with pytest.raises(InputError, match=r"subset: expected one of train, trainval, val, all, got 'test'"):
@@ -140,6 +140,7 @@ def test_what_is_broken_costs_itself(kit, source, tmp_path):
     assert done.statistics["told"] == {
         "VOC files that give no size of their image": 1,
         "images without Pascal VOC's XML": 1,
+        "VOC files whose filename is another than that of their image": 1,  # f.xml
     }
 
 
@@ -168,6 +169,13 @@ def test_an_image_that_was_resized_takes_its_boxes_along(kit, source, tmp_path):
         "voc", source({"a.jpg": 1, "a.xml": xml(thing(box=(21, 11, 60, 48)), size=size)}), tmp_path / "data"
     )
     assert regions(done, "a.jpg") == [("cat", (10, 5, 30, 24))]
+
+
+def test_a_file_of_another_name_may_say_its_image(kit, source, tmp_path):
+    files = {"images/a.jpg": 1, "annotations/0001.xml": xml(thing()), "annotations/0002.xml": "<annotation/>"}
+    done = kit.bring("voc", source(files), tmp_path / "data")
+    assert regions(done, "images/a.jpg") == [("cat", (10, 5, 30, 24))]
+    assert done.reasons == [("no_image", "annotations/0002.xml")]
 
 
 def test_names_of_the_list_without_an_image_are_told(kit, source, tmp_path):

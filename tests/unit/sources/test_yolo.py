@@ -222,3 +222,12 @@ def test_no_labels_at_all(kit, source, tmp_path):
     root = source({"a.jpg": 1, "data.yaml": "names: [cat]\n"})
     with pytest.raises(DataError, match=r"expected YOLO labels \(\.txt\) beside the images or in labels/ next"):
         kit.bring("yolo", root, tmp_path / "data")
+
+
+def test_a_label_file_elsewhere_belongs_to_one_image_alone(kit, source, tmp_path):
+    files = {"a/1.jpg": 1, "b/1.jpg": 2, "yolo/1.txt": BOX, "c/2.jpg": 3, "yolo/2.txt": BOX, "classes.txt": "cat\n"}
+    done = kit.bring("yolo", source(files), tmp_path / "data")
+    assert {name: record.regions and len(record.regions) for name, record in done.records.items()} == {
+        "a/1.jpg": None, "b/1.jpg": None, "c/2.jpg": 1,
+    }  # fmt: skip
+    assert done.reasons == [("ambiguous_name", "a/1.jpg"), ("ambiguous_name", "b/1.jpg"), ("no_image", "yolo/1.txt")]
