@@ -15,7 +15,7 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check bench claim up down env lock clean
+.PHONY: help install repository demo test test-all check bench claim up down env lock clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,8 +26,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"expected Python 3.11 or newer, got {v[0]}.{v[1]}; set PYTHON=" if v < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --retries 5 --timeout 60 "uv>=0.9"
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
 # the same seed and versions give the same bytes, so data.dvc changes only where one of them did
@@ -36,9 +36,17 @@ $(DEMO): params.yaml requirements.lock $(wildcard umgclip/sources/demo*.py) umgc
 	@before=$$(cat data.dvc 2>/dev/null); dvc add --quiet data; \
 	  test "$$before" = "$$(cat data.dvc)" || echo "data.dvc: the demo differs from the recorded one; updated"
 
-demo: $(STAMP) $(DEMO) ## images in, an evaluated and registered model out: data, all stages, the table of results
+# DVC works in a git repository; a downloaded archive is none
+repository:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { \
+	  echo "expected a git repository, which DVC needs; this folder is none (a downloaded archive?). Clone it, or run:"; \
+	  echo "  git init && git add --all && git commit --message start"; exit 1; }
+
+demo: repository $(STAMP) $(DEMO) ## images in, an evaluated and registered model out: data, all stages, the table of results
 	dvc repro
-	umgclip report
+	umgclip report --markdown
+	@changed=$$(git diff --name-only -- data.dvc dvc.lock metrics | tr '\n' ' '); test -z "$$changed" || \
+	  printf '\nThis machine gave other numbers than the recorded ones: %s(git restore takes these files back)\n' "$$changed"
 
 test: check ## checks, then the tests (minutes; JOBS=4 shares them among four processes)
 	$(PYTEST)

@@ -47,9 +47,11 @@ def duplicates(
     dataset = _open(where)
     other = _open(against) if against is not None else None
     search = Search(distance, workers, write_quarantine)
-    total = 2 * dataset.manifest.samples + (other.manifest.samples if other is not None else 0)
+    images = dataset.manifest.samples
+    total = images + (other.manifest.samples if other is not None else 0)
     with session.untracked("data duplicates") as opened:
-        report = find_duplicates(dataset, other, search, out, opened.counter(total))
+        hashed, looked_up = opened.counter(total, " images hashed"), opened.counter(images, " images compared")
+        report = find_duplicates(dataset, other, search, out, hashed, looked_up)
     session.show(_summary(where, against, report, out / TABLE))
 
 

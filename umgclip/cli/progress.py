@@ -22,8 +22,8 @@ class Progress:
         self._label, self._total, self._unit = label, total, unit
         self._done, self._note = 0, ""
         self._started = self._said = time.monotonic()
-        interactive = self._stream.isatty()
-        self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream) if interactive else None
+        shown = self._stream.isatty() and total != 0
+        self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream) if shown else None
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
         """Count on, and show some values beside the count."""
@@ -37,10 +37,10 @@ class Progress:
             self._line()
 
     def close(self) -> None:
-        """End the bar; a log gets its last line."""
+        """End the bar; a log gets its last line. Where nothing was to be done there is neither."""
         if self._bar is not None:
             self._bar.close()
-        else:
+        elif self._total != 0 or self._done:
             self._line()
 
     def _line(self) -> None:

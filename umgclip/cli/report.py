@@ -35,6 +35,13 @@ _SHORT = (
     ("", "PQ, own proposals", "panoptic.pq_proposals"),
 )
 _OPTIONAL = {"miou_refined"}
+_WIDTH = 120
+
+
+def _console() -> Console:
+    """Wide enough for the tables where nobody says how wide it is: a file, a pipe, a log."""
+    console = Console()
+    return console if console.is_terminal or console.width > _WIDTH else Console(width=_WIDTH)
 
 
 def markdown(evaluation: Path) -> str:
@@ -66,7 +73,7 @@ def show_results(evaluation: Path, registration: Path) -> None:
         DataError: no evaluation, or not the file that `evaluate` writes.
     """
     metrics = _evaluated(evaluation)
-    console = Console()
+    console = _console()
     console.print(_comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {})))
     if metrics.get("annotator"):
         console.print(_annotator(metrics["annotator"]))
@@ -101,7 +108,7 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         for row, metric in enumerate(dict.fromkeys(name for column in columns for name in column)):
             table.add_row(benchmark if row == 0 else "", metric, *(_shown(column.get(metric)) for column in columns))
         table.add_section()
-    console = Console()
+    console = _console()
     console.print(table)
     for field in allowed:
         console.print(f"These may differ in {field}, as asked.")

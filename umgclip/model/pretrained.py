@@ -17,6 +17,7 @@ from torch import nn
 from umgclip.errors import InputError
 from umgclip.model import files, foreign, hugging_face
 from umgclip.model.checkpoint_file import CheckpointFile, find_weights, read_checkpoint
+from umgclip.model.hub import quick_without_hub
 from umgclip.model.layout import CONFIG
 
 Auto = Literal["auto"]
@@ -93,16 +94,22 @@ def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
     # a tag trained with QuickGELU needs it, whatever the model's name says
     if _decide(choices.quick_gelu, bool(tag.get("quick_gelu", False) or config.get("quick_gelu", False))):
         config["quick_gelu"] = True
-    try:
-        clip: Any = open_clip.create_model(
-            name,
-            pretrained=pretrained,
-            force_quick_gelu=bool(config.get("quick_gelu", False)),
-            require_pretrained=True,
-        )
-    except (RuntimeError, OSError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise InputError(f"base.pretrained: cannot load {pretrained!r} for {name}: {reason}") from error
+    with quick_without_hub() as answers:
+        try:
+            clip: Any = open_clip.create_model(
+                name,
+                pretrained=pretrained,
+                force_quick_gelu=bool(config.get("quick_gelu", False)),
+                require_pretrained=True,
+            )
+        except (RuntimeError, OSError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            if not answers and tag.get("hf_hub"):
+                reason = (
+                    f"the Hugging Face hub does not answer, and its cache lacks {tag['hf_hub'].rstrip('/')}; fetch it "
+                    "where there is a network, and name the file or its folder in base.pretrained"
+                )
+            raise InputError(f"base.pretrained: cannot load {pretrained!r} for {name}: {reason}") from error
     return _finish(clip, config, clip.visual.preprocess_cfg, _positions(choices, "open_clip"))
 
 

@@ -46,7 +46,12 @@ class Search:
 
 
 def find_duplicates(
-    dataset: Dataset, against: Dataset | None, search: Search, out: Path, advance: Callable[[int], None]
+    dataset: Dataset,
+    against: Dataset | None,
+    search: Search,
+    out: Path,
+    advance: Callable[[int], None],
+    looked_up: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Groups of images that look the same, one of which is kept.
 
@@ -61,7 +66,8 @@ def find_duplicates(
         search: how.
         out: folder for `duplicates.parquet`, `duplicates.json`, with `write_quarantine` for `quarantine.parquet`, and
             for `hashes`, which another run takes up.
-        advance: called with the number of images done: each is hashed, and those of the dataset are then looked up.
+        advance: called with the number of images hashed since the last call.
+        looked_up: the same of the dataset's hashes that were compared.
 
     Returns:
         What `duplicates.json` holds.
@@ -72,14 +78,14 @@ def find_duplicates(
     hashes = hash_dataset(dataset.place, dataset.manifest, out / HASHES, search.workers, advance)
     codes = hashes.codes()
     if against is None:
-        found = around_first(codes, search.distance_max, advance)
+        found = around_first(codes, search.distance_max, looked_up)
         group = np.where(np.bincount(found.row, minlength=len(codes))[found.row] > 1, found.row, -1)
         is_kept = found.row == np.arange(len(codes))
         parts = [_picked(dataset.name, hashes, group, found.distance, is_kept)]
     else:
         others = hash_dataset(against.place, against.manifest, out / HASHES, search.workers, advance)
         theirs = others.codes()
-        found = to_others(codes, theirs, search.distance_max, advance)
+        found = to_others(codes, theirs, search.distance_max, looked_up)
         group, same = np.full(len(theirs), -1), np.zeros(len(theirs), np.uint8)
         hit = found.row[found.row >= 0]
         group[hit] = hit

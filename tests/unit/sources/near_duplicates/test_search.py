@@ -53,15 +53,15 @@ def rows(out, names):
 
 def test_copies_are_found(kit, photos, tmp_path):
     data, names = dataset(kit, photos, tmp_path)
-    out, counted = tmp_path / "out", []
-    report = find_duplicates(data, None, ALONE, out, counted.append)
+    out, counted, compared = tmp_path / "out", [], []
+    report = find_duplicates(data, None, ALONE, out, counted.append, compared.append)
     assert rows(out, names) == [
         (0, True, "train", "2.jpg"), (0, False, "train", "8.jpg"),
         (1, True, "train", "4.jpg"), (1, False, "train", "9.png"),
     ]  # fmt: skip
     assert (report["images"], report["groups"], report["duplicates"], report["largest_group"]) == (7, 2, 2, 2)
     assert report == json.loads((out / "duplicates.json").read_text())
-    assert sum(counted) == 2 * 7
+    assert (sum(counted), sum(compared)) == (7, 7), "each image is counted once"
     assert not (out / "quarantine.parquet").exists()
 
 
