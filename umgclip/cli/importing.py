@@ -153,11 +153,13 @@ _command(
     "webdataset",
     "WebDataset tars with .txt, .json or .cls beside the images; those of img2dataset and of `data export` too.",
     **CLASS_NAMES,
+    **ENCODING,
     **SPOKEN,
 )
 _command(
     "umg41m",
     "UMG-41M: images and their JSON side by side, read tolerantly; what was not understood is reported.",
+    **ENCODING,
     **SPOKEN,
 )
 _command(
