@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from websockets.sync.client import connect
 
-from umgclip.io.atomic import sha256_file, sha256_json, write_json
+from umgclip.io.atomic import open_to_others, sha256_file, sha256_json, write_json
 from umgclip.io.images import encode_png
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
@@ -165,6 +165,7 @@ class Workspace:
                     value.normal_(std=0.1)
         adapter = self.inputs.adapter / "adapter"
         tuned.save_pretrained(str(adapter))
+        open_to_others(adapter)
         self.adapter_sha256 = sha256_file(adapter / ADAPTER_WEIGHTS)
         report = {"base_sha256": self.base_sha256, "adapter_sha256": self.adapter_sha256}
         write_json(self.inputs.adapter / "train.json", report)

@@ -367,3 +367,14 @@ def test_a_version_is_loaded_by_its_name_and_exported(workspace, tmp_path: Path,
     np.testing.assert_allclose(exported.embed_images([pixels]), expected, atol=1e-5)
     with pytest.raises(InputError, match="expected a registered model with alias 'nobody'"):
         umgclip.load("models:/umgclip@nobody")
+
+
+def test_another_user_may_read_what_is_registered(workspace) -> None:
+    before = os.umask(0o022)
+    try:
+        workspace.register()
+    finally:
+        os.umask(before)
+    made = list((workspace.root / "mlartifacts").rglob("*"))
+    assert {path.suffix for path in made} >= {".safetensors", ".json", ".py"}
+    assert [path for path in made if path.stat().st_mode & (0o055 if path.is_dir() else 0o044) == 0] == []

@@ -86,10 +86,14 @@ class DenseClip(nn.Module):
         return "softmax" if self.clip.logit_bias is None else "sigmoid"
 
     def logit_scale(self) -> Float[Tensor, ""]:
-        """The learned inverse temperature, as a factor (already exponentiated); at most 100 for a softmax."""
+        """The learned inverse temperature, as a factor (already exponentiated).
+
+        What a checkpoint says, as in open_clip. While a softmax learns it, it counts as 100 at most, as in CLIP.
+        """
         scale = self.clip.logit_scale.exp()
         scale = scale if scale.ndim == 0 else scale.reshape(())
-        return scale.clamp(max=100.0) if self.clip.logit_bias is None else scale
+        learns = self.training and self.clip.logit_scale.requires_grad and self.clip.logit_bias is None
+        return scale.clamp(max=100.0) if learns else scale
 
     def logit_bias(self) -> Float[Tensor, ""] | None:
         """What is added to every logit of a sigmoid; None for a softmax."""

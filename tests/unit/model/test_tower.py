@@ -1,5 +1,6 @@
 """Global embeddings are open_clip's own; dense ones equal the value path written out with explicit matrices."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -189,8 +190,16 @@ def test_properties(make_clip: MakeClip) -> None:
     tower = DenseClip(clip)
     assert (tower.patch_px, tower.context_length, tower.embed_dim) == ((12, 12), 32, 64)
     assert tower.logit_scale().item() == pytest.approx(1 / 0.07, rel=1e-5)
-    clip.logit_scale.data.fill_(10.0)
-    assert tower.logit_scale().item() == 100.0
+
+
+def test_the_scale_is_what_the_checkpoint_says_unless_it_learns(make_clip: MakeClip) -> None:
+    clip = make_clip(0)
+    tower = DenseClip(clip).eval()
+    clip.logit_scale.data.fill_(math.log(150.0))
+    assert tower.logit_scale().item() == pytest.approx(150, rel=1e-5)  # as clip's own forward has it
+    assert tower.train().logit_scale().item() == 100.0
+    clip.logit_scale.requires_grad_(False)
+    assert tower.logit_scale().item() == pytest.approx(150, rel=1e-5)
 
 
 @pytest.mark.parametrize(
