@@ -19,6 +19,7 @@ from umgclip.cli.exporting import export
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.model import files
+from umgclip.model.attention import with_linear_attention
 from umgclip.model.preprocess import Preprocess
 from umgclip.model.tokenizer import Tokenizer
 from umgclip.model.usage import USAGE, read_usage
@@ -98,7 +99,7 @@ def test_peft_alone_with_what_lies_beside_the_adapter(
     root, out = make_tuned(TrainParams(lora=LORA)), tmp_path / "out"
     export(root, None, "peft", out, REGISTER)
     said = json.loads((out / USAGE).read_text())
-    base = open_clip.create_model(f"local-dir:{root / 'base'}")
+    base = with_linear_attention(open_clip.create_model(f"local-dir:{root / 'base'}"))
     tuned = PeftModel.from_pretrained(base, str(out)).get_base_model()
     transform = image_transform_v2(PreprocessCfg(**said["open_clip_preprocess_cfg"]), is_train=False)
     wanted = umgclip.load(root, device="cpu").embed_images(photographs)
