@@ -17,6 +17,7 @@ from umgclip import __version__
 from umgclip.cli import exits, models, stages
 from umgclip.cli.data import data_app
 from umgclip.cli.group import Commands
+from umgclip.cli.lines import PlainFormatter
 from umgclip.cli.options import PARAMS, Params
 from umgclip.cli.serving import serve
 from umgclip.cli.starting import code, init
@@ -67,7 +68,9 @@ def _set_up(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # or it tells of every table that it makes
 
 

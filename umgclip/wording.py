@@ -1,8 +1,8 @@
 """The one form of every text that is stored or compared: captions, tags, names of classes.
 
 Sources write one name in many ways: `"cat "` and `cat`, `traffic  light`, an accent as one character or as two, a
-byte order mark in front. Whoever compares two names compares what `name_key` makes of them, and whoever stores a text
-stores what `tidy` makes of it.
+byte order mark in front, half of an emoji that a program cut in two. Whoever compares two names compares what
+`name_key` makes of them, and whoever stores a text stores what `tidy` makes of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+
+from umgclip.plain import well_formed
 
 # control characters; white space among them is parted as such
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -24,7 +26,7 @@ def tidy(text: str) -> str:
     `tidy(tidy(text)) == tidy(text)`; upper and lower case stay.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFC", _UNSEEN.sub("", text))
+        text = unicodedata.normalize("NFC", _UNSEEN.sub("", well_formed(text)))
     return " ".join(_CONTROL.sub(" ", text).split())
 
 

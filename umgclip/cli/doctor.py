@@ -17,11 +17,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
 from umgclip import __version__
+from umgclip.cli import terminal
 from umgclip.cli.datasets import SPLITS
+from umgclip.cli.terminal import Sheet, plain
 from umgclip.errors import InputError, TrackingError, UmgclipError
 from umgclip.io.storage import Storage, locate
 from umgclip.manifest import read_manifest
@@ -91,11 +91,11 @@ def examine(root: Path, params: Path) -> list[Finding]:
 
 def show(findings: list[Finding]) -> None:
     """Print the findings as a table."""
-    table = Table("", "checked", "found")
+    table = Sheet("", "checked", "found")
     for finding in findings:
-        mark = "ok" if finding.good else "[bold red]!!"
+        mark = "ok" if finding.good else plain("!!", "bold red")
         table.add_row(mark, finding.what, finding.found if finding.good else f"{finding.found}\n-> {finding.mend}")
-    Console().print(table)
+    terminal.show(table)
 
 
 def _python() -> Finding:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import signal
-import sys
 from collections.abc import Callable
 from types import FrameType
 
+from umgclip.cli.lines import say
 from umgclip.errors import DataError, OutputError, UmgclipError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -48,20 +48,20 @@ def run(command: Callable[[], None], name: str) -> int:
 def _explained(name: str, error: Exception) -> int | None:
     """The exit code of what people can mend, said in one line; None: only its traceback helps."""
     if isinstance(error, UmgclipError):
-        _say(name, str(error))
+        say(f"{name}: {error}")
         return error.exit_code
     if isinstance(error, PermissionError) and error.filename:
-        _say(name, f"no permission to open {error.filename}")
+        say(f"{name}: no permission to open {error.filename}")
         return DataError.exit_code
     reason = _disk_trouble(error)  # libraries wrap a full disk in errors of their own
     if reason is None:
         return None
-    _say(name, reason)
+    say(f"{name}: {reason}")
     return OutputError.exit_code
 
 
 def _interrupted(name: str) -> int:
-    _say(name, "interrupted; run again to go on")
+    say(f"{name}: interrupted; run again to go on")
     return INTERRUPTED
 
 
@@ -71,10 +71,6 @@ def _disk_trouble(error: Exception) -> str | None:
         assert isinstance(error, OSError)  # noqa: S101 - for the type checker
         return f"cannot write {error.filename or 'the output'}: {_DISK[number]}"
     return f"cannot write the output: {_DISK[errno.ENOSPC]} ({error})" if _FULL_DISK in str(error) else None
-
-
-def _say(name: str, message: str) -> None:
-    sys.stderr.write(f"{name}: {message}\n")
 
 
 class _StopAsked:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from umgclip.cli import terminal
+from umgclip.cli.terminal import Sheet
 from umgclip.errors import PromotionError
 from umgclip.params import RegisterParams
 from umgclip.register import promotion
@@ -41,16 +40,15 @@ def rollback(params: RegisterParams, *, dry_run: bool) -> None:
 
 
 def _show(result: PromotionResult) -> None:
-    console = Console()
     if result.decision.checks:
-        console.print(_gates(result.decision))
-    console.print(_outcome(result))
+        terminal.show(_gates(result.decision))
+    terminal.show(_outcome(result))
     if not result.accepted:
         raise PromotionError(result.reason)
 
 
-def _gates(decision: Decision) -> Table:
-    table = Table("gate", "of", title="Gates", title_justify="left")
+def _gates(decision: Decision) -> Sheet:
+    table = Sheet("gate", "of", title="Gates")
     for column in ("expected", "got", "holds"):
         table.add_column(column, justify="right")
     for check in decision.checks:
@@ -58,9 +56,9 @@ def _gates(decision: Decision) -> Table:
     return table
 
 
-def _outcome(result: PromotionResult) -> Table:
-    table = Table(title=f"{result.name} v{result.version}" if result.version else result.name, title_justify="left")
-    table.show_header = False
+def _outcome(result: PromotionResult) -> Sheet:
+    title = f"{result.name} v{result.version}" if result.version else result.name
+    table = Sheet(title=title, show_header=False)
     before, after = (f"v{number}" if number else "none" for number in (result.champion_before, result.champion_after))
     if result.dry_run and result.decision.promote:
         said = f"{before}; would be v{result.version} (dry run, nothing was moved)"

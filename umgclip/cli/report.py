@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from umgclip.cli import terminal
+from umgclip.cli.lines import say
 from umgclip.cli.session import numbers
+from umgclip.cli.terminal import Sheet
 from umgclip.errors import DataError
 from umgclip.io.json_file import read_object
 from umgclip.metrics.protocol import require_same_protocol
@@ -73,12 +74,11 @@ def show_results(evaluation: Path, registration: Path) -> None:
         DataError: no evaluation, or not the file that `evaluate` writes.
     """
     metrics = _evaluated(evaluation)
-    console = _console()
-    console.print(_comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {})))
+    terminal.show(_comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {})))
     if metrics.get("annotator"):
-        console.print(_annotator(metrics["annotator"]))
+        terminal.show(_annotator(metrics["annotator"]))
     if registration.is_file():
-        console.print(_registered(read_object(registration)))
+        terminal.show(_registered(read_object(registration)))
 
 
 def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
             raise DataError(f"{path}: expected 'protocols', which say how it was measured; evaluate it again")
         names = (str(evaluation), str(path))
         require_same_protocol(results[0]["protocols"], metrics["protocols"], names, allowed)
-    table = Table(title="Tuned models, shares of 1", title_justify="left")
+    table = Sheet(title="Tuned models, shares of 1")
     for column in ("benchmark", "metric", *(str(path) for path in paths)):
         table.add_column(column, justify="left" if column in ("benchmark", "metric") else "right")
     for benchmark in BENCHMARKS:
@@ -108,10 +108,9 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         for row, metric in enumerate(dict.fromkeys(name for column in columns for name in column)):
             table.add_row(benchmark if row == 0 else "", metric, *(_shown(column.get(metric)) for column in columns))
         table.add_section()
-    console = _console()
-    console.print(table)
+    terminal.show(table)
     for field in allowed:
-        console.print(f"These may differ in {field}, as asked.")
+        say(f"These may differ in {field}, as asked.", sys.stdout)
 
 
 def _evaluated(path: Path) -> dict[str, Any]:
@@ -124,8 +123,8 @@ def _evaluated(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any], change: Mapping[str, Any]) -> Table:
-    table = Table(title="Six benchmarks, shares of 1", title_justify="left")
+def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any], change: Mapping[str, Any]) -> Sheet:
+    table = Sheet(title="Six benchmarks, shares of 1")
     table.add_column("benchmark")
     table.add_column("metric")
     for column in ("base", "tuned", "change", "95 % of change"):
@@ -151,16 +150,16 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _annotator(quality: Mapping[str, Any]) -> Table:
-    table = Table("annotator, against the truth", "value", title_justify="left")
+def _annotator(quality: Mapping[str, Any]) -> Sheet:
+    table = Sheet("annotator, against the truth", "value")
     for name, value in numbers(quality).items():
         table.add_row(name, f"{value:.3f}")
     return table
 
 
-def _registered(report: Mapping[str, Any]) -> Table:
+def _registered(report: Mapping[str, Any]) -> Sheet:
     aliases = [alias for alias, version in report.get("aliases", {}).items() if version == report.get("version")]
-    table = Table("registered model", f"{report.get('name')} version {report.get('version')}")
+    table = Sheet("registered model", f"{report.get('name')} version {report.get('version')}")
     table.add_row("aliases", ", ".join(aliases) or "none")
     table.add_row("gates", str(report.get("gates", {}).get("reason", "")))
     table.add_row("MLflow", str(report.get("tracking_uri")))

@@ -9,10 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from umgclip.cli import terminal
 from umgclip.cli.progress import Progress
+from umgclip.cli.terminal import Sheet
 from umgclip.errors import InputError
 from umgclip.params import Section
 from umgclip.summary import Summary
@@ -148,7 +147,7 @@ def check_output(out: Path, reads: Sequence[Path]) -> None:
 
 def show(summary: Summary) -> None:
     """A summary as a table on stdout."""
-    table = Table(title=summary.title, show_header=False, title_justify="left")
+    sheet = Sheet(title=summary.title, show_header=False)
     for name, value in summary.rows:
-        table.add_row(name, value)
-    Console().print(table)
+        sheet.add_row(name, value)
+    terminal.show(sheet)

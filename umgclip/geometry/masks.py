@@ -1,6 +1,14 @@
-"""Masks as boolean arrays (height, width), stored as compressed COCO run-length encodings."""
+"""Masks as boolean arrays (height, width), stored as compressed COCO run-length encodings.
+
+The only place that hands anything to pycocotools, whose C code trusts sizes, counts and coordinates: it reads past the
+end of malformed text, and reserves memory by the length of an outline. So all of them are checked here.
+"""
 
 from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -8,7 +16,15 @@ from jaxtyping import Bool, Float
 from pycocotools import mask as coco_mask
 
 from umgclip.errors import InputError
+from umgclip.geometry.polygons import clipped, outline_px
+from umgclip.plain import brief
 from umgclip.records import Mask
+
+MOST_PIXELS = 1 << 28  # of a mask
+MOST_OUTLINE_PX = 4_000_000  # of all polygons of a mask; pycocotools takes about 80 bytes a pixel
+FARTHEST = 1e12  # coordinate that can be cut at the image's border without loss
+# 5 bits a character from "0" on, the next bit says whether more follow; 6 characters hold more than any image has
+_COUNTS = re.compile(rb"(?:[P-o]{0,5}[0-O])+")
 
 
 def encode(mask: Bool[np.ndarray, "h w"]) -> Mask:
@@ -21,27 +37,94 @@ def decode(mask: Mask) -> Bool[np.ndarray, "h w"]:
     """A compressed COCO RLE as a mask.
 
     Raises:
-        InputError: the counts do not describe `size` pixels.
+        InputError: the counts do not describe `size` pixels, or there are more than 2^28 of them.
     """
+    rle = _checked(mask)
     try:
-        pixels = coco_mask.decode({"size": list(mask.size), "counts": mask.counts.encode("ascii")})
-    except (ValueError, MemoryError, UnicodeEncodeError) as error:
+        pixels = coco_mask.decode(rle)
+    except (ValueError, MemoryError) as error:
         raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}") from error
     return pixels.astype(bool, order="C")  # OpenCV takes no other
 
 
+def from_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> Mask:
+    """The mask of an uncompressed COCO RLE: runs outside and inside in turns, column by column.
+
+    Raises:
+        InputError: the counts are no whole numbers, or do not add up to the pixels of `size_hw`.
+    """
+    height, width = _size(size_hw)
+    runs = [n for n in counts if isinstance(n, int) and not isinstance(n, bool) and n >= 0]
+    if len(runs) < len(counts) or sum(runs) != height * width:
+        raise InputError(f"mask: expected counts of {height * width} pixels together, got {brief(list(counts[:20]))}")
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    return Mask(size=(height, width), counts=rle["counts"].decode("ascii"))
+
+
+def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
+    """The mask of polygons as COCO rasterises them; what lies far outside of the image is cut off first.
+
+    Args:
+        polygons: each as x, y, x, y and so on, three points or more.
+        size_hw: of the mask.
+
+    Raises:
+        InputError: a coordinate is not finite or absurdly far away, or the outline is millions of pixels long.
+    """
+    height, width = _size(size_hw)
+    usable = []
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2 or not all(math.isfinite(n) and abs(n) <= FARTHEST for n in polygon):
+            raise InputError(f"mask: expected polygons of three points or more, x and y in turn, got {brief(polygon)}")
+        near = clipped(polygon, width, height)
+        if near:
+            usable.append(near)
+    length = sum(outline_px(polygon) for polygon in usable)
+    if length > MOST_OUTLINE_PX:
+        raise InputError(f"mask: expected outlines of at most {MOST_OUTLINE_PX} pixels together, got {length:.3g}")
+    if not usable:
+        return encode(np.zeros((height, width), bool))
+    parts = coco_mask.frPyObjects(usable, height, width)
+    merged = coco_mask.merge(parts) if len(parts) > 1 else parts[0]
+    return Mask(size=(height, width), counts=merged["counts"].decode("ascii"))
+
+
 def area(mask: Mask) -> int:
-    """Pixels inside, without decoding."""
-    return int(coco_mask.area({"size": list(mask.size), "counts": mask.counts.encode("ascii")}))
+    """Pixels inside, without decoding.
+
+    Raises:
+        InputError: it is no COCO RLE.
+    """
+    return int(coco_mask.area(_checked(mask)))
 
 
 def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
-    """The tightest half-open box `xyxy` around an encoded mask, in pixels, without decoding; None: it is empty."""
-    rle = {"size": list(mask.size), "counts": mask.counts.encode("ascii")}
+    """The tightest half-open box `xyxy` around an encoded mask, in pixels, without decoding; None: it is empty.
+
+    Raises:
+        InputError: it is no COCO RLE.
+    """
+    rle = _checked(mask)
     if not coco_mask.area(rle):
         return None
     x, y, width, height = (float(side) for side in coco_mask.toBbox(rle))
     return x, y, x + width, y + height
+
+
+def _checked(mask: Mask) -> dict[str, object]:
+    """What pycocotools may read."""
+    height, width = _size(mask.size)
+    counts = mask.counts.encode("ascii", "ignore")
+    if len(counts) < len(mask.counts) or _COUNTS.fullmatch(counts) is None:
+        raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}")
+    return {"size": [height, width], "counts": counts}
+
+
+def _size(size_hw: tuple[int, int]) -> tuple[int, int]:
+    height, width = size_hw
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+        raise InputError(f"mask: expected a size of 1 to {MOST_PIXELS} pixels, got {height} x {width}")
+    return height, width
 
 
 def box_of(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:

@@ -37,7 +37,6 @@ READABLE = {
 }
 FORMAT_OF = {extension: name for name, extensions in READABLE.items() for extension in extensions}
 _LOSSY = ("JPEG", "AVIF")
-_ERRORS = (OSError, SyntaxError, ValueError, EOFError, MemoryError, OverflowError, Image.DecompressionBombError)
 
 
 class RejectedImageError(DataError):
@@ -115,7 +114,9 @@ def prepare_image(
     try:
         with Image.open(io.BytesIO(data), formats=(found,)) as image:
             return _prepared(image, data, found, max_pixels, quality)
-    except _ERRORS as error:
+    except RejectedImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
         message = f"{type(error).__name__}: {error}"
         if isinstance(error, Image.DecompressionBombError) or "decompressed" in message.lower():
             raise RejectedImageError("too_large", message) from error
@@ -130,7 +131,7 @@ def _prepared(image: Image.Image, data: bytes, found: str, max_pixels: int, qual
     orientation = _orientation(image)
     if orientation == 1 and found in FORMATS and _is_plain(image, data):
         if found == "JPEG":  # every coefficient is read, but few pixels are computed of them
-            image.draft(image.mode, (raw_wh[0] // 8, raw_wh[1] // 8))
+            image.draft(image.mode, (max(raw_wh[0] // 8, 1), max(raw_wh[1] // 8, 1)))
         image.load()
         return PreparedImage(data, READABLE[found][0], *raw_wh, raw_wh, 1, changed=False)
     upright = _eight_bit(image if orientation == 1 else image.transpose(_TURNS[orientation]))
@@ -180,7 +181,9 @@ def decode_image(
             if at_least_px is not None:
                 image.draft(image.mode, (at_least_px, at_least_px))
             return upright_rgb(image, where=where)
-    except _ERRORS as error:
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 
 
@@ -204,7 +207,9 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
         turn = _orientation(image)
         upright = image if turn == 1 else image.transpose(_TURNS[turn])
         return np.asarray(_eight_bit(upright).convert("RGB"))
-    except _ERRORS as error:
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import TextIOWrapper
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.errors import DataError
+from umgclip.io.json_text import TooDeepError, parse, parse_at
 from umgclip.io.texts import is_text, open_text, printable
 
 _PIECE = 1 << 20
@@ -58,8 +58,8 @@ def _are_lines(path: Path, encoding: str | None, named: bool) -> bool:
         first, second = next(lines, ""), next(lines, "")
     goes_on = second.lstrip()[:1] in ("{", "[")
     try:
-        json.loads(first.lstrip("\ufeff"))
-    except (ValueError, RecursionError):
+        parse(first.lstrip("\ufeff"))
+    except ValueError:
         return named and (goes_on or len(first) >= _PIECE)
     return named or goes_on
 
@@ -72,8 +72,8 @@ def _lines(path: Path, broken: Callable[[str, str], None] | None, encoding: str 
             try:
                 if not is_text(line):
                     raise ValueError("bytes that are no text; --encoding names the right one")
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                value = parse(line)
+            except ValueError as error:
                 if broken is None:
                     raise DataError(f"{path}: not valid JSON at line {number}: {error}") from error
                 broken(f"line {number}", f"expected JSON, got {printable(line.strip())[:80]!r} ({error})")
@@ -109,7 +109,6 @@ class _Text:
 
     def __init__(self, handle: TextIOWrapper, path: Path) -> None:
         self._handle, self._path = handle, path
-        self._parse = json.JSONDecoder().raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False
 
     def peek(self) -> str:
@@ -140,13 +139,13 @@ class _Text:
         self.peek()
         while True:
             try:
-                value, end = self._parse(self._text, self._at)
+                value, end = parse_at(self._text, self._at)
+            except TooDeepError as error:
+                raise self._error(str(error)) from error
             except ValueError as error:
                 if self._more():
                     continue
                 raise self._error(str(error)) from error
-            except RecursionError as error:
-                raise self._error("too many brackets inside each other") from error
             # a number at the window's end may go on
             if end < len(self._text) or not self._more():
                 self._at = end

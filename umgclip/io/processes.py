@@ -36,10 +36,15 @@ def worker_pool(
 
 
 def _start(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker()
     if start is not None:
         start(*given)
+
+
+def begin_worker() -> None:
+    """What every worker process does first: leave Ctrl-C to its parent, and end when the parent does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

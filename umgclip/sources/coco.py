@@ -19,6 +19,7 @@ from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
 from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.segments import coco_ids, labelled, panoptic_regions, read_colours
+from umgclip.sources.values import size_px
 from umgclip.wording import first_spellings, tidy
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
@@ -164,8 +165,9 @@ def _note(
     about = item.about
     note = Note(url=about.get("flickr_url") or about.get("coco_url"))
     note.license = licenses.get(str(about.get("license"))) or None
-    if about.get("width") and about.get("height"):
-        note.size_wh = (int(about["width"]), int(about["height"]))
+    note.size_wh, wrong = size_px(about.get("width"), about.get("height"))
+    if wrong is not None:
+        note.problems.append(Problem("bad_size", wrong))
     if request.captions:
         note.captions = []
     if request.annotations or request.panoptic:

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from umgclip.plain import brief, well_formed
 from umgclip.records import ImageRecord, Text
+from umgclip.sources.values import expected, share
 from umgclip.wording import tidy
 
 _NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
@@ -80,11 +82,18 @@ class Note:
         if only_numbers(text):
             self.problems.append(_no_words(text))
             return
-        self.captions = said(self.captions or [], text, source, score)
+        self.captions = said(self.captions or [], text, source, self._sure(text, score))
 
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
         """Add a tag, unless it is empty or was said before."""
-        self.tags = said(self.tags or [], text, source, score)
+        self.tags = said(self.tags or [], text, source, self._sure(text, score))
+
+    def _sure(self, text: str, score: Any) -> float:  # noqa: ANN401 - what a file held
+        """A score from 0 to 1; what is none is told, and counts as if the source had not said how sure it is."""
+        read = share(score)
+        if read is None:
+            self.problems.append(Problem("bad_score", f"{brief(text)}: {expected('score', 'a number', score)}"))
+        return 1.0 if read is None else read
 
     def negative_tag(self, text: str, source: str) -> None:
         """Add a tag that was verified to be wrong."""
@@ -160,5 +169,8 @@ def said(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[
 
 
 def shown(name: str) -> str:
-    """A name as UTF-8; bytes that are none are written in hexadecimal."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A name as UTF-8: bytes that are none are written in hexadecimal, halves of an emoji as U+FFFD."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return well_formed(name)

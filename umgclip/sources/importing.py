@@ -26,7 +26,7 @@ from umgclip.io.places import Folder, Place, place_at
 from umgclip.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.params import ImportParams
 from umgclip.sources.finish import OUTPUTS, Before, Finished, finish
-from umgclip.sources.jobs import Part, Work, run_parts, split_parts
+from umgclip.sources.jobs import Part, Work, run_import_parts, split_parts
 from umgclip.sources.kinds import KINDS
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
@@ -71,7 +71,13 @@ class Watch:
 
 
 def run_import(
-    request: Request, params: ImportParams, out: str | Path, *, append: bool = False, watch: Watch | None = None
+    request: Request,
+    params: ImportParams,
+    out: str | Path,
+    *,
+    append: bool = False,
+    watch: Watch | None = None,
+    alone: bool = False,
 ) -> Imported:
     """Import into the dataset `out/SPLIT`.
 
@@ -81,11 +87,13 @@ def run_import(
         out: a folder, or an S3 prefix, for the datasets `train` and `benchmark`.
         append: add to the dataset that is there, instead of replacing it.
         watch: told of the progress.
+        alone: where one worker is enough this process does the work, so that an image that ends it ends the import.
 
     Raises:
         InputError: `out` holds something else, another import writes there, or the request fits the source not.
         DataError: the source is missing or broken, or nothing could be taken in.
         OutputError, StorageError: a place cannot be written, or does not answer.
+        UmgclipError: processes die over and over.
     """
     target = place_at(out).within(request.split)
     with _workshop(target) as root, explain_os_errors(root):
@@ -107,7 +115,7 @@ def run_import(
         watch.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
         watch.advance(sum(part.span[1] - part.span[0] for part in done))
         plan.close()
-        run_parts(work, [part for part in parts if part not in done], params.workers, watch.advance)
+        run_import_parts(work, [part for part in parts if part not in done], params.workers, watch.advance, alone=alone)
         with Plan(work.plan) as reading:
             folder = root / "finish"
             shutil.rmtree(folder, ignore_errors=True)

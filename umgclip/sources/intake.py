@@ -11,6 +11,7 @@ from umgclip.io import tables
 from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
 from umgclip.io.shards import RawSample
 from umgclip.params import ImportParams
+from umgclip.plain import well_formed
 from umgclip.records import ImageRecord, Source
 from umgclip.sources.found import Found, Note, Problem
 from umgclip.sources.regions import place_regions
@@ -60,11 +61,11 @@ def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iter
     for problem in problems:
         yield {
             "key": key,
-            "shard": name,
-            "region_id": problem.region_id,
+            "shard": well_formed(name),
+            "region_id": well_formed(problem.region_id) if problem.region_id is not None else None,
             "stage": "import",
             "reason": problem.reason,
-            "detail": problem.detail[:2000],
+            "detail": well_formed(problem.detail[:2000]),
         }
 
 

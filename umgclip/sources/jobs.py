@@ -6,36 +6,42 @@ What is marked is not done again. Which process does a part, and how many there 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from umgclip.errors import UmgclipError
+from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors
-from umgclip.io.places import Place, place_at
-from umgclip.io.processes import worker_pool
+from umgclip.io.places import Place
 from umgclip.io.shards import ShardWriter
+from umgclip.io.survivors import Deaths, run_parts
 from umgclip.manifest import describe_shard
 from umgclip.params import ImportParams, threads
-from umgclip.sources.intake import LIMIT_UNIT, Taken, quarantine_rows, table_row, take
+from umgclip.sources.found import Problem
+from umgclip.sources.intake import LIMIT_UNIT, Taken, quarantine_rows
 from umgclip.sources.kinds import KINDS
+from umgclip.sources.net import Rows, read_all, settle
 from umgclip.sources.plan import Plan
+from umgclip.sources.reading import UNFORESEEN, one_at_a_time
 from umgclip.sources.request import Request
 
 _NAMED = 12  # hexadecimal digits of a shard's hash in its name
-_COUNT_EVERY = 16
+_HINT = (
+    "import: workers die over and over; if memory runs out, run again with a smaller data.imports.workers, max_pixels "
+    "or max_image_mb"
+)
+HOPELESS = 200  # images that fail one after the other
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,9 @@ class Part:
     number: int
     span: tuple[int, int]
 
+    def __str__(self) -> str:
+        return f"part {self.number}"
+
     @property
     def marker(self) -> str:
         """The file that says that the part is done; written last."""
@@ -83,7 +92,6 @@ TABLES = {
     "again": tables.AGAIN,
 }
 _SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; samples in one
-_counter: Any = None
 
 
 class _Tables:
@@ -118,63 +126,45 @@ def _shard_samples(params: ImportParams, images: int) -> int:
     return max(_FEWEST, min(_MOST, -(-images // _SHARDS)))
 
 
-def run_parts(work: Work, parts: list[Part], workers: int, advance: Callable[[int], None]) -> None:
-    """Do all parts.
+def run_import_parts(
+    work: Work, parts: list[Part], workers: int, advance: Callable[[int], None], *, alone: bool = False
+) -> None:
+    """Do all parts. An image over which a process dies is tried once more, and then put aside as `crashed`.
 
     Args:
         work: the import.
         parts: those that are not done.
         workers: processes; 0: one per core.
-        advance: called with the number of images looked at since the last call.
+        advance: called with the number of images looked at since the last call; below 0 for those that are done again.
+        alone: do it in this process, where one worker is asked for; an image that ends it ends the import.
 
     Raises:
         DataError, StorageError, OutputError: a place cannot be read or written.
-        UmgclipError: a worker process died.
+        UmgclipError: processes die over and over.
     """
     workers = min(workers or threads(), len(parts))
-    if workers <= 1:
-        for part in parts:
-            _do(work, part, advance)
+    if not alone or workers > 1:
+        run_parts(partial(do_part, work), parts, workers, advance, _HINT)
         return
-    counter = multiprocessing.get_context("spawn").Value("l", 0)
-    with worker_pool(workers, _start_worker, (counter,)) as pool:
-        try:
-            _wait({pool.submit(_do_counted, work, part) for part in parts}, counter, advance)
-        except BrokenProcessPool as error:
-            raise UmgclipError("import: a worker process died (out of memory?); run again to go on") from error
+    for part in parts:
+        do_part(work, part, advance, Deaths())
 
 
-def _wait(pending: set[Future[None]], counter: Any, advance: Callable[[int], None]) -> None:  # noqa: ANN401
-    told = 0
-    while pending:
-        done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-        now = counter.value
-        advance(now - told)
-        told = now
-        for future in done:
-            future.result()
+def do_part(work: Work, part: Part, advance: Callable[[int], None], deaths: Deaths) -> None:
+    """Do a part, whole or not at all.
 
-
-def _start_worker(counter: Any) -> None:  # noqa: ANN401 - a shared value of multiprocessing
-    global _counter  # noqa: PLW0603 - the state of a worker process
-    _counter = counter
-
-
-def _do_counted(work: Work, part: Part) -> None:
-    def advance(count: int) -> None:
-        with _counter.get_lock():
-            _counter.value += count
-
-    _do(work, part, advance)
-
-
-def _do(work: Work, part: Part, advance: Callable[[int], None]) -> None:
+    Args:
+        work: the import.
+        part: some of its positions.
+        advance: called with 1 before the next image is touched.
+        deaths: where in the part processes died before.
+    """
     scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=work.scratch))
     try:
         with explain_os_errors(scratch), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
             rows = _Tables(part, scratch)
-            shards = list(_shards(work, part, scratch, rows, advance))
+            shards = list(_shards(work, part, scratch, rows, _taken(work, part, rows, advance, deaths)))
             rows.close()
             for path in rows.paths.values():
                 work.parts.put(path, path.name)
@@ -188,16 +178,16 @@ def _do(work: Work, part: Part, advance: Callable[[int], None]) -> None:
 
 
 def _shards(
-    work: Work, part: Part, scratch: Path, rows: _Tables, advance: Callable[[int], None]
+    work: Work, part: Part, scratch: Path, rows: _Tables, found: Iterator[tuple[Taken, Rows]]
 ) -> Iterator[dict[str, Any]]:
     """Write and store the shards of a part; gives what the manifest says of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
     # a part is a shard's worth, but where it is a tar whose images nobody has counted
     most = _MOST if work.params.shard_samples == "auto" else work.params.shard_samples
-    pending: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    pending: list[Rows] = []
     seen: set[str] = set()
-    for taken in _taken(work, part, rows, advance):
+    for taken, about in found:
         record = taken.record
         if record.key in seen:  # what is said of it now is kept for later
             rows.add("again", [{"key": record.key, "name": taken.name, "json": taken.sample.json.decode()}])
@@ -205,7 +195,7 @@ def _shards(
         seen.add(record.key)
         writer = writer or ShardWriter(path)
         writer.write(taken.sample)
-        pending.append((table_row(taken, ""), [tables.region_row(record, region) for region in record.regions or []]))
+        pending.append(about)
         size += len(taken.sample.image) + len(taken.sample.json)
         if writer.samples >= most or size >= work.params.shard_mb * LIMIT_UNIT:
             writer.close()
@@ -220,7 +210,7 @@ def _store(
     work: Work,
     numbers: tuple[int, int],
     path: Path,
-    pending: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+    pending: list[Rows],
     rows: _Tables,
 ) -> dict[str, Any]:
     _sync(path)
@@ -238,26 +228,32 @@ def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
     return f"{stem}-{part:06d}-{number:03d}-{sha256[:_NAMED]}.tar"
 
 
-def _taken(work: Work, part: Part, rows: _Tables, advance: Callable[[int], None]) -> Iterator[Taken]:
-    kind = KINDS[work.request.kind]
-    place = place_at(work.request.source)
-    limit = work.params.max_image_mb * LIMIT_UNIT
-    waiting = 0
-    with Plan(work.plan) as plan:
-        for found in kind.read(work.request, plan, place, part.span, limit):
-            taken, problems = take(found, work.request, work.params)
+def _taken(
+    work: Work, part: Part, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
+) -> Iterator[tuple[Taken, Rows]]:
+    failures = 0  # that nobody foresaw, one after the other from the first image on
+    with Plan(work.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
+        for found in read_all(work.request, work.params, plan, part.span, deaths):
+            taken, about, problems = settle(found, work.request, work.params)
             rows.counts["images"] += 1
             rows.unknown.update(found.note.unknown)
             rows.told.update(found.note.told)
             rows.add("quarantine", quarantine_rows(found.name, taken.record.key if taken else None, problems))
-            if taken is not None:
+            if taken is not None and about is not None:
                 rows.counts["rewritten"] += taken.changed
-                yield taken
-            waiting += 1
-            if waiting == _COUNT_EVERY:
-                advance(waiting)
-                waiting = 0
-    advance(waiting)
+                yield taken, about
+            if failures == rows.counts["images"] - 1 and problems and problems[0].reason == UNFORESEEN:
+                failures += 1
+                _check_hope(work.request, failures, problems[0])
+            advance(1)
+
+
+def _check_hope(request: Request, failures: int, problem: Problem) -> None:
+    if failures == HOPELESS:
+        raise DataError(
+            f"{request.source}: expected images for {request.kind}; the first {failures} of a part all failed in a way "
+            f"that is not foreseen, the last with {problem.detail}"
+        )
 
 
 def _sync(path: Path) -> None:

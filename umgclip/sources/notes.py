@@ -6,14 +6,17 @@ understood is counted by its name, never guessed at.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from umgclip.errors import DataError
+from umgclip.plain import brief
 from umgclip.records import Text, parse_record
 from umgclip.sources.found import BoxForm, Note, Problem, RawRegion, said
+from umgclip.sources.values import expected, number, share, size_px, whole
 
 _PLAIN = re.compile(r"[^a-z0-9]")
 _CAPTION = re.compile(r"caption|^alt$|alttext|^text$|^texts$|^title$|^descriptions?$|^raw$|^sentences?$")
@@ -93,22 +96,23 @@ def _record(note: Note, value: dict[str, Any]) -> None:
 
 
 def _mapping(note: Note, value: dict[str, Any], speaker: Speaker, form: BoxForm) -> None:
-    size: list[int | None] = [None, None]
+    size: list[Any] = [None, None]
     grounded = {}
     for name, inner in value.items():
         plain = _PLAIN.sub("", str(name).lower())
         if inner is None or plain in _SILENT:
             continue
-        if plain in _SIZE and isinstance(inner, int | float):
-            size[_SIZE[plain]] = int(inner)
+        if plain in _SIZE:
+            size[_SIZE[plain]] = inner
         elif plain in _GROUNDED:
             grounded[_GROUNDED[plain]] = inner
         elif plain in _REGIONS | _STUFF and _is_regions(inner):
             _regions(note, inner, speaker, form, is_stuff=plain in _STUFF)
         elif not _words(note, plain, inner, speaker):
             note.unknown[str(name)[:80]] += 1
-    if size[0] and size[1]:
-        note.size_wh = (size[0], size[1])
+    note.size_wh, wrong = size_px(*size)
+    if wrong is not None:
+        note.problems.append(Problem("bad_size", wrong))
     if grounded:
         _ground(note, value, grounded, speaker)
 
@@ -167,17 +171,23 @@ def _spoken(value: Any, *, split: bool) -> Iterator[tuple[str, float]]:  # noqa:
                 yield from _spoken(inner, split=False)
     elif isinstance(value, dict):
         plain = {_PLAIN.sub("", str(name).lower()): inner for name, inner in value.items()}
-        score = next((float(plain[name]) for name in _SCORE if isinstance(plain.get(name), int | float)), 1.0)
+        score = next((_sure(plain[name]) for name in _SCORE if isinstance(plain.get(name), int | float)), 1.0)
         texts = [
             v for k, v in plain.items() if isinstance(v, str) and (_CAPTION.search(k) or k in _TAGS or k == "name")
         ]
         if texts:
             yield texts[0], score
         elif value and all(isinstance(inner, int | float) for inner in value.values()):
-            yield from ((str(name), float(inner)) for name, inner in value.items())
+            yield from ((str(name), _sure(inner)) for name, inner in value.items())
         else:
             for inner in value.values():
                 yield from _spoken(inner, split=split) if isinstance(inner, str | list) else ()
+
+
+def _sure(value: Any) -> float:  # noqa: ANN401 - what JSON held
+    """A score as it stands there; what is no finite number is none, which is told where it is used."""
+    read = number(value)
+    return math.nan if read is None else read
 
 
 def _regions(note: Note, value: Any, speaker: Speaker, form: BoxForm, *, is_stuff: bool) -> None:  # noqa: ANN401
@@ -191,7 +201,7 @@ def _regions(note: Note, value: Any, speaker: Speaker, form: BoxForm, *, is_stuf
                 _region(region, one, speaker)
             else:
                 region.raw.box = one[:4] if isinstance(one, list) else None
-                region.raw.score = one[4] if isinstance(one, list) and len(one) == 5 else 1.0
+                region.raw.score = _sure(one[4]) if isinstance(one, list) and len(one) == 5 else 1.0
             if isinstance(name, str) and not name.isdigit():
                 region.raw.tags = said(region.raw.tags, name, speaker.others)
             region.raw.shares = _are_shares(region.raw.box)
@@ -219,15 +229,15 @@ def _region(region: _Region, value: dict[str, Any], speaker: Speaker) -> None:
         elif plain in _MASK:
             raw.shape = inner
         elif plain in _SCORE and isinstance(inner, int | float):
-            raw.score = score = float(inner)
+            raw.score, score = _sure(inner), share(inner) or 0.0
         elif plain in _FLAGS:
             _flag(raw, plain, inner)
         elif plain.endswith("negs") or "negative" in plain:
-            raw.negatives = _read(raw.negatives, inner, speaker.others, 1.0)
+            raw.negatives = _read(region, raw.negatives, inner, (speaker.others, 1.0))
         elif plain in _TAGS or plain == "name" or plain.removesuffix("s") + "s" in _TAGS:
-            raw.tags = _read(raw.tags, inner, speaker.others, score)
+            raw.tags = _read(region, raw.tags, inner, (speaker.others, score))
         elif plain in _PHRASE or _CAPTION.search(plain):
-            raw.captions = _read(raw.captions, inner, speaker.others, score)
+            raw.captions = _read(region, raw.captions, inner, (speaker.others, score))
         else:
             region.unknown.append(str(name)[:80])
 
@@ -239,9 +249,14 @@ def _flag(raw: RawRegion, plain: str, value: Any) -> None:  # noqa: ANN401 - wha
         raw.is_stuff = bool(value) != (plain == "isthing")
 
 
-def _read(texts: list[Text], value: Any, source: str, score: float) -> list[Text]:  # noqa: ANN401 - what JSON held
+def _read(region: _Region, texts: list[Text], value: Any, by: tuple[str, float]) -> list[Text]:  # noqa: ANN401
+    """The texts and what a value says, by a source that is so sure of the region."""
+    source, score = by
     for text, own in _spoken(value, split=False):
-        texts = said(texts, text, source, own * score)
+        sure = share(own)
+        if sure is None:
+            region.unknown.append(f"score {brief(own)}")
+        texts = said(texts, text, source, score if sure is None else sure * score)
     return texts
 
 
@@ -263,25 +278,31 @@ def _read_box(raw: RawRegion, value: Any, form: BoxForm) -> None:  # noqa: ANN40
                 return
         raw.box = [float("nan")] * 4  # refused with the region's name when it is placed
     elif isinstance(value, list) and len(value) == 5 and isinstance(value[4], int | float):
-        raw.box, raw.score = value[:4], float(value[4])  # FineHARD: the box and its score
+        raw.box, raw.score = value[:4], _sure(value[4])  # FineHARD: the box and its score
     else:
         raw.box = value
 
 
 def _ground(note: Note, value: dict[str, Any], grounded: dict[str, Any], speaker: Speaker) -> None:
     """GRIT's rows `[start, end, x0, y0, x1, y1, score]`: a span of the caption and a box in shares of the image."""
-    caption = value.get("caption") or ""
+    caption = value.get("caption")
+    if not isinstance(caption, str):
+        said_of = "a text that its rows point into"
+        note.problems.append(Problem("bad_region", expected("caption", said_of, caption)))
+        return
     note.regions = note.regions or []
     by_box: dict[tuple[float, ...], RawRegion] = {}
     for kind, rows in grounded.items():
         for row in rows if isinstance(rows, list) else [rows]:
-            if not isinstance(row, list | tuple) or len(row) != 7 or not all(isinstance(n, int | float) for n in row):
-                note.problems.append(Problem("bad_region", f"expected seven numbers, got {str(row)[:80]}"))
+            numbers = [n for n in map(number, row) if n is not None] if isinstance(row, list | tuple) else []
+            start, end = (whole(n) for n in row[:2]) if len(numbers) == 7 == len(row) else (None, None)
+            if start is None or end is None:
+                note.problems.append(Problem("bad_region", f"{kind}: expected seven numbers, got {brief(row)}"))
                 continue
-            text, box = caption[int(row[0]) : int(row[1])], tuple(float(n) for n in row[2:6])
+            text, box = caption[start:end], tuple(numbers[2:6])
             region = by_box.get(box)
             if region is None:
-                region = RawRegion(id=f"given-{len(note.regions)}", box=box, shares=True, score=float(row[6]))
+                region = RawRegion(id=f"given-{len(note.regions)}", box=box, shares=True, score=numbers[6])
                 by_box[box] = region
                 note.regions.append(region)
-            setattr(region, kind, said(getattr(region, kind), text, speaker.others, float(row[6])))
+            setattr(region, kind, said(getattr(region, kind), text, speaker.others, numbers[6]))

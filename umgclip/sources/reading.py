@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
-from umgclip.errors import DataError
+from umgclip.errors import DataError, OutputError, StorageError
+from umgclip.io.json_text import parse
 from umgclip.io.places import Folder, Place
 from umgclip.io.texts import decode
+from umgclip.plain import line_of
 from umgclip.sources.found import BoxForm, Note, Problem, only_numbers, shown
 from umgclip.sources.notes import Speaker, read_note
 
+UNFORESEEN = "import_error"  # the reason of what no importer thought of
+# what every other image would meet too: a store that does not answer, a full disk, a broken plan
+COMMON_TROUBLE = (StorageError, OutputError, sqlite3.Error)
 AHEAD = 16  # requests on their way at once; so many images are held in memory
 _SIDECAR_BYTES = 64 << 20
 _T = TypeVar("_T")
 
 
+_ahead: ContextVar[int] = ContextVar("ahead", default=AHEAD)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Read nothing ahead, so that what ends the process is the image that is asked for."""
+    token = _ahead.set(1)
+    try:
+        yield
+    finally:
+        _ahead.reset(token)
+
+
+def unforeseen(error: Exception) -> Problem:
+    """The problem of an image about which something was raised that its importer did not think of."""
+    return Problem(UNFORESEEN, line_of(error))
+
+
 def in_order(loads: Iterable[Callable[[], _T]], place: Place) -> Iterator[_T]:
     """What the calls return, in their order; those to S3 are made ahead by threads."""
-    if isinstance(place, Folder):
+    if isinstance(place, Folder) or _ahead.get() == 1:
         for load in loads:
             yield load()
         return
@@ -67,8 +92,8 @@ def read_beside(
             if not name.lower().endswith(".json"):
                 _captions(note, shown(name), content, speaker)
             else:
-                note.join(read_note(json.loads(content), speaker, form))
-        except (DataError, ValueError, RecursionError) as error:
+                note.join(read_note(parse(content), speaker, form))
+        except (DataError, ValueError) as error:
             note.problems.append(Problem("bad_text", f"{shown(name)}: {why(error)}"))
     return note
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Bool
-from pycocotools import mask as coco_mask
 
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import PreparedImage
+from umgclip.plain import brief
 from umgclip.records import Mask, Region
 from umgclip.sources.found import Problem, RawRegion
+from umgclip.sources.values import expected, number, share
 
 _SAME_ASPECT = 0.02  # how much the two scales of a resized image may differ
 _DIGITS = 3  # of a pixel
@@ -90,6 +90,8 @@ def place_regions(
     for raw in raws:
         try:
             placed.append(_place(raw, frame, image))
+            if share(raw.score) is None:  # as good as none
+                problems.append(Problem("bad_score", expected("score", "a number", raw.score), raw.id))
         except MisplacedError as error:
             problems.append(Problem(error.reason, str(error), raw.id))
     return placed, problems
@@ -103,13 +105,14 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage) -> Region:
     box = _box(raw, frame) if raw.box is not None else tight
     if box is None:
         raise MisplacedError("no_box", "expected a box or a mask, got neither")
+    sure = share(raw.score)
     return Region(
         id=raw.id,
         box_xyxy=_clipped(box, image),
         mask=mask,
         is_stuff=raw.is_stuff,
         is_crowd=raw.is_crowd,
-        score=min(max(raw.score, 0.0), 1.0),
+        score=1.0 if sure is None else sure,
         captions=raw.captions,
         tags=raw.tags,
         negatives=raw.negatives or None,
@@ -175,31 +178,35 @@ def _moved(mask: Mask, frame: Frame, image: PreparedImage) -> Mask:
 def _from_polygons(shape: list[Any], shares: bool, frame: Frame) -> Mask:
     polygons = shape if isinstance(shape[0], list) else [shape]
     if polygons and polygons[0] and isinstance(polygons[0][0], list):  # points as pairs
-        polygons = [[n for point in polygon for n in point] for polygon in polygons]
+        polygons = [
+            [n for point in polygon for n in (point if isinstance(point, list) else [point])]
+            for polygon in polygons
+            if isinstance(polygon, list)
+        ]
     usable = [_numbers(polygon, None) for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6]
     if not usable:
-        raise MisplacedError("bad_mask", f"expected polygons of three points or more, got {str(shape)[:60]}")
+        raise MisplacedError("bad_mask", f"expected polygons of three points or more, got {brief(shape)}")
     if shares:
         sides = (frame.width, frame.height)
         usable = [[n * sides[i % 2] for i, n in enumerate(polygon)] for polygon in usable]
-    parts = coco_mask.frPyObjects(usable, frame.height, frame.width)
-    merged = coco_mask.merge(parts) if len(parts) > 1 else parts[0]
-    return Mask(size=(frame.height, frame.width), counts=merged["counts"].decode("ascii"))
+    return _drawn(lambda: mask_ops.from_polygons(usable, (frame.height, frame.width)))
 
 
 def _from_rle(shape: dict[str, Any], frame: Frame) -> Mask:
     size, counts = shape.get("size"), shape.get("counts")
-    if list(size or []) != [frame.height, frame.width]:
-        raise MisplacedError("bad_mask", f"expected a mask of size {[frame.height, frame.width]}, got {size}")
+    if not isinstance(size, list | tuple) or list(size) != [frame.height, frame.width]:
+        raise MisplacedError("bad_mask", f"expected a mask of size {[frame.height, frame.width]}, got {brief(size)}")
     if isinstance(counts, list):
-        if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != frame.height * frame.width:
-            raise MisplacedError("bad_mask", f"expected counts of {frame.height * frame.width} pixels together")
-        rle = coco_mask.frPyObjects({"size": list(size or []), "counts": counts}, frame.height, frame.width)
-        return Mask(size=(frame.height, frame.width), counts=rle["counts"].decode("ascii"))
+        return _drawn(lambda: mask_ops.from_counts(counts, (frame.height, frame.width)))
     if not isinstance(counts, str):
         raise MisplacedError("bad_mask", f"expected counts as text or numbers, got {type(counts).__name__}")
-    try:  # what is stored must be readable: the decoder checks its length
-        return mask_ops.encode(mask_ops.decode(Mask(size=(frame.height, frame.width), counts=counts)))
+    # what is stored must be readable: the decoder checks its length
+    return _drawn(lambda: mask_ops.encode(mask_ops.decode(Mask(size=(frame.height, frame.width), counts=counts))))
+
+
+def _drawn(draw: Callable[[], Mask]) -> Mask:
+    try:
+        return draw()
     except InputError as error:
         raise MisplacedError("bad_mask", str(error)) from error
 
@@ -212,7 +219,8 @@ def _checked(pixels: Bool[np.ndarray, "h w"], frame: Frame) -> Bool[np.ndarray, 
 
 def _numbers(values: Any, count: int | None) -> list[float]:  # noqa: ANN401 - what JSON held
     fits = isinstance(values, list | tuple) and (count is None or len(values) == count)
-    if not fits or any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in values):
+    read = [None if isinstance(n, str) else number(n) for n in values] if fits else []
+    if not fits or None in read:
         what = f"{count} numbers" if count else "numbers"
-        raise MisplacedError("bad_box" if count else "bad_mask", f"expected {what}, got {str(values)[:60]}")
-    return [float(n) for n in values]
+        raise MisplacedError("bad_box" if count else "bad_mask", f"expected {what}, got {brief(values)}")
+    return [n for n in read if n is not None]

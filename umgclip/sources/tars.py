@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.shards import EMBEDDINGS
 from umgclip.io.texts import decode
@@ -86,8 +86,8 @@ def _read_part(note: Note, part: str, content: bytes, request: Request, plan: Pl
 
 def _read_json(note: Note, content: bytes, request: Request) -> None:
     try:
-        note.join(read_note(json.loads(decode(content, request.encoding)), request.speaker, request.box_format))
-    except (ValueError, RecursionError) as error:
+        note.join(read_note(parse(decode(content, request.encoding)), request.speaker, request.box_format))
+    except ValueError as error:
         note.problems.append(Problem("bad_text", f"json: {why(error)}"))
 
 

@@ -58,7 +58,7 @@ def world(tmp_path_factory):
     coco(root / "coco")
     captions, instances = str(root / "coco" / "captions.json"), (str(root / "coco" / "instances.json"),)
     request = Request("coco", str(root / "coco" / "images"), "train", "coco", captions=captions, annotations=instances)
-    run_import(request, ImportParams(workers=1), root / "data")
+    run_import(request, ImportParams(workers=1), root / "data", alone=True)
     torch.manual_seed(0)
     (root / "base").mkdir()
     cfg = files.tower_config(TOWER)

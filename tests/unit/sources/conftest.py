@@ -116,16 +116,21 @@ def bring(
 ) -> Outcome:
     """Import and read everything back."""
     options.setdefault("name", "test")
-    done = run_import(Request(kind, str(source), split, **options), params, out, append=append)
-    place = place_at(out).within(split)
+    done = run_import(Request(kind, str(source), split, **options), params, out, append=append, alone=True)
+    return opened(place_at(out).within(split), done.resumed)
+
+
+def opened(place: Any, resumed: int = 0) -> Outcome:
+    """Read a dataset back."""
+    manifest = Manifest.model_validate_json(place.read("manifest.json", 1 << 20))
     names = {row["key"]: row["name"] for row in table(place, "images")}
     records, images = {}, {}
-    for info in done.manifest.shards:
+    for info in manifest.shards:
         for raw in Stored(place, info).samples():
             records[names[raw.key] or raw.key] = parse_record(raw.json, where=raw.key)
             images[names[raw.key] or raw.key] = raw.image
     statistics = json.loads(place.read("statistics.json", 1 << 20))
-    return Outcome(done.manifest, statistics, records, images, table(place, "quarantine"), done.resumed)
+    return Outcome(manifest, statistics, records, images, table(place, "quarantine"), resumed)
 
 
 def table(place: Any, name: str) -> list[dict[str, Any]]:
@@ -179,6 +184,7 @@ def kit() -> SimpleNamespace:
         encoded=encoded,
         photo=photo,
         bring=bring,
+        opened=opened,
         table=table,
         tree=tree,
         PARAMS=PARAMS,

@@ -151,15 +151,15 @@ class StoppedError(Exception):
 
 
 def stop_after(monkeypatch, parts):
-    do, done = jobs._do, []
+    do, done = jobs.do_part, []
 
-    def stopping(work, part, advance):
+    def stopping(work, part, advance, deaths):
         if len(done) == parts:
             raise StoppedError
-        do(work, part, advance)
+        do(work, part, advance, deaths)
         done.append(part.number)
 
-    monkeypatch.setattr(jobs, "_do", stopping)
+    monkeypatch.setattr(jobs, "do_part", stopping)
     return done
 
 

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt64
 
-from umgclip.errors import DataError, UmgclipError
+from umgclip.errors import DataError
 from umgclip.io.images import decode_image
 from umgclip.io.places import Place
-from umgclip.io.processes import worker_pool
+from umgclip.io.survivors import Deaths, run_parts
 from umgclip.io.tables import write_table
 from umgclip.manifest import Manifest, ShardInfo
 from umgclip.params import threads
+from umgclip.plain import line_of
 from umgclip.sources.near_duplicates.perceptual_hash import SIDE_PX, perceptual_hash
 from umgclip.sources.rewriting import Stored
 
 _VERSION = "phash-1"  # of the hash, in the names of the files
-_AHEAD = 4  # shards that wait, per worker
+_HINT = "duplicates: workers die over and over; if memory runs out, run again with a smaller --workers"
 # `problem` says why an image has no hash
 _SCHEMA = pa.schema([("key", pa.string()), ("shard", pa.string()), ("phash", pa.uint64()), ("problem", pa.string())])
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard without hashes, and the file for them."""
+
+    place: Place
+    info: ShardInfo
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.place}/{self.info.path}"
 
 
 class DatasetHashes:
@@ -69,7 +81,7 @@ def hash_dataset(
     Raises:
         DataError: a shard is missing or damaged. A single image that cannot be read is noted as a problem.
         StorageError, OutputError: a place does not answer or cannot be written.
-        UmgclipError: a worker process died.
+        UmgclipError: worker processes die over and over.
     """
     paths = [folder / f"{_VERSION}-{shard.sha256[:32]}.parquet" for shard in manifest.shards]
     todo = []
@@ -77,42 +89,31 @@ def hash_dataset(
         if path.is_file():
             advance(shard.samples)
         else:
-            todo.append((place, shard, path))
-    workers = min(workers or threads(), len(todo))
-    if workers <= 1:
-        for job in todo:
-            advance(_hash_shard(*job))
-        return DatasetHashes(paths)
-    with worker_pool(workers, _start_worker) as pool:
-        try:
-            jobs = iter(todo)
-            pending: set[Future[int]] = {pool.submit(_hash_shard, *job) for job in islice(jobs, workers * _AHEAD)}
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    advance(future.result())
-                pending |= {pool.submit(_hash_shard, *job) for job in islice(jobs, len(done))}
-        except BrokenProcessPool as error:
-            raise UmgclipError("duplicates: a worker process died (out of memory?); run again to go on") from error
+            todo.append(_Shard(place, shard, path))
+    if len(todo) == 1 and workers == 1:
+        hash_shard(todo[0], advance, Deaths())
+    else:
+        run_parts(hash_shard, todo, min(workers or threads(), len(todo)), advance, _HINT)
     return DatasetHashes(paths)
 
 
-def _start_worker() -> None:
-    import cv2
-
+def hash_shard(todo: _Shard, advance: Callable[[int], None], deaths: Deaths) -> None:
+    """Hash a shard's images; one that cannot be hashed, or over which a process died, is noted with its problem."""
     cv2.setNumThreads(1)
-
-
-def _hash_shard(place: Place, shard: ShardInfo, path: Path) -> int:
-    rows = []
-    for raw in Stored(place, shard).samples():
+    shard, left_out = todo.info, deaths.left_out()
+    rows: list[dict[str, Any]] = []
+    for raw in Stored(todo.place, shard).samples():
         row: dict[str, Any] = {"key": raw.key, "shard": shard.path}
         try:
+            if len(rows) in left_out:
+                raise DataError(left_out[len(rows)])
             row["phash"] = perceptual_hash(decode_image(raw.image, where=shard.path, at_least_px=2 * SIDE_PX))
         except DataError as error:
             row["problem"] = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+            row["problem"] = line_of(error)
         rows.append(row)
+        advance(1)
     if len(rows) != shard.samples:
-        raise DataError(f"{place}/{shard.path}: expected {shard.samples} samples as in the manifest, got {len(rows)}")
-    write_table(path, rows, _SCHEMA)
-    return len(rows)
+        raise DataError(f"{todo}: expected {shard.samples} samples as in the manifest, got {len(rows)}")
+    write_table(todo.path, rows, _SCHEMA)

@@ -1,0 +1,47 @@
+"""The one way in which commands print tables: what data say never commands the terminal, and no text is read as markup.
+
+A class may be called `[/b]`, a caption may hold escape sequences, a file's name a mark that turns what follows. Whoever
+prints a text goes through here, or through `lines`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from umgclip.plain import printable
+
+
+def plain(text: str, style: str = "") -> Text:
+    """A text as it is, with nothing in it that a terminal or rich obeys; line breaks stay."""
+    return Text(printable(text, lines=True), style=style)
+
+
+class Sheet(Table):
+    """A table of rich whose titles and cells are plain texts."""
+
+    def __init__(self, *columns: str, title: str | None = None, show_header: bool = True) -> None:
+        super().__init__(
+            *columns,
+            title=None if title is None else plain(title, "italic"),
+            title_justify="left",
+            show_header=show_header,
+        )
+
+    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
+        """Add a column with a plain header."""
+        super().add_column(plain(header) if isinstance(header, str) else header, *args, **options)
+
+    def add_row(self, *cells: Any, **options: Any) -> None:  # noqa: ANN401 - as rich has it
+        """Add a row of plain cells."""
+        super().add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def show(*sheets: Sheet) -> None:
+    """Tables on stdout."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    for sheet in sheets:
+        console.print(sheet)

@@ -1,0 +1,163 @@
+"""Jobs shared out to processes of this machine, each of which may die without taking the others along.
+
+A process that dies is replaced, and its job begun again. The processes share nothing with each other, no queue and no
+lock, so that a death is only its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Generic, TypeVar
+
+from umgclip.errors import UmgclipError
+from umgclip.io.processes import begin_worker
+from umgclip.plain import line_of
+
+J = TypeVar("J")
+Tell = Callable[[Any], None]
+DoJob = Callable[[J, Tell], None]
+_GONE_AFTER_S = 10.0  # a process that has closed its pipe is about to end
+
+
+@dataclass(frozen=True)
+class Orders(Generic[J]):
+    """What a crew does, and who is told of it.
+
+    Attributes:
+        make: called in each process first, so it has to be picklable; gives what does a job and tells of it.
+        hear: called with a job and what was told of it, all of it, also by a process that died then.
+        lost: called with a job whose process died, and the exit code; gives the job to begin again, or raises.
+        busy: called with the number of processes at work.
+    """
+
+    make: Callable[[], DoJob[J]]
+    hear: Callable[[J, Any], None]
+    lost: Callable[[J, int | None], J]
+    busy: Callable[[int], None] = lambda _count: None
+
+
+def run_crew(jobs: Sequence[J], workers: int, orders: Orders[J]) -> None:
+    """Have all jobs done, in their order.
+
+    Args:
+        jobs: picklable.
+        workers: processes, at least 1.
+        orders: what to do.
+
+    Raises:
+        Exception: what a job raised, or `orders.lost`.
+    """
+    if not jobs:
+        return
+    waiting = list(jobs)[::-1]
+    crew = [_Slot(orders) for _ in range(min(workers, len(waiting)))]
+    try:
+        for slot in crew:
+            slot.give(waiting.pop())
+        orders.busy(len(crew))
+        while busy := [slot for slot in crew if slot.job is not None]:
+            ready = wait([slot.pipe for slot in busy])
+            for slot in busy:
+                if slot.pipe in ready:
+                    slot.hear()
+                    if slot.job is None and waiting:
+                        slot.give(waiting.pop())
+            orders.busy(sum(slot.job is not None for slot in crew))
+    finally:
+        for slot in crew:
+            slot.end()
+        orders.busy(0)
+
+
+def manner_of_death(code: int | None) -> str:
+    """An exit code in words: `SIGSEGV`, `SIGKILL (out of memory?)`, `exit code 3`."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"{name} (out of memory?)" if name == "SIGKILL" else name
+    return f"signal {-code}"
+
+
+class _Slot(Generic[J]):
+    """A process that takes one job after the other, and its successor when it dies."""
+
+    def __init__(self, orders: Orders[J]) -> None:
+        self._orders = orders
+        self.job: J | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_work, args=(self._orders.make, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def give(self, job: J) -> None:
+        """Let it work on a job."""
+        self.job = job
+        with suppress(BrokenPipeError):  # it is dead, which `hear` will find
+            self.pipe.send((job,))
+
+    def hear(self) -> None:
+        """What it says of its job: something to tell, the end, an error; or nothing, for it is dead."""
+        assert self.job is not None  # noqa: S101 - for the type checker; only the busy are heard
+        try:
+            kind, said = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(self.job)
+            return
+        if kind == "error":
+            raise said
+        if kind == "end":
+            self.job = None
+        else:
+            self._orders.hear(self.job, said)
+
+    def _replace(self, job: J) -> None:
+        self._process.join(_GONE_AFTER_S)
+        code = self._process.exitcode
+        self.end()
+        again = self._orders.lost(job, code)
+        self._start()
+        self.give(again)
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.terminate()
+        self._process.join()
+        self.pipe.close()
+
+
+def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
+    """A process, to its end."""
+    begin_worker()
+    try:
+        do_job = make()
+        while True:
+            (job,) = pipe.recv()
+            do_job(job, lambda said: pipe.send(("told", said)))
+            pipe.send(("end", None))
+    except (EOFError, BrokenPipeError):
+        return  # nobody listens any more
+    except Exception as error:  # noqa: BLE001 - raised again by the parent
+        pipe.send(("error", _portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception that another process can read, with its traceback where that helps."""
+    if not isinstance(error, UmgclipError):
+        error.add_note(traceback.format_exc())  # its traceback stays here
+    try:
+        return error if isinstance(pickle.loads(pickle.dumps(error)), Exception) else error  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever its class makes of that
+        return RuntimeError(line_of(error))

@@ -1,0 +1,59 @@
+"""Texts from elsewhere: well-formed Unicode when they come in, harmless on a terminal when they are shown.
+
+A text may hold halves of an emoji (lone surrogates, which no UTF-8 can hold), control characters, and marks that turn
+the direction of what is beside them. The first two never enter a record; all of them are written out as escapes where
+a text is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# what moves a cursor, colours, rings, hides or turns: controls, line separators, marks of direction, surrogates
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SPACE = re.compile("[\t\n]+")
+_BESIDE = os.sep
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD for each surrogate that stands alone; whole pairs become what they mean."""
+    if _SURROGATES.search(text) is None:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""The text as it may reach a terminal: what would command it is written out, as `\x1b`.
+
+    Args:
+        text: from anywhere.
+        lines: keep line breaks and tabs; otherwise they become spaces.
+    """
+    escaped = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return escaped if lines else _SPACE.sub(" ", escaped)
+
+
+def brief(value: object, most: int = 60) -> str:
+    """Any value of a file in a message: as Python writes it, cut after so many characters."""
+    try:
+        said = repr(value)
+    except (ValueError, RecursionError):  # a whole number of more digits than Python prints; a list without end
+        said = f"a {type(value).__name__}"
+    return said if len(said) <= most else f"{said[:most]}..."
+
+
+def line_of(error: BaseException) -> str:
+    """An exception in one line, with the last place of this package that it came through: `TypeError: ... (x.py:7)`."""
+    said = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        if f"{_BESIDE}umgclip{_BESIDE}" in path:
+            places.append(f"umgclip/{path.rpartition(f'{_BESIDE}umgclip{_BESIDE}')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{said} ({places[-1]})" if places else said
