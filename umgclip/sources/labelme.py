@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from umgclip.io.images import FORMAT_OF
+from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.records import Text
@@ -26,6 +26,7 @@ from umgclip.sources.found import Found, Note, Problem, RawRegion
 from umgclip.sources.labelled import Form, chosen_subset, is_hidden, plan_labelled, read_labelled
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
+from umgclip.sources.values import size_px
 from umgclip.wording import tidy
 
 
@@ -66,17 +67,15 @@ def _note(data: bytes, _name: str, request: Request) -> Note:
     Raises:
         ValueError: it is none of labelme's.
     """
-    try:
-        value = json.loads(decode(data, request.encoding))
-    except RecursionError as error:
-        raise ValueError("too many brackets inside each other") from error
+    value = parse(decode(data, request.encoding))
     shapes = value.get("shapes") if isinstance(value, dict) else None
     if not isinstance(shapes, list):
         raise ValueError("expected labelme's object with shapes")
     note = Note(tags=[], regions=[])
     size = value.get("imageWidth"), value.get("imageHeight")
-    if isinstance(size[0], int) and isinstance(size[1], int) and min(size[0], size[1]) > 0:
-        note.size_wh = (size[0], size[1])
+    note.size_wh, wrong = size_px(*size)
+    if wrong is not None:
+        note.problems.append(Problem("bad_size", wrong))
     groups: Groups = {}
     for number, shape in enumerate(shapes):
         problem = _shape(note, f"given-{number}", shape, groups, request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from umgclip.errors import InputError
+from umgclip.io.json_text import parse
 from umgclip.io.places import fetch
 from umgclip.io.texts import decode
 from umgclip.wording import first_spellings, name_key, tidy
@@ -98,7 +98,7 @@ def synonyms(names: str) -> list[str]:
 
 def _json_rows(text: str, where: object, keys: Sequence[str]) -> Iterable[tuple[object, list[str], bool]]:
     try:
-        content = json.loads(text)
+        content = parse(text)
     except ValueError as error:
         raise InputError(f"{where}: expected a table of classes, got no valid JSON ({error})") from error
     listed = [{"id": key, "name": name} for key, name in content.items()] if isinstance(content, dict) else content
@@ -129,8 +129,8 @@ def read_class_names(where: str | None, working: Path) -> dict[str, str]:
     path = fetch(where, working)
     try:
         text = decode(path.read_bytes())
-        content = json.loads(text) if path.suffix.lower() == ".json" else None
-    except (ValueError, RecursionError) as error:
+        content = parse(text) if path.suffix.lower() == ".json" else None
+    except ValueError as error:
         raise InputError(
             f"{path}: expected names of classes as lines or JSON in UTF-8, got another file: {error}"
         ) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shlex
 from collections.abc import Iterator
 
 from umgclip.errors import DataError, InputError
+from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.sources import labelme, voc, yolo
@@ -77,9 +77,9 @@ def _fits(kind: Kind, place: Place, name: str) -> bool:
             return b"<annotation" in data[:_HEAD]
         text = decode(data)
         if kind == "labelme":
-            value = json.loads(text)
+            value = parse(text)
             return isinstance(value, dict) and isinstance(value.get("shapes"), list)
-    except (DataError, ValueError, RecursionError):
+    except (DataError, ValueError):
         return False
     lines = [line for line in text.splitlines() if line.strip()]
     widths = {len(line.split()) for line in lines}

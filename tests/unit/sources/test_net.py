@@ -70,7 +70,7 @@ def test_a_tar_ends_where_something_unforeseen_happens_and_says_so(kit, tmp_path
     members = [(f"{n}.jpg", kit.encoded(kit.pixels(n))) for n in range(4)]
     kit.write_tar(tmp_path / "in" / "0.tar", members)
     kit.write_tar(tmp_path / "in" / "1.tar", [("9.jpg", kit.encoded(kit.pixels(9)))])
-    groups = tars.read_groups
+    groups = tars.read_samples
 
     def broken(place, name, limit, *more):
         for number, group in enumerate(groups(place, name, limit, *more)):
@@ -78,7 +78,7 @@ def test_a_tar_ends_where_something_unforeseen_happens_and_says_so(kit, tmp_path
                 raise IndexError("pop from an empty deque")
             yield group
 
-    monkeypatch.setattr(tars, "read_groups", broken)
+    monkeypatch.setattr(tars, "read_samples", broken)
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
     assert sorted(done.records) == ["0.tar:0", "0.tar:1", "1.tar:9"]
     assert done.reasons == [("import_error", "0.tar:(from image 2 on)")]

@@ -75,7 +75,7 @@ def hash_dataset(
         place: where the shards lie.
         manifest: the dataset's.
         folder: for the hashes of each shard, by its SHA-256; what is there is not done again.
-        workers: processes; 0: one per core; of no effect on the result.
+        workers: processes; 0: one per core; 1: this process itself; of no effect on the result.
         advance: called with the number of images done since the last call.
 
     Raises:
@@ -90,8 +90,9 @@ def hash_dataset(
             advance(shard.samples)
         else:
             todo.append(_Shard(place, shard, path))
-    if len(todo) == 1 and workers == 1:
-        hash_shard(todo[0], advance, Deaths())
+    if workers == 1:
+        for shard_left in todo:
+            hash_shard(shard_left, advance, Deaths())
     else:
         run_parts(hash_shard, todo, min(workers or threads(), len(todo)), advance, _HINT)
     return DatasetHashes(paths)
