@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
 
 from umgclip.plain import printable
 
 
-def say(message: str, stream: TextIO | None = None) -> None:
-    """A line, or several, on a stream; None: stderr."""
-    stream = sys.stderr if stream is None else stream
+def say(message: str, *, as_result: bool = False) -> None:
+    """A line, or several, on stderr; on stdout where it is a command's result."""
+    stream = sys.stdout if as_result else sys.stderr
     line = f"{printable(message, lines=True)}\n"
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding))

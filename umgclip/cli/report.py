@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,7 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         table.add_section()
     terminal.show(table)
     for field in allowed:
-        say(f"These may differ in {field}, as asked.", sys.stdout)
+        say(f"These may differ in {field}, as asked.", as_result=True)
 
 
 def _evaluated(path: Path) -> dict[str, Any]:

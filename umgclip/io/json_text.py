@@ -54,7 +54,7 @@ def parse_at(text: str, at: int) -> tuple[Any, int]:
     try:
         value, end = _read(text, at)
     except RecursionError as error:
-        raise TooDeepError("lists or objects stand in each other too deep") from error
+        raise TooDeepError("too many brackets inside each other") from error
     return (_mended(value) if _may_hold_halves(text, at, end) else value), end
 
 
