@@ -12,11 +12,13 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch
-from umgclip.sources.found import Found, Note, shown
+from umgclip.plain import brief
+from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.homes import KARPATHY
 from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_image
 from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.values import expected, words
 
 
 def plan_karpathy(request: Request, plan: Plan, _place: Place, working: Path) -> None:
@@ -30,31 +32,43 @@ def plan_karpathy(request: Request, plan: Plan, _place: Place, working: Path) ->
     plan.seen("annotations", sha256_file(path))
     wanted = request.subset or "test"
     splits: Counter[str] = Counter()
-    plan.add_items(
-        (splits[wanted] - 1, _name(value, path), {"captions": _sentences(value)})
-        for kind, value in read_elements(path)
-        if kind == "images" and _counts(value, wanted, splits)
-    )
+    plan.add_items(_items(path, wanted, splits, plan))
     if not splits[wanted]:
         there = ", ".join(f"{name} ({count})" for name, count in splits.items() if count)
         raise DataError(f"{path}: expected images of the split {wanted!r}, got {there or 'no images'}")
 
 
-def _counts(value: Any, wanted: str, splits: Counter[str]) -> bool:  # noqa: ANN401 - what JSON held
-    split = str(value.get("split")) if isinstance(value, dict) else "(no object)"
-    splits[split] += 1
-    return split == wanted
+def _items(path: Path, wanted: str, splits: Counter[str], plan: Plan) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The images of a split; one without a name, and sentences that are none, are problems."""
+    for number, value in enumerate(value for kind, value in read_elements(path) if kind == "images"):
+        where = f"{path.name}: images[{number}]"
+        if not isinstance(value, dict):
+            plan.add_problem(where, Problem("bad_record", f"expected an object, got {brief(value)}"))
+            continue
+        split, name = str(value.get("split")), _name(value)
+        if split == wanted and name is None:
+            plan.add_problem(where, Problem("no_image", expected("filename", "a text", value.get("filename"))))
+        elif split == wanted and name is not None:
+            yield splits[wanted], name, {"captions": list(_sentences(value, where, plan))}
+            splits[wanted] += 1
+        else:
+            splits[split] += 1
 
 
-def _name(value: dict[str, Any], path: Path) -> str:
+def _name(value: dict[str, Any]) -> str | None:
     """Where COCO has its images, below `filepath`; Flickr30k has none."""
-    if not isinstance(value.get("filename"), str):
-        raise DataError(f"{path}: images: expected a filename, got {str(value)[:80]}")
-    return f"{value['filepath']}/{value['filename']}" if value.get("filepath") else str(value["filename"])
+    name, folder = words(value.get("filename")), words(value.get("filepath"))
+    return f"{folder}/{name}" if folder and name else name
 
 
-def _sentences(value: dict[str, Any]) -> list[str]:
-    return [str(sentence["raw"]) for sentence in value.get("sentences", []) if sentence.get("raw")]
+def _sentences(value: dict[str, Any], where: str, plan: Plan) -> Iterator[str]:
+    sentences = value.get("sentences")
+    for sentence in sentences if isinstance(sentences, list) else [sentences]:
+        raw = words(sentence.get("raw")) if isinstance(sentence, dict) else None
+        if raw is not None:
+            yield raw
+        else:
+            plan.add_problem(where, Problem("bad_text", expected("sentences", "objects with a text raw", sentence)))
 
 
 def read_karpathy(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
