@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 import open_clip
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from umgclip.annotate.names import Names
 from umgclip.annotate.words import require_words
 from umgclip.base.stage import SCRATCH
+from umgclip.cli import terminal
 from umgclip.cli.data_facts import Facts, read_facts
+from umgclip.cli.terminal import Sheet, plain
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError, UmgclipError
@@ -36,7 +35,7 @@ from umgclip.params import (
 )
 
 Weight = Literal["ok", "look", "stop"]
-_MARKS: dict[Weight, str] = {"ok": "ok", "look": "[yellow]![/]", "stop": "[bold red]!![/]"}
+_MARKS: dict[Weight, tuple[str, str]] = {"ok": ("ok", ""), "look": ("!", "yellow"), "stop": ("!!", "bold red")}
 _FEW_IMAGES, _FEW_TRUE, _FEW_NAMED, _MANY_EPOCHS, _LITTLE_ENGLISH = 200, 50, 0.8, 50, 0.2
 _GRAINS = {  # what a benchmark measures of what its images have
     "singles": "classification",
@@ -101,11 +100,11 @@ def examine_data(data: Path, params: Path) -> list[Remark]:
 
 def show(remarks: list[Remark]) -> None:
     """Print the remarks as a table."""
-    table = Table("", "looked at", "found")
+    sheet = Sheet("", "looked at", "found")
     for remark in remarks:
-        said = escape(remark.found) + (f"\n-> {escape(remark.mend)}" if remark.mend else "")
-        table.add_row(_MARKS[remark.weight], escape(remark.what), said)
-    Console().print(table)
+        said = remark.found + (f"\n-> {remark.mend}" if remark.mend else "")
+        sheet.add_row(plain(*_MARKS[remark.weight]), remark.what, said)
+    terminal.show(sheet)
 
 
 def _train(facts: Facts, asked: _Params) -> Iterator[Remark]:

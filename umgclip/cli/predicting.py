@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from umgclip.api import Model
+from umgclip.cli import terminal
+from umgclip.cli.terminal import Sheet
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file
 from umgclip.wording import first_spellings
@@ -135,12 +133,12 @@ def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
             return _lines(found, handle)
     if not as_table:
         return _lines(found, sys.stdout)
-    table, failed = Table("image", "box", "labels"), 0
+    sheet, failed = Sheet("image", "box", "labels"), 0
     for answer in found:
         failed += "error" in answer
         for box, said in _cells(answer):
-            table.add_row(escape(answer["image"]), box, escape(said))
-    Console().print(table)
+            sheet.add_row(answer["image"], box, said)
+    terminal.show(sheet)
     return failed
 
 

@@ -31,7 +31,7 @@ from umgclip.wording import tidy
 
 
 def _image_of(data: bytes) -> str | None:
-    value = json.loads(data[: 1 << 24])
+    value = parse(decode(data))
     said = value.get("imagePath") if isinstance(value, dict) and "shapes" in value else None
     return said if isinstance(said, str) else None
 
