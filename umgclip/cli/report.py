@@ -38,12 +38,6 @@ _OPTIONAL = {"miou_refined"}
 _WIDTH = 120
 
 
-def _console() -> Console:
-    """Wide enough for the tables where nobody says how wide it is: a file, a pipe, a log."""
-    console = Console()
-    return console if console.is_terminal or console.width > _WIDTH else Console(width=_WIDTH)
-
-
 def markdown(evaluation: Path) -> str:
     """The results that matter most as a Markdown table, for a README or a pull request.
 
@@ -73,11 +67,12 @@ def show_results(evaluation: Path, registration: Path) -> None:
         DataError: no evaluation, or not the file that `evaluate` writes.
     """
     metrics = _evaluated(evaluation)
-    terminal.show(_comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {})))
+    table = _comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {}))
+    terminal.show(table, least_width=_WIDTH)
     if metrics.get("annotator"):
-        terminal.show(_annotator(metrics["annotator"]))
+        terminal.show(_annotator(metrics["annotator"]), least_width=_WIDTH)
     if registration.is_file():
-        terminal.show(_registered(read_object(registration)))
+        terminal.show(_registered(read_object(registration)), least_width=_WIDTH)
 
 
 def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
@@ -107,7 +102,7 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         for row, metric in enumerate(dict.fromkeys(name for column in columns for name in column)):
             table.add_row(benchmark if row == 0 else "", metric, *(_shown(column.get(metric)) for column in columns))
         table.add_section()
-    terminal.show(table)
+    terminal.show(table, least_width=_WIDTH)
     for field in allowed:
         say(f"These may differ in {field}, as asked.", as_result=True)
 

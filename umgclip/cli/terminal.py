@@ -40,8 +40,10 @@ class Sheet(Table):
         super().add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
-def show(*sheets: Sheet) -> None:
-    """Tables on stdout."""
+def show(*sheets: Sheet, least_width: int = 0) -> None:
+    """Tables on stdout; so wide at least where nobody says how wide it is: a file, a pipe, a log."""
     console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, least_width)
     for sheet in sheets:
         console.print(sheet)
