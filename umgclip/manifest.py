@@ -31,17 +31,21 @@ class ShardInfo(_Closed):
     bytes: int
 
 
-class MadeBy(_Closed):
-    """What made a dataset: stage, hash of its params, code version, hash of the manifest that it read."""
-
-    stage: str
-    params_sha256: str
-    code_version: str
-    input_sha256: str | None = None
-
-
 def _absent(value: object) -> bool:
     return value is None
+
+
+class MadeBy(_Closed):
+    """What made a dataset: stage, hash of its params, code version, hash of the manifest that it read.
+
+    A stage whose dataset another one is made from leaves params and code out, and writes them beside the dataset:
+    what left no trace in the samples is no reason to do the other one again.
+    """
+
+    stage: str
+    params_sha256: str | None = Field(default=None, exclude_if=_absent)
+    code_version: str | None = Field(default=None, exclude_if=_absent)
+    input_sha256: str | None = None
 
 
 class ClassList(_Closed):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from umgclip import __version__
 from umgclip.annotate.answers.code import code_digest
@@ -27,7 +28,7 @@ from umgclip.params import AnnotateParams
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
 SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
 # params that say where and how work is done, not what comes of it
-_OF_NO_EFFECT = {"workers", "engine", "ray", "store", "store_gb", "attempts", "output"}
+_OF_NO_EFFECT = {"workers", "engine", "ray", "store", "store_gb", "attempts", "output", "max_failed"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Plan:
         manifests: of what each split comes from.
         jobs: the shards of each split.
         recipe: what workers need.
-        fingerprint: digest of everything that decides the result but the code.
+        made_by: what decides the results, as digests: params, base, inputs, version of the code.
         given: names that came with the training images.
         place: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
         wordless: why the teacher will say nothing of the training images; None: it will.
@@ -47,10 +48,15 @@ class Plan:
     manifests: Mapping[str, Manifest]
     jobs: Mapping[str, list[Job]]
     recipe: Recipe
-    fingerprint: str
+    made_by: Mapping[str, Any]
     given: Given
     place: Place
     wordless: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides the results, inputs and code among it."""
+        return sha256_json([self.recipe.config, self.made_by["inputs_sha256"]])
 
 
 def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
@@ -71,13 +77,21 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     names = read_names(bare["train"], params)
     vocabulary = _concepts(params).vocabulary(names.chunks, params.held_out)
     require_words(params, vocabulary, names)
-    recipe, fingerprint = make_recipe(params, base, manifests.values(), vocabulary)
+    recipe = make_recipe(params, base, vocabulary)
     if params.output is None:
         place: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
     else:
         place = place_at(params.output).within(recipe.config[:16])
-    jobs = {split: [replace(job, out=place.within(split)) for job in bare[split]] for split in SPLITS}
-    return Plan(manifests, jobs, recipe, fingerprint, names.given, place, note(vocabulary, names))
+    # a shard waits under its own dataset's digest: another benchmark lets what is done of `train` stand
+    places = {split: place.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
+    jobs = {split: [replace(job, out=places[split]) for job in bare[split]] for split in SPLITS}
+    made_by = {
+        "params_sha256": sha256_json(params.model_dump(exclude=_OF_NO_EFFECT)),
+        "base_sha256": sha256_file(base / WEIGHTS),
+        "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
+        "code_version": __version__,
+    }
+    return Plan(manifests, jobs, recipe, made_by, names.given, place, note(vocabulary, names))
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:
@@ -108,24 +122,19 @@ def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
     ]
 
 
-def make_recipe(
-    params: AnnotateParams, base: Path, manifests: Iterable[Manifest], vocabulary: Vocabulary
-) -> tuple[Recipe, str]:
-    """What workers need, and the digest of everything that decides the result but the code."""
+def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Recipe:
+    """What workers need. Its config stands for everything that decides the result but the images."""
     weights, files = sha256_file(base / WEIGHTS), file_digests(params)
-    fingerprint = sha256_json(
-        {
-            "params": params.model_dump(exclude=_OF_NO_EFFECT),
-            "base": weights,
-            "inputs": [manifest.digest() for manifest in manifests],
-            "files": files,
-            "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out, vocabulary.listed],
-            "code": __version__,
-        }
-    )
-    config = sha256_json([fingerprint, code_digest("umgclip.annotate.work"), params.output])
+    decides = {
+        "params": params.model_dump(exclude=_OF_NO_EFFECT),
+        "base": weights,
+        "files": files,
+        "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
+        "code": [__version__, code_digest("umgclip.annotate.work")],
+        "output": params.output,
+    }
     identities = answer_identities(params, weights, vocabulary, files)
-    return Recipe(params, base, vocabulary, identities, config, run=uuid.uuid4().hex), fingerprint
+    return Recipe(params, base, vocabulary, identities, sha256_json(decides), run=uuid.uuid4().hex)
 
 
 def _below(data: Path | str, name: str) -> Path | str:

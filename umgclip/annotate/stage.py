@@ -91,6 +91,7 @@ def run(
         if params.models:
             write_json(folder / "annotators.json", describe(params))
         write_vocabulary(folder, plan.recipe.vocabulary, plan.given)
+        write_json(folder / "made_by.json", plan.made_by)
     _end(plan, out, marks)
     write_json(inputs.metrics, counts)
     _prune(params)
@@ -129,10 +130,11 @@ def _make_folders(plan: Plan, out: Path, retry_failed: bool) -> None:
     if not isinstance(plan.place, Folder):
         return
     with explain_os_errors(plan.place.path):
-        if retry_failed and not plan.place.path.is_dir():
-            kept.restore(out, kept.path_for(out), plan.recipe.config, plan.jobs)
-        for split in SPLITS:
-            (plan.place.path / split).mkdir(parents=True, exist_ok=True)
+        folders = {job.out.path for jobs in plan.jobs.values() for job in jobs if isinstance(job.out, Folder)}
+        if retry_failed and not all(folder.is_dir() for folder in folders):
+            kept.restore(out, kept.path_for(out), plan.digest, plan.jobs)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
@@ -152,7 +154,7 @@ def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
 def _end(plan: Plan, out: Path, marks: Mapping[str, Marks]) -> None:
     """Keep what a second try at failed samples needs; the finished shards have gone where they belong."""
     if isinstance(plan.place, Folder):
-        write_json(kept.path_for(out), {"config": plan.recipe.config, **marks})
+        write_json(kept.path_for(out), {"config": plan.digest, **marks})
         shutil.rmtree(plan.place.path)
 
 

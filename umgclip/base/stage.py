@@ -61,10 +61,16 @@ def run(
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):
             files.save_tokenizer(folder, model_cfg, params.tokenizer or _tokenizer_beside(params.pretrained))
-        write_json(folder / "base.json", {"weights_sha256": digest, "pretrained": params.pretrained, "model": model})
+        said = {"weights_sha256": digest, "pretrained": _source(params.pretrained), "model": model}
+        write_json(folder / "base.json", said)
     size = sum(parameter.numel() for parameter in clip.parameters())
     rows = (("model", model), ("pretrained", params.pretrained), *decided, ("parameters", f"{size:,}"))
     return Summary("base", (*rows, ("sha256", digest[:16])))
+
+
+def _source(pretrained: str) -> str:
+    """A tag as it is; of a path the name alone: where weights lie decides nothing."""
+    return Path(pretrained).name if Path(pretrained).exists() else pretrained
 
 
 def _tokenizer_beside(pretrained: str) -> str | None:

@@ -122,7 +122,7 @@ def run(
                 "base_sha256": base_sha256,
                 "adapter_sha256": adapter_sha256,
                 "data_digest": manifest.digest(),
-                "params": params.model_dump(),
+                "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
                 "steps": params.steps,
             },
         )

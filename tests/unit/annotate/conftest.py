@@ -80,7 +80,7 @@ def shard(few: Path, teacher_folder: Path, undisturbed: Path, tmp_path: Path) ->
 
     def recipe(run: str = "run", loads=None, **changes) -> Recipe:
         params = params_of(**changes)
-        made, _ = make_recipe(params, teacher_folder, [manifest], vocabulary)
+        made = make_recipe(params, teacher_folder, vocabulary)
         return Recipe(params, teacher_folder, vocabulary, made.identities, made.config, loads, run)
 
     def annotate(name: str, worker=None, job_changes=None, **changes) -> Tally:

@@ -75,7 +75,7 @@ def world(data, teacher_folder, tmp_path):
 
     def recipe(**changes):
         params = params_of(engine="ray", **changes)
-        made, _ = make_recipe(params, teacher_folder, [manifest], vocabulary)
+        made = make_recipe(params, teacher_folder, vocabulary)
         return made
 
     return jobs, recipe

@@ -20,6 +20,7 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
+from umgclip.train.belonging import decisive
 from umgclip.train.feed import Dropped, Feed
 from umgclip.train.pace import schedule
 from umgclip.train.stage import TrainInputs, read_dropped
@@ -80,7 +81,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
         "adapter_sha256": sha256_file(adapter / "adapter_model.safetensors"),
         "data_digest": read_manifest(inputs.annotations).digest(),
-        "params": {**params.model_dump(), "adapter": "lora"},
+        "params": decisive(params)["train"] | {"adapter": "lora", "loader": {"streams": 1}},
         "steps": 6,
     }
     metrics = json.loads(inputs.metrics.read_text())
