@@ -72,7 +72,7 @@ def undisturbed(few: Path, teacher_folder: Path, tmp_path_factory: pytest.TempPa
 @pytest.fixture
 def shard(few: Path, teacher_folder: Path, undisturbed: Path, tmp_path: Path) -> SimpleNamespace:
     """One shard of six images, what a worker needs to annotate it, and a look at what came of it; `plain` is done."""
-    manifest, vocabulary = read_manifest(few / "train"), vocabulary_of(few)
+    vocabulary = vocabulary_of(few)
     shutil.copytree(undisturbed, tmp_path / "plain")
 
     def job(name: str, **changes) -> Job:

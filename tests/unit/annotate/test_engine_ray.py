@@ -75,8 +75,7 @@ def world(data, teacher_folder, tmp_path):
 
     def recipe(**changes):
         params = params_of(engine="ray", **changes)
-        made = make_recipe(params, teacher_folder, vocabulary)
-        return made
+        return make_recipe(params, teacher_folder, vocabulary)
 
     return jobs, recipe
 
