@@ -15,6 +15,8 @@ Count = Annotated[int, Field(gt=0)]
 BoxShare = Annotated[
     float, Field(gt=0.0, le=1.0, description="of a box's sides, about its middle: what is read of it; 1: all")
 ]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
 
 BOX_SHARE = 0.7

@@ -16,12 +16,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from umgclip.annotate.assign import assign
-from umgclip.annotate.placement import placement
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.data.concepts import Vocabulary, with_article
 from umgclip.errors import InputError
 from umgclip.geometry.crops import background_colour, crop_region
 from umgclip.model.images import ImageInput
+from umgclip.model.placement import placement
 from umgclip.model.preprocess import to_input
 from umgclip.model.tower import DenseClip
 from umgclip.params import LabelParams

@@ -17,7 +17,7 @@ from umgclip.evaluate.folds import in_second_half
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.readouts.readout import Readout, RegionBatch
 from umgclip.evaluate.readouts.select import readouts
-from umgclip.metrics.weighted import Weighted, mean_over_items
+from umgclip.metrics.weighted import FEWEST_IMAGES, Weighted, mean_over_items
 
 PROTOCOL = (
     "true things of the scenes, over all things; box: RoIAlign of the dense map in the middle of the true box; mask: "
@@ -100,13 +100,16 @@ class RegionTop1:
                 yield f"{name}_stuff_top1", float(np.concatenate(self._stuff[name]).mean())
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """Top-1 of all, seen and held-out regions; images are drawn, with all regions that they have."""
+        """Top-1 of all, seen and held-out regions; images are drawn, with all regions that they have.
+
+        Regions of fewer than `FEWEST_IMAGES` images get no interval.
+        """
         found: dict[str, Weighted] = {}
         for name in self.readouts:
             right = (self.predictions(name) == self.targets(name)).astype(np.float64)
             image = self._fact(3, name)
             for suffix, group in self._groups(name).items():
-                if group.any():
+                if len(np.unique(image[group])) >= FEWEST_IMAGES:
                     found[f"{name}_top1{suffix}"] = mean_over_items(right[group], image[group], self._images)
         return (self._images, found) if found else (0, {})
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from umgclip.errors import DataError, InputError
 from umgclip.evaluate import annotator, pictures, plots
 from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
@@ -23,9 +26,12 @@ from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.manifest import Manifest, read_manifest
 from umgclip.metrics.measured import LACKS
 from umgclip.metrics.protocol import WEIGHTS
+from umgclip.metrics.weighted import FEWEST_IMAGES
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_tuned
 from umgclip.model.images import ImageInput
+from umgclip.model.placed import PlacedClip
+from umgclip.model.placement import placement
 from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS
 from umgclip.model.segmenter.files import load as load_segmenter
 from umgclip.model.tower import DenseClip
@@ -34,8 +40,10 @@ from umgclip.records import Region
 from umgclip.summary import Summary
 
 _DIGITS = 6
-_OF_NO_EFFECT = {"batch", "pictures", "resamples", "measure_cost", "cache"}  # on the numbers
-_LATER = ("resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
+_OF_NO_EFFECT = {"batch", "device", "pictures", "resamples", "measure_cost", "cache"}  # on the numbers
+_LATER = ("dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
+_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_SHORT = {getattr(torch, long): short for short, long in _PRECISIONS.items()}
 _SHOWN = (
     ("classification", "top1"),
     ("retrieval", "i2t_r1"),
@@ -119,10 +127,12 @@ def run(
     manifest, classes = open_benchmark(inputs.benchmark)
     annotations, proposals = read_proposals(inputs.annotations), read_proposals(inputs.proposals)
     models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
-    towers = {name: DenseClip(clip).eval() for name, clip in models.items()}
+    device, dtype = placement(params, "evaluate")
+    params = params.model_copy(update={"dtype": _SHORT[dtype]})
+    towers = {name: _placed(clip, device, dtype).eval() for name, clip in models.items()}
     params = in_pixels(params, towers["base"])
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
-    caches = _caches(params, inputs)
+    caches = _caches(params, inputs, device)
     readers = {name: _reader(tower, classes, params, caches.get(name)) for name, tower in towers.items()}
     segments = {"tuned": _segments(readers["tuned"], inputs)}
     suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
@@ -177,14 +187,22 @@ def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams, cache: F
     return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize), cache)
 
 
-def _caches(params: EvaluateParams, inputs: EvaluateInputs) -> dict[str, FeatureCache]:
+def _placed(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> DenseClip:
+    plain = device.type == "cpu" and dtype == torch.float32
+    return DenseClip(clip) if plain else PlacedClip(clip, device, dtype)
+
+
+def _caches(params: EvaluateParams, inputs: EvaluateInputs, device: torch.device) -> dict[str, FeatureCache]:
     """Where each model's features are kept; none where `evaluate.cache` is null."""
     if params.cache is None:
         return {}
     adapter = inputs.adapter / ADAPTER
     base = " ".join(sha256_file(inputs.base / name) for name in (files.CONFIG, files.WEIGHTS))
     tuned = " ".join(sha256_file(adapter / name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
-    return {name: FeatureCache(Path(params.cache), model) for name, model in (("base", base), ("tuned", base + tuned))}
+    # other devices and precisions give other last bits
+    how = "" if (device.type, params.dtype) == ("cpu", "fp32") else f" {device.type} {params.dtype}"
+    models = {"base": base, "tuned": base + tuned}
+    return {name: FeatureCache(Path(params.cache), model + how) for name, model in models.items()}
 
 
 def _segments(reader: Reader, inputs: EvaluateInputs) -> SegmentReader | None:
@@ -236,7 +254,8 @@ def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -
     `split_sha256` is the benchmark's content, and of proposals theirs; `weights` says whose numbers they are.
     """
     weights = {"base": protocol["inputs"]["base_sha256"], "tuned": protocol["inputs"]["adapter_sha256"]}
-    common = {"split_sha256": protocol["benchmark"]["sha256"], "precision": "float32", WEIGHTS: weights}
+    precision = _PRECISIONS[protocol["settings"].get("dtype", "fp32")]
+    common = {"split_sha256": protocol["benchmark"]["sha256"], "precision": precision, WEIGHTS: weights}
     blocks = {name: {**common, **block} for name, block in suite.protocols().items() if name in suite.results()}
     if "panoptic" in blocks:
         masks = blocks["panoptic"]["masks"]
@@ -266,4 +285,7 @@ def _summary(metrics: Mapping[str, Any]) -> Summary:
     rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
     if lacking := [f"{name} ({what})" for name, what in LACKS.items() if name not in metrics["tuned"]]:
         rows.append(("not measured", f"the benchmark has nothing for {', '.join(lacking)}"))
+    few = [f"{n} ({b['images']} images)" for n, b in metrics["protocols"].items() if b["images"] < FEWEST_IMAGES]
+    if few:
+        rows.append(("no intervals", f"fewer than {FEWEST_IMAGES} images say too little: {', '.join(few)}"))
     return Summary("evaluate: base -> tuned", tuple(rows))

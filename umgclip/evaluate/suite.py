@@ -13,6 +13,7 @@ from umgclip.evaluate.evaluator import Evaluator
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.segmented import SegmentReader
 from umgclip.metrics.bootstrap import draw
+from umgclip.metrics.weighted import FEWEST_IMAGES
 from umgclip.records import Region
 
 PROTOCOLS = {
@@ -84,12 +85,13 @@ class Suite:
     def draws(self, resamples: int) -> dict[str, dict[str, Any]]:
         """Values of the metrics that get an interval, on random draws of the images, by benchmark.
 
-        Two suites that saw the same images are drawn in pairs.
+        Two suites that saw the same images are drawn in pairs. Fewer than `FEWEST_IMAGES` are not drawn from: what
+        comes of a handful says how these differ, not how well the number is known.
         """
         found = {}
         for name, evaluator in self.evaluators.items():
             images, metrics = evaluator.weighted()
-            if metrics and resamples:
+            if metrics and resamples and images >= FEWEST_IMAGES:
                 found[name] = draw(metrics, images, resamples=resamples)
         return found
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import BOX_SHARE, BoxShare, Count, Section, Share, Template
+from umgclip.section import BOX_SHARE, BoxShare, Count, Device, Precision, Section, Share, Template
 from umgclip.segment_params import ReadParams
 
 
@@ -55,6 +55,8 @@ class EvaluateParams(Section):
     image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
     batch: Count = Field(default=64, description="images a forward; of no effect on the numbers")
+    device: Device = "auto"
+    dtype: Precision = Field(default="fp32", description="in which the towers compute; the protocol names it")
     thing_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = Field(
         default=["{a} {}"], description="embeddings averaged"
     )

@@ -7,6 +7,7 @@ import json
 from typing import get_args
 
 import pytest
+import torch
 from PIL import Image
 
 from umgclip.errors import DataError, InputError
@@ -59,8 +60,7 @@ def done(world):
 def test_metrics_hold_every_benchmark_of_both_models(done):
     _, metrics, _, counted = done
     assert counted == 9
-    assert set(metrics) == {"base", "tuned", "annotator", "protocol", "intervals", "protocols"}
-    assert set(metrics["intervals"]) == {"base", "tuned", "change"}
+    assert set(metrics) == {"base", "tuned", "annotator", "protocol", "protocols"}
     for model in ("base", "tuned"):
         assert set(metrics[model]) == set(PROTOCOLS)
         assert set(metrics[model]["region"]) == REGION
@@ -120,6 +120,8 @@ def test_summary_shows_base_and_tuned(done):
     _, _, summary, _ = done
     assert "region mask_top1" in dict(summary.rows)
     assert " -> " in dict(summary.rows)["classification top1"]
+    # six scenes and three singles are no ground for an interval
+    assert "classification (3 images), retrieval (6 images)" in dict(summary.rows)["no intervals"]
 
 
 def test_a_second_run_gives_the_same_bytes(done, world, tmp_path):
@@ -275,3 +277,23 @@ def test_kept_features_change_no_number(world, done, tmp_path):
         run(params, inputs_of(world, metrics=tmp_path / metrics), tmp_path / "out")
         assert json.loads((tmp_path / metrics).read_text()) == done[1]
     assert len(list((tmp_path / "features").iterdir())) == 2  # models
+
+
+def test_another_precision_is_named_and_moves_the_numbers_little(world, done, tmp_path):
+    params = PARAMS.model_copy(update={"dtype": "bf16", "device": "cpu", "resamples": 0})
+    run(params, inputs_of(world, metrics=tmp_path / "m.json"), tmp_path / "out")
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["protocol"]["settings"]["dtype"] == "bf16"
+    assert {block["precision"] for block in metrics["protocols"].values()} == {"bfloat16"}
+    assert {block["precision"] for block in done[1]["protocols"].values()} == {"float32"}
+    assert "dtype" not in done[1]["protocol"]["settings"]  # as before there was a choice
+    for name, value in done[1]["tuned"]["semantic"].items():
+        assert metrics["tuned"]["semantic"][name] == pytest.approx(value, abs=0.05)
+
+
+def test_a_device_that_is_not_there_is_named(world, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    params = PARAMS.model_copy(update={"device": "cuda"})
+    with pytest.raises(InputError, match="evaluate.device: expected cpu, since this machine has no GPU"):
+        run(params, inputs_of(world, metrics=tmp_path / "m.json"), tmp_path / "out")

@@ -107,6 +107,10 @@ def test_intervals_hold_the_estimate_and_a_change_is_drawn_in_pairs(evaluate, ki
     change = flat({name: {m: e["high"] - e["low"] for m, e in each.items()} for name, each in found["change"].items()})
     assert change == pytest.approx(dict.fromkeys(change, 0.0))  # the same model twice
     assert intervals(suites, results, 0) == {}
+    # 27 scenes are enough, six single objects are not
+    assert {"retrieval", "region", "semantic"} <= set(found["model"])
+    assert "classification" not in found["model"]
+    assert "classification" not in found["change"]
 
 
 def test_a_crowd_is_asked_for_only_where_it_is_kept(toy, read_with, kit):

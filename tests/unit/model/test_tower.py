@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from umgclip.errors import InputError
 from umgclip.model import files
 from umgclip.model.adapters import add_lora
+from umgclip.model.placed import PlacedClip
 from umgclip.model.text import text_parameters
 from umgclip.model.tower import DenseClip
 from umgclip.model.vision.open_clip_vit import value_path_mask
@@ -256,3 +257,22 @@ def test_a_coca_is_refused(tiny: TowerParams) -> None:
     config = {**files.tower_config(tiny), "multimodal_cfg": {}}
     with pytest.raises(InputError, match="base.model: expected open_clip's CLIP or CustomTextCLIP .* got a CoCa"):
         files.build(config)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_placed_model_answers_as_the_model_does(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    clip = files.build(
+        files.tower_config(TowerParams(width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2))
+    )
+    plain, placed = DenseClip(clip).eval(), PlacedClip(clip, torch.device("cpu"), dtype).eval()
+    images, tokens = torch.randn(2, 3, 96, 96), plain.tokenizer(["a dog", "a key"])
+    valid = torch.ones(2, 8, 8, dtype=torch.bool)
+    valid[1, :, 5:] = False
+    with torch.inference_mode():
+        pairs = [*zip(plain.encode_image(images, valid), placed.encode_image(images, valid), strict=True)]
+        pairs += [(plain.encode_text(tokens), placed.encode_text(tokens))]
+        pairs += [(plain.encode_dense(images, "last"), placed.encode_dense(images, "last"))]
+    for one, other in pairs:
+        assert other.dtype == torch.float32
+        assert (one * other).sum(1).min() > (0.99999 if dtype == torch.float32 else 0.99)

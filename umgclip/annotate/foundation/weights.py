@@ -14,10 +14,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 
 from umgclip.annotate.digests import weights_digest
-from umgclip.annotate.placement import placement
 from umgclip.annotate.source_name import source_name
 from umgclip.annotator_params import WeightsParams
 from umgclip.errors import InputError
+from umgclip.model.placement import placement
 
 
 @dataclass(frozen=True)
