@@ -120,10 +120,10 @@ def _line(tally: Tally, params: ValidateParams) -> str:
             f"{name}: {tally.failed} of {tally.checked} rows failed ({tally.share:.2%}), "
             f"tolerance {tally.tolerance:.2%}; e.g. {', '.join(tally.examples)}"
         )
-    return "\n    ".join([said, f"-> {_mend(tally, params)}"])
+    return "\n    ".join([said, f"-> {mend(tally, params)}"])
 
 
-def _mend(tally: Tally, params: ValidateParams) -> str:
+def mend(tally: Tally, params: ValidateParams) -> str:
     """The keys of `params.yaml` that decide, with their values, and what else helps."""
     rule = tally.rule
     keys = [f"validate.{name} ({getattr(params, name):g})" for name in rule.bounds]

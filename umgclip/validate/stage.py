@@ -22,6 +22,7 @@ from umgclip.validate.engine import Engine
 from umgclip.validate.facts import FACT_NEEDS, dataset_facts
 from umgclip.validate.judge import Judge, Plan
 from umgclip.validate.measures import Measure, add_measures
+from umgclip.validate.page import DOCS, PAGE, write_page
 from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report
 from umgclip.validate.rules import Rule
 from umgclip.validate.tables import IMAGE_COLUMNS, QUARANTINE_COLUMNS, REGION_COLUMNS, ColumnTable
@@ -35,7 +36,8 @@ class ValidateInputs:
         annotations: the annotated training set, with its flat tables.
         benchmark: the dataset that training must not have seen.
         vocabulary: JSON with the concepts: things, stuff, held_out.
-        data_docs: folder for the Data Docs (`index.html`); replaced on every run, and it holds times.
+        data_docs: folder for `index.html`, which stands alone, and Great Expectations' Data Docs below it, which hold
+            times and need the network; replaced on every run.
         metrics: JSON file for the metrics.
     """
 
@@ -60,7 +62,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
     """
     with fresh_folder(out) as working:
         with fresh_folder(inputs.data_docs) as docs:
-            engine = Engine(docs)
+            engine = Engine(docs / DOCS)
             tables = _Tables.open(inputs)
             judge = Judge(engine, params)
             for plan in _plans(params, inputs, tables):
@@ -70,6 +72,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             report = make_report(judge.tallies, images, regions, tables.dropped)
             with explain_os_errors(inputs.data_docs):
                 engine.write_docs()
+                write_page(docs, report, judge.tallies, params)
                 folder, prefix = (working, "") if report["passed"] else (docs, "failed_")
                 pq.write_table(quarantine, folder / f"{prefix}quarantine.parquet")
             write_json(folder / f"{prefix}report.json", report)
@@ -87,7 +90,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
             ("regions", f"{regions.passed} of {regions.total} pass ({regions.share:.1%})"),
             ("quarantined by annotate", f"{len(tables.dropped)}"),
-            ("Data Docs", str(inputs.data_docs / "index.html")),
+            ("report", str(inputs.data_docs / PAGE)),
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,8 @@ def test_a_good_dataset_passes(tables: Any, store: Store, tmp_path: Path, monkey
     assert metrics["passed"] == 1
     assert metrics["images"] == {"total": 40, "quarantined": 0, "passed": 40, "share": 1.0}
     assert set(metrics["failed"].values()) == {0}
-    index = (inputs.data_docs / "index.html").read_text()
+    index = (inputs.data_docs / "great_expectations" / "index.html").read_text()
+    assert "the gate is open" in (inputs.data_docs / "index.html").read_text()
     assert all(name in index for name in ("images", "regions", "image_keys", "region_keys", "dataset"))
     assert ("images", "40 of 40 pass (100.0%)") in summary.rows
 
@@ -190,7 +192,12 @@ def test_the_gate_closes_and_leaves_no_output(tables: Any, store: Store, tmp_pat
     # A warning over its tolerance is counted, and closes nothing.
     assert "region_caption_length" not in message
     assert not (tmp_path / "out").exists()
-    assert (inputs.data_docs / "index.html").is_file()
+    page = (inputs.data_docs / "index.html").read_text()
+    assert re.search("(https?:)?//", page) is None, "the page that a closed gate points to stands alone"
+    assert "<script" not in page
+    assert "the gate is closed" in page
+    assert "change validate.tolerances.region_box_left (0.01) in params.yaml" in page
+    assert "region_caption_length" in page
     report = json.loads((inputs.data_docs / "failed_report.json").read_text())
     assert report["rules"]["region_caption_length"]["status"] == "warning"
     assert pq.read_table(inputs.data_docs / "failed_quarantine.parquet").num_rows == 8

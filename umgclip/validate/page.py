@@ -1,0 +1,40 @@
+"""`index.html` of a judgement: one file that needs no network, whatever became of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from umgclip.io.atomic import write_bytes
+from umgclip.params import ValidateParams
+from umgclip.validate.judge import Tally
+from umgclip.validate.report import mend
+
+PAGE = "index.html"
+DOCS = "great_expectations"  # the folder of the Data Docs beside it
+
+
+def write_page(folder: Path, report: Mapping[str, Any], tallies: Sequence[Tally], params: ValidateParams) -> None:
+    """Write the page into the folder of the Data Docs.
+
+    Args:
+        folder: that folder.
+        report: the whole judgement as plain values.
+        tallies: what became of every rule.
+        params: the section `validate`, whose keys are named beside rules that fail.
+    """
+    closing = [(tally, mend(tally, params)) for tally in tallies if tally.closes_gate]
+    touched = [(t, "") for t in tallies if not t.closes_gate and t.status != "pass"]
+    kept = [(tally, "") for tally in tallies if tally.status == "pass"]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("page.html").render(
+        report=report,
+        groups=[("What closes the gate", closing), ("What is tolerated", touched), ("What holds", kept)],
+        docs=f"{DOCS}/index.html",
+    )
+    write_bytes(folder / PAGE, page.encode("utf-8"))
