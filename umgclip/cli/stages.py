@@ -160,6 +160,8 @@ def evaluate(
     ] = None,
     segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to be measured too")] = None,
     metrics: Metrics = METRICS / "evaluate.json",
+    headlines: Annotated[Path, typer.Option(help="the JSON file of the few numbers to look at first")] = METRICS
+    / "headlines.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
 ) -> None:
@@ -174,7 +176,9 @@ def evaluate(
     images = read_manifest(benchmark).samples
     from umgclip.evaluate import stage
 
-    inputs = stage.EvaluateInputs(base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter)
+    inputs = stage.EvaluateInputs(
+        base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter, headlines
+    )
     with session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")

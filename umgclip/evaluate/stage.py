@@ -75,6 +75,7 @@ class EvaluateInputs:
         metrics: JSON file to write.
         masks: regions of the same images by another masker, which make panoptic segments of their own; None: no such.
         segmenter: folder that `umgclip segment` wrote, on the tuned model; None: no such.
+        headlines: JSON file for the numbers that `dvc metrics diff` shows, few enough to read; None: not written.
     """
 
     base: Path
@@ -85,6 +86,7 @@ class EvaluateInputs:
     metrics: Path
     masks: Path | None = None
     segmenter: Path | None = None
+    headlines: Path | None = None
 
 
 @dataclass
@@ -166,6 +168,8 @@ def run(
         if params.measure_cost:
             write_json(working / "cost.json", {suite.name: _rounded(suite.cost_ms()) for suite in suites})
     write_json(inputs.metrics, metrics)
+    if inputs.headlines is not None:
+        write_json(inputs.headlines, _headlines(metrics))
     return _summary(metrics)
 
 
@@ -271,6 +275,16 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
     return round(float(value), _DIGITS)
+
+
+def _headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each model the numbers of the summary, by benchmark."""
+    found: dict[str, Any] = {}
+    for model in ("base", "tuned"):
+        for benchmark, metric in (*_SHOWN, *_OF_TUNED):
+            if metric in (values := metrics[model].get(benchmark, {})):
+                found.setdefault(model, {}).setdefault(benchmark, {})[metric] = values[metric]
+    return found
 
 
 def _summary(metrics: Mapping[str, Any]) -> Summary:

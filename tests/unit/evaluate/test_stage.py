@@ -45,6 +45,7 @@ def inputs_of(root, benchmark=None, proposals=None, metrics=None):
         annotations=root / "annotations",
         proposals=proposals or root / "proposals",
         metrics=metrics or root / "metrics" / "evaluate.json",
+        headlines=None if metrics else root / "metrics" / "headlines.json",
     )
 
 
@@ -122,6 +123,15 @@ def test_summary_shows_base_and_tuned(done):
     assert " -> " in dict(summary.rows)["classification top1"]
     # six scenes and three singles are no ground for an interval
     assert "classification (3 images), retrieval (6 images)" in dict(summary.rows)["no intervals"]
+
+
+def test_the_headlines_are_few_and_the_same_numbers(done, world):
+    _, metrics, _, _ = done
+    headlines = json.loads((world / "metrics" / "headlines.json").read_text(encoding="utf-8"))
+    listed = [(m, b, n, v) for m, each in headlines.items() for b, found in each.items() for n, v in found.items()]
+    assert {"classification", "retrieval", "region", "panoptic"} <= set(headlines["tuned"])
+    assert 20 <= len(listed) <= 32
+    assert all(metrics[model][benchmark][name] == value for model, benchmark, name, value in listed)
 
 
 def test_a_second_run_gives_the_same_bytes(done, world, tmp_path):
