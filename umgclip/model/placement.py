@@ -27,21 +27,35 @@ class Placed(Protocol):
         ...
 
 
+def device_of(wanted: str, where: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means on this machine.
+
+    Args:
+        wanted: one of these.
+        where: the section that says so, for the error.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    there = torch.cuda.is_available()
+    name = ("cuda" if there else "cpu") if wanted == "auto" else wanted
+    if name.startswith("cuda") and not there:
+        raise InputError(f"{where}.device: expected cpu, since this machine has no GPU that torch can use; got {name}")
+    match = re.fullmatch(r"cuda:(\d+)", name)
+    if match and int(match.group(1)) >= torch.cuda.device_count():
+        raise InputError(f"{where}.device: expected one of {torch.cuda.device_count()} GPUs, got {name}")
+    return torch.device(name)
+
+
 def placement(params: Placed, where: str) -> tuple[torch.device, torch.dtype]:
     """The device and the precision that the params mean on this machine.
 
     Raises:
         InputError: there is no such device.
     """
-    there = torch.cuda.is_available()
-    name = ("cuda" if there else "cpu") if params.device == "auto" else params.device
-    if name.startswith("cuda") and not there:
-        raise InputError(f"{where}.device: expected cpu, since this machine has no GPU that torch can use; got {name}")
-    match = re.fullmatch(r"cuda:(\d+)", name)
-    if match and int(match.group(1)) >= torch.cuda.device_count():
-        raise InputError(f"{where}.device: expected one of {torch.cuda.device_count()} GPUs, got {name}")
+    device = device_of(params.device, where)
     if params.dtype != "auto":
-        return torch.device(name), _DTYPES[params.dtype]
-    if name == "cpu":
-        return torch.device(name), torch.float32
-    return torch.device(name), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return device, _DTYPES[params.dtype]
+    if device.type == "cpu":
+        return device, torch.float32
+    return device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

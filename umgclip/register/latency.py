@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 
 from umgclip.io.images import encode_png
+from umgclip.model.placement import device_of
 from umgclip.register.answering import Answerer
 from umgclip.register.loading import fetch
 from umgclip.tracking import Store
@@ -49,15 +50,17 @@ def ratio_of(candidate: Answerer, champion: Answerer, *, clock: Callable[[], flo
     return median(times[0]) / median(times[1])
 
 
-def ratio_of_versions(store: Store, name: str, candidate: str, champion: str) -> float:
-    """The same for two versions of the registry, which are fetched for it.
+def ratio_of_versions(store: Store, name: str, candidate: str, champion: str, device: str = "auto") -> float:
+    """The same for two versions of the registry, which are fetched for it and answer on the same device.
 
     Raises:
+        InputError: there is no such device.
         TrackingError: MLflow does not answer or refuses.
         DataError: the files of a version are not those of a model of ours.
     """
     with tempfile.TemporaryDirectory() as folder:
-        models = [fetch(store, name, version, Path(folder) / version) for version in (candidate, champion)]
+        place = str(device_of(device, "register"))
+        models = [fetch(store, name, one, Path(folder) / one, device=place) for one in (candidate, champion)]
     return ratio_of(*models)
 
 

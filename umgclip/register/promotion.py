@@ -83,7 +83,7 @@ def promote(
     """
     candidate = find(store, params.name, names.CHALLENGER if version is None else version)
     number, known = str(candidate.version), evidence_of(candidate)
-    measure = latency_ratio or partial(_measured, store, params.name, number)
+    measure = latency_ratio or partial(_measured, store, params, number)
     registry = Registry(store.client(), params.name)
     for _ in range(_ATTEMPTS):
         with explained(store), bounded():
@@ -156,10 +156,10 @@ def judge(gates: GateParams, candidate: Evidence, champion: Evidence | None, lat
     return decide(candidate, champion, gates, None if number is None else partial(latency_ratio, number))
 
 
-def _measured(store: Store, name: str, candidate: str, champion: str) -> float:
+def _measured(store: Store, params: RegisterParams, candidate: str, champion: str) -> float:
     from umgclip.register.latency import ratio_of_versions  # torch, which most promotions do without
 
-    return ratio_of_versions(store, name, candidate, champion)
+    return ratio_of_versions(store, params.name, candidate, champion, params.device)
 
 
 def held_back(registry: Registry, candidate: Evidence) -> Decision | None:

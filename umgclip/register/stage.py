@@ -19,6 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
 from umgclip.model.adapters import ADAPTER
+from umgclip.model.placement import device_of
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
@@ -140,15 +141,17 @@ def _register(
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
+    place = str(device_of(params.device, "register"))
     candidate = Answerer.load(
         inputs.base,
         inputs.adapter / ADAPTER,
         template=params.template,
         box_share=params.box_share,
         vocabulary=subject.vocabulary,
+        device=place,
     )
     with tempfile.TemporaryDirectory() as folder:
-        return ratio_of(candidate, fetch(store, params.name, champion, Path(folder)))
+        return ratio_of(candidate, fetch(store, params.name, champion, Path(folder), device=place))
 
 
 def _gates_of(champion: ModelVersion, decision: Decision) -> Decision:
