@@ -42,7 +42,7 @@ def intervals(suites: Sequence[Suite], results: Mapping[str, Values], resamples:
             for name, each in change.items()
         }
         found["change"] = _each(gains, change)
-    return found
+    return {name: each for name, each in found.items() if each}
 
 
 def _each(results: Values, draws: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

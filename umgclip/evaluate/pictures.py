@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from umgclip.evaluate import drawing
 from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.drawing import Line
 from umgclip.evaluate.panoptic import PanopticMap, name_proposals
+from umgclip.evaluate.reader import Dense
 from umgclip.evaluate.region import covering_readouts
 from umgclip.evaluate.semantic import label_map, true_labels
 from umgclip.evaluate.suite import Suite
@@ -45,6 +46,13 @@ class Shown:
     singles: Sequence[Example]
     scenes: Sequence[Example]
     proposals: Mapping[str, Sequence[Region]]
+    _dense: dict[str, Dense] = field(default_factory=dict)
+
+    def dense(self, suite: Suite) -> Dense:
+        """A model's dense maps of the scenes, computed once for all pictures."""
+        if suite.name not in self._dense:
+            self._dense[suite.name] = suite.reader.see(self.scenes).dense
+        return self._dense[suite.name]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +164,7 @@ def _semantic_rows(shown: Shown, scenes: Sequence[Example], axes: np.ndarray) ->
     titles = ("image", "truth", *(suite.name for suite in shown.suites))
     maps = [[true_labels(example) for example in scenes]]
     for suite in shown.suites:
-        dense = suite.reader.see(scenes).dense
+        dense = shown.dense(suite)[: len(scenes)]
         maps.append([label_map(suite.reader, d, e.pixels.shape[:2]) for d, e in zip(dense, scenes, strict=True)])
     for row, example in enumerate(scenes):
         title = titles if row == 0 else ("",) * len(titles)
@@ -171,7 +179,7 @@ def _panoptic(shown: Shown) -> Figure:
     figure, axes = drawing.grid(len(shown.scenes), len(titles), 1.9)
     found = [[PanopticMap(*example.segments) for example in shown.scenes]]
     for suite in shown.suites:
-        dense = suite.reader.see(shown.scenes).dense
+        dense = shown.dense(suite)
         found.append(
             [
                 name_proposals(suite.reader, d, e, shown.proposals.get(e.key, ()))
