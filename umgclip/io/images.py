@@ -213,6 +213,19 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 
 
+def orientation_of(data: bytes) -> tuple[int, tuple[int, int]]:
+    """What EXIF says of an image file (1: upright, 2 to 8: to be turned), and width and height as it lies, px.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(READABLE)) as image:
+            return _orientation(image), image.size
+    except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
+        raise DataError(f"not a readable image ({type(error).__name__}: {error})") from error
+
+
 def _orientation(image: Image.Image) -> int:
     """What EXIF says of an image; Pillow's own `exif_transpose` writes all of EXIF anew and fails on odd ones."""
     if image.format == "TIFF":

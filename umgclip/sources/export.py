@@ -18,11 +18,11 @@ from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Region, parse_record
+from umgclip.sources.coco import ours
 from umgclip.sources.rewriting import Stored
 from umgclip.summary import Summary
 
 Advance = Callable[[int], None]
-UNLABELLED = "(unlabelled)"
 _KINDS = ("captions", "instances", "panoptic")
 
 
@@ -54,9 +54,9 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
 def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
     """`images/` and `annotations/captions.json`, `instances.json`, and `panoptic.json` with its PNG files.
 
-    A region's label is its category, one without is `(unlabelled)`; what COCO has no field for stands in fields of its
-    own. Panoptic segments are written of images in which some stuff has a mask; a thing covers stuff, and a later
-    region an earlier one.
+    A region's label is its category, one without is `(unlabelled)`. What COCO has no field for stands under the key
+    `umgclip`, which `data import coco` reads: captions and instances together come back as they went. Panoptic segments
+    are written of images in which some stuff has a mask; a thing covers stuff, and a later region an earlier one.
 
     Raises:
         DataError: a shard is damaged.
@@ -74,7 +74,7 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
 
 
 class _File:
-    """A COCO file whose long lists are written as they come; `categories` come last."""
+    """A COCO file whose long lists are written as they come; what is known at the end comes last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -86,19 +86,18 @@ class _File:
         self._open[section].write((",\n" if self.counts[section] else "") + json.dumps(value, ensure_ascii=False))
         self.counts[section] += 1
 
-    def close(self, categories: list[dict[str, Any]] | None) -> None:
+    def close(self, last: Mapping[str, Any]) -> None:
         for handle in self._open.values():
             handle.close()
         with self._path.open("w", encoding="utf-8") as target:
-            target.write(json.dumps({"info": {"description": f"umgclip {__version__}"}})[:-1])
-            for name, part in self.sections.items():
-                target.write(f', "{name}": [\n')
+            target.write("{")
+            for number, (name, part) in enumerate(self.sections.items()):
+                target.write(f'{", " if number else ""}"{name}": [\n')
                 with part.open(encoding="utf-8") as source:
                     shutil.copyfileobj(source, target)
                 target.write("]")
                 part.unlink()
-            if categories is not None:
-                target.write(f', "categories": {json.dumps(categories, ensure_ascii=False)}')
+            target.writelines(f', "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in last.items())
             target.write("}\n")
 
 
@@ -106,11 +105,12 @@ class _Coco:
     """The files of one export."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder = folder
+        self._folder, self._classes = folder, manifest.classes
         for name in ("images", "annotations"):
             (folder / name).mkdir()
         self._files = {name: _File(folder / "annotations" / f"{name}.json") for name in _KINDS}
         self._categories: dict[tuple[str, bool], int] = {}
+        self._licenses: dict[str, int] = {}
         classes = manifest.classes
         for name in classes.things if classes else []:
             self._category(name, is_stuff=False)
@@ -120,37 +120,48 @@ class _Coco:
 
     def add(self, raw: RawSample, record: ImageRecord) -> None:
         self.counts["images"] += 1
-        number, name = self.counts["images"], f"{record.key}.{raw.extension}"
+        # the tar's own key, which holds no folder: the record may hold anything
+        number, name = self.counts["images"], f"{raw.key}.{raw.extension}"
         write_bytes(self._folder / "images" / name, raw.image)
-        image = {"id": number, "file_name": name, "width": record.width, "height": record.height}
-        image |= {"coco_url": record.source.url} if record.source.url else {}
-        for kind in ("captions", "instances"):
-            self._files[kind].add("images", image)
+        image = self._image(record, number, name)
+        about_regions = image | {ours.OURS: ours.region_image(record)}
+        self._files["captions"].add("images", image | {ours.OURS: ours.caption_image(record)})
+        self._files["instances"].add("images", about_regions)
         for caption in record.captions or []:
             self.counts["captions"] += 1
             about = {"id": self.counts["captions"], "image_id": number, "caption": caption.text}
-            self._files["captions"].add("annotations", {**about, "source": caption.source, "score": caption.score})
+            self._files["captions"].add("annotations", about | {ours.OURS: caption.model_dump(mode="json")})
         for region in record.regions or []:
             self._files["instances"].add("annotations", self._instance(region, number))
         masked = [region for region in record.regions or [] if region.mask and region.tags]
         if any(region.is_stuff for region in masked):
-            self._files["panoptic"].add("images", image)
-            self._files["panoptic"].add("annotations", self._panoptic(record, masked, number))
+            self._files["panoptic"].add("images", about_regions)
+            self._files["panoptic"].add("annotations", self._panoptic(raw.key, record, masked, number))
+
+    def _image(self, record: ImageRecord, number: int, name: str) -> dict[str, Any]:
+        image = {"id": number, "file_name": name, "width": record.width, "height": record.height}
+        if record.source.license is not None:
+            image["license"] = self._licenses.setdefault(record.source.license, len(self._licenses) + 1)
+        return image | ({"coco_url": record.source.url} if record.source.url else {})
 
     def close(self) -> None:
-        categories = [
-            {
-                "id": number,
-                "name": name,
-                "isthing": int(not is_stuff),
-                "supercategory": "stuff" if is_stuff else "thing",
-            }
-            for (name, is_stuff), number in self._categories.items()
-        ]
+        about: dict[str, Any] = {"description": f"umgclip {__version__}"}
+        if self._classes is not None:
+            about[ours.OURS] = {"classes": self._classes.model_dump(mode="json")}
+        licenses = [{"id": number, "name": text, "url": ""} for text, number in self._licenses.items()]
+        categories = [self._as_category(*key, number) for key, number in self._categories.items()]
         for kind, file in self._files.items():
-            file.close(None if kind == "captions" else categories)
+            file.close(
+                {"info": about, "licenses": licenses} | ({} if kind == "captions" else {"categories": categories})
+            )
         if not self.counts["panoptic_images"]:
             (self._folder / "annotations" / "panoptic.json").unlink()
+
+    @staticmethod
+    def _as_category(name: str, is_stuff: bool, number: int) -> dict[str, Any]:
+        supercategory = "stuff" if is_stuff else "thing"
+        about = {"id": number, "name": name, "isthing": int(not is_stuff), "supercategory": supercategory}
+        return about if name == ours.UNLABELLED else about | {ours.OURS: {"name": name, "label": name}}
 
     def _category(self, name: str, *, is_stuff: bool) -> int:
         return self._categories.setdefault((name, is_stuff), len(self._categories) + 1)
@@ -158,20 +169,19 @@ class _Coco:
     def _instance(self, region: Region, image: int) -> dict[str, Any]:
         self.counts["regions"] += 1
         x0, y0, x1, y1 = region.box_xyxy
-        label = region.tags[0].text if region.tags else UNLABELLED
-        about: dict[str, Any] = {
+        return {
             "id": self.counts["regions"],
             "image_id": image,
-            "category_id": self._category(label, is_stuff=region.is_stuff),
+            "category_id": self._category(ours.label(region) or ours.UNLABELLED, is_stuff=region.is_stuff),
             "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
             "area": mask_ops.area(region.mask) if region.mask else round((x1 - x0) * (y1 - y0), 3),
             "iscrowd": int(region.is_crowd),
             "segmentation": region.mask.model_dump() if region.mask else [],
+            "score": region.score,
+            ours.OURS: region.model_dump(mode="json", exclude={"mask"}),
         }
-        texts = {name: [text.text for text in getattr(region, name) or []] for name in ("tags", "captions")}
-        return about | {name: found for name, found in texts.items() if found} | {"score": region.score}
 
-    def _panoptic(self, record: ImageRecord, regions: list[Region], image: int) -> dict[str, Any]:
+    def _panoptic(self, key: str, record: ImageRecord, regions: list[Region], image: int) -> dict[str, Any]:
         folder = self._folder / "annotations" / "panoptic"
         folder.mkdir(exist_ok=True)
         self.counts["panoptic_images"] += 1
@@ -180,9 +190,9 @@ class _Coco:
         for number, region in enumerate(ordered, start=1):
             ids[mask_ops.decode(region.mask)] = number  # type: ignore[arg-type]  # those with a mask were chosen
         png = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
-        write_bytes(folder / f"{record.key}.png", encode_png(png))
+        write_bytes(folder / f"{key}.png", encode_png(png))
         segments = list(self._segments(ids, ordered))
-        return {"image_id": image, "file_name": f"{record.key}.png", "segments_info": segments}
+        return {"image_id": image, "file_name": f"{key}.png", "segments_info": segments}
 
     def _segments(self, ids: np.ndarray, regions: list[Region]) -> Iterator[dict[str, Any]]:
         for number, region in enumerate(regions, start=1):
@@ -192,10 +202,11 @@ class _Coco:
             x0, y0, x1, y1 = mask_ops.box_of(visible)
             yield {
                 "id": number,
-                "category_id": self._category((region.tags or [])[0].text, is_stuff=region.is_stuff),
+                "category_id": self._category(ours.label(region), is_stuff=region.is_stuff),
                 "area": int(visible.sum()),
                 "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
                 "iscrowd": int(region.is_crowd),
+                ours.OURS: region.model_dump(mode="json", exclude={"mask"}),
             }
 
 

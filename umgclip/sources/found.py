@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from umgclip.plain import brief, well_formed
-from umgclip.records import ImageRecord, Text
+from umgclip.records import ImageRecord, Region, Text
 from umgclip.sources.values import expected, share
 from umgclip.wording import tidy
 
@@ -31,9 +31,12 @@ class RawRegion:
     """A region as a source gives it.
 
     Attributes:
-        id: unique in its image.
+        id: as the source has it; empty, or another region's too, until `number_regions` has seen it.
         box: what should be four numbers, ordered as `form` says, in pixels or, if `shares`, of the image; or None.
         shape: its pixels: polygons, a COCO RLE (compressed or not), a boolean array (height, width), or None.
+        size_wh: of the picture that its coordinates belong to, px, where that is not the note's.
+        exchanged: who wrote the file shows images upright and writes sizes as the files lie, or the other way round.
+        known: the region as a dataset of ours had it, which says all but its place.
     """
 
     id: str
@@ -47,6 +50,9 @@ class RawRegion:
     captions: list[Text] = field(default_factory=list)
     tags: list[Text] = field(default_factory=list)
     negatives: list[Text] = field(default_factory=list)
+    size_wh: tuple[int, int] | None = None
+    exchanged: bool = False
+    known: Region | None = None
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Note:
     Attributes:
         size_wh: the size in pixels that the coordinates belong to, where the source says it.
         single: the class of an image that shows one thing.
+        dataset: of an image that was of one of our datasets before.
         negative_tags: what was verified not to be there.
         not_exhaustive: classes of which not every instance is among the regions.
         record: a record of ours, which says everything already.
@@ -70,6 +77,7 @@ class Note:
     license: str | None = None
     size_wh: tuple[int, int] | None = None
     single: str | None = None
+    dataset: str | None = None
     negative_tags: list[Text] | None = None
     not_exhaustive: list[str] | None = None
     record: ImageRecord | None = None
@@ -126,6 +134,7 @@ class Note:
             self.regions = [*(self.regions or []), *other.regions]
         self.url, self.license = self.url or other.url, self.license or other.license
         self.size_wh, self.single = self.size_wh or other.size_wh, self.single or other.single
+        self.dataset = self.dataset or other.dataset
         self.negative_tags = self.negative_tags or other.negative_tags
         self.not_exhaustive = self.not_exhaustive or other.not_exhaustive
         self.record = self.record or other.record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from umgclip.io import tables
@@ -12,12 +12,14 @@ from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
 from umgclip.io.shards import RawSample
 from umgclip.params import ImportParams
 from umgclip.plain import well_formed
-from umgclip.records import ImageRecord, Source
-from umgclip.sources.found import Found, Note, Problem
-from umgclip.sources.regions import place_regions
+from umgclip.records import ImageRecord, Region, Source
+from umgclip.sources.found import Found, Note, Problem, RawRegion
+from umgclip.sources.regions import Placed, number_regions, place_regions
 from umgclip.sources.request import Request
 
 KEY_LENGTH = 16
+_MISMATCH = "size_mismatch"
+_NUMBERED = "regions with new ids, theirs were missing or equal"
 LIMIT_UNIT = 1_000_000  # bytes in an MB
 
 
@@ -52,6 +54,8 @@ def take(found: Found, request: Request, params: ImportParams) -> tuple[Taken | 
     except RejectedImageError as error:
         return None, [Problem(error.reason, str(error)), *found.note.problems]
     record, problems = _record(image, found.note, request)
+    if record is None:
+        return None, [*problems, *found.note.problems]
     sample = RawSample(record.key, image.data, image.extension, record.to_json())
     return Taken(sample, record, found.name, image.changed), [*found.note.problems, *problems]
 
@@ -75,15 +79,24 @@ def table_row(taken: Taken, shard: str) -> dict[str, Any]:
     return {**tables.image_row(taken.record, shard), **about}
 
 
-def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord, list[Problem]]:
+def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord | None, list[Problem]]:
+    """The record of an image; None where its truth is that of another image."""
     digest = hashlib.sha256(image.data).hexdigest()
     own = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
     if note.record is not None:
         return _again(note.record, own)
-    regions, problems = place_regions(note.regions or [], image, note.size_wh)
+    if numbered := number_regions(note.regions or []):
+        note.told[_NUMBERED] += numbered
+    placed = place_regions(note.regions or [], image, note.size_wh)
+    note.told.update(placed.told)
+    if placed.mismatched:
+        if request.split == "benchmark":
+            lost = (problem for problem in placed.problems if problem.reason == _MISMATCH)
+            return None, [replace(problem, region_id=None) for problem in lost][:1]
+        _forget_mismatched(note, placed)
     single = request.split == "benchmark" and note.single is not None
     source = Source(
-        dataset=f"{request.name}/{'singles' if single else request.split}",
+        dataset=note.dataset or f"{request.name}/{'singles' if single else request.split}",
         url=note.url,
         license=note.license or request.license,
     )
@@ -93,17 +106,35 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
         source=source,
         captions=note.captions,
         tags=note.tags,
-        regions=regions if asked else None,
+        regions=placed.regions if asked else None,
         negative_tags=note.negative_tags,
         not_exhaustive=note.not_exhaustive,
     )
-    return record, problems
+    return record, placed.problems
+
+
+def _forget_mismatched(note: Note, placed: Placed) -> None:
+    """Take away the labels of regions that belong to an image of another size: nobody knows what is in this one."""
+    lost = {problem.region_id for problem in placed.problems if problem.reason == _MISMATCH}
+    named = [{tag.text for tag in raw.tags or []} for raw in note.regions or [] if raw.id in lost]
+    kept = {tag.text for region in placed.regions for tag in region.tags or []}
+    gone = set().union(*named) - kept
+    note.tags = [tag for tag in note.tags or [] if tag.text not in gone] or None
+    note.regions = note.regions if placed.regions else None
 
 
 def _again(record: ImageRecord, own: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
     """A record of ours with the image's own key and size."""
     if (record.width, record.height) == (own["width"], own["height"]):
-        return record.model_copy(update=own), []
+        return record.model_copy(update={**own, "regions": _numbered(record.regions)}), []
     detail = f"expected {record.width} x {record.height} as recorded, got {own['width']} x {own['height']}"
     lost = [Problem("size_mismatch", detail, region.id) for region in record.regions or []]
     return record.model_copy(update={**own, "regions": None}), lost or [Problem("size_mismatch", detail)]
+
+
+def _numbered(regions: list[Region] | None) -> list[Region] | None:
+    """The regions, each with an id that no other one has."""
+    raws = [RawRegion(region.id) for region in regions or []]
+    if not number_regions(raws):
+        return regions
+    return [region.model_copy(update={"id": raw.id}) for region, raw in zip(regions or [], raws, strict=True)]

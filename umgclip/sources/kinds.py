@@ -10,7 +10,8 @@ from umgclip.io.places import Place
 from umgclip.sources.ade20k import plan_ade20k, read_ade20k
 from umgclip.sources.cityscapes import plan_cityscapes, read_cityscapes
 from umgclip.sources.clip_benchmark import plan_clip_benchmark, read_clip_benchmark
-from umgclip.sources.coco import plan_coco, read_coco
+from umgclip.sources.coco.planning import plan_coco
+from umgclip.sources.coco.reading import read_coco
 from umgclip.sources.folder import plan_folder, read_folder
 from umgclip.sources.found import Found
 from umgclip.sources.grounded import plan_grounded, read_grounded

@@ -70,6 +70,11 @@ class Plan:
             # it is made anew by every import, so it needs to survive nothing
             self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The file, for tables that only one kind of source needs."""
+        return self._db
+
     def close(self) -> None:
         """Write and close."""
         self._db.commit()

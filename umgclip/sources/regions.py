@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-import cv2
-import numpy as np
-from jaxtyping import Bool
 
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
@@ -16,99 +13,139 @@ from umgclip.io.images import PreparedImage
 from umgclip.plain import brief
 from umgclip.records import Mask, Region
 from umgclip.sources.found import Problem, RawRegion
+from umgclip.sources.frames import Extent, Frame, Size, choose_frame
+from umgclip.sources.shapes import ShapeError, draw, is_nothing, measure, moved
 from umgclip.sources.values import expected, number, share
 
-_SAME_ASPECT = 0.02  # how much the two scales of a resized image may differ
 _DIGITS = 3  # of a pixel
+_NEAR_PX = 0.01  # boxes that differ by rounding
 Box = tuple[float, float, float, float]
 
 
 class MisplacedError(InputError):
-    """A region that cannot be placed, with a reason of one word."""
+    """A region, or half of one, that cannot be placed, with a reason of one word."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Frame:
-    """The picture that a source's coordinates belong to: its size, and how to come from there to the stored image.
+@dataclass
+class Placed:
+    """Regions of a stored image.
 
-    `turn` is an EXIF orientation (5 to 8) where the source measured the image as it lies, not as it is shown.
+    Attributes:
+        problems: what could not be placed; a region of which one half is good is among the regions too.
+        told: what the summary counts.
+        mismatched: the image is another one than some of the regions were measured on.
     """
 
-    width: int
-    height: int
-    turn: int
-    scale: tuple[float, float]
-
-    @property
-    def moved(self) -> bool:
-        """Whether coordinates have to be changed at all."""
-        return self.turn != 1 or self.scale != (1.0, 1.0)
+    regions: list[Region] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)
+    mismatched: bool = False
 
 
-def frame_of(image: PreparedImage, size_wh: tuple[int, int] | None) -> Frame:
-    """What a source measured, by the size that it gives.
+def number_regions(raws: Iterable[RawRegion]) -> int:
+    """Give each region an id that no other one of the image has; gives how many had none, or another one's.
 
-    A size that is the file's own and not that of the image as shown means coordinates in the file as it lies; any
-    other size of the same aspect means an image that was resized later.
-
-    Raises:
-        MisplacedError: the aspect is another one.
+    The first region of an id keeps it. The same regions in the same order get the same ids.
     """
-    upright = (image.width, image.height)
-    if size_wh is None or size_wh == upright:
-        return Frame(*upright, 1, (1.0, 1.0))
-    if image.orientation >= 5 and size_wh == image.raw_wh:
-        return Frame(*image.raw_wh, image.orientation, (1.0, 1.0))
-    scale = (upright[0] / size_wh[0], upright[1] / size_wh[1])
-    # small images round their sides by up to a pixel
-    slack = _SAME_ASPECT + 1 / min(*upright, *size_wh)
-    if abs(scale[0] / scale[1] - 1) > slack:
-        detail = f"expected an image of {size_wh[0]} x {size_wh[1]} or its aspect, got {upright[0]} x {upright[1]}"
-        raise MisplacedError("size_mismatch", detail)
-    return Frame(*size_wh, 1, scale)
+    raws = list(raws)
+    taken = {raw.id for raw in raws}
+    seen, numbered, number = {""}, 0, 0
+    for raw in raws:
+        if raw.id in seen:
+            while f"given-{number}" in taken:
+                number += 1
+            raw.id, numbered = f"given-{number}", numbered + 1
+            taken.add(raw.id)
+        seen.add(raw.id)
+    return numbered
 
 
-def place_regions(
-    raws: Sequence[RawRegion], image: PreparedImage, size_wh: tuple[int, int] | None
-) -> tuple[list[Region], list[Problem]]:
-    """Regions of the stored image, and what could not be placed.
+def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None) -> Placed:
+    """Regions of the stored image, in order, and what could not be placed.
 
     Args:
         raws: the source's.
         image: the stored image.
         size_wh: the size in pixels that the source gives of the image, if any.
     """
-    try:
-        frame = frame_of(image, size_wh)
-    except MisplacedError as error:
-        return [], [Problem(error.reason, str(error), raw.id) for raw in raws]
-    placed, problems = [], []
+    placed = Placed()
+    frames = _frames(raws, image, size_wh, placed)
     for raw in raws:
+        frame = frames[_picture(raw, size_wh)]
+        if frame is None:
+            width, height = raw.size_wh or size_wh or (0, 0)
+            detail = f"expected an image of {width} x {height} or its aspect, got {image.width} x {image.height}"
+            placed.problems.append(Problem("size_mismatch", detail, raw.id))
+            continue
         try:
-            placed.append(_place(raw, frame, image))
+            region = _place(raw, frame, image, placed)
+            placed.regions.append(region if raw.known is None else _restored(region, raw.known))
             if share(raw.score) is None:  # as good as none
-                problems.append(Problem("bad_score", expected("score", "a number", raw.score), raw.id))
+                placed.problems.append(Problem("bad_score", expected("score", "a number", raw.score), raw.id))
         except MisplacedError as error:
-            problems.append(Problem(error.reason, str(error), raw.id))
-    return placed, problems
+            placed.problems.append(Problem(error.reason, str(error), raw.id))
+    return placed
 
 
-def _place(raw: RawRegion, frame: Frame, image: PreparedImage) -> Region:
-    mask = _mask(raw, frame, image)
+def _picture(raw: RawRegion, size_wh: Size | None) -> tuple[Size | None, bool]:
+    """What regions of one frame have in common."""
+    return raw.size_wh or size_wh, raw.exchanged
+
+
+def _frames(
+    raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None, placed: Placed
+) -> dict[tuple[Size | None, bool], Frame | None]:
+    extents: dict[tuple[Size | None, bool], Extent] = {}
+    for raw in raws:
+        _measure(raw, extents.setdefault(_picture(raw, size_wh), Extent()))
+    frames = {}
+    for (size, exchanged), extent in extents.items():
+        chosen = choose_frame(image, size, extent, exchanged=exchanged)
+        frames[(size, exchanged)] = chosen.frame
+        placed.mismatched |= chosen.frame is None
+        if chosen.told is not None:
+            placed.told[chosen.told] += 1
+    return frames
+
+
+def _measure(raw: RawRegion, extent: Extent) -> None:
+    if raw.shares:
+        return
+    measure(raw.shape, extent)
+    try:
+        x0, y0, x1, y1 = _numbers(raw.box)
+    except MisplacedError:
+        return
+    extent.reach(*((x0 + x1, y0 + y1) if raw.form == "xywh" else (x1, y1)))
+
+
+def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: Placed) -> Region:
+    """A region of which at least one half, box or mask, is good; the other half is a problem then."""
+    wrong: MisplacedError | None = None
+    mask, box = None, None
+    try:
+        mask = _mask(raw, frame, image, placed)
+    except MisplacedError as error:
+        wrong = error
+    try:
+        box = _clipped(_box(raw, frame), image) if raw.box is not None else None
+    except MisplacedError as error:
+        wrong = wrong or error
+    if box is None and mask is None:
+        raise wrong or MisplacedError("no_box", "expected a box or a mask, got neither")
+    if wrong is not None:
+        kept = "mask" if mask is not None else "box"
+        placed.problems.append(Problem(wrong.reason, f"{wrong}; the region keeps its {kept}", raw.id))
+        placed.told[f"regions that keep their {kept} alone"] += 1
     tight = mask_ops.tight_box(mask) if mask is not None else None
-    if mask is not None and tight is None:
-        raise MisplacedError("empty_mask", "expected a mask with pixels, got an empty one")
-    box = _box(raw, frame) if raw.box is not None else tight
-    if box is None:
-        raise MisplacedError("no_box", "expected a box or a mask, got neither")
     sure = share(raw.score)
     return Region(
         id=raw.id,
-        box_xyxy=_clipped(box, image),
+        box_xyxy=box or tight or (0, 0, 0, 0),
         mask=mask,
         is_stuff=raw.is_stuff,
         is_crowd=raw.is_crowd,
@@ -119,8 +156,15 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage) -> Region:
     )
 
 
+def _restored(region: Region, known: Region) -> Region:
+    """A region with all that was known of it; its place is the present one."""
+    near = all(abs(now - was) <= _NEAR_PX for now, was in zip(region.box_xyxy, known.box_xyxy, strict=True))
+    place = {"id": region.id, "mask": region.mask, "is_stuff": region.is_stuff, "is_crowd": region.is_crowd}
+    return known.model_copy(update={**place, "box_xyxy": known.box_xyxy if near else region.box_xyxy})
+
+
 def _box(raw: RawRegion, frame: Frame) -> Box:
-    numbers = _numbers(raw.box, 4)
+    numbers = _numbers(raw.box)
     if raw.shares:
         numbers = [n * side for n, side in zip(numbers, (frame.width, frame.height) * 2, strict=True)]
     x0, y0, x1, y1 = numbers
@@ -151,76 +195,24 @@ def _clipped(box: Box, image: PreparedImage) -> Box:
     return x0, y0, x1, y1
 
 
-def _mask(raw: RawRegion, frame: Frame, image: PreparedImage) -> Mask | None:
-    shape = raw.shape
-    if shape is None or (isinstance(shape, list) and not shape):
+def _mask(raw: RawRegion, frame: Frame, image: PreparedImage, placed: Placed) -> Mask | None:
+    if is_nothing(raw.shape):
         return None
-    if isinstance(shape, list):
-        mask = _from_polygons(shape, raw.shares, frame)
-    elif isinstance(shape, dict):
-        mask = _from_rle(shape, frame)
-    elif isinstance(shape, np.ndarray):
-        mask = mask_ops.encode(_checked(shape, frame))
-    else:
-        raise MisplacedError("bad_mask", f"expected polygons or a COCO RLE, got {type(shape).__name__}")
-    return _moved(mask, frame, image) if frame.moved else mask
-
-
-def _moved(mask: Mask, frame: Frame, image: PreparedImage) -> Mask:
-    pixels = mask_ops.decode(mask)
-    if frame.turn != 1:
-        turns = {5: pixels.T, 6: np.rot90(pixels, -1), 7: np.rot90(pixels, 2).T, 8: np.rot90(pixels)}
-        return mask_ops.encode(turns[frame.turn])
-    size = (image.width, image.height)
-    return mask_ops.encode(cv2.resize(pixels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
-
-
-def _from_polygons(shape: list[Any], shares: bool, frame: Frame) -> Mask:
-    polygons = shape if isinstance(shape[0], list) else [shape]
-    if polygons and polygons[0] and isinstance(polygons[0][0], list):  # points as pairs
-        polygons = [
-            [n for point in polygon for n in (point if isinstance(point, list) else [point])]
-            for polygon in polygons
-            if isinstance(polygon, list)
-        ]
-    usable = [_numbers(polygon, None) for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6]
-    if not usable:
-        raise MisplacedError("bad_mask", f"expected polygons of three points or more, got {brief(shape)}")
-    if shares:
-        sides = (frame.width, frame.height)
-        usable = [[n * sides[i % 2] for i, n in enumerate(polygon)] for polygon in usable]
-    return _drawn(lambda: mask_ops.from_polygons(usable, (frame.height, frame.width)))
-
-
-def _from_rle(shape: dict[str, Any], frame: Frame) -> Mask:
-    size, counts = shape.get("size"), shape.get("counts")
-    if not isinstance(size, list | tuple) or list(size) != [frame.height, frame.width]:
-        raise MisplacedError("bad_mask", f"expected a mask of size {[frame.height, frame.width]}, got {brief(size)}")
-    if isinstance(counts, list):
-        return _drawn(lambda: mask_ops.from_counts(counts, (frame.height, frame.width)))
-    if not isinstance(counts, str):
-        raise MisplacedError("bad_mask", f"expected counts as text or numbers, got {type(counts).__name__}")
-    # what is stored must be readable: the decoder checks its length
-    return _drawn(lambda: mask_ops.encode(mask_ops.decode(Mask(size=(frame.height, frame.width), counts=counts))))
-
-
-def _drawn(draw: Callable[[], Mask]) -> Mask:
     try:
-        return draw()
-    except InputError as error:
+        mask, part = draw(raw.shape, frame, shares=raw.shares)
+        mask = moved(mask, frame, (image.width, image.height))
+    except ShapeError as error:
         raise MisplacedError("bad_mask", str(error)) from error
+    if part is not None:
+        placed.problems.append(Problem("bad_mask", f"{part}; the region keeps the rest", raw.id))
+    if mask_ops.tight_box(mask) is None:
+        raise MisplacedError("empty_mask", "expected a mask with pixels, got an empty one")
+    return mask
 
 
-def _checked(pixels: Bool[np.ndarray, "h w"], frame: Frame) -> Bool[np.ndarray, "h w"]:
-    if pixels.shape != (frame.height, frame.width):
-        raise MisplacedError("bad_mask", f"expected a mask of {(frame.height, frame.width)}, got {pixels.shape}")
-    return pixels
-
-
-def _numbers(values: Any, count: int | None) -> list[float]:  # noqa: ANN401 - what JSON held
-    fits = isinstance(values, list | tuple) and (count is None or len(values) == count)
+def _numbers(values: Any) -> list[float]:  # noqa: ANN401 - what JSON held
+    fits = isinstance(values, list | tuple) and len(values) == 4
     read = [None if isinstance(n, str) else number(n) for n in values] if fits else []
     if not fits or None in read:
-        what = f"{count} numbers" if count else "numbers"
-        raise MisplacedError("bad_box" if count else "bad_mask", f"expected {what}, got {brief(values)}")
+        raise MisplacedError("bad_box", f"expected 4 numbers, got {brief(values)}")
     return [n for n in read if n is not None]

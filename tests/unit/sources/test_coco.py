@@ -139,7 +139,7 @@ def test_missing_masks_and_images_are_quarantined(kit, source):
     (source / "val2017" / "000000000002.jpg").unlink()
     done = bring(kit, source, **files(source, "panoptic"))
     assert done.reasons == [("no_image", "000000000002.jpg"), ("no_masks", "000000000001.jpg")]
-    assert done.records["000000000001.jpg"].regions is None  # not looked at
+    assert list(done.records) == ["000000000000.jpg"]  # what nobody knows anything of is not taken in
 
 
 def test_a_folder_of_masks_that_is_missing_is_named_with_its_home(kit, source):
@@ -182,7 +182,7 @@ def test_annotations_of_images_that_were_resized_follow(kit, tmp_path):
     done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
     assert done.records["a.jpg"].regions[0].box_xyxy == (5, 10, 15, 20)
     assert mask_ops.tight_box(done.records["a.jpg"].regions[0].mask) == (5, 10, 15, 20)
-    assert done.records["b.jpg"].regions == []
+    assert (done.records["b.jpg"].regions, done.records["b.jpg"].tags) == (None, None)  # nobody knows
     assert done.reasons == [("size_mismatch", "b.jpg")]
 
 
@@ -198,15 +198,18 @@ def test_annotations_of_images_that_were_resized_follow(kit, tmp_path):
         pytest.param(7, id="a number"),
     ],
 )
-def test_bad_masks_cost_only_their_region(kit, tmp_path, segmentation):
+def test_bad_masks_cost_only_themselves(kit, tmp_path, segmentation):
     kit.photo(tmp_path / "in" / "a.jpg", 1)
     image = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
     good = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "iscrowd": 0}
     bad = {**good, "id": 2, "segmentation": segmentation}
-    write(tmp_path / "i.json", {"images": [image], "annotations": [good, bad], "categories": CATEGORIES})
+    worse = {**bad, "id": 3, "bbox": [1, 1, 0, 5]}
+    write(tmp_path / "i.json", {"images": [image], "annotations": [good, bad, worse], "categories": CATEGORIES})
     done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
-    assert [region.id for region in done.records["a.jpg"].regions] == ["given-1"]
-    assert {row["region_id"] for row in done.quarantine} == {"given-2"}
+    assert [region.id for region in done.records["a.jpg"].regions] == ["given-1", "given-2"]
+    assert done.records["a.jpg"].regions[1].mask is None
+    assert [row["region_id"] for row in done.quarantine] == ["given-2", "given-3"]
+    assert done.statistics["told"] == {"regions that keep their box alone": 1}
 
 
 def test_lvis_has_no_file_names(kit, tmp_path):
@@ -238,7 +241,7 @@ def test_lvis_says_what_it_checked(kit, tmp_path):
     classes = done.manifest.classes
     assert classes.names == {"cellular telephone": ["cellular telephone", "cell phone"]}
     assert classes.groups == {"rare": ["bow (weapon)", "crow"], "frequent": ["cellular telephone"]}
-    record = done.records["000000000001.jpg"]
+    record = done.records["val2017/000000000001.jpg"]
     assert [tag.text for tag in record.negative_tags] == ["cellular telephone", "crow"]
     assert record.not_exhaustive == ["bow (weapon)"]
     assert [tag.text for tag in record.tags] == ["bow (weapon)"]

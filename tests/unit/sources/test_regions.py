@@ -44,10 +44,10 @@ def test_what_was_measured_on_the_file_turns_with_it(orientation):
     x0, y0, x1, y1 = RECTANGLE
     ring = [[x0, y0, x1, y0, x1, y1, x0, y1]]
     raws = [RawRegion("a", box=RECTANGLE, shape=ring), RawRegion("b", shape=drawn())]
-    regions, problems = place_regions(raws, prepared(orientation), (WIDTH, HEIGHT))
+    placed = place_regions(raws, prepared(orientation), (WIDTH, HEIGHT))
     expected = turned(drawn(), orientation)
-    assert problems == []
-    for region in regions:
+    assert placed.problems == []
+    for region in placed.regions:
         np.testing.assert_array_equal(mask_ops.decode(region.mask), expected)
         assert region.box_xyxy == mask_ops.box_of(expected)
 
@@ -56,10 +56,8 @@ def test_what_was_measured_on_the_file_turns_with_it(orientation):
 @pytest.mark.parametrize("size", [None, "as shown"])
 def test_what_was_measured_on_the_image_as_shown_stays(orientation, size):
     image = prepared(orientation)
-    regions, _ = place_regions(
-        [RawRegion("a", box=(1, 2, 9, 20))], image, (image.width, image.height) if size else None
-    )
-    assert regions[0].box_xyxy == (1, 2, 9, 20)
+    placed = place_regions([RawRegion("a", box=(1, 2, 9, 20))], image, (image.width, image.height) if size else None)
+    assert placed.regions[0].box_xyxy == (1, 2, 9, 20)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +72,9 @@ def test_what_was_measured_on_the_image_as_shown_stays(orientation, size):
     ],
 )
 def test_boxes_and_shapes(raw, expected):
-    (region,), problems = place_regions([raw], prepared(), None)
-    assert problems == []
+    placed = place_regions([raw], prepared(), None)
+    (region,) = placed.regions
+    assert placed.problems == []
     assert expected is None or region.box_xyxy == expected
 
 
@@ -93,5 +92,6 @@ def test_boxes_and_shapes(raw, expected):
     ],
 )
 def test_what_cannot_be_placed_has_a_reason(raw, reason):
-    regions, problems = place_regions([raw], prepared(), None)
-    assert (regions, [(problem.reason, problem.region_id) for problem in problems]) == ([], [(reason, "a")])
+    placed = place_regions([raw], prepared(), None)
+    found = [(problem.reason, problem.region_id) for problem in placed.problems]
+    assert (placed.regions, found) == ([], [(reason, "a")])

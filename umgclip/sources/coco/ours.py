@@ -1,0 +1,142 @@
+"""What `data export` writes beside COCO's own fields, under the one key `umgclip`, so that nothing is lost on the way.
+
+COCO's own fields count where they differ: somebody may have changed them and left ours. Programs that rewrite COCO
+leave ours out; what they keep is read as from any other file.
+
+=============  =========================================================================================
+where          what stands under `umgclip`
+=============  =========================================================================================
+`info`         `classes`: the manifest's
+a category     `name`, as beside it, and `label`, as the dataset has it
+an image       of captions: `source`, `captions`: null where nobody asked for any; of instances and panoptic
+               segments: `source`, `tags`, `negative_tags`, `not_exhaustive`, `regions`: id and label of each, or null
+a caption      the text's `text`, `source`, `score` and so on
+a region       the region's record without its mask
+=============  =========================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from umgclip.errors import InputError
+from umgclip.manifest import ClassList
+from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.wording import first_spellings, name_key
+
+OURS = "umgclip"
+UNLABELLED = "(unlabelled)"  # the category of regions without label: programs that read COCO want one for each
+
+
+class ImageAbout(BaseModel):
+    """What is said of an image. What a file is not about is not in there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source
+    captions: list[Text] | None = []
+    tags: list[Text] | None = None
+    negative_tags: list[Text] | None = None
+    not_exhaustive: list[str] | None = None
+    regions: dict[str, str] | None = None
+
+
+def caption_image(record: ImageRecord) -> dict[str, Any]:
+    """An image among captions."""
+    about = {"source": record.source.model_dump(mode="json")}
+    return about if record.captions is not None else {**about, "captions": None}
+
+
+def region_image(record: ImageRecord) -> dict[str, Any]:
+    """An image among regions."""
+    regions = None if record.regions is None else {region.id: label(region) for region in record.regions}
+    about = ImageAbout(
+        source=record.source,
+        tags=record.tags,
+        negative_tags=record.negative_tags,
+        not_exhaustive=record.not_exhaustive,
+        regions=regions,
+    )
+    return about.model_dump(mode="json", exclude={"captions"})
+
+
+def label(region: Region) -> str:
+    """A region's label; empty: it has none."""
+    return region.tags[0].text if region.tags else ""
+
+
+def is_unlabelled(category: dict[str, Any]) -> bool:
+    """Whether a category stands for regions without label; programs that leave our key out keep the name."""
+    name = category.get("name")
+    return isinstance(name, str) and name_key(name) == UNLABELLED
+
+
+def label_of(category: dict[str, Any]) -> str | None:
+    """The label of a category as the dataset has it, where nobody renamed the category since."""
+    about = category.get(OURS)
+    if not isinstance(about, dict) or about.get("name") != category.get("name"):
+        return None
+    found = about.get("label")
+    return found if isinstance(found, str) and found else None
+
+
+def read_image(about: Any) -> ImageAbout | None:  # noqa: ANN401 - what JSON held
+    """What stands under our key in an image; None where there is nothing.
+
+    Raises:
+        InputError: it is something else.
+    """
+    return None if about is None else _read(ImageAbout, about)
+
+
+def read_text(about: Any, said: str) -> Text | None:  # noqa: ANN401 - what JSON held
+    """A caption as the dataset has it; None where there is nothing, or somebody changed the caption since.
+
+    Raises:
+        InputError: it is something else.
+    """
+    text = None if about is None else _read(Text, about)
+    return text if text is not None and text.text == said else None
+
+
+def read_region(about: Any) -> Region | None:  # noqa: ANN401 - what JSON held
+    """A region as the dataset has it, without mask; None where there is nothing.
+
+    Raises:
+        InputError: it is something else.
+    """
+    return None if about is None else _read(Region, about)
+
+
+def _read(kind: type[Any], about: Any) -> Any:  # noqa: ANN401 - one of the kinds
+    try:
+        return kind.model_validate(about)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in (OURS, *first["loc"]))
+        raise InputError(f"{field}: {first['msg']}, got {str(first.get('input'))[:80]!r}") from error
+
+
+def with_classes(listed: dict[str, Any], about: dict[str, Any], where: str) -> dict[str, Any]:
+    """The classes of an import, in the order and with all that is said of them in the dataset that was exported.
+
+    Raises:
+        InputError: what stands under our key is no list of classes.
+    """
+    if about.get("classes") is None:
+        return listed
+    try:
+        classes = ClassList.model_validate(about["classes"]).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{where}: info.{OURS}.classes.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    for kind in ("things", "stuff"):
+        there = first_spellings(listed[kind])
+        known = set(map(name_key, classes[kind]))
+        kept = [name for name in classes[kind] if name_key(name) in there]
+        classes[kind] = kept + [name for key, name in there.items() if key not in known]
+    labels = {*classes["things"], *classes["stuff"]}
+    classes["held_out"] = [name for name in classes["held_out"] if name in labels]
+    return {**listed, **{name: value for name, value in classes.items() if value is not None}}

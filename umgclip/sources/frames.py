@@ -1,0 +1,118 @@
+"""The picture that a source's coordinates belong to: as the image is shown, as its file lies, or of another size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from umgclip.io.images import PreparedImage
+
+_SAME_ASPECT = 0.02  # how much the two scales of a resized image may differ
+_SLOPPY_PX, _SLOPPY = 2.0, 0.01  # how far boxes reach over an image's border in good data sets, px and share of a side
+Size = tuple[int, int]  # width, height
+AS_SHOWN, AS_IT_LIES, EXCHANGED = "as shown", "as the file lies", "width and height exchanged"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of coordinates: its size, and how to come from there to the stored image.
+
+    `turn` is an EXIF orientation (5 to 8) where the source measured the image as it lies, not as it is shown. `scale`
+    is what x and y are multiplied by after that.
+    """
+
+    width: int
+    height: int
+    turn: int = 1
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def moved(self) -> bool:
+        """Whether coordinates have to be changed at all."""
+        return self.turn != 1 or self.scale != (1.0, 1.0)
+
+
+@dataclass
+class Extent:
+    """How far the regions of an image reach in the source's own pixels, and of which sizes their masks are."""
+
+    right: float = 0.0
+    bottom: float = 0.0
+    sizes: frozenset[Size] = frozenset()
+
+    def reach(self, right: float, bottom: float) -> None:
+        """Note a point that is still inside."""
+        self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
+
+    def fits(self, size: Size) -> bool:
+        """Whether all of it lies in a picture of some size, as far as careful people draw."""
+        sides = zip((self.right, self.bottom), size, strict=True)
+        inside = all(end <= side + max(_SLOPPY_PX, _SLOPPY * side) for end, side in sides)
+        return inside and self.sizes <= {size}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A frame, and what is to be said of it in the summary; None: the size fits no picture of the image."""
+
+    frame: Frame | None
+    told: str | None = None
+
+
+def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, exchanged: bool = False) -> Chosen:
+    """What a source measured.
+
+    A size that is the file's own and not that of the image as shown means coordinates in the file as it lies; any
+    other size of the same aspect means an image that was resized later. Where coordinates leave that picture and fit
+    the other one, they belong to the other one: some programs show an image upright and write the size of its file.
+
+    Args:
+        image: the stored image.
+        size_wh: the size that the source gives, if any.
+        extent: of the regions.
+        exchanged: such programs wrote the file, as other images of it show; counts where both pictures fit.
+    """
+    given, other = _pictures(image, size_wh)
+    fitting = [frame for frame in other if extent.fits((frame.width, frame.height))]
+    is_inside = any(extent.fits((frame.width, frame.height)) for frame in given)
+    if fitting and image.orientation >= 5 and (exchanged or not is_inside):
+        where = AS_IT_LIES if fitting[0].turn != 1 else AS_SHOWN
+        return Chosen(
+            fitting[0],
+            f"images whose regions fit {where} only"
+            if not is_inside
+            else f"images whose regions are read {where}, as others of the file",
+        )
+    if fitting and not given and not extent.fits(size_wh or (0, 0)):
+        return Chosen(fitting[0], f"images with {EXCHANGED}")
+    if not given:
+        return Chosen(None)
+    kept = next((frame for frame in given if extent.fits((frame.width, frame.height))), given[0])
+    return Chosen(kept, _said(kept, image))
+
+
+def _said(frame: Frame, image: PreparedImage) -> str | None:
+    if frame.turn != 1:
+        return "images whose regions were turned with them"
+    is_square = image.orientation >= 5 and image.raw_wh[0] == image.raw_wh[1]
+    return (
+        f"images turned by EXIF whose regions are read {AS_SHOWN}" if is_square or 1 < image.orientation < 5 else None
+    )
+
+
+def _pictures(image: PreparedImage, size_wh: Size | None) -> tuple[list[Frame], list[Frame]]:
+    """The frames of a given size, the likelier ones first, and those of its sides exchanged."""
+    if size_wh is None:
+        upright = [Frame(image.width, image.height)]
+        return upright, [Frame(*image.raw_wh, image.orientation)] if image.orientation >= 5 else []
+    return list(_frames(image, size_wh)), list(_frames(image, (size_wh[1], size_wh[0])))
+
+
+def _frames(image: PreparedImage, size: Size) -> Iterable[Frame]:
+    for turn, whole in ((1, (image.width, image.height)), (image.orientation, image.raw_wh)):
+        if turn != 1 and (image.orientation < 5 or size == (image.width, image.height)):
+            continue
+        across, down = whole[0] / size[0], whole[1] / size[1]
+        # small images round their sides by up to a pixel
+        if size == whole or abs(across / down - 1) <= _SAME_ASPECT + 1 / min(*whole, *size):
+            yield Frame(*size, turn, (across, down) if turn == 1 else (down, across))
