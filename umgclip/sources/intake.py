@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from umgclip.errors import InputError
+from umgclip.geometry.masks import decode
 from umgclip.io import tables
 from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
 from umgclip.io.shards import RawSample
@@ -126,7 +128,10 @@ def _forget_mismatched(note: Note, placed: Placed) -> None:
 def _again(record: ImageRecord, own: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
     """A record of ours with the image's own key and size."""
     if (record.width, record.height) == (own["width"], own["height"]):
-        return record.model_copy(update={**own, "regions": _numbered(record.regions)}), []
+        found = [(region, _unusable(region, record)) for region in record.regions or []]
+        kept = None if record.regions is None else [region for region, problem in found if problem is None]
+        problems = [problem for _, problem in found if problem is not None]
+        return record.model_copy(update={**own, "regions": _numbered(kept)}), problems
     detail = f"expected {record.width} x {record.height} as recorded, got {own['width']} x {own['height']}"
     lost = [Problem("size_mismatch", detail, region.id) for region in record.regions or []]
     return record.model_copy(update={**own, "regions": None}), lost or [Problem("size_mismatch", detail)]
@@ -138,3 +143,21 @@ def _numbered(regions: list[Region] | None) -> list[Region] | None:
     if not number_regions(raws):
         return regions
     return [region.model_copy(update={"id": raw.id}) for region, raw in zip(regions or [], raws, strict=True)]
+
+
+def _unusable(region: Region, record: ImageRecord) -> Problem | None:
+    """Why a region of a record of ours cannot be read again; another program may have written it."""
+    x0, y0, x1, y1 = region.box_xyxy
+    if not (0 <= x0 < x1 <= record.width and 0 <= y0 < y1 <= record.height):
+        size = f"{record.width} x {record.height}"
+        return Problem("bad_box", f"expected a box inside {size}, got {list(region.box_xyxy)}", region.id)
+    if region.mask is None:
+        return None
+    if region.mask.size != (record.height, record.width):
+        detail = f"expected a mask of size {[record.height, record.width]}, got {list(region.mask.size)}"
+        return Problem("bad_mask", detail, region.id)
+    try:
+        decode(region.mask)
+    except InputError as error:
+        return Problem("bad_mask", str(error), region.id)
+    return None

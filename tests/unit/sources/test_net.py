@@ -1,5 +1,6 @@
 """The net under every importer: what one image brings about costs that image, by name, and no other."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -82,6 +83,23 @@ def test_a_tar_ends_where_something_unforeseen_happens_and_says_so(kit, tmp_path
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
     assert sorted(done.records) == ["0.tar:0", "0.tar:1", "1.tar:9"]
     assert done.reasons == [("import_error", "0.tar:(from image 2 on)")]
+
+
+def test_regions_of_a_record_of_ours_that_cannot_be_read_cost_themselves(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1)
+    good, boxes = {"size": [30, 40], "counts": "PQ1"}, {"n": [float("nan"), 0, 1, 1], "o": [0, 0, 50, 5]}
+    masks = {"p": {**good, "counts": "P"}, "q": {**good, "size": [40, 30]}, "s": None}
+    regions = [{"id": name, "box_xyxy": box} for name, box in boxes.items()]
+    regions += [{"id": name, "box_xyxy": [0, 0, 9, 9], "mask": mask} for name, mask in masks.items()]
+    record = {
+        "schema_version": 1, "key": "k", "width": 40, "height": 30, "sha256": "0", "source": {"dataset": "x/train"},
+        "regions": regions,
+    }  # fmt: skip
+    (tmp_path / "in" / "a.json").write_text(json.dumps(record))
+    done = kit.bring("folder", tmp_path / "in", tmp_path / "data")
+    assert [region.id for region in done.records["a.jpg"].regions] == ["s"]
+    found = {row["region_id"]: row["reason"] for row in done.quarantine}
+    assert found == {"n": "bad_box", "o": "bad_box", "p": "bad_mask", "q": "bad_mask"}
 
 
 DYING = textwrap.dedent(
