@@ -12,20 +12,20 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Float, UInt8
 
 from umgclip.annotate.assign import assign
+from umgclip.annotate.looks import crop_sides, crops, in_batches
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.data.concepts import Vocabulary, with_article
-from umgclip.errors import InputError
-from umgclip.geometry.crops import background_colour, crop_region
 from umgclip.model.images import ImageInput
 from umgclip.model.placement import placement
 from umgclip.model.preprocess import to_input
 from umgclip.model.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text
+
+_COMPARED_PX = 1024  # longer side of a mask that is compared whole
 
 
 class ClipTeacher:
@@ -50,12 +50,7 @@ class ClipTeacher:
         self._tower = tower.to(self._device)
         self._tokenizer = tower.tokenizer
         self._images = ImageInput.of(tower)
-        self._crop_px = tower.image_hw[0] if params.crop_px is None else params.crop_px
-        if any(self._crop_px % patch for patch in tower.patch_px):
-            raise InputError(
-                f"annotate.label.crop_px: expected a multiple of the model's patch {tower.patch_px}, "
-                f"got {self._crop_px}"
-            )
+        self._sides = crop_sides(params.crop_px, tower.image_hw, tower.patch_px)
         self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
         self._batch: list[Pixels] = []
         self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
@@ -71,12 +66,13 @@ class ClipTeacher:
             return self._tower.encode_text(self._tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
 
     def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        parts: list[Tensor] = []
+        found = np.zeros((len(images), self._tower.embed_dim), np.float32)
+        on_cpu = self._device.type == "cpu"
         with self._inference():
-            for start in range(0, len(images), self._params.batch):
-                batch = to_input(np.stack(images[start : start + self._params.batch]), self._images.preprocess)
-                parts.append(self._tower.encode_image(batch.to(self._device))[0].float().cpu())
-        return torch.cat(parts).numpy() if parts else np.zeros((0, self._tower.embed_dim), np.float32)
+            for rows in in_batches(images, self._params.batch, self._tower.patch_px, on_cpu):
+                batch = to_input(np.stack([images[row] for row in rows]), self._images.preprocess)
+                found[rows] = self._tower.encode_image(batch.to(self._device))[0].float().cpu().numpy()
+        return found
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -122,23 +118,19 @@ class ClipTeacher:
         return kept
 
     def _worth_a_look(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
-        """The best things, more of them the more things the caption names, and all stuff: each look is a forward."""
+        """The best things, more of them the more things the caption names, and all stuff: each look is a forward.
+
+        Where it names none, no thing gets a label, and only those that are kept without one are looked at.
+        """
         nouns = sum(name not in self._vocabulary.stuff for name in self._vocabulary.find(caption))
         most = self._params.looks_at_least + self._params.looks_per_noun * nouns
+        if not nouns:
+            most = min(most, self._params.keep_unlabelled)
         things = [p for p in proposals if not p.is_stuff][:most]
         return [*things, *(p for p in proposals if p.is_stuff)]
 
     def _crops(self, pixels: Pixels, proposals: list[Proposal]) -> list[UInt8[np.ndarray, "side side 3"]]:
-        params, colour = self._params, background_colour(pixels)
-        fill = colour if params.fill == "background" else params.fill
-        height, width = pixels.shape[:2]
-        # of the ground the whole image is seen, with the things painted over in the ground's own colour
-        return [
-            crop_region(pixels, (0.0, 0.0, float(width), float(height)), p.mask, self._crop_px, 1.0, colour)
-            if p.is_stuff
-            else crop_region(pixels, p.box_xyxy, p.mask, self._crop_px, params.object_share, fill)
-            for p in proposals
-        ]
+        return crops(pixels, proposals, self._params, self._sides)
 
     def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
         """The assigned things, then the best of the others as unlabelled proposals."""
@@ -147,8 +139,8 @@ class ClipTeacher:
         index = {name: i for i, name in enumerate(self._vocabulary.things)}
         own = [index[name] for name in nouns if name in index]
         embeddings = np.array([p.embedding for p in things], np.float32)
-        scores = label_scores(embeddings @ self._things.T * self._scale, own, [p.mask for p in things])
-        masks = [p.mask for p in things]
+        masks = [_thinned(p.mask) for p in things]
+        scores = label_scores(embeddings @ self._things.T * self._scale, own, masks)
         chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
         held_out = set(self._vocabulary.held_out)
         labelled, taken = [], []
@@ -235,6 +227,12 @@ class ClipTeacher:
     def _knows(self, images: Sequence[Pixels]) -> bool:
         seen = {id(pixels) for pixels in self._seen[0]}
         return all(id(pixels) in seen for pixels in images)
+
+
+def _thinned(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
+    """A mask as it is compared with others: of large photographs every so-many-th row and column."""
+    step = -(-max(mask.shape) // _COMPARED_PX)
+    return mask[::step, ::step]
 
 
 def label_scores(

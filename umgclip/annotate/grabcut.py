@@ -10,6 +10,7 @@ from jaxtyping import Bool, UInt8
 
 from umgclip.annotate.roles import Pixels, Proposal
 from umgclip.geometry import boxes as box_ops
+from umgclip.geometry import masks as mask_ops
 from umgclip.params import MaskerParams
 
 _MIN_AGREEMENT = 0.5  # a cut that shares less than this with its start has run away
@@ -52,20 +53,45 @@ class GrabCut:
         around = box_ops.expand(np.array([proposal.box_xyxy]), self._params.context)
         x0, y0, x1, y1 = box_ops.clip(around, width, height)[0].astype(int)
         window = (slice(y0, max(y1, y0 + 2)), slice(x0, max(x1, x0 + 2)))
-        start = proposal.mask[window]
+        mask = np.zeros(proposal.mask.shape, bool)
+        start, apart = proposal.mask[window], None if others is None else others[window]
+        cut = self._cut_window(pixels[window], start, apart)
+        if cut is None:
+            return proposal.mask
+        mask[window] = cut
+        return mask
+
+    def _cut_window(
+        self, pixels: UInt8[np.ndarray, "h w 3"], start: Bool[np.ndarray, "h w"], others: Bool[np.ndarray, "h w"] | None
+    ) -> Bool[np.ndarray, "h w"] | None:
+        """The cut of a crop; None where there is nothing to cut. A large one is cut small, and enlarged."""
+        height, width = start.shape
+        scale = self._params.working_px / max(height, width)
+        if scale >= 1:
+            return self._grab(pixels, start, others)
+        size = max(2, round(width * scale)), max(2, round(height * scale))
+        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        cut = self._grab(small, _shrunk(start, size), None if others is None else _shrunk(others, size))
+        return None if cut is None else mask_ops.enlarged(cut, (height, width))
+
+    def _grab(
+        self, pixels: UInt8[np.ndarray, "h w 3"], start: Bool[np.ndarray, "h w"], others: Bool[np.ndarray, "h w"] | None
+    ) -> Bool[np.ndarray, "h w"] | None:
         state = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         core = cv2.erode(start.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2, borderValue=0).astype(bool)
         near = cv2.dilate(start.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=3).astype(bool)
         state[core] = cv2.GC_FGD
         state[~near] = cv2.GC_BGD
         if others is not None:
-            state[others[window] & ~start] = cv2.GC_BGD
+            state[others & ~start] = cv2.GC_BGD
         if not (state == cv2.GC_BGD).any() or not np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).any():
-            return proposal.mask
+            return None
         cv2.setRNGSeed(0)
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        crop = np.ascontiguousarray(pixels[window])
+        crop = np.ascontiguousarray(pixels)
         cv2.grabCut(crop, state, None, *models, self._params.iterations, cv2.GC_INIT_WITH_MASK)
-        mask = np.zeros(proposal.mask.shape, bool)
-        mask[window] = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD))
-        return mask
+        return np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD))
+
+
+def _shrunk(mask: Bool[np.ndarray, "h w"], size_wh: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    return cv2.resize(mask.astype(np.uint8) * 255, size_wh, interpolation=cv2.INTER_AREA) > 127

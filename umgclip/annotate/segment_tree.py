@@ -38,7 +38,21 @@ class SegmentTree:
         return [self.propose(pixels) for pixels in images]
 
     def propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
-        """Class-agnostic things in falling score, then the background as one stuff region."""
+        """Class-agnostic things in falling score, then the background as one stuff region.
+
+        The segments of a photograph larger than `working_px` are found in a smaller picture of it, and enlarged: they
+        cost no more time and memory than those of a small one.
+        """
+        height, width = pixels.shape[:2]
+        scale = self._params.working_px / max(height, width)
+        if scale >= 1:
+            return self._propose(pixels)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        found = self._propose(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        enlarged = [(p, mask_ops.enlarged(p.mask, (height, width))) for p in found]
+        return [Proposal(mask_ops.encode(mask), p.score, is_stuff=p.is_stuff) for p, mask in enlarged if mask.any()]
+
+    def _propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
         height, width = pixels.shape[:2]
         front = foreground(pixels, self._params.background_distance, self._params.min_area)
         segments = _cut_to(self._segments(pixels), front)

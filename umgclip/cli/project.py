@@ -146,7 +146,7 @@ def _params(wishes: Wishes) -> str:
     annotate = params["annotate"]
     annotate["held_out"], annotate["language"] = [], wishes.language
     annotate["rules"]["vocabulary"] = wishes.vocabulary
-    annotate["label"]["crop_px"] = params["evaluate"]["crop_px"] = None
+    annotate["label"]["crop_px"], params["evaluate"]["crop_px"] = "auto", None
     params["register"]["name"] = wishes.name
     text = _dumped(yaml, params)
     parse_sections(YAML(typ="safe").load(text), Path("params.yaml"))

@@ -148,6 +148,12 @@ def iou(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def enlarged(mask: Bool[np.ndarray, "h w"], size_hw: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """A mask of a smaller picture as one of a larger: the edge runs where interpolation gives a half."""
+    grey = cv2.resize(mask.astype(np.uint8) * 255, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
+    return grey > 127
+
+
 def to_grid(mask: Bool[np.ndarray, "h w"], grid_hw: tuple[int, int]) -> Float[np.ndarray, "gh gw"]:
     """The share of each grid cell that the mask covers (area resampling), 0 to 1."""
     return cv2.resize(mask.astype(np.float32), (grid_hw[1], grid_hw[0]), interpolation=cv2.INTER_AREA)

@@ -20,6 +20,9 @@ class ProposerParams(Section):
     min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
     max_area: Share = Field(default=0.7, description="largest region as a share of the image")
     most: Count = Field(default=20, description="regions looked at per image")
+    working_px: Count = Field(
+        default=640, description="longer side of the picture that regions are found in; larger ones are shrunk for it"
+    )
 
 
 class LabelParams(Section):
@@ -27,8 +30,9 @@ class LabelParams(Section):
 
     looks_at_least: Count = Field(default=4, description="things looked at in an image whose caption names none")
     looks_per_noun: Count = Field(default=4, description="more of them for each thing that the caption names")
-    crop_px: Count | None = Field(
-        default=48, description="side of a region's crop, whole patches; null: the model's own"
+    crop_px: Count | Literal["auto"] | None = Field(
+        default="auto",
+        description="side of a region's crop, whole patches; auto: half or 3/4 of the model's own; null: its own",
     )
     object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
     fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
@@ -53,6 +57,7 @@ class MaskerParams(Section):
     redraw: bool = Field(default=False, description="also where the proposer has drawn a mask")
     iterations: Count = 2
     context: float = Field(default=1.4, ge=1, description="crop around the region, times its box")
+    working_px: Count = Field(default=640, description="longer side of the crop that is cut; larger ones are shrunk")
 
 
 class AnnotateParams(Section):
