@@ -69,7 +69,7 @@ def in_batches(
     by_size: dict[tuple[int, ...], list[int]] = {}
     for row, pixels in enumerate(images):
         by_size.setdefault(pixels.shape, []).append(row)
-    batches = []
+    batches: list[list[int]] = []
     for (height, width, _), rows in by_size.items():
         tokens = (height // patch_px[0]) * (width // patch_px[1]) + 1
         size = min(most, max(1, _TOKENS // tokens)) if on_cpu else most
