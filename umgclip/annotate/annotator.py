@@ -17,7 +17,7 @@ from umgclip.annotate.policy.refusal import refusal
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.annotate.rules.rejected import Rejected
-from umgclip.annotate.written import Annotated, Draft, written
+from umgclip.annotate.written import Annotated, Draft, with_own_ids, written
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
 from umgclip.params import AnnotateParams
@@ -38,7 +38,7 @@ class Annotator:
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
-        everyone = [Draft(_without_held_out(sample.record, self.judge.held_out)) for sample in samples]
+        everyone = [Draft(_without_held_out(with_own_ids(sample.record), self.judge.held_out)) for sample in samples]
         self._ask_policies(everyone, [sample.pixels for sample in samples])
         allowed = [row for row, draft in enumerate(everyone) if "policy" not in draft.failures]
         annotated = iter(self._annotated([samples[row] for row in allowed], [everyone[row] for row in allowed]))

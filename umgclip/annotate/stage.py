@@ -13,6 +13,7 @@ from typing import Any
 from umgclip.annotate import kept
 from umgclip.annotate.answers.store import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
+from umgclip.annotate.cut import cut_captions
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.plan import SPLITS, Plan, make_plan, manifests_of, samples_of
@@ -92,11 +93,12 @@ def run(
             write_json(folder / "annotators.json", describe(params))
         write_vocabulary(folder, plan.recipe.vocabulary, plan.given)
         write_json(folder / "made_by.json", plan.made_by)
+        cut = cut_captions(folder / "train", inputs.base)
     _end(plan, out, marks)
     write_json(inputs.metrics, counts)
     _prune(params)
     progress.write(finished=True)
-    return _summary(counts, plan, params.held_out)
+    return _summary(counts, plan, params.held_out, cut)
 
 
 def total_samples(data: Path | str) -> int:
@@ -171,7 +173,7 @@ def _examples(marks: Marks) -> dict[str, str]:
     return found
 
 
-def _summary(counts: dict[str, dict[str, Any]], plan: Plan, held_out: Sequence[str]) -> Summary:
+def _summary(counts: dict[str, dict[str, Any]], plan: Plan, held_out: Sequence[str], cut: str | None) -> Summary:
     train, vocabulary = counts["train"], plan.recipe.vocabulary
     unknown = [name for name in held_out if name not in vocabulary.concepts]
     rows = [
@@ -186,6 +188,8 @@ def _summary(counts: dict[str, dict[str, Any]], plan: Plan, held_out: Sequence[s
         rows.insert(2, ("images that a policy refused", f"{train['refused']}"))
     if plan.wordless:
         rows.insert(-1, ("vocabulary of captions", plan.wordless))
+    if cut:
+        rows.append(("captions that the base cuts", cut))
     if unknown:
         rows.append(("held-out names that no caption uses", ", ".join(unknown)))
     return Summary("annotate", tuple(rows))

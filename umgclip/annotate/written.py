@@ -103,5 +103,18 @@ def _others(tags: list[Text], given: list[Text]) -> list[Text]:
     return [tag for tag in tags if tag.text not in known]
 
 
+def with_own_ids(record: ImageRecord) -> ImageRecord:
+    """The record; of regions that came with one id, all but the first get another: ids tell regions apart."""
+    given = record.regions or []
+    ids = [region.id for region in given]
+    if len(set(ids)) == len(ids):
+        return record
+    free, seen, regions = _free_ids(set(ids)), set[str](), []
+    for region in given:
+        regions.append(region if region.id not in seen else region.model_copy(update={"id": next(free)}))
+        seen.add(region.id)
+    return record.model_copy(update={"regions": regions})
+
+
 def _free_ids(taken: set[str]) -> Iterator[str]:
     return (name for name in map(str, itertools.count()) if name not in taken)

@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 
+from umgclip.annotate import stage
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
-from umgclip.params import ValidateParams
+from umgclip.params import AnnotateParams, LabelParams, ValidateParams
 from umgclip.records import Region, Text, parse_record
 from umgclip.validate.stage import ValidateInputs
 from umgclip.validate.stage import run as validate
@@ -37,9 +38,9 @@ def bare(record):
 
 
 def boxed(record):
-    """What a COCO file of boxes alone leaves; its ids are equal in all images."""
+    """What a file of boxes alone may leave: all ids are equal."""
     tags = [Text(text="animal", source="human")]
-    places = [Region(id=str(n), box_xyxy=(4.0 + n, 4.0, 30.0 + n, 30.0), tags=tags, captions=[]) for n in range(2)]
+    places = [Region(id="0", box_xyxy=(4.0 + n, 4.0, 30.0 + n, 30.0), tags=tags, captions=[]) for n in range(2)]
     return bare(record).model_copy(update={"regions": places})
 
 
@@ -65,7 +66,7 @@ def test_boxes_alone_get_regions_without_words_and_pass_the_gate(run_stage, few,
     for record in records:
         given = [r for r in record.regions if r.tags and r.tags[0].source == "human"]
         added = [r for r in record.regions if r not in given]
-        assert [r.id for r in given] == ["0", "1"]
+        assert [r.id for r in given] == ["0", "1"]  # ids are ours to give
         assert added
         assert all(r.tags == [] and r.captions == [] for r in added)
         assert len({r.id for r in record.regions}) == len(record.regions)
@@ -86,6 +87,22 @@ def test_a_few_images_without_captions_stay_among_many(run_stage, few, tmp_path)
     assert len(records) == 12
     assert all(r.tags == [] for r in records if r.key in keys)
     assert any(r.tags for r in records if r.key not in keys)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_captions_that_the_base_cuts_are_counted(few, tmp_path, teacher_folder):
+    keys = [raw.key for _, raw in read_raw(few / "train")][:3]
+    long = [Text(text="a dog " + "and a cat " * 20, source="alt")]
+
+    def change(record):
+        return record.model_copy(update={"captions": long} if record.key in keys else {})
+
+    data = rewritten(few, tmp_path / "long", change)
+    params = AnnotateParams(workers=1, min_concept_count=1, label=LabelParams(threshold=0.0))
+    summary = stage.run(params, stage.AnnotateInputs(data, teacher_folder, tmp_path / "m.json"), tmp_path / "out")
+    said = dict(summary.rows)["captions that the base cuts"]
+    assert said.startswith("1 of ")
+    assert said.endswith(" are longer than the base's 32 tokens; it does not read their end")
 
 
 def test_a_run_that_lost_too_many_names_the_reasons_with_examples():
