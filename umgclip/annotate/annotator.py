@@ -22,6 +22,7 @@ from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
 from umgclip.params import AnnotateParams
 from umgclip.records import ImageRecord, Text
+from umgclip.wording import name_key
 
 __all__ = ["Annotated", "Annotator", "build_annotator"]
 
@@ -242,7 +243,7 @@ def _without_held_out(record: ImageRecord, held_out: frozenset[str]) -> ImageRec
     """The record; regions that came with a held-out name are places without words."""
     regions = [
         region.model_copy(update={"tags": [], "captions": [], "negatives": None})
-        if any(tag.text in held_out for tag in region.tags or [])
+        if any(name_key(tag.text) in held_out for tag in region.tags or [])
         else region
         for region in record.regions or []
     ]

@@ -33,6 +33,7 @@ from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model.layout import WEIGHTS
 from umgclip.params import AnnotateParams
+from umgclip.wording import name_key
 
 if TYPE_CHECKING:
     from umgclip.annotate.clip_teacher import ClipTeacher
@@ -101,7 +102,9 @@ def assemble(
     )
     synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
     names = TagNames(vocabulary.concepts, synonyms)
-    return parts, Judge(params.rules, vocabulary, names, params.caption_threshold, frozenset(params.held_out))
+    return parts, Judge(
+        params.rules, vocabulary, names, params.caption_threshold, frozenset(map(name_key, params.held_out))
+    )
 
 
 def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:

@@ -19,6 +19,7 @@ from umgclip.annotate.written import Draft
 from umgclip.annotator_params import RulesParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.records import Text
+from umgclip.wording import name_key
 
 _LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
 
@@ -32,6 +33,7 @@ class Judge:
         vocabulary: concepts that may be written; those held out never for a region.
         names: spellings and synonyms of these concepts.
         caption_threshold: least filter score of an image's caption.
+        held_out: keys (`umgclip.wording.name_key`) of names that no region may have.
     """
 
     params: RulesParams
@@ -82,7 +84,7 @@ class Judge:
             kept = []
             for tag in proposal.tags:
                 tag, fault = self._tag(tag, self.params.region_tag_score_min)
-                fault = "held_out" if tag.text in self.held_out else fault
+                fault = "held_out" if name_key(tag.text) in self.held_out else fault
                 if fault is None:
                     kept.append(tag)
                 else:
@@ -124,7 +126,11 @@ class Judge:
         for text in said:
             cleaned = clean(text.text, self.params.caption_words_max)
             fault = text_fault(cleaned, self.params.phrase_repeats_max)
-            if fault is None and region is not None and self.held_out & set(self.vocabulary.find(cleaned)):
+            if (
+                fault is None
+                and region is not None
+                and self.held_out & set(map(name_key, self.vocabulary.find(cleaned)))
+            ):
                 fault = "held_out"
             if fault is None and any(cleaned == other.text for other in kept):
                 fault = "double"

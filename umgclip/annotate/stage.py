@@ -98,7 +98,7 @@ def run(
     write_json(inputs.metrics, counts)
     _prune(params)
     progress.write(finished=True)
-    return _summary(counts, plan, params.held_out, cut)
+    return _summary(counts, plan, cut)
 
 
 def total_samples(data: Path | str) -> int:
@@ -173,9 +173,9 @@ def _examples(marks: Marks) -> dict[str, str]:
     return found
 
 
-def _summary(counts: dict[str, dict[str, Any]], plan: Plan, held_out: Sequence[str], cut: str | None) -> Summary:
+def _summary(counts: dict[str, dict[str, Any]], plan: Plan, cut: str | None) -> Summary:
     train, vocabulary = counts["train"], plan.recipe.vocabulary
-    unknown = [name for name in held_out if name not in vocabulary.concepts]
+    unknown = [name for name in vocabulary.held_out if name not in vocabulary.concepts]
     rows = [
         ("images annotated", f"{train['samples']}"),
         ("images that could not be read or annotated", reasons_in_words(not_refused(train["reasons"]))),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from umgclip.data.concepts import ChunkCounts, MinCount, Vocabulary
 from umgclip.errors import DataError, InputError
 from umgclip.section import Section
-from umgclip.wording import first_spellings
+from umgclip.wording import first_spellings, name_key
 
 
 class VocabularyFile(Section):
@@ -112,10 +112,11 @@ class ConceptParams:
         mined = counts if self.language == "en" else ChunkCounts()
         found = mined.vocabulary(self.min_count, held_out)
         if self.file is not None:
-            return joined(found, read_vocabulary(Path(self.file), self.file_key))
+            found = joined(found, read_vocabulary(Path(self.file), self.file_key))
+            return replace(found, held_out=_as_spelled(found.held_out, found.concepts))
         if not found.concepts and counts.captions:
             raise DataError(f"{self.section}: the vocabulary is empty: {self.why_none(counts)}")
-        return found
+        return replace(found, held_out=_as_spelled(found.held_out, found.concepts))
 
     def why_none(self, counts: ChunkCounts) -> str:
         """Why there is no concept, and which keys help."""
@@ -124,3 +125,9 @@ class ConceptParams:
                 f"with {self.section}.language: none only the concepts of a file are found; name it in {self.file_key}"
             )
         return counts.why_none(self.min_count, self.section, self.file_key)
+
+
+def _as_spelled(names: Iterable[str], concepts: Iterable[str]) -> tuple[str, ...]:
+    """Names as the concepts are spelled that they are, whatever their case and white space; others as they are."""
+    spelled = {name_key(concept): concept for concept in concepts}
+    return tuple(sorted({spelled.get(name_key(name), name) for name in names}))
