@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pycocotools import mask as coco_mask
 
 from umgclip.errors import InputError
@@ -117,7 +117,32 @@ def _checked(mask: Mask) -> dict[str, object]:
     counts = mask.counts.encode("ascii", "ignore")
     if len(counts) < len(mask.counts) or _COUNTS.fullmatch(counts) is None:
         raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}")
+    runs = _runs(counts)
+    if int(runs.sum()) != height * width or int(runs.min()) < 0:
+        raise InputError(
+            f"mask: expected a COCO RLE of {height * width} pixels ({height} x {width}), got runs of {int(runs.sum())}: "
+            f"{mask.counts[:40]!r}"
+        )
     return {"size": [height, width], "counts": counts}
+
+
+def _runs(counts: bytes) -> Int64[np.ndarray, "n"]:
+    """The lengths of a compressed RLE's runs, outside and inside in turns.
+
+    pycocotools writes into memory that it has not cleared: of runs that end too early the rest would be what stood
+    there before. A run is written as little-endian groups of 5 bits, two's complement, and from the fourth on as the
+    difference to the one but one before it (`rleToString` of the COCO API).
+    """
+    groups = np.frombuffer(counts, np.uint8).astype(np.int64) - ord("0")
+    ends = np.flatnonzero((groups & 0x20) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((groups & 0x1F) << (5 * place), starts)
+    negative = (groups[ends] & 0x10) != 0
+    runs -= np.where(negative, np.int64(1) << (5 * (ends - starts + 1)), 0)
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs
 
 
 def _size(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -26,6 +26,25 @@ def test_damaged_counts_are_named():
         masks.decode(Mask(size=(3, 4), counts="é"))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (64, 48), (500, 375)])
+def test_the_runs_of_an_rle_are_those_of_its_pixels(size):
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        pixels = rng.random(size) < share
+        flat = pixels.T.ravel()
+        edges = np.flatnonzero(np.diff(flat)) + 1
+        expected = np.diff(np.concatenate([[0], edges, [flat.size]]))
+        expected = np.concatenate([[0], expected]) if flat[0] else expected
+        assert np.array_equal(masks._runs(masks.encode(pixels).counts.encode()), expected)
+
+
+@pytest.mark.parametrize("counts", ["1", "04", "o0", "0", "ooooo0", "PP1", "52203"])
+def test_runs_that_are_not_the_pixels_of_the_size_are_refused_and_never_memory_that_stood_there(counts):
+    for read in (masks.decode, masks.area, masks.tight_box):
+        with pytest.raises(InputError, match=r"mask: expected a COCO RLE of 30000 pixels \(200 x 150\), got runs of"):
+            read(Mask(size=(200, 150), counts=counts))
+
+
 def test_the_box_is_tight_and_half_open():
     mask = np.zeros((5, 6), bool)
     mask[1:3, 2:5] = True
