@@ -119,10 +119,8 @@ def _checked(mask: Mask) -> dict[str, object]:
         raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}")
     runs = _runs(counts)
     if int(runs.sum()) != height * width or int(runs.min()) < 0:
-        raise InputError(
-            f"mask: expected a COCO RLE of {height * width} pixels ({height} x {width}), got runs of {int(runs.sum())}: "
-            f"{mask.counts[:40]!r}"
-        )
+        expected = f"a COCO RLE of {height * width} pixels ({height} x {width})"
+        raise InputError(f"mask: expected {expected}, got runs of {int(runs.sum())}: {mask.counts[:40]!r}")
     return {"size": [height, width], "counts": counts}
 
 
