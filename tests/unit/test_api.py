@@ -208,6 +208,8 @@ def test_one_image_and_several(make_artifacts: MakeArtifacts, tmp_path: Path) ->
         ([[0, 0, 9, float("nan")]], r"boxes_xyxy\[0\]: expected 4 finite numbers"),
         (np.array([[0, 0, np.inf, 9]]), r"boxes_xyxy\[0\]: expected 4 finite numbers"),
         ([["0", "0", "9", "9"]], r"boxes_xyxy\[0\]: expected 4 finite numbers"),
+        ([[0, 0, 10**400, 9]], r"boxes_xyxy\[0\]: expected 4 finite numbers"),
+        (torch.zeros(1, 4).to_sparse(), "boxes_xyxy: expected a dense tensor with numbers in it, got .* sparse"),
         ([[9, 0, 0, 9]], r"boxes_xyxy\[0\]: expected x0 < x1 and y0 < y1 within 96 x 96 pixels, got \[9.0, 0.0, 0.0"),
         ([[5, 5, 5, 9]], r"boxes_xyxy\[0\]: expected x0 < x1"),
         ([[0, 0, 4, 4], [200, 200, 210, 210]], r"boxes_xyxy\[1\]: expected x0 < x1"),
@@ -227,6 +229,7 @@ def test_what_boxes_are(make_artifacts: MakeArtifacts) -> None:
         ((0.0, 0, 48, 24), (24, -9, 96, 48)),
         np.array([[0, 0, 48, 24], [24, 0, 96, 48]], np.int64),
         torch.tensor([[0, 0, 48, 24], [24, 0, 96, 48]]),
+        torch.tensor([[0, 0, 48, 24], [24, 0, 96, 48]], dtype=torch.bfloat16),
         [np.array([0, 0, 48, 24]), torch.tensor([24, 0, 96, 48])],
     ):
         np.testing.assert_allclose(box_shares(given, (96, 48), "boxes_xyxy"), wanted)
@@ -236,7 +239,16 @@ def test_what_boxes_are(make_artifacts: MakeArtifacts) -> None:
 
 def test_what_masks_are() -> None:
     tensor = torch.from_numpy(MASK)
-    for given in ([MASK], MASK[None], tensor[None], [tensor], [MASK * 255], [MASK * 1.0], [Image.fromarray(MASK)]):
+    for given in (
+        [MASK],
+        MASK[None],
+        tensor[None],
+        tensor[None].bfloat16(),
+        [tensor],
+        [MASK * 255],
+        [MASK * 1.0],
+        [Image.fromarray(MASK)],
+    ):
         np.testing.assert_array_equal(masks_inside(given, (96, 96), "masks"), [MASK])
     for given, said in (
         (MASK, r"masks: expected one mask a region, the shape \(masks, 96, 96\), got .* a single mask is \[mask\]"),
@@ -245,6 +257,7 @@ def test_what_masks_are() -> None:
         ([np.linspace(0, 1, 96 * 96).reshape(96, 96)], "expected bool, or 0 outside .* as in mask > 0.5"),
         ([np.where(MASK, np.nan, 0)], "expected bool, or 0 outside and one other number inside"),
         (3, "masks: expected a list of masks, got 3"),
+        ([[[1, 0], [1]]], r"masks\[0\]: expected the image's shape \(96, 96\), got \[\[1, 0\], \[1\]\]"),
     ):
         with pytest.raises(InputError, match=said):
             masks_inside(given, (96, 96), "masks")
@@ -329,5 +342,8 @@ def test_what_is_wrong_is_named(make_artifacts: MakeArtifacts, tmp_path: Path) -
         model.embed_masks(PIXELS, [np.ones((4, 4), bool)])
     with pytest.raises(InputError, match="labels: expected at least one text, got none"):
         model.classify(PIXELS, [])
+    for device in ("cuda:99", "meta"):
+        with pytest.raises(InputError, match=f"device: expected one that is here, such as cpu, got '{device}': "):
+            umgclip.load(artifacts, device=device)
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
         _ = umgclip.lod

@@ -1,5 +1,6 @@
 """`umgclip doctor --data`: what stages will make of data, said with the keys to change."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Region, Source, Text
 
-SMALL = {"base": {"pretrained": "clip.pt", "model": "ViT-B-32"}, "train": {"steps": 100, "batch": 10}}
+SMALL = {"base": {"pretrained": "openai", "model": "ViT-B-32"}, "train": {"steps": 100, "batch": 10}}
 
 
 def dataset(folder: Path, captions: list[str | None], dataset_name: str = "mine", side: int = 96, **more) -> None:
@@ -101,5 +102,24 @@ def test_a_benchmark_image_in_training_stops(tmp_path):
 @pytest.mark.parametrize("name", ["no-such-model", "ViT-B-32"])
 def test_costs_are_of_models_that_open_clip_knows(tmp_path, name):
     dataset(tmp_path / "data" / "train", NAMED)
-    found = remarks(tmp_path, {"base": {"pretrained": "clip.pt", "model": name}})
-    assert ("rough cost" in found) == (name == "no-such-model")
+    found = remarks(tmp_path, {"base": {"pretrained": "openai", "model": name}})
+    assert ("rough cost on one cpu core" in found) == (name != "no-such-model")
+
+
+def test_a_base_that_is_not_there_stops(tmp_path):
+    dataset(tmp_path / "data" / "train", NAMED)
+    dataset(tmp_path / "data" / "benchmark", [None] * 60)
+    found = remarks(tmp_path, {"base": {"pretrained": "lost.pt", "model": "ViT-B-32"}})
+    assert found["base"][0] == "stop"
+    assert "base.pretrained: expected scratch, a file" in found["base"][1]
+    assert "base.model: expected" in remarks(tmp_path, {"base": {"pretrained": "openai", "model": "b"}})["base"][1]
+    (tmp_path / "clip").mkdir()
+    config = {
+        "model_cfg": {"vision_cfg": {"width": 64, "layers": 2, "image_size": 96, "patch_size": 12}, "text_cfg": {}}
+    }
+    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps(config))
+    found = remarks(tmp_path, {"base": {"pretrained": str(tmp_path / "clip"), "model": "of-no-effect"}})
+    assert "base" not in found
+    assert found["rough cost on one cpu core"][0] == "ok"
+    assert found["benchmark"][0] == "stop"
+    assert "`--labels folders`" in found["benchmark"][2]

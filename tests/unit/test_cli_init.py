@@ -25,15 +25,18 @@ def listed(folder: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("init") / "my birds"
+    folder.mkdir()
+    (folder / "weights.pt").touch()
     summary = make_project(folder, Wishes("birds", "weights.pt", "ViT-B-32", "none", "names.txt"))
     return folder, dict(summary.rows)
 
 
 def test_the_files_are_those_of_a_project(made):
     folder, said = made
-    assert listed(folder) == [".dvc", ".dvcignore", ".git", ".gitignore", "dvc.yaml", "params.yaml"]
+    assert listed(folder) == [".dvc", ".dvcignore", ".git", ".gitignore", "dvc.yaml", "params.yaml", "weights.pt"]
     assert said["git"] == "a new repository (git init)"
     assert "umgclip doctor --data data" in said["next"]
+    assert f"cd '{folder}'" in said["next"], "as a shell takes it"
 
 
 def test_params_suit_photographs_and_no_other_project(made):
@@ -43,7 +46,7 @@ def test_params_suit_photographs_and_no_other_project(made):
     assert (base.pretrained, base.model, base.language, base.vocabulary) == (
         "weights.pt", "ViT-B-32", "none", "names.txt",
     )  # fmt: skip
-    assert (annotate.held_out, annotate.label.crop_px) == ([], None)
+    assert (annotate.held_out, annotate.label.crop_px) == ([], "auto")
     assert (annotate.language, annotate.rules.vocabulary) == ("none", "names.txt")
     assert load_section(path, EvaluateParams).crop_px is None
     assert load_section(path, RegisterParams).name == "birds"
@@ -105,6 +108,31 @@ def test_bad_wishes_leave_nothing_behind(tmp_path):
         make_project(tmp_path / "new", Wishes("mine", language="klingon"))
     assert not (tmp_path / "new").exists()
     assert default_name(tmp_path / "my birds!") == "my-birds"
+
+
+def test_a_base_is_looked_up_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.pt").touch()
+    (tmp_path / "clips").mkdir()
+    for pretrained, model, said in (
+        ("clip.pt", None, "--model: expected the name in open_clip of 'clip.pt', such as ViT-B-32, got none"),
+        ("openai", None, "--model: expected the name in open_clip of 'openai', such as ViT-B-32, got none"),
+        ("openai", "ViT-B32", "base.model: expected a model of .*, such as .*ViT-B-32.*, got 'ViT-B32'"),
+        ("opnai", "ViT-B-32", "base.pretrained: expected scratch, a file, .* openai,.* got 'opnai'"),
+        ("", "ViT-B-32", "base.pretrained: expected scratch, .* got ''"),
+        ("lost.pt", "ViT-B-32", "base.pretrained: expected scratch, a file, .* got 'lost.pt'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            make_project(Path("birds"), Wishes("birds", pretrained, model))
+        assert not Path("birds").exists()
+    for place, pretrained, model, called in (
+        ("one", "clip.pt", "ViT-B-32", "../clip.pt"),
+        ("deep/two", "clips", None, "../../clips"),
+        ("three", str(tmp_path / "clip.pt"), "ViT-B-32", str(tmp_path / "clip.pt")),
+        ("four", "openai", "ViT-B-32", "openai"),
+    ):
+        make_project(Path(place), Wishes("birds", pretrained, model))
+        assert load_section(Path(place) / "params.yaml", BaseParams).pretrained == called
 
 
 def test_a_wheel_brings_the_templates_along():

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.io.pictures import tensor_array
 from umgclip.register.request_values import is_list, is_number, short
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def box_shares(value: Boxes, size_wh: tuple[int, int], where: str) -> Float[Tens
 
 
 def _rows(value: Any, where: str) -> Float[np.ndarray, "r 4"]:  # noqa: ANN401 - whatever the caller has
-    value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    value = tensor_array(value, where) if isinstance(value, Tensor) else value
     if not is_list(value):
         raise InputError(f"{where}: expected one row x0, y0, x1, y1 a box, got {short(value)}")
     if isinstance(value, np.ndarray) and (value.ndim != 2 or value.shape[1] != 4) and value.shape != (0,):
@@ -111,7 +112,10 @@ def masks_inside(value: Masks, size_hw: tuple[int, int], where: str) -> list[Boo
 
 
 def _inside(mask: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - anything
-    found = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    try:
+        found = tensor_array(mask, where) if isinstance(mask, Tensor) else np.asarray(mask)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{where}: expected the image's shape {size_hw}, got {short(mask)}: {error}") from error
     if found.shape != size_hw:
         raise InputError(f"{where}: expected the image's shape {size_hw}, got {found.shape}")
     if found.dtype != bool:

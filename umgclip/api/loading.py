@@ -44,7 +44,7 @@ def load(
             template=found.usage.template,
             device=device,
             image_px=image_px,
-            resize=resize or found.usage.preprocess.fit,
+            resize=found.usage.preprocess.fit if resize is None else resize,
             box_share=found.usage.box_share if box_share is None else box_share,
         )
 

@@ -74,7 +74,7 @@ class Model:
         if "{}" not in template:
             raise InputError(f"template: expected a text with {{}} where the label goes, got {template!r}")
         self.tower = DenseClip(clip).eval().to(_device(device))
-        self.resize = resize or self.tower.preprocess.fit
+        self.resize = self.tower.preprocess.fit if resize is None else resize
         if self.resize not in FITS:
             raise InputError(f"resize: expected one of {', '.join(FITS)}, got {resize!r}")
         self.template = template
@@ -312,9 +312,15 @@ _Read = Callable[[Float[Tensor, "d h w"], Any, tuple[int, int], str], Tensor]
 
 def _device(name: str | None) -> torch.device:
     try:
-        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise InputError(f"device: expected one of torch's, such as cpu, cuda or cuda:1, got {name!r}") from error
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # no driver, no such GPU, or torch was built without
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"device: expected one that is here, such as cpu, got {str(device)!r}: {reason}") from error
+    return device
 
 
 def _one(image: Picture) -> UInt8[np.ndarray, "height width 3"]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import open_clip
-
 from umgclip.annotate.names import Names
 from umgclip.annotate.words import require_words
 from umgclip.base.stage import SCRATCH
@@ -20,7 +18,8 @@ from umgclip.cli.data_facts import Facts, read_facts
 from umgclip.cli.terminal import Sheet, plain
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
-from umgclip.errors import DataError, UmgclipError
+from umgclip.errors import DataError, InputError, UmgclipError
+from umgclip.model.pretrained import named_config, read_open_clip_config
 from umgclip.params import (
     AnnotateParams,
     BaseParams,
@@ -44,6 +43,10 @@ _GRAINS = {  # what a benchmark measures of what its images have
     "regions": "region",
     "masks": "semantic, panoptic",
 }
+_NO_TRUTH = (
+    "nothing can be measured; `umgclip data import ... --split benchmark --replace` again with `--labels folders` "
+    "(each folder is a class) or `--captions TABLE`; docs/benchmarks.md has all that an import takes"
+)
 _FLOPS = {"cpu core": 3.0e10, "data-centre GPU": 1.0e14}  # a second, of which a training or annotation run gets
 
 
@@ -80,7 +83,7 @@ def examine_data(data: Path, params: Path) -> list[Remark]:
     """
     sections: dict[str, Section] = parse_sections(read_params(params), params)
     asked = _Params(**{name: sections[name] for name in _Params.__annotations__})  # type: ignore[arg-type]
-    remarks, found = [], {}
+    remarks, found = list(_base(asked.base)), {}
     for split, why in (("train", "every stage reads it"), ("benchmark", "annotate, validate and evaluate read it")):
         try:
             found[split] = read_facts(data / split)
@@ -105,6 +108,15 @@ def show(remarks: list[Remark]) -> None:
         said = remark.found + (f"\n-> {remark.mend}" if remark.mend else "")
         sheet.add_row(plain(*_MARKS[remark.weight]), remark.what, said)
     terminal.show(sheet)
+
+
+def _base(base: BaseParams) -> Iterator[Remark]:
+    if base.pretrained != SCRATCH:
+        try:
+            if named_config(base.model, base.pretrained) is None:
+                read_open_clip_config(Path(base.pretrained))
+        except InputError as error:
+            yield Remark("base", str(error), "stop", "without a base no stage runs")
 
 
 def _train(facts: Facts, asked: _Params) -> Iterator[Remark]:
@@ -215,7 +227,7 @@ def _benchmark(facts: Facts, asked: _Params) -> Iterator[Remark]:
     grains = {grain: facts.with_grain[grain] for grain in _GRAINS if facts.with_grain[grain]}
     if not grains:
         found = f"{facts.images} images without captions, classes, tags or regions"
-        yield Remark("benchmark", found, "stop", "nothing can be measured; docs/benchmarks.md has what an import takes")
+        yield Remark("benchmark", found, "stop", _NO_TRUTH)
         return
     found = "; ".join(f"{_GRAINS[grain]} on {count} images with {grain}" for grain, count in grains.items())
     few = [grain for grain, count in grains.items() if count < _FEW_TRUE]
@@ -247,9 +259,7 @@ def _overlap(train: Facts, benchmark: Facts) -> Iterator[Remark]:
 def _cost(facts: Facts, asked: _Params) -> Iterator[Remark]:
     """Multiplications of the towers' blocks, which most of the time goes into; within a factor of three."""
     flops = _forward_flops(asked.base)
-    if flops is None:
-        found = f"unknown: open_clip has no model {asked.base.model!r}"
-        yield Remark("rough cost", found, "look", "base.model is the name in open_clip")
+    if flops is None:  # no base, of which `_base` speaks, or a folder in Hugging Face's form
         return
     label = asked.annotate.label
     looks = label.looks_at_least + label.looks_per_noun + 1
@@ -266,7 +276,12 @@ def _forward_flops(base: BaseParams) -> float | None:
         tower = base.tower
         width, layers, side, patch = tower.width, tower.layers, tower.image_px, tower.patch_px
     else:
-        config = open_clip.get_model_config(base.model)
+        try:
+            config = named_config(base.model, base.pretrained)
+            if config is None:
+                config = (read_open_clip_config(Path(base.pretrained)) or {}).get("model_cfg")
+        except InputError:
+            return None
         vision = (config or {}).get("vision_cfg", {})
         width, layers = vision.get("width", 768), vision.get("layers", 12)
         side, patch = vision.get("image_size", 224), vision.get("patch_size", 16)

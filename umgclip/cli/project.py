@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import importlib.resources
 import io
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from umgclip.annotate.answers.code import code_digest
+from umgclip.base.stage import SCRATCH
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
+from umgclip.model.pretrained import named_config
 from umgclip.params import parse_sections
 from umgclip.summary import Summary
 
@@ -83,12 +87,14 @@ def make_project(folder: Path, wishes: Wishes) -> Summary:
     Files that are there are never touched. What may lie there already: photographs, a git repository, `data`.
 
     Raises:
-        InputError: the folder has a `params.yaml` or `dvc.yaml`, or wishes that no parameter takes.
+        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base, or wishes that no parameter
+            takes.
         OutputError: it cannot be written, or git or DVC fails.
     """
     taken = [name for name in _FILES if (folder / name).exists()]
     if taken:
         raise InputError(f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(taken)}")
+    wishes = _with_base(folder, wishes)
     params = _params(wishes)
     pipeline = _pipeline(template("dvc.yaml"), wishes)
     with explain_os_errors(folder):
@@ -131,6 +137,24 @@ def write_code_digests(out: Path) -> Summary:
     for stage, digest in digests.items():
         _write(out / f"{stage}.sha256", f"{digest}\n")
     return Summary("code", tuple((stage, digest[:16]) for stage, digest in digests.items()))
+
+
+def _with_base(folder: Path, wishes: Wishes) -> Wishes:
+    """The base as it is called from within the project, once it is sure that there is such a base."""
+    if wishes.pretrained == SCRATCH:
+        return wishes
+    path = Path(wishes.pretrained).expanduser()
+    there = next((place for place in (path, folder / path) if wishes.pretrained and place.exists()), None)
+    if wishes.model is None and not (there and there.is_dir()):
+        raise InputError(
+            f"--model: expected the name in open_clip of {wishes.pretrained!r}, such as ViT-B-32, got none; "
+            "`--pretrained scratch` trains a small one"
+        )
+    named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
+    if there is None:
+        return wishes
+    called = str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
+    return replace(wishes, pretrained=called)
 
 
 def _params(wishes: Wishes) -> str:
@@ -235,11 +259,11 @@ def _data(folder: Path) -> str:
 
 
 def _next(folder: Path) -> str:
-    steps = [] if folder.resolve() == Path.cwd() else [f"cd {folder}"]
+    steps = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
     if not (folder / "data" / "train" / "manifest.json").is_file():
         steps += [
             "umgclip data import folder PHOTOS --captions CAPTIONS.csv --license LICENCE",
-            "umgclip data import folder TEST --split benchmark ...",
+            "umgclip data import folder TEST --split benchmark --labels folders  # or --captions CAPTIONS.csv",
         ]
     return "\n".join([*steps, "umgclip doctor --data data", "dvc add data && dvc repro"])
 

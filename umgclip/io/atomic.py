@@ -45,6 +45,7 @@ def explain_os_errors(target: Path) -> Iterator[None]:
             errno.EROFS: "the file system is read-only",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EEXIST: "a file of that name is in the way",
+            errno.ENAMETOOLONG: "the name is too long",
         }
         if error.errno not in reasons:
             raise

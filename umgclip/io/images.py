@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from umgclip.errors import DataError
 
@@ -183,6 +183,10 @@ def decode_image(
             return upright_rgb(image, where=where)
     except DataError:
         raise
+    except UnidentifiedImageError as error:  # its text is the address of a buffer
+        raise DataError(
+            f"{where}: not a readable image (expected {', '.join(formats)}, got bytes {data[:12]!r})"
+        ) from error
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
         raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
 

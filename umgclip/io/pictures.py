@@ -82,15 +82,19 @@ def read_picture(picture: Picture, where: str = "image") -> UInt8[np.ndarray, "h
     if isinstance(picture, bytes | bytearray | memoryview):
         return decode_image(bytes(picture), where=where, formats=READABLE)
     if isinstance(picture, str | PathLike):
-        return _of_path(Path(picture), where)
+        return _of_path(picture, where)
     if hasattr(picture, "read"):
         return decode_image(_whole(picture, where), where=where, formats=READABLE)
     raise InputError(f"{where}: expected {_KINDS}, got {_told(picture)}")
 
 
-def _of_path(path: Path, where: str) -> UInt8[np.ndarray, "height width 3"]:
+def _of_path(path: str | PathLike[str], where: str) -> UInt8[np.ndarray, "height width 3"]:
+    if not str(path):
+        raise InputError(f"{where}: expected the path of an image file, got an empty text")
+    if "://" in str(path):
+        raise InputError(f"{where}: expected the path of an image file, got the address {path}; fetch it first")
     try:
-        data = path.read_bytes()
+        data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{where}: expected the path of an image file, got {path}, which does not exist") from error
     except IsADirectoryError as error:
@@ -102,6 +106,16 @@ def _of_path(path: Path, where: str) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _whole(file: Any, where: str) -> bytes:  # noqa: ANN401 - anything with `read`
+    try:
+        data = _all_of(file)
+    except (OSError, ValueError) as error:  # closed, or open for writing alone
+        raise DataError(f"{where}: cannot read the open file: {error}") from error
+    if not isinstance(data, bytes):
+        raise InputError(f"{where}: expected a file that is open for bytes (mode 'rb'), got {type(data).__name__}")
+    return data
+
+
+def _all_of(file: Any) -> Any:  # noqa: ANN401 - anything with `read`
     """All of an open file, wherever it was read or written to; it stays there."""
     if isinstance(file, io.BytesIO):
         return file.getvalue()
@@ -110,11 +124,8 @@ def _whole(file: Any, where: str) -> bytes:  # noqa: ANN401 - anything with `rea
         file.seek(0)
         data = file.read()
         file.seek(place)
-    else:
-        data = file.read()
-    if not isinstance(data, bytes):
-        raise InputError(f"{where}: expected a file that is open for bytes (mode 'rb'), got {type(data).__name__}")
-    return data
+        return data
+    return file.read()
 
 
 def _is_tensor(value: Any) -> TypeGuard[Tensor]:  # noqa: ANN401 - anything
@@ -123,17 +134,36 @@ def _is_tensor(value: Any) -> TypeGuard[Tensor]:  # noqa: ANN401 - anything
 
 
 def _of_tensor(tensor: Tensor, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    plain = tensor.detach().cpu()
-    if plain.is_floating_point():
-        plain = plain.float()  # numpy has no bfloat16
-    if plain.ndim == 3:
-        if plain.shape[0] not in _LAYERS:
+    array = tensor_array(tensor, where)
+    if array.ndim == 3:
+        if array.shape[0] not in _LAYERS:
             raise InputError(
-                f"{where}: expected a tensor (3, height, width), got {tuple(plain.shape)}; an array of numpy has its "
+                f"{where}: expected a tensor (3, height, width), got {array.shape}; an array of numpy has its "
                 "channels last"
             )
-        plain = plain.permute(1, 2, 0)
-    return _of_array(plain.numpy(), where, "(3, height, width)", tuple(tensor.shape))
+        array = array.transpose(1, 2, 0)
+    return _of_array(array, where, "(3, height, width)", tuple(tensor.shape))
+
+
+def tensor_array(tensor: Tensor, where: str) -> np.ndarray:
+    """The numbers of a tensor on any device and of any type.
+
+    Args:
+        tensor: as it came.
+        where: what to call it in errors.
+
+    Raises:
+        InputError: it has no numbers one after another: it is sparse, or on the device `meta`.
+    """
+    try:
+        plain = tensor.detach().cpu()
+        # numpy has no bfloat16
+        return (plain.float() if plain.is_floating_point() and plain.itemsize < 4 else plain).numpy()
+    except (TypeError, RuntimeError) as error:
+        kind = str(tensor.layout).removeprefix("torch.")
+        raise InputError(
+            f"{where}: expected a dense tensor with numbers in it, got one of {tensor.dtype}, {kind} on {tensor.device}"
+        ) from error
 
 
 def _of_array(

@@ -86,7 +86,7 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
         return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     except OSError as error:
         raise InputError(f"base.model: cannot build its text tower: {str(error).splitlines()[0]}") from error
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise InputError(f"base.model: open_clip cannot build it: {str(error).splitlines()[0][:300]}") from error
 
 

@@ -36,6 +36,8 @@ _TEXT = {
 
 
 # weights of a second, finer head (FG-CLIP), and what older versions of libraries saved beside the weights
+_POSITIONS = ("positional_embedding", "pos_embed")
+_ASK = "is base.model the architecture of these weights?"
 _IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
 
@@ -110,6 +112,9 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
     for name in ("logit_scale", "logit_bias"):
         if name in named and name in own:
             named[name] = named[name].reshape(own[name].shape)
+    for name in own:  # open_clip resizes lengths, and ends at other widths without a name
+        if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != own[name].shape[-1:]:
+            raise _other_shape(name, named[name], own[name], where)
     resize_pos_embed(named, clip, antialias=antialias)
     resize_text_pos_embed(named, clip)
     _check(named, own, where, strict=names == "open_clip")
@@ -118,20 +123,31 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
     )
 
 
+def _other_shape(name: str, found: Tensor, wanted: Tensor, where: str) -> InputError:
+    shapes = f"expected {tuple(wanted.shape)}, got {tuple(found.shape)}"
+    return InputError(f"base.pretrained: {where}: {name}: {shapes}; {_ASK}")
+
+
 def _check(named: Weights, own: Weights, where: str, *, strict: bool) -> None:
     """Every weight is there and of the right shape; with open_clip's names there is no other either."""
-    ask = "is base.model the architecture of these weights?"
     if missing := sorted(name for name in own if name != "logit_bias" and name not in named):
-        raise InputError(f"base.pretrained: {where}: expected {missing[0]} ({len(missing)} weights), found none; {ask}")
+        lack = f"expected {missing[0]} ({len(missing)} weights), found none"
+        raise InputError(f"base.pretrained: {where}: {lack}; {_ASK}")
     for name, value in own.items():
-        if name in named and named[name].shape != value.shape:
-            shapes = f"expected {tuple(value.shape)}, got {tuple(named[name].shape)}"
-            raise InputError(f"base.pretrained: {where}: {name}: {shapes}; {ask}")
+        if name not in named:
+            continue
+        if named[name].shape != value.shape:
+            raise _other_shape(name, named[name], value, where)
+        if value.is_floating_point() and not named[name].is_floating_point():
+            raise InputError(
+                f"base.pretrained: {where}: {name}: expected float32, float16 or bfloat16, got {named[name].dtype}; "
+                "quantised weights cannot be tuned"
+            )
     if "logit_bias" in own and "logit_bias" not in named:
-        raise InputError(f"base.pretrained: {where}: expected logit_bias of a SigLIP, found none; {ask}")
+        raise InputError(f"base.pretrained: {where}: expected logit_bias of a SigLIP, found none; {_ASK}")
     extra = sorted(name for name in named if name not in own and not name.endswith(_IGNORED))
     if strict and extra:
-        raise InputError(f"base.pretrained: {where}: {extra[0]} ({len(extra)} weights) has no place; {ask}")
+        raise InputError(f"base.pretrained: {where}: {extra[0]} ({len(extra)} weights) has no place; {_ASK}")
 
 
 def _from_eva(weights: Weights, clip: Any, antialias: bool) -> dict[str, Tensor]:  # noqa: ANN401

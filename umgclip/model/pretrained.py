@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import pickle  # noqa: S403 - only the name of its error
 from collections.abc import Mapping
@@ -70,20 +71,39 @@ def load_pretrained(name: str, pretrained: str, choices: Choices | None = None) 
     """
     chosen = choices or Choices()
     path = Path(pretrained)
-    if path.is_dir():
+    known = named_config(name, pretrained)
+    if known is None:
         return _load_folder(path, chosen)
+    if not path.is_file() or path.suffix in _NUMPY:
+        return _load_tag(name, pretrained, chosen)
+    return _load_file(name, known, path, chosen)
+
+
+def named_config(name: str, pretrained: str) -> dict[str, Any] | None:
+    """The architecture that a tag or a checkpoint belongs to, before anything is fetched or read; None for a folder.
+
+    Args:
+        name: `base.model`.
+        pretrained: `base.pretrained`.
+
+    Raises:
+        InputError: open_clip knows no such model or tag, and there is no such file or folder; names the key.
+    """
+    path = Path(pretrained)
+    if pretrained and path.is_dir():
+        return None
     known = open_clip.get_model_config(name)
     if known is None:
-        raise InputError(f"base.model: expected a model of open_clip.list_models(), got {name!r}")
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
+        hint = f"such as {', '.join(near)}" if near else "such as ViT-B-32"
+        raise InputError(f"base.model: expected a model of open_clip.list_models(), {hint}, got {name!r}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in tags and not path.is_file():
         raise InputError(
             f"base.pretrained: expected scratch, a file, a folder with {CONFIG} or one of {', '.join(tags)}; "
             f"got {pretrained!r}"
         )
-    if not path.is_file() or path.suffix in _NUMPY:
-        return _load_tag(name, pretrained, chosen)
-    return _load_file(name, known, path, chosen)
+    return dict(known)
 
 
 def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
@@ -116,7 +136,7 @@ def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
 def _load_file(name: str, known: dict[str, Any], path: Path, choices: Choices) -> Pretrained:
     _refuse_coca(known, name)
     checkpoint = read_checkpoint(path)
-    beside = _read_open_clip_config(path.parent)
+    beside = read_open_clip_config(path.parent)
     says = _says_quick_gelu(checkpoint, path.parent, beside)
     config = {**known}
     if _decide(choices.quick_gelu, bool(known.get("quick_gelu", False)) if says is None else says):
@@ -128,7 +148,7 @@ def _load_file(name: str, known: dict[str, Any], path: Path, choices: Choices) -
 
 
 def _load_folder(folder: Path, choices: Choices) -> Pretrained:
-    content = _read_open_clip_config(folder)
+    content = read_open_clip_config(folder)
     theirs = None if content else hugging_face.read_config(folder)
     if content is None and theirs is None:
         raise InputError(
@@ -214,15 +234,20 @@ def _usual_preprocess(name: str) -> dict[str, Any]:
     return out
 
 
-def _read_open_clip_config(folder: Path) -> dict[str, Any] | None:
+def read_open_clip_config(folder: Path) -> dict[str, Any] | None:
+    """What `open_clip_config.json` of a folder says; None where there is none.
+
+    Raises:
+        InputError: it is no JSON, or lacks `model_cfg` with both towers.
+    """
     path = folder / CONFIG
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["model_cfg"], dict) and {"vision_cfg", "text_cfg"} <= set(content["model_cfg"]):
+        if all(isinstance(content["model_cfg"].get(tower), dict) for tower in ("vision_cfg", "text_cfg")):
             return dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"base.pretrained: {path}: expected JSON with model_cfg: {str(error)[:200]}") from error
     raise InputError(f"base.pretrained: {path}: model_cfg: expected vision_cfg and text_cfg")
 

@@ -53,7 +53,10 @@ def items(value: Any, where: str, kind: str) -> Sequence[Any]:  # noqa: ANN401 -
 
 def is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
     """Whether it is a finite number."""
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def file_bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - whatever the caller sent

@@ -109,7 +109,11 @@ def test_grey_and_transparent_arrays_are_what_their_files_are() -> None:
         (torch.randn(3, 4, 4), "the model normalises its images itself"),
         (torch.from_numpy(PIXELS), r"expected a tensor \(3, height, width\), got \(12, 20, 3\)"),
         ("nowhere.jpg", "image: expected the path of an image file, got nowhere.jpg, which does not exist"),
-        ("", "image: expected the path of an image file, got the folder"),
+        (".", "image: expected the path of an image file, got the folder"),
+        ("", "image: expected the path of an image file, got an empty text"),
+        ("https://host/a.jpg", "image: expected the path of an image file, got the address https://host/a.jpg; fetch"),
+        (torch.ones(3, 4, 4).to_sparse(), "image: expected a dense tensor with numbers in it, got one of .*sparse"),
+        (torch.ones(3, 4, 4, device="meta"), "image: expected a dense tensor .* on meta"),
         (None, "image: expected a path, .* got nothing"),
         ([1, 2], "image: expected a path, .* got a list"),
         (io.StringIO("text"), r"expected a file that is open for bytes \(mode 'rb'\), got str"),
@@ -120,11 +124,18 @@ def test_what_is_no_picture_is_said(picture: object, said: str) -> None:
         read_picture(picture)
 
 
+def closed() -> io.BytesIO:
+    file = io.BytesIO(b"bytes")
+    file.close()
+    return file
+
+
 @pytest.mark.parametrize(
     ("picture", "said"),
     [
         (b"", "image: expected image bytes, got an empty file"),
-        (b"no image", "image: not a readable image"),
+        (b"no image", r"image: not a readable image \(expected JPEG, PNG, .*, got bytes b'no image'\)"),
+        (closed(), "image: cannot read the open file: I/O operation on closed file"),
         (Image.fromarray(PIXELS).convert("F"), "expected whole numbers as pixels, got fractions"),
         (Image.new("RGB", (0, 3)), "expected at least one pixel"),
         ("a\0b", "cannot read"),

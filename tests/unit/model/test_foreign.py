@@ -112,6 +112,9 @@ def test_what_does_not_fit_is_named(make_clip: MakeClip) -> None:
     wrong = {**weights, "text_model.final_layer_norm.weight": torch.zeros(3)}
     with pytest.raises(InputError, match=r"x.pt: ln_final.weight: expected \(\d+,\), got \(3,\); is base.model"):
         foreign.load(clip, wrong, "x.pt")
+    quantised = {**clip.state_dict(), "ln_final.weight": clip.state_dict()["ln_final.weight"].to(torch.int8)}
+    with pytest.raises(InputError, match=r"x.pt: ln_final.weight: expected float32, .*, got torch.int8; quantised"):
+        foreign.load(clip, quantised, "x.pt")
     more = {**clip.state_dict(), "visual.second_head.weight": torch.zeros(3)}
     with pytest.raises(InputError, match=r"x.pt: visual.second_head.weight \(1 weights\) has no place; is base.model"):
         foreign.load(clip, more, "x.pt")
