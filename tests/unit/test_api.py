@@ -312,6 +312,8 @@ def test_what_is_saved_is_loaded_again(make_artifacts: MakeArtifacts, tmp_path: 
     np.testing.assert_allclose(again.embed_images(wide), model.embed_images(wide), atol=1e-6)
     np.testing.assert_allclose(again.embed_boxes(wide, box), model.embed_boxes(wide, box), atol=1e-6)
     np.testing.assert_allclose(again.classify(wide, ["dog", "cat"]), model.classify(wide, ["dog", "cat"]), atol=1e-5)
+    with pytest.warns(UserWarning, match="image_px=192 is not saved: give it to umgclip.load again"):
+        umgclip.load(tmp_path / "saved", device="cpu", image_px=192).save(tmp_path / "larger")
     with pytest.raises(InputError, match="folder: expected a new or empty folder, got .*saved, which holds something"):
         model.save(tmp_path / "saved")
     with pytest.raises(InputError, match="model: expected one that was loaded by umgclip.load, got one"):

@@ -227,6 +227,8 @@ class Model:
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the model into a new folder that `load` reads again, and open_clip as `local-dir:FOLDER`.
 
+        A canvas of another side than the model's own (`image_px`) is no part of it, and is warned of.
+
         Raises:
             InputError: the folder holds something already, or the model cannot be written: it was made in memory, or
                 its adapter cannot be merged.
@@ -235,6 +237,9 @@ class Model:
         from umgclip.export.open_clip_folder import save_model
 
         save_model(self.tower, self.usage, Path(folder))
+        if self._images.size_hw != self.tower.image_hw:
+            side = self._images.size_hw[0]
+            warnings.warn(f"image_px={side} is not saved: give it to umgclip.load again", stacklevel=2)
 
     @property
     def usage(self) -> Usage:
