@@ -181,8 +181,11 @@ def _plan(request: Request, root: Path) -> Plan:
         raise OutputError(f"{plan.path}: cannot be written: {error}") from error
     if not plan.size():
         others = plan.fact("other_files") or {}
-        seen = ", ".join(f"{n} {suffix}" for suffix, n in list(others.items())[:5]) or "no files at all"
-        raise DataError(f"{request.source}: expected images for {request.kind}, found {seen}")
+        name, first = next(plan.problems(), ("", None))
+        seen = ", ".join(f"{n} {suffix}" for suffix, n in list(others.items())[:5])
+        if first is not None:
+            seen = f"{seen or 'none'}; the first problem: {first.reason} ({name}: {first.detail[:200]})"
+        raise DataError(f"{request.source}: expected images for {request.kind}, found {seen or 'no files at all'}")
     return plan
 
 

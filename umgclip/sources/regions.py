@@ -19,6 +19,7 @@ from umgclip.sources.values import expected, number, share
 
 _DIGITS = 3  # of a pixel
 _NEAR_PX = 0.01  # boxes that differ by rounding
+_SLACK_PX, _SLACK_SHARE = 2.0, 0.01  # how far boxes leave an image by rounding: px, and of its side
 Box = tuple[float, float, float, float]
 
 
@@ -132,7 +133,7 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: Placed) -
     except MisplacedError as error:
         wrong = error
     try:
-        box = _clipped(_box(raw, frame), image) if raw.box is not None else None
+        box = _clipped(_box(raw, frame), image, placed) if raw.box is not None else None
     except MisplacedError as error:
         wrong = wrong or error
     if box is None and mask is None:
@@ -186,12 +187,14 @@ def _turned(x: float, y: float, frame: Frame) -> tuple[float, float]:
     return right, down
 
 
-def _clipped(box: Box, image: PreparedImage) -> Box:
+def _clipped(box: Box, image: PreparedImage, placed: Placed) -> Box:
     sides = (image.width, image.height) * 2
     x0, y0, x1, y1 = (round(min(max(n, 0.0), float(side)), _DIGITS) for n, side in zip(box, sides, strict=True))
     if not (x0 < x1 and y0 < y1):
         where = [round(n, _DIGITS) for n in box]
         raise MisplacedError("box_outside", f"expected a box inside {image.width} x {image.height}, got {where}")
+    if any(max(-n, n - side) > max(_SLACK_PX, _SLACK_SHARE * side) for n, side in zip(box, sides, strict=True)):
+        placed.told["boxes that leave their image, cut at its edge"] += 1
     return x0, y0, x1, y1
 
 

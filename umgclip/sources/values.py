@@ -11,6 +11,7 @@ from typing import Any
 from umgclip.plain import brief
 from umgclip.wording import tidy
 
+_LARGEST_ID = 1 << 256  # programs write hashes as ids
 LARGEST_SIDE = 1 << 24  # px; no image that can be read has such a side
 _YES, _NO = frozenset(("1", "true", "yes", "y")), frozenset(("0", "false", "no", "n", ""))
 
@@ -54,7 +55,7 @@ def ident(value: Any) -> str | None:  # noqa: ANN401 - what a file held
     if isinstance(value, str):
         return value.strip() or None
     read = whole(value)
-    return None if read is None else str(read) if abs(read) < 1 << 63 else None
+    return None if read is None else str(read) if abs(read) < _LARGEST_ID else None
 
 
 def words(value: Any) -> str | None:  # noqa: ANN401 - what a file held

@@ -260,3 +260,50 @@ def test_requests_that_fit_nothing_are_refused(kit, source):
         bring(kit, source, captions=str(source / "other.json"))
     with pytest.raises(DataError, match=r"nothing\.json: expected a file, found none; COCO is at https"):
         bring(kit, source, captions=str(source / "nothing.json"))
+
+
+def test_an_image_that_is_listed_with_two_sizes_is_nobodys(kit, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        kit.photo(tmp_path / "in" / name, len(name), width=40, height=30)
+    images = [
+        {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30},
+        {"id": 1, "file_name": "./a.jpg", "width": 80, "height": 60},
+        {"id": 2, "file_name": "b.jpg", "width": 40, "height": 30},
+        {"id": 2, "file_name": "b.jpg"},
+    ]
+    annotations = [{"id": n, "image_id": n, "category_id": 1, "bbox": [10, 10, 20, 20]} for n in (1, 2)]
+    write(tmp_path / "i.json", {"images": images, "annotations": annotations, "categories": CATEGORIES})
+    done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
+    assert list(done.records) == ["b.jpg"]
+    assert done.reasons == [("ambiguous_id", "a.jpg")]
+    assert done.statistics["told"] == {"images that a file lists twice": 2}
+
+
+def test_boxes_that_leave_their_image_are_counted(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1, width=40, height=30)
+    boxes = [[30, 20, 39, 29], [10, 10, 30.5, 20.5], [-9, 0, 20, 20], [0, 0, 40, 30]]  # the first has its corners
+    annotations = [{"id": n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(boxes)]
+    images = [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}]
+    write(tmp_path / "i.json", {"images": images, "annotations": annotations, "categories": CATEGORIES})
+    done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
+    assert done.records["a.jpg"].regions[1].box_xyxy == (10, 10, 40, 30)
+    assert done.statistics["told"] == {"boxes that leave their image, cut at its edge": 2}
+
+
+def test_categories_of_one_name_are_counted(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1)
+    names = ["mouse", "Mouse ", "cat"]
+    categories = [{"id": n, "name": name} for n, name in enumerate(names, 1)]
+    images = [{"id": 10**25, "file_name": "a.jpg"}]
+    annotations = [{"id": n, "image_id": 10**25, "category_id": n, "bbox": [1, 1, 9, 9]} for n in (1, 2, 3)]
+    write(tmp_path / "i.json", {"images": images, "annotations": annotations, "categories": categories})
+    done = kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
+    assert [tag.text for tag in done.records["a.jpg"].tags] == ["mouse (1)", "Mouse (2)", "cat"]
+    assert done.statistics["told"] == {"categories of one name, with their ids behind it": 2}
+
+
+def test_a_file_whose_images_have_no_ids_is_named_with_the_reason(kit, tmp_path):
+    kit.photo(tmp_path / "in" / "a.jpg", 1)
+    write(tmp_path / "i.json", {"images": [{"id": 1.5, "file_name": "a.jpg"}], "annotations": [], "categories": []})
+    with pytest.raises(DataError, match=r"found none; the first problem: no_id \(a.jpg: .* expected an id"):
+        kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))

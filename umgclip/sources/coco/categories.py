@@ -78,10 +78,21 @@ class Categories:
 
     def labels(self) -> Labels:
         """Labels by number, without roots. Where two have one name, the number stands behind it."""
-        roots = self.roots()
-        kept = {number: c for number, c in self.found.items() if number not in roots and (c.names or c.is_none)}
-        uses = Counter(category.key[0] for category in kept.values() if not category.ours)
+        kept = self._kept()
+        uses = _uses(kept)
         return {number: _label(number, category, uses) for number, category in kept.items()}
+
+    def shared(self) -> int:
+        """How many categories have a name that another one has, too."""
+        return sum(times for times in _uses(self._kept()).values() if times > 1)
+
+    def _kept(self) -> dict[str, Category]:
+        roots = self.roots()
+        return {number: c for number, c in self.found.items() if number not in roots and (c.names or c.is_none)}
+
+
+def _uses(kept: dict[str, Category]) -> Counter[str]:
+    return Counter(category.key[0] for category in kept.values() if not category.ours and not category.is_none)
 
 
 def _label(number: str, category: Category, uses: Counter[str]) -> Label:

@@ -44,16 +44,20 @@ class Listing:
         self._reached: list[tuple[str, float, float]] = []
 
     def add(self, number: int, image: str, name: str, about: dict[str, Any]) -> None:
-        """An image of a file. One id of two images is nobody's: neither is taken in, and both are named."""
+        """An image of a file. One id of two images, or of two sizes, is nobody's: none is taken in, all are named."""
         size, _ = size_px(about.get("width"), about.get("height"))
         row = [f"{number}:{image}", number, name, json.dumps(about), *(size or (None, None))]
         if self._insert(row) is not None:
             return
-        before, other, reason = self._db.execute(
-            "SELECT rowid, name, reason FROM listed WHERE id = ?", row[:1]
+        before, other, reason, *known = self._db.execute(
+            "SELECT rowid, name, reason, width, height FROM listed WHERE id = ?", row[:1]
         ).fetchone()
         if plain_path(other) == plain_path(name):
             self._plan.tell("images that a file lists twice")
+            if reason is None and size is not None and known != [None, None] and known != [*size]:
+                sizes = f"{known[0]} x {known[1]} and {size[0]} x {size[1]}"
+                detail = f"{self._files[number].name}: expected one size for each image, got {sizes} for id {image}"
+                self._fault(before, "ambiguous_id", detail)
             return
         detail = f"{self._files[number].name}: expected an id for each image, got {image} for both {other} and {name}"
         if reason is None:

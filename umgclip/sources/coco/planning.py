@@ -104,6 +104,7 @@ def _state_labels(files: list[CocoFile], plan: Plan) -> None:
         plan.tell("root categories that name nothing, left out", len(file.categories.roots()))
         nameless = sum(not c.names and not c.is_none for c in file.categories.found.values())
         plan.tell("categories without name", nameless)
+        plan.tell("categories of one name, with their ids behind it", file.categories.shared())
     classes = joined.classes()
     if classes:
         listed = class_list(classes, groups=joined.groups)
