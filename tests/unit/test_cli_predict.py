@@ -60,12 +60,26 @@ def test_boxes_are_classified_where_they_are_given(here):
 
 def test_an_image_that_cannot_be_read_costs_its_line(here):
     (here / "photos" / "torn.jpg").write_bytes((here / "photos" / "a.jpg").read_bytes()[:200])
-    (here / "boxes.json").write_text(json.dumps({"a.jpg": [[50, 0, 40, 40]]}))
+    (here / "boxes.json").write_text(json.dumps({"a.jpg": [[50, 0, 40, 40], [0, 0, 40, 40], "x"]}))
     said, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=3)
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
-    assert ["error" in line for line in lines] == [True, False, True]
-    assert "x0 < x1" in lines[0]["error"]
+    assert ["error" in line for line in lines] == [False, False, True]
+    assert ["error" in box for box in lines[0]["boxes"]] == [True, False, True], "a bad box costs itself"
+    assert "x0 < x1" in lines[0]["boxes"][0]["error"]
     assert "2 of 3 images could not be answered" in error
+
+
+def test_boxes_belong_to_one_image_each(here):
+    (here / "boxes.json").write_text(json.dumps({"a.jpg": [], "A.jpg": [[0, 0, 9, 9]]}))
+    _, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=2)
+    assert "expected names of the images (a.jpg, b.PNG, ...), got 'A.jpg' (1 of 2 names)" in error
+    (here / "photos" / "in" / "a.jpg").write_bytes((here / "photos" / "a.jpg").read_bytes())
+    (here / "boxes.json").write_text(json.dumps({"a.jpg": [[0, 0, 9, 9]]}))
+    _, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=2)
+    assert "got 'a.jpg', which is photos/a.jpg and photos/in/a.jpg; write their paths" in error
+    (here / "boxes.json").write_text(json.dumps({"photos/in/a.jpg": [[0, 0, 9, 9]]}))
+    said, _ = predict("photos", "--labels", "dog", "--boxes", "boxes.json")
+    assert ["boxes" in json.loads(line) for line in said.splitlines() if line.startswith("{")] == [False, True, False]
 
 
 @pytest.mark.parametrize(

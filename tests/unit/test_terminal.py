@@ -84,3 +84,13 @@ def test_a_class_that_looks_like_markup_goes_the_whole_way(tmp_path):
     printed += run("data", "stats", "out/benchmark") + run("data", "head", "out/benchmark")
     assert printed.count("[/b] ]0;owned cat") >= 3
     assert not set(printed) & set("\x1b\x07")
+
+
+def test_a_long_word_is_folded_and_never_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    call = f'open_clip.create_model("local-dir:/{"very/" * 30}long")'
+    session.show(Summary("export", (("load with", call),)))
+    said = capsys.readouterr().out
+    assert "…" not in said
+    cells = [line.split("│")[2].strip() for line in said.splitlines() if line.count("│") == 3]
+    assert "".join(cells) == call

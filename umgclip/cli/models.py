@@ -116,6 +116,7 @@ def predict(
 
     asked = predicting.Asked(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
     found = predicting.find_images(images)
+    asked.check(found)
     import umgclip
 
     loaded = umgclip.load(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,7 +37,36 @@ class Asked:
 
     def boxes_of(self, path: Path) -> Boxes | None:
         """The boxes of an image; None: it is asked for as a whole."""
-        return next((self.boxes[name] for name in (str(path), path.as_posix(), path.name) if name in self.boxes), None)
+        return next((self.boxes[name] for name in _names_of(path) if name in self.boxes), None)
+
+    def check(self, images: Sequence[Path]) -> None:
+        """See that boxes belong to one image each.
+
+        Raises:
+            InputError: a name is of no image, or of several.
+        """
+        paths: dict[str, list[Path]] = {}
+        for path in images:
+            for name in _names_of(path):
+                paths.setdefault(name, []).append(path)
+        unknown = [name for name in self.boxes if name not in paths]
+        if unknown:
+            listed = ", ".join(path.name for path in images[:3])
+            raise InputError(
+                f"--boxes: expected names of the images ({listed}, ...), got {unknown[0]!r} "
+                f"({len(unknown)} of {len(self.boxes)} names)"
+            )
+        for name, owners in paths.items():
+            if name in self.boxes and len(owners) > 1:
+                raise InputError(
+                    f"--boxes: expected the name of one image, got {name!r}, which is {owners[0]} and {owners[1]}; "
+                    "write their paths"
+                )
+
+
+def _names_of(path: Path) -> tuple[str, ...]:
+    """What an image may be called by in the file of boxes, the surest first."""
+    return tuple(dict.fromkeys((str(path), path.as_posix(), path.name)))
 
 
 def read_labels(words: Iterable[str]) -> list[str]:
@@ -112,13 +141,34 @@ def answers(model: Model, images: Iterable[Path], asked: Asked, advance: Callabl
             if boxes is None:
                 answer["labels"] = _best(model.classify(path, asked.labels)[0], asked)
             else:
-                rows: Any = model.classify(path, asked.labels, boxes_xyxy=boxes) if boxes else []
-                pairs = zip(boxes, rows, strict=True)
-                answer["boxes"] = [{"box_xyxy": box, "labels": _best(row, asked)} for box, row in pairs]
+                answer["boxes"] = _boxes(model, path, boxes, asked)
         except (DataError, InputError) as error:
             answer["error"] = str(error)
         advance(1)
         yield answer
+
+
+def _boxes(model: Model, path: Path, boxes: Boxes, asked: Asked) -> list[Answer]:
+    """One answer a box; a box that cannot be one costs itself."""
+    try:
+        rows: Any = model.classify(path, asked.labels, boxes_xyxy=boxes) if boxes else []
+        return [{"box_xyxy": box, "labels": _best(row, asked)} for box, row in zip(boxes, rows, strict=True)]
+    except InputError:
+        model.classify(path, asked.labels)  # where the image itself is at fault, that is the error
+        return [_box(model, path, box, asked) for box in boxes]
+
+
+def _box(model: Model, path: Path, box: Any, asked: Asked) -> Answer:  # noqa: ANN401 - any JSON value
+    try:
+        row: Any = model.classify(path, asked.labels, boxes_xyxy=[box])[0]
+    except InputError as error:
+        return {"box_xyxy": box, "error": str(error)}
+    return {"box_xyxy": box, "labels": _best(row, asked)}
+
+
+def _failed(answer: Answer) -> bool:
+    """Whether the image, or one of its boxes, could not be answered."""
+    return "error" in answer or any("error" in part for part in answer.get("boxes", []))
 
 
 def _best(scores: Any, asked: Asked) -> list[dict[str, Any]]:  # noqa: ANN401 - a row of numpy
@@ -135,7 +185,7 @@ def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
         return _lines(found, sys.stdout)
     sheet, failed = Sheet("image", "box", "labels"), 0
     for answer in found:
-        failed += "error" in answer
+        failed += _failed(answer)
         for box, said in _cells(answer):
             sheet.add_row(answer["image"], box, said)
     terminal.show(sheet)
@@ -145,7 +195,7 @@ def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
 def _lines(found: Iterable[Answer], handle: TextIO) -> int:
     failed = 0
     for answer in found:
-        failed += "error" in answer
+        failed += _failed(answer)
         handle.write(json.dumps(answer, ensure_ascii=False) + "\n")
     return failed
 
@@ -157,7 +207,8 @@ def _cells(answer: Answer) -> Iterator[tuple[str, str]]:
         yield "", _said(answer["labels"])
     else:
         for part in answer["boxes"]:
-            yield ", ".join(f"{side:g}" for side in part["box_xyxy"]), _said(part["labels"])
+            said = part["error"] if "error" in part else _said(part["labels"])
+            yield json.dumps(part["box_xyxy"]).strip("[]"), said
 
 
 def _said(labels: list[dict[str, Any]]) -> str:

@@ -46,4 +46,6 @@ def show(*sheets: Sheet, least_width: int = 0) -> None:
     if not console.is_terminal:
         console.width = max(console.width, least_width)
     for sheet in sheets:
+        for column in sheet.columns:
+            column.overflow = "fold"  # rich would cut long words, paths and calls among them
         console.print(sheet)
