@@ -31,6 +31,7 @@ _OPENINGS = {
         |have|data|content|provided|given|attached|uploaded|included|shared|visible|to\ (describe|see|view
         |analy[sz]e)|here)\b
     | (no|there\ is\ no|there'?s\ no)\ {_IMAGE}(\ available)?[.!]?$
+    | (the\ )?{_IMAGE}\ (not|un)\ ?(available|found|provided|loaded)\W*$
     | (please|could\ you|can\ you|kindly|feel\ free\ to)\ (please\ )?(provide|upload|re-?upload|share|attach
         |send|try)\b(\ \S+){{0,4}}\ ({_IMAGE}|again|details|link|context)\b
     | unable\ to\ (describe|process|access|analy[sz]e|provide|help|assist|comply|generate|open|load|display
@@ -113,6 +114,16 @@ _OPENINGS = {
     "sv": r"""
       jag\ är\ (verkligen\ )?ledsen | (tyvärr|beklagar),?\ (kan|men|jag)\b
     | jag\ (kan|ser|har)\ (tyvärr\ )?(inte|ingen)\b | som\ (en\ )?(ai|språkmodell)\b
+    """,
+    "ar": r"""
+      (عذرًا|عذراً|عذرا|آسف|آسفة|أعتذر|للأسف|المعذرة)\b | (أنا\ )?لا\ (يمكنني|أستطيع|أرى)\b
+    | (بصفتي|كوني|باعتباري)\ (نموذج|ذكاء|مساعد)
+    """,
+    "hi": r"""
+      (क्षमा|माफ़|माफ|खेद) | (मुझे|मैं)\ .{0,40}(नहीं\ (कर\ सकता|कर\ सकती|देख|दे\ सकता)|खेद\ है)
+    """,
+    "vi": r"""
+      (rất\ |tôi\ )?xin\ lỗi\b | rất\ tiếc\b | tôi\ không\ (thể|nhìn|thấy)\b
     """,
     "ru": r"""
       (извини(те)?|прости(те)?|прошу\ прощения|сожалею|к\ сожалению)\b

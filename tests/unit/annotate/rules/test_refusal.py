@@ -12,6 +12,13 @@ As an AI language model, I
 Sorry, I cannot see the image
 Unfortunately, the image is not visible
 No image was provided.
+[image not available]
+عذراً، لا يمكنني رؤية الصورة
+لا أستطيع وصف هذه الصورة
+क्षमा करें, मैं इस चित्र का वर्णन नहीं कर सकता
+मुझे खेद है, मैं सहायता नहीं कर सकता
+Xin lỗi, tôi không thể xem hình ảnh này.
+Rất tiếc, tôi không thể giúp việc đó.
 There is no image attached
 Please upload the image
 I cannot identify the person.
@@ -71,6 +78,10 @@ Jag är ledsen
 """
 
 CAPTIONS = """
+A seat that is not available any more
+قطة تجلس على سجادة
+एक बिल्ली चटाई पर बैठी है
+Một con mèo ngồi trên thảm
 a sorry sight
 No parking sign on a wall
 an ice cream
