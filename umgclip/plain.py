@@ -17,6 +17,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SPACE = re.compile("[\t\n]+")
+_ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-fA-F]+>")
 _BESIDE = os.sep
 
 
@@ -45,6 +46,12 @@ def brief(value: object, most: int = 60) -> str:
     except (ValueError, RecursionError):  # a whole number of more digits than Python prints; a list without end
         said = f"a {type(value).__name__}"
     return said if len(said) <= most else f"{said[:most]}..."
+
+
+def cause(error: BaseException) -> str:
+    """What raised, in a message that is the same in every run: without the addresses of objects that Python prints."""
+    said = _ADDRESS.sub("", str(error)).rstrip()
+    return f"{type(error).__name__}: {said}"
 
 
 def line_of(error: BaseException) -> str:

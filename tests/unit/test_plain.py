@@ -1,8 +1,10 @@
 """Texts from elsewhere: well formed when they come in, harmless on a terminal."""
 
+import io
+
 import pytest
 
-from umgclip.plain import brief, line_of, printable, well_formed
+from umgclip.plain import brief, cause, line_of, printable, well_formed
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,8 @@ def test_an_error_is_told_with_the_place_in_this_package():
     with pytest.raises(ValueError, match="invalid") as caught:
         int("x\ny")
     assert line_of(caught.value) == "ValueError: invalid literal for int() with base 10: 'x\\ny'"
+
+
+def test_what_raised_is_said_without_addresses():
+    error = OSError(f"cannot identify image file {io.BytesIO()!r}")
+    assert cause(error) == "OSError: cannot identify image file"

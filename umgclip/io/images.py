@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from umgclip.errors import DataError
+from umgclip.plain import cause
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _ORIENTATION = 0x0112
@@ -117,7 +118,7 @@ def prepare_image(
     except RejectedImageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
-        message = f"{type(error).__name__}: {error}"
+        message = cause(error)
         if isinstance(error, Image.DecompressionBombError) or "decompressed" in message.lower():
             raise RejectedImageError("too_large", message) from error
         cut = "truncated" in message.lower() or _is_cut(data, found)
@@ -188,7 +189,7 @@ def decode_image(
             f"{where}: not a readable image (expected {', '.join(formats)}, got bytes {data[:12]!r})"
         ) from error
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
-        raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
+        raise DataError(f"{where}: not a readable image ({cause(error)})") from error
 
 
 def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height width 3"]:
@@ -214,7 +215,7 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
-        raise DataError(f"{where}: not a readable image ({type(error).__name__}: {error})") from error
+        raise DataError(f"{where}: not a readable image ({cause(error)})") from error
 
 
 def orientation_of(data: bytes) -> tuple[int, tuple[int, int]]:
@@ -227,7 +228,7 @@ def orientation_of(data: bytes) -> tuple[int, tuple[int, int]]:
         with Image.open(io.BytesIO(data), formats=tuple(READABLE)) as image:
             return _orientation(image), image.size
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
-        raise DataError(f"not a readable image ({type(error).__name__}: {error})") from error
+        raise DataError(f"not a readable image ({cause(error)})") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from umgclip.errors import DataError
 from umgclip.io.places import Place
-from umgclip.plain import brief
+from umgclip.plain import brief, cause
 from umgclip.records import Text
 from umgclip.sources.found import Note, Problem, RawRegion
 from umgclip.sources.labels import Label, Labels
@@ -176,7 +176,7 @@ def _picture(data: bytes, name: str, mode: str | None = None) -> np.ndarray:
         with Image.open(BytesIO(data), formats=("PNG", "TIFF", "BMP")) as image:
             return np.asarray(image if mode is None else image.convert(mode))
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
-        raise DataError(f"{name}: not a readable map ({type(error).__name__}: {error})") from error
+        raise DataError(f"{name}: not a readable map ({cause(error)})") from error
 
 
 def _matlab(data: bytes, name: str) -> np.ndarray:
@@ -185,4 +185,4 @@ def _matlab(data: bytes, name: str) -> np.ndarray:
     try:
         return np.asarray(loadmat(BytesIO(data))["LabelMap"])
     except Exception as error:  # noqa: BLE001 - whatever SciPy makes of broken bytes
-        raise DataError(f"{name}: expected a MATLAB file with LabelMap ({type(error).__name__}: {error})") from error
+        raise DataError(f"{name}: expected a MATLAB file with LabelMap ({cause(error)})") from error

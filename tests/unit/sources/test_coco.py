@@ -10,6 +10,8 @@ from pycocotools import mask as coco_mask
 
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
+from umgclip.io.places import Folder
+from umgclip.sources.coco.maps import read_map
 
 CATEGORIES = [
     {"id": 1, "name": "person", "supercategory": "person", "isthing": 1},
@@ -307,3 +309,19 @@ def test_a_file_whose_images_have_no_ids_is_named_with_the_reason(kit, tmp_path)
     write(tmp_path / "i.json", {"images": [{"id": 1.5, "file_name": "a.jpg"}], "annotations": [], "categories": []})
     with pytest.raises(DataError, match=r"found none; the first problem: no_id \(a.jpg: .* expected an id"):
         kit.bring("coco", tmp_path / "in", tmp_path / "data", annotations=(str(tmp_path / "i.json"),))
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../secret.png", "..", "a\x00.png"])
+def test_panoptic_maps_lie_in_their_folder_and_nowhere_else(tmp_path, name):
+    Image.new("RGB", (4, 3)).save(tmp_path / "secret.png")
+    (tmp_path / "maps").mkdir()
+    with pytest.raises(DataError, match="cannot be read|expected the name"):
+        read_map(Folder(tmp_path / "maps"), name, [])
+
+
+def test_a_map_that_is_none_is_told_alike_in_every_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=r"a.png: not a readable map \(UnidentifiedImageError: cannot identify image file\)"
+    ):
+        read_map(Folder(tmp_path), "a.png", [])

@@ -39,10 +39,13 @@ def read_map(masks: Place, name: Any, segments: list[Any]) -> Int32[np.ndarray, 
 
 
 def _there(masks: Place, name: str) -> str:
-    """The file that is there."""
-    for spelled in spellings(name):
+    """The file that is there, in the folder of the maps and nowhere else."""
+    found = spellings(name)
+    for spelled in found:
         for path in (spelled, spelled.rpartition("/")[2]):
             for tried in (path, f"{path.rpartition('.')[0] or path}.png", f"{path}.png"):
                 if masks.exists(tried):
                     return tried
-    return name
+    if not found:
+        raise DataError(f"file_name: expected the name of a PNG file, got {name!r}")
+    return found[0]
