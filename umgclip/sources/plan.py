@@ -104,7 +104,7 @@ class Plan:
         self._listed += int.from_bytes(hashlib.sha256(mark).digest(), "big")
         extension = extension_of(entry.name)
         stem = entry.name[: -len(extension) - 1] if extension else entry.name
-        text = _nfc(entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        text = _nfc(entry.name)
         return os.fsencode(entry.name), os.fsencode(stem), text, tail_of(text), extension
 
     def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
@@ -343,4 +343,6 @@ def extension_of(name: str) -> str:
 
 
 def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name.removeprefix("./"))
+    """A file's name in Unicode's composed form; bytes of it that are no UTF-8 are replaced."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return unicodedata.normalize("NFC", text.removeprefix("./"))

@@ -284,3 +284,15 @@ def test_texts_are_read_in_the_encoding_that_is_said(kit, photos, tmp_path):
     done = kit.bring("folder", photos, tmp_path / "data", encoding="latin-1")
     assert texts(done.records["a/0.jpg"].captions) == [("café", "alt")]
     assert texts(done.records["a/2.jpg"].captions) == [("thé", "alt")]
+
+
+def test_an_image_whose_name_is_no_utf_8_is_taken_in_like_others(kit, tmp_path):
+    kit.photo(tmp_path / "in" / os.fsdecode(b"\xff.jpg"), 1)  # without a text
+    kit.photo(tmp_path / "in" / "b.jpg", 2)
+    (tmp_path / "in" / "b.txt").write_text("a cat")
+    for extension in ("jpg", "txt"):
+        (tmp_path / "in" / f"b.{extension}").rename(tmp_path / "in" / os.fsdecode(b"caf\xe9." + extension.encode()))
+    done = kit.bring("folder", tmp_path / "in", tmp_path / "data")
+    captions = sorted([caption.text for caption in record.captions or []] for record in done.records.values())
+    assert captions == [[], ["a cat"]]
+    assert done.quarantine == []
