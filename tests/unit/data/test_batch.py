@@ -122,7 +122,7 @@ def test_a_batch_without_any_region_or_label() -> None:
     assert batch.masks.shape == (0, 8, 8)
     assert batch.teacher_region.shape == (0, DIM)
     assert batch.tag_targets.shape == (2, 0)
-    assert batch.texts == [""]
+    assert batch.texts == []
     assert batch.token_weight.max() == 0
 
 

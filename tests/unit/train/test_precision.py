@@ -1,7 +1,9 @@
 """Number formats, averages and recomputation: what they change, and what they must not."""
 
+import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -42,11 +44,17 @@ def test_auto_is_a_half_type_on_any_gpu(monkeypatch: pytest.MonkeyPatch, native:
 
 
 def test_float16_trains_with_its_loss_scaled(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:
-    exact, half = (
-        stage.run(params.model_copy(update={"precision": name, "steps": 3}), inputs, tmp_path / name).rows
-        for name in ("fp32", "fp16")
-    )
-    assert float(dict(half)["last total"]) == pytest.approx(float(dict(exact)["last total"]), rel=0.05)
+    """The same loss on the same weights; afterwards steps whose scale was too high are left out, so runs part."""
+    curves = {}
+    for name in ("fp32", "fp16"):
+        stage.run(params.model_copy(update={"precision": name}), inputs, tmp_path / name)
+        curves[name] = pd.read_csv(inputs.plots)["total"].tolist()
+    assert curves["fp16"][0] == pytest.approx(curves["fp32"][0], rel=1e-3)
+    assert all(math.isfinite(total) for total in curves["fp16"])
+    weights = load_file(tmp_path / "fp16" / "adapter" / "adapter_model.safetensors")
+    moved = [value.abs().max().item() for name, value in weights.items() if "lora_B" in name]
+    assert moved
+    assert min(moved) > 0, "lora_B starts at 0"
 
 
 def test_float16_that_overflows_at_every_scale_stops() -> None:
