@@ -56,6 +56,16 @@ def test_good_data_have_nothing_to_mend(tmp_path):
     assert re.fullmatch(r"annotate \S+ \w+, train \S+ \w+", found["rough cost on one cpu core"][1])
 
 
+def test_crops_of_a_fixed_side_are_for_the_model_they_were_chosen_for(tmp_path):
+    dataset(tmp_path / "data" / "train", NAMED)
+    base = {"base": {"pretrained": "openai", "model": "ViT-B-32"}}
+    for side, looks in ((48, True), ("auto", False), (None, False)):
+        params = {**base, "annotate": {"label": {"crop_px": side}}, "evaluate": {"crop_px": None}}
+        found = remarks(tmp_path, params).get("crops of regions")
+        assert (found is not None) == looks
+        assert found is None or found[1] == "annotate.label.crop_px 48"
+
+
 def test_what_stops_a_stage_is_said_with_its_key(tmp_path):
     dataset(tmp_path / "data" / "train", [None] * 250, side=10)
     found = remarks(tmp_path, {"annotate": {"held_out": ["fox"]}})

@@ -145,10 +145,13 @@ def _sides(facts: Facts, asked: _Params) -> Iterator[Remark]:
         yield Remark("sides", found, "stop", "validate.side_min_px, validate.side_max_px, validate.tolerance")
     else:
         yield Remark("sides", found)
-    small = asked.annotate.label.crop_px is not None or asked.evaluate.crop_px is not None
-    if small and asked.base.pretrained != SCRATCH:
-        found = f"annotate.label.crop_px {asked.annotate.label.crop_px}, evaluate.crop_px {asked.evaluate.crop_px}"
-        yield Remark("crops of regions", found, "look", "48 is for the demo's small model; null: the model's own side")
+    crops = {"annotate.label.crop_px": asked.annotate.label.crop_px, "evaluate.crop_px": asked.evaluate.crop_px}
+    fixed = [f"{key} {side}" for key, side in crops.items() if isinstance(side, int)]
+    if fixed and asked.base.pretrained != SCRATCH:
+        mend = (
+            "48 is for the demo's small model; annotate.label.crop_px: auto and evaluate.crop_px: null follow the model"
+        )
+        yield Remark("crops of regions", ", ".join(fixed), "look", mend)
 
 
 def _captions(facts: Facts, asked: _Params) -> Iterator[Remark]:
