@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import socket
 import sys
 import warnings
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from prometheus_client import disable_created_metrics
@@ -56,11 +58,28 @@ def run(settings: ServeSettings, root: Path) -> None:
             ws="none",
             timeout_graceful_shutdown=round(settings.timeouts.shutdown_s),
         )
+        _heed_one_stop()
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         _logger.info("stopped")
     finally:
         listening.close()
+        gc.unfreeze()  # or the interpreter finds at its end that what was frozen is still there, and lists it
+
+
+def _heed_one_stop() -> None:
+    """Ignore SIGTERM once a stop was asked for: another would cut off the closing of what the first one stopped."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, stop)
 
 
 def registry(source: Source, root: Path) -> Store:

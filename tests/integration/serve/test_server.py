@@ -163,9 +163,14 @@ def test_told_to_stop_it_answers_what_is_open_and_exits_0(start, number):
             time.sleep(0.02)
         server.process.send_signal(number)
         assert [one.result(60).status_code for one in asking] == [200] * 4
+    until = time.monotonic() + 60
+    while server.process.poll() is None and time.monotonic() < until:  # told again and again while it ends
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
     assert server.stop() == 0
     assert "umgclip.serve.server: stopped" in server.said.splitlines()
     assert "Traceback" not in server.said
+    assert "leaked" not in server.said, "what native libraries say of objects that outlive the interpreter"
 
 
 def run(store, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
