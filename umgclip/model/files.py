@@ -21,6 +21,7 @@ from umgclip.io.atomic import write_json
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.attention import with_linear_attention
 from umgclip.model.layout import CONFIG, WEIGHTS
+from umgclip.model.no_code import no_remote_code
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
@@ -83,7 +84,8 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"]["hf_model_pretrained"] = False
     try:
-        return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+        with no_remote_code("base.model: its text tower"):
+            return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     except OSError as error:
         raise InputError(f"base.model: cannot build its text tower: {str(error).splitlines()[0]}") from error
     except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:

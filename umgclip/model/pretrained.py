@@ -20,6 +20,7 @@ from umgclip.model import files, foreign, hugging_face
 from umgclip.model.checkpoint_file import CheckpointFile, find_weights, read_checkpoint
 from umgclip.model.hub import quick_without_hub
 from umgclip.model.layout import CONFIG
+from umgclip.model.no_code import no_remote_code
 
 Auto = Literal["auto"]
 Positions = Literal["auto", "antialiased", "plain"]
@@ -92,7 +93,8 @@ def named_config(name: str, pretrained: str) -> dict[str, Any] | None:
     path = Path(pretrained)
     if pretrained and path.is_dir():
         return None
-    known = open_clip.get_model_config(name)
+    # not what open_clip would read from a folder or the hub, `local-dir:...`: weights come by base.pretrained alone
+    known = open_clip.get_model_config(name) if name in open_clip.list_models() else None
     if known is None:
         near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
         hint = f"such as {', '.join(near)}" if near else "such as ViT-B-32"
@@ -114,7 +116,7 @@ def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
     # a tag trained with QuickGELU needs it, whatever the model's name says
     if _decide(choices.quick_gelu, bool(tag.get("quick_gelu", False) or config.get("quick_gelu", False))):
         config["quick_gelu"] = True
-    with quick_without_hub() as answers:
+    with quick_without_hub() as answers, no_remote_code(f"base.model: {name}"):
         try:
             clip: Any = open_clip.create_model(
                 name,

@@ -13,10 +13,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.model.no_code import no_remote_code
 
 _TEXTS_KEPT = 1 << 16
 # what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files
 _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
+_ALLOWED_OF_CLIP = ("clean", "additional_special_tokens", "reduction_mask")
 _ENDS = 2  # tokens that mark where a text begins and ends
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -51,7 +53,7 @@ class Tokenizer:
         self._name = str(config.get("hf_tokenizer_name") or "")
         self._missing = ""
         if not self._name:
-            options = {name: config["tokenizer_kwargs"][name] for name in config.get("tokenizer_kwargs", {})}
+            options = _options(config, _ALLOWED_OF_CLIP)
             self._tokenize: Any = open_clip.SimpleTokenizer(context_length=context_length, **options)
         elif folder is not None and any((folder / name).is_file() for name in TOKENIZER_FILES):
             self._tokenize = read_tokenizer(str(folder), config, context_length)
@@ -125,20 +127,16 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
     """
     from open_clip.tokenizer import HFTokenizer
 
-    options = dict(text_cfg.get("tokenizer_kwargs") or {})
-    if refused := sorted(set(options) - set(_ALLOWED_OPTIONS)):
-        raise InputError(
-            f"tokenizer: tokenizer_kwargs: expected {', '.join(_ALLOWED_OPTIONS)}, got {refused[0]!r}; "
-            "no code of a model's folder is run"
-        )
+    options = _options(text_cfg, _ALLOWED_OPTIONS)
     try:
-        return HFTokenizer(
-            source,
-            context_length=context_length,
-            tokenizer_mode=text_cfg.get("tokenizer_mode"),
-            trust_remote_code=False,
-            **options,
-        )
+        with no_remote_code(f"tokenizer: {source}"):
+            return HFTokenizer(
+                source,
+                context_length=context_length,
+                tokenizer_mode=text_cfg.get("tokenizer_mode"),
+                trust_remote_code=False,
+                **options,
+            )
     except ImportError as error:
         raise InputError(f"tokenizer: expected the package transformers for {source}: {error}") from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -147,3 +145,16 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
             f"base.tokenizer: expected a folder with the tokenizer's files or a name that can be fetched, "
             f"got {source!r}: {reason}"
         ) from error
+
+
+def _options(text_cfg: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    """What a model's config says to its tokenizer, if it may."""
+    options = text_cfg.get("tokenizer_kwargs") or {}
+    if not isinstance(options, Mapping):
+        raise InputError(f"tokenizer: tokenizer_kwargs: expected names and values, got {str(options)[:80]!r}")
+    if refused := sorted(set(options) - set(allowed)):
+        raise InputError(
+            f"tokenizer: tokenizer_kwargs: expected {', '.join(allowed)}, got {refused[0]!r}; "
+            "no code of a model's folder is run"
+        )
+    return dict(options)

@@ -97,7 +97,7 @@ class Sam2:
         if self._everything is None:
             self._everything = transformers.pipeline(
                 "mask-generation", model=self._loaded.model, image_processor=self._loaded.processor.image_processor,
-                device=self._loaded.device, dtype=self._loaded.dtype,
+                device=self._loaded.device, dtype=self._loaded.dtype, trust_remote_code=False,
             )  # fmt: skip
         params = self._params
         with self._half():

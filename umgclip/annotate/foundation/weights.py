@@ -17,6 +17,7 @@ from umgclip.annotate.digests import weights_digest
 from umgclip.annotate.source_name import source_name
 from umgclip.annotator_params import WeightsParams
 from umgclip.errors import InputError
+from umgclip.model.no_code import no_remote_code
 from umgclip.model.placement import placement
 
 
@@ -57,14 +58,16 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
     device, dtype = placement(params, where)
     kind = str(getattr(params, "kind", "model"))
     transformers.utils.logging.disable_progress_bar()  # it writes over the run's own
+    plain = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        wanted = getattr(transformers, model_class)
-        expected = getattr(wanted, "config_class", None)
-        if isinstance(expected, type) and not isinstance(config, expected):
-            raise InputError(f"{where}: expected weights of {kind} ({expected.__name__}), got {config.model_type}")
-        model = wanted.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
-        processor = getattr(transformers, processor_class).from_pretrained(folder, local_files_only=True)
+        with no_remote_code(f"{where}: {params.id or params.path}"):
+            config = transformers.AutoConfig.from_pretrained(folder, **plain)
+            wanted = getattr(transformers, model_class)
+            expected = getattr(wanted, "config_class", None)
+            if isinstance(expected, type) and not isinstance(config, expected):
+                raise InputError(f"{where}: expected weights of {kind} ({expected.__name__}), got {config.model_type}")
+            model = wanted.from_pretrained(folder, use_safetensors=True, dtype=dtype, **plain)
+            processor = getattr(transformers, processor_class).from_pretrained(folder, **plain)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{where}: cannot load {params.id or params.path} as {kind}: {first}") from error
