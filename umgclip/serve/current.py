@@ -13,12 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from umgclip.errors import UmgclipError
+from umgclip.errors import DataError, InputError, TrackingError, UmgclipError
 from umgclip.io.images import encode_png
 from umgclip.register.answering import Answerer
 from umgclip.serve.settings import Source
 
 _BACK_OFF, _LONGEST_S = 2.0, 600.0
+# what anybody may read; an error's own text names files and addresses of this machine
+_SAID = {
+    InputError: "there is no such model, alias or version",
+    TrackingError: "the registry does not answer",
+    DataError: "its files are damaged or do not belong together",
+}
 _logger = logging.getLogger(__name__)
 
 
@@ -36,7 +42,7 @@ class Problem:
     """Why the newest version does not answer.
 
     Attributes:
-        message: what failed.
+        message: what failed, in words that may leave this machine; the log has the rest.
         version: which version; None when not even that could be found out.
         since: when it failed first.
     """
@@ -118,10 +124,10 @@ class Current:
                 self.swaps += 1
                 self._settle()
         except UmgclipError as error:
-            self._fail(version, str(error))
+            self._fail(version, error)
         except Exception as error:  # whatever a damaged file sets off, the old model goes on
             _logger.exception("%s: version %s cannot be loaded", self.source.name, version)
-            self._fail(version, f"{type(error).__name__}: {error}")
+            self._fail(version, error)
 
     def _watch(self) -> None:
         while not self._stop.wait(self.source.poll_s):
@@ -130,15 +136,16 @@ class Current:
     def _settle(self) -> None:
         self.problem, self._pause_s = None, self.source.poll_s
 
-    def _fail(self, version: str | None, message: str) -> None:
+    def _fail(self, version: str | None, error: Exception) -> None:
         known = self.problem
         repeated = known is not None and known.version == version
         if not repeated:
-            _logger.warning("%s: version %s goes on answering: %s", self.source.name, self.served.version, message)
+            _logger.warning("%s: version %s goes on answering: %s", self.source.name, self.served.version, error)
         self._pause_s = min(_BACK_OFF * self._pause_s, _LONGEST_S) if repeated else self.source.poll_s
         self._retry_at = time.monotonic() + self._pause_s
         since = known.since if known is not None and repeated else _now()
-        self.problem = Problem(message, version, since)
+        said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), "it cannot be loaded")
+        self.problem = Problem(f"{said}; the server's log has the reason", version, since)
         self.failures += 1
 
     def _load(self, version: str) -> Served:

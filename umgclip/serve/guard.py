@@ -25,9 +25,21 @@ _HEADERS = (
 
 
 def is_known(key: str, keys: Sequence[str]) -> bool:
-    """Whether a key is one of those that open the door. Takes as long for a wrong key as for the right one."""
-    given = key.encode("utf-8", "surrogateescape")
-    return any([hmac.compare_digest(given, known.encode()) for known in keys])
+    """Whether a key is one of those that open the door. Takes as long for a wrong key as for the right one.
+
+    Args:
+        key: as it stood in a header, whose bytes are read as Latin-1; clients write what is not ASCII as UTF-8 or as
+            Latin-1.
+        keys: those that open.
+    """
+    given = _written(key)[-1]
+    return any([hmac.compare_digest(given, form) for known in keys for form in _written(known)])
+
+
+def _written(key: str) -> list[bytes]:
+    """A text as UTF-8, and as Latin-1 where it can be."""
+    forms = [key.encode("utf-8", "surrogateescape")]
+    return [*forms, key.encode("latin-1")] if all(ord(sign) < 256 for sign in key) else forms
 
 
 def key_of(header: str | None, authorization: str | None) -> str:
@@ -82,6 +94,9 @@ class Watch:
             await self._app(scope, receive, send)
             return
         began, code = time.perf_counter(), 499  # as nginx has it: who asked went away before an answer began
+        bare = scope["method"] == "HEAD"
+        if bare:  # FastAPI's routes know GET alone
+            scope = {**scope, "method": "GET"}
         names = {name for name, _ in scope["headers"]}
         unread = bool(names & {b"content-length", b"transfer-encoding"})
         # an unknown path must not make a new time series
@@ -100,6 +115,8 @@ class Watch:
                 # what is left of a refused body would be read to its end, which need not come
                 closing = [(b"connection", b"close")] if unread else []
                 message["headers"] = [*message.get("headers", []), *_HEADERS, *closing]
+            elif bare:
+                message = {**message, "body": b""}
             await send(message)
 
         try:

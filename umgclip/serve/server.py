@@ -35,10 +35,11 @@ def run(settings: ServeSettings, root: Path) -> None:
         root: folder of the embedded MLflow store, used when `MLFLOW_TRACKING_URI` is unset.
 
     Raises:
-        InputError: the port is taken, or there is no such model, alias or version.
+        InputError: the port is taken, the key is none, or there is no such model, alias or version.
         TrackingError: the registry does not answer.
         DataError: the version's files are damaged.
     """
+    keys = api_keys()
     logging.getLogger("umgclip").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
     disable_created_metrics()  # half of the lines, and nobody reads them
@@ -48,7 +49,6 @@ def run(settings: ServeSettings, root: Path) -> None:
     listening = _listen(settings.host, settings.port)
     try:
         current = Current(settings.source, registry(settings.source, root))
-        keys = api_keys()
         _introduce(settings, current, listening, bool(keys))
         config = uvicorn.Config(
             create_app(settings, current, keys),

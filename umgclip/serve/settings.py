@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from umgclip.errors import InputError
+
 API_KEY = "UMGCLIP_API_KEY"
 MIB = 1 << 20
 
@@ -96,8 +98,15 @@ class ServeSettings:
 
 
 def api_keys() -> tuple[str, ...]:
-    """The keys that open `/predict` and `/metrics`, from the environment; with none they are open.
+    """The keys that open `/predict` and `/metrics`, from the environment; unset, they are open.
 
     Several, divided by commas, are for the time in which one replaces another.
+
+    Raises:
+        InputError: the variable is set and holds no key, so that it would lock nothing.
     """
-    return tuple(key.strip() for key in os.environ.get(API_KEY, "").split(",") if key.strip())
+    given = os.environ.get(API_KEY)
+    keys = tuple(key.strip() for key in (given or "").split(",") if key.strip())
+    if given is not None and not keys:
+        raise InputError(f"{API_KEY}: expected a key, or several divided by commas, got {given!r}; unset, all may ask")
+    return keys

@@ -134,9 +134,9 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering(served, st
 
 
 def test_a_key_from_the_environment_is_asked_for(start):
-    server = start(UMGCLIP_API_KEY="correct horse,battery staple")
+    server = start(UMGCLIP_API_KEY="correct horse,battery staple,clé")
     assert server.http.post("/predict", json=question(0)).status_code == 401
-    for key in ("correct horse", "battery staple"):
+    for key in (b"correct horse", b"battery staple", "clé".encode(), "clé".encode("latin-1")):
         response = server.http.post("/predict", json=question(0), headers={"X-API-Key": key})
         assert response.status_code == 200
     assert "correct horse" not in server.said

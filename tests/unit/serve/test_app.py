@@ -212,6 +212,11 @@ def test_another_type_than_json_is_415(serve):
 def test_other_methods_and_paths(serve):
     client = serve()
     assert client.get("/predict").status_code == 405
+    assert client.head("/predict").status_code == 405
+    for path in ("/", "/docs", "/health", "/health/live", "/metrics", "/openapi.json"):
+        response = client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"] == client.get(path).headers["content-type"]
     assert client.get("/predictions").json() == {"detail": "Not Found"}
     assert client.get("/static/../app.py").status_code == 404
     assert client.get("/static/%2e%2e/app.py").status_code == 404
@@ -293,12 +298,12 @@ def test_a_request_that_is_open_ends_on_the_version_that_it_began_with(serve, cu
     assert value(client, "umgclip_model_swaps_total") == 1
 
 
-def test_a_failed_load_shows_in_health_and_metrics(serve, registry):
+def test_a_failed_load_shows_in_health_and_metrics_without_names_of_files(serve, registry, caplog):
     client = serve()
     assert client.get("/health").json()["problem"] is None
 
     def damaged():
-        raise DataError("weights: damaged")
+        raise DataError("/home/someone/store/model.safetensors: damaged")
 
     registry.models["2"] = damaged
     registry.alias = "2"
@@ -306,7 +311,10 @@ def test_a_failed_load_shows_in_health_and_metrics(serve, registry):
 
     health = client.get("/health")
     assert health.status_code == 200
-    assert health.json()["problem"]["message"] == "weights: damaged"
+    said = "its files are damaged or do not belong together; the server's log has the reason"
+    assert health.json()["problem"]["message"] == said
+    assert "/home" not in health.text
+    assert "/home/someone/store/model.safetensors: damaged" in caplog.text
     assert health.json()["model"]["version"] == "1"
     assert value(client, "umgclip_model_problem") == 1
     assert value(client, "umgclip_model_failures_total") >= 1

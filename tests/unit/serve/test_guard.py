@@ -8,8 +8,6 @@ from fastapi import HTTPException, Request
 
 from umgclip.serve.guard import is_known, key_of, read_body
 
-KEYS = ("first-key", "second-kéy")
-
 
 def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Request:
     """A request whose body comes in chunks; after the last it never ends when that is b""."""
@@ -84,11 +82,18 @@ def test_the_key_is_found_in_either_header(header, authorization, key):
     assert key_of(header, authorization) == key
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_key_opens_the_door(key):
-    assert is_known(key, KEYS)
+KEYS = ("first-key", "second-kéy", "пароль")
 
 
-@pytest.mark.parametrize("key", ["", "first-ke", "first-keyy", "FIRST-KEY", "\udcff", "first-key,second-kéy"])
+@pytest.mark.parametrize(
+    "sent", [b"first-key", "second-kéy".encode(), "second-kéy".encode("latin-1"), "пароль".encode()]
+)
+def test_every_key_opens_the_door_however_it_is_written(sent):
+    assert is_known(sent.decode("latin-1"), KEYS)  # as every server hands on the bytes of a header
+
+
+@pytest.mark.parametrize(
+    "key", ["", "first-ke", "first-keyy", "FIRST-KEY", "\udcff", "first-key,second-kéy", "second-k?y", "??????"]
+)
 def test_nothing_else_does(key):
     assert not is_known(key, KEYS)

@@ -89,3 +89,10 @@ def test_keys_come_from_the_environment_alone(monkeypatch):
     monkeypatch.setenv("UMGCLIP_API_KEY", " one , two,, ")
     assert api_keys() == ("one", "two")
     assert "UMGCLIP_API_KEY" in CliRunner().invoke(app, ["--help"]).output
+
+
+@pytest.mark.parametrize("given", ["", ",", " , ,"])
+def test_a_key_that_would_lock_nothing_is_refused(monkeypatch, given):
+    monkeypatch.setenv("UMGCLIP_API_KEY", given)
+    with pytest.raises(InputError, match="UMGCLIP_API_KEY: expected a key, or several divided by commas, got"):
+        api_keys()
