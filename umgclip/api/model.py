@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from umgclip.api.checks import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
-from umgclip.errors import InputError
+from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
 from umgclip.model.images import ImageInput
@@ -291,8 +291,7 @@ class Model:
                 stacklevel=3,
             )
         rows = [
-            self.tower.encode_text(self._tokenize(part).to(self._device)).float().cpu()
-            for part in _batches(texts, batch)
+            _finite(self.tower.encode_text(self._tokenize(part).to(self._device))) for part in _batches(texts, batch)
         ]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
@@ -308,8 +307,9 @@ class Model:
         stacked, valid = images.stack(placed)
         if valid is not None:
             valid = valid.to(self._device)
-        image, dense = (out.float().cpu() for out in self.tower.encode_image(stacked.to(self._device), valid))
-        return image, [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)]
+        image, dense = self.tower.encode_image(stacked.to(self._device), valid)
+        inside = [_finite(one[:, : cells[0], : cells[1]]) for one, (_, cells) in zip(dense, placed, strict=True)]
+        return _finite(image), inside
 
 
 _Read = Callable[[Float[Tensor, "d h w"], Any, tuple[int, int], str], Tensor]
@@ -326,6 +326,13 @@ def _device(name: str | None) -> torch.device:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"device: expected one that is here, such as cpu, got {str(device)!r}: {reason}") from error
     return device
+
+
+def _finite(rows: Tensor) -> Tensor:
+    rows = rows.float().cpu()
+    if not rows.isfinite().all():
+        raise DataError("the model gives numbers that are infinite or none: its weights are damaged")
+    return rows
 
 
 def _one(image: Picture) -> UInt8[np.ndarray, "height width 3"]:

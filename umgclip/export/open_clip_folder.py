@@ -45,7 +45,7 @@ def write_open_clip(tower: DenseClip, usage: Usage, name: str, folder: Path) -> 
         raise InputError("model: expected one that was loaded by umgclip.load, got one that was made in memory")
     digest = files.save(folder, clip, config, usage.preprocess.for_open_clip(tower.image_hw))
     tower.tokenizer.save(folder)
-    write_usage(folder, tower, usage)
+    write_usage(folder, tower, usage, digest)
     if _same(open_clip.get_model_config(name), config):
         return name, digest
     own = name if open_clip.get_model_config(name) is None else f"{name}-umgclip"

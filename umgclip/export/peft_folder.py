@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from umgclip.errors import InputError
-from umgclip.io.atomic import open_to_others, sha256_file
+from umgclip.io.atomic import open_to_others
 from umgclip.io.weights import write_weights
 from umgclip.model.adapters import adapter_kind
 from umgclip.model.layout import ADAPTER_WEIGHTS
@@ -46,6 +46,6 @@ def write_peft(tower: DenseClip, usage: Usage, adapter: Path | None, name: str, 
     config.inference_mode = True
     config.save_pretrained(str(folder))
     open_to_others(folder)
-    write_weights(folder / ADAPTER_WEIGHTS, weights)
-    write_usage(folder, tower, usage)
-    return sha256_file(folder / ADAPTER_WEIGHTS)
+    digest = write_weights(folder / ADAPTER_WEIGHTS, weights)
+    write_usage(folder, tower, usage, digest)
+    return digest

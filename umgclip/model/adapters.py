@@ -18,11 +18,13 @@ from torch import nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import open_to_others, sha256_file, write_json
+from umgclip.io.json_file import read_object
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
 from umgclip.model.attention import with_linear_attention
 from umgclip.model.convpass import add_convpass
-from umgclip.model.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from umgclip.model.integrity import SHA256, TRAIN_REPORT, adapter_sha256, base_sha256, require_finite
+from umgclip.model.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, USAGE
 from umgclip.model.lora_files import merged, write_made_by
 from umgclip.model.text import text_parameters
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
@@ -156,29 +158,45 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
             `train.json` that names the base, when there is one.
 
     Raises:
-        DataError: files are missing or do not fit, or the adapter was trained on another base.
+        DataError: files are missing or do not fit, the adapter was trained on another base, or weights are not those
+            that were written, or no numbers.
     """
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (adapter / name).is_file():
             raise DataError(f"{adapter}: expected {name}, found none; `umgclip train` writes it")
-    report = adapter.parent / "train.json"
+    _require_own_weights(base, adapter)
+    clip = _merged(files.load_unchecked(base)[0], adapter).eval()
+    require_finite(clip, adapter / ADAPTER_WEIGHTS)
+    return clip
+
+
+def _require_own_weights(base: Path, adapter: Path) -> None:
+    """Compare base and adapter with what was written down about them."""
+    weights, report = adapter / ADAPTER_WEIGHTS, adapter.parent / TRAIN_REPORT
+    found = base_sha256(base) if (base / files.WEIGHTS).is_file() else None
+    exported = (adapter / USAGE).is_file()
     if report.is_file():
-        wanted = json.loads(report.read_text(encoding="utf-8"))["base_sha256"]
-        found = sha256_file(base / files.WEIGHTS)
-        if wanted != found:
+        wanted = str(read_object(report).get("base_sha256"))
+        if found is not None and wanted != found:
             raise DataError(f"{adapter}: trained on base weights {wanted[:12]}, got {found[:12]} in {base}")
-    clip, _ = files.load(base)
+    if exported:
+        adapter_sha256(weights, USAGE, SHA256)
+    elif report.is_file():
+        adapter_sha256(weights, f"../{TRAIN_REPORT}", "adapter_sha256")
+
+
+def _merged(clip: nn.Module, adapter: Path) -> nn.Module:
     config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     kind = str(config.pop(_KIND, "lora"))
     if kind == "lora":
         _call_fused_layers(clip)
-        return merged(clip, adapter).eval()
+        return merged(clip, adapter)
     if kind == "convpass":
         add_convpass(clip, ConvpassParams.model_validate(config))
     elif kind != "full":
         raise DataError(f"{adapter / ADAPTER_CONFIG}: {_KIND}: expected lora, convpass or full, got {kind!r}")
     _load_learned(clip, adapter / ADAPTER_WEIGHTS, whole_branches=kind == "convpass")
-    return clip.eval()
+    return clip
 
 
 def adapter_kind(adapter: Path) -> str:

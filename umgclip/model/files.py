@@ -20,13 +20,12 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import write_json
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.attention import with_linear_attention
+from umgclip.model.integrity import OWN, SHA256, base_sha256, require_finite
 from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.no_code import no_remote_code
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
-
-OWN = "umgclip"  # our key in open_clip's config file: what open_clip has no word for
 
 __all__ = [
     "CONFIG",
@@ -113,15 +112,29 @@ def save(
     if given is None:  # made in memory, for this package, which squeezes images unless it is told otherwise
         height, width = clip.visual.image_size
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
-    own = {} if positions_of(clip) == "antialiased" else {OWN: {"positions": positions_of(clip)}}
-    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), **own})
-    return write_weights(folder / WEIGHTS, clip.state_dict())
+    digest = write_weights(folder / WEIGHTS, clip.state_dict())
+    own = {SHA256: digest} | ({} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)})
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: own})
+    return digest
 
 
 def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Read a folder written by `save`: the model in eval mode, which knows its preprocessing and tokenizer, its config.
 
     The attention of open_clip's own blocks is `umgclip.model.attention`'s.
+
+    Raises:
+        DataError: a file is missing or does not fit, or the weights are not those that were written, or no numbers.
+    """
+    if (folder / WEIGHTS).is_file():
+        base_sha256(folder)
+    clip, config = load_unchecked(folder)
+    require_finite(clip, folder / WEIGHTS)
+    return clip, config
+
+
+def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The same without a look at the hash, for who has looked already.
 
     Raises:
         DataError: a file is missing or does not fit.

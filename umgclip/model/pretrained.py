@@ -19,7 +19,8 @@ from umgclip.errors import InputError
 from umgclip.model import files, foreign, hugging_face
 from umgclip.model.checkpoint_file import CheckpointFile, find_weights, read_checkpoint
 from umgclip.model.hub import quick_without_hub
-from umgclip.model.layout import CONFIG
+from umgclip.model.integrity import base_sha256, require_finite
+from umgclip.model.layout import CONFIG, WEIGHTS
 from umgclip.model.no_code import no_remote_code
 
 Auto = Literal["auto"]
@@ -159,6 +160,8 @@ def _load_folder(folder: Path, choices: Choices) -> Pretrained:
         )
     weights = find_weights(folder)
     checkpoint = read_checkpoint(weights)
+    if weights.name == WEIGHTS:
+        base_sha256(folder)
     if content is not None:
         config, preprocess = dict(content["model_cfg"]), dict(content.get("preprocess_cfg") or {})
         _refuse_coca(config, str(folder))
@@ -186,6 +189,7 @@ def _fill(  # noqa: PLR0913 - what a model is made of
     positions = _positions(choices, names)
     clip = files.build(config)
     foreign.load(clip, checkpoint.weights, where, antialias=positions == "antialiased")
+    require_finite(clip, Path(where))
     return _finish(clip, config, preprocess, positions, folder)
 
 

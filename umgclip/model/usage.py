@@ -9,11 +9,12 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
+from umgclip.model.integrity import SHA256
+from umgclip.model.layout import USAGE
 from umgclip.model.preprocess import FITS, Preprocess
 from umgclip.model.tower import DenseClip
 from umgclip.section import BOX_SHARE
 
-USAGE = "umgclip_preprocess.json"
 TEMPLATE = "{a} {}"
 
 
@@ -57,9 +58,9 @@ def described(tower: DenseClip, usage: Usage) -> dict[str, Any]:
     }
 
 
-def write_usage(folder: Path, tower: DenseClip, usage: Usage) -> None:
-    """Write the file into an existing folder."""
-    write_json(folder / USAGE, described(tower, usage))
+def write_usage(folder: Path, tower: DenseClip, usage: Usage, weights_sha256: str) -> None:
+    """Write the file into an existing folder, with the hash of the weights beside it."""
+    write_json(folder / USAGE, described(tower, usage) | {SHA256: weights_sha256})
 
 
 def read_usage(folder: Path) -> Usage | None:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from umgclip.data.concepts import with_article
+from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
 from umgclip.model.adapters import load_tuned
 from umgclip.model.images import ImageInput, Placed
@@ -40,6 +41,10 @@ FORMAT = 2  # of requests and answers; another number makes `register` put the s
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256
 _UNLIMITED = Limits()
+
+
+class NotFiniteError(DataError):
+    """The model gives numbers that are none."""
 
 
 class _Seen(NamedTuple):
@@ -153,6 +158,9 @@ class Answerer:
         * `box_embeddings`, `mask_embeddings`: d numbers a region, L2-normalised
         * `tags`: `{"label", "score"}`, best first; scores are a softmax over the whole vocabulary
         * `similarity_map`: per label a grid (h, w) of cosines with the patches, row by row from the top left
+
+        Raises:
+            NotFiniteError: a number of an answer is infinite or none.
         """
         if not requests:
             return []
@@ -176,21 +184,21 @@ class Answerer:
 
     def _answer(self, request: Prepared, seen: _Seen, texts: Mapping[str, Tensor]) -> dict[str, Any]:
         answer: dict[str, Any] = dict.fromkeys(ANSWER)
-        answer["embedding"] = seen.image.tolist()
+        answer["embedding"] = _numbers(seen.image)
         if request.labels:
             labels = torch.stack([texts[label] for label in request.labels])
-            answer["label_scores"] = self._softmax(seen.image, labels).tolist()
+            answer["label_scores"] = _numbers(self._softmax(seen.image, labels))
             if len(seen.boxes):
-                answer["box_label_scores"] = self._softmax(seen.boxes, labels).tolist()
+                answer["box_label_scores"] = _numbers(self._softmax(seen.boxes, labels))
             if len(seen.masks):
-                answer["mask_label_scores"] = self._softmax(seen.masks, labels).tolist()
+                answer["mask_label_scores"] = _numbers(self._softmax(seen.masks, labels))
             if request.similarity_map:
                 rows, columns = request.cells_hw
                 dense = seen.dense[:, :rows, :columns].cpu()
-                answer["similarity_map"] = torch.einsum("ld,dhw->lhw", labels, dense).tolist()
+                answer["similarity_map"] = _numbers(torch.einsum("ld,dhw->lhw", labels, dense))
         if request.region_embeddings:
-            answer["box_embeddings"] = seen.boxes.tolist() if len(seen.boxes) else None
-            answer["mask_embeddings"] = seen.masks.tolist() if len(seen.masks) else None
+            answer["box_embeddings"] = _numbers(seen.boxes) if len(seen.boxes) else None
+            answer["mask_embeddings"] = _numbers(seen.masks) if len(seen.masks) else None
         if request.tags:
             answer["tags"] = self._tags(request, seen.image, texts)
         return answer
@@ -200,7 +208,7 @@ class Answerer:
         best = scores.topk(min(request.tags, len(scores)))
         return [
             {"label": request.vocabulary[index], "score": score}
-            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            for score, index in zip(_numbers(best.values), best.indices.tolist(), strict=True)
         ]
 
     def _softmax(self, of: Float[Tensor, "*r d"], labels: Float[Tensor, "n d"]) -> Float[Tensor, "*r n"]:
@@ -222,6 +230,17 @@ class Answerer:
 def fill(template: str, label: str) -> str:
     """A prompt: `{}` is the label, `{a}` its article, as in the evaluation's class prompts."""
     return template.replace("{a}", with_article(label).partition(" ")[0]).replace("{}", label)
+
+
+def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - lists in lists, as deep as the tensor
+    """A tensor as lists, which JSON can hold.
+
+    Raises:
+        NotFiniteError: a value is infinite or no number.
+    """
+    if not values.isfinite().all():
+        raise NotFiniteError("the model answers with numbers that are infinite or none: its weights are damaged")
+    return values.tolist()
 
 
 def _pool_masks(dense: Float[Tensor, "d h w"], masks: Float[Tensor, "m h w"]) -> Float[Tensor, "m d"]:

@@ -153,7 +153,8 @@ class Current:
         with tempfile.TemporaryDirectory(prefix="umgclip-serve-") as folder:
             answerer = self._store.fetch(version, Path(folder))
         grey = encode_png(np.full((8, 8, 3), 127, np.uint8))
-        ready = {"image": grey, "labels": ["thing"], "tags": 1 if answerer.target.vocabulary else 0}
+        ready = {"image": grey, "labels": ["thing"], "boxes": [[0, 0, 4, 4]], "similarity_map": True}
+        ready |= {"region_embeddings": True, "tags": 1 if answerer.target.vocabulary else 0}
         answerer.answer([answerer.prepare(ready, where="first forward")])
         return Served(version, answerer, _now())
 

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from umgclip.errors import InputError, UmgclipError
 from umgclip.params import threads
+from umgclip.register.answering import NotFiniteError
 from umgclip.register.request import LimitError, Limits, Prepared
 from umgclip.serve.batching import Answer, Batcher, BusyError
 from umgclip.serve.current import Current, Served
@@ -73,6 +74,9 @@ class Predictor:
             return _busy(str(error))
         except LimitError as error:
             raise HTTPException(413, str(error)) from error
+        except NotFiniteError:
+            _logger.exception("version %s", self._current.served.version)
+            raise HTTPException(500, "the model's answer is not finite; the server's log has the reason") from None
         except UmgclipError as error:
             raise HTTPException(422, str(error)) from error
         except ClientDisconnect:

@@ -72,6 +72,10 @@ def test_weights_of_another_shape_are_refused(folder: Path) -> None:
 def test_truncated_weights_are_refused(folder: Path) -> None:
     weights = folder / files.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(DataError, match="open_clip_model.safetensors: damaged or exchanged: expected SHA-256 "):
+        files.load(folder)
+    config = json.loads((folder / files.CONFIG).read_text(encoding="utf-8"))
+    (folder / files.CONFIG).write_text(json.dumps(config | {"umgclip": {}}), encoding="utf-8")
     with pytest.raises(DataError, match="open_clip_model.safetensors: does not fit open_clip_config.json: "):
         files.load(folder)
 

@@ -240,3 +240,12 @@ def test_every_kind_of_adapter_answers(tiny, tmp_path, kind):
     with torch.inference_mode():
         wanted = DenseClip(adapted.clip).eval().encode_image(files.to_input(pixels(1)[None]))[0]
     np.testing.assert_allclose(answer["embedding"], wanted[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["visual.conv1.weight", "token_embedding.weight", "logit_scale"])
+def test_no_answer_holds_what_is_no_number(answerer, part):
+    with torch.no_grad():
+        answerer._tower.clip.get_parameter(part).fill_(torch.nan)
+    damaged = Answerer(answerer._tower.clip, device="cpu")
+    with pytest.raises(answering.NotFiniteError, match="numbers that are infinite or none: its weights are damaged"):
+        damaged.answer([damaged.prepare(full_request(0) | {"tags": 0})])

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from umgclip.errors import DataError
@@ -227,6 +228,16 @@ def test_a_fault_of_ours_is_500_without_its_traceback(serve, current):
     response = serve().post("/predict", json={"image": picture()})
     assert response.status_code == 500
     assert response.json() == {"detail": "internal error; the server's log has the reason"}
+
+
+def test_what_is_no_number_is_never_answered(serve, current, caplog):
+    client = serve()
+    with torch.no_grad():
+        current.served.answerer._tower.clip.visual.conv1.weight.view(-1)[0] = torch.nan
+    response = client.post("/predict", json={"image": picture()})
+    assert response.status_code == 500
+    assert response.json() == {"detail": "the model's answer is not finite; the server's log has the reason"}
+    assert "version 1" in caplog.text
 
 
 def test_what_a_library_raises_over_foreign_bytes_is_422(serve, current):

@@ -5,6 +5,7 @@ import time
 import weakref
 
 import pytest
+import torch
 
 from umgclip.errors import DataError, InputError, TrackingError
 from umgclip.serve.current import Current
@@ -76,6 +77,23 @@ def test_a_version_whose_first_forward_fails_never_answers(current, registry, ma
 
     assert current.served.version == "1"
     assert current.problem.message == "it cannot be loaded; the server's log has the reason"
+
+
+def test_a_version_whose_first_answer_is_no_number_never_answers(current, registry, make_answerer, caplog):
+    def damaged():
+        model = make_answerer(2)
+        with torch.no_grad():
+            model._tower.clip.visual.conv1.weight.view(-1)[0] = torch.nan
+        return model
+
+    registry.models["2"] = damaged
+    registry.alias = "2"
+
+    current.check()
+
+    assert current.served.version == "1"
+    assert current.problem.message.startswith("its files are damaged or do not belong together")
+    assert "the model answers with numbers that are infinite or none" in caplog.text
 
 
 def test_the_problem_ends_when_the_alias_comes_back(current, registry):
