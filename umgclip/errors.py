@@ -56,3 +56,9 @@ class StorageError(UmgclipError):
     """The object store does not answer, or refuses; trying again later may help."""
 
     exit_code = 8
+
+
+class PeerError(UmgclipError):
+    """A process that works on the same thing, here or on another machine, was lost; running again may help."""
+
+    exit_code = 9

@@ -120,8 +120,9 @@ def train(
 ) -> None:
     """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints.
 
-    Starts `train.processes` processes itself. Started by torchrun, as in
-    `torchrun --nnodes 2 ... -m umgclip train`, it is one of those instead.
+    Starts `train.processes` processes itself, on each machine where several have a seat (PET_NNODES, PET_NODE_RANK,
+    PET_MASTER_ADDR, PET_MASTER_PORT). Started by torchrun, as in `torchrun --nnodes 2 ... -m umgclip train`, it is
+    one of those instead.
     """
     from umgclip.cli import session
     from umgclip.params import TrainParams, load_section
@@ -130,9 +131,9 @@ def train(
     session.check_output(out, (annotations, quarantine, base, work, params))
     from umgclip.train import launch
 
-    count = launch.processes(section)
-    if count > 1:
-        raise typer.Exit(launch.start(count, sys.argv[1:]))
+    count, seat = launch.processes(section), launch.seat()
+    if count > 1 or seat is not None:
+        raise typer.Exit(launch.start(count, sys.argv[1:], seat))
     from umgclip.train import defaults, stage
     from umgclip.train.world import join_world
 

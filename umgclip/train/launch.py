@@ -1,4 +1,4 @@
-"""Several processes on this machine for one training, started by torchrun's own launcher."""
+"""Several processes for one training, here or on several machines, started by torchrun's own launcher."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
-from umgclip.errors import InputError, UmgclipError
+from umgclip.errors import InputError, PeerError
 from umgclip.params import TrainParams, threads
+from umgclip.train.nodes import Seat, own_address, read_seat, use_interface
 from umgclip.train.world import under_torchrun
 
-FAILED = 1
+_MEET_S = 3600  # until all machines are there; one may still be downloading its inputs
 
 
 def processes(params: TrainParams) -> int:
@@ -33,40 +35,82 @@ def processes(params: TrainParams) -> int:
     return params.processes
 
 
-def start(count: int, arguments: Sequence[str]) -> int:
+def seat() -> Seat | None:
+    """This machine's place among several; None: it is the only one, or torchrun has seen to it.
+
+    Raises:
+        InputError: a variable is missing or wrong.
+    """
+    return None if under_torchrun() else read_seat()
+
+
+def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> int:
     """Run `umgclip ARGUMENTS` in `count` processes; gives the exit code of the first that failed, or 0.
 
     Signals reach all of them, and when one ends with an error the others are ended.
 
+    Args:
+        count: processes on this machine.
+        arguments: of `umgclip`.
+        among: this machine's seat where there are several; None: it is the only one.
+
     Raises:
+        InputError: the first machine's address is not known here.
         KeyboardInterrupt: this process was told to end; so were the others, by then.
-        UmgclipError: a process died by a signal.
+        PeerError: a process died by a signal, or another machine was lost.
     """
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # each process says itself what is wrong; a table of tracebacks would bury it
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads() // count)))
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
         nproc_per_node=count,
-        run_id=str(uuid.uuid4()),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="127.0.0.1",
         max_restarts=0,
         monitor_interval=0.2,
+        **(_alone() if among is None else _seated(among)),
     )
     try:
         elastic_launch(config, entrypoint=sys.executable)("-m", "umgclip", *arguments)
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         if code < 0:
-            raise UmgclipError(f"train: a process ended by signal {-code}; run again to go on") from error
+            raise PeerError(f"train: a process ended by signal {-code}; run again to go on") from error
         return code
     except SignalException as error:
         raise KeyboardInterrupt from error
+    except (DistError, RendezvousError) as error:
+        if among is None:
+            raise
+        raise PeerError(f"train: node {among.node} of {among.count} lost {among.endpoint}: {error}") from error
     return 0
+
+
+def _alone() -> dict[str, Any]:
+    return {
+        "min_nodes": 1,
+        "max_nodes": 1,
+        "run_id": str(uuid.uuid4()),
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": "localhost:0",
+        "local_addr": "127.0.0.1",
+    }
+
+
+def _seated(seat: Seat) -> dict[str, Any]:
+    """Ranks follow the seats: the first process of all, which writes the result, is on the first machine."""
+    own = own_address(seat.address, seat.port)
+    use_interface(own)
+    return {
+        "min_nodes": seat.count,
+        "max_nodes": seat.count,
+        "run_id": seat.run,
+        "rdzv_backend": "static",
+        "rdzv_endpoint": seat.endpoint,
+        "rdzv_configs": {"rank": seat.node, "timeout": _MEET_S},
+        "local_addr": own,
+    }

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
-from umgclip.errors import InputError, UmgclipError
+from umgclip.errors import InputError, PeerError, UmgclipError
 from umgclip.train.feed import Part
 
 _T = TypeVar("_T")
@@ -132,7 +132,7 @@ def join_world(device: str) -> Iterator[World]:
 
     Raises:
         InputError: not a GPU for each process.
-        UmgclipError: another process ended before the work was done.
+        PeerError: another process ended before the work was done.
     """
     if not under_torchrun():
         yield World(device=choose_device(device))
@@ -154,7 +154,7 @@ def join_world(device: str) -> Iterator[World]:
         raise SystemExit(_TERMINATED) from error  # whoever started the processes says so, once
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST):
-            raise UmgclipError(
+            raise PeerError(
                 f"process {world.rank} of {world.size} lost the others: one of them ended; its message tells why"
             ) from error
         raise

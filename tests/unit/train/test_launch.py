@@ -2,19 +2,22 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from umgclip.errors import InputError
+from umgclip.errors import InputError, PeerError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.tables import QUARANTINE, write_table
 from umgclip.params import TrainParams
 from umgclip.train import launch, world
+from umgclip.train.nodes import Seat
 
 ROOT = Path(__file__).parents[3]
 PARAMS = """
@@ -37,7 +40,11 @@ def train(base: Path, annotations: Path, tmp_path: Path) -> Train:
     write_table(tmp_path / "quarantine.parquet", [], QUARANTINE)
 
     def start(
-        folder: str = "run", processes: int = 2, text: str = PARAMS, options: tuple[str, ...] = ()
+        folder: str = "run",
+        processes: int = 2,
+        text: str = PARAMS,
+        options: tuple[str, ...] = (),
+        seat: Seat | None = None,
     ) -> subprocess.Popen[str]:
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "params.yaml").write_text(text.format(processes=processes))
@@ -46,6 +53,7 @@ def train(base: Path, annotations: Path, tmp_path: Path) -> Train:
             "--quarantine", str(tmp_path / "quarantine.parquet"), *options,
         ]  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        environment |= {} if seat is None else seat.variables()
         return subprocess.Popen(
             command, cwd=tmp_path / folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
@@ -94,7 +102,7 @@ def test_two_processes_killed_at_any_step_end_as_if_they_had_not_been(train: Tra
     wait_for_step(tmp_path / "run", 2 + step % 9)
     os.kill(children(killed)[victim % 2], signal.SIGKILL)
     _, errors = killed.communicate(timeout=100)
-    assert killed.returncode == 1, errors
+    assert killed.returncode == PeerError.exit_code, errors
     assert "run again to go on" in errors
     assert not (tmp_path / "run" / "artifacts" / "train").exists()
     assert "goes on after step" in finish(train())
@@ -132,6 +140,33 @@ def test_a_refusal_comes_once_with_its_exit_code_and_can_be_overruled(train: Tra
     assert (tmp_path / "run" / "artifacts" / ".train" / "curves.csv").read_bytes() == kept
     assert "goes on" not in finish(train(text=other, options=("--discard-checkpoint",)))
     assert result(tmp_path / "run")[1].count(b"\n") == 5
+
+
+@pytest.mark.heavy
+def test_two_nodes_one_killed_end_as_two_processes_of_one_machine(train: Train, tmp_path: Path) -> None:
+    finish(train("whole"))
+    seats = [Seat(2, node, "127.0.0.1", free_port(), f"run-{attempt}") for attempt in (1, 2) for node in (0, 1)]
+    seats[1], seats[3] = replace(seats[1], port=seats[0].port), replace(seats[3], port=seats[2].port)
+    first, other = (train(f"node-{seat.node}", 1, seat=seat) for seat in seats[:2])
+    wait_for_step(tmp_path / "node-0", 3)
+    os.kill(other.pid, signal.SIGKILL)
+    other.communicate()
+    _, errors = first.communicate(timeout=100)
+    # the machine that is left says so, with the code of what may pass
+    assert first.returncode == PeerError.exit_code, errors
+    assert "process 0 of 2 lost the others" in errors
+    first, other = (train(f"node-{seat.node}", 1, seat=seat) for seat in seats[2:])
+    finish(other)
+    assert "goes on after step" in finish(first)
+    assert result(tmp_path / "node-0") == result(tmp_path / "whole")
+    # the second machine has written nothing
+    assert [path.name for path in (tmp_path / "node-1").iterdir()] == ["params.yaml"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
