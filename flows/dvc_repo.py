@@ -25,6 +25,7 @@ def graph(repo: Repo) -> list[dict[str, Any]]:
         {
             "name": stage.addressing,
             "command": stage.cmd is not None,
+            "cmd": " && ".join([stage.cmd] if isinstance(stage.cmd, str) else stage.cmd or []),
             "always_changed": stage.always_changed,
             "deps": [_path(repo, dep) for dep in stage.deps if dep.is_in_repo and not hasattr(dep, "params")],
             "outs": [_path(repo, out) for out in stage.outs if out.use_cache],

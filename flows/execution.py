@@ -125,6 +125,7 @@ def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
         remote_url=remote.location() or "",
         parent_run=parent_run,
         timeout_s=plan.settings.of_stage(stage.name).timeout_s,
+        nodes=plan.settings.of_stage(stage.name).nodes,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from flows.process import Finished
-from umgclip.errors import StorageError, TrackingError, UmgclipError
+from umgclip.errors import PeerError, StorageError, TrackingError, UmgclipError
 
 _STAGE_ENDED = re.compile(r"failed to run: (?P<command>.+), exited with (?P<code>-?\d+)")
 _INTERRUPTED = 130  # how `umgclip` ends on SIGTERM
@@ -61,6 +61,8 @@ def explain(what: str, finished: Finished) -> StageFailed | Unavailable:
         return Unavailable(f"{what}: ended by signal {number}, which it did not send itself:\n  {said}")
     if ended and code in (TrackingError.exit_code, StorageError.exit_code):
         return Unavailable(f"{what}: exit code {code}, a server it needs does not answer:\n  {said}")
+    if ended and code == PeerError.exit_code:
+        return Unavailable(f"{what}: exit code {code}, a process that works with it was lost:\n  {said}")
     # the stage's own codes say what they mean; elsewhere only the words tell
     if not (ended and 1 < code < TrackingError.exit_code) and _PASSING.search(said):
         return Unavailable(f"{what}: exit code {code}, something around it failed:\n  {said}")

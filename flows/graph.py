@@ -22,6 +22,7 @@ class Stage:
     Attributes:
         name: as `dvc repro` takes it.
         command: whether it runs anything.
+        cmd: what it runs, for a shell.
         always_changed: it runs every time and never comes from the run-cache.
         deps: what it reads.
         outs: what it writes into DVC's cache.
@@ -36,6 +37,7 @@ class Stage:
     outs: tuple[str, ...]
     kept_by_git: tuple[str, ...]
     needs: tuple[str, ...]
+    cmd: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def _stage(entry: Mapping[str, Any]) -> Stage:
         outs=tuple(entry["outs"]),
         kept_by_git=tuple(entry["kept_by_git"]),
         needs=tuple(entry["needs"]),
+        cmd=entry["cmd"],
     )
 
 

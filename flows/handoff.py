@@ -10,15 +10,19 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows import checkpoints
 from flows.failures import StageFailed, Unavailable, explain
 from flows.graph import Graph, Stage, read_graph
+from flows.nodes import follow
 from flows.overrides import overridden
 from flows.process import OnLine, ignore
 from flows.repro import Outcome, repro, restore
@@ -26,6 +30,7 @@ from flows.settings import RemoteSettings
 from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
+from umgclip.train.nodes import Seat
 
 WORKER_FOLDER = "UMGCLIP_WORKER_DIR"
 _LOCK = "dvc.lock"
@@ -49,6 +54,14 @@ class Order(BaseModel):
     parent_run: str | None = Field(default=None, description="MLflow run that the stage's run goes under")
     trial: str | None = Field(default=None, description="name of the experiment that it belongs to")
     timeout_s: float | None = Field(default=None, gt=0)
+    nodes: int = Field(default=1, ge=1, description="that compute it together, each by an order of its own")
+    node: int = Field(default=0, ge=0, description="which of them; the first gives the result")
+    first: UUID | None = Field(default=None, description="flow run of the first node, for the others")
+
+    def key(self) -> str:
+        """Names what is computed, whoever asks for it and whichever node it is."""
+        others = {"parent_run", "timeout_s", "nodes", "node", "first"}
+        return hashlib.sha256(self.model_dump_json(exclude=others).encode()).hexdigest()[:16]
 
 
 def pointers(graph: Graph) -> list[str]:
@@ -149,8 +162,13 @@ def fetch(workspace: Workspace, graph: Graph, order: Order, on_line: OnLine = ig
     return restore(workspace, order.stage, *options)
 
 
-def work(order: Order, on_line: OnLine = ignore) -> Outcome:
+def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] | None = None) -> Outcome:
     """The worker's part: clone, download, compute, upload.
+
+    Args:
+        order: what.
+        on_line: gets what DVC and the stage write.
+        take_seat: called once the inputs are there, where several nodes compute together.
 
     Raises:
         InputError: the order does not fit the commit.
@@ -168,8 +186,13 @@ def work(order: Order, on_line: OnLine = ignore) -> Outcome:
         graph = read_graph(root, workspace.environment)
         stages = graph.up_to(order.stage)
         _download(workspace, "pull", _raw_inputs(graph, order), on_line)
+        if take_seat is not None:
+            workspace = replace(workspace, environment={**workspace.environment, **take_seat().variables()})
+        if order.node > 0:
+            return follow(workspace, stages[-1], on_line, order.timeout_s)
         options = ["--pull"] if order.with_upstream else ["--pull", "--single-item"]
-        outcome = repro(workspace, order.stage, *options, on_line=on_line, timeout_s=order.timeout_s)
+        with checkpoints.shared(root, stages[-1].name, order.remote_url, order.key(), on_line):
+            outcome = repro(workspace, order.stage, *options, on_line=on_line, timeout_s=order.timeout_s)
         for stage in stages if order.with_upstream else stages[-1:]:
             push_result(workspace, stage, on_line)
         return outcome
@@ -211,7 +234,7 @@ def _write_files(root: Path, files: Mapping[str, str]) -> None:
 @contextmanager
 def _place(home: Path, order: Order) -> Iterator[Path]:
     """The folder of an order's clone. A killed attempt leaves it, and the next one goes on from its checkpoints."""
-    key = hashlib.sha256(order.model_dump_json(exclude={"parent_run", "timeout_s"}).encode()).hexdigest()[:16]
+    key = order.key() if order.node == 0 else f"{order.key()}-node{order.node}"
     places = home / "work"
     for old in places.glob("*/"):
         if time.time() - old.stat().st_mtime > _STALE_S:

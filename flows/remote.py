@@ -20,13 +20,16 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter, EventOrder, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows import engine
 from flows.failures import StageFailed, Unavailable, may_pass
 from flows.handoff import Order, work
+from flows.nodes import Meeting
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
+from umgclip.train.nodes import Seat
 
 FLOW = "remote-stage"
 UNAVAILABLE, STAGE_FAILED = "Unavailable", "StageFailed"  # names of states
@@ -35,7 +38,13 @@ _EXIT_CODE = re.compile(r"\(exit code (\d+)\)$")
 _WAITING = (StateType.SCHEDULED, StateType.PENDING)
 
 
-@flow(name=FLOW, flow_run_name="{order.stage}", persist_result=False, retries=0)
+def _run_name() -> str:
+    order = flow_run.parameters["order"]
+    order = order if isinstance(order, Order) else Order.model_validate(order)
+    return order.stage if order.nodes == 1 else f"{order.stage}-{order.node}"
+
+
+@flow(name=FLOW, flow_run_name=_run_name, persist_result=False, retries=0)
 def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
     """Compute one stage for another machine's pipeline run.
 
@@ -47,12 +56,20 @@ def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
         engine.log().info("%s: %s", order.stage, line)
 
     try:
-        outcome = work(order, on_line)
+        outcome = work(order, on_line, _meeting(order))
     except UmgclipError as error:
         engine.log().error("%s", error)
         name = UNAVAILABLE if may_pass(error) else STAGE_FAILED
         return Failed(name=name, message=f"{error} (exit code {error.exit_code})")
     return Completed(message=f"{outcome.state} in {outcome.seconds:.0f} s")
+
+
+def _meeting(order: Order) -> Callable[[], Seat] | None:
+    current = engine.flow_run()
+    if order.nodes == 1 or current is None:
+        return None
+    run = UUID(current[0])
+    return Meeting(order.nodes, order.node, run, order.first or run).take_seat
 
 
 class RemoteRun:
@@ -73,10 +90,16 @@ class RemoteRun:
         except ObjectNotFound as error:
             raise InputError(f"pool {pool}: expected a deployment {name} on the Prefect server, found none") from error
         assert isinstance(started, FlowRun)  # noqa: S101 - for the type checker; it would be a coroutine in async code
-        engine.log().info("%s: sent to pool %s as flow run %s (%s)", order.stage, pool, started.name, started.id)
+        what = order.stage if order.nodes == 1 else f"{order.stage}, node {order.node} of {order.nodes}"
+        engine.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
         self._client, self._id, self._settings = client, started.id, settings
         self._watch = Watch(order.stage, pool, settings)
         self._answered = time.monotonic()
+
+    @property
+    def id(self) -> UUID:
+        """The flow run's."""
+        return self._id
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +110,28 @@ class RemoteRun:
     def end(self, error: BaseException | None) -> None:
         """Give the run up because of an error; None: it has ended by itself."""
         try:
-            if isinstance(error, _Lost):  # it will not end itself
+            if isinstance(error, _Lost) and error.run == self._id:  # it will not end itself
                 self._client.set_flow_run_state(self._id, Crashed(message=str(error)), force=True)
             elif error is not None:
                 self._stop()
         except httpx.HTTPError as unanswered:
             engine.log().warning("could not stop flow run %s: %s", self._id, unanswered)
+
+    def is_final(self) -> bool:
+        """Whether it has ended, in whatever way; a server that does not answer does not know."""
+        try:
+            state = self._client.read_flow_run(self._id).state
+        except httpx.HTTPError as error:
+            engine.log().warning("Prefect does not answer: %s", error)
+            return False
+        return state is not None and state.is_final()
+
+    def abandon(self, reason: str) -> None:
+        """Call it Crashed: nothing is left of it that could say so itself."""
+        try:
+            self._client.set_flow_run_state(self._id, Crashed(message=reason), force=True)
+        except httpx.HTTPError as unanswered:
+            engine.log().warning("could not end flow run %s: %s", self._id, unanswered)
 
     def done(self) -> bool:
         """Look once: whether it has ended well.
@@ -110,7 +149,11 @@ class RemoteRun:
             engine.log().warning("Prefect does not answer: %s", error)
             return False
         self._answered = time.monotonic()
-        return self._watch.done(state, heartbeat)
+        try:
+            return self._watch.done(state, heartbeat)
+        except _Lost as lost:
+            lost.run = self._id
+            raise
 
     def _stop(self) -> None:
         state = self._client.read_flow_run(self._id).state
@@ -123,18 +166,25 @@ class RemoteRun:
 
 
 def dispatch(order: Order, pool: str, settings: RemoteSettings) -> None:
-    """Have a worker of a pool run an order, and wait for it.
+    """Have a worker of a pool run an order, or several together, and wait for the result.
 
     Raises:
         InputError, StageFailed, Unavailable: as `RemoteRun` and its `done` say.
     """
+    if order.nodes > 1:
+        from flows.group import together
+
+        together(order, pool, settings)
+        return
     with get_client(sync_client=True) as client, RemoteRun(client, order, pool, settings) as run:
         while not run.done():
             time.sleep(settings.poll_s)
 
 
 class _Lost(Unavailable):
-    """A worker that has gone silent."""
+    """A worker that has gone silent; `run` is its flow run."""
+
+    run: UUID | None = None
 
 
 class Watch:

@@ -17,6 +17,7 @@ SETTINGS_FILE = "UMGCLIP_FLOW_SETTINGS"
 REMOTE_URL = "UMGCLIP_REMOTE_URL"
 RAW_PREFIX = "UMGCLIP_RAW_PREFIX"
 Seconds = Annotated[float, Field(gt=0)]
+ON_NODES = ("train",)  # stages that several machines can compute together
 S3Url = Annotated[str, Field(pattern=r"^s3://[^/]+(/.*)?$")]
 
 
@@ -24,6 +25,7 @@ class StageSettings(Section):
     """How one stage is run. `pool` is the work pool that gets it; None: the flow's own process."""
 
     pool: str | None = Field(default=None, min_length=1)
+    nodes: int = Field(default=1, ge=1, description="workers of the pool that compute it together")
     retries: int = Field(default=2, ge=0, description="after infrastructure failures only")
     retry_delay_s: float = Field(default=30.0, ge=0)
     timeout_s: Seconds | None = Field(default=None, description="None: no limit")
@@ -87,12 +89,28 @@ class FlowSettings(Section):
         """Compare the stages named here with those that exist.
 
         Raises:
-            ParamsError: one does not exist.
+            ParamsError: one does not exist, or asks for nodes that it cannot have.
         """
         known = list(names)
+        for name in known:
+            self._check_nodes(name, self.of_stage(name))
         for name in self.stages:
             if name not in known:
                 raise ParamsError(f"flow settings: stages.{name}: expected one of {', '.join(known)}")
+
+    @staticmethod
+    def _check_nodes(name: str, own: StageSettings) -> None:
+        if own.nodes == 1:
+            return
+        if name not in ON_NODES:
+            allowed = ", ".join(ON_NODES)
+            raise ParamsError(
+                f"flow settings: stages.{name}.nodes: expected 1, as only {allowed} runs on more, got {own.nodes}"
+            )
+        if own.pool is None:
+            raise ParamsError(
+                f"flow settings: stages.{name}.pool: expected a work pool, as nodes is {own.nodes}, got null"
+            )
 
 
 def load_settings(path: Path | None = None) -> FlowSettings:

@@ -126,7 +126,7 @@ def _here(search: _Search) -> None:
 def _on_pool(search: _Search, pool: str, jobs: int) -> None:
     """Send trials to the pool, `jobs` at once; each comes back as an experiment, restored and not computed."""
     plan, own = search.plan, search.plan.settings.of_stage(search.plan.stages[-1].name)
-    order = make_order(plan, plan.stages[-1], search.parent_run).model_copy(update={"with_upstream": True})
+    order = make_order(plan, plan.stages[-1], search.parent_run).model_copy(update={"with_upstream": True, "nodes": 1})
     handoff.send_inputs(search.workspace, plan.graph, order, partial(engine.log().info, "%s"))
     waiting, active = deque(search.trials), dict[str, tuple[Trial, RemoteRun]]()
     with get_client(sync_client=True) as client, ExitStack() as stack:

@@ -24,8 +24,8 @@ def test_what_a_stage_says_is_final_and_keeps_its_exit_code(code):
     assert "1 of 45 rules fail" in str(error)
 
 
-@pytest.mark.parametrize("code", [6, 8, 130, 137, 143, -9])
-def test_a_silent_server_and_a_signal_may_pass(code):
+@pytest.mark.parametrize("code", [6, 8, 9, 130, 137, 143, -9])
+def test_a_silent_server_a_lost_process_and_a_signal_may_pass(code):
     error = dvc(code, "umgclip train: interrupted; run again to go on")
     assert isinstance(error, Unavailable)
     assert may_pass(error)

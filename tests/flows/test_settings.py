@@ -31,7 +31,7 @@ def test_a_stage_differs_from_the_defaults_only_where_it_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("stages: {train: {pol: gpu}}", "unknown key stages.train.pol; expected one of pool, retries"),
+        ("stages: {train: {pol: gpu}}", "unknown key stages.train.pol; expected one of nodes, pool, retries"),
         ("remote: {urls: 1}", "unknown key remote.urls; expected one of name, poll_s, push, repo"),
         ("stage: {}", "unknown key stage; expected one of defaults, promotion, refresh, remote, stages, sweep"),
         ("defaults: {retries: two}", "defaults.retries: Input should be a valid integer, got 'two'"),
@@ -50,6 +50,19 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path):
     settings = written(tmp_path, "stages: {trian: {pool: gpu}}")
     with pytest.raises(ParamsError, match=r"stages\.trian: expected one of base, train"):
         settings.check_stages(["base", "train"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{train: {nodes: 2}}", r"stages\.train\.pool: expected a work pool, as nodes is 2, got null"),
+        ("{base: {nodes: 2, pool: gpu}}", r"stages\.base\.nodes: expected 1, as only train runs on more, got 2"),
+    ],
+)
+def test_nodes_need_a_pool_and_a_stage_that_can(tmp_path, text, said):
+    written(tmp_path, "stages: {train: {nodes: 2, pool: gpu}}").check_stages(["base", "train"])
+    with pytest.raises(ParamsError, match=said):
+        written(tmp_path, f"stages: {text}").check_stages(["base", "train"])
 
 
 def test_the_remote_may_come_from_the_environment(tmp_path, monkeypatch):

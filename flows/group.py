@@ -1,0 +1,114 @@
+"""Several workers that compute one stage together: all orders are sent at once, and end together.
+
+The first node's end counts, for its result comes back. When any node is lost the rest is ended, and the stage's retries
+send all orders again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+
+from flows import engine
+from flows.failures import StageFailed, Unavailable
+from flows.handoff import Order
+from flows.remote import RemoteRun
+from flows.settings import RemoteSettings
+from umgclip.errors import InputError, UmgclipError
+
+GONE = "did not end within {:g} s of being told to: its process or machine is gone"
+_SETTLE_S = 60.0  # after the first node has ended or any has failed, until the others have to
+
+
+def together(order: Order, pool: str, settings: RemoteSettings) -> None:
+    """Have `order.nodes` workers of a pool run an order, and wait for the first one's result.
+
+    Raises:
+        InputError: the pool has no deployment `remote-stage/POOL`, or runs fewer at once.
+        StageFailed: the stage says no, on any node.
+        Unavailable: a worker is lost, or something around the stage failed.
+    """
+    with get_client(sync_client=True) as client:
+        _check_size(client, pool, order)
+        runs: list[RemoteRun] = []
+        try:
+            runs.append(RemoteRun(client, order, pool, settings))
+            for node in range(1, order.nodes):
+                own = order.model_copy(update={"node": node, "first": runs[0].id})
+                runs.append(RemoteRun(client, own, pool, settings))
+            wait(runs, settings.poll_s)
+        except UmgclipError as error:
+            _end(runs, error, settings.poll_s)
+            raise
+        except BaseException as error:  # we are told to end ourselves: no time to see them off
+            for run in runs:
+                run.end(error)
+            raise
+        _end(runs, None, settings.poll_s)
+
+
+def wait(
+    runs: Sequence[RemoteRun],
+    poll_s: float,
+    settle_s: float = _SETTLE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Look at all nodes until the first has ended well, or one has failed and the others had time to say why.
+
+    Raises:
+        StageFailed: any node's, before what may only follow from it.
+        Unavailable: a node's.
+    """
+    ended: dict[int, bool | UmgclipError] = {}
+    failed: dict[int, UmgclipError] = {}
+    since: float | None = None
+    while len(ended) < len(runs) and (since is None or clock() - since < settle_s):
+        for node, run in enumerate(runs):
+            if node not in ended and (end := _look(run)):
+                ended[node] = end
+        failed = {node: end for node, end in ended.items() if isinstance(end, UmgclipError)}
+        if since is None and (0 in ended or failed):
+            since = clock()
+        if len(ended) < len(runs):
+            sleep(poll_s)
+    for node, error in failed.items():
+        engine.log().warning("node %d: %s", node, error)
+    if 0 not in ended or 0 in failed:
+        raise min(failed.values(), key=lambda error: not isinstance(error, StageFailed))
+
+
+def _look(run: RemoteRun) -> bool | UmgclipError:
+    """Whether a run has ended well, or why not."""
+    try:
+        return run.done()
+    except UmgclipError as error:
+        return error
+
+
+def _end(runs: Sequence[RemoteRun], error: UmgclipError | None, poll_s: float) -> None:
+    """Stop what still runs, and wait until it has: the next attempt's runs take its place in the pool."""
+    for run in runs:
+        run.end(error or Unavailable("The first node has the result."))
+    deadline = time.monotonic() + _SETTLE_S
+    left = [run for run in runs if not run.is_final()]
+    while left and time.monotonic() < deadline:
+        time.sleep(poll_s)
+        left = [run for run in left if not run.is_final()]
+    for run in left:
+        run.abandon(GONE.format(_SETTLE_S))
+
+
+def _check_size(client: SyncPrefectClient, pool: str, order: Order) -> None:
+    with suppress(ObjectNotFound, httpx.HTTPError):  # said better when the orders are sent
+        most = client.read_work_pool(pool).concurrency_limit
+        if most is not None and most < order.nodes:
+            raise InputError(
+                f"stages.{order.stage}.nodes: expected at most {most}, the runs that pool {pool} has at once, "
+                f"got {order.nodes}"
+            )

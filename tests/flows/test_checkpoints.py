@@ -1,0 +1,89 @@
+"""A checkpoint that the next worker finds, in a folder and in S3."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from flows.checkpoints import Shared, shared, supported
+from flows.failures import StageFailed, Unavailable
+from umgclip.errors import StorageError
+
+FILES = ("curves.csv", "checkpoint.pt")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, tmp_path) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "remote")
+    request.getfixturevalue("s3")
+    return "s3://bucket/dvc"
+
+
+def step(root: Path, number: int) -> None:
+    """What training leaves after a checkpoint: the file is replaced, the curve grows."""
+    folder = root / "artifacts" / ".train"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "curves.csv").open("a") as curves:
+        curves.write(f"{number}\n")
+    (folder / "new").write_text(f"step {number}")
+    (folder / "new").replace(folder / "checkpoint.pt")
+
+
+def read(root: Path) -> tuple[str, str]:
+    curves, checkpoint = ((root / "artifacts" / ".train" / name).read_text() for name in FILES)
+    return checkpoint, curves
+
+
+def test_another_worker_goes_on_where_the_lost_one_was(remote, tmp_path, wait_until):
+    one, two, place = tmp_path / "one", tmp_path / "two", Shared(remote, "key")
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt), shared(one, "train", remote, "key", said.append, every_s=0.05):
+        assert not place.has("checkpoint.pt")
+        step(one, 1)
+        # while the stage runs: a worker that is killed shares nothing more
+        assert wait_until(lambda: place.has("checkpoint.pt"), 10)
+        step(one, 2)
+        raise KeyboardInterrupt
+    step(one, 3)
+    assert said == []
+    with pytest.raises(Unavailable), shared(two, "train", remote, "key", said.append, every_s=60):
+        assert read(two) == ("step 2", "1\n2\n")
+        step(two, 3)
+        raise Unavailable("lost")
+    assert said == [f"goes on from the checkpoint in {place}"]
+    # the first worker has an older one of its own
+    step(one, 1)
+    with shared(one, "train", remote, "key", said.append):
+        assert read(one) == ("step 3", "1\n2\n3\n")
+    assert not any(place.has(name) for name in FILES)
+
+
+def test_a_stage_that_says_no_leaves_none(remote, tmp_path):
+    with pytest.raises(Unavailable), shared(tmp_path, "train", remote, "key", print):
+        step(tmp_path, 1)
+        raise Unavailable("lost")
+    assert Shared(remote, "key").has("checkpoint.pt")
+    with pytest.raises(StageFailed), shared(tmp_path, "train", remote, "key", print):
+        raise StageFailed("no")
+    assert not Shared(remote, "key").has("checkpoint.pt")
+
+
+def test_what_cannot_be_shared_is_said_and_the_stage_goes_on(tmp_path, monkeypatch, wait_until):
+    def refuse(_self: Shared, _path: Path, _name: str) -> None:
+        raise StorageError("slow down")
+
+    monkeypatch.setattr(Shared, "put", refuse)
+    said: list[str] = []
+    with shared(tmp_path, "train", str(tmp_path / "remote"), "key", said.append, every_s=0.05):
+        step(tmp_path, 1)
+        assert wait_until(lambda: bool(said), 10)
+    assert said[0].startswith(f"could not share the checkpoint in {tmp_path}/remote/checkpoints/key: slow down")
+
+
+def test_only_training_has_one_and_only_where_it_can_be_kept(tmp_path):
+    before = threading.active_count()
+    for stage, url in (("evaluate", str(tmp_path)), ("train", "ssh://host/dvc")):
+        with shared(tmp_path, stage, url, "key", print):
+            assert threading.active_count() == before
+    assert [supported(url) for url in ("s3://b/p", "/mnt/dvc", "gs://b/p")] == [True, True, False]

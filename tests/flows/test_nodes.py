@@ -1,0 +1,212 @@
+"""A stage on several nodes: what ends the group and as what, who gives the result, where they meet."""
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.states import Crashed
+
+from flows import group, nodes
+from flows.failures import StageFailed, Unavailable
+from flows.graph import read_graph
+from flows.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
+from flows.nodes import Meeting, follow
+from flows.process import Finished
+from flows.repro import State, repro
+from flows.workspace import Workspace, configure, environment
+from umgclip.errors import InputError, UmgclipError
+from umgclip.train.nodes import Seat
+
+
+@dataclass
+class Run:
+    """A worker's run that tells these looks, the last one for ever."""
+
+    looks: list[bool | UmgclipError]
+    told: list[UmgclipError | None] = field(default_factory=list)
+
+    def done(self) -> bool:
+        look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        if isinstance(look, UmgclipError):
+            raise look
+        return look
+
+
+def wait(*runs: Run) -> float:
+    """Seconds that pass until the group has ended."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    group.wait(runs, 5.0, 60.0, lambda: now[0], sleep)
+    return now[0]
+
+
+def test_a_group_ends_with_its_last_node_and_soon_after_the_first_one():
+    assert wait(Run([False, True]), Run([False, False, False, True])) == 15
+    assert wait(Run([False, True]), Run([True])) == 5
+    # a node that does not end has no say
+    assert 60 <= wait(Run([False, True]), Run([False])) <= 70
+
+
+def test_a_stage_that_says_no_counts_before_a_node_that_lost_the_others():
+    lost, gate = Unavailable("lost the others"), StageFailed("bad data", 3)
+    with pytest.raises(Unavailable, match="lost the others"):
+        wait(Run([False, lost]), Run([False]))
+    with pytest.raises(StageFailed, match="bad data"):
+        wait(Run([False, lost]), Run([False, False, False, gate]))
+    with pytest.raises(Unavailable, match="lost the others"):
+        wait(Run([False]), Run([lost]))
+    # its result is there: what another node says then changes nothing
+    assert wait(Run([False, True]), Run([lost])) == 5
+
+
+@pytest.fixture
+def workspace(project, tmp_path, monkeypatch) -> Workspace:
+    monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "worker"))
+    configure(project.root, remote=("handoff", str(tmp_path / "remote")))
+    return Workspace(project.root, environment(project.root))
+
+
+@pytest.fixture
+def order(project, workspace, tmp_path) -> Order:
+    """The stand-in's training on two nodes, its inputs sent."""
+    repro(workspace, "base", "--single-item")
+    graph = read_graph(project.root, os.environ)
+    made = Order(
+        repo=str(project.root), commit=check_commit(project.root, graph), stage="train", nodes=2,
+        files=carried_files(project.root, graph, graph.up_to("train")[-1]), remote_url=str(tmp_path / "remote"),
+    )  # fmt: skip
+    send_inputs(workspace, graph, made)
+    return made
+
+
+def seat_of(node: int) -> Callable[[], Seat]:
+    return lambda: Seat(2, node, "127.0.0.1", 29500, "run-7")
+
+
+def test_the_first_node_gives_the_result_and_another_only_computes(project, workspace, order, tmp_path):
+    other = order.model_copy(update={"node": 1, "first": uuid.uuid4()})
+    assert other.key() == order.key()
+    lines: list[str] = []
+    outcome = work(other, lines.append, seat_of(1))
+    assert (outcome.stage, outcome.state) == ("train", State.RAN)
+    assert "train: starting" in lines
+    graph = read_graph(project.root, os.environ)
+    with pytest.raises(UmgclipError, match="no cache holds its result"):
+        fetch(workspace, graph, order)
+    assert work(order, take_seat=seat_of(0)).state == State.RAN
+    assert fetch(workspace, graph, order).state == State.CACHED
+    assert project.ran() == ["base", "train", "train"]
+    assert not any((tmp_path / "worker" / "work").iterdir())
+
+
+def test_a_node_that_fails_says_what_the_stage_said(project, workspace):
+    stage = read_graph(project.root, os.environ).up_to("train")[-1]
+    assert stage.cmd == "python stage.py train"
+    workspace = Workspace(project.root, {**workspace.environment, **seat_of(1)().variables()})
+    (project.desk / "train.exit").write_text("3\n9")
+    with pytest.raises(StageFailed, match="asked to end with 3") as said:
+        follow(workspace, stage)
+    assert said.value.exit_code == 3
+    with pytest.raises(Unavailable, match="exit code 9, a process that works with it was lost"):
+        follow(workspace, stage)
+
+
+def test_the_seat_is_in_the_environment_of_every_node(project, workspace, monkeypatch):
+    seen: list[dict[str, str]] = []
+
+    def run(_command: list[str], setting: nodes.Setting, _on_line: object) -> Finished:
+        seen.append(dict(setting.environment))
+        return Finished(0, ())
+
+    monkeypatch.setattr(nodes, "run", run)
+    stage = read_graph(project.root, os.environ).up_to("train")[-1]
+    follow(Workspace(project.root, seat_of(1)().variables()), stage)
+    assert seen == [{
+        "PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": "29500",
+        "PET_RDZV_ID": "run-7",
+    }]  # fmt: skip
+
+
+def flow_run() -> uuid.UUID:
+    from prefect import flow
+
+    @flow(name="some-flow")
+    def some() -> None:
+        pass
+
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(some).id
+
+
+def test_nodes_meet_where_the_first_one_says(server, monkeypatch):
+    first, other = flow_run(), flow_run()
+    waits: list[float] = []
+
+    def announce(seconds: float) -> None:
+        waits.append(seconds)
+        seats.append(Meeting(2, 0, first, first).take_seat())
+
+    seats: list[Seat] = []
+    found = Meeting(2, 1, other, first).take_seat(sleep=announce)
+    assert len(waits) == 1
+    assert (found.address, found.port, found.run) == ("127.0.0.1", seats[0].port, str(first))
+    assert (found.node, seats[0].node) == (1, 0)
+    # started again, the first node says another place; where it speaks through a tunnel its address is given
+    monkeypatch.setenv("UMGCLIP_NODE_ADDRESS", "10.0.0.7")
+    Meeting(2, 0, first, first).take_seat()
+    assert Meeting(2, 1, other, first).take_seat().address == "10.0.0.7"
+
+
+def test_an_address_that_leads_nowhere_and_a_first_node_that_ended_are_said(server, monkeypatch):
+    first, other = flow_run(), flow_run()
+    Meeting(2, 0, first, first).take_seat()
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    with pytest.raises(InputError, match=r"UMGCLIP_NODE_ADDRESS: expected an address of .+ that other machines reach"):
+        Meeting(2, 1, other, first).take_seat()
+    ended = flow_run()
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(ended, Crashed(message="its machine is gone"), force=True)
+    with pytest.raises(Unavailable, match="node 1 of 2: the first node has ended: its machine is gone"):
+        Meeting(2, 1, other, ended).take_seat()
+
+
+def test_a_pool_that_is_too_small_is_named(server, order):
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="small", type="process", concurrency_limit=1))
+    with pytest.raises(
+        InputError, match=r"stages.train.nodes: expected at most 1, the runs that pool small has at once"
+    ):
+        group.together(order, "small", group.RemoteSettings())
+
+
+class Ended:
+    """A worker's run that ends some looks after it was told to, or never."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self.calls = looks, list[str]()
+
+    def end(self, error: BaseException | None) -> None:
+        self.calls.append(f"end: {error}")
+
+    def is_final(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    def abandon(self, reason: str) -> None:
+        self.calls.append(f"abandon: {reason}")
+
+
+def test_what_does_not_end_is_given_up_before_the_next_attempt(monkeypatch):
+    monkeypatch.setattr(group, "_SETTLE_S", 0.2)
+    ends, never = Ended(1), Ended(10**9)
+    group._end([ends, never], Unavailable("node 1 was lost"), 0.05)
+    assert ends.calls == ["end: node 1 was lost"]
+    assert never.calls == ["end: node 1 was lost", f"abandon: {group.GONE.format(0.2)}"]
