@@ -11,7 +11,7 @@ from typing import Any
 
 from umgclip.errors import InputError, PeerError
 from umgclip.params import TrainParams, threads
-from umgclip.train.nodes import Seat, own_address, read_seat, use_interface
+from umgclip.train.nodes import Seat, own_address, read_seat
 from umgclip.train.world import under_torchrun
 
 _MEET_S = 3600  # until all machines are there; one may still be downloading its inputs
@@ -103,8 +103,6 @@ def _alone() -> dict[str, Any]:
 
 def _seated(seat: Seat) -> dict[str, Any]:
     """Ranks follow the seats: the first process of all, which writes the result, is on the first machine."""
-    own = own_address(seat.address, seat.port)
-    use_interface(own)
     return {
         "min_nodes": seat.count,
         "max_nodes": seat.count,
@@ -112,5 +110,5 @@ def _seated(seat: Seat) -> dict[str, Any]:
         "rdzv_backend": "static",
         "rdzv_endpoint": seat.endpoint,
         "rdzv_configs": {"rank": seat.node, "timeout": _MEET_S},
-        "local_addr": own,
+        "local_addr": own_address(seat.address, seat.port),
     }

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError, PeerError, UmgclipError
 from umgclip.train.feed import Part
+from umgclip.train.nodes import own_address, use_interface
 
 _T = TypeVar("_T")
 _TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard
@@ -131,18 +132,20 @@ def join_world(device: str) -> Iterator[World]:
     """This process's place among those that torchrun started; alone where it did not.
 
     Raises:
-        InputError: not a GPU for each process.
+        InputError: not a GPU for each process, or the first node's address is not known here.
         PeerError: another process ended before the work was done.
     """
     if not under_torchrun():
         yield World(device=choose_device(device))
         return
     _end_with_parent()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if here < int(os.environ["WORLD_SIZE"]):
+        use_interface(own_address(os.environ["MASTER_ADDR"], int(os.environ.get("MASTER_PORT", "1"))))
     place = choose_device(device, int(os.environ["LOCAL_RANK"]))
     if place.type == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT)
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = World(dist.get_rank(), dist.get_world_size(), here, place)
     try:
         yield world
