@@ -18,7 +18,7 @@ from umgclip.browse.cards import Card
 from umgclip.browse.reading import Wanted, draw, pick
 from umgclip.browse.refused import Fault
 from umgclip.browse.settings import Selection
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, write_bytes, write_json
 from umgclip.io.places import Place, fetch
 from umgclip.manifest import Manifest
@@ -66,10 +66,6 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
         InputError: `out` holds something else.
         OutputError: `out` cannot be written.
     """
-    if out.exists() and not _is_gallery(out):
-        raise InputError(
-            f"--out: expected a new folder or an older gallery, which is replaced; {out} is something else"
-        )
     with fresh_folder(out) as folder, tempfile.TemporaryDirectory(prefix="umgclip-browse-") as scratch:
         (folder / PICTURES).mkdir()
         quarantine = _look(inputs, selection, Path(scratch))
@@ -220,10 +216,6 @@ def _write_page(folder: Path, about: dict[str, Any], shown: list[Card]) -> None:
     for path in sorted(STATIC.iterdir()):
         if path.suffix in (".html", ".css", ".js"):
             shutil.copyfile(path, folder / path.name)
-
-
-def _is_gallery(folder: Path) -> bool:
-    return folder.is_dir() and (not any(folder.iterdir()) or (folder / ABOUT).is_file())
 
 
 def _summary(out: Path, about: dict[str, Any]) -> Summary:

@@ -62,7 +62,7 @@ def browse(
 
     selection = Selection(count=count, quarantined=quarantined, shards=shards, seed=seed, side_px=side_px)
     inputs = Inputs(place, manifest, quarantine if quarantine is not None else _validates(where))
-    with session.untracked("data browse") as opened:
+    with session.only_writer(out), session.untracked("data browse") as opened:
         summary = write_gallery(selection, inputs, out, opened.counter(None))
     session.show(summary)
     if serve:

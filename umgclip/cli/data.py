@@ -24,10 +24,11 @@ def demo(out: Out = DATA, params: Params = PARAMS) -> None:
     """Compose the demo: training scenes with alt texts, a benchmark with its whole truth."""
     from umgclip.cli import datasets, session
     from umgclip.params import DataParams, load_section
+    from umgclip.sources.demo import is_demo
 
     section = load_section(params, DataParams)
-    session.check_output(out, (params,))
-    with session.untracked("data demo") as opened:
+    session.check_output(out, (params,), is_demo)
+    with session.only_writer(out), session.untracked("data demo") as opened:
         summary = datasets.make_demo(section, out, opened.counter(datasets.demo_scenes(section)))
     session.show(summary)
 
@@ -78,6 +79,6 @@ def export(
         session.check_output(out, (Path(where),))
     from umgclip.sources.export import EXPORTS
 
-    with session.untracked("data export") as opened:
+    with session.only_writer(out), session.untracked("data export") as opened:
         summary = EXPORTS[to](place, manifest, out, opened.counter(manifest.samples))
     session.show(summary)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.data.stream import decode
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.storage import Storage, locate
 from umgclip.manifest import MANIFEST, Manifest, read_manifest
@@ -38,8 +38,6 @@ def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> 
         InputError: `out` holds something else.
         OutputError: `out` cannot be written.
     """
-    if out.is_dir() and any(out.iterdir()) and not _is_demo(out):
-        raise InputError(f"--out: expected a new folder or an older demo, which is replaced; {out} holds other files")
     counts = write_demo(params, out, advance=advance)
     return Summary(f"data: {out}", tuple((name, str(count)) for name, count in counts.items()))
 
@@ -47,13 +45,6 @@ def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> 
 def demo_scenes(params: DataParams) -> int:
     """Scenes that `make_demo` will draw."""
     return params.train_scenes + params.benchmark_scenes + params.benchmark_singles
-
-
-def _is_demo(folder: Path) -> bool:
-    try:
-        return all(read_manifest(folder / split).made_by.stage == "data" for split in SPLITS)
-    except DataError:
-        return False
 
 
 def check(where: str, advance: Callable[[int], None]) -> Summary:

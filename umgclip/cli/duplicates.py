@@ -49,7 +49,7 @@ def duplicates(
     search = Search(distance, workers, write_quarantine)
     images = dataset.manifest.samples
     total = images + (other.manifest.samples if other is not None else 0)
-    with session.untracked("data duplicates") as opened:
+    with session.only_writer(out), session.untracked("data duplicates") as opened:
         hashed, looked_up = opened.counter(total, " images hashed"), opened.counter(images, " images compared")
         report = find_duplicates(dataset, other, search, out, hashed, looked_up)
     session.show(_summary(where, against, report, out / TABLE))

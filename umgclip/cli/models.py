@@ -157,9 +157,13 @@ def export(
     from umgclip.cli import exporting
 
     if model is not None:
-        session.show(exporting.export(model, None, to, folder))  # type: ignore[arg-type]
+        with session.only_writer(folder):
+            summary = exporting.export(model, None, to, folder)  # type: ignore[arg-type]
+        session.show(summary)
         return
     from umgclip.params import RegisterParams, load_section
 
     register = load_section(params, RegisterParams) if params.is_file() else None
-    session.show(exporting.export(base, adapter, to, folder, register))  # type: ignore[arg-type]
+    with session.only_writer(folder):
+        summary = exporting.export(base, adapter, to, folder, register)  # type: ignore[arg-type]
+    session.show(summary)

@@ -43,6 +43,7 @@ _IGNORED = """/data
 /mlruns
 *.tmp
 .*.partial
+.*.lock
 """
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TOOL_S = 120

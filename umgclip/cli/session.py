@@ -13,6 +13,8 @@ from umgclip.cli import terminal
 from umgclip.cli.progress import Progress
 from umgclip.cli.terminal import Sheet
 from umgclip.errors import InputError
+from umgclip.io import locks as locks_of
+from umgclip.io.atomic import Ours, require_replaceable
 from umgclip.params import Section
 from umgclip.summary import Summary
 from umgclip.tracking import Run, stage_run
@@ -134,8 +136,13 @@ def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def check_output(out: Path, reads: Sequence[Path]) -> None:
-    """Refuse an output folder whose replacement would take inputs or the working directory with it.
+def check_output(out: Path, reads: Sequence[Path], ours: Ours | None = None) -> None:
+    """Refuse an output folder whose replacement would take anything along that this package did not make.
+
+    Args:
+        out: the folder.
+        reads: what the command reads.
+        ours: as for `umgclip.io.atomic.require_replaceable`.
 
     Raises:
         InputError: naming `out` and what it holds.
@@ -143,6 +150,21 @@ def check_output(out: Path, reads: Sequence[Path]) -> None:
     for path in (Path.cwd(), *reads):
         if path.resolve().is_relative_to(out.resolve()):
             raise InputError(f"--out: expected a folder of its own, which is replaced; {out} holds {path.resolve()}")
+    require_replaceable(out, ours)
+
+
+@contextmanager
+def only_writer(*outputs: Path) -> Iterator[None]:
+    """Keep other commands from writing these outputs until the block ends.
+
+    Raises:
+        InputError: another command is writing one of them.
+        OutputError: there can be nothing.
+    """
+    with ExitStack() as locks:
+        for output in outputs:
+            locks.enter_context(locks_of.only_writer(output))
+        yield
 
 
 def show(summary: Summary) -> None:

@@ -42,7 +42,7 @@ def base(
     session.check_output(out, (data, params))
     from umgclip.base import stage
 
-    with session.tracked("base", section) as opened:
+    with session.only_writer(out), session.tracked("base", section) as opened:
         report = opened.steps(stage.total_steps(section))
         summary = stage.run(section, stage.BaseInputs(data=data), out, report=report)
     session.show(summary)
@@ -77,7 +77,7 @@ def annotate(
     from umgclip.annotate import stage
 
     inputs = stage.AnnotateInputs(data=data, base=base, metrics=metrics)
-    with session.tracked("annotate", section, metrics) as opened:
+    with session.only_writer(out), session.tracked("annotate", section, metrics) as opened:
         advance, watch = opened.watched(stage.total_samples(data))
         summary = stage.run(section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
     session.show(summary)
@@ -102,7 +102,7 @@ def validate(
     from umgclip.validate import stage
 
     inputs = stage.ValidateInputs(annotations, benchmark, vocabulary, data_docs, metrics)
-    with session.tracked("validate", section, metrics):
+    with session.only_writer(out, data_docs), session.tracked("validate", section, metrics):
         summary = stage.run(section, inputs, out)
     session.show(summary)
 
@@ -138,10 +138,11 @@ def train(
     from umgclip.train.world import join_world
 
     inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
-    used = defaults.resolved(section, base)
-    with join_world(section.device) as world, session.for_one_of_many("train", used, world.first) as opened:
-        report = opened.steps(stage.total_steps(section))
-        summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
+    with join_world(section.device) as world, session.only_writer(*((out, work) if world.first else ())):
+        used = defaults.resolved(section, base)
+        with session.for_one_of_many("train", used, world.first) as opened:
+            report = opened.steps(stage.total_steps(section))
+            summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
     if world.first:
         session.show(summary)
 
@@ -180,7 +181,7 @@ def evaluate(
     inputs = stage.EvaluateInputs(
         base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter, headlines
     )
-    with session.tracked("evaluate", section, metrics) as opened:
+    with session.only_writer(out), session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")
     session.show(summary)
@@ -208,7 +209,9 @@ def register(
 
     # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
     inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
-    session.show(stage.run(section, inputs, out))
+    with session.only_writer(out):
+        summary = stage.run(section, inputs, out)
+    session.show(summary)
 
 
 def segment(
@@ -237,6 +240,6 @@ def segment(
     from umgclip.segment import stage
 
     inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
-    with session.tracked("segment", section, metrics) as opened:
+    with session.only_writer(out, work), session.tracked("segment", section, metrics) as opened:
         summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
     session.show(summary)

@@ -9,12 +9,22 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from umgclip.errors import DataError, OutputError
+from umgclip.errors import DataError, InputError, OutputError
+
+MARKER = ".made-by-umgclip"
+_MARK = "umgclip made this folder, and replaces all of it when it makes it again.\n"
+# what earlier versions made without a marker and DVC does not remove: a name that is always there, and other names
+_UNMARKED = (
+    ("register.json", "model_card.md", "vocabulary.json"),
+    ("great_expectations", "index.html", "failed_report.json", "failed_quarantine.parquet"),
+    ("gallery.json", "index.html", "page.css", "page.js", "data.js", "images"),
+)  # fmt: skip
+Ours = Callable[[Path], bool]
 
 
 def sha256_file(path: Path) -> str:
@@ -144,17 +154,55 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     write_bytes(path, (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def require_replaceable(path: Path, ours: Ours | None = None) -> None:
+    """Refuse an output that would take the place of something that this package did not make.
+
+    An empty folder may be replaced, and one with `MARKER` in it, which `fresh_folder` leaves in all that it makes.
+
+    Args:
+        path: of the output.
+        ours: says of a folder whether it is one that may be replaced; None: by its marker.
+
+    Raises:
+        InputError: names what is there.
+    """
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        if not names or (_is_marked(path, names) if ours is None else ours(path)):
+            return
+        others = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        told = f"with {MARKER} in it" if ours is None else "of the same kind, with nothing else in it"
+        raise InputError(
+            f"{path}: expected a new or empty folder, or one that umgclip made and may replace ({told}), found "
+            f"{others}; delete it first, or name another"
+        )
+    if path.exists():
+        raise InputError(f"{path}: expected a new folder or an old one, which is replaced; found a file")
+
+
+def _is_marked(folder: Path, names: list[str]) -> bool:
+    return (folder / MARKER).is_file() or any(
+        needed in names and set(names) <= {needed, *others} for needed, *others in _UNMARKED
+    )
+
+
 @contextmanager
-def fresh_folder(path: Path) -> Iterator[Path]:
+def fresh_folder(path: Path, ours: Ours | None = None) -> Iterator[Path]:
     """Give an empty working folder beside `path`; on success it takes `path`'s place, on failure `path` is gone.
 
     A stage that dies leaves no output that a later run would trust: the old one is removed first, and the new one
     has its final name only when it is complete.
 
+    Args:
+        path: of the folder. What is there has to be one of ours, or empty.
+        ours: as for `require_replaceable`; with it the folder gets no marker.
+
     Raises:
+        InputError: something else is there.
         OutputError: the disk is full or the folder cannot be written.
     """
     with explain_os_errors(path):
+        require_replaceable(path, ours)
         path.parent.mkdir(parents=True, exist_ok=True)
         working = path.parent / f".{path.name}.partial"
         for old in (path, working):
@@ -165,6 +213,8 @@ def fresh_folder(path: Path) -> Iterator[Path]:
         working.mkdir()
         try:
             yield working
+            if ours is None:
+                (working / MARKER).write_text(_MARK, encoding="utf-8")
             open_to_others(working)
             working.rename(path)
             _fsync_dir(path.parent)

@@ -15,11 +15,21 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from umgclip import __version__
+from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import atomic_file, fresh_folder, sha256_json
 from umgclip.io.images import encode_jpeg
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ClassList, MadeBy, Manifest, ShardInfo, describe_shard, write_manifest
+from umgclip.manifest import (
+    MANIFEST,
+    ClassList,
+    MadeBy,
+    Manifest,
+    ShardInfo,
+    describe_shard,
+    read_manifest,
+    write_manifest,
+)
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.sources import demo_art
@@ -164,6 +174,21 @@ def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassLis
     return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes=notes)
 
 
+def is_demo(folder: Path) -> bool:
+    """Whether a folder holds a demo, whole, and nothing else."""
+    if {entry.name for entry in folder.iterdir()} != {"train", "benchmark"}:
+        return False
+    for split in (folder / "train", folder / "benchmark"):
+        try:
+            manifest = read_manifest(split)
+        except DataError:
+            return False
+        files = {MANIFEST, *(shard.path for shard in manifest.shards)}
+        if manifest.made_by.stage != "data" or {entry.name for entry in split.iterdir()} != files:
+            return False
+    return True
+
+
 def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] = lambda _: None) -> dict[str, int]:
     """Compose `out/train` and `out/benchmark`; the same params and package versions give the same bytes.
 
@@ -176,6 +201,7 @@ def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] 
         Samples per split.
 
     Raises:
+        InputError: `out` holds something else.
         OutputError: the folder cannot be written.
     """
     kinds = things()
@@ -189,7 +215,7 @@ def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] 
     def draw_single(index: int, rng: np.random.Generator) -> Scene:
         return compose([kinds[index % len(kinds)]], params, rng)
 
-    with fresh_folder(out) as working:
+    with fresh_folder(out, is_demo) as working:
         train, benchmark = working / "train", working / "benchmark"
         shards = _write_split(train, "train", params.train_scenes, draw_train, params, advance)
         write_manifest(train, _manifest(params, shards, None))

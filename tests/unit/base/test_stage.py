@@ -16,7 +16,7 @@ from umgclip.base import scratch, stage
 from umgclip.base.feed import CaptionFeed
 from umgclip.base.stage import BaseInputs
 from umgclip.errors import DataError, InputError
-from umgclip.io.atomic import sha256_file
+from umgclip.io.atomic import MARKER, sha256_file
 from umgclip.io.images import encode_jpeg
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
@@ -79,7 +79,7 @@ def test_every_parameter_learns(params: BaseParams, demo: Path) -> None:
 def test_the_stage_writes_weights_config_and_hash(params: BaseParams, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "base"
     summary = stage.run(params, BaseInputs(demo), out)
-    assert sorted(path.name for path in out.iterdir()) == ["base.json", files.CONFIG, files.WEIGHTS]
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "base.json", files.CONFIG, files.WEIGHTS]
     digest = sha256_file(out / files.WEIGHTS)
     assert json.loads((out / "base.json").read_text()) == {
         "weights_sha256": digest,

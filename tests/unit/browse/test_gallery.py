@@ -141,7 +141,9 @@ def test_only_a_gallery_is_replaced(kit, folder, tmp_path):
     kit.browse(folder, tmp_path / "out", count=3)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="expected a new folder or an older gallery"):
+    with pytest.raises(
+        InputError, match="mine: expected a new or empty folder, or one that umgclip made .* found thesis.tex"
+    ):
         kit.browse(folder, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").is_file()
 

@@ -15,6 +15,7 @@ from peft import PeftModel
 
 from umgclip.cli.exporting import export
 from umgclip.errors import InputError
+from umgclip.io.atomic import MARKER
 from umgclip.model import files
 from umgclip.model.adapters import load_tuned
 from umgclip.model.attention import with_linear_attention
@@ -87,7 +88,7 @@ def test_the_adapter_loads_with_peft_alone(make_tuned: MakeTuned, tmp_path: Path
     root = make_tuned(LORA)
     images, tokens, wanted = outputs(root)
     export(root, None, "peft", tmp_path / "peft")
-    names = {"adapter_config.json", "adapter_model.safetensors", "umgclip_preprocess.json"}
+    names = {MARKER, "adapter_config.json", "adapter_model.safetensors", "umgclip_preprocess.json"}
     assert {path.name for path in (tmp_path / "peft").iterdir()} == names
     base = with_linear_attention(open_clip.create_model(f"local-dir:{root / 'base'}").eval())
     tuned = PeftModel.from_pretrained(base, str(tmp_path / "peft")).get_base_model().eval()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from umgclip.errors import DataError, OutputError
+from umgclip.errors import DataError, InputError, OutputError
 from umgclip.io import atomic
 from umgclip.io.weights import read_weights, write_weights
 
@@ -42,13 +42,67 @@ def test_a_failure_keeps_the_old_file_and_no_temporary(tmp_path):
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "out"
-    path.mkdir()
-    (path / "old").write_text("old", encoding="utf-8")
-    with atomic.fresh_folder(path) as working:
-        assert not path.exists()  # nobody trusts an old output while the new one is made
-        (working / "new").write_text("new", encoding="utf-8")
-    assert [entry.name for entry in path.iterdir()] == ["new"]
+    for name in ("old", "new"):
+        with atomic.fresh_folder(path) as working:
+            assert not path.exists()  # nobody trusts an old output while the new one is made
+            (working / name).write_text(name, encoding="utf-8")
+    assert sorted(entry.name for entry in path.iterdir()) == [atomic.MARKER, "new"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_others_made_is_not_replaced(tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "deep/c.jpg"):
+        (photos / name).write_text(name)
+    before = files_in(tmp_path)
+    said = (
+        r"photos: expected a new or empty folder, or one that umgclip made and may replace \(with .made-by-umgclip in "
+        r"it\), found a.jpg, b.jpg, deep; delete it first, or name another"
+    )
+    with pytest.raises(InputError, match=said), atomic.fresh_folder(photos):
+        pytest.fail("it was given away")
+    with pytest.raises(InputError, match=r"a.jpg: expected a new folder .* found a file"):
+        atomic.require_replaceable(photos / "a.jpg")
+    (tmp_path / "link").symlink_to(photos)
+    with (
+        pytest.raises(InputError, match="link: expected a new or empty folder"),
+        atomic.fresh_folder(tmp_path / "link"),
+    ):
+        pytest.fail("it was given away")
+    assert files_in(tmp_path) == before
+
+
+def test_an_empty_folder_is_replaced(tmp_path):
+    (tmp_path / "out").mkdir()
+    with atomic.fresh_folder(tmp_path / "out") as working:
+        (working / "new").write_text("new", encoding="utf-8")
+    assert (tmp_path / "out" / "new").is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "ours"),
+    [
+        (["register.json", "model_card.md"], True),
+        (["great_expectations", "index.html"], True),
+        (["gallery.json", "index.html", "images", "data.js"], True),
+        (["register.json", "thesis.tex"], False),
+        (["index.html"], False),
+        (["index.html", "images"], False),
+    ],
+)
+def test_what_earlier_versions_made_beside_the_pipelines_outputs_is_known(tmp_path, names, ours):
+    for name in names:
+        (tmp_path / name).write_text("", encoding="utf-8")
+    if ours:
+        atomic.require_replaceable(tmp_path)
+        return
+    with pytest.raises(InputError, match="delete it first"):
+        atomic.require_replaceable(tmp_path)
 
 
 def test_a_failure_leaves_no_folder(tmp_path):
@@ -121,7 +175,7 @@ def test_modes_are_what_the_umask_says(tmp_path, umask, file_mode, folder_mode):
     finally:
         os.umask(before)
     found = [path for path in tmp_path.rglob("*") if not path.is_symlink()]
-    assert len(found) == 9
+    assert len(found) == 10
     for path in found:
         assert stat.S_IMODE(path.stat().st_mode) == (folder_mode if path.is_dir() else file_mode), path
 

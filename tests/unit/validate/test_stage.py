@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from umgclip.errors import DataError, GateError
+from umgclip.io.atomic import fresh_folder
 from umgclip.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
 from umgclip.validate import suites
@@ -175,8 +176,8 @@ def test_the_gate_closes_and_leaves_no_output(tables: Any, store: Store, tmp_pat
     tables.plant("regions", 60, label="violin")
     tables.plant("regions", 64, caption="")
     inputs = store(tables)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.json").write_text("of an earlier run")
+    with fresh_folder(tmp_path / "out") as earlier:
+        (earlier / "report.json").write_text("of an earlier run")
 
     with pytest.raises(GateError) as caught:
         run(ValidateParams(tolerances={"region_caption_length": 0.0}), inputs, tmp_path / "out")
