@@ -29,6 +29,7 @@ from rich.table import Table
 
 from flows.failures import Unavailable, may_pass
 from flows.settings import StageSettings
+from umgclip.plain import without_secrets
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +75,7 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     except (httpx.TransportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "API" not in str(error):
             raise
-        url = get_current_settings().api.url
+        url = without_secrets(str(get_current_settings().api.url))
         raise Unavailable(
             f"Prefect at {url} (PREFECT_API_URL) does not answer: {error}; unset it to run without"
         ) from (error)

@@ -19,6 +19,7 @@ import typer
 from infra.pools import TEMPLATES, LostRuns, Pools, WorkPool, read_pools
 from umgclip.cli import exits
 from umgclip.errors import InputError, TrackingError
+from umgclip.plain import without_secrets
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -77,7 +78,8 @@ async def bootstrap(pools: Pools, say: Callable[[str], None]) -> int:
     async with get_client() as client:
         problem = await client.api_healthcheck()
         if problem is not None:
-            raise TrackingError(f"Prefect at {client.api_url} (PREFECT_API_URL) does not answer: {problem!r}")
+            server = without_secrets(str(client.api_url))
+            raise TrackingError(f"Prefect at {server} (PREFECT_API_URL) does not answer: {problem!r}")
         try:
             changes = [
                 *[await _pool(client, name, pool) for name, pool in pools.work_pools.items()],

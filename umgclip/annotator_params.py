@@ -163,11 +163,13 @@ class VlmParams(Section):
     max_tokens: Count = Field(default=400, description="of one answer; a cut answer is asked for again")
     token_budget: Count | None = Field(default=None, description="tokens that one worker may use; null: no limit")
     concurrency: Count = Field(default=8, description="requests at once, per worker")
-    timeout_s: float = Field(default=60.0, gt=0, description="of one request")
+    timeout_s: float = Field(default=60.0, gt=0, description="of one request and its whole reply")
     deadline_s: float = Field(default=600.0, gt=0, description="of one answer with all its retries")
     retries: int = Field(default=5, ge=0, description="after a failed request or an answer that is no use")
     backoff_s: float = Field(default=1.0, gt=0, description="before the first retry; doubled every time, with jitter")
-    max_reply_kb: Count = Field(default=4096, description="of one reply of the server; larger ones are not read")
+    max_reply_kb: Count = Field(
+        default=4096, description="of one reply of the server, unpacked; larger ones are not read"
+    )
     max_side_px: Count = Field(default=1024, description="larger images are shrunk before they are sent")
     jpeg_quality: int = Field(default=90, ge=50, le=100)
     crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")

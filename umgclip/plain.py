@@ -1,4 +1,4 @@
-"""Texts from elsewhere: well-formed Unicode when they come in, harmless on a terminal when they are shown.
+"""Texts from elsewhere: well-formed Unicode when they come in, harmless on a terminal and without keys when shown.
 
 A text may hold halves of an emoji (lone surrogates, which no UTF-8 can hold), control characters, and marks that turn
 the direction of what is beside them. The first two never enter a record; all of them are written out as escapes where
@@ -19,6 +19,21 @@ _UNPRINTABLE = re.compile(
 _SPACE = re.compile("[\t\n]+")
 _ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-fA-F]+>")
 _BESIDE = os.sep
+_HIDDEN = "***"
+# what stands before the host of a URL: a name, a password, a token. The second form is a password with `/` in it
+_USER = re.compile(
+    r"\b([A-Za-z][\w+.-]{0,30}://)"
+    r"(?:[^\s/?#\"'<>]{1,2000}|[^\s/?#@:\[]{0,200}:(?!\d{1,5}[/?#])[^\s\"'<>]{1,2000})@"
+)
+_NAMES = (
+    r"token|secret|passw(?:or)?d|pwd|signature|credential|api[_-]?key|access[_-]?key|auth(?:orization)?|sig|key|sas"
+)
+_PARAMETER = re.compile(rf"([?&;#](?:AWS|[\w.-]{{1,40}}[_.-])?(?:{_NAMES})(?:[_-]?id)?=)[^&;#\s\"'`<>]+", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(\bbearer\s+(?=[A-Za-z.~+/=_-]{0,2000}\d)|\bauthorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?\w{1,20}\s+)"
+    r"[\w.~+/=-]{8,}",
+    re.IGNORECASE,
+)
 
 
 def well_formed(text: str) -> str:
@@ -37,6 +52,24 @@ def printable(text: str, *, lines: bool = False) -> str:
     """
     escaped = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return escaped if lines else _SPACE.sub(" ", escaped)
+
+
+def without_secrets(text: str) -> str:
+    """The text without names, passwords and tokens in its URLs, and without keys as HTTP sends them.
+
+    Whatever is printed, logged or recorded of an address goes through here; `git@` and the like of ssh stay.
+    """
+    if "://" in text:
+        text = _USER.sub(_hide_user, text)
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{_HIDDEN}", text)
+    return _HEADER.sub(rf"\1{_HIDDEN}", text)
+
+
+def _hide_user(found: re.Match[str]) -> str:
+    user = found[0][len(found[1]) : -1]
+    plain = user.isalnum() and found[1].lower().endswith("ssh://")
+    return found[0] if plain else f"{found[1]}{_HIDDEN}@"
 
 
 def brief(value: object, most: int = 60) -> str:

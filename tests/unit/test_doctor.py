@@ -14,7 +14,7 @@ PREFECT, S3 = "PREFECT_API_URL", "UMGCLIP_REMOTE_URL"
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    for name in (PREFECT, S3, "UMGCLIP_RAW_PREFIX", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL"):
+    for name in (PREFECT, S3, "UMGCLIP_RAW_PREFIX", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -40,7 +40,7 @@ def test_a_prefect_server_that_does_not_answer_is_named_without_its_password(tmp
     port = closed_port()
     monkeypatch.setenv(PREFECT, f"http://user:secret@127.0.0.1:{port}/api")
     found = examined(tmp_path)["Prefect"]
-    assert f"http://127.0.0.1:{port}/api does not answer" in found.found
+    assert f"http://***@127.0.0.1:{port}/api does not answer" in found.found
     assert "secret" not in found.found
     assert "make up" in found.mend
 
@@ -59,6 +59,27 @@ def test_an_object_store_that_does_not_answer_is_named(tmp_path, monkeypatch):
     found = examined(tmp_path)["S3"]
     assert "s3://bucket/prefix: the object store does not answer" in found.found
     assert "AWS_ENDPOINT_URL" in found.mend
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:hunter2@127.0.0.1:9", "http://hunter2@h:x/", "http://127.0.0.1:9/?token=hunter2", "http://[::1"],
+)
+def test_no_credentials_of_an_address_are_shown(tmp_path, monkeypatch, url):
+    for name in (PREFECT, "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{url}/mlflow")
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+    set_up = examined(tmp_path)["S3"].found
+    assert set_up.count("AWS_ENDPOINT_URL") == 2
+    monkeypatch.setenv(S3, "s3://bucket/prefix")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setattr("umgclip.io.storage._ATTEMPTS", 1)
+    found = examined(tmp_path)
+    assert {what for what in ("MLflow", "S3", "Prefect") if found[what].good} == set()
+    assert "hunter2" not in set_up + "".join(finding.found for finding in found.values())
 
 
 def test_too_little_memory_and_disk_are_named(tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
-"""Texts from elsewhere: well formed when they come in, harmless on a terminal."""
+"""Texts from elsewhere: well formed when they come in, harmless on a terminal, without keys when shown."""
 
 import io
 
 import pytest
 
-from umgclip.plain import brief, cause, line_of, printable, well_formed
+from umgclip.plain import brief, cause, line_of, printable, well_formed, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,42 @@ def test_an_error_is_told_with_the_place_in_this_package():
 def test_what_raised_is_said_without_addresses():
     error = OSError(f"cannot identify image file {io.BytesIO()!r}")
     assert cause(error) == "OSError: cannot identify image file"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:hunter2@127.0.0.1:80/api", "http://***@127.0.0.1:80/api"),
+        ("http://u:hun@ter2@h/x and http://h/y", "http://***@h/x and http://h/y"),
+        ("http://u:hun/ter2@h/x", "http://***@h/x"),
+        ("https://hunter2@github.com/a/b.git", "https://***@github.com/a/b.git"),
+        ("postgresql+psycopg2://mlflow:hunter2@h:5432/mlflow", "postgresql+psycopg2://***@h:5432/mlflow"),
+        ("postgresql://h/db?user=a&password=hunter2", "postgresql://h/db?user=a&password=***"),
+        ("s3://b/k?X-Amz-Signature=hunter2&X-Amz-Date=1", "s3://b/k?X-Amz-Signature=***&X-Amz-Date=1"),
+        ("https://h/?AWSAccessKeyId=hunter2&page_token=hunter2", "https://h/?AWSAccessKeyId=***&page_token=***"),
+        ("Authorization: Bearer hunter2hunter2", "Authorization: Bearer ***"),
+        ("{'authorization': 'Basic aHVudGVyMg=='}", "{'authorization': 'Basic ***'}"),
+        ("curl: bearer abc.hunter2", "curl: bearer ***"),
+    ],
+)
+def test_no_key_of_an_address_is_shown(text, shown):
+    assert without_secrets(text) == shown
+    assert without_secrets(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git@github.com:a/b", "ssh://git@github.com/a", "https://h/path@v1", "http://h:8080/a@b", "http://[::1]:80/x@y",
+        "sqlite:///a/b@c.db", "https://h/?keyboard=1&monkey=2", "a flag bearer standing",
+        "basic understanding", "a = b",
+    ],
+)  # fmt: skip
+def test_what_is_no_key_stays(text):
+    assert without_secrets(text) == text
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["a://" * 30_000, "x://y:z" * 20_000, "http://" + "a:" * 100_000, "?a.b-" * 40_000])
+def test_long_texts_take_no_longer_than_they_are(text):
+    assert without_secrets(text) == text

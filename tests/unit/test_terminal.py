@@ -94,3 +94,20 @@ def test_a_long_word_is_folded_and_never_cut(capsys, monkeypatch):
     assert "…" not in said
     cells = [line.split("│")[2].strip() for line in said.splitlines() if line.count("│") == 3]
     assert "".join(cells) == call
+
+
+def test_no_password_of_an_address_is_printed_or_logged(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    url = "postgresql://user:hunter2@127.0.0.1/db"
+    say(f"cannot reach {url}")
+    show_findings([Finding("MLflow", url, f"correct {url}")])
+    session.show(Summary(f"data: {url}", ((url, url),)))
+    line = PlainFormatter("%(message)s").format(logging.makeLogRecord({"msg": "asking %s", "args": (url,)}))
+    printed = capsys.readouterr()
+    assert "hunter2" not in printed.out + printed.err + line
+    assert (printed.out + printed.err + line).count("postgresql://***@127.0.0.1/db") == 7
+
+
+def test_a_result_for_programs_stays_as_it_is(capsys):
+    say('{"image": "https://h/a.jpg?token=1"}', as_result=True)
+    assert capsys.readouterr().out == '{"image": "https://h/a.jpg?token=1"}\n'

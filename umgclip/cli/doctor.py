@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
@@ -26,6 +26,7 @@ from umgclip.errors import InputError, TrackingError, UmgclipError
 from umgclip.io.storage import Storage, locate
 from umgclip.manifest import read_manifest
 from umgclip.params import SECTIONS, read_params, threads
+from umgclip.plain import without_secrets
 from umgclip.tracking import bounded, explained, store_from_env
 
 PACKAGES = (
@@ -41,7 +42,7 @@ _GIB = 1 << 30
 _ENOUGH_MEMORY_GIB, _ENOUGH_DISK_GIB = 4, 5
 _HTTP_S = 5
 _URLS = ("UMGCLIP_REMOTE_URL", "UMGCLIP_RAW_PREFIX")
-_S3_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
+_S3_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
 
 
 @dataclass(frozen=True)
@@ -192,11 +193,15 @@ def _mlflow(root: Path) -> str:
 
 def _s3() -> str:
     """Asks the store where a variable names a bucket; else says what is set."""
-    found = [name if "KEY" in name else f"{name}={os.environ[name]}" for name in _S3_VARIABLES if os.environ.get(name)]
+    found = [
+        name if "KEY" in name else f"{name}={without_secrets(os.environ[name])}"
+        for name in _S3_VARIABLES
+        if os.environ.get(name)
+    ]
     urls = [url for name in _URLS if (url := os.environ.get(name, "").strip()).startswith("s3://")]
     for url in urls:
         next(Storage().list(locate(url)), None)
-        found.append(f"{url} answers")
+        found.append(f"{without_secrets(url)} answers")
     return ", ".join(found) or "not set up (no AWS_* variable); the embedded default needs none"
 
 
@@ -204,19 +209,25 @@ def _prefect() -> str:
     url = os.environ.get("PREFECT_API_URL", "").strip()
     if not url:
         return "not set up (no PREFECT_API_URL); flows run without a server"
-    parts = urlsplit(url)
-    shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
-    if parts.scheme not in ("http", "https"):
+    shown = without_secrets(url)
+    try:
+        parts = urlsplit(url)
+        address = urlunsplit(
+            (parts.scheme, parts.netloc.rpartition("@")[2], f"{parts.path.rstrip('/')}/health", "", "")
+        )
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"PREFECT_API_URL: expected http://HOST:PORT/api, got {shown}")
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_HTTP_S):  # noqa: S310 - http, checked above
+        with urllib.request.urlopen(address, timeout=_HTTP_S):  # noqa: S310 - http, checked above
             return f"{shown} answers"
-    except (urllib.error.URLError, OSError) as error:
-        raise TrackingError(f"Prefect at {shown} does not answer: {error}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise TrackingError(f"Prefect at {shown} does not answer: {without_secrets(str(error))}") from error
 
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:
     try:
         return Finding(what, look())
     except UmgclipError as error:
-        return Finding(what, str(error), mend)
+        return Finding(what, without_secrets(str(error)), mend)

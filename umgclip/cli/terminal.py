@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from umgclip.plain import printable
+from umgclip.plain import printable, without_secrets
 
 
 def plain(text: str, style: str = "") -> Text:
-    """A text as it is, with nothing in it that a terminal or rich obeys; line breaks stay."""
-    return Text(printable(text, lines=True), style=style)
+    """A text as it is, with nothing in it that a terminal or rich obeys, and no keys of URLs; line breaks stay."""
+    return Text(printable(without_secrets(text), lines=True), style=style)
 
 
 class Sheet(Table):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from umgclip.errors import DataError, InputError, StorageError
 from umgclip.io.atomic import atomic_file
+from umgclip.plain import without_secrets
 
 _ATTEMPTS, _CONNECT_S, _READ_S = 5, 10, 60
 _PAUSE_S = 0.1  # before the second try to read on; it doubles with each
@@ -153,7 +154,12 @@ class Storage:
 
         retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
         config = Config(retries=retries, connect_timeout=_CONNECT_S, read_timeout=_READ_S)
-        return boto3.Session().client("s3", config=config)
+        try:
+            return boto3.Session().client("s3", config=config)
+        except ValueError as error:  # its text is the whole address
+            raise InputError(
+                f"AWS_ENDPOINT_URL: expected http://HOST:PORT, got another text: {without_secrets(str(error))}"
+            ) from error
 
 
 class ObjectStream:
@@ -200,7 +206,9 @@ class ObjectStream:
             except (BotoCoreError, HTTPError, OSError) as error:
                 self._body = None
                 if attempt == _ATTEMPTS:
-                    raise StorageError(f"{self._source}: the object store does not answer: {error}") from error
+                    raise StorageError(
+                        f"{self._source}: the object store does not answer: {without_secrets(str(error))}"
+                    ) from error
                 time.sleep(_PAUSE_S * 2**attempt)
             else:
                 self._position += len(part)
@@ -232,8 +240,8 @@ def _explained(where: Location) -> Iterator[None]:
             raise DataError(f"{where}: expected an object there, found none ({code})") from error
         if code in _REFUSED:
             raise InputError(f"{where}: expected credentials (AWS_*) that may do this, got {code}") from error
-        raise StorageError(f"{where}: {error}") from error
+        raise StorageError(f"{where}: {without_secrets(str(error))}") from error
     except (NoCredentialsError, NoRegionError) as error:
         raise InputError(f"{where}: expected credentials and a region in AWS_* variables: {error}") from error
     except (BotoCoreError, Boto3Error) as error:
-        raise StorageError(f"{where}: the object store does not answer: {error}") from error
+        raise StorageError(f"{where}: the object store does not answer: {without_secrets(str(error))}") from error

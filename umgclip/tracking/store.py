@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from umgclip.errors import TrackingError
+from umgclip.errors import InputError, TrackingError
+from umgclip.plain import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,9 +31,8 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The URI without its password, for people to read."""
-        password = urlsplit(self.uri).password
-        return self.uri.replace(f":{password}@", ":***@") if password else self.uri
+        """The URI without passwords and keys, for people to read."""
+        return without_secrets(self.uri)
 
     @property
     def database(self) -> Path | None:
@@ -52,8 +52,18 @@ def store_from_env(root: Path) -> Store:
 
     Args:
         root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset; the repository's root.
+
+    Raises:
+        InputError: `MLFLOW_TRACKING_URI` is no address.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        shown = without_secrets(uri)
+        raise InputError(
+            f"MLFLOW_TRACKING_URI: expected a server's address or a path, got {shown} ({error})"
+        ) from error
     experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or DEFAULT_EXPERIMENT
     database = Store(uri, experiment, artifacts=None).database
     if database is None:
@@ -72,7 +82,7 @@ def explained(store: Store) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        text = " ".join(str(error).replace(store.uri, store.name).split())
+        text = " ".join(without_secrets(str(error)).split())
         if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text.lower():
             raise TrackingError(
                 f"MLflow at {store.name} (MLFLOW_TRACKING_URI) cannot be reached: {text[-160:]}; "

@@ -24,8 +24,10 @@ from umgclip.annotate.rules.repetition import loops
 from umgclip.annotate.vlm.answers import NoAnswerError, parse, response_format, shown
 from umgclip.annotate.vlm.reading import spoken, text_of
 from umgclip.annotate.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
+from umgclip.annotate.vlm.wire import Limits, Raw, Wire, WireError
 from umgclip.annotator_params import VlmParams
 from umgclip.errors import InputError, UmgclipError
+from umgclip.plain import printable, without_secrets
 
 __all__ = ["UNKNOWN_SCORE", "Answer", "Client", "Question"]
 
@@ -61,6 +63,28 @@ class _Useless(Exception):
         self.failure, self.wait_s = failure, wait_s
 
 
+def _key(params: VlmParams, where: str) -> str:
+    """The key that the environment holds; empty: none is asked for."""
+    if params.api_key_env is None:
+        return ""
+    key = os.environ.get(params.api_key_env, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        got = "nothing" if not key else "other characters than printable ASCII"
+        raise InputError(f"{where}.api_key_env: expected the variable {params.api_key_env} to hold a key, got {got}")
+    return key
+
+
+def _endpoint(params: VlmParams, where: str) -> str:
+    url = f"{params.url.rstrip('/')}/chat/completions"
+    try:
+        parts = httpx.URL(url)
+        if not parts.host or not 0 < (parts.port or 80) < 1 << 16:
+            raise httpx.InvalidURL("no host, or a port that is none")
+    except httpx.InvalidURL as error:
+        raise InputError(f"{where}.url: expected http://HOST:PORT/v1, got {params.url!r} ({error})") from error
+    return url
+
+
 class Client:
     """One server, one model. Safe to use from several threads."""
 
@@ -73,20 +97,15 @@ class Client:
             sleep: waits so many seconds; None: really, until another request ends the run.
 
         Raises:
-            InputError: `api_key_env` names a variable that is not set.
+            InputError: `api_key_env` names a variable that holds no key, or `url` is no address.
         """
-        headers = {}
-        if params.api_key_env is not None:
-            key = os.environ.get(params.api_key_env)
-            if not key:
-                raise InputError(f"{where}.api_key_env: expected the variable {params.api_key_env} to hold a key")
-            headers["Authorization"] = f"Bearer {key}"
+        self._key = _key(params, where)
+        self._url = _endpoint(params, where)
         self._ended = threading.Event()
         self._params, self._where, self._sleep = params, where, sleep or self._ended.wait
-        limits = httpx.Limits(max_connections=params.concurrency, max_keepalive_connections=params.concurrency)
-        self._http = httpx.Client(headers=headers, timeout=params.timeout_s, limits=limits)
+        self._wire = Wire({"Authorization": f"Bearer {self._key}"} if self._key else {}, params.concurrency)
+        self._limits = Limits(params.timeout_s, params.max_reply_kb << 10)
         self._pool = ThreadPoolExecutor(params.concurrency)
-        self._url = params.url.rstrip("/")
         self._tokens, self._lock = 0, threading.Lock()
 
     def ask(self, questions: Sequence[Question[A]]) -> list[Answer[A] | Failure]:
@@ -100,9 +119,10 @@ class Client:
         try:
             return [future.result() for future in futures]
         finally:
-            self._ended.set()  # or threads that wait for their next try would keep the process
+            self._ended.set()  # or threads that wait for an answer or their next try would keep the process
             for future in futures:
                 future.cancel()
+            self._wire.stop()
 
     def _ask(self, question: Question[A]) -> Answer[A] | Failure:
         params, started = self._params, time.monotonic()
@@ -121,47 +141,39 @@ class Client:
                 break
             self._sleep(wait)
         if last.failure.reason == "unreachable":
+            url = without_secrets(params.url)
             raise UmgclipError(
-                f"{self._where}: no answer from {params.url} in {attempt + 1} tries ({last.failure.detail}); "
+                f"{self._where}: no answer from {url} in {attempt + 1} tries ({last.failure.detail}); "
                 "run again to go on"
             )
         return last.failure
 
     def _try(self, question: Question[A], attempt: int) -> Answer[A]:
         try:
-            with self._http.stream("POST", f"{self._url}/chat/completions", json=self._body(question, attempt)) as said:
-                status, after, body = said.status_code, said.headers.get("retry-after", ""), self._body_of(said)
-        except httpx.ConnectError as error:
-            raise _Useless(Failure("unreachable", str(error))) from error
-        except httpx.TimeoutException as error:
-            raise _Useless(Failure("timeout", f"no answer within {self._params.timeout_s} s")) from error
-        except httpx.RequestError as error:
-            raise _Useless(Failure("connection_lost", f"{type(error).__name__}: {error}")) from error
-        if status != httpx.codes.OK:
-            raise self._complaint(status, after, body)
-        return self._read(body, question)
+            reply = self._wire.post(self._url, self._body(question, attempt), self._limits)
+        except WireError as error:
+            raise _Useless(Failure(error.reason, self._plain(str(error)))) from error
+        if not reply.is_answer:
+            raise self._complaint(reply)
+        return self._read(reply.body, question)
 
-    def _body_of(self, response: httpx.Response) -> bytes:
-        """All that a server sends, unless it does not end."""
-        most, parts, size = self._params.max_reply_kb << 10, [], 0
-        for part in response.iter_bytes():
-            size += len(part)
-            if size > most:
-                raise _Useless(
-                    Failure("too_large", f"expected at most max_reply_kb = {self._params.max_reply_kb} kB, got more")
-                )
-            parts.append(part)
-        return b"".join(parts)
-
-    def _complaint(self, status: int, retry_after: str, body: bytes) -> Exception:
-        said = body[:200].decode("utf-8", "replace")
-        if status in _MINE:
+    def _complaint(self, reply: Raw) -> Exception:
+        said = self._plain(reply.body.decode("utf-8", "replace"))[:200]
+        if place := reply.headers.get("location"):
+            said = f"it leads to {self._plain(place)[:200]}, where no request and no key is sent; {said}"
+        if reply.status in _MINE or 300 <= reply.status < 400:
+            url = without_secrets(self._params.url)
             return UmgclipError(
-                f"{self._where}: {self._params.url} answers {status} for the model {self._params.model!r}: {said}"
+                f"{self._where}: {url} answers {reply.status} for the model {self._params.model!r}: {said}"
             )
-        failure = Failure("server_error" if status in _AGAIN else "bad_request", f"status {status}: {said}")
-        wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+        after = reply.headers.get("retry-after", "")
+        failure = Failure("server_error" if reply.status in _AGAIN else "bad_request", f"status {reply.status}: {said}")
+        wait_s = float(after) if after.isascii() and after.isdigit() else None
         return _Useless(failure, wait_s)
+
+    def _plain(self, said: str) -> str:
+        """What a server says, on one line; some repeat the key that they got."""
+        return printable(without_secrets(said.replace(self._key, "***") if self._key else said))
 
     def _read(self, body: bytes, question: Question[A]) -> Answer[A]:
         try:

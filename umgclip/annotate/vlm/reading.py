@@ -17,7 +17,8 @@ _LONGEST = 1 << 17  # characters that are looked through; answers have some hund
 _MOST_STARTS = 256  # brackets at which JSON may begin
 _THINKS = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|reflection)>")
 _FENCE = re.compile(r"```\w*")
-_STRING_OR_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+# possessive, and a string that does not close goes on to the end: linear, whatever the text
+_STRING_OR_COMMA = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
 _NO_JSON = (ValueError, RecursionError, OverflowError, MemoryError)
 _NO_LITERAL = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, OverflowError)
