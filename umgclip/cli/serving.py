@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from umgclip.errors import InputError
-from umgclip.serve.settings import MIB, Batching, RequestLimits, ServeSettings, Source, Timeouts
+from umgclip.serve.settings import MIB, Batching, Capacity, RequestLimits, ServeSettings, Source, Timeouts
 
-_MODEL, _BATCHES, _LIMITS, _TIMES = "Model", "Batching", "Limits of a request", "Timeouts"
+_MODEL, _BATCHES, _LIMITS, _ALL, _TIMES = "Model", "Batching", "Limits of a request", "Limits of all", "Timeouts"
 
 
 def _option(name: str, panel: str, said: str, **checks: Any) -> Any:  # noqa: ANN401 - Typer's own
@@ -57,6 +57,18 @@ def serve(
     max_regions: Annotated[
         int, _option("max-regions", _LIMITS, "boxes and masks of an image together", min=1)
     ] = RequestLimits.regions,
+    max_connections: Annotated[
+        int, _option("max-connections", _ALL, "open connections; one client gets at most half", min=1)
+    ] = Capacity.connections,
+    max_bodies_mib: Annotated[
+        float, _option("max-bodies-mib", _ALL, "MiB of requests that are read or wait", min=0.001)
+    ] = Capacity.bodies_bytes / MIB,
+    head_timeout_s: Annotated[
+        float, _option("head-timeout-s", _TIMES, "seconds for a request's head, and of silence between two", min=0.1)
+    ] = Timeouts.head_s,
+    send_timeout_s: Annotated[
+        float, _option("send-timeout-s", _TIMES, "seconds in which an answer is not read; then it is cut off", min=0.1)
+    ] = Timeouts.send_s,
     body_timeout_s: Annotated[
         float, _option("body-timeout-s", _TIMES, "seconds for a body to arrive; then 408", min=0.1)
     ] = Timeouts.body_s,
@@ -92,10 +104,15 @@ def serve(
         limits=RequestLimits(
             round(max_body_mib * MIB), max_images, round(max_megapixels * 1e6), max_labels, max_label_chars, max_regions
         ),
-        timeouts=Timeouts(body_timeout_s, answer_timeout_s, shutdown_s),
+        timeouts=Timeouts(body_timeout_s, answer_timeout_s, shutdown_s, head_timeout_s, send_timeout_s),
+        capacity=Capacity(max_connections, round(max_bodies_mib * MIB)),
     )
     if settings.batching.queue_images < settings.limits.images:
         raise InputError(f"--queue: expected at least --max-images, which is {max_images}, got {queue}")
+    if settings.capacity.bodies_bytes < settings.limits.body_bytes:
+        raise InputError(
+            f"--max-bodies-mib: expected at least --max-body-mib, which is {max_body_mib:g}, got {max_bodies_mib:g}"
+        )
     # threads of a forward that wait for each other must not burn the core that HTTP needs; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from umgclip import __version__
 from umgclip.serve import schema
 from umgclip.serve.batching import Batcher
+from umgclip.serve.connections import Complaints
 from umgclip.serve.current import Current
 from umgclip.serve.guard import Watch, is_known, key_of
 from umgclip.serve.metrics import Metrics
@@ -47,12 +48,13 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
         keys: API keys, one of which `/predict` and `/metrics` ask for; with none they are open.
     """
     metrics = Metrics()
-    metrics.watch(current)
     batcher = Batcher(settings.batching, metrics)
-    predictor = Predictor(settings, current, batcher)
+    predictor = Predictor(settings, current, batcher, keyed=bool(keys))
+    metrics.watch(current, predictor.images)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(Complaints())
         current.start()
         yield
         current.close()
@@ -67,7 +69,7 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
     app.add_exception_handler(Exception, _unforeseen)
     door = [Depends(_door(keys))] if keys else []
     _add_predict(app, predictor, door)
-    _add_health(app, settings, current, batcher)
+    _add_health(app, settings, current, batcher, predictor)
     app.get("/metrics", summary="Counters for Prometheus", dependencies=door, response_class=Response)(
         lambda: Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
     )
@@ -100,14 +102,16 @@ def _add_predict(app: FastAPI, predictor: Predictor, door: list[Any]) -> None:
         return await predictor.respond(request)
 
 
-def _add_health(app: FastAPI, settings: ServeSettings, current: Current, batcher: Batcher) -> None:
+def _add_health(
+    app: FastAPI, settings: ServeSettings, current: Current, batcher: Batcher, predictor: Predictor
+) -> None:
     @app.get(
         "/health",
         summary="Whether to send requests here, which version answers, what is wrong",
         responses={200: {"model": schema.Health}, 503: {"model": schema.Health, "description": "not ready"}},
     )
     async def health() -> Response:
-        state = schema.health(settings, current, ready=batcher.alive, images=batcher.taken)
+        state = schema.health(settings, current, ready=batcher.alive, images=predictor.images.taken)
         return JSONResponse(state.model_dump(mode="json"), 200 if state.ready else 503)
 
     @app.get("/health/live", summary="Whether the process answers at all", response_model=dict[str, bool])

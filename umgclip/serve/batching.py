@@ -6,13 +6,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from umgclip.errors import UmgclipError
 from umgclip.register.request import Prepared
 from umgclip.serve.current import Served
 from umgclip.serve.metrics import Metrics
@@ -20,10 +17,6 @@ from umgclip.serve.settings import Batching
 
 Answer = dict[str, Any]
 _logger = logging.getLogger(__name__)
-
-
-class BusyError(UmgclipError):
-    """More is asked for than the queue may hold; asking again a little later helps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +30,12 @@ class _Job:
 
 
 class Batcher:
-    """Gathers images for up to `max_wait_ms` and answers them in one forward.
-
-    Places in the queue are taken before a body is read, so that what waits in memory has a bound too.
-    """
+    """Gathers images for up to `max_wait_ms` and answers them in one forward."""
 
     def __init__(self, settings: Batching, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._places = threading.Lock()
-        self.taken = 0
         self._thread = threading.Thread(target=self._run, name="umgclip-model", daemon=True)
         self._thread.start()
 
@@ -55,28 +43,6 @@ class Batcher:
     def alive(self) -> bool:
         """Whether the model's thread runs; without it nothing is answered."""
         return self._thread.is_alive()
-
-    @contextmanager
-    def place(self) -> Iterator[Place]:
-        """A place for one image, to be made larger when the request turns out to hold more.
-
-        Raises:
-            BusyError: the queue is full.
-        """
-        place = Place(self)
-        place.grow_to(1)
-        try:
-            yield place
-        finally:
-            self._take(-place.images)
-
-    def _take(self, images: int) -> None:
-        limit = self._settings.queue_images
-        with self._places:
-            if images > 0 and self.taken + images > limit:
-                raise BusyError(f"busy: {self.taken} of {limit} places in the queue are taken, {images} more wanted")
-            self.taken += images
-            self._metrics.queue.set(self.taken)
 
     def submit(self, served: Served, prepared: Prepared) -> Future[Answer]:
         """Put an image into the queue; a future that is cancelled before its turn costs nothing."""
@@ -138,20 +104,3 @@ class Batcher:
                 job.future.set_result(served.answerer.answer([job.prepared])[0])
             except Exception as own:  # noqa: BLE001 - whoever waits gets it
                 job.future.set_exception(own)
-
-
-class Place:
-    """Room in the queue that a request holds until it is answered."""
-
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
-        self.images = 0
-
-    def grow_to(self, images: int) -> None:
-        """Hold room for this many images.
-
-        Raises:
-            BusyError: the queue has not so much left.
-        """
-        self._batcher._take(images - self.images)  # noqa: SLF001 - the two are one thing
-        self.images = images

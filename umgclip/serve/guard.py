@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from umgclip.serve.metrics import Metrics
+from umgclip.serve.shares import network_of
 
 _PATHS = ("/", "/predict", "/health", "/health/live", "/metrics", "/docs", "/openapi.json")
 _HEADERS = (
@@ -42,6 +44,19 @@ def _written(key: str) -> list[bytes]:
     return [*forms, key.encode("latin-1")] if all(ord(sign) < 256 for sign in key) else forms
 
 
+def client_of(request: Request, *, keyed: bool) -> str:
+    """Whom a request is from, for what is shared out between clients: an address, and the key where there are keys.
+
+    Behind a proxy on this machine the address is what it says in `X-Forwarded-For`; uvicorn's `FORWARDED_ALLOW_IPS`
+    names other proxies to believe.
+    """
+    address = network_of(request.client.host) if request.client else ""
+    if not keyed:
+        return address
+    key = key_of(request.headers.get("x-api-key"), request.headers.get("authorization"))
+    return f"{address} {hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+
 def key_of(header: str | None, authorization: str | None) -> str:
     """The key in `X-API-Key` or in `Authorization: Bearer`; empty when there is none."""
     if header:
@@ -50,13 +65,14 @@ def key_of(header: str | None, authorization: str | None) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, limit: int, timeout_s: float, hold: Callable[[int], None]) -> bytes:
     """The body, no byte more than allowed.
 
     Args:
         request: its body has not been read.
         limit: largest body in bytes.
         timeout_s: seconds until all of it must be there.
+        hold: is told how many bytes there are so far, and may refuse.
 
     Raises:
         HTTPException: 415 for another type than JSON, 413 when it is too long, 408 when it does not arrive.
@@ -75,6 +91,7 @@ async def read_body(request: Request, limit: int, timeout_s: float) -> bytes:
                 size += len(chunk)
                 if size > limit:
                     raise HTTPException(413, f"body: expected at most {limit} bytes, got more")
+                hold(size)
                 chunks.append(chunk)
     except TimeoutError as error:
         raise HTTPException(408, f"body: expected all of it within {timeout_s:g} s, got {size} bytes") from error

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from fastapi import HTTPException, Request, Response
@@ -17,10 +18,11 @@ from umgclip.errors import InputError, UmgclipError
 from umgclip.params import threads
 from umgclip.register.answering import NotFiniteError
 from umgclip.register.request import LimitError, Limits, Prepared
-from umgclip.serve.batching import Answer, Batcher, BusyError
+from umgclip.serve.batching import Answer, Batcher
 from umgclip.serve.current import Current, Served
-from umgclip.serve.guard import read_body
+from umgclip.serve.guard import client_of, read_body
 from umgclip.serve.settings import ServeSettings
+from umgclip.serve.shares import BusyError, Claim, Pool
 
 _RETRY_AFTER_S = "1"
 _SMALL_BODY = 1 << 16  # bytes; parsing these at once costs less than handing them to a thread
@@ -35,9 +37,16 @@ class _Asked(NamedTuple):
 
 
 class Predictor:
-    """Reads, checks, decodes and answers requests."""
+    """Reads, checks, decodes and answers requests.
 
-    def __init__(self, settings: ServeSettings, current: Current, batcher: Batcher) -> None:
+    Attributes:
+        images: places for images that are accepted and not yet answered.
+    """
+
+    def __init__(self, settings: ServeSettings, current: Current, batcher: Batcher, *, keyed: bool) -> None:
+        self.images = Pool("places in the queue", settings.batching.queue_images)
+        self._bodies = Pool("bytes of bodies", settings.capacity.bodies_bytes)
+        self._keyed = keyed
         self._settings = settings
         self._current = current
         self._batcher = batcher
@@ -61,11 +70,17 @@ class Predictor:
             HTTPException: the request is not what it should be.
         """
         try:
-            with self._batcher.place() as place:
-                body = await read_body(request, self._settings.limits.body_bytes, self._settings.timeouts.body_s)
+            # places in the queue are for requests that are there, and not for slow ones
+            with Claim(client_of(request, keyed=self._keyed)) as claim:
+                body = await read_body(
+                    request,
+                    self._settings.limits.body_bytes,
+                    self._settings.timeouts.body_s,
+                    partial(claim.hold, self._bodies),
+                )
                 asked = await self._parse(body)
                 del body  # the parsed copy stays
-                place.grow_to(len(asked.rows))
+                claim.hold(self.images, len(asked.rows))
                 async with asyncio.timeout(self._settings.timeouts.answer_s):
                     return await self._answer(asked)
         except TimeoutError:

@@ -18,8 +18,10 @@ from prometheus_client import disable_created_metrics
 from umgclip.errors import InputError
 from umgclip.register import loading
 from umgclip.serve.app import create_app
+from umgclip.serve.connections import BACKLOG, Bounds, affordable, bounded
 from umgclip.serve.current import Current, Store
 from umgclip.serve.settings import API_KEY, ServeSettings, Source, api_keys
+from umgclip.serve.shares import Pool
 from umgclip.tracking import store_from_env
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -48,10 +50,14 @@ def run(settings: ServeSettings, root: Path) -> None:
     # first: a port that is taken should not cost the time of loading a model
     listening = _listen(settings.host, settings.port)
     try:
+        connections = Pool("connections", affordable(settings.capacity.connections))
         current = Current(settings.source, registry(settings.source, root))
         _introduce(settings, current, listening, bool(keys))
+        bounds = Bounds(connections, settings.timeouts.head_s, settings.timeouts.send_s)
         config = uvicorn.Config(
             create_app(settings, current, keys),
+            http=bounded(bounds),
+            backlog=BACKLOG,
             access_log=False,
             log_config=None,
             server_header=False,

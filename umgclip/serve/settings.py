@@ -78,11 +78,28 @@ class Timeouts:
         body_s: on a body that does not arrive.
         answer_s: on an answer that does not come.
         shutdown_s: on requests still open when it is told to stop.
+        head_s: on a request whose head does not arrive, and on connections that are silent.
+        send_s: on a client that does not read its answer.
     """
 
     body_s: float = 30.0
     answer_s: float = 30.0
     shutdown_s: float = 30.0
+    head_s: float = 10.0
+    send_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The most that all requests together may hold; above it the answer is 503.
+
+    Attributes:
+        connections: open ones.
+        bodies_bytes: bodies that are being read or wait to be decoded.
+    """
+
+    connections: int = 512
+    bodies_bytes: int = 256 * MIB
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,7 @@ class ServeSettings:
     batching: Batching = field(default_factory=Batching)
     limits: RequestLimits = field(default_factory=RequestLimits)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    capacity: Capacity = field(default_factory=Capacity)
 
 
 def api_keys() -> tuple[str, ...]:

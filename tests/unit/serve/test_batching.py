@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from umgclip.io.images import encode_png
-from umgclip.serve.batching import Batcher, BusyError
+from umgclip.serve.batching import Batcher
 from umgclip.serve.current import Served
 from umgclip.serve.metrics import Metrics
 from umgclip.serve.settings import Batching
@@ -123,16 +123,3 @@ def test_closing_answers_what_is_in_the_queue(make_batcher, served):
 
     assert all(future.done() for future in futures)
     assert not batcher.alive
-
-
-def test_places_have_a_bound_and_are_given_back(make_batcher):
-    batcher = make_batcher(queue_images=4)
-    with batcher.place() as first:
-        first.grow_to(3)
-        with batcher.place() as second:
-            with pytest.raises(BusyError, match="busy: 4 of 4 places in the queue are taken, 1 more wanted"):
-                second.grow_to(2)
-            with pytest.raises(BusyError), batcher.place():
-                pass
-        assert batcher.taken == 3
-    assert batcher.taken == 0

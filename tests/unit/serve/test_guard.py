@@ -25,7 +25,7 @@ def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Reque
 
 
 def read(asked: Request, limit: int = 10, timeout_s: float = 5) -> bytes:
-    return asyncio.run(read_body(asked, limit, timeout_s))
+    return asyncio.run(read_body(asked, limit, timeout_s, lambda size: None))
 
 
 def test_a_body_is_read_whole():

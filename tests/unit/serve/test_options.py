@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from umgclip.cli.serving import serve as command
 from umgclip.errors import InputError
-from umgclip.serve.settings import Batching, RequestLimits, ServeSettings, Source, Timeouts, api_keys
+from umgclip.serve.settings import Batching, Capacity, RequestLimits, ServeSettings, Source, Timeouts, api_keys
 
 app = typer.Typer()
 app.command()(command)
@@ -42,6 +42,7 @@ def test_options_reach_the_settings(serve):
         *["--max-body-mib", "0.5", "--max-images", "8", "--max-megapixels", "0.25", "--max-labels", "9"],
         *["--max-label-chars", "10", "--max-regions", "11"],
         *["--body-timeout-s", "12", "--answer-timeout-s", "13", "--shutdown-s", "14"],
+        *["--head-timeout-s", "15", "--send-timeout-s", "16", "--max-connections", "17", "--max-bodies-mib", "1"],
     )
     assert settings == ServeSettings(
         host="::1",
@@ -49,7 +50,8 @@ def test_options_reach_the_settings(serve):
         source=Source("m", "a", "7", 2.0),
         batching=Batching(3, 4.0, 50, 6),
         limits=RequestLimits(524_288, 8, 250_000, 9, 10, 11),
-        timeouts=Timeouts(12.0, 13.0, 14.0),
+        timeouts=Timeouts(12.0, 13.0, 14.0, 15.0, 16.0),
+        capacity=Capacity(17, 1_048_576),
     )
 
 
@@ -72,6 +74,11 @@ def test_a_value_out_of_range_names_its_option(options):
 def test_a_queue_that_a_list_would_not_fit_into_is_refused():
     with pytest.raises(InputError, match="--queue: expected at least --max-images, which is 32, got 8"):
         CliRunner().invoke(app, ["--queue", "8"], catch_exceptions=False)
+
+
+def test_bodies_that_one_would_not_fit_into_are_refused():
+    with pytest.raises(InputError, match="--max-bodies-mib: expected at least --max-body-mib, which is 16, got 8"):
+        CliRunner().invoke(app, ["--max-bodies-mib", "8"], catch_exceptions=False)
 
 
 def test_without_the_extra_its_name_is_said(monkeypatch):
