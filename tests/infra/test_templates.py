@@ -4,6 +4,7 @@ Rendered with Prefect's own templating; checked with the schema of Kubernetes' A
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prefect.utilities.templating import apply_values, find_placeholders
 
 from infra.pools import TEMPLATES, read_pools
 
+CUDA = TEMPLATES.parent / "docker" / "cuda.Dockerfile"
 FILES = sorted(path.name for path in TEMPLATES.glob("*.json"))
 # given by every worker, whatever the template declares
 GIVEN = {"name", "env", "labels", "command"}
@@ -95,6 +97,7 @@ def test_a_kubernetes_job_with_every_variable_set_is_valid():
         "node_selector": {"karpenter.sh/capacity-type": "spot"}, "priority_class_name": "low",
         "tolerations": [{"key": "spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
         "shared_memory": "32Gi", "work_disk": "1Ti", "grace_seconds": 25, "secret_name": "other", "backoff_limit": 3,
+        "image_pull_secrets": [{"name": "registry"}], "runtime_class_name": "nvidia", "scratch_disk": "1Gi",
     }  # fmt: skip
     manifest = _rendered("kubernetes-gpu.json", **values)["job_manifest"]
     # the worker turns the mapping into Kubernetes' list
@@ -103,7 +106,32 @@ def test_a_kubernetes_job_with_every_variable_set_is_valid():
     assert manifest["spec"]["template"]["spec"]["nodeSelector"] == {"karpenter.sh/capacity-type": "spot"}
     assert manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 25
     assert manifest["spec"]["backoffLimit"] == 3
+    assert manifest["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert manifest["spec"]["template"]["spec"]["runtimeClassName"] == "nvidia"
     _valid_job(manifest)
+
+
+def test_a_kubernetes_job_can_write_to_volumes_only_and_has_no_rights():
+    pod = _rendered("kubernetes-gpu.json", image="x/cuda:1")["job_manifest"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert mounts == {"/dev/shm", "/srv/umgclip", *_written_by(CUDA)}
+    assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"])
+    assert not pod["automountServiceAccountToken"]
+    assert "runtimeClassName" not in pod
+    assert pod["imagePullSecrets"] == []
+
+
+def _written_by(dockerfile: Path) -> set[str]:
+    """Where the image's user writes beside the work folder: its home and what every program uses."""
+    (user,) = re.findall(r"useradd .*--create-home (\S+)", dockerfile.read_text(encoding="utf-8"))
+    return {f"/home/{user}", "/tmp"}
 
 
 def test_the_schema_of_kubernetes_would_notice_a_mistake():
@@ -170,6 +198,31 @@ def test_a_spot_task_has_its_capacity_provider_secrets_and_two_minutes():
     assert container["secrets"] == secrets
     assert container["stopTimeout"] <= 120, "ECS allows no more, and AWS takes a spot instance back after that"
     assert rendered["env"]["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
+    assert _errors(_definition(rendered), "RegisterTaskDefinition") == ""
+
+
+def test_an_ecs_task_is_not_root_and_can_write_to_volumes_only():
+    definition = _definition(_rendered("ecs-gpu.json", image="x/cuda:1"))
+    (container,) = definition["containerDefinitions"]
+    mounts = {mount["containerPath"]: mount["sourceVolume"] for mount in container["mountPoints"]}
+    volumes = {volume["name"]: volume["dockerVolumeConfiguration"] for volume in definition["volumes"]}
+
+    assert container["user"] == "10001:10001"
+    assert container["readonlyRootFilesystem"]
+    assert not container["privileged"]
+    assert container["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["dockerSecurityOptions"] == ["no-new-privileges"]
+    assert set(mounts) == {"/srv/umgclip", *_written_by(CUDA)}
+    # gone with the task; a new volume begins with what the image has there, its owner included
+    assert set(mounts.values()) == set(volumes)
+    assert all(volume == {"scope": "task", "driver": "local"} for volume in volumes.values())
+    assert definition["networkMode"] == "bridge"
+
+
+def test_nodes_of_a_training_have_the_addresses_of_their_instances():
+    rendered = _rendered("ecs-gpu.json", image="x/cuda:1", network_mode="host")
+
+    assert rendered["task_definition"]["networkMode"] == "host"
     assert _errors(_definition(rendered), "RegisterTaskDefinition") == ""
 
 
