@@ -45,7 +45,7 @@ class Approval(RunInput):
 
 @flow(name="promote", persist_result=False)
 def promote(
-    version: str | None = None,
+    version: str | int | None = None,
     dry_run: bool = False,
     approval: bool | None = None,
     force: bool = False,
@@ -62,7 +62,8 @@ def promote(
     """
     params, store = _registry()
     look = partial(promotion.promote, params, store=store, force=Force.asked(force, reason))
-    seen = look(version=version, dry_run=True)
+    # `--param version=2` of Prefect's command line is a number
+    seen = look(version=None if version is None else str(version), dry_run=True)
     # what a person has seen is what moves: from here on the version goes by its number
     return _carry_out(seen, partial(look, version=seen.version), dry_run, approval)
 

@@ -78,6 +78,13 @@ def test_what_was_seen_is_what_moves(registry):
     assert registry.asked == [("promote", None, True), ("promote", "2", True), ("promote", "2", False)]
 
 
+def test_a_version_may_come_as_a_number(registry):
+    """As from `prefect deployment run promote/promote --param version=3`, which reads values as JSON."""
+    given = promote.validate_parameters({"version": 3, "dry_run": True})
+    assert promote.fn(**given)["champion"] == "1"
+    assert registry.asked == [("promote", "3", True)]
+
+
 def test_a_forced_promotion_keeps_its_reason_from_the_look_to_the_move(registry):
     promote.fn(force=True, reason="the benchmark changed")
     assert [force.reason for force in registry.forces] == ["the benchmark changed"] * 3

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from umgclip.evaluate.suite import PROTOCOLS, Suite
+from umgclip.io.spreadsheet import write_csv
 
 
 def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> None:
@@ -15,7 +15,8 @@ def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> 
 
     `BENCHMARK.csv` (model, metric, value), `annotator.csv` (metric, value), `region_per_class.csv` (model, readout,
     class, held_out, regions, top1) and `singles_confusion.csv` (model, actual, predicted; one row an image). All are
-    written whatever the benchmark holds; what it lacks has no rows.
+    written whatever the benchmark holds; what it lacks has no rows. Class names that begin like a formula have a `'` in
+    front, so that a spreadsheet shows them.
     """
     folder.mkdir()
     for benchmark in PROTOCOLS:
@@ -24,14 +25,14 @@ def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> 
             for suite in suites
             for metric, value in metrics[suite.name].get(benchmark, {}).items()
         )
-        _table(folder / f"{benchmark}.csv", ("model", "metric", "value"), rows)
-    _table(folder / "annotator.csv", ("metric", "value"), metrics["annotator"].items())
-    _table(
+        write_csv(folder / f"{benchmark}.csv", ("model", "metric", "value"), rows)
+    write_csv(folder / "annotator.csv", ("metric", "value"), metrics["annotator"].items())
+    write_csv(
         folder / "region_per_class.csv",
         ("model", "readout", "class", "held_out", "regions", "top1"),
         (row for suite in suites for row in _per_class(suite)),
     )
-    _table(
+    write_csv(
         folder / "singles_confusion.csv",
         ("model", "actual", "predicted"),
         (row for suite in suites if "classification" in metrics[suite.name] for row in _confusion(suite)),
@@ -50,10 +51,3 @@ def _confusion(suite: Suite) -> Iterable[tuple[str, str, str]]:
     scores, target = suite.classification.scores()
     for actual, predicted in zip(target, scores.argmax(1), strict=True):
         yield suite.name, names[actual], names[predicted]
-
-
-def _table(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
