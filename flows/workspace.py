@@ -19,7 +19,7 @@ from flows.failures import Unavailable, explain
 from flows.process import Finished, OnLine, Setting, ignore, run
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
-from umgclip.tracking import PARENT_RUN, store_from_env
+from umgclip.tracking import PARENT_RUN, SPOOL, spool_folder, store_from_env
 
 PARAMS = "params.yaml"
 LOCAL_CONFIG = ".dvc/config.local"
@@ -106,13 +106,15 @@ def environment(root: Path, store_root: Path | None = None, parent_run: str | No
         parent_run: MLflow run that the stages' runs go under.
     """
     variables = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_RUN_ID", PARENT_RUN)}
+    home = root if store_root is None else store_root
     paths = [".", *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
     programs = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
     variables |= {
         "PYTHONPATH": os.pathsep.join(paths),
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",
-        "MLFLOW_TRACKING_URI": store_from_env(root if store_root is None else store_root).uri,
+        "MLFLOW_TRACKING_URI": store_from_env(home).uri,
+        SPOOL: str(spool_folder(home).absolute()),  # a clone goes, what MLflow has missed stays
     }
     return variables if parent_run is None else {**variables, PARENT_RUN: parent_run}
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "segment",
     "promote",
     "rollback",
+    "sync",
     "report",
     "predict",
     "data",
@@ -48,7 +49,7 @@ app = typer.Typer(
 for command in (
     init,
     *(stages.base, stages.annotate, stages.validate, stages.train, stages.evaluate, stages.register, stages.segment),
-    *(models.promote, models.rollback, models.report, models.predict, models.export, serve),
+    *(models.promote, models.rollback, models.sync, models.report, models.predict, models.export, serve),
 ):
     app.command()(command)
 app.command(hidden=True)(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -24,6 +25,9 @@ VARIABLES = (
     "MLFLOW_RUN_ID",
     "UMGCLIP_PARENT_RUN_ID",
     "DVC_EXP_NAME",
+    "DVC_EXP_BASELINE_REV",
+    "DVC_ROOT",
+    "UMGCLIP_SPOOL",
 )
 
 
@@ -157,22 +161,140 @@ def test_metrics_are_written_in_batches(root: Path, monkeypatch: pytest.MonkeyPa
     assert len(client_of(root).get_metric_history(run.run_id, "c")) == 400
 
 
-def test_a_store_lost_during_the_run_costs_a_warning_only(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    with tracking.stage_run("train", {}, root=root) as run:
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("connection lost")
 
-        def refuse(*_: object, **__: object) -> None:
+
+def test_what_a_store_misses_is_sent_by_the_next_run(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    with monkeypatch.context() as patch, tracking.stage_run("train", {}, root=root) as run:
+        run.log_metrics({"loss": -1.0}, 0)
+        run.flush()
+        for name in ("log_batch", "log_artifact", "set_tag", "set_terminated"):
+            patch.setattr(run._client, name, refuse)
+        for step in range(1, 2001):
+            run.log_metrics({"loss": float(step)}, step)
+        run.log_artifact(note)
+        run.set_tags({"said": "later"})
+    note.unlink()
+
+    warnings = [record.message for record in caplog.records if "could not send metrics" in record.message]
+    assert len(warnings) == 2  # once when the journal was full, once at the end; not at every step
+    [journal] = (root / ".umgclip" / "spool").glob("*.jsonl")
+    assert f"2000 metric values and the end of run {run.run_id} as FINISHED wait in {journal}" in caplog.text
+    assert client_of(root).get_run(run.run_id).info.status == "RUNNING"
+
+    before = int(time.time() * 1000)
+    with tracking.stage_run("evaluate", {}, root=root):
+        logged = client_of(root).get_run(run.run_id)
+
+    assert (logged.info.status, logged.data.tags["said"]) == ("FINISHED", "later")
+    assert logged.info.end_time <= before
+    history = client_of(root).get_metric_history(run.run_id, "loss")
+    assert [(value.step, value.value) for value in history] == [(0, -1.0), *((n, float(n)) for n in range(1, 2001))]
+    assert (root / "mlartifacts" / run.run_id / "artifacts" / "note.txt").read_text() == "hello"
+    assert list((root / ".umgclip" / "spool").iterdir()) == []
+
+
+def test_a_batch_whose_answer_was_lost_is_there_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tracking.stage_run("train", {}, root=root) as run:
+        write = run._client.log_batch
+
+        def write_and_fail(*words: object, **named: object) -> None:
+            write(*words, **named)
             raise OSError("connection lost")
 
-        monkeypatch.setattr(run._client, "log_batch", refuse)
-        for step in range(2000):
-            run.log_metrics({"loss": 1.0}, step)
+        with monkeypatch.context() as patch:
+            patch.setattr(run._client, "log_batch", write_and_fail)
+            for step in range(3):
+                run.log_metrics({"loss": 0.5, "bad": float("nan")}, step)
+            run.flush()
 
-    warnings = [record.message for record in caplog.records if "could not log metrics" in record.message]
-    assert len(warnings) == 2  # once when the buffer was full, once at the end; not at every step
-    assert "2000 metric values are lost" in caplog.text
-    assert client_of(root).get_run(run.run_id).info.status == "FINISHED"
+    assert [value.step for value in client_of(root).get_metric_history(run.run_id, "loss")] == [0, 1, 2]
+    assert [value.step for value in client_of(root).get_metric_history(run.run_id, "bad")] == [0, 1, 2]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from umgclip import tracking
+with tracking.stage_run("train", {}, root=Path(sys.argv[1])) as run:
+    for step in range(7):
+        run.log_metrics({"loss": 1.0}, step)
+    print(run.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_whose_process_was_killed_is_ended_by_the_next(root: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, root], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed = done.stdout.strip()
+    assert client_of(root).get_run(killed).info.status == "RUNNING"
+
+    with (
+        tracking.stage_run("train", {}, root=root) as alive,
+        tracking.stage_run("evaluate", {}, root=root),
+    ):
+        assert client_of(root).get_run(alive.run_id).info.status == "RUNNING"  # its process lives
+
+    ended = client_of(root).get_run(killed)
+    assert (ended.info.status, ended.data.metrics) == ("KILLED", {"loss": 1.0})
+    assert len(client_of(root).get_metric_history(killed, "loss")) == 7
+    assert client_of(root).get_run(alive.run_id).info.status == "FINISHED"
+
+
+def test_what_is_for_another_store_or_a_deleted_run_is_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
+    monkeypatch.setenv("UMGCLIP_SPOOL", str(tmp_path / "spool"))
+    with monkeypatch.context() as patch, tracking.stage_run("train", {}, root=tmp_path) as gone:
+        patch.setattr(gone._client, "set_terminated", refuse)
+    client_of(root).delete_run(gone.run_id)
+    other = tmp_path / "spool" / "other.jsonl"
+    other.write_text(
+        '00000000000000000000\n{"store": "http://elsewhere", "run_id": "b"}\n{"end": "FINISHED", "at": 1}\n'
+    )
+    (tmp_path / "spool" / "strange.jsonl").write_text("what?")
+
+    done = tracking.deliver(tracking.store_from_env(tmp_path), tmp_path)
+
+    assert done.sent == ()
+    assert [path.name for path, _ in done.waiting] == sorted([f"{gone.run_id}.jsonl", "other.jsonl"])
+    assert "it is for MLflow at http://elsewhere" in [why for _, why in done.waiting]
+    names = {path.name for path in (tmp_path / "spool").iterdir()}
+    assert names == {f"{gone.run_id}.refused", "other.jsonl", "strange.damaged"}
+    assert "strange.jsonl: expected the journal of a run" in caplog.text
+
+
+@pytest.mark.parametrize("at", ["start", "later"])
+def test_a_spool_that_cannot_be_written_costs_a_warning(
+    at: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if at == "start":
+        (tmp_path / "file").write_text("in the way")
+        monkeypatch.setenv("UMGCLIP_SPOOL", str(tmp_path / "file"))
+
+    with tracking.stage_run("train", {}, root=root) as run:
+        run.log_metrics({"loss": 1.0}, 0)
+        if at == "later":
+            monkeypatch.setattr(os, "pwrite", full)
+        for step in (1, 2):
+            run.log_metrics({"loss": 1.0}, step)
+        run.set_tags({"a": "b"})
+
+    logged = client_of(root).get_run(run.run_id)
+    assert (logged.info.status, logged.data.tags["a"]) == ("FINISHED", "b")
+    assert [value.step for value in client_of(root).get_metric_history(run.run_id, "loss")] == [0, 1, 2]
+    assert caplog.text.count("cannot be written") == 1
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(

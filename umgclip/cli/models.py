@@ -1,4 +1,4 @@
-"""What is done with a model that is there: `promote`, `rollback`, `report`, `predict`, `export`."""
+"""What is done with a model that is there: `promote`, `rollback`, `report`, `predict`, `export`; and `sync`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,20 @@ def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
     from umgclip.cli import promotion
 
     promotion.rollback(section, dry_run=dry_run)
+
+
+def sync() -> None:
+    """Send MLflow what it missed while it was away.
+
+    Values of metrics, tags, files and how a run ended wait in .umgclip/spool
+    (or UMGCLIP_SPOOL). The next stage here sends them, too. A run whose
+    process died is ended as KILLED.
+
+    Exit code 0: nothing waits any more. 6: something does; it is named.
+    """
+    from umgclip.cli import session, syncing
+
+    session.show(syncing.sync(Path.cwd()))
 
 
 def report(

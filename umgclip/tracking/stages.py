@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import TrackingError
 from umgclip.provenance import git_state
+from umgclip.tracking.delivery import deliver
+from umgclip.tracking.experiment import experiment
+from umgclip.tracking.journal import Journal, Owner, spool_folder
 from umgclip.tracking.run import Run
 from umgclip.tracking.store import Store, bounded, environment, explained, store_from_env
 
@@ -81,21 +84,27 @@ def _open(store: Store, stage: str, params: Mapping[str, Any], root: Path, own_t
     if git.commit:
         tags["mlflow.source.git.commit"] = git.commit
         tags["umgclip.git_dirty"] = str(git.dirty).lower()
-    if os.environ.get("DVC_EXP_NAME"):
-        tags["dvc.exp_name"] = os.environ["DVC_EXP_NAME"]
+    if (trial := experiment()) is not None:
+        tags["dvc.exp_name"] = trial
     with explained(store), bounded():
         client = store.client()
+        deliver(store, root, client)
         parent = os.environ.get(PARENT_RUN, "").strip()
         if parent:
             tags["mlflow.parentRunId"] = parent
-            experiment = _parent_experiment(store, client, parent)
+            place = _parent_experiment(store, client, parent)
         else:
-            experiment = ensure_experiment(store, client)
-        run = Run(store, client, client.create_run(experiment, tags=tags, run_name=stage).info.run_id)
-        entries = [Param(name, value[:_PARAM_LENGTH]) for name, value in flatten(params).items()]
-        for start in range(0, len(entries), _BATCH_PARAMS):
-            client.log_batch(run.run_id, params=entries[start : start + _BATCH_PARAMS])
-    return run
+            place = ensure_experiment(store, client)
+        run_id = str(client.create_run(place, tags=tags, run_name=stage).info.run_id)
+        journal = Journal.create(spool_folder(root), Owner(store.name, run_id))
+        try:
+            entries = [Param(name, value[:_PARAM_LENGTH]) for name, value in flatten(params).items()]
+            for start in range(0, len(entries), _BATCH_PARAMS):
+                client.log_batch(run_id, params=entries[start : start + _BATCH_PARAMS])
+        except BaseException:
+            journal.close(remove=False)  # the next run ends it
+            raise
+    return Run(store, client, journal, root)
 
 
 @contextmanager
@@ -104,7 +113,8 @@ def stage_run(
 ) -> Iterator[Run]:
     """Open a run for a stage, under the run named by `UMGCLIP_PARENT_RUN_ID` when that is set.
 
-    The run ends as FINISHED, as KILLED on Ctrl-C and other interruptions, as FAILED on any exception.
+    Before that, what earlier runs of this checkout could not tell MLflow is sent. The run ends as FINISHED, as KILLED
+    on Ctrl-C and other interruptions, as FAILED on any exception.
     `MLFLOW_RUN_ID`, by which MLflow would write into the parent itself, is hidden while the run is open.
 
     Args:
@@ -154,10 +164,10 @@ def finished_run(store: Store, tags: Mapping[str, str]) -> str | None:
     wanted = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
     with explained(store), bounded():
         client = store.client()
-        experiment = client.get_experiment_by_name(store.experiment)
-        if experiment is None:
+        place = client.get_experiment_by_name(store.experiment)
+        if place is None:
             return None
         found = client.search_runs(
-            [experiment.experiment_id], " and ".join(["attributes.status = 'FINISHED'", *wanted]), max_results=1
+            [place.experiment_id], " and ".join(["attributes.status = 'FINISHED'", *wanted]), max_results=1
         )
     return str(found[0].info.run_id) if found else None

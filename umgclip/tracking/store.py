@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from umgclip.errors import InputError, TrackingError
 from umgclip.plain import without_secrets
+from umgclip.tracking.experiment import checkout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,12 +52,14 @@ def store_from_env(root: Path) -> Store:
     """Read the environment.
 
     Args:
-        root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset; the repository's root.
+        root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset; the repository's root. In an
+            experiment of DVC's that runs in a folder of its own it is the checkout's.
 
     Raises:
         InputError: `MLFLOW_TRACKING_URI` is no address.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
+    embedded = checkout(root).resolve() / "mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"{_SQLITE}{embedded}"
     try:
         urlsplit(uri)
     except ValueError as error:
