@@ -21,6 +21,8 @@ Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} i
 
 BOX_SHARE = 0.7
 """How boxes are read unless somebody says otherwise; `docs/results.md` has what was tried."""
+TEMPLATE = "{a} {}"
+"""The prompt around a label unless somebody says otherwise."""
 
 
 class Section(BaseModel):

@@ -29,7 +29,8 @@ from umgclip.io.images import encode_png
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER_WEIGHTS, add_lora
+from umgclip.model.adapters import add_lora
+from umgclip.model.layout import ADAPTER_WEIGHTS
 from umgclip.params import GateParams, LoraParams, RegisterParams, TowerParams
 from umgclip.records import ImageRecord, Source
 from umgclip.register import stage
@@ -222,7 +223,8 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def workspace(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace whose runs go to a SQLite file of its own."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "UMGCLIP_PARENT_RUN_ID"):
+    variables = ("TRACKING_URI", "EXPERIMENT_NAME", "RUN_ID")
+    for name in (*(f"MLFLOW_{one}" for one in variables), "UMGCLIP_PARENT_RUN_ID", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "mlflow.db").write_bytes(empty_store)
     return Workspace(tmp_path)

@@ -18,7 +18,8 @@ from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER_WEIGHTS, load_tuned
+from umgclip.model.adapters import load_tuned
+from umgclip.model.layout import ADAPTER_WEIGHTS
 from umgclip.model.tower import DenseClip
 from umgclip.params import RegisterParams
 from umgclip.register.answering import Answerer
@@ -122,6 +123,57 @@ def test_a_second_registration_creates_nothing_and_says_so(workspace) -> None:
     )
     version = workspace.client.get_model_version("umgclip", "1")
     assert json.loads(version.tags["umgclip.gates"])["promote"] is True
+
+
+NOTHING_TO_DO = """
+import json, sys
+from umgclip.__main__ import app
+app(sys.argv[1:], standalone_mode=False)
+print(json.dumps(sorted({"torch", "open_clip", "transformers", "peft", "cv2"} & set(sys.modules))))
+"""
+
+
+def test_registering_again_reads_no_model(workspace) -> None:
+    workspace.register()
+    inputs = workspace.inputs
+    write_json(workspace.root / "params.yaml", {"register": json.loads(workspace.params.model_dump_json())})
+    options = {
+        "base": inputs.base, "adapter": inputs.adapter, "metrics": inputs.metrics, "data": inputs.data,
+        "vocabulary": inputs.vocabulary, "protocols": inputs.protocols, "out": workspace.out,
+    }  # fmt: skip
+    words = [word for name, path in options.items() for word in (f"--{name}", str(path))]
+
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING_TO_DO, "register", *words],
+        cwd=workspace.root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "nothing created" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_experiment_makes_a_version_and_moves_no_alias(workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.register()
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
+    workspace.evaluate(mask=0.3, templates="a photo of {a} {}")  # the champion's weights need no gates
+    same_weights = workspace.register(workspace.params.model_copy(update={"template": "a photo of {a} {}"}))
+    workspace.train(seed=2)
+    workspace.evaluate(mask=0.9)
+    better = workspace.register()
+
+    for report, number in ((same_weights, "2"), (better, "3")):
+        assert (report["version"], report["experiment"]) == (number, "brave-owl")
+        assert report["gates"]["promote"] is True
+        assert report["aliases"] == {"challenger": "1", "champion": "1"}
+        assert workspace.client.get_model_version("umgclip", number).tags["dvc.exp_name"] == "brave-owl"
+    said = dict(workspace.summary.rows)["champion"]
+    assert said == "1 (experiment brave-owl moves no alias; `umgclip promote 3` asks the gates)"
+
+    monkeypatch.delenv("DVC_EXP_NAME")
+    applied = workspace.register()  # as after `dvc exp apply` and `dvc repro`
+    assert (applied["created"], applied["experiment"]) == (False, None)
+    assert applied["aliases"] == {"challenger": "3", "champion": "3", "previous_champion": "1"}
 
 
 def test_the_champion_moves_for_a_gain_and_stays_for_a_loss(workspace) -> None:

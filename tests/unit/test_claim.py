@@ -20,7 +20,8 @@ from umgclip.io import tables
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, add_lora, load_tuned
+from umgclip.model.adapters import add_lora, load_tuned
+from umgclip.model.layout import ADAPTER
 from umgclip.params import AnnotateParams, DataParams, EvaluateParams, LoraParams, TowerParams, TrainParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -95,6 +96,50 @@ def test_a_child_goes_under_the_parent_and_mlflows_own_variable_is_hidden(
     assert logged.data.tags["mlflow.parentRunId"] == parent.run_id
     assert logged.data.tags["dvc.exp_name"] == "brave-owl"
     assert logged.info.experiment_id == client_of(root).get_run(parent.run_id).info.experiment_id
+
+
+STAGE = """
+import json, pathlib, umgclip.tracking as tracking
+here = pathlib.Path.cwd()
+said = [tracking.store_from_env(here).uri, str(tracking.spool_folder(here)), tracking.experiment()]
+pathlib.Path("said.json").write_text(json.dumps(said))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [pytest.param(".", marks=pytest.mark.heavy), "below"])
+def test_an_experiment_in_a_folder_that_dvc_deletes_uses_the_checkouts_store(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    project = tmp_path / place
+    project.mkdir(exist_ok=True)
+    (project / "stage.py").write_text(STAGE)
+    stage = {"cmd": f"{sys.executable} stage.py", "deps": ["stage.py"], "outs": [{"said.json": {"cache": False}}]}
+    (project / "dvc.yaml").write_text(json.dumps({"stages": {"register": stage}}))
+    settings = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+    dvc = f"{sys.executable} -m dvc"
+    made = f"git init -q . && {dvc} init -q && git add -A && git commit -qm start"
+    tried = f"cd {place} && {dvc} exp run --quiet --temp --name brave-owl"
+    for command in (made, tried):
+        environment = {**os.environ, **settings, "PYTHONPATH": str(Path(tracking.__file__).parents[2])}
+        subprocess.run(command, shell=True, cwd=tmp_path, env=environment, check=True)
+
+    shown = ["git", "-C", str(tmp_path), "for-each-ref", "--format=%(refname)", "refs/exps"]
+    [ref] = [
+        r for r in subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split() if "brave" in r
+    ]
+    blob = ["git", "-C", str(project), "show", f"{ref}:./said.json"]
+    said = json.loads(subprocess.run(blob, capture_output=True, text=True, check=True).stdout)
+
+    assert not (project / "said.json").exists()
+    assert said == [f"sqlite:///{project / 'mlflow.db'}", str(project / ".umgclip" / "spool"), "brave-owl"]
 
 
 def test_an_unknown_parent_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,8 @@ from umgclip.manifest import read_manifest
 from umgclip.model import files
 from umgclip.model.pretrained import Choices, load_pretrained
 from umgclip.model.tower import DenseClip
-from umgclip.params import BaseParams
+from umgclip.params import SCRATCH, BaseParams
 from umgclip.summary import Summary
-
-SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)

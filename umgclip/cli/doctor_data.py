@@ -12,15 +12,14 @@ from typing import Literal
 
 from umgclip.annotate.names import Names
 from umgclip.annotate.words import require_words
-from umgclip.base.stage import SCRATCH
 from umgclip.cli import terminal
 from umgclip.cli.data_facts import Facts, read_facts
 from umgclip.cli.terminal import Sheet, plain
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError, InputError, UmgclipError
-from umgclip.model.pretrained import named_config, read_open_clip_config
 from umgclip.params import (
+    SCRATCH,
     AnnotateParams,
     BaseParams,
     EvaluateParams,
@@ -112,6 +111,8 @@ def show(remarks: list[Remark]) -> None:
 
 def _base(base: BaseParams) -> Iterator[Remark]:
     if base.pretrained != SCRATCH:
+        from umgclip.model.pretrained import named_config, read_open_clip_config  # open_clip, with transformers
+
         try:
             if named_config(base.model, base.pretrained) is None:
                 read_open_clip_config(Path(base.pretrained))
@@ -279,6 +280,8 @@ def _forward_flops(base: BaseParams) -> float | None:
         tower = base.tower
         width, layers, side, patch = tower.width, tower.layers, tower.image_px, tower.patch_px
     else:
+        from umgclip.model.pretrained import named_config, read_open_clip_config
+
         try:
             config = named_config(base.model, base.pretrained)
             if config is None:

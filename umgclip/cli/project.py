@@ -18,11 +18,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from umgclip.annotate.answers.code import code_digest
-from umgclip.base.stage import SCRATCH
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
-from umgclip.model.pretrained import named_config
-from umgclip.params import parse_sections
+from umgclip.params import SCRATCH, parse_sections
 from umgclip.summary import Summary
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
@@ -151,6 +149,8 @@ def _with_base(folder: Path, wishes: Wishes) -> Wishes:
             f"--model: expected the name in open_clip of {wishes.pretrained!r}, such as ViT-B-32, got none; "
             "`--pretrained scratch` trains a small one"
         )
+    from umgclip.model.pretrained import named_config  # open_clip, which `code` and a model from scratch do without
+
     named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
     if there is None:
         return wishes

@@ -28,8 +28,9 @@ from umgclip.metrics.measured import LACKS
 from umgclip.metrics.protocol import WEIGHTS
 from umgclip.metrics.weighted import FEWEST_IMAGES
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_tuned
+from umgclip.model.adapters import load_tuned
 from umgclip.model.images import ImageInput
+from umgclip.model.layout import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from umgclip.model.placed import PlacedClip
 from umgclip.model.placement import placement
 from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS

@@ -35,7 +35,6 @@ _BOTH = r"(visual\.)?" + _TEXT
 _CUSTOM_TEXT = r"text\." + _TEXT
 _TIMM_VIT = r"visual\.trunk\.blocks\.\d+\.(attn\.(qkv|q_proj|k_proj|v_proj|proj)|mlp\.(fc1|fc1_g|fc1_x|fc2))"
 _TIMM_CONVNEXT = r"visual\.trunk\.stages\.\d+\.blocks\.\d+\.mlp\.(fc1|fc2)"
-ADAPTER = "adapter"
 _KIND = "umgclip_adapter"  # in the config; peft's own has no such key
 
 

@@ -21,10 +21,10 @@ from umgclip.io.atomic import write_json
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.attention import with_linear_attention
 from umgclip.model.integrity import OWN, SHA256, base_sha256, require_finite
-from umgclip.model.layout import CONFIG, WEIGHTS
+from umgclip.model.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.model.no_code import no_remote_code
 from umgclip.model.preprocess import Preprocess, to_input
-from umgclip.model.tokenizer import TOKENIZER_FILES, Tokenizer, read_tokenizer
+from umgclip.model.tokenizer import Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
 
 __all__ = [

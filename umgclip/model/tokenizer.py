@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.model.layout import TOKENIZER_FILES
 from umgclip.model.no_code import no_remote_code
 
 _TEXTS_KEPT = 1 << 16
@@ -20,18 +21,6 @@ _TEXTS_KEPT = 1 << 16
 _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
 _ALLOWED_OF_CLIP = ("clean", "additional_special_tokens", "reduction_mask")
 _ENDS = 2  # tokens that mark where a text begins and ends
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-)
 
 
 class Tokenizer:

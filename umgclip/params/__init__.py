@@ -4,7 +4,7 @@ Units are in the names (`_px`, `_s`) or in the field's description.
 """
 
 from umgclip.params.annotate import AnnotateParams, LabelParams, MaskerParams, ProposerParams
-from umgclip.params.base import BaseParams, TowerParams
+from umgclip.params.base import SCRATCH, BaseParams, TowerParams
 from umgclip.params.data import DataParams, ImportParams
 from umgclip.params.evaluate import EvaluateParams, ReadoutName, SemanticParams, TemplateSet
 from umgclip.params.machine import threads
@@ -33,6 +33,7 @@ __all__ = [
     "ReadoutName",
     "RegisterParams",
     "RuleName",
+    "SCRATCH",
     "SECTIONS",
     "Section",
     "SegmentParams",

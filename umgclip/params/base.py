@@ -8,6 +8,8 @@ from pydantic import Field
 
 from umgclip.section import Count, Section, Share, Weight
 
+SCRATCH = "scratch"  # of `pretrained`: the small model that the stage `base` trains
+
 
 class TowerParams(Section):
     """The small open_clip model that `base.pretrained: scratch` trains."""

@@ -21,23 +21,12 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.images import ImageInput, Placed
 from umgclip.model.readout import pool_boxes
 from umgclip.model.tower import DenseClip
-from umgclip.model.usage import TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
+from umgclip.register.interface import ANSWER
 from umgclip.register.request import Limits, Prepared, Target, prepare
 from umgclip.register.text_cache import TextCache
-from umgclip.section import BOX_SHARE
+from umgclip.section import BOX_SHARE, TEMPLATE
 
-ANSWER = (
-    "embedding",
-    "label_scores",
-    "box_label_scores",
-    "mask_label_scores",
-    "box_embeddings",
-    "mask_embeddings",
-    "tags",
-    "similarity_map",
-)
-FORMAT = 2  # of requests and answers; another number makes `register` put the same weights into a new version
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256
 _UNLIMITED = Limits()

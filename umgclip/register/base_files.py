@@ -7,19 +7,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import open_clip
+from typing import TYPE_CHECKING
 
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
-from umgclip.model import files
-from umgclip.model.pretrained import Choices, load_pretrained
+from umgclip.model.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.params import SCRATCH
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, read_json
+
+if TYPE_CHECKING:
+    from umgclip.model.pretrained import Choices
 
 
 def can_be_fetched(base: Path) -> bool:
     """Whether open_clip knows where to download these weights again."""
     report = read_json(base / BASE_REPORT)
+    if report.get("pretrained") == SCRATCH:
+        return False
+    import open_clip  # with transformers: seconds
+
     return str(report.get("pretrained")) in open_clip.list_pretrained_tags_by_model(str(report.get("model")))
 
 
@@ -32,8 +38,11 @@ def trained_resize(train: Path) -> Resize:
 
 def _choices(folder: Path) -> Choices:
     """What was decided when the base was loaded, from its config."""
-    content = read_json(folder / files.CONFIG)
-    own = content.get(files.OWN) or {}
+    from umgclip.model.files import OWN
+    from umgclip.model.pretrained import Choices
+
+    content = read_json(folder / CONFIG)
+    own = content.get(OWN) or {}
     quick_gelu = bool(content["model_cfg"].get("quick_gelu", False))
     return Choices(quick_gelu=quick_gelu, positions=own.get("positions", "antialiased"))
 
@@ -45,15 +54,18 @@ def restore_base(folder: Path) -> Iterator[Path]:
     Raises:
         DataError: the weights fetched are not those that the adapter was trained on.
     """
-    if (folder / files.WEIGHTS).is_file():
+    if (folder / WEIGHTS).is_file():
         yield folder
         return
+    from umgclip.model import files
+    from umgclip.model.pretrained import load_pretrained
+
     report = read_json(folder / BASE_REPORT)
     loaded = load_pretrained(str(report["model"]), str(report["pretrained"]), _choices(folder))
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         found = files.save(base, loaded.clip, loaded.model_cfg)
-        for tokenizer in files.TOKENIZER_FILES:
+        for tokenizer in TOKENIZER_FILES:
             if (folder / tokenizer).is_file():
                 shutil.copy2(folder / tokenizer, base / tokenizer)
         if found != report["weights_sha256"]:

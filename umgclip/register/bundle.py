@@ -15,14 +15,12 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import umgclip
-from umgclip.model.adapters import ADAPTER
-from umgclip.model.files import CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.model.layout import ADAPTER, CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.params import RegisterParams
-from umgclip.register.answering import ANSWER
 from umgclip.register.base_files import can_be_fetched
 from umgclip.register.folder import CARD, VOCABULARY
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT
-from umgclip.register.request import FIELDS
+from umgclip.register.interface import ANSWER, FIELDS
 from umgclip.tracking import Run, environment
 
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")

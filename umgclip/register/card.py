@@ -15,7 +15,7 @@ from umgclip.params import RegisterParams
 from umgclip.records import parse_record
 from umgclip.register.gates import Decision, Evidence
 from umgclip.register.identity import Identity
-from umgclip.register.request import FIELDS
+from umgclip.register.interface import FIELDS
 
 _SHARDS, _SAMPLES = 16, 32
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_json
-from umgclip.model.adapters import ADAPTER
-from umgclip.model.usage import TEMPLATE
-from umgclip.register.answering import FORMAT, Answerer
+from umgclip.model.layout import ADAPTER
 from umgclip.register.identity import read_json
+from umgclip.register.interface import FORMAT
+from umgclip.section import TEMPLATE
+
+if TYPE_CHECKING:
+    from umgclip.register.answering import Answerer
 
 VOCABULARY = "vocabulary.json"
 CARD = "model_card.md"
@@ -28,6 +31,8 @@ def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None
     Raises:
         DataError: files are missing or do not belong together.
     """
+    from umgclip.register.answering import Answerer  # torch and open_clip
+
     concepts = folder / VOCABULARY
     return Answerer.load(
         folder,

@@ -15,8 +15,7 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.json_file import read_object
 from umgclip.manifest import read_manifest
-from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS
-from umgclip.model.files import WEIGHTS
+from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
 
 BASE_REPORT = "base.json"
 TRAIN_REPORT = "train.json"

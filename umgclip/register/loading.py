@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.models import Model
 
-from umgclip.register.answering import Answerer
 from umgclip.register.folder import load_folder
 from umgclip.register.registry import find
 from umgclip.tracking import Store, bounded, environment, explained
+
+if TYPE_CHECKING:
+    from umgclip.register.answering import Answerer
 
 _DOWNLOAD_S = 120  # of silence in a download, not of the whole
 

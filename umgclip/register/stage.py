@@ -1,7 +1,8 @@
 """The stage `register`: the tuned model becomes a version in MLflow, and the champion if the gates let it.
 
 It has effects outside its files, so it runs every time and must be harmless when repeated: a version with the same
-hashes of weights, data and benchmark is looked up first and used again.
+hashes of weights, data and benchmark is looked up first and used again. An experiment of DVC's makes a version and
+moves no alias.
 """
 
 from __future__ import annotations
@@ -12,29 +13,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
-
-from mlflow.entities.model_registry import ModelVersion
+from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
-from umgclip.model.adapters import ADAPTER
-from umgclip.model.placement import device_of
+from umgclip.model.layout import ADAPTER
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
-from umgclip.register.answering import Answerer
-from umgclip.register.bundle import active, log_bundle
 from umgclip.register.card import CardFacts, model_card
 from umgclip.register.folder import CARD, VOCABULARY, interface_sha256, read_vocabulary
 from umgclip.register.gates import Decision, Evidence, flatten_metrics
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, Identity, identify, read_json
-from umgclip.register.latency import ratio_of
-from umgclip.register.loading import fetch
 from umgclip.register.promotion import held_back, judge, promote
 from umgclip.register.registry import Registry, evidence_of
 from umgclip.summary import Summary
-from umgclip.tracking import Store, bounded, explained, stage_run, store_from_env
+from umgclip.tracking import Store, bounded, deliver, experiment, explained, stage_run, store_from_env
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 REPORT = "register.json"
 
@@ -68,6 +65,7 @@ class _Outcome:
     created: bool
     decision: Decision
     aliases: dict[str, str]
+    trial: str | None = None  # the experiment of DVC's that made or found it
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,9 @@ def _register(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, documents: Path
 ) -> _Outcome:
     with explained(store), bounded():
-        registry = Registry(store.client(), params.name)
+        client = store.client()
+        deliver(store, inputs.repo, client)
+        registry = Registry(client, params.name)
         found = registry.by_identity(subject.identity.key)
         champion = registry.by_alias(names.CHAMPION)
         known = replace(subject.evidence, version=str(found.version) if found else None)
@@ -129,18 +129,25 @@ def _register(
     write_bytes(documents / CARD, _card(params, inputs, subject, gates).encode())
     tags = _tags(subject, gates)
     version = found or _create(params, inputs, registry, (subject, tags), documents)
+    trial = experiment()
     with explained(store), bounded():
         registry.update_tags(version, tags)
-        registry.point(names.CHALLENGER, str(version.version))
-    if decision.promote and params.promote:
+        if trial is None:
+            registry.point(names.CHALLENGER, str(version.version))
+    if decision.promote and params.promote and trial is None:
         decision = promote(params, str(version.version), store, latency_ratio=latency).decision
     with explained(store), bounded():
-        return _Outcome(version, found is None, decision, registry.aliases())
+        return _Outcome(version, found is None, decision, registry.aliases(), trial)
 
 
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
+    from umgclip.model.placement import device_of  # torch and open_clip, which most registrations do without
+    from umgclip.register.answering import Answerer
+    from umgclip.register.latency import ratio_of
+    from umgclip.register.loading import fetch
+
     place = str(device_of(params.device, "register"))
     candidate = Answerer.load(
         inputs.base,
@@ -183,9 +190,13 @@ def _create(
     said: tuple[_Subject, Mapping[str, str]],
     documents: Path,
 ) -> ModelVersion:
+    from umgclip.register.bundle import active, log_bundle
+
     subject, tags = said
     git = git_state(inputs.repo)
     made_by = {"umgclip.git_commit": git.commit or "unknown", "umgclip.git_dirty": str(git.dirty).lower()}
+    if (trial := experiment()) is not None:
+        made_by["dvc.exp_name"] = trial
     with stage_run("register", params.model_dump(), root=inputs.repo) as opened, explained(opened.store):
         for model, numbers in (("base", subject.evidence.base), ("tuned", subject.evidence.tuned)):
             opened.log_metrics({f"{model}.{name}": value for name, value in numbers.items()})
@@ -250,6 +261,7 @@ def _report(params: RegisterParams, store: Store, identity: Identity, outcome: _
         "aliases": outcome.aliases,
         "gates": outcome.decision.to_json(),
         "promote": params.promote,
+        "experiment": outcome.trial,
         "identity": vars(identity),
     }
 
@@ -259,7 +271,10 @@ def _summary(params: RegisterParams, store: Store, outcome: _Outcome) -> Summary
     champion = outcome.aliases.get(names.CHAMPION)
     said = "new" if outcome.created else "registered before with the same weights, data and benchmark; nothing created"
     rows = [("model", f"{params.name} in {store.name}"), ("version", f"{number} ({said})")]
-    if outcome.decision.promote and not params.promote:
+    if outcome.trial is not None:
+        moves = f"experiment {outcome.trial} moves no alias; `umgclip promote {number}` asks the gates"
+        rows.append(("champion", f"{champion or 'none'} ({moves})"))
+    elif outcome.decision.promote and not params.promote:
         rows.append(("champion", f"{champion or 'none'} (register.promote is false; the gates would move it)"))
     else:
         rows.append(("champion", champion or "none"))

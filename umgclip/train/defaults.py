@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from umgclip.errors import InputError
 from umgclip.model.layout import CONFIG
-from umgclip.params import TrainParams
+from umgclip.params import SCRATCH, TrainParams
 
-SCRATCH = "scratch"  # what base.json calls the small model that the stage `base` trains
 _RATES: dict[bool, dict[str, float]] = {
     # the small model from scratch, as tuned on the demo; all weights at a tenth of it (docs/claim.md)
     True: {"lora": 7.0e-3, "convpass": 5.0e-3, "full": 5.0e-4},

@@ -16,7 +16,8 @@ from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.manifest import read_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, Adapted, adapt
+from umgclip.model.adapters import Adapted, adapt
+from umgclip.model.layout import ADAPTER
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.summary import Summary

@@ -18,7 +18,8 @@ from mlflow import MlflowClient
 
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, add_lora
+from umgclip.model.adapters import add_lora
+from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS
 from umgclip.params import LoraParams, RegisterParams, TowerParams
 from umgclip.register.bundle import active, log_bundle
 from umgclip.register.folder import CARD, VOCABULARY

@@ -11,8 +11,9 @@ from torch import nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER_CONFIG, adapt, adapter_kind, load_tuned
+from umgclip.model.adapters import adapt, adapter_kind, load_tuned
 from umgclip.model.convpass import Convpass, add_convpass
+from umgclip.model.layout import ADAPTER_CONFIG
 from umgclip.model.tower import ClipOutput, DenseClip
 from umgclip.model.vision.token_grid import TokenGrid, run_block
 from umgclip.params import ConvpassParams, FullParams, LoraParams, TowerParams, TrainParams

@@ -8,7 +8,8 @@ import torch
 
 from umgclip.io.tables import QUARANTINE, write_table
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, adapt
+from umgclip.model.adapters import adapt
+from umgclip.model.layout import ADAPTER
 from umgclip.params import LoraParams, SegmentParams, TowerParams, TrainParams
 from umgclip.segment.stage import SegmentInputs
 from umgclip.segment_params import DecoderParams

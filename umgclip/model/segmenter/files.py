@@ -17,8 +17,9 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, ADAPTER_WEIGHTS, add_lora, load_tuned
+from umgclip.model.adapters import add_lora, load_tuned
 from umgclip.model.convpass import add_convpass
+from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS
 from umgclip.model.lora_files import from_fused, is_fused
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.model.tower import DenseClip
