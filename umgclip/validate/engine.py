@@ -18,6 +18,7 @@ from great_expectations.data_context.types.base import (
 from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation import Expectation
 
+from umgclip.validate import docs_view
 from umgclip.validate.rules import Rule
 
 SITE = "docs"
@@ -37,13 +38,15 @@ class Engine:
     def __init__(self, docs: Path) -> None:
         """Set up a context whose Data Docs will be written to the folder `docs`."""
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
-        index = {"class_name": "DefaultSiteIndexBuilder"}
+        view, list_view = ({"module_name": docs_view.MODULE, "class_name": name} for name in ("PageView", "IndexView"))
+        index = {"class_name": "DefaultSiteIndexBuilder", "view": list_view}
+        sections = {name: {"view": view} for name in ("expectations", "validations", "profiling")}
         site = {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": store}
         config = DataContextConfig(
             store_backend_defaults=InMemoryStoreBackendDefaults(),
             analytics_enabled=False,
             progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
-            data_docs_sites={SITE: {**site, "site_index_builder": index}},
+            data_docs_sites={SITE: {**site, "site_index_builder": index, "site_section_builders": sections}},
         )
         self._context = gx.get_context(mode="ephemeral", project_config=config)
         self._source = self._context.data_sources.add_pandas("annotations")
