@@ -1,7 +1,7 @@
-"""Make a Prefect server agree with `infra/pools.yaml`: work pools, global limits, and the watch over lost runs.
+"""Make a Prefect server agree with `infra/pools.yaml`: work pools and global limits.
 
-Run it again at any time: what is right stays untouched. It adds and changes, it never deletes.
-`PREFECT_API_URL` says which server.
+Run it again at any time: what is right stays untouched. It adds and changes; it deletes only an automation of its own
+earlier versions. `PREFECT_API_URL` says which server, `PREFECT_API_AUTH_STRING` with which login.
 """
 
 from __future__ import annotations
@@ -10,56 +10,49 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from infra.pools import TEMPLATES, LostRuns, Pools, WorkPool, read_pools
+from infra.pools import TEMPLATES, Pools, WorkPool, read_pools
 from umgclip.cli import exits
 from umgclip.errors import InputError, TrackingError
 from umgclip.plain import without_secrets
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.events.schemas.automations import AutomationCore
 
-WATCH = "Lost runs are Crashed"
-_HEARTBEAT = "prefect.flow-run.heartbeat"
+_AUTOMATION = "Lost runs are Crashed"
 
 
-def watch_over_lost_runs(settings: LostRuns) -> AutomationCore:
-    """The automation that a server of one's own lacks: a run whose heartbeats stop becomes Crashed.
+@asynccontextmanager
+async def connected() -> AsyncIterator[PrefectClient]:
+    """A client of the server that `PREFECT_API_URL` names.
 
-    After a heartbeat any further event of the run will do, a state change as well: a run that is suspended, waits for
-    its retry or has been rescheduled sends no heartbeats, and is not lost.
+    Raises:
+        TrackingError: it does not answer, then or later, or asks for another login.
     """
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
+    from httpx import HTTPError, HTTPStatusError
+    from prefect.client.orchestration import get_client
 
-    return AutomationCore(
-        name=WATCH,
-        description="Sends nobody's machine a signal: it only tells the truth about a run whose machine is gone.",
-        enabled=True,
-        trigger=EventTrigger(
-            after={_HEARTBEAT},
-            expect={"prefect.flow-run.*"},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=settings.silent_s),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message=f"no heartbeat for {settings.silent_s} s: its process or machine is gone",
-            )
-        ],
-    )
+    async with get_client() as client:
+        server = without_secrets(str(client.api_url))
+        problem = await client.api_healthcheck()
+        if problem is not None:
+            raise TrackingError(f"Prefect at {server} (PREFECT_API_URL) does not answer: {problem!r}")
+        try:
+            yield client
+        except HTTPError as error:
+            if isinstance(error, HTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
+                given = "another one" if os.environ.get("PREFECT_API_AUTH_STRING") else "none"
+                raise TrackingError(
+                    f"Prefect at {server}: expected its login, user:password, in PREFECT_API_AUTH_STRING, "
+                    f"got {given}"
+                ) from error
+            raise TrackingError(f"Prefect at {server}: {error}") from error
 
 
 async def bootstrap(pools: Pools, say: Callable[[str], None]) -> int:
@@ -72,22 +65,12 @@ async def bootstrap(pools: Pools, say: Callable[[str], None]) -> int:
         TrackingError: the server does not answer.
         InputError: a pool of that name exists, with another type.
     """
-    from httpx import HTTPError
-    from prefect.client.orchestration import get_client
-
-    async with get_client() as client:
-        problem = await client.api_healthcheck()
-        if problem is not None:
-            server = without_secrets(str(client.api_url))
-            raise TrackingError(f"Prefect at {server} (PREFECT_API_URL) does not answer: {problem!r}")
-        try:
-            changes = [
-                *[await _pool(client, name, pool) for name, pool in pools.work_pools.items()],
-                *[await _limit(client, name, limit) for name, limit in pools.limits.items()],
-                await _watch(client, pools.lost_runs),
-            ]
-        except HTTPError as error:
-            raise TrackingError(f"Prefect at {client.api_url}: {error}") from error
+    async with connected() as client:
+        changes = [
+            *[await _pool(client, name, pool) for name, pool in pools.work_pools.items()],
+            *[await _limit(client, name, limit) for name, limit in pools.limits.items()],
+            await _without_automation(client),
+        ]
     for change in filter(None, changes):
         say(change)
     return len(list(filter(None, changes)))
@@ -149,18 +132,12 @@ async def _limit(client: PrefectClient, name: str, limit: int) -> str | None:
     return f"limit {name}: {limit}"
 
 
-async def _watch(client: PrefectClient, settings: LostRuns) -> str | None:
-    wanted = watch_over_lost_runs(settings)
-    found = await client.read_automations_by_name(WATCH)
-    if not found:
-        await client.create_automation(wanted)
-        return f"automation {WATCH!r}: made"
-    ours = wanted.model_dump(mode="json", include={"enabled", "trigger", "actions"})
-    theirs = found[0].model_dump(mode="json", include={"enabled", "trigger", "actions"})
-    if theirs == ours:
-        return None
-    await client.update_automation(found[0].id, wanted)
-    return f"automation {WATCH!r}: changed"
+async def _without_automation(client: PrefectClient) -> str | None:
+    """Earlier versions left the watch over lost runs to the server, which forgets events when it is killed."""
+    found = await client.read_automations_by_name(_AUTOMATION)
+    for automation in found:
+        await client.delete_automation(automation.id)
+    return f"automation {_AUTOMATION!r}: removed, infra/docker/lost_runs.py watches" if found else None
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from infra import postgres
+from infra.kept import Choice, recall, scratch
+from infra.login import USER, Login, login_of
 from infra.pools import read_pools
 from infra.processes import LOOPBACK, Service
 from umgclip.errors import InputError
@@ -24,7 +31,11 @@ BUCKET = "umgclip"
 REGION = "us-east-1"
 PORTS = {"postgres": 5433, "s3": 9000, "mlflow": 5000, "prefect": 4200}
 STATE_VARIABLE, S3_VARIABLE, SQLITE_VARIABLE = "UMGCLIP_SERVICES", "UMGCLIP_S3_ENDPOINT", "UMGCLIP_SQLITE"
-_HTTP_S = 5.0
+SECRETS = ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_HOSTS = (LOOPBACK, "localhost")  # names that the servers answer for
+_DOCKER = Path(__file__).with_name("docker")
+_URL_LOGIN = re.compile(r"^(\w+://)[^/@]*@")
+_HTTP_S, _GIT_S = 5.0, 60
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Plan:
     ports: Mapping[str, int]
     cluster: postgres.Cluster | None
     s3_endpoint: str | None
+    choice: Choice
 
     @property
     def prefect_api(self) -> str:
@@ -51,46 +63,71 @@ class Plan:
         """Where clients of S3 turn to."""
         return self.s3_endpoint or f"http://{LOOPBACK}:{self.ports['s3']}"
 
+    @cached_property
+    def login(self) -> Login:
+        """What the servers ask for; made when it is first asked for."""
+        return login_of(self.state)
+
     def exports(self) -> dict[str, str]:
-        """What a shell needs to use the servers. No secret is among them: the keys are moto's, which checks none."""
-        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+        """What a shell needs to use the servers; those in `SECRETS` are for its owner alone."""
+        keys = {
+            "AWS_ACCESS_KEY_ID": self.login.s3_key,
+            "AWS_SECRET_ACCESS_KEY": self.login.s3_secret,
+            "AWS_DEFAULT_REGION": REGION,
+        }
         return {
             "PREFECT_API_URL": self.prefect_api,
+            "PREFECT_API_AUTH_STRING": self.login.prefect,
             "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_TRACKING_USERNAME": USER,
+            "MLFLOW_TRACKING_PASSWORD": self.login.password,
             "AWS_ENDPOINT_URL": self.s3,
             # keys of a real S3 server are the user's own
             **(keys if self.s3_endpoint is None else {}),
             "UMGCLIP_REMOTE_URL": f"s3://{BUCKET}/dvc",
             "UMGCLIP_RAW_PREFIX": f"s3://{BUCKET}/raw",
             "UMGCLIP_REPOSITORY": str(ROOT),
+            "UMGCLIP_REPOSITORIES": ",".join(repositories(ROOT)),
             "UMGCLIP_CHECKOUT": str(ROOT),
         }
 
 
+def repositories(checkout: Path) -> list[str]:
+    """What a worker may be told to clone: the checkout, and where it comes from, without a password."""
+    command = ["git", "-C", str(checkout), "remote", "get-url", "origin"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_S, check=False)  # noqa: S603
+    origin = found.stdout.strip() if found.returncode == 0 else ""
+    return [str(checkout), *([without_login(origin)] if origin else [])]
+
+
 def read_plan(environment: Mapping[str, str]) -> Plan:
-    """Read the environment.
+    """Read the environment; what it does not say is as what runs, or the default.
 
     Raises:
         InputError: a port is none, or two servers have the same.
     """
+    state = Path(environment.get(STATE_VARIABLE, "").strip() or ROOT / ".services").absolute()
+    runs = recall(state)
     ports = {}
     for name, default in PORTS.items():
-        text = environment.get(port_variable(name), "").strip() or str(default)
+        usual = default if runs is None else runs.ports.get(name, default)
+        text = environment.get(port_variable(name), "").strip() or str(usual)
         if not text.isdecimal() or not 1 <= int(text) <= 65535:
             raise InputError(f"{port_variable(name)}: expected a port from 1 to 65535, got {text!r}")
         ports[name] = int(text)
     if len(set(ports.values())) < len(ports):
         raise InputError(f"expected a port of its own for each of {', '.join(map(port_variable, ports))}, got {ports}")
-    state = Path(environment.get(STATE_VARIABLE, "").strip() or ROOT / ".services").absolute()
-    cluster = None if environment.get(SQLITE_VARIABLE, "").strip() else postgres.find(state, ports["postgres"])
-    return Plan(state, ports, cluster, environment.get(S3_VARIABLE, "").strip() or None)
+    s3_endpoint = environment.get(S3_VARIABLE, "").strip() or (runs.s3_endpoint if runs else None)
+    sqlite = bool(environment.get(SQLITE_VARIABLE, "").strip()) or (runs is not None and runs.sqlite)
+    cluster = None if sqlite else postgres.find(state, ports["postgres"])
+    return Plan(state, ports, cluster, s3_endpoint, Choice(ports, s3_endpoint, sqlite))
 
 
 def names(plan: Plan) -> list[str]:
     """Everything that `up` starts, in that order."""
     databases = [] if plan.cluster is None else ["postgres"]
     stores = ["s3"] if plan.s3_endpoint is None else []
-    return [*databases, *stores, "mlflow", "prefect", *(service.name for service in workers(plan))]
+    return [*databases, *stores, "mlflow", "prefect", *(service.name for service in clients(plan))]
 
 
 def servers(plan: Plan) -> list[Service]:
@@ -99,47 +136,86 @@ def servers(plan: Plan) -> list[Service]:
 
 
 def _s3(plan: Plan) -> Service:
-    command = _program("moto.server", host=LOOPBACK, port=plan.ports["s3"])
-    return Service("s3", command, partial(_answers, f"{plan.s3}/moto-api/"), plan.ports["s3"], cwd=plan.state)
+    command = _program("infra.s3_server", host=LOOPBACK, port=plan.ports["s3"])
+    signed = {"Authorization": f"AWS4-HMAC-SHA256 Credential={plan.login.s3_key}/"}
+    ready = partial(_answers, f"{plan.s3}/moto-api/", signed)
+    return Service("s3", command, ready, plan.ports["s3"], {"UMGCLIP_S3_KEY": plan.login.s3_key}, cwd=ROOT)
 
 
 def _mlflow(plan: Plan) -> Service:
     store = f"sqlite:///{plan.state / 'mlflow.db'}" if plan.cluster is None else plan.cluster.url("psycopg2", "mlflow")
-    options = {"host": LOOPBACK, "port": plan.ports["mlflow"], "workers": 1}
+    port = plan.ports["mlflow"]
+    options = {"host": LOOPBACK, "port": port, "workers": 1, "app_name": "basic-auth"}
     command = _program("mlflow server", **options, artifacts_destination=plan.state / "mlartifacts")
-    # a password goes through the environment: every user of the machine can read a command line
-    environment = {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    ready = partial(_answers, f"{plan.mlflow}/health")
-    return Service("mlflow", command, ready, plan.ports["mlflow"], environment, cwd=plan.state)
+    environment = {
+        # a password goes through the environment: every user of the machine can read a command line
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_AUTH_CONFIG_PATH": str(Path(__file__).with_name("mlflow-users.ini")),
+        "MLFLOW_AUTH_ADMIN_USERNAME": USER,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": plan.login.password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": plan.login.mlflow_secret,
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{host}:{port}" for host in _HOSTS),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in _HOSTS),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    return Service("mlflow", command, partial(_answers, f"{plan.mlflow}/health"), port, environment, cwd=plan.state)
 
 
 def _prefect(plan: Plan) -> Service:
     store = f"sqlite+aiosqlite:///{plan.state / 'prefect.db'}"
     store = store if plan.cluster is None else plan.cluster.url("asyncpg", "prefect")
-    command = _program("prefect server start", host=LOOPBACK, port=plan.ports["prefect"])
-    environment = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": store}
+    port = plan.ports["prefect"]
+    options = {"app_dir": _DOCKER, "host": LOOPBACK, "port": port, "timeout_keep_alive": 5, "log_level": "warning"}
+    command = (*_program("uvicorn", **options), "--factory", "prefect_app:create_app")
+    environment = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": store,
+        "PREFECT_SERVER_API_AUTH_STRING": plan.login.prefect,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in _HOSTS),
+        "PREFECT_UI_API_URL": plan.prefect_api,
+        "UMGCLIP_PREFECT_HOSTS": ",".join(_HOSTS),
+        # in PREFECT_HOME: leases in memory would end with the server, and two minutes later the runs that hold them
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
     ready = partial(_answers, f"{plan.prefect_api}/health")
-    return Service("prefect", command, ready, plan.ports["prefect"], environment, cwd=plan.state)
+    return Service("prefect", command, ready, port, environment, cwd=plan.state)
 
 
-def workers(plan: Plan) -> list[Service]:
-    """One process worker per process pool."""
-    return [
-        Service(
-            f"worker-{pool}",
-            (*_program("prefect worker start", pool=pool, type="process", name=f"local-{pool}", install_policy="never"),
-             "--no-create-pool-if-not-found"),
-            partial(_worker_online, plan.prefect_api, pool, f"local-{pool}"),
-            cwd=plan.state,
-        )
-        for pool in read_pools().of_type("process")
-    ]  # fmt: skip
+def clients(plan: Plan) -> list[Service]:
+    """What may start once Prefect has its pools: the watch over lost runs, and one process worker per process pool."""
+    return [_watch(plan), *(_worker(plan, pool) for pool in read_pools().of_type("process"))]
+
+
+def _watch(plan: Plan) -> Service:
+    limits = read_pools().lost_runs
+    beat = plan.state / "lost-runs.beat"
+    options = {"silent_s": limits.silent_s, "start_s": limits.start_s, "beat": beat}
+    return Service(
+        "lost-runs",
+        (sys.executable, str(_DOCKER / "lost_runs.py"), *_options(options)),
+        partial(_touched_since, beat, time.time()),
+        environment={"PREFECT_CLIENT_MAX_RETRIES": "0"},  # it must know when the server does not answer
+        cwd=plan.state,
+    )
+
+
+def _worker(plan: Plan, pool: str) -> Service:
+    options = {"pool": pool, "type": "process", "name": f"local-{pool}", "install_policy": "never"}
+    return Service(
+        f"worker-{pool}",
+        (*_program("prefect worker start", **options), "--no-create-pool-if-not-found"),
+        partial(_worker_online, plan, pool, f"local-{pool}"),
+        environment={"TMPDIR": str(scratch(plan.state, pool))},
+        cwd=plan.state,
+    )
 
 
 def _program(module_and_commands: str, **options: object) -> tuple[str, ...]:
     """A program of this Python's environment, which need not be on the path."""
-    given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    return (sys.executable, "-m", *module_and_commands.split(), *given)
+    return (sys.executable, "-m", *module_and_commands.split(), *_options(options))
+
+
+def _options(given: Mapping[str, object]) -> list[str]:
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def base_environment(plan: Plan) -> dict[str, str]:
@@ -163,23 +239,35 @@ def port_variable(name: str) -> str:
     return f"UMGCLIP_{name.upper()}_PORT"
 
 
-def _fetch(url: str, body: Any = None) -> Any:  # noqa: ANN401 - any JSON value
+def without_login(url: str) -> str:
+    """A git URL without user and password."""
+    return _URL_LOGIN.sub(r"\1", url)
+
+
+def _fetch(url: str, headers: Mapping[str, str], body: Any = None) -> Any:  # noqa: ANN401 - any JSON value
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - http on loopback
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers})  # noqa: S310 - http on loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=_HTTP_S) as answer:
         return answer.read()
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> bool:
     with suppress(urllib.error.URLError, OSError):
-        _fetch(url)
+        _fetch(url, headers)
         return True
     return False
 
 
-def _worker_online(api: str, pool: str, worker: str) -> bool:
+def _worker_online(plan: Plan, pool: str, worker: str) -> bool:
+    login = {"Authorization": f"Basic {base64.b64encode(plan.login.prefect.encode()).decode()}"}
     with suppress(urllib.error.URLError, OSError):
-        found = json.loads(_fetch(f"{api}/work_pools/{pool}/workers/filter", {}))
+        found = json.loads(_fetch(f"{plan.prefect_api}/work_pools/{pool}/workers/filter", login, {}))
         return any(entry["name"] == worker and entry["status"] == "ONLINE" for entry in found)
+    return False
+
+
+def _touched_since(path: Path, seconds: float) -> bool:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime > seconds
     return False

@@ -1,4 +1,4 @@
-"""`infra/pools.yaml`, typed: the work pools, the limits and the watch that a Prefect server is to have."""
+"""`infra/pools.yaml`, typed: the work pools, limits, schedules and the watch that a Prefect server is to have."""
 
 from __future__ import annotations
 
@@ -37,9 +37,17 @@ class WorkPool(_Closed):
 
 
 class LostRuns(_Closed):
-    """When a run that has stopped sending heartbeats is called Crashed."""
+    """When a run that gives no sign of life is called Crashed."""
 
     silent_s: int = Field(ge=10)
+    start_s: int = Field(ge=10)
+
+
+class Schedule(_Closed):
+    """When a deployment runs by itself, once it is switched on."""
+
+    cron: str
+    timezone: str = "Etc/UTC"
 
 
 class Pools(_Closed):
@@ -48,6 +56,7 @@ class Pools(_Closed):
     work_pools: Mapping[str, WorkPool]
     limits: Mapping[str, PositiveInt] = Field(default_factory=dict)
     lost_runs: LostRuns
+    schedules: Mapping[str, Schedule] = Field(default_factory=dict)
 
     def of_type(self, kind: str) -> list[str]:
         """Names of the pools of one type."""

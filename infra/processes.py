@@ -26,6 +26,7 @@ from umgclip.io.atomic import write_json
 
 MARK = "UMGCLIP_SERVICE"
 LOOPBACK = "127.0.0.1"
+_HARMLESS = ("PATH", "LANG", "TZ")
 _POLL_S = 0.2
 _TAIL_LINES = 15
 
@@ -126,7 +127,7 @@ class Ledger:
             process = subprocess.Popen(  # noqa: S603 - commands of this package
                 service.command,
                 cwd=service.cwd,
-                env={**os.environ, **environment, **service.environment, MARK: self._mark(service.name)},
+                env={**_inherited(service), **environment, **service.environment, MARK: self._mark(service.name)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -210,6 +211,15 @@ class Ledger:
     def _write(self, records: Mapping[str, Record]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self._file, [asdict(record) for record in records.values()])
+
+
+def _inherited(service: Service) -> dict[str, str]:
+    """Our own variables; another account gets none that could hold a secret."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if service.user is None or name in _HARMLESS or name.startswith("LC_")
+    }
 
 
 def is_alive(record: Record) -> bool:

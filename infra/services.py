@@ -1,8 +1,8 @@
 """`make up`, `make down`: the servers of `infra/compose.yaml` as plain processes on loopback, for one person to try.
 
 PostgreSQL (SQLite where it is not installed), an S3 server, MLflow, Prefect and one worker per process pool. Data and
-logs lie in `.services/`. The S3 server is moto's: it checks no keys and keeps objects in memory only, so MLflow's files
-do not go there but to disk. `UMGCLIP_S3_ENDPOINT` names a real one to use instead.
+logs lie in `.services/`, the login that all of them ask for in `.services/login.json`. The S3 server is moto's: it
+keeps objects in memory only, so MLflow's files do not go there but to disk. `UMGCLIP_S3_ENDPOINT` names a real one.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from infra import kept
+from infra.login import USER, login_file
 from infra.plan import (
     BUCKET,
     REGION,
     ROOT,
+    SECRETS,
     SQLITE_VARIABLE,
     Plan,
     base_environment,
+    clients,
     names,
     port_variable,
     read_plan,
     servers,
-    workers,
 )
-from infra.processes import Ledger, Service, ServiceError, check_port, is_alive
+from infra.pools import read_pools
+from infra.processes import Ledger, Record, Service, ServiceError, check_port, is_alive
 from umgclip.cli import exits
 from umgclip.errors import InputError
 from umgclip.provenance import git_state
@@ -57,7 +61,7 @@ def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
             if plan.s3_endpoint is None:
                 _make_bucket(plan)
             _configure(plan, say)
-            _start(ledger, workers(plan), plan, say)
+            _start(ledger, clients(plan), plan, say)
         except BaseException:
             for name, record in reversed(ledger.records().items()):
                 if name not in before:
@@ -68,9 +72,7 @@ def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
 def _prepare(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
     """Clear what a crash has left, make the database's files, and see that the ports are free."""
     running = ledger.running()
-    for name, record in ledger.records().items():
-        if name not in running:
-            ledger.end(record)
+    _clear(plan, ledger, running)
     if plan.cluster is None:
         why = f"{SQLITE_VARIABLE} is set" if os.environ.get(SQLITE_VARIABLE) else "not installed"
         say(f"PostgreSQL: {why}; SQLite takes its place, which can lock up when several runs write at once")
@@ -85,16 +87,30 @@ def _prepare(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
                 f"{variable}: {service.name} runs on port {running[service.name].port}, got {service.port}; "
                 "run `make down` first"
             )
+    kept.remember(plan.state, plan.choice)
+
+
+def _clear(plan: Plan, ledger: Ledger, running: Mapping[str, Record]) -> None:
+    for name, record in ledger.records().items():
+        if name not in running:
+            ledger.end(record)
+    login = login_file(plan.state)
+    if running and not login.is_file():
+        raise InputError(f"{login}: expected the login of the servers that run, found none; run `make down` first")
+    for pool in read_pools().of_type("process"):
+        if f"worker-{pool}" not in running:
+            kept.empty(kept.scratch(plan.state, pool))
 
 
 def _start(ledger: Ledger, services: list[Service], plan: Plan, say: Callable[[str], None]) -> None:
-    environment = {**base_environment(plan), **plan.exports()}
     waiting = []
     for service in services:
         if service.name in ledger.running():
             say(f"{service.name}: runs already")
-        else:
-            waiting.append((service, ledger.start(service, environment)))
+            continue
+        # who listens needs no way into the others
+        others = plan.exports() if service.port is None else {}
+        waiting.append((service, ledger.start(service, {**base_environment(plan), **others})))
     for service, record in waiting:
         ledger.wait(service, record)
         where = "" if service.port is None else f", port {service.port}"
@@ -109,19 +125,13 @@ def _configure(plan: Plan, say: Callable[[str], None]) -> None:
         raise ServiceError(
             f"infra.bootstrap: exit code {made.returncode}: {made.stderr.strip() or made.stdout.strip()}"
         )
-    deploy = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"]
-    done = _run([sys.executable, "-m", *deploy], environment)
+    done = _run([sys.executable, "-m", "infra.deployments"], environment)
     if done.returncode == 0:
         say("prefect: pools, limits and deployments are made")
         if git_state(ROOT).dirty:
             say("  of the last commit: workers clone it, and do not get what is changed here")
     else:
-        printed = (done.stdout + done.stderr).strip().splitlines()
-        say(
-            "\n  ".join(
-                [f"prefect: `{shlex.join(deploy)}` ended with {done.returncode}; no deployments:", *printed[-12:]]
-            )
-        )
+        say(f"no deployments: {(done.stderr.strip() or done.stdout.strip())}")
 
 
 def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -141,8 +151,8 @@ def _make_bucket(plan: Plan) -> None:
         "s3",
         endpoint_url=plan.s3,
         region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - moto checks none
+        aws_access_key_id=plan.login.s3_key,
+        aws_secret_access_key=plan.login.s3_secret,
         config=Config(proxies={}),
     )
     client.create_bucket(Bucket=BUCKET)
@@ -150,19 +160,29 @@ def _make_bucket(plan: Plan) -> None:
 
 @app.command()
 def up() -> None:
-    """Start every server that does not run yet, and print what a shell needs to use them."""
+    """Start every server that does not run yet, and say how to use them."""
     plan = read_plan(os.environ)
     bring_up(plan, typer.echo)
     typer.echo(f'\nData and logs are in {plan.state}. To use them: eval "$(make -s env)"\n')
-    _print_exports(plan)
+    for name, value in plan.exports().items():
+        if name not in SECRETS:
+            typer.echo(f"{name}={value}")
+    typer.echo(
+        f"\nPrefect's page is {plan.prefect_api.removesuffix('/api')} and asks for {USER}:PASSWORD, MLflow's is "
+        f"{plan.mlflow} and asks for both apart; the password is in {login_file(plan.state)}"
+    )
 
 
 @app.command()
 def down() -> None:
     """End what `up` started, and nothing else; data stay."""
-    ledger = Ledger(read_plan(os.environ).state)
+    plan = read_plan(os.environ)
+    ledger = Ledger(plan.state)
     with ledger.locked():
         ended = ledger.stop_all()
+        kept.forget(plan.state)
+        for pool in read_pools().of_type("process"):
+            kept.remove(kept.scratch(plan.state, pool))
     typer.echo(f"ended: {', '.join(ended)}" if ended else "nothing runs")
 
 
@@ -184,12 +204,8 @@ def status() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the variables as lines for `eval`."""
-    _print_exports(read_plan(os.environ))
-
-
-def _print_exports(plan: Plan) -> None:
-    for name, value in plan.exports().items():
+    """Print the variables as lines for `eval`, the login among them."""
+    for name, value in read_plan(os.environ).exports().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

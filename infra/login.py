@@ -1,0 +1,73 @@
+"""The login of the servers that `make up` starts: made once, kept in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from umgclip.errors import InputError
+
+USER = "umgclip"
+USERS = "mlflow-users.db"  # where MLflow keeps its users, in the state folder
+_FILE = "login.json"
+
+
+@dataclass(frozen=True)
+class Login:
+    """One password for Prefect and MLflow, a pair of keys for S3, and what MLflow signs its forms with."""
+
+    password: str
+    s3_key: str
+    s3_secret: str
+    mlflow_secret: str
+
+    @property
+    def prefect(self) -> str:
+        """What Prefect's server and clients call the auth string; its page asks for it."""
+        return f"{USER}:{self.password}"
+
+
+def login_file(state: Path) -> Path:
+    """Where the login of a state folder lies."""
+    return state / _FILE
+
+
+def login_of(state: Path) -> Login:
+    """Read the login of a state folder; the first call makes it.
+
+    Raises:
+        InputError: others can read the file, or it holds something else.
+    """
+    path = login_file(state)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return _make(state)
+    with os.fdopen(handle, encoding="utf-8") as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise InputError(
+                f"{path}: expected a file that its owner, uid {os.geteuid()}, alone can read (mode 0600), got uid "
+                f"{found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}; `make down`, delete it, `make up`"
+            )
+        try:
+            return Login(**json.load(file))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}: expected a login, got {error}; `make down`, delete it, `make up`") from error
+
+
+def _make(state: Path) -> Login:
+    made = Login(*(secrets.token_urlsafe(24) for _ in range(4)))
+    state.mkdir(parents=True, exist_ok=True)
+    # MLflow's first user has the password of another login, and takes no new one at its start
+    (state / USERS).unlink(missing_ok=True)
+    partial = login_file(state).with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(asdict(made), file)
+    partial.rename(login_file(state))
+    return made
