@@ -38,7 +38,7 @@ _POLL_S = 5
 class Approval(RunInput):
     """The form that the flow waits for."""
 
-    approve: bool = Field(description="yes moves the alias champion")
+    approve: bool = Field(default=False, description="yes moves the alias champion")
     approver: str = Field(min_length=1, description="who says so")
     reason: str = Field(default="", description="kept with the flow run")
 
@@ -134,7 +134,7 @@ def _ask(seen: PromotionResult, timeout_s: float) -> None:
             raise InputError(f"approval: expected a Prefect server or a terminal to ask on, got neither; {what}")
         answer = Approval(approve=typer.confirm(f"{what}\n{seen.reason}\nApprove?"), approver="terminal")
     else:
-        form = Approval.with_initial_data(description=f"**{what}**\n\n{seen.reason}", approve=False)
+        form = _form(f"**{what}**\n\n{seen.reason}")
         try:
             answer = pause_flow_run(wait_for_input=form, timeout=int(timeout_s), poll_interval=_POLL_S)
         except FlowPauseTimeout as error:
@@ -142,6 +142,11 @@ def _ask(seen: PromotionResult, timeout_s: float) -> None:
     if not answer.approve:
         raise PromotionError(f"{what}: refused by {answer.approver}: {answer.reason or 'no reason given'}")
     engine.log().info("%s: approved by %s: %s", what, answer.approver, answer.reason or "no reason given")
+
+
+def _form(text: str) -> type[Approval]:
+    """The form below a text; `with_initial_data(approve=False)` would take the field's description away."""
+    return Approval.with_initial_data(description=text)
 
 
 def _step(result: PromotionResult) -> str:

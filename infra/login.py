@@ -47,6 +47,9 @@ def login_of(state: Path) -> Login:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return _make(state)
+    except OSError as error:
+        found = "a link" if path.is_symlink() else error.strerror
+        raise InputError(f"{path}: expected a file, got {found}") from error
     with os.fdopen(handle, encoding="utf-8") as file:
         found = os.fstat(file.fileno())
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:

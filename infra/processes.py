@@ -123,7 +123,8 @@ class Ledger:
         """
         log = self.log(service.name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:
+        # for its owner's eyes: servers write addresses and errors there, which may hold secrets
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             process = subprocess.Popen(  # noqa: S603 - commands of this package
                 service.command,
                 cwd=service.cwd,

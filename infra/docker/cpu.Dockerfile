@@ -19,7 +19,8 @@ RUN python without_torch.py requirements.lock common.lock torch.txt \
        --requirement torch.txt
 
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
-# hadolint ignore=DL3008 - Debian keeps no old versions; the base image's tag says which release they come from
+# Debian keeps no old versions; the base image's tag says which release they come from
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git openssh-client tini \
     && rm -rf /var/lib/apt/lists/* \

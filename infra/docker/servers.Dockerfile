@@ -13,16 +13,18 @@ RUN uv venv /opt/servers \
     && VIRTUAL_ENV=/opt/servers uv pip sync --require-hashes --compile-bytecode --no-cache servers.lock
 
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
-# hadolint ignore=DL3008 - Debian keeps no old versions; the base image's tag says which release they come from
+# Debian keeps no old versions; the base image's tag says which release they come from
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates tini \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 servers \
     && useradd --uid 10001 --gid 10001 --create-home servers
 COPY --from=packages /opt/servers /opt/servers
-# Prefect unpacks its pages beside its code unless told where
-RUN install --directory --owner=servers --group=servers /srv/prefect-ui
+# Prefect unpacks its pages beside its code unless told where; a volume takes over the owner of the folder it is mounted at
+RUN install --directory --owner=servers --group=servers /srv/prefect-ui /srv/prefect
 COPY infra/docker/mlflow-auth.ini /etc/mlflow/auth.ini
+COPY infra/docker/prefect_app.py infra/docker/lost_runs.py /srv/umgclip/
 ENV PATH=/opt/servers/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PREFECT_UI_STATIC_DIRECTORY=/srv/prefect-ui \

@@ -50,7 +50,7 @@ def prefect_client_environment(prefect_plan: Plan, monkeypatch: pytest.MonkeyPat
     from prefect.context import refresh_global_settings_context
 
     environment = {**os.environ, **base_environment(prefect_plan), **prefect_plan.exports()}
-    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
         monkeypatch.setenv(name, environment[name])
     refresh_global_settings_context()
     yield environment

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from infra.pools import read_pools
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "infra/compose.yaml"
 EXAMPLE = ROOT / "infra/.env.example"
@@ -80,7 +82,7 @@ def test_images_are_pinned(compose: dict[str, Any]):
 def test_every_server_has_a_health_check_and_is_waited_for(compose: dict[str, Any]):
     services = compose["services"]
 
-    for name in ("postgres", "s3", "mlflow", "prefect"):
+    for name in ("postgres", "s3", "mlflow", "prefect", "lost-runs"):
         assert services[name]["healthcheck"]["test"], name
         assert services[name]["restart"] == "unless-stopped"
     for service in services.values():
@@ -103,6 +105,64 @@ def test_mlflow_has_a_login_a_list_of_hosts_and_no_job_runners(compose: dict[str
     assert mlflow["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].startswith("mlflow:5000,localhost:*")
     assert mlflow["environment"]["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert "mlflow" in compose["services"]["s3"]["environment"]["S3_BUCKET"].split(",")
+
+
+@pytest.mark.parametrize(
+    ("public", "host", "origin"),
+    [
+        (None, "localhost:5000", None),
+        ("mlflow.example.org", "mlflow.example.org", "https://mlflow.example.org"),
+        ("mlflow.example.org", "mlflow.example.org:8443", "https://mlflow.example.org:8443"),
+        ("mlflow.example.org:8443", "mlflow.example.org:8443", "https://mlflow.example.org:8443"),
+    ],
+)
+def test_mlflow_answers_for_its_public_name_with_a_port_or_without(
+    compose: dict[str, Any], public: str | None, host: str, origin: str | None
+):
+    from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
+
+    def of(name: str) -> list[str]:
+        value = compose["services"]["mlflow"]["environment"][name]
+        return value.replace("${MLFLOW_PUBLIC_HOST:-localhost}", public or "localhost").split(",")
+
+    hosts, origins = of("MLFLOW_SERVER_ALLOWED_HOSTS"), of("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
+    assert is_allowed_host_header(hosts, host)
+    assert is_allowed_host_header(hosts, "mlflow:5000")
+    assert not is_allowed_host_header(hosts, "evil.example")
+    assert not is_allowed_host_header(hosts, f"x{host}")
+    assert should_block_cors_request("https://evil.example", "POST", origins)
+    assert origin is None or not should_block_cors_request(origin, "POST", origins)
+
+
+def test_prefect_has_a_login_lists_of_hosts_and_origins_and_leases_that_outlive_it(compose: dict[str, Any]):
+    prefect = compose["services"]["prefect"]
+    environment = prefect["environment"]
+
+    assert "prefect_app:create_app" in prefect["command"]
+    assert environment["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
+    assert environment["UMGCLIP_PREFECT_HOSTS"] == "prefect,localhost,127.0.0.1"
+    assert environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:${PREFECT_PORT:-4200}"
+    assert environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".lease_storage.filesystem")
+    # leases lie in PREFECT_HOME, a volume that no tmpfs covers and whose folder the image gives to its user
+    assert f"prefect:{environment['PREFECT_HOME']}" in prefect["volumes"]
+    assert environment["PREFECT_HOME"] not in prefect["tmpfs"]
+    dockerfile = (FILE.parent / "docker/servers.Dockerfile").read_text(encoding="utf-8")
+    assert re.search(rf"--owner=servers .*{environment['PREFECT_HOME']}$", dockerfile, re.MULTILINE)
+
+
+def test_the_watch_has_the_times_of_the_pools(compose: dict[str, Any]):
+    command = compose["services"]["lost-runs"]["command"]
+    limits = read_pools().lost_runs
+
+    assert command[command.index("--silent-s") + 1] == str(limits.silent_s)
+    assert command[command.index("--start-s") + 1] == str(limits.start_s)
+
+
+def test_what_containers_run_is_in_their_image(compose: dict[str, Any]):
+    dockerfile = (FILE.parent / "docker/servers.Dockerfile").read_text(encoding="utf-8")
+
+    for script in ("prefect_app.py", "lost_runs.py"):
+        assert re.search(rf"^COPY .*infra/docker/{script}.* /srv/umgclip/$", dockerfile, re.MULTILINE)
 
 
 def test_data_lie_in_volumes_and_every_mounted_file_exists(compose: dict[str, Any]):

@@ -1,9 +1,11 @@
 """`infra/prefect.yaml`, really deployed to a Prefect server and read back."""
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from ruamel.yaml import YAML
 
+from infra import deployments
 from infra.pools import read_pools
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "infra/prefect.yaml"
-DEPLOY = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"]
+DEPLOY = [sys.executable, "-m", "infra.deployments"]
+AGAIN = [*[sys.executable, "-m", *deployments.DEPLOY[:3]], "--name", "refresh/umgclip", *deployments.DEPLOY[4:]]
 EXPECTED = {
     "pipeline/umgclip": ("flows/pipeline.py:pipeline", "cpu"),
     "sweep/umgclip": ("flows/sweep.py:sweep", "cpu"),
@@ -35,44 +39,44 @@ def _file() -> dict[str, Any]:
 
 
 def test_every_deployment_is_of_a_known_pool_and_every_gpu_pool_has_one():
-    deployments = _file()["deployments"]
+    listed = _file()["deployments"]
     pools = read_pools().work_pools
 
-    assert {deployment["work_pool"]["name"] for deployment in deployments} == set(pools)
-    remote = [deployment for deployment in deployments if "remote_stage" in deployment["entrypoint"]]
+    assert {deployment["work_pool"]["name"] for deployment in listed} == set(pools)
+    remote = [deployment for deployment in listed if "remote_stage" in deployment["entrypoint"]]
     assert all(deployment["name"] == deployment["work_pool"]["name"] for deployment in remote)
     assert {deployment["name"] for deployment in remote} == {name for name in pools if name.startswith("gpu")}
 
 
-def test_no_schedule_is_on_by_itself():
-    schedules = [schedule for deployment in _file()["deployments"] for schedule in deployment.get("schedules", [])]
+def test_no_schedule_stands_where_deploying_would_set_it_back():
+    assert [one["name"] for one in _file()["deployments"] if "schedules" in one or "schedule" in one] == []
 
-    assert schedules
-    assert all(schedule["active"] is False for schedule in schedules)
+
+def _run(prefect_plan: Any, command: list[str]) -> None:
+    from infra.plan import base_environment
+
+    environment = {**base_environment(prefect_plan), **prefect_plan.exports(), "HOME": str(prefect_plan.state)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
 def deployed(prefect_plan: Any, request: pytest.FixtureRequest) -> Deployed:
     """What the server has once the command of the file's first lines has run."""
-    from infra.plan import base_environment
-
-    environment = {**base_environment(prefect_plan), **prefect_plan.exports(), "HOME": str(prefect_plan.state)}
     for command in ([sys.executable, "-m", "infra.bootstrap"], DEPLOY):
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540, check=False
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    context = request.getfixturevalue("turned_to_server")
-    with context, get_client(sync_client=True) as client:
+        _run(prefect_plan, command)
+    turned_to_server = request.getfixturevalue("turned_to_server")
+    with turned_to_server(), get_client(sync_client=True) as client:
         flows = {flow.id: flow.name for flow in client.read_flows()}
         return {f"{flows[found.flow_id]}/{found.name}": found for found in client.read_deployments()}
 
 
 @pytest.fixture(scope="module")
 def turned_to_server(prefect_plan: Any) -> Any:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    return temporary_settings({PREFECT_API_URL: prefect_plan.prefect_api})
+    login = prefect_plan.login.prefect
+    return partial(temporary_settings, {PREFECT_API_URL: prefect_plan.prefect_api, PREFECT_API_AUTH_STRING: login})
 
 
 @pytest.mark.heavy
@@ -109,6 +113,29 @@ def test_the_refresh_has_a_schedule_that_is_off_and_nothing_else_has_one(deploye
     assert set(scheduled) == {"refresh/umgclip"}
     (schedule,) = scheduled["refresh/umgclip"]
     assert schedule.active is False
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_deploying_again_leaves_an_operators_schedules(prefect_plan: Any, deployed: Deployed, turned_to_server: Any):
+    from prefect.client.schemas.schedules import CronSchedule
+
+    refresh = deployed["refresh/umgclip"]
+    with turned_to_server(), get_client(sync_client=True) as client:
+        # given a schedule that was switched on and moved, and one more
+        first = refresh.schedules[0].id
+        weekly, daily = CronSchedule(cron="5 4 * * 1"), CronSchedule(cron="6 5 * * *")
+        client.update_deployment_schedule(refresh.id, first, active=True, schedule=daily)
+        client.create_deployment_schedules(refresh.id, [(weekly, True)])
+
+        # when it is deployed again, by either command
+        _run(prefect_plan, AGAIN)
+        made = asyncio.run(deployments.make_schedules(read_pools(), lambda line: None))
+
+        # then both are as they were
+        found = client.read_deployment(refresh.id).schedules
+        assert {(one.schedule.cron, one.active) for one in found} == {("6 5 * * *", True), ("5 4 * * 1", True)}
+        assert made == 0
 
 
 @pytest.mark.heavy

@@ -51,6 +51,18 @@ def test_it_does_not_run_as_root_and_hands_signals_on(name: str):
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_what_a_linter_is_told_to_pass_over_it_can_read(name: str):
+    """hadolint reads codes up to the end of the line, for the instruction that follows."""
+    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    asked = [(line, lines[place + 1]) for place, line in enumerate(lines) if "hadolint" in line]
+
+    assert asked
+    for line, following in asked:
+        assert re.fullmatch(r"# hadolint ignore=(DL|SC)\d{4}(,(DL|SC)\d{4})*", line)
+        assert following.startswith("RUN ")
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_packages_come_from_a_lock_by_their_hashes(name: str):
     runs = " ".join(argument for word, argument in _instructions(name) if word == "RUN")
 

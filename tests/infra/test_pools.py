@@ -10,7 +10,7 @@ from umgclip.errors import InputError
 GOOD = """
 work_pools:
   cpu: {type: process, description: here}
-lost_runs: {silent_s: 540}
+lost_runs: {silent_s: 540, start_s: 3600}
 """
 
 
@@ -26,6 +26,8 @@ def test_the_shipped_file_is_right_and_has_a_pool_for_every_kind():
     assert set(pools.of_type("process")) == {"cpu", "gpu"}
     assert {pool.type for pool in pools.work_pools.values()} == {"process", "kubernetes", "ecs"}
     assert pools.lost_runs.silent_s >= 3 * 180, "Prefect sends a heartbeat every 180 s at the slowest"
+    assert pools.lost_runs.start_s >= pools.lost_runs.silent_s
+    assert set(pools.schedules) == {"refresh/umgclip"}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,7 @@ def test_the_shipped_file_is_right_and_has_a_pool_for_every_kind():
     [
         (GOOD.replace("process", "docker"), r"work_pools.cpu.type: .*got 'docker'"),
         (GOOD.replace("description", "note"), r"work_pools.cpu.description: Field required"),
+        (GOOD + "schedules: {x/y: {every: day}}\n", r"schedules.x/y.cron: Field required"),
         (GOOD.replace("540", "1"), r"lost_runs.silent_s: .*greater than or equal to 10, got 1"),
         (GOOD.replace("process", "kubernetes"), r"work_pools.cpu: .*expected one for kubernetes and ecs"),
         (GOOD.replace("here}", "here, template: ecs-gpu.json}"), r"none for process"),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from contextlib import closing
 from pathlib import Path
 
 import boto3
+import httpx
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
+from infra import kept, postgres, services
 from infra import plan as plans
-from infra import postgres, services
-from infra.plan import read_plan
+from infra.plan import SECRETS, Plan, read_plan
 from infra.processes import MARK, Ledger, Service, ServiceError
 from tests.infra.conftest import variables
 from umgclip.errors import InputError
@@ -72,15 +76,27 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     said = _services("up", environment)
 
     # then all of them run, and the printed variables reach them
-    names = [*(["postgres"] if plan.cluster else []), "s3", "mlflow", "prefect", "worker-cpu", "worker-gpu"]
+    names = [
+        *(["postgres"] if plan.cluster else []), "s3", "mlflow", "prefect", "lost-runs", "worker-cpu", "worker-gpu",
+    ]  # fmt: skip
     before = _pids(state)
     assert list(before) == names
     for name, value in plan.exports().items():
-        assert f"export {name}={value}" in said
-    assert _services("status", environment).count("pid ") == len(names)
+        assert (f"{name}={value}" in said) == (name not in SECRETS)
+    assert not any(plan.exports()[name] in said for name in SECRETS)
+    # a later shell need not know which ports were chosen
+    elsewhere = {"UMGCLIP_SERVICES": str(state)}
+    printed = dict(line.removeprefix("export ").split("=", 1) for line in _services("env", elsewhere).splitlines())
+    assert printed == plan.exports()
+    assert _services("status", elsewhere).count("pid ") == len(names)
+    _knock(plan)
     _use_mlflow(plan.exports(), plan.cluster)
     store = boto3.client(
-        "s3", endpoint_url=plan.s3, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+        "s3",
+        endpoint_url=plan.s3,
+        region_name="us-east-1",
+        aws_access_key_id=plan.login.s3_key,
+        aws_secret_access_key=plan.login.s3_secret,
     )
     assert [bucket["Name"] for bucket in store.list_buckets()["Buckets"]] == ["umgclip"]
 
@@ -104,6 +120,30 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
 
     # then no process of theirs is left
     assert _ours(state) == []
+
+
+def _knock(plan: Plan) -> None:
+    """Without the login, for another host or from a foreign page nobody is let in."""
+    prefect, mlflow = plan.prefect_api, f"{plan.mlflow}/api/2.0/mlflow"
+    user, password = plan.login.prefect.split(":")
+    foreign = {"Origin": "http://evil.example"}
+    with httpx.Client(trust_env=False) as client:
+        assert client.post(f"{prefect}/deployments/filter", json={}).status_code == 401
+        assert client.post(f"{prefect}/deployments/filter", json={}, auth=(user, "x")).status_code == 401
+        assert client.post(f"{prefect}/deployments/filter", json={}, auth=(user, password)).status_code == 200
+        for url in (prefect, mlflow, plan.s3):
+            answer = client.get(f"{url}/health-of-nothing", headers={"Host": "evil.example"}, auth=(user, password))
+            assert answer.status_code in (400, 403), url
+        preflight = {**foreign, "Access-Control-Request-Method": "POST"}
+        assert client.options(f"{prefect}/deployments/", headers=preflight).status_code == 400
+        assert client.get(f"{mlflow}/experiments/search?max_results=1").status_code == 401
+        made = {"json": {"name": "x"}, "auth": (user, password), "headers": foreign}
+        assert client.post(f"{mlflow}/experiments/create", **made).status_code == 403
+        assert client.get(f"{plan.s3}/").status_code == 403
+        assert client.post(f"{plan.s3}/moto-api/reset").status_code == 403
+    for path in ("events/out", "logs/out", "events/in"):
+        with pytest.raises(InvalidStatus), connect(f"{prefect.replace('http', 'ws')}/{path}"):
+            pass
 
 
 def _use_mlflow(exports: dict[str, str], cluster: postgres.Cluster | None, runs_before: int = 0) -> None:
@@ -184,11 +224,69 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path):
     assert _pids(tmp_path / "state") == {}
 
 
-def test_with_an_s3_server_of_ones_own_none_is_started_and_its_keys_stay_private():
-    plan = read_plan({"UMGCLIP_S3_ENDPOINT": "https://s3.example.org", "UMGCLIP_SQLITE": "1"})
+def test_with_an_s3_server_of_ones_own_none_is_started_and_its_keys_stay_private(tmp_path: Path):
+    plan = read_plan(variables(tmp_path, UMGCLIP_S3_ENDPOINT="https://s3.example.org", UMGCLIP_SQLITE="1"))
 
     assert plan.exports()["AWS_ENDPOINT_URL"] == "https://s3.example.org"
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & set(plan.exports())
+
+
+def test_what_was_chosen_is_known_until_it_ends_and_variables_decide(tmp_path: Path):
+    first = read_plan(variables(tmp_path, UMGCLIP_S3_ENDPOINT="https://s3.example.org", UMGCLIP_SQLITE="1"))
+    kept.remember(tmp_path, first.choice)
+
+    again = read_plan({"UMGCLIP_SERVICES": str(tmp_path)})
+    other = read_plan({"UMGCLIP_SERVICES": str(tmp_path), "UMGCLIP_MLFLOW_PORT": "5001"})
+    kept.forget(tmp_path)
+
+    assert (again.ports, again.s3_endpoint, again.cluster) == (first.ports, "https://s3.example.org", None)
+    assert other.ports == {**first.ports, "mlflow": 5001}
+    assert read_plan({"UMGCLIP_SERVICES": str(tmp_path)}).ports == plans.PORTS
+
+
+def test_servers_of_an_earlier_version_must_end_first(tmp_path: Path):
+    plan = read_plan(variables(tmp_path / "state", UMGCLIP_SQLITE="1"))
+    ledger = Ledger(plan.state)
+    forever = Service("prefect", (sys.executable, "-c", "import time; time.sleep(60)"), ready=lambda: True)
+    record = ledger.start(forever, {})
+    try:
+        with pytest.raises(InputError, match=r"login.json: expected the login of the servers that run, found none"):
+            services.bring_up(plan, lambda line: None)
+    finally:
+        ledger.stop(record)
+
+
+def test_temporary_files_of_killed_workers_go_and_those_of_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = kept.scratch(tmp_path / "state", "cpu")
+    kept.empty(folder)
+    (folder / "tmpabcprefect").mkdir()
+
+    kept.empty(folder)
+
+    assert list(folder.iterdir()) == []
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    kept.remove(folder)
+    (tmp_path / "mine").mkdir()
+    folder.symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="expected a folder of uid"):
+        kept.empty(folder)
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_leases_and_lists_of_hosts_and_origins_are_set(tmp_path: Path):
+    plan = read_plan(variables(tmp_path, UMGCLIP_SQLITE="1"))
+    of = {service.name: service.environment for service in plans.servers(plan)}
+    port = plan.ports["prefect"]
+
+    assert of["prefect"]["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"].endswith(".lease_storage.filesystem")
+    assert of["prefect"]["PREFECT_SERVER_API_AUTH_STRING"] == plan.login.prefect
+    assert of["prefect"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == f"http://127.0.0.1:{port},http://localhost:{port}"
+    assert of["mlflow"]["MLFLOW_SERVER_ALLOWED_HOSTS"] == (
+        f"127.0.0.1:{plan.ports['mlflow']},localhost:{plan.ports['mlflow']}"
+    )
+    for service in [*plans.servers(plan), *plans.clients(plan)]:
+        assert not any(secret in " ".join(service.command) for secret in (plan.login.password, plan.login.s3_key))
 
 
 def test_nothing_listens_beyond_loopback(tmp_path: Path):

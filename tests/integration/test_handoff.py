@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import boto3
@@ -19,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from infra.processes import Ledger, Record, Service
 from infra.services import BUCKET, Plan, base_environment, read_plan, servers
@@ -63,7 +64,7 @@ def environment(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
     }  # fmt: skip
     exports = plan.exports()
-    del exports["UMGCLIP_REPOSITORY"], exports["UMGCLIP_CHECKOUT"]
+    del exports["UMGCLIP_REPOSITORY"], exports["UMGCLIP_REPOSITORIES"], exports["UMGCLIP_CHECKOUT"]
     return {**inherited, **base_environment(plan), **exports, **own}
 
 
@@ -80,12 +81,24 @@ def ledger(plan: Plan, environment: dict[str, str]) -> Iterator[Ledger]:
         plan.cluster.ensure(("mlflow", "prefect"))
         for service, record in [(service, ledger.start(service, environment)) for service in servers(plan)]:
             ledger.wait(service, record)
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        own = {"aws_access_key_id": plan.login.s3_key, "aws_secret_access_key": plan.login.s3_secret}
+        keys = {**own, "region_name": "us-east-1"}
         boto3.client("s3", endpoint_url=plan.s3, **keys).create_bucket(Bucket=BUCKET)
         yield ledger
     finally:
         ledger.stop_all()
         shutil.rmtree(plan.cluster.folder, ignore_errors=True)
+
+
+def turned_to(plan: Plan) -> AbstractContextManager[object]:
+    """This process is a client of the Prefect server."""
+    return temporary_settings({PREFECT_API_URL: plan.prefect_api, PREFECT_API_AUTH_STRING: plan.login.prefect})
+
+
+@pytest.fixture(autouse=True)
+def mlflow_login(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, plan.exports()[name])
 
 
 def commit(folder: Path, environment: dict[str, str]) -> None:
@@ -135,7 +148,7 @@ def workers(
     plan: Plan, ledger: Ledger, environment: dict[str, str], project: Path, desk: Path
 ) -> Iterator[dict[str, tuple[Path, Record]]]:
     """Two process workers of the pool gpu, each with a clone, a cache and a working folder of its own."""
-    with temporary_settings({PREFECT_API_URL: plan.prefect_api}), get_client(sync_client=True) as client:
+    with turned_to(plan), get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))
         deploy(environment, project)
         started = {}
@@ -190,7 +203,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 def runs_of_pool(plan: Plan) -> list[str]:
     """States of the workers' runs, the first sent first."""
-    with temporary_settings({PREFECT_API_URL: plan.prefect_api}), get_client(sync_client=True) as client:
+    with turned_to(plan), get_client(sync_client=True) as client:
         found = [run for run in client.read_flow_runs() if run.work_pool_name == "gpu"]
     return [run.state.name for run in sorted(found, key=lambda run: run.created)]
 
@@ -260,7 +273,7 @@ def test_one_lineage_holds_every_attempt(plan, workers, project):
     assert {run.data.tags["mlflow.source.git.commit"] for run in found} == {commit}
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["umgclip.stage.train"] == "cached gpu"
-    with temporary_settings({PREFECT_API_URL: plan.prefect_api}), get_client(sync_client=True) as prefect:
+    with turned_to(plan), get_client(sync_client=True) as prefect:
         assert prefect.read_flow_run(parent.data.tags["prefect.flow_run_id"]).state.is_completed()
     logged = {entry.path for entry in client.list_artifacts(parent.info.run_id, "dvc")}
     assert {"dvc/dvc.lock", "dvc/params.yaml", "dvc/dvc.yaml"} <= logged
