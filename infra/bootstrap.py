@@ -49,8 +49,7 @@ async def connected() -> AsyncIterator[PrefectClient]:
             if isinstance(error, HTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
                 given = "another one" if os.environ.get("PREFECT_API_AUTH_STRING") else "none"
                 raise TrackingError(
-                    f"Prefect at {server}: expected its login, user:password, in PREFECT_API_AUTH_STRING, "
-                    f"got {given}"
+                    f"Prefect at {server}: expected its login, user:password, in PREFECT_API_AUTH_STRING, got {given}"
                 ) from error
             raise TrackingError(f"Prefect at {server}: {error}") from error
 

@@ -61,6 +61,9 @@ def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
             if plan.s3_endpoint is None:
                 _make_bucket(plan)
             _configure(plan, say)
+            for pool in read_pools().of_type("process"):
+                if f"worker-{pool}" not in before:
+                    kept.empty(kept.scratch(plan.state, pool))
             _start(ledger, clients(plan), plan, say)
         except BaseException:
             for name, record in reversed(ledger.records().items()):
@@ -97,9 +100,6 @@ def _clear(plan: Plan, ledger: Ledger, running: Mapping[str, Record]) -> None:
     login = login_file(plan.state)
     if running and not login.is_file():
         raise InputError(f"{login}: expected the login of the servers that run, found none; run `make down` first")
-    for pool in read_pools().of_type("process"):
-        if f"worker-{pool}" not in running:
-            kept.empty(kept.scratch(plan.state, pool))
 
 
 def _start(ledger: Ledger, services: list[Service], plan: Plan, say: Callable[[str], None]) -> None:
