@@ -19,14 +19,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import checkpoints
+from flows import checkpoints, orders
 from flows.failures import StageFailed, Unavailable, explain
 from flows.graph import Graph, Stage, read_graph
 from flows.nodes import follow
 from flows.overrides import overridden
 from flows.process import OnLine, ignore
 from flows.repro import Outcome, repro, restore
-from flows.settings import RemoteSettings
+from flows.settings import RemoteSettings, load_settings
 from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
@@ -36,6 +36,7 @@ WORKER_FOLDER = "UMGCLIP_WORKER_DIR"
 _LOCK = "dvc.lock"
 _STALE_S = 7 * 86_400
 _SAME_ORDERS = 16
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
 
 class Order(BaseModel):
@@ -43,17 +44,19 @@ class Order(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repo: str = Field(description="git URL or path that the commit is cloned from")
+    repo: str = Field(min_length=1, max_length=2000, description="git URL or path that the commit is cloned from")
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash")
     stage: str
     with_upstream: bool = Field(default=False, description="bring everything that the stage needs up to date as well")
     overrides: dict[str, Any] = Field(default={}, description="dotted key: value")
     files: dict[str, str] = Field(default={}, description="dvc.lock and the like, as the orchestrator has them")
-    remote: str = Field(default="handoff", description="name of DVC's remote")
-    remote_url: str
-    parent_run: str | None = Field(default=None, description="MLflow run that the stage's run goes under")
-    trial: str | None = Field(default=None, description="name of the experiment that it belongs to")
-    timeout_s: float | None = Field(default=None, gt=0)
+    remote: str = Field(default="handoff", pattern=r"^[A-Za-z0-9_-]+$", description="name of DVC's remote")
+    remote_url: str = Field(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]+$")
+    parent_run: str | None = Field(
+        default=None, pattern=_NAME, description="MLflow run that the stage's run goes under"
+    )
+    trial: str | None = Field(default=None, pattern=_NAME, description="name of the experiment that it belongs to")
+    timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     nodes: int = Field(default=1, ge=1, description="that compute it together, each by an order of its own")
     node: int = Field(default=0, ge=0, description="which of them; the first gives the result")
     first: UUID | None = Field(default=None, description="flow run of the first node, for the others")
@@ -119,11 +122,11 @@ def check_commit(root: Path, graph: Graph) -> str:
 
 
 def source_of(root: Path, settings: RemoteSettings) -> str:
-    """Where workers clone from: the setting, git's origin, or the checkout itself."""
+    """Where workers clone from: the setting, git's origin, or the checkout itself; a login stays here."""
     if settings.repo:
         return settings.repo
     try:
-        return git(root, "remote", "get-url", "origin")
+        return orders.without_login(git(root, "remote", "get-url", "origin"))
     except InputError:
         return str(root)
 
@@ -176,15 +179,19 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         Unavailable: something around it failed.
     """
     home = worker_folder()
+    orders.check_remote(order.remote_url, load_settings().remote.location())
     with _place(home, order) as root:
-        clone(order.repo, order.commit, root)
+        clone(orders.permitted_repository(order.repo), order.commit, root)
+        known, rest = orders.checked_files(root, order.files)
         configure(root, cache=home / "dvc", remote=(order.remote, order.remote_url))
-        _write_files(root, order.files)
+        _write_files(root, known)
         write_bytes(root / PARAMS, overridden(root / PARAMS, order.overrides).encode())
         variables = environment(root, parent_run=order.parent_run)
         workspace = Workspace(root, {**variables, **({"DVC_EXP_NAME": order.trial} if order.trial else {})})
         graph = read_graph(root, workspace.environment)
         stages = graph.up_to(order.stage)
+        orders.check_kept(rest, (path for stage in stages for path in graph.inputs_kept_by_git(stage)))
+        _write_files(root, rest)
         _download(workspace, "pull", _raw_inputs(graph, order), on_line)
         if take_seat is not None:
             workspace = replace(workspace, environment={**workspace.environment, **take_seat().variables()})
@@ -225,10 +232,7 @@ def _push_kept_by_git(workspace: Workspace, stages: Sequence[Stage], on_line: On
 
 def _write_files(root: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise InputError(f"order.files: expected paths inside the clone, got {name!r}")
-        write_bytes(path, text.encode())
+        write_bytes(root / name, text.encode())
 
 
 @contextmanager

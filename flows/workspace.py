@@ -174,7 +174,7 @@ def clone(repo: str, commit: str, into: Path) -> None:
         unfinished = into.with_name(f"{into.name}.partial")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.parent.mkdir(parents=True, exist_ok=True)
-        git(unfinished.parent, "clone", "--quiet", "--no-checkout", repo, str(unfinished))
+        git(unfinished.parent, "clone", "--quiet", "--no-checkout", "--", repo, str(unfinished))
         unfinished.rename(into)
     try:
         git(into, "checkout", "--quiet", "--force", "--detach", commit)

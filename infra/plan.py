@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from flows.orders import REPOSITORIES, without_login
 from infra import postgres
 from infra.kept import Choice, recall, scratch
 from infra.login import USER, Login, login_of
@@ -34,7 +34,6 @@ STATE_VARIABLE, S3_VARIABLE, SQLITE_VARIABLE = "UMGCLIP_SERVICES", "UMGCLIP_S3_E
 SECRETS = ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _HOSTS = (LOOPBACK, "localhost")  # names that the servers answer for
 _DOCKER = Path(__file__).with_name("docker")
-_URL_LOGIN = re.compile(r"^(\w+://)[^/@]*@")
 _HTTP_S, _GIT_S = 5.0, 60
 
 
@@ -87,7 +86,7 @@ class Plan:
             "UMGCLIP_REMOTE_URL": f"s3://{BUCKET}/dvc",
             "UMGCLIP_RAW_PREFIX": f"s3://{BUCKET}/raw",
             "UMGCLIP_REPOSITORY": str(ROOT),
-            "UMGCLIP_REPOSITORIES": ",".join(repositories(ROOT)),
+            REPOSITORIES: ",".join(repositories(ROOT)),
             "UMGCLIP_CHECKOUT": str(ROOT),
         }
 
@@ -237,11 +236,6 @@ def base_environment(plan: Plan) -> dict[str, str]:
 def port_variable(name: str) -> str:
     """The environment variable that sets a server's port."""
     return f"UMGCLIP_{name.upper()}_PORT"
-
-
-def without_login(url: str) -> str:
-    """A git URL without user and password."""
-    return _URL_LOGIN.sub(r"\1", url)
 
 
 def _fetch(url: str, headers: Mapping[str, str], body: Any = None) -> Any:  # noqa: ANN401 - any JSON value

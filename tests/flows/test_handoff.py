@@ -133,10 +133,12 @@ def test_workers_get_the_commit_so_changes_beside_it_are_refused(project):
 def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
     order = order_for(project, "base", tmp_path / "remote")
     for changes, said in (
-        ({"files": {"../outside": "x"}}, "expected paths inside the clone, got '../outside'"),
+        ({"files": {"../outside": "x"}}, "'../outside': expected paths inside the clone"),
         ({"stage": "trian"}, "target: expected one of base, train"),
         ({"commit": "0" * 40}, "push it there first"),
-        ({"repo": str(tmp_path / "nowhere")}, "git clone"),
+        ({"repo": str(tmp_path / "nowhere")}, "expected a repository that this worker may clone"),
+        ({"files": {".git/hooks/post-checkout": "x"}}, "expected a path outside .git and .dvc, got one inside"),
+        ({"files": {"stage.py": "x"}}, "an input of the stage that git keeps, got another file"),
     ):
         with pytest.raises(InputError, match=said):
             work(replace_order(order, **changes))

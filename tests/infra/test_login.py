@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from infra.login import USERS, login_file, login_of
-from infra.plan import without_login
 from umgclip.errors import InputError
 
 
@@ -52,9 +51,3 @@ def test_users_of_an_earlier_login_go_with_it(tmp_path: Path):
     login_of(tmp_path)
 
     assert not (tmp_path / USERS).exists()
-
-
-def test_addresses_are_shown_without_their_login():
-    assert without_login("https://user:token@host/repo.git") == "https://host/repo.git"
-    assert without_login("https://host/a@b") == "https://host/a@b"
-    assert without_login("git@host:repo") == "git@host:repo"
