@@ -1,7 +1,7 @@
 """Several workers that compute one stage together: all orders are sent at once, and end together.
 
 The first node's end counts, for its result comes back. When any node is lost the rest is ended, and the stage's retries
-send all orders again.
+send all orders again. In Kubernetes they are the pods of one indexed job, so there is one run only.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ def together(order: Order, pool: str, settings: RemoteSettings) -> None:
         Unavailable: a worker is lost, or something around the stage failed.
     """
     with get_client(sync_client=True) as client:
+        if _is_cluster(client, pool):
+            with RemoteRun(client, order, pool, settings, {"nodes": order.nodes}) as run:
+                while not run.done():
+                    time.sleep(settings.poll_s)
+            return
         _check_size(client, pool, order)
         runs: list[RemoteRun] = []
         try:
@@ -102,6 +107,14 @@ def _end(runs: Sequence[RemoteRun], error: UmgclipError | None, poll_s: float) -
         left = [run for run in left if not run.is_final()]
     for run in left:
         run.abandon(GONE.format(_SETTLE_S))
+
+
+def _is_cluster(client: SyncPrefectClient, pool: str) -> bool:
+    """Whether the pool's jobs have as many pods as they are told to."""
+    try:
+        return client.read_work_pool(pool).type == "kubernetes"
+    except (ObjectNotFound, httpx.HTTPError):  # said better when the orders are sent
+        return False
 
 
 def _check_size(client: SyncPrefectClient, pool: str, order: Order) -> None:

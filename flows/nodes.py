@@ -39,12 +39,16 @@ _MEET_S = 3600.0  # the first node may download longer than the others
 
 @dataclass(frozen=True)
 class Meeting:
-    """Who meets: this node's number among `count`, this node's flow run and that of the first node."""
+    """Who meets: this node's number among `count`, this node's flow run and that of the first node.
+
+    `job` names the attempt where a flow run can have several: an address that another one left is not taken.
+    """
 
     count: int
     node: int
     run: UUID
     first: UUID
+    job: str = ""
 
     def __str__(self) -> str:
         return f"node {self.node} of {self.count}"
@@ -64,7 +68,7 @@ class Meeting:
 
     def _announce(self) -> dict[str, Any]:
         address = os.environ.get(ADDRESS, "").strip() or own_address(*_server())
-        told = {"address": address, "port": _free_port(), "machine": socket.gethostname()}
+        told = {"address": address, "port": _free_port(), "machine": socket.gethostname(), "job": self.job}
         with suppress(ObjectNotFound, PrefectHTTPStatusError):  # an earlier start of this run has left one
             delete_flow_run_input(_KEY, flow_run_id=self.run)
         create_flow_run_input(_KEY, told, flow_run_id=self.run)
@@ -75,7 +79,7 @@ class Meeting:
         with get_client(sync_client=True) as client:
             while time.monotonic() < deadline:
                 told: Any = read_flow_run_input(_KEY, flow_run_id=self.first)
-                if told is not None:
+                if told is not None and told["job"] == self.job:
                     return self._checked(told)
                 self._require_going_on(client)
                 sleep(_POLL_S)
@@ -116,6 +120,12 @@ def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout
         said = f"failed to run: {stage.cmd}, exited with {finished.code}"  # as DVC says it
         raise explain(f"stage {stage.name}", replace(finished, lines=(*finished.lines, said)))
     return Outcome(stage.name, State.RAN, time.monotonic() - started)
+
+
+def job_of_this_pod() -> str:
+    """The indexed job of Kubernetes that this pod is of, by its host name; empty elsewhere."""
+    index = os.environ.get("JOB_COMPLETION_INDEX", "").strip()
+    return socket.gethostname().removesuffix(f"-{index}") if index else ""
 
 
 def _server() -> tuple[str, int]:

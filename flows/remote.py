@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 from flows import engine
 from flows.failures import StageFailed, Unavailable, may_pass
 from flows.handoff import Order, work
-from flows.nodes import Meeting
+from flows.nodes import Meeting, job_of_this_pod
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 from umgclip.train.nodes import Seat
@@ -69,7 +69,7 @@ def _meeting(order: Order) -> Callable[[], Seat] | None:
     if order.nodes == 1 or current is None:
         return None
     run = UUID(current[0])
-    return Meeting(order.nodes, order.node, run, order.first or run).take_seat
+    return Meeting(order.nodes, order.node, run, order.first or run, job_of_this_pod()).take_seat
 
 
 class RemoteRun:
@@ -78,19 +78,29 @@ class RemoteRun:
     Use as a context manager: a run that has not ended by then is stopped.
     """
 
-    def __init__(self, client: SyncPrefectClient, order: Order, pool: str, settings: RemoteSettings) -> None:
-        """Start it.
+    def __init__(
+        self,
+        client: SyncPrefectClient,
+        order: Order,
+        pool: str,
+        settings: RemoteSettings,
+        variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start it; `variables` are those of its job, beside the deployment's.
 
         Raises:
             InputError: the pool has no deployment `remote-stage/POOL`.
         """
         name = f"{FLOW}/{pool}"
         try:
-            started = run_deployment(name, parameters={"order": order.model_dump(mode="json")}, timeout=0)
+            given = {"order": order.model_dump(mode="json")}
+            started = run_deployment(name, parameters=given, timeout=0, job_variables=dict(variables or {}) or None)
         except ObjectNotFound as error:
             raise InputError(f"pool {pool}: expected a deployment {name} on the Prefect server, found none") from error
         assert isinstance(started, FlowRun)  # noqa: S101 - for the type checker; it would be a coroutine in async code
-        what = order.stage if order.nodes == 1 else f"{order.stage}, node {order.node} of {order.nodes}"
+        what = order.stage
+        if order.nodes > 1:
+            what += f", {order.nodes} nodes" if variables else f", node {order.node} of {order.nodes}"
         engine.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
         self._client, self._id, self._settings = client, started.id, settings
         self._watch = Watch(order.stage, pool, settings)

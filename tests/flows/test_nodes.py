@@ -1,24 +1,34 @@
 """A stage on several nodes: what ends the group and as what, who gives the result, where they meet."""
 
+import json
 import os
+import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from flows import group, nodes
 from flows.failures import StageFailed, Unavailable
 from flows.graph import read_graph
 from flows.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
-from flows.nodes import Meeting, follow
+from flows.nodes import Meeting, follow, job_of_this_pod
 from flows.process import Finished
+from flows.remote import dispatch, remote_stage
 from flows.repro import State, repro
+from flows.settings import RemoteSettings
 from flows.workspace import Workspace, configure, environment
 from umgclip.errors import InputError, UmgclipError
 from umgclip.train.nodes import Seat
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -210,3 +220,70 @@ def test_what_does_not_end_is_given_up_before_the_next_attempt(monkeypatch):
     group._end([ends, never], Unavailable("node 1 was lost"), 0.05)
     assert ends.calls == ["end: node 1 was lost"]
     assert never.calls == ["end: node 1 was lost", f"abandon: {group.GONE.format(0.2)}"]
+
+
+def deployment(pool: str, run_in: Path) -> uuid.UUID:
+    """`remote-stage/POOL` on a Kubernetes pool with the shipped template; its code is in a folder."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    template = json.loads((ROOT / "infra" / "templates" / "kubernetes-gpu.json").read_text(encoding="utf-8"))
+    steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(run_in)}}]
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=pool, type="kubernetes", base_job_template=template))
+        flow_id = client.create_flow(remote_stage)
+        return client.create_deployment(
+            flow_id, pool, work_pool_name=pool, pull_steps=steps, entrypoint="flows/remote.py:remote_stage"
+        )
+
+
+def test_on_kubernetes_the_nodes_are_pods_of_one_job(server, order):
+    deployment("cluster", ROOT)
+    settings = RemoteSettings(poll_s=0.1, start_timeout_s=0.5)
+    with pytest.raises(Unavailable, match="stage train: no worker of pool cluster took it within"):
+        dispatch(order, "cluster", settings)
+    with get_client(sync_client=True) as client:
+        (sent,) = [run for run in client.read_flow_runs() if run.work_pool_name == "cluster"]
+    assert sent.job_variables == {"nodes": 2}
+    assert sent.state.is_cancelled()
+    assert Order.model_validate(sent.parameters["order"]) == order
+
+
+def pod(index: int, run: uuid.UUID, *command: str) -> subprocess.CompletedProcess[str]:
+    """What the image's entry does in a pod of the job."""
+    api = get_current_settings().api.url
+    words = [sys.executable, str(ROOT / "infra" / "docker" / "umgclip-node"), *command]
+    own = {"JOB_COMPLETION_INDEX": str(index), "PREFECT__FLOW_RUN_ID": str(run), "PREFECT_API_URL": str(api)}
+    environment = {**os.environ, **own, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_pod_with_an_index_takes_part_in_the_run_of_the_first(server, project, order, monkeypatch):
+    from prefect.deployments import run_deployment
+
+    deployment("pods", ROOT)
+    run = run_deployment("remote-stage/pods", {"order": order.model_dump(mode="json")}, timeout=0).id  # type: ignore[call-overload]
+    assert pod(0, run, sys.executable, "-c", "print('the run itself')").stdout == "the run itself\n"
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    # the address of an earlier attempt, under another job's name, is not taken
+    Meeting(2, 0, run, run, "an-earlier-job").take_seat()
+    told = threading.Timer(4.0, lambda: Meeting(2, 0, run, run, job_of_this_pod()).take_seat())
+    told.start()
+    done = pod(1, run, "not", "this")
+    told.join()
+    assert done.returncode == 0, done.stderr
+    assert "train: starting" in done.stderr
+    assert project.ran() == ["base", "train"]
+    # what ends it is the first pod's to report
+    (project.desk / "train.exit").write_text("3")
+    failed = pod(1, run)
+    assert failed.returncode == 0
+    assert "take part: stage train: exit code 3" in failed.stderr
+    too_many = pod(2, run)
+    assert "JOB_COMPLETION_INDEX: expected 0 to 1, as the order is for 2 nodes, got 2" in too_many.stderr
+
+
+def test_the_job_of_a_pod_is_known_by_its_host_name(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "train-x7k2p-1")
+    assert job_of_this_pod() == ""
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    assert job_of_this_pod() == "train-x7k2p"

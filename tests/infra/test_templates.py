@@ -97,7 +97,7 @@ def test_a_kubernetes_job_with_every_variable_set_is_valid():
         "node_selector": {"karpenter.sh/capacity-type": "spot"}, "priority_class_name": "low",
         "tolerations": [{"key": "spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}],
         "shared_memory": "32Gi", "work_disk": "1Ti", "grace_seconds": 25, "secret_name": "other", "backoff_limit": 3,
-        "image_pull_secrets": [{"name": "registry"}], "runtime_class_name": "nvidia", "scratch_disk": "1Gi",
+        "nodes": 2, "image_pull_secrets": [{"name": "registry"}], "runtime_class_name": "nvidia", "scratch_disk": "1Gi",
     }  # fmt: skip
     manifest = _rendered("kubernetes-gpu.json", **values)["job_manifest"]
     # the worker turns the mapping into Kubernetes' list
@@ -109,6 +109,20 @@ def test_a_kubernetes_job_with_every_variable_set_is_valid():
     assert manifest["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     assert manifest["spec"]["template"]["spec"]["runtimeClassName"] == "nvidia"
     _valid_job(manifest)
+
+
+def test_the_nodes_of_a_stage_are_pods_of_one_indexed_job():
+    manifest = _rendered("kubernetes-gpu.json", name="train", image="x/cuda:1", nodes=4)["job_manifest"]
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+
+    assert [manifest["spec"][field] for field in ("completionMode", "completions", "parallelism")] == ["Indexed", 4, 4]
+    # the entry of the image, which tells the first pod from the others by its index
+    assert container["command"] == ["tini", "--", "umgclip-node"]
+    entry = "infra/docker/umgclip-node"
+    assert f"COPY --chmod=755 {entry} /usr/local/bin/umgclip-node" in CUDA.read_text(encoding="utf-8")
+    assert (TEMPLATES.parents[1] / entry).stat().st_mode & 0o111
+    _valid_job(manifest)
+    assert _rendered("kubernetes-gpu.json")["job_manifest"]["spec"]["parallelism"] == 1
 
 
 def test_a_kubernetes_job_can_write_to_volumes_only_and_has_no_rights():
