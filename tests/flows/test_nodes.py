@@ -257,11 +257,12 @@ def pod(index: int, run: uuid.UUID, *command: str) -> subprocess.CompletedProces
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.heavy
 def test_a_pod_with_an_index_takes_part_in_the_run_of_the_first(server, project, order, monkeypatch):
     from prefect.deployments import run_deployment
 
     deployment("pods", ROOT)
-    run = run_deployment("remote-stage/pods", {"order": order.model_dump(mode="json")}, timeout=0).id  # type: ignore[call-overload]
+    run = run_deployment("remote-stage/pods", parameters={"order": order.model_dump(mode="json")}, timeout=0).id
     assert pod(0, run, sys.executable, "-c", "print('the run itself')").stdout == "the run itself\n"
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     # the address of an earlier attempt, under another job's name, is not taken
