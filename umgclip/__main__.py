@@ -20,11 +20,12 @@ from umgclip.cli.group import Commands
 from umgclip.cli.lines import PlainFormatter
 from umgclip.cli.options import PARAMS, Params
 from umgclip.cli.serving import serve
-from umgclip.cli.starting import code, init
+from umgclip.cli.starting import code, follow, init
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 COMMANDS = (
     "init",
+    "follow",
     *STAGES,
     "segment",
     "promote",
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    init,
+    *(init, follow),
     *(stages.base, stages.annotate, stages.validate, stages.train, stages.evaluate, stages.register, stages.segment),
     *(models.promote, models.rollback, models.sync, models.report, models.predict, models.export, serve),
 ):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, Section, Share, Template
+from umgclip.section import FILE, INDIFFERENT, Count, Device, Precision, Section, Share, Template
 
 Names = Annotated[list[str], Field(min_length=1)]
 Queries = Annotated[
@@ -27,11 +27,11 @@ class WeightsParams(Section):
 
     id: str | None = Field(default=None, description="repository on the Hugging Face hub, with `revision`")
     revision: str | None = Field(default=None, pattern=_COMMIT, description="full commit hash of `id`")
-    path: str | None = Field(default=None, description="local folder written by save_pretrained, instead of `id`")
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16"
+    path: Annotated[str | None, FILE, INDIFFERENT] = Field(  # its files decide, wherever they are
+        default=None, description="local folder written by save_pretrained, instead of `id`"
     )
+    device: Device = "auto"
+    dtype: Precision = Field(default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16")
     batch: Count = Field(default=8, description="images, crops or texts a forward; halved when memory runs out")
 
     @model_validator(mode="after")
@@ -143,10 +143,12 @@ class VlmParams(Section):
     """Any server that speaks OpenAI's chat completions (vLLM and others): captions, tags, grounded boxes as JSON."""
 
     kind: Literal["vlm"] = "vlm"
-    url: str = Field(pattern=r"^https?://[^@\s]+$", description="up to and with /v1")
+    url: Annotated[str, INDIFFERENT] = Field(pattern=r"^https?://[^@\s]+$", description="up to and with /v1")
     model: str = Field(min_length=1, description="name that the server knows")
     revision: str | None = Field(default=None, description="of the weights that the server runs, for the record")
-    api_key_env: str | None = Field(default=None, description="environment variable that holds the key; null: none")
+    api_key_env: Annotated[str | None, INDIFFERENT] = Field(
+        default=None, description="environment variable that holds the key; null: none"
+    )
     prompt: str = "Describe what is visible in this image in one or two factual sentences."
     tags_prompt: str = "List the objects, materials and places that are visible in this image, as singular nouns."
     boxes_prompt: str = "Locate every distinct object that is visible in this image."
@@ -161,13 +163,23 @@ class VlmParams(Section):
     top_p: float = Field(default=0.8, gt=0, le=1)
     seed: int = 0
     max_tokens: Count = Field(default=400, description="of one answer; a cut answer is asked for again")
-    token_budget: Count | None = Field(default=None, description="tokens that one worker may use; null: no limit")
-    concurrency: Count = Field(default=8, description="requests at once, per worker")
-    timeout_s: float = Field(default=60.0, gt=0, description="of one request and its whole reply")
-    deadline_s: float = Field(default=600.0, gt=0, description="of one answer with all its retries")
-    retries: int = Field(default=5, ge=0, description="after a failed request or an answer that is no use")
-    backoff_s: float = Field(default=1.0, gt=0, description="before the first retry; doubled every time, with jitter")
-    max_reply_kb: Count = Field(
+    token_budget: Annotated[Count | None, INDIFFERENT] = Field(
+        default=None, description="tokens that one worker may use; null: no limit"
+    )
+    concurrency: Annotated[Count, INDIFFERENT] = Field(default=8, description="requests at once, per worker")
+    timeout_s: Annotated[float, INDIFFERENT] = Field(
+        default=60.0, gt=0, description="of one request and its whole reply"
+    )
+    deadline_s: Annotated[float, INDIFFERENT] = Field(
+        default=600.0, gt=0, description="of one answer with all its retries"
+    )
+    retries: Annotated[int, INDIFFERENT] = Field(
+        default=5, ge=0, description="after a failed request or an answer that is no use"
+    )
+    backoff_s: Annotated[float, INDIFFERENT] = Field(
+        default=1.0, gt=0, description="before the first retry; doubled every time, with jitter"
+    )
+    max_reply_kb: Annotated[Count, INDIFFERENT] = Field(
         default=4096, description="of one reply of the server, unpacked; larger ones are not read"
     )
     max_side_px: Count = Field(default=1024, description="larger images are shrunk before they are sent")
@@ -185,7 +197,9 @@ class FaceParams(Section):
     """Policy: faces, by YuNet in OpenCV."""
 
     kind: Literal["face"] = "face"
-    path: str = Field(description="ONNX file of YuNet (face_detection_yunet_*.onnx of OpenCV's model zoo, MIT)")
+    path: Annotated[str, FILE, INDIFFERENT] = Field(
+        description="ONNX file of YuNet (face_detection_yunet_*.onnx of OpenCV's model zoo, MIT)"
+    )
     threshold: Share = Field(default=0.7, description="least score of a face")
     nms_iou: Share = Field(default=0.3, description="of faces")
     min_share: Share = Field(default=0.0, description="of a face's shorter side in the image's; smaller ones may stay")
@@ -264,7 +278,9 @@ class RolesParams(Section):
 class RulesParams(Section):
     """`annotate.rules`: what becomes of what the roles said; null switches a rule off."""
 
-    vocabulary: str | None = Field(default=None, description="file of concepts and synonyms beside the mined ones")
+    vocabulary: Annotated[str | None, FILE] = Field(
+        default=None, description="file of concepts and synonyms beside the mined ones"
+    )
     unknown_tags: Literal["reject", "keep"] = Field(default="reject", description="tags that no vocabulary holds")
     tag_score_min: Share = 0.0
     region_tag_score_min: Share = 0.0

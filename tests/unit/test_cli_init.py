@@ -27,13 +27,15 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("init") / "my birds"
     folder.mkdir()
     (folder / "weights.pt").touch()
+    (folder / "names.txt").write_text("robin\nwren\n")
     summary = make_project(folder, Wishes("birds", "weights.pt", "ViT-B-32", "none", "names.txt"))
     return folder, dict(summary.rows)
 
 
 def test_the_files_are_those_of_a_project(made):
     folder, said = made
-    assert listed(folder) == [".dvc", ".dvcignore", ".git", ".gitignore", "dvc.yaml", "params.yaml", "weights.pt"]
+    written = [".dvc", ".dvcignore", ".git", ".gitignore", "dvc.yaml", "params.yaml"]
+    assert listed(folder) == sorted([*written, "names.txt", "weights.pt"])
     assert said["git"] == "a new repository (git init)"
     assert "umgclip doctor --data data" in said["next"]
     assert f"cd '{folder}'" in said["next"], "as a shell takes it"
@@ -77,7 +79,8 @@ def test_dvc_finds_every_stage_and_its_code(made):
     assert not any("umgclip/" in dep for dep in deps)
     made_by_code = {str(out) for out in stages["code"].outs}
     assert made_by_code <= deps
-    assert "names.txt" in {str(dep) for dep in stages["base"].deps}
+    assert {"names.txt", "weights.pt"} <= {str(dep) for dep in stages["base"].deps}
+    assert "names.txt" in {str(dep) for dep in stages["annotate"].deps}
 
 
 def test_code_digests_stay_as_they_are(tmp_path):
@@ -133,6 +136,21 @@ def test_a_base_is_looked_up_before_anything_is_written(tmp_path, monkeypatch):
     ):
         make_project(Path(place), Wishes("birds", pretrained, model))
         assert load_section(Path(place) / "params.yaml", BaseParams).pretrained == called
+
+
+def test_a_vocabulary_is_looked_up_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").write_text("robin\n")
+    (tmp_path / "empty.yaml").write_text("things: [robin]\n")
+    for vocabulary, said in (
+        ("lost.txt", "--vocabulary: expected a file of concepts, found none at lost.txt or birds/lost.txt"),
+        ("empty.yaml", "empty.yaml: source: Field required"),
+    ):
+        with pytest.raises(InputError, match=said):
+            make_project(Path("birds"), Wishes("birds", vocabulary=vocabulary))
+        assert not Path("birds").exists()
+    make_project(Path("birds"), Wishes("birds", vocabulary="names.txt"))
+    assert load_section(Path("birds/params.yaml"), BaseParams).vocabulary == "../names.txt"
 
 
 def test_a_wheel_brings_the_templates_along():

@@ -1,13 +1,20 @@
-"""`dvc.yaml` against the code: the same stages, the same paths, and every import that decides a result."""
+"""`dvc.yaml` against the code: the same stages, the same paths, and every import and key that decides a result."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
 import typer
+from dvc.repo import Repo
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from umgclip.__main__ import STAGES, app
+from umgclip.cli.project import Wishes, make_project
+from umgclip.params import SECTIONS, read_params
+from umgclip.section import INDIFFERENT
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
@@ -16,6 +23,23 @@ PLUMBING = (
     "errors", "section", "annotator_params", "ray_params", "segment_params", "params", "records", "manifest", "summary",
     "provenance", "tracking", "io",
 )  # fmt: skip
+# where, how fast and how patiently work is done: another value makes no stage stale. A new key that is not among these
+# decides, and is to be listed in dvc.yaml
+OF_NO_EFFECT = {
+    "annotate": {
+        "engine", "workers", "ray", "store", "store_gb", "attempts", "max_failed", "label.device",
+    },
+    "base": {"device"},
+    "validate": {"chunk_rows"},
+    "train": {
+        "device", "max_failed", "checkpoint_every", "parallel", "accumulate", "checkpoint_activations", "compile",
+        "loader.workers", "loader.backend",
+    },
+    "evaluate": {"device", "batch", "cache"},
+    "register": {"device"},
+    "data": {"imports.workers"},
+    "segment": {"device", "max_failed", "checkpoint_every"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +56,69 @@ def test_stages_are_those_of_the_command_line_in_order():
     assert all(PIPELINE["stages"][name]["cmd"] == f"umgclip {name}" for name in STAGES)
 
 
+def marked(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if INDIFFERENT in field.metadata:
+            yield f"{prefix}{name}"
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from marked(field.annotation, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_keys_of_no_effect_are_these(name):
+    assert set(marked(SECTIONS[name])) == OF_NO_EFFECT[name]
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_follows_its_own_section(name):
-    assert PIPELINE["stages"][name]["params"] == [name]
+def test_a_stage_follows_every_key_of_its_section_that_decides_and_no_other(name):
+    assert PIPELINE["stages"][name]["params"] == [f"{name}.{key}" for key in SECTIONS[name].deciding_keys()]
+
+
+def with_others(content: Any, keys: set[str], within: bool = False, at: str = "") -> Any:
+    """Another value wherever a dotted key is one of `keys`, or lies below one."""
+    here = within or at in keys
+    if isinstance(content, dict) and content:
+        return {key: with_others(one, keys, here, f"{at}.{key}" if at else key) for key, one in content.items()}
+    return f"not {content}" if here else content
+
+
+@pytest.fixture(scope="module", params=["repository", "project"])
+def followed(request, tmp_path_factory):
+    """DVC with what the stages follow of params.yaml and nothing else: all has run, nothing is stale."""
+    root = tmp_path_factory.mktemp("followed")
+    if request.param == "project":
+        make_project(root, Wishes("mine"))
+    else:
+        Repo.init(str(root), no_scm=True)
+        (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    pipeline = YAML(typ="safe").load(root / "dvc.yaml") if request.param == "project" else PIPELINE
+    stages = {name: {"cmd": "true", "params": pipeline["stages"][name]["params"]} for name in STAGES}
+    YAML().dump({"stages": stages}, root / "dvc.yaml")
+    repo = Repo(str(root))
+    repo.reproduce(all_pipelines=True)
+    assert repo.status() == {}
+    yield root, repo
+    repo.close()
+
+
+def test_dvc_sees_no_change_of_what_has_no_effect(followed):
+    root, repo = followed
+    before = read_params(root / "params.yaml")
+    changed = with_others(before, {f"{name}.{key}" for name, keys in OF_NO_EFFECT.items() for key in keys})
+    assert {name for name in SECTIONS if changed[name] != before[name]} == set(SECTIONS)
+    YAML().dump(changed, root / "params.yaml")
+    assert repo.status() == {}
+    YAML().dump(before, root / "params.yaml")
+
+
+def test_dvc_sees_every_change_of_what_decides(followed):
+    root, repo = followed
+    before = read_params(root / "params.yaml")
+    decide = {f"{name}.{key}" for name in STAGES for key in SECTIONS[name].deciding_keys()}
+    YAML().dump(with_others(before, decide), root / "params.yaml")
+    seen = {stage: changes[0]["changed deps"]["params.yaml"] for stage, changes in repo.status().items()}
+    assert {key for keys in seen.values() for key in keys} == decide
+    YAML().dump(before, root / "params.yaml")
 
 
 @pytest.mark.parametrize("name", STAGES)

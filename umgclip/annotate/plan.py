@@ -27,8 +27,6 @@ from umgclip.params import AnnotateParams
 
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
 SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
-# params that say where and how work is done, not what comes of it
-_OF_NO_EFFECT = {"workers", "engine", "ray", "store", "store_gb", "attempts", "output", "max_failed"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     places = {split: place.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
     jobs = {split: [replace(job, out=places[split]) for job in bare[split]] for split in SPLITS}
     made_by = {
-        "params_sha256": sha256_json(params.model_dump(exclude=_OF_NO_EFFECT)),
+        "params_sha256": sha256_json(params.decisive("output")),
         "base_sha256": sha256_file(base / WEIGHTS),
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
@@ -126,7 +124,7 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
     """What workers need. Its config stands for everything that decides the result but the images."""
     weights, files = sha256_file(base / WEIGHTS), file_digests(params)
     decides = {
-        "params": params.model_dump(exclude=_OF_NO_EFFECT),
+        "params": params.decisive("output"),
         "base": weights,
         "files": files,
         "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],

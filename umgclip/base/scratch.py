@@ -7,11 +7,12 @@ prototype): first images whose alt text names one concept, small; then all image
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from umgclip.base.feed import CaptionBatch, CaptionFeed, Kind
@@ -23,24 +24,39 @@ from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.deterministic import deterministic
 from umgclip.model.files import build, tower_config
+from umgclip.model.placement import placement
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams
 
 Report = Callable[[int, dict[str, float]], None]
 
 
-@deterministic()
 def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
-    """Train from scratch; gives the model in eval mode and its open_clip config.
+    """Train from scratch; gives the model in eval mode, on the CPU, and its open_clip config.
+
+    It computes where and how precisely `base.device` and `base.dtype` say; weights are float32 whatever they say. On a
+    CPU the same seed gives the same bytes.
 
     Args:
         params: the section `base`.
         dataset: folder of raw shards; only images and captions are read.
         report: called with (step, losses) after every step.
+
+    Raises:
+        DataError: as for `CaptionFeed`.
+        InputError: as for `CaptionFeed`, or there is no such device.
     """
+    device, dtype = placement(params, "base")
+    with deterministic() if device.type == "cpu" else nullcontext():
+        return _train(params, dataset, report, device, dtype)
+
+
+def _train(
+    params: BaseParams, dataset: Path, report: Report, device: torch.device, dtype: torch.dtype
+) -> tuple[nn.Module, dict[str, Any]]:
     torch.manual_seed(params.seed)
     model_cfg = tower_config(params.tower)
-    clip = build(model_cfg).train()
+    clip = build(model_cfg).train().to(device)
     feed = CaptionFeed(dataset, params)
     short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
     full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight, 0.0)
@@ -49,22 +65,33 @@ def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module,
     tower = DenseClip(clip)
     names = [with_article(name) for name in feed.vocabulary.concepts]
     tokens = UsedTokens(clip, tower.context_length, [*feed.texts, *names])
-    step = _Step(tower, feed.vocabulary, tokens, params)
+    step = _Step(tower, feed.vocabulary, tokens, params, dtype)
     for number, batch in enumerate(prefetched(feed.batches(kinds))):
         step.set_rate(_schedule(number, len(kinds)))
         report(number, step(batch))
     tokens.restore()
-    return clip.eval(), model_cfg
+    return clip.eval().cpu(), model_cfg
 
 
 class _Step:
-    """One optimizer step on one batch."""
+    """One optimizer step on one batch, on the device that the tower is on."""
 
-    def __init__(self, tower: DenseClip, vocabulary: Vocabulary, tokens: UsedTokens, params: BaseParams) -> None:
+    def __init__(
+        self,
+        tower: DenseClip,
+        vocabulary: Vocabulary,
+        tokens: UsedTokens,
+        params: BaseParams,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self._tower, self._vocabulary, self._tokenizer = tower, vocabulary, tokens
+        self._device = tower.clip.logit_scale.device
+        self._autocast = torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=dtype == torch.float16)
         self._optimizers = _optimizers(tower.clip, params)
         names = [with_article(name) for name in vocabulary.concepts]
-        self._tag_tokens, self._column_of_concept = distinct(self._tokenizer(names))
+        tag_tokens, self._column_of_concept = distinct(self._tokenizer(names))
+        self._tag_tokens = tag_tokens.to(self._device)
 
     def set_rate(self, scale: float) -> None:
         for optimizer in self._optimizers:
@@ -74,22 +101,33 @@ class _Step:
     def __call__(self, batch: CaptionBatch) -> dict[str, float]:
         texts, tag_weight = batch.texts, batch.kind.tag_weight
         tokens, text_of = distinct(self._tokenizer(texts))
-        image, _ = self._tower.encode_image(batch.images)
-        text = self._tower.encode_text(tokens)
+        text_of = text_of.to(self._device)
+        image = self._embed_images(batch.images)
+        text = self._embed_texts(tokens)
         loss = info_nce(image, text[text_of], self._tower.logit_scale(), text_of)
         losses = {"image_text": float(loss.detach())}
         if tag_weight:
             targets = torch.zeros(len(texts), len(self._tag_tokens), dtype=torch.long)
             targets.index_add_(1, self._column_of_concept, _targets(texts, self._vocabulary).long())
-            tags = _tag_term(self._tower, image, self._tag_tokens, targets > 0)
+            names = self._embed_texts(self._tag_tokens)
+            tags = _tag_term(self._tower.logit_scale(), image, names, (targets > 0).to(self._device))
             losses["tags"] = float(tags.detach())
             loss = loss + tag_weight * tags
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self._scaler.scale(loss).backward()
         for optimizer in self._optimizers:
-            optimizer.step()
+            self._scaler.step(optimizer)
+        self._scaler.update()
         return losses
+
+    def _embed_images(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        with self._autocast:
+            return self._tower.encode_image(images.to(self._device))[0].float()
+
+    def _embed_texts(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
+        with self._autocast:
+            return self._tower.encode_text(tokens.to(self._device)).float()
 
 
 def distinct(tokens: Int[Tensor, "t length"]) -> tuple[Int[Tensor, "u length"], Int[Tensor, "t"]]:
@@ -100,8 +138,8 @@ def distinct(tokens: Int[Tensor, "t length"]) -> tuple[Int[Tensor, "u length"], 
     return tokens[first], places
 
 
-def _tag_term(tower: DenseClip, image: Tensor, tag_tokens: Tensor, targets: Tensor) -> Tensor:
-    logits = tower.logit_scale() * image @ tower.encode_text(tag_tokens).T
+def _tag_term(scale: Tensor, image: Tensor, names: Tensor, targets: Tensor) -> Tensor:
+    logits = scale * image @ names.T
     # the bias that makes an average image expect as many tags as images have
     prior = targets.float().mean().clamp(1e-4, 1 - 1e-4)
     logits = logits - logits.detach().mean() + torch.log(prior / (1 - prior))

@@ -18,9 +18,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from umgclip.annotate.answers.code import code_digest
+from umgclip.cli.followed import add_named
+from umgclip.data.vocabulary_file import read_vocabulary
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
-from umgclip.params import SCRATCH, parse_sections
+from umgclip.params import SCRATCH, Section, parse_sections
 from umgclip.summary import Summary
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
@@ -29,6 +31,7 @@ _FILES = ("params.yaml", "dvc.yaml")
 _PLOTS = Path(".dvc") / "plots" / "models.json"
 _HEAD = """# What is stale and what is cached. A stage is `umgclip STAGE`; its section of params.yaml has the same name.
 # `code` looks which umgclip is installed: after an upgrade those stages are stale whose code is another.
+# `params` are all keys that decide a result; a key that is not listed (workers, device, ...) makes nothing stale.
 # Run with `dvc repro`, look with `dvc metrics diff` and `dvc plots show`.
 """
 _IGNORED = """/data
@@ -86,16 +89,17 @@ def make_project(folder: Path, wishes: Wishes) -> Summary:
     Files that are there are never touched. What may lie there already: photographs, a git repository, `data`.
 
     Raises:
-        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base, or wishes that no parameter
-            takes.
+        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or wishes that
+            no parameter takes.
         OutputError: it cannot be written, or git or DVC fails.
     """
     taken = [name for name in _FILES if (folder / name).exists()]
     if taken:
         raise InputError(f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(taken)}")
-    wishes = _with_base(folder, wishes)
+    wishes = _with_vocabulary(folder, _with_base(folder, wishes))
     params = _params(wishes)
-    pipeline = _pipeline(template("dvc.yaml"), wishes)
+    sections = parse_sections(YAML(typ="safe").load(params), Path("params.yaml"))
+    pipeline = _pipeline(template("dvc.yaml"), sections, folder)
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     rows = [("git", _git(folder)), ("DVC", _dvc(folder))]
@@ -152,10 +156,24 @@ def _with_base(folder: Path, wishes: Wishes) -> Wishes:
     from umgclip.model.pretrained import named_config  # open_clip, which `code` and a model from scratch do without
 
     named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
-    if there is None:
+    return wishes if there is None else replace(wishes, pretrained=_called(path, there, folder))
+
+
+def _with_vocabulary(folder: Path, wishes: Wishes) -> Wishes:
+    """The file of concepts as it is called from within the project, once it is sure that it is there."""
+    if wishes.vocabulary is None:
         return wishes
-    called = str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
-    return replace(wishes, pretrained=called)
+    path = Path(wishes.vocabulary).expanduser()
+    there = next((place for place in (path, folder / path) if place.is_file()), None)
+    if there is None:
+        raise InputError(f"--vocabulary: expected a file of concepts, found none at {path} or {folder / path}")
+    read_vocabulary(there, "--vocabulary")
+    return replace(wishes, vocabulary=_called(path, there, folder))
+
+
+def _called(path: Path, there: Path, folder: Path) -> str:
+    """A path as it is called from within the project."""
+    return str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
 
 
 def _params(wishes: Wishes) -> str:
@@ -173,19 +191,18 @@ def _params(wishes: Wishes) -> str:
     annotate["rules"]["vocabulary"] = wishes.vocabulary
     annotate["label"]["crop_px"], params["evaluate"]["crop_px"] = "auto", None
     params["register"]["name"] = wishes.name
-    text = _dumped(yaml, params)
-    parse_sections(YAML(typ="safe").load(text), Path("params.yaml"))
-    return text
+    return _dumped(yaml, params)
 
 
-def _pipeline(text: str, wishes: Wishes) -> str:
+def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
     """The pipeline without the repository's sources: a stage follows the digest of its code, from `umgclip code`."""
     yaml = _yaml()
     pipeline = yaml.load(text)
-    for stage, content in pipeline["stages"].items():
+    for stage in STAGES:
+        content = pipeline["stages"][stage]
         own = [dep for dep in content["deps"] if not dep.startswith("umgclip/")]
-        listed = [wishes.vocabulary] if wishes.vocabulary and stage in ("base", "annotate") else []
-        content["deps"] = [*own, *listed, (CODE / f"{stage}.sha256").as_posix()]
+        content["deps"] = [*own, (CODE / f"{stage}.sha256").as_posix()]
+    add_named(pipeline, sections, folder)
     code = {
         "desc": "Digests of the installed code that decides each stage's result",
         "cmd": f"umgclip code --out {CODE.as_posix()}",

@@ -33,12 +33,13 @@ def base(
     data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS, vocabulary: Concepts = None
 ) -> None:
     """The CLIP to start from: trained on images and alt texts, or loaded."""
-    from umgclip.cli import session
+    from umgclip.cli import followed, session
     from umgclip.params import BaseParams, load_section
 
     section = load_section(params, BaseParams)
     if vocabulary is not None:
         section = section.model_copy(update={"vocabulary": str(vocabulary)})
+    followed.check("base", section)
     session.check_output(out, (data, params))
     from umgclip.base import stage
 
@@ -66,13 +67,14 @@ def annotate(
     to `quarantine.parquet` with a reason; --retry-failed takes them up again,
     also after the run has ended, and keeps all others as they are.
     """
-    from umgclip.cli import session
+    from umgclip.cli import followed, session
     from umgclip.params import AnnotateParams, load_section
 
     section = load_section(params, AnnotateParams)
     if vocabulary is not None:
         rules = section.rules.model_copy(update={"vocabulary": str(vocabulary)})
         section = section.model_copy(update={"rules": rules})
+    followed.check("annotate", section)
     session.check_output(out, (base, params) if isinstance(data, str) else (data, base, params))
     from umgclip.annotate import stage
 

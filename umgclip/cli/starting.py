@@ -1,4 +1,4 @@
-"""How a project starts: `init` writes one, `code` tells its pipeline what is installed."""
+"""How a project starts: `init` writes one; `code` and `follow` tell its pipeline what DVC cannot see itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from umgclip.cli.options import PARAMS, Params
 
 
 def init(
@@ -22,7 +24,7 @@ def init(
         Literal["en", "none"], typer.Option(help="of captions; none: only concepts of --vocabulary are found")
     ] = "en",
     vocabulary: Annotated[
-        str | None, typer.Option(help="file of concepts, such as names.txt with one a line; relative to the project")
+        str | None, typer.Option(help="file of concepts, such as names.txt with one a line; here or in the project")
     ] = None,
 ) -> None:
     """Make a folder a project for images of your own: params.yaml, dvc.yaml, .gitignore, git and DVC.
@@ -53,3 +55,19 @@ def code(out: Annotated[Path, typer.Option("--out", help="the folder for a file 
     from umgclip.cli import project, session
 
     session.show(project.write_code_digests(out))
+
+
+def follow(
+    params: Params = PARAMS,
+    pipeline: Annotated[Path, typer.Option("--pipeline", help="the dvc.yaml to add them to")] = Path("dvc.yaml"),
+) -> None:
+    """Have DVC follow the files that params.yaml names: vocabularies, weights, tokenizers.
+
+    DVC sees that another file is named, but not that the file itself was
+    edited, unless it is a dependency of the stage that reads it. This adds
+    those that are missing to dvc.yaml; all else there stays as it is.
+    """
+    from umgclip.cli import followed, session
+    from umgclip.params import parse_sections, read_params
+
+    session.show(followed.follow(pipeline, parse_sections(read_params(params), params)))

@@ -16,7 +16,7 @@ from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.semantic import label_map
 from umgclip.model.images import ImageInput
 from umgclip.model.segmenter.files import Description
-from umgclip.model.segmenter.network import Segmenter
+from umgclip.model.segmenter.network import Queries, Segmenter
 from umgclip.model.segmenter.pyramid import FINER
 from umgclip.model.segmenter.segments import Segments, resized_to, segments_of
 
@@ -28,26 +28,40 @@ class SegmentReader:
         reader: the tuned model that the segmenter was trained on.
         segmenter: in eval mode.
         description: what its folder says of it.
+        place: where it computes, and in what; what it finds is on the CPU, in float32.
     """
 
-    def __init__(self, reader: Reader, segmenter: Segmenter, description: Description) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        segmenter: Segmenter,
+        description: Description,
+        place: tuple[torch.device, torch.dtype] = (torch.device("cpu"), torch.float32),
+    ) -> None:
         side = description.image_px
-        self._reader, self._segmenter = reader, segmenter
+        self._device, dtype = place
+        self._autocast = torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32)
+        self._reader, self._segmenter = reader, segmenter.to_device(self._device)
         self._images = ImageInput.of(segmenter.tower, side, description.resize)
         classes = reader.classes
         seen = [name in description.things for name in classes.things]
-        self._seen = torch.tensor([*seen, *(name in description.stuff for name in classes.stuff)], dtype=torch.bool)
+        both = [*seen, *(name in description.stuff for name in classes.stuff)]
+        self._seen = torch.tensor(both, dtype=torch.bool, device=self._device)
 
     @torch.inference_mode()
     def read(self, examples: Sequence[Example]) -> list[Segments]:
         """Segments of each image, at its own size, named among all classes."""
         placed = [self._images.place(example.pixels) for example in examples]
-        queries = self._segmenter(*self._images.stack(placed))[-1]
+        pixels, valid = self._images.stack(placed)
+        with self._autocast:
+            last = self._segmenter(pixels.to(self._device), None if valid is None else valid.to(self._device))[-1]
+        queries = Queries(*(part.float() for part in last))
         params = self._reader.params.decoder
         exponents = (params.exponent_seen, params.exponent_unseen)
-        found = segments_of(self._segmenter, queries, self._reader.all_classes, self._seen, exponents)
+        classes = self._reader.all_classes.to(self._device)
+        found = segments_of(self._segmenter, queries, classes, self._seen, exponents)
         return [
-            resized_to(one.within((cells[0] * FINER, cells[1] * FINER)), example.pixels.shape[:2])
+            resized_to(one.cpu().within((cells[0] * FINER, cells[1] * FINER)), example.pixels.shape[:2])
             for one, (_, cells), example in zip(found, placed, examples, strict=True)
         ]
 

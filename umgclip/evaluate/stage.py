@@ -41,7 +41,7 @@ from umgclip.records import Region
 from umgclip.summary import Summary
 
 _DIGITS = 6
-_OF_NO_EFFECT = {"batch", "device", "pictures", "resamples", "measure_cost", "cache"}  # on the numbers
+_BESIDE = {"pictures", "resamples", "measure_cost"}  # of no effect on the numbers
 _LATER = ("dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _SHORT = {getattr(torch, long): short for short, long in _PRECISIONS.items()}
@@ -137,7 +137,7 @@ def run(
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
     caches = _caches(params, inputs, device)
     readers = {name: _reader(tower, classes, params, caches.get(name)) for name, tower in towers.items()}
-    segments = {"tuned": _segments(readers["tuned"], inputs)}
+    segments = {"tuned": _segments(readers["tuned"], inputs, (device, dtype))}
     suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     gallery = Gallery(params.pictures)
@@ -210,10 +210,10 @@ def _caches(params: EvaluateParams, inputs: EvaluateInputs, device: torch.device
     return {name: FeatureCache(Path(params.cache), model + how) for name, model in models.items()}
 
 
-def _segments(reader: Reader, inputs: EvaluateInputs) -> SegmentReader | None:
+def _segments(reader: Reader, inputs: EvaluateInputs, place: tuple[torch.device, torch.dtype]) -> SegmentReader | None:
     if inputs.segmenter is None:
         return None
-    return SegmentReader(reader, *load_segmenter(inputs.segmenter, inputs.base, inputs.adapter))
+    return SegmentReader(reader, *load_segmenter(inputs.segmenter, inputs.base, inputs.adapter), place)
 
 
 def _checked(examples: Iterable[Example], proposals: Mapping[str, Sequence[Region]], folder: Path) -> Iterator[Example]:
@@ -232,7 +232,7 @@ def _protocol(
     plain = EvaluateParams()
     # what there was no choice of before is told only where another choice was made, so that protocols stay comparable
     usual = {name for name in _LATER if getattr(params, name) == getattr(plain, name)}
-    settings = _without_lists(params.model_dump(exclude=_OF_NO_EFFECT | usual))
+    settings = _without_lists(params.decisive(*_BESIDE, *usual))
     return {
         "settings": settings,
         "benchmark": {"sha256": manifest.digest(), **counted},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from umgclip.annotator_params import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
 from umgclip.ray_params import RayParams
-from umgclip.section import Count, Section, Share
+from umgclip.section import INDIFFERENT, Count, Device, Precision, Section, Share
 
 
 class ProposerParams(Section):
@@ -45,10 +45,8 @@ class LabelParams(Section):
     overlap: Share = Field(default=0.3, description="share of a labelled region that another may hold too")
     keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
     batch: Count = 256
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one")
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16"
-    )
+    device: Device = "auto"
+    dtype: Precision = Field(default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16")
 
 
 class MaskerParams(Section):
@@ -65,18 +63,24 @@ class AnnotateParams(Section):
 
     roles: RolesParams = RolesParams()
     models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
-    engine: Literal["local", "ray"] = Field(default="local", description="processes of this machine, or Ray Data")
-    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
-    ray: RayParams = RayParams()
+    engine: Annotated[Literal["local", "ray"], INDIFFERENT] = Field(
+        default="local", description="processes of this machine, or Ray Data"
+    )
+    workers: Annotated[int, INDIFFERENT] = Field(default=0, ge=0, description="processes; 0: one per core")
+    ray: Annotated[RayParams, INDIFFERENT] = RayParams()
     batch: Count = Field(default=16, description="images at once")
-    store: str | None = Field(
+    store: Annotated[str | None, INDIFFERENT] = Field(
         default=None, description="folder or s3:// prefix where answers of roles are kept; null: nowhere"
     )
-    store_gb: float = Field(default=20.0, gt=0, description="of a folder; what was not used for longest goes first")
+    store_gb: Annotated[float, INDIFFERENT] = Field(
+        default=20.0, gt=0, description="of a folder; what was not used for longest goes first"
+    )
     output: str | None = Field(
         default=None, pattern=r"^s3://", description="prefix for annotated shards; null: beside their manifest"
     )
-    attempts: Count = Field(default=3, description="times that a batch, then an image, may end its worker")
+    attempts: Annotated[Count, INDIFFERENT] = Field(
+        default=3, description="times that a batch, then an image, may end its worker"
+    )
     min_concept_count: Count | Literal["auto"] = Field(
         default="auto", description="captions that must hold a chunk to make it a concept; auto: 5, fewer in small sets"
     )
@@ -85,7 +89,9 @@ class AnnotateParams(Section):
     )
     held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
     caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")
-    max_failed: Share = Field(default=0.01, description="share of samples that may fail before the run stops")
+    max_failed: Annotated[Share, INDIFFERENT] = Field(
+        default=0.01, description="share of samples that may fail before the run stops"
+    )
     proposer: ProposerParams = ProposerParams()
     label: LabelParams = LabelParams()
     masker: MaskerParams = MaskerParams()

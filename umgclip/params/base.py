@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.section import Count, Section, Share, Weight
+from umgclip.section import FILE, Count, Device, Precision, Section, Share, Weight
 
 SCRATCH = "scratch"  # of `pretrained`: the small model that the stage `base` trains
 
@@ -30,7 +30,9 @@ class BaseParams(Section):
     """`base`: the CLIP to start from."""
 
     seed: int = 0
-    pretrained: str = Field(default="scratch", description="scratch | open_clip tag | path of a checkpoint or a folder")
+    pretrained: Annotated[str, FILE] = Field(
+        default=SCRATCH, description="scratch | open_clip tag | path of a checkpoint or a folder"
+    )
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
     quick_gelu: bool | Literal["auto"] = Field(
         default="auto", description="activation of both towers; auto: as name, tag or a config beside the weights say"
@@ -38,9 +40,11 @@ class BaseParams(Section):
     positions: Literal["auto", "antialiased", "plain"] = Field(
         default="auto", description="bicubic resize of positions to other grids; auto: as the weights' authors do"
     )
-    tokenizer: str | None = Field(
+    tokenizer: Annotated[str | None, FILE] = Field(
         default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
     )
+    device: Device = Field(default="auto", description="where scratch trains; auto: a GPU where there is one")
+    dtype: Precision = Field(default="fp32", description="in which scratch computes; its weights are float32")
     tower: TowerParams = TowerParams()
     short_steps: Count = Field(default=120, description="steps on one-concept images before the others join")
     short_batch: Count = 128
@@ -58,4 +62,6 @@ class BaseParams(Section):
     language: Literal["en", "none"] = Field(
         default="en", description="of captions; none: only concepts of `vocabulary`"
     )
-    vocabulary: str | None = Field(default=None, description="file of concepts and synonyms beside the mined ones")
+    vocabulary: Annotated[str | None, FILE] = Field(
+        default=None, description="file of concepts and synonyms beside the mined ones"
+    )

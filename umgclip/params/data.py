@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.section import Count, Section, Share
+from umgclip.section import INDIFFERENT, Count, Section, Share
 
 
 class ImportParams(Section):
@@ -16,7 +16,7 @@ class ImportParams(Section):
         default="auto", description="most samples in a shard; auto: a 16th of the images, from 32 to 1000"
     )
     shard_mb: Count = Field(default=1000, description="a shard is closed when it has reached this size, MB")
-    workers: int = Field(default=0, ge=0, description="processes; 0: one per core; of no effect on the result")
+    workers: Annotated[int, INDIFFERENT] = Field(default=0, ge=0, description="processes; 0: one per core")
     jpeg_quality: int = Field(default=95, ge=50, le=100, description="of images that have to be written anew")
     max_pixels: int = Field(default=178_956_970, gt=0, le=178_956_970, description="larger images are refused")
     max_image_mb: Count = Field(default=100, description="larger image files are refused")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import BOX_SHARE, BoxShare, Count, Device, Precision, Section, Share, Template
+from umgclip.section import BOX_SHARE, INDIFFERENT, BoxShare, Count, Device, Precision, Section, Share, Template
 from umgclip.segment_params import ReadParams
 
 
@@ -54,7 +54,7 @@ class EvaluateParams(Section):
 
     image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
-    batch: Count = Field(default=64, description="images a forward; of no effect on the numbers")
+    batch: Annotated[Count, INDIFFERENT] = Field(default=64, description="images a forward")
     device: Device = "auto"
     dtype: Precision = Field(default="fp32", description="in which the towers compute; the protocol names it")
     thing_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = Field(
@@ -69,7 +69,9 @@ class EvaluateParams(Section):
         default=None, ge=-1, le=1, description="cosine of a tag that is said; null: best F1 of the other half of images"
     )
     semantic: SemanticParams = SemanticParams()
-    cache: str | None = Field(default=None, description="folder that keeps features of images between runs; null: none")
+    cache: Annotated[str | None, INDIFFERENT] = Field(
+        default=None, description="folder that keeps features of images between runs; null: none"
+    )
     resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
     measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
     box_share: BoxShare = BOX_SHARE

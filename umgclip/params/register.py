@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from umgclip.section import BOX_SHARE, BoxShare, Device, Section, Template, Weight
+from umgclip.section import BOX_SHARE, BoxShare, Device, Precision, Section, Template, Weight
 
 MetricName = Annotated[str, Field(pattern=r"^(classification|retrieval|tagging|region|semantic|panoptic)\.[a-z0-9_]+$")]
 
@@ -60,5 +60,6 @@ class RegisterParams(Section):
     template: Template = Field(default="{a} {}", description="prompt around a label in requests to the model")
     box_share: BoxShare = BOX_SHARE
     device: Device = Field(default="auto", description="where answers are timed for gates.max_latency_ratio")
+    dtype: Precision = Field(default="fp32", description="in which the towers compute there")
     promote: bool = Field(default=True, description="false: say what the gates would do and leave `champion` alone")
     gates: GateParams = GateParams()

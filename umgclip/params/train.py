@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.section import Count, LearningParams, Positive, Section, Share, Weight
+from umgclip.section import INDIFFERENT, Count, LearningParams, Positive, Section, Share, Weight
 
 
 class LoraParams(Section):
@@ -51,10 +51,12 @@ class LoaderParams(Section):
     streams: Literal["auto"] | Count = Field(
         default="auto", description="orders that samples come in side by side; auto: one per process"
     )
-    workers: Literal["auto"] | Count = Field(
-        default="auto", description="that decode, per process; auto: 1 on a CPU; of no effect on the result"
+    workers: Annotated[Literal["auto"] | Count, INDIFFERENT] = Field(
+        default="auto", description="that decode, per process; auto: 1 on a CPU"
     )
-    backend: Literal["threads", "processes"] = Field(default="threads", description="what the workers are")
+    backend: Annotated[Literal["threads", "processes"], INDIFFERENT] = Field(
+        default="threads", description="what the workers are"
+    )
 
 
 class TrainParams(LearningParams):
@@ -73,10 +75,17 @@ class TrainParams(LearningParams):
     regions_per_image: Count = 8
     written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
     processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
-    parallel: Literal["ddp", "fsdp2"] = Field(default="ddp", description="what several processes share")
-    accumulate: Count = Field(default=1, description="micro-batches that a process's part of a batch is computed in")
-    checkpoint_activations: bool = Field(default=False, description="compute blocks twice instead of keeping them")
-    compile: bool = Field(default=False, description="torch.compile")
+    # how a batch is computed, not what: the loss is the same up to rounding
+    parallel: Annotated[Literal["ddp", "fsdp2"], INDIFFERENT] = Field(
+        default="ddp", description="what several processes share"
+    )
+    accumulate: Annotated[Count, INDIFFERENT] = Field(
+        default=1, description="micro-batches that a process's part of a batch is computed in"
+    )
+    checkpoint_activations: Annotated[bool, INDIFFERENT] = Field(
+        default=False, description="compute blocks twice instead of keeping them"
+    )
+    compile: Annotated[bool, INDIFFERENT] = Field(default=False, description="torch.compile")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, Section, Share, Weight
+from umgclip.section import INDIFFERENT, Count, Section, Share, Weight
 
 RuleName = Literal[
     "image_key_present",
@@ -62,7 +62,9 @@ class ValidateParams(Section):
 
     tolerance: Share = Field(default=0.01, description="share of failing rows that a critical rule lets through")
     tolerances: dict[RuleName, Share] = Field(default={}, description="the same for single rules, by name")
-    chunk_rows: Count = Field(default=1_000_000, description="rows of a table in memory at once")
+    chunk_rows: Annotated[Count, INDIFFERENT] = Field(
+        default=1_000_000, description="rows of a table in memory at once"
+    )
     side_min_px: Count = 16
     side_max_px: Count = 20_000
     mask_slack_px: Weight = Field(default=1.0, description="how far a mask may reach out of its box")

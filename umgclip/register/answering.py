@@ -82,6 +82,7 @@ class Answerer:
         self.box_share = box_share
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._tower = DenseClip(clip).eval().to(self.device)
+        self._dtype = torch.float32
         self._images = ImageInput.of(self._tower, resize=resize)
         height, width = self._images.size_hw
         own = self._images.preprocess.interpolation
@@ -119,6 +120,11 @@ class Answerer:
             clip = load_tuned(complete, adapter)
         resize = trained_resize(adapter.parent)
         return cls(clip, template=template, box_share=box_share, vocabulary=vocabulary, device=device, resize=resize)
+
+    def computing_in(self, dtype: torch.dtype) -> Answerer:
+        """The same, its towers' matrix products in another number format from now on; answers stay float32."""
+        self._dtype = dtype
+        return self
 
     def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
         """Check a request, decode its image and masks; needs no forward, so it may run beside one.
@@ -158,10 +164,9 @@ class Answerer:
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
         pixels, valid = self._images.stack([Placed(request.pixels, request.cells_hw) for request in requests])
-        if valid is None:
-            image, dense = self._tower.encode_image(pixels.to(self.device))
-        else:
-            image, dense = self._tower.encode_image(pixels.to(self.device), valid.to(self.device))
+        cells = None if valid is None else valid.to(self.device)
+        with self._autocast():
+            image, dense = (out.float() for out in self._tower.encode_image(pixels.to(self.device), cells))
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
         shares = torch.cat([request.boxes for request in requests]).to(self.device)
@@ -203,6 +208,9 @@ class Answerer:
     def _softmax(self, of: Float[Tensor, "*r d"], labels: Float[Tensor, "n d"]) -> Float[Tensor, "*r n"]:
         return (self._scale * of @ labels.T).softmax(-1)
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+
     def _embed_texts(self, texts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
         """Embeddings of texts in their prompt, on the processor."""
         prompts = {text: fill(self.template, text) for text in dict.fromkeys(texts)}
@@ -210,7 +218,8 @@ class Answerer:
         missing = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in known]
         for start in range(0, len(missing), _TEXT_BATCH):
             chunk = missing[start : start + _TEXT_BATCH]
-            rows = self._tower.encode_text(self._tokenize(chunk).to(self.device)).cpu()
+            with self._autocast():
+                rows = self._tower.encode_text(self._tokenize(chunk).to(self.device)).float().cpu()
             known.update(zip(chunk, rows, strict=True))
         self.texts.put({prompt: known[prompt] for prompt in missing})
         return {text: known[prompt] for text, prompt in prompts.items()}

@@ -11,7 +11,8 @@ from statistics import median
 import numpy as np
 
 from umgclip.io.images import encode_png
-from umgclip.model.placement import device_of
+from umgclip.model.placement import placement
+from umgclip.params import RegisterParams
 from umgclip.register.answering import Answerer
 from umgclip.register.loading import fetch
 from umgclip.tracking import Store
@@ -50,8 +51,8 @@ def ratio_of(candidate: Answerer, champion: Answerer, *, clock: Callable[[], flo
     return median(times[0]) / median(times[1])
 
 
-def ratio_of_versions(store: Store, name: str, candidate: str, champion: str, device: str = "auto") -> float:
-    """The same for two versions of the registry, which are fetched for it and answer on the same device.
+def ratio_of_versions(store: Store, params: RegisterParams, candidate: str, champion: str) -> float:
+    """The same for two versions of the registry, which are fetched for it and compute as `register` says.
 
     Raises:
         InputError: there is no such device.
@@ -59,8 +60,11 @@ def ratio_of_versions(store: Store, name: str, candidate: str, champion: str, de
         DataError: the files of a version are not those of a model of ours.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = str(device_of(device, "register"))
-        models = [fetch(store, name, one, Path(folder) / one, device=place) for one in (candidate, champion)]
+        place, dtype = placement(params, "register")
+        models = [
+            fetch(store, params.name, one, Path(folder) / one, device=str(place)).computing_in(dtype)
+            for one in (candidate, champion)
+        ]
     return ratio_of(*models)
 
 

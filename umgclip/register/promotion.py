@@ -159,7 +159,7 @@ def judge(gates: GateParams, candidate: Evidence, champion: Evidence | None, lat
 def _measured(store: Store, params: RegisterParams, candidate: str, champion: str) -> float:
     from umgclip.register.latency import ratio_of_versions  # torch, which most promotions do without
 
-    return ratio_of_versions(store, params.name, candidate, champion, params.device)
+    return ratio_of_versions(store, params, candidate, champion)
 
 
 def held_back(registry: Registry, candidate: Evidence) -> Decision | None:

@@ -143,22 +143,23 @@ def _register(
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
-    from umgclip.model.placement import device_of  # torch and open_clip, which most registrations do without
+    from umgclip.model.placement import placement  # torch and open_clip, which most registrations do without
     from umgclip.register.answering import Answerer
     from umgclip.register.latency import ratio_of
     from umgclip.register.loading import fetch
 
-    place = str(device_of(params.device, "register"))
+    place, dtype = placement(params, "register")
     candidate = Answerer.load(
         inputs.base,
         inputs.adapter / ADAPTER,
         template=params.template,
         box_share=params.box_share,
         vocabulary=subject.vocabulary,
-        device=place,
+        device=str(place),
     )
     with tempfile.TemporaryDirectory() as folder:
-        return ratio_of(candidate, fetch(store, params.name, champion, Path(folder), device=place))
+        other = fetch(store, params.name, champion, Path(folder), device=str(place))
+    return ratio_of(candidate.computing_in(dtype), other.computing_in(dtype))
 
 
 def _gates_of(champion: ModelVersion, decision: Decision) -> Decision:

@@ -55,13 +55,14 @@ def _of_shards(dataset: Path) -> set[Label]:
 
 @torch.no_grad()
 def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> Float[Tensor, "t d"]:
-    """One L2-normalised embedding a name, the mean over its kind's templates."""
+    """One L2-normalised embedding a name, the mean over its kind's templates; on the tower's device."""
     rows = []
     for name, is_stuff in labels:
         templates = params.stuff_templates if is_stuff else params.thing_templates
         rows.append([fill(template, name) for template in templates])
     texts = list(dict.fromkeys(text for row in rows for text in row))
-    embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part))  # noqa: E731
+    device = tower.clip.logit_scale.device
+    embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part).to(device))  # noqa: E731
     embedded = torch.cat([embed(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)])
     place = {text: number for number, text in enumerate(texts)}
     means = [embedded[[place[text] for text in row]].mean(dim=0) for row in rows]

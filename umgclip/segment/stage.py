@@ -24,8 +24,6 @@ from umgclip.train.stage import read_dropped
 from umgclip.train.unreadable import write_unreadable
 from umgclip.train.world import choose_device
 
-_INDIFFERENT = {"checkpoint_every", "max_failed", "device"}  # of no effect on what is trained
-
 
 @dataclass(frozen=True)
 class SegmentInputs:
@@ -71,7 +69,7 @@ def run(
     hashes = files.hashes(inputs.base, inputs.tuned)
     labels = labels_of(inputs.annotations)
     description = _description(params, labels, hashes)
-    segmenter = files.build(inputs.base, inputs.tuned, description, params.seed)
+    segmenter = files.build(inputs.base, inputs.tuned, description, params.seed).to_device(device)
     canvas = Canvas.of(params, segmenter.tower)
     description = description.model_copy(update={"image_px": canvas.image_px})
     belongs_to = _belongs_to(params, inputs, manifest, hashes)
@@ -87,7 +85,7 @@ def run(
     alike = aliases(segmenter.tower, labels, params)
     feed = Feed(params, inputs.annotations, dropped, canvas, alike)
     texts = embed_labels(segmenter.tower, list(dict.fromkeys(alike.values())), params)
-    trained = train(segmenter.to_device(device), feed, texts.to(device), params, checkpoints, both)
+    trained = train(segmenter, feed, texts, params, checkpoints, both)
     with fresh_folder(out) as folder:
         files.save(folder, segmenter, description)
         write_unreadable(folder, trained.failed, "segment")
@@ -115,7 +113,7 @@ def _belongs_to(
     params: SegmentParams, inputs: SegmentInputs, manifest: Manifest, hashes: dict[str, str]
 ) -> dict[str, object]:
     return {
-        "params": flatten({"segment": params.model_dump(exclude=_INDIFFERENT)}),
+        "params": flatten({"segment": params.decisive()}),
         "data": manifest.digest(),
         "quarantine": sha256_file(inputs.quarantine),
         **hashes,

@@ -271,7 +271,7 @@ def _seen_classes(folder: Path) -> dict[str, list[str]]:
 
 
 def _manifest(work: Work, shards: list[ShardInfo], classes: ClassList | None, before: Before | None) -> Manifest:
-    decides = {"request": work.request.decides(), "params": work.params.model_dump(exclude={"workers"})}
+    decides = {"request": work.request.decides(), "params": work.params.decisive()}
     made_by = MadeBy(
         stage="import",
         params_sha256=sha256_json(decides),

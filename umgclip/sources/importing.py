@@ -104,9 +104,7 @@ def run_import(
             watch.replacing(before)
         digest = plan.digest()
         base = before.digest() if before and append else None
-        fingerprint = sha256_json([request.decides(), params.model_dump(exclude={"workers"}), digest, base, _code()])[
-            :16
-        ]
+        fingerprint = sha256_json([request.decides(), params.decisive(), digest, base, _code()])[:16]
         stem = f"{request.split}-{base[:8]}" if base else request.split
         work = _work(request, params, target, (root, fingerprint, stem))
         _forget_others(root, fingerprint)

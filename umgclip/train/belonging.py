@@ -10,18 +10,16 @@ from typing import Any
 
 from umgclip.params import TrainParams
 
-# how a batch is computed, not what: the loss is the same up to rounding, and a run may go on on another machine
-_INDIFFERENT = {
-    "checkpoint_every", "max_failed", "device", "processes", "parallel", "accumulate", "checkpoint_activations",
-    "compile",
-}  # fmt: skip
 _PACKAGES = ("data", "geometry", "losses", "model", "train")
 _LIBRARIES = ("torch", "open_clip_torch", "peft", "timm")
 
 
 def decisive(params: TrainParams) -> dict[str, Any]:
-    """The params that change what is trained; the number of streams, part of the order, is known to the feed only."""
-    return {"train": params.model_dump(exclude={*_INDIFFERENT, "loader"})}
+    """The params that change what is trained, so that a run may go on on another machine.
+
+    The number of streams, part of the order, is known to the feed only: it stands for `processes` and `loader`.
+    """
+    return {"train": params.decisive("processes", "loader")}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -26,11 +26,6 @@ _MODULES = {
         for kind in ("florence2", "grounding_dino", "owlv2", "detr", "mask2former", "sam2", "clip", "blip2", "qwen3_vl")
     },
 }
-# where and how patiently a model is asked says nothing of its answers; `path` is told by the digest of its files
-_PLACE = {
-    "device", "path", "url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "retries", "backoff_s",
-    "token_budget", "max_reply_kb",
-}  # fmt: skip
 _LOOK = {"crop_px", "object_share", "fill", "batch", "device", "dtype"}
 _DECIDE = {
     "looks_at_least", "looks_per_noun", "temperature_factor", "threshold", "stuff_threshold", "overlap",
@@ -115,4 +110,4 @@ def _names(params: AnnotateParams, role: str) -> list[str]:
 def _read_params(params: AnnotateParams, role: str, name: str, kind: str) -> dict[str, Any]:
     built_in = {"clip_teacher": params.label, "segment_tree": params.proposer, "grabcut": params.masker}
     section = params.models[name] if name in params.models else built_in[name]
-    return section.model_dump(exclude=_PLACE | _UNREAD.get((kind, role), set()))
+    return section.decisive(*_UNREAD.get((kind, role), set()))

@@ -31,6 +31,10 @@ class Segments:
     names: Float[Tensor, "q names"]
     objectness: Float[Tensor, " q"]
 
+    def cpu(self) -> Segments:
+        """The same on the CPU."""
+        return Segments(self.masks.cpu(), self.names.cpu(), self.objectness.cpu())
+
     def within(self, size_hw: tuple[int, int]) -> Segments:
         """The same without what lies right of and below a size: padding."""
         return Segments(self.masks[:, : size_hw[0], : size_hw[1]], self.names, self.objectness)
