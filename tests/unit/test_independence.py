@@ -122,6 +122,7 @@ def test_where_a_checkpoint_lies_decides_nothing(here, there):
 def test_annotations_for_training_do_not_know_of_the_benchmark(here, there, monkeypatch):
     monkeypatch.setattr(annotate, "_engine", lambda _: in_this_process)
     changed = {"workers": 2, "max_failed": 0.4, "attempts": 2, "store": str(there / "answers"), "store_gb": 1.0}
+    changed["label"] = ANNOTATE.label.model_copy(update={"device": "cpu"})
     shutil.rmtree(there / "annotate")
     annotate_with(there, ANNOTATE.model_copy(update=changed), there / "data")
     read_later = ("train", "vocabulary.json")
@@ -169,7 +170,10 @@ def test_training_does_not_know_of_places_and_workers(here, there):
 
 def test_evaluation_does_not_know_of_places_batches_and_what_is_kept(here, there):
     params = EvaluateParams(pictures=1, resamples=20)
-    for root, own in ((here, params), (there, params.model_copy(update={"cache": str(there / "features")}))):
+    for root, own in (
+        (here, params),
+        (there, params.model_copy(update={"cache": str(there / "features"), "batch": 2})),
+    ):
         annotated = here / "annotate" if root is here else there / "annotate"
         benchmark = (here if root is here else there.parent / "copied") / "data" / "benchmark"
         if not benchmark.exists():

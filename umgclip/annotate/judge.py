@@ -11,7 +11,7 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rules.agreement import agreed, sources
 from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
-from umgclip.annotate.rules.refusal import refuses
+from umgclip.annotate.rules.refusal import refuses, says_nothing
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
@@ -110,7 +110,7 @@ class Judge:
         known = self.names.canonical(tag.text)
         name = known or self.names.normalised(tag.text)
         tag = tag if name == tag.text else tag.model_copy(update={"text": name})
-        if not name:
+        if not name or (known is None and says_nothing(tag.text)):
             return tag, "empty"
         if known is None and refuses(tag.text):
             return tag, "refusal"

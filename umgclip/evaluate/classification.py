@@ -18,6 +18,8 @@ PROTOCOL = (
     "embeddings; micro top-1 and top-5 over all things; mean_per_class: top-1 of each class, averaged"
 )
 
+TOP = 5  # of so many classes or fewer the best five hold the true one whatever a model says
+
 
 class Classification:
     """Scores of every single-object image over the things."""
@@ -37,9 +39,9 @@ class Classification:
         return np.concatenate(self._scores), np.array(self._target, dtype=np.int64)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`top1`, `top5` and `mean_per_class`; nothing if there was no image."""
+        """`top1`, `top5` and `mean_per_class`; nothing if there was no image. Of five classes or fewer, no `top5`."""
         if self._target:
-            yield from top_k_accuracy(*self.scores()).items()
+            yield from top_k_accuracy(*self.scores(), ks=self._ks()).items()
             yield "mean_per_class", mean_per_class_accuracy(*self.scores())
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
@@ -51,8 +53,12 @@ class Classification:
         by_class = GroupedSums()
         for right, label in zip(rank == 0, target, strict=True):
             by_class.add(np.array([label]), np.array([[float(right), 1.0]]))
-        top = {f"top{k}": mean_over_items((rank < k).astype(np.float64), images, len(target)) for k in (1, 5)}
+        top = {f"top{k}": mean_over_items((rank < k).astype(np.float64), images, len(target)) for k in self._ks()}
         return len(target), {**top, "mean_per_class": by_class.weighted(mean_of_shares)}
+
+    def _ks(self) -> tuple[int, ...]:
+        """1, and 5 where there are so many classes that it can be wrong."""
+        return (1, TOP) if len(self._reader.classes.things) > TOP else (1,)
 
     def protocol(self) -> dict[str, Any]:
         """Images, classes and prompts."""

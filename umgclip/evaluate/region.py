@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from umgclip.evaluate.benchmark import Example, TrueRegion
+from umgclip.evaluate.classification import TOP
 from umgclip.evaluate.folds import in_second_half
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.readouts.readout import Readout, RegionBatch
@@ -86,7 +87,10 @@ class RegionTop1:
         return self._fact(0, readout)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, each read-out; none over no region."""
+        """`box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, each read-out; none over no region.
+
+        Of five things or fewer, no `top5`.
+        """
         for name in self.readouts:
             targets, rank = self.targets(name), self._chosen(name, self._rank)
             right = self.predictions(name) == targets
@@ -94,7 +98,8 @@ class RegionTop1:
                 if group.any():
                     yield f"{name}_top1{suffix}", float(right[group].mean())
             if len(targets):
-                yield f"{name}_top5", float((rank < 5).mean())
+                if len(self._reader.classes.things) > TOP:
+                    yield f"{name}_top{TOP}", float((rank < TOP).mean())
                 yield f"{name}_per_class", float(np.mean([top1 for _, _, top1 in self.per_class(name)]))
             if name in self._stuff:
                 yield f"{name}_stuff_top1", float(np.concatenate(self._stuff[name]).mean())

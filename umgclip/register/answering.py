@@ -164,9 +164,10 @@ class Answerer:
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
         pixels, valid = self._images.stack([Placed(request.pixels, request.cells_hw) for request in requests])
-        cells = None if valid is None else valid.to(self.device)
+        cells = () if valid is None else (valid.to(self.device),)
         with self._autocast():
-            image, dense = (out.float() for out in self._tower.encode_image(pixels.to(self.device), cells))
+            image, dense = self._tower.encode_image(pixels.to(self.device), *cells)
+        image, dense = image.float(), dense.float()
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
         shares = torch.cat([request.boxes for request in requests]).to(self.device)

@@ -169,7 +169,8 @@ def _parsed(data: bytes, encoding: str | None) -> ElementTree.Element:
         root = ElementTree.fromstring(data if declared else decode(data, encoding).lstrip("\ufeff"))  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         if declared is None:
-            raise ValueError(f"{error}; --encoding names another encoding, such as gb18030") from error
+            helps = "; --encoding names another encoding, such as gb18030" if isinstance(error, UnicodeError) else ""
+            raise ValueError(f"no XML that can be read: {error}{helps}") from error
         named = encoding or declared[1].decode("ascii")  # expat knows few encodings, and some files lie
         try:
             root = ElementTree.fromstring(_DECLARATION.sub("", data.decode(named)))  # noqa: S314

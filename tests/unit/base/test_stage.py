@@ -68,6 +68,24 @@ def test_training_from_scratch_is_deterministic(params: BaseParams, demo: Path) 
         assert value.isfinite().all(), name
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_another_precision_learns_nearly_the_same(params: BaseParams, demo: Path, dtype: str) -> None:
+    losses: dict[str, list[float]] = {"fp32": [], dtype: []}
+    for name, seen in losses.items():
+        one = params.model_copy(update={"dtype": name, "device": "cpu"})
+        clip, _ = scratch.train(one, demo / "train", lambda _, values, to=seen: to.append(values["image_text"]))
+        assert {value.dtype for value in clip.state_dict().values()} == {torch.float32}
+    assert losses[dtype] != losses["fp32"]
+    assert losses[dtype] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_a_device_that_is_not_there_is_named(params: BaseParams, demo: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="base.device: expected cpu, since this machine has no GPU"):
+        scratch.train(params.model_copy(update={"device": "cuda"}), demo / "train", lambda *_: None)
+
+
 def test_every_parameter_learns(params: BaseParams, demo: Path) -> None:
     torch.manual_seed(params.seed)
     start = files.build(files.tower_config(params.tower)).state_dict()

@@ -249,3 +249,11 @@ def test_no_answer_holds_what_is_no_number(answerer, part):
     damaged = Answerer(answerer._tower.clip, device="cpu")
     with pytest.raises(answering.NotFiniteError, match="numbers that are infinite or none: its weights are damaged"):
         damaged.answer([damaged.prepare(full_request(0) | {"tags": 0})])
+
+
+def test_another_precision_answers_nearly_the_same(make_answerer):
+    plain, half = make_answerer(), make_answerer().computing_in(torch.bfloat16)
+    one, other = (model.answer([model.prepare(full_request(0))])[0] for model in (plain, half))
+    for field in ("embedding", "label_scores", "box_embeddings", "mask_embeddings", "similarity_map"):
+        assert one[field] != other[field], field
+        assert np.allclose(one[field], other[field], atol=0.05), field

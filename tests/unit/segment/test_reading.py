@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from umgclip.evaluate.benchmark import Classes, Example, open_benchmark, read_examples
 from umgclip.evaluate.panoptic import Panoptic
@@ -18,7 +19,7 @@ from umgclip.params import EvaluateParams
 def reader_of(tower_folders, params):
     """A reader and a random segmenter on one tower, for some classes."""
 
-    def make(classes, resize="squash"):
+    def make(classes, resize="squash", **place):
         description = files.Description(
             decoder=params.decoder, adapter="none", adapter_rank=1, image_px=96, resize=resize,
             things=list(classes.things[:3]), stuff=[], **files.hashes(*tower_folders),
@@ -27,9 +28,23 @@ def reader_of(tower_folders, params):
         tower = segmenter.tower
         settings = EvaluateParams(image_px=96, crop_px=48, resize=resize)
         reader = Reader(tower, tower.tokenizer, classes, settings, ImageInput.of(tower, 96, resize))
-        return reader, SegmentReader(reader, segmenter, description)
+        return reader, SegmentReader(reader, segmenter, description, **place)
 
     return make
+
+
+def test_another_precision_names_nearly_the_same(demo, reader_of):
+    _, classes = open_benchmark(demo / "benchmark")
+    scenes = list(itertools.islice(read_examples(demo / "benchmark", classes), 2))
+    plain, half = (
+        reader_of(classes, place=(torch.device("cpu"), dtype))[1].read(scenes)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    for one, other in zip(plain, half, strict=True):
+        assert other.masks.dtype == other.names.dtype == torch.float32
+        assert not torch.equal(one.names, other.names)
+        assert torch.allclose(one.names, other.names, atol=0.05)
+        assert (one.masks - other.masks).abs().mean() < 0.05
 
 
 def test_scenes_of_the_demo_are_scored(demo, reader_of):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from umgclip.annotate.rules.refusal import refuses
+from umgclip.annotate.rules.refusal import refuses, says_nothing
 from umgclip.annotate.rules.repetition import loops
 
 _SPECIAL = re.compile(r"</?s>|<pad>|<unk>|<loc_\d+>|<\|[^|<>]{1,40}\|>|\[(?:CLS|SEP|PAD|MASK|UNK)\]")
@@ -44,7 +44,7 @@ def whole_sentences(text: str) -> str:
 
 def text_fault(text: str, repeats_max: int) -> str | None:
     """The reason to refuse a cleaned caption, or None."""
-    if not any(letter.isalpha() for letter in text):
+    if says_nothing(text) or not any(letter.isalpha() for letter in text):
         return "empty"
     if refuses(text):
         return "refusal"

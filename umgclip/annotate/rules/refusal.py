@@ -15,6 +15,11 @@ _SEE = (
     "see|view|access|open|read|load|display|process|analy[sz]e|describe|identify|recogni[sz]e|determine|help|assist|"
     "provide|generate|fulfil+|comply|answer|discuss|comment|interpret|make out|tell|confirm|caption|support|engage"
 )
+_SERVE = r"(help|assist|comply|fulfil+|caption|describe|analy[sz]e)\b(\ (you|with)\b)?"
+# without "I", a sentence refuses only where it speaks of an image or a request, or says no more than its verb
+_OF_THE_TASK = (
+    rf"(?=\W*$|[^.!?]*\b({_IMAGE}|request|content|url|link|you|your|(people|persons?|individuals?|faces?)\W*$))"
+)
 
 # by language: what a text that refuses begins with
 _OPENINGS = {
@@ -34,9 +39,7 @@ _OPENINGS = {
     | (the\ )?{_IMAGE}\ (not|un)\ ?(available|found|provided|loaded)\W*$
     | (please|could\ you|can\ you|kindly|feel\ free\ to)\ (please\ )?(provide|upload|re-?upload|share|attach
         |send|try)\b(\ \S+){{0,4}}\ ({_IMAGE}|again|details|link|context)\b
-    | unable\ to\ (describe|process|access|analy[sz]e|provide|help|assist|comply|generate|open|load|display
-        |(see|view|identify|determine|recogni[sz]e)\ (the|this|any|an|your)\ {_IMAGE})\b
-    | (cannot|can'?t|can\ not|could\ not)\ ({_SEE})\b
+    | (unable\ to|cannot|can'?t|can\ not|could\ not)\ ({_SERVE}|({_SEE})\b{_OF_THE_TASK})
     | (the|this|your|that)\ {_IMAGE}\ (you\ \S+\ )?(cannot|can'?t|can\ not|could\ ?n[o']t|failed\ to
         |did\ ?n[o']t|does\ ?n[o']t\ (load|appear|seem|exist|display)|was\ ?n[o']t|is\ ?n[o']t\ (available
         |visible|accessible|displayed|loaded|loading|attached|provided|shown)|is\ (unavailable|inaccessible
@@ -67,7 +70,8 @@ _OPENINGS = {
     | (il\ n'y\ a|aucune)\ (pas\ d'|aucune\ )?(image|photo)\ (n'a|n'est|jointe|fournie|à)
     | il\ n'y\ a\ (pas\ d'|aucune\ )(image|photo)
     | (l'|cette\ )(image|photo)\ (ne|n'a|n'est)
-    | impossible\ (de|d')\ ?(décrire|voir|traiter|afficher|charger|identifier|analyser|accéder|ouvrir)
+    | impossible\ (de|d')\ ?(décrire|voir|traiter|afficher|charger|identifier|analyser|accéder|ouvrir)\b
+        (?=\W*$|.*\b(images?|photos?|fichiers?|contenu|demande|personnes?)\b)
     | (veuillez|pouvez-vous|merci\ de)\ (me\ )?(fournir|télécharger|joindre|partager|envoyer)
     """,
     "es": r"""
@@ -86,7 +90,8 @@ _OPENINGS = {
     | non\ (vedo|c'è|è\ stata)\ (alcuna|nessuna|un'|fornita)
     | (come|in\ quanto|sono)\ (un'?\s?)?(ia\b|intelligenza|modello|assistente)
     | nessuna\ (immagine|foto)\ (è|allegata|fornita) | (l'|questa\ )(immagine|foto)\ non\ (può|è|si)
-    | impossibile\ (descrivere|vedere|visualizzare|caricare|elaborare)
+    | impossibile\ (descrivere|vedere|visualizzare|caricare|elaborare)\b
+        (?=\W*$|.*\b(immagin[ei]|foto|file|contenut[oi]|richiesta|person[ae])\b)
     | (per\ favore|si\ prega\ di),?\ (fornis|caric|alleg|condivid|invi|forn)
     """,
     "pt": r"""
@@ -130,7 +135,7 @@ _OPENINGS = {
     | (я\ )?(не\ (могу|вижу|смогу|имею\ доступа)|мне\ (очень\ )?жаль|мне\ не\ удалось)\b
     | (я\ —?\ ?|как\ )(ии|искусственн\w+|языков\w+|нейросет\w+|ассистент)\b
     | (изображение|картинка|фото|фотография)\ (не\b|недоступн)
-    | невозможно\ (описать|отобразить|показать|загрузить)
+    | невозможно\ (описать|отобразить|показать|загрузить)\b(?=\W*$|.*\b(изображени|картинк|фото|файл|запрос|люд))
     | пожалуйста,?\ (загрузи|предостав|прикреп|отправ)
     """,
 }
@@ -196,6 +201,11 @@ _SENTENCE = re.compile(rf"^\W*({_INABILITY})", _FLAGS)
 _ANYWHERE = re.compile(_SELF, _FLAGS)
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|「[^」]*」|『[^』]*』")
 _ENDS = re.compile(r"(?<=[.!?。！？])\s*")
+# what stands where there is nothing to say
+_NOTHING = frozenset((
+    "n/a", "na", "n.a", "none", "unknown", "null", "nil", "nothing", "undefined", "nan", "empty", "unspecified",
+    "unclear", "unsure", "not available", "not applicable", "no caption", "no description", "no answer", "tbd", "todo",
+))  # fmt: skip
 
 
 def refuses(text: str) -> bool:
@@ -210,3 +220,9 @@ def refuses(text: str) -> bool:
     if any(opening.match(said) for opening in _OPENS) or _ANYWHERE.search(said):
         return True
     return any(_SENTENCE.match(sentence) for sentence in _ENDS.split(said))
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text only holds the place of one: `N/A`, `none`, `-`, in whatever brackets and quotes."""
+    bare = " ".join(text.split()).strip(" \t.,:;!?-–—_*\"'`“”‘’()[]{}<>").casefold()
+    return bare in _NOTHING or not any(letter.isalnum() for letter in bare)

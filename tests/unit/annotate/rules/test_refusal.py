@@ -3,7 +3,7 @@
 import pytest
 
 from umgclip.annotate.rules.caption_text import text_fault
-from umgclip.annotate.rules.refusal import refuses
+from umgclip.annotate.rules.refusal import refuses, says_nothing
 
 REFUSALS = """
 I'm sorry, but I can't help with that.
@@ -73,6 +73,16 @@ Sorry.
 I'm an AI and can't see.
 I can not help with this request
 Cannot process this image.
+Cannot describe.
+Cannot see the image.
+Can't assist with that request.
+Cannot help with that.
+Could not load the picture from the link.
+Unable to identify people.
+Unable to open the file
+Impossible de voir l'image.
+Impossibile descrivere l'immagine.
+Невозможно описать изображение.
 Sorry, no image.
 Jag är ledsen
 """
@@ -111,6 +121,17 @@ Apologies card with flowers on a table
 Two people apologising to each other
 A boy who can't reach the shelf
 Can of soda on a table
+Cannot see the forest for the trees
+Can't see the wood for the trees
+Can't open the gate, says a man to a dog
+Could not answer the door, a cat at the window
+Unable to open the door, a man waits outside
+Unable to access the road, cars queue in the snow
+Impossible de voir le sommet dans la brume
+Impossibile vedere la cima nella nebbia
+A man from nowhere
+Nothing but sand and sky
+Unknown soldier's tomb in a park
 Cannon in front of a castle
 The photo was taken at night
 The photograph was taken from above
@@ -179,4 +200,36 @@ def test_refusals(said):
 @pytest.mark.parametrize("said", CAPTIONS.strip().splitlines())
 def test_what_only_looks_like_a_refusal(said):
     assert not refuses(said)
+    assert text_fault(said, 2) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "N/A",
+        "n/a.",
+        "none",
+        "None.",
+        "unknown",
+        "null",
+        "-",
+        "—",
+        "...",
+        '"None"',
+        "[no caption]",
+        " NA ",
+        "**N/A**",
+        "",
+    ],
+)
+def test_what_holds_the_place_of_a_caption_is_none(said):
+    assert says_nothing(said)
+    assert text_fault(said, 2) == "empty"
+
+
+@pytest.mark.parametrize(
+    "said", ["nun", "A none too happy dog", "Nana", "unknown soldier", "null island", "犬", "NASA"]
+)
+def test_short_captions_are_captions(said):
+    assert not says_nothing(said)
     assert text_fault(said, 2) is None
