@@ -29,6 +29,7 @@ from rich.table import Table
 
 from flows.failures import Unavailable, may_pass
 from flows.settings import StageSettings
+from umgclip.errors import InputError
 from umgclip.plain import without_secrets
 
 P = ParamSpec("P")
@@ -64,7 +65,8 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a flow through the server, or as a plain function where none is configured.
 
     Raises:
-        Unavailable: the server does not answer.
+        InputError: the server asks for another login.
+        Unavailable: it does not answer.
     """
     if not served():
         logging.basicConfig(format="%(message)s")
@@ -72,6 +74,14 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return flow.fn(*args, **kwargs)
     try:
         return flow(*args, **kwargs)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        given = "another one" if get_current_settings().api.auth_string else "none"
+        raise InputError(
+            f"PREFECT_API_AUTH_STRING: expected the login of the Prefect server, user:password, got {given}; "
+            'eval "$(make -s env)" gives that of `make up`'
+        ) from error
     except (httpx.TransportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "API" not in str(error):
             raise

@@ -129,6 +129,14 @@ def test_approval_needs_somebody_to_ask(registry):
         promote.fn(approval=True)
 
 
+def test_the_form_says_what_each_field_does():
+    fields = flows._form("**umgclip: champion v1 -> v2**").model_json_schema()["properties"]
+    assert {name: field["description"] for name, field in fields.items()} == {
+        "approve": "yes moves the alias champion", "approver": "who says so", "reason": "kept with the flow run",
+    }  # fmt: skip
+    assert fields["approve"]["default"] is False
+
+
 def answer(values: dict) -> threading.Thread:
     """Resume the flow run that waits, as the form in the UI does."""
 

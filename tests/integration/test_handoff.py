@@ -167,7 +167,12 @@ def workers(
                 "--install-policy",
                 "never",
             ]
-            own = {"UMGCLIP_WORKER_DIR": str(home), "PREFECT_HOME": str(home / "prefect"), "STAND_IN": str(desk)}
+            own = {
+                "UMGCLIP_WORKER_DIR": str(home),
+                "PREFECT_HOME": str(home / "prefect"),
+                "STAND_IN": str(desk),
+                "UMGCLIP_REPOSITORIES": f"{project},{desk / 'real' / 'umgclip'}",
+            }
             command = (sys.executable, "-m", "prefect", *words)
             service = Service(f"worker-{name}", command, lambda: True, environment=own, cwd=home / "clone")
             started[name] = (home, ledger.start(service, environment))
@@ -295,9 +300,9 @@ def test_nobody_has_written_to_git_and_the_lock_is_the_orchestrators(project, wo
 
 
 @pytest.fixture(scope="module")
-def real(clone: Path, run: Callable[..., object], environment: dict[str, str], desk: Path, tmp_path_factory) -> Path:
+def real(clone: Path, run: Callable[..., object], environment: dict[str, str], desk: Path) -> Path:
     """The real stages with small params, in a repository that workers can clone."""
-    folder = tmp_path_factory.mktemp("real") / "umgclip"
+    folder = desk / "real" / "umgclip"
     subprocess.run(["git", "clone", "-q", str(clone), str(folder)], check=True)
     for command in ("umgclip data demo --out data", "dvc add --quiet data", "git add -A", "git commit -q -m data"):
         subprocess.run(command.split(), cwd=folder, env=environment, check=True, capture_output=True)

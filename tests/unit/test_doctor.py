@@ -1,7 +1,10 @@
 """`umgclip doctor`: what is wrong is named, with what to do; what is not set up is no fault."""
 
+import base64
 import socket
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,15 @@ PREFECT, S3 = "PREFECT_API_URL", "UMGCLIP_REMOTE_URL"
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    for name in (PREFECT, S3, "UMGCLIP_RAW_PREFIX", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+    for name in (
+        PREFECT,
+        "PREFECT_API_AUTH_STRING",
+        S3,
+        "UMGCLIP_RAW_PREFIX",
+        "MLFLOW_TRACKING_URI",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -43,6 +54,34 @@ def test_a_prefect_server_that_does_not_answer_is_named_without_its_password(tmp
     assert f"http://***@127.0.0.1:{port}/api does not answer" in found.found
     assert "secret" not in found.found
     assert "make up" in found.mend
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """A Prefect server with a login."""
+
+    def do_GET(self) -> None:
+        known = self.headers.get("Authorization") == f"Basic {base64.b64encode(b'me:secret').decode()}"
+        self.send_response(200 if known and self.path == "/api/admin/version" else 401)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+def test_a_prefect_server_that_asks_for_another_login_is_named(tmp_path, monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), _Asking)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(PREFECT, f"http://127.0.0.1:{server.server_port}/api")
+    said = {}
+    for login in ("", "me:wrong", "me:secret"):
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", login)
+        said[login] = examined(tmp_path)["Prefect"]
+    server.shutdown()
+    assert "PREFECT_API_AUTH_STRING: expected the login of Prefect" in said[""].found
+    assert "got none" in said[""].found
+    assert "got another one" in said["me:wrong"].found
+    assert not said["me:wrong"].good
+    assert said["me:secret"].good
 
 
 def test_an_address_that_is_none_is_named(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import importlib.metadata
 import os
@@ -9,10 +10,12 @@ import platform
 import shutil
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -41,6 +44,7 @@ _CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 _GIB = 1 << 30
 _ENOUGH_MEMORY_GIB, _ENOUGH_DISK_GIB = 4, 5
 _HTTP_S = 5
+_PREFECT_LOGIN = "PREFECT_API_AUTH_STRING"
 _URLS = ("UMGCLIP_REMOTE_URL", "UMGCLIP_RAW_PREFIX")
 _S3_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
 
@@ -213,17 +217,31 @@ def _prefect() -> str:
     try:
         parts = urlsplit(url)
         address = urlunsplit(
-            (parts.scheme, parts.netloc.rpartition("@")[2], f"{parts.path.rstrip('/')}/health", "", "")
+            (parts.scheme, parts.netloc.rpartition("@")[2], f"{parts.path.rstrip('/')}/admin/version", "", "")
         )
     except ValueError:
         parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"PREFECT_API_URL: expected http://HOST:PORT/api, got {shown}")
     try:
-        with urllib.request.urlopen(address, timeout=_HTTP_S):  # noqa: S310 - http, checked above
+        with urllib.request.urlopen(_with_login(address), timeout=_HTTP_S):  # noqa: S310 - http, checked above
             return f"{shown} answers"
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.UNAUTHORIZED:
+            raise TrackingError(f"Prefect at {shown} does not answer: {without_secrets(str(error))}") from error
+        given = "another one" if os.environ.get(_PREFECT_LOGIN) else "none"
+        raise InputError(
+            f"{_PREFECT_LOGIN}: expected the login of Prefect at {shown}, user:password, got {given}; "
+            'eval "$(make -s env)" gives that of `make up`'
+        ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise TrackingError(f"Prefect at {shown} does not answer: {without_secrets(str(error))}") from error
+
+
+def _with_login(address: str) -> urllib.request.Request:
+    login = os.environ.get(_PREFECT_LOGIN, "")
+    encoded = base64.b64encode(login.encode()).decode()
+    return urllib.request.Request(address, headers={"Authorization": f"Basic {encoded}"} if login else {})  # noqa: S310
 
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:
