@@ -112,11 +112,11 @@ class Net:
         listed = subprocess.run(["ip", "netns", "pids", self.name(host)], capture_output=True, text=True, check=True)
         return [int(pid) for pid in listed.stdout.split()]
 
-    def has(self, host: str, word: bytes) -> bool:
-        """Whether a process of a host has a word in its command line."""
+    def has(self, host: str, variable: bytes) -> bool:
+        """Whether a process of a host has a variable, as NAME=VALUE."""
         for pid in self.pids(host):
-            with suppress(FileNotFoundError):
-                if word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                     return True
         return False
 
@@ -280,7 +280,7 @@ def test_a_machine_that_dies_costs_one_attempt_and_the_result_is_the_same(net: N
         assert wait_until(lambda: any(shared.glob("*/checkpoint.pt")) or pipeline.poll() is not None, 240), logs(net)
         assert pipeline.poll() is None, logs(net)
         # the machine that writes the checkpoint, and DVC's results: its disk goes with it
-        (first,) = [host for host in HOSTS if net.has(host, b"dvc")]
+        (first,) = [host for host in HOSTS if net.has(host, b"PET_NODE_RANK=0")]
         net.kill(first)
         shutil.rmtree(net.folder / f"disk-{first}")
         start_worker(net, first)
