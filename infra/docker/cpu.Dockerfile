@@ -29,6 +29,7 @@ RUN apt-get update \
     && install --directory --owner=umgclip --group=umgclip /srv/umgclip
 COPY --from=packages /opt/umgclip /opt/umgclip
 COPY --chmod=755 infra/docker/umgclip /usr/local/bin/umgclip
+COPY --chmod=755 infra/docker/umgclip-node /usr/local/bin/umgclip-node
 ENV PATH=/opt/umgclip/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     UMGCLIP_WORKER_DIR=/srv/umgclip/worker \

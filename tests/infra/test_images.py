@@ -93,6 +93,10 @@ def test_workers_have_git_and_dvc_and_the_clones_own_code(name: str):
     assert re.search(r"apt-get install [^&]* git ", runs)
     assert {"dvc", "dvc-s3", "prefect", "mlflow"} <= set(_pins(ROOT / "requirements.lock"))
     assert any("infra/docker/umgclip /usr/local/bin/umgclip" in argument for word, argument in _instructions(name))
+    # the entry of Kubernetes' jobs, whichever of the two they run
+    assert any(
+        "infra/docker/umgclip-node /usr/local/bin/umgclip-node" in argument for _, argument in _instructions(name)
+    )
 
 
 def test_the_cpu_image_asks_for_an_index_of_cpu_builds():
