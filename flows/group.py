@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 
 from flows import engine
@@ -22,6 +22,8 @@ from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 
 GONE = "did not end within {:g} s of being told to: its process or machine is gone"
+# behind ECS's bridge a container has an address that leads nowhere from another instance
+_VARIABLES = {"ecs": {"network_mode": "host"}}
 _SETTLE_S = 60.0  # after the first node has ended or any has failed, until the others have to
 
 
@@ -34,18 +36,21 @@ def together(order: Order, pool: str, settings: RemoteSettings) -> None:
         Unavailable: a worker is lost, or something around the stage failed.
     """
     with get_client(sync_client=True) as client:
-        if _is_cluster(client, pool):
+        found = _pool(client, pool)
+        kind = "" if found is None else found.type
+        if kind == "kubernetes":
             with RemoteRun(client, order, pool, settings, {"nodes": order.nodes}) as run:
                 while not run.done():
                     time.sleep(settings.poll_s)
             return
-        _check_size(client, pool, order)
+        _check_size(found, order)
+        own_variables = _VARIABLES.get(kind, {})
         runs: list[RemoteRun] = []
         try:
-            runs.append(RemoteRun(client, order, pool, settings))
+            runs.append(RemoteRun(client, order, pool, settings, own_variables))
             for node in range(1, order.nodes):
                 own = order.model_copy(update={"node": node, "first": runs[0].id})
-                runs.append(RemoteRun(client, own, pool, settings))
+                runs.append(RemoteRun(client, own, pool, settings, own_variables))
             wait(runs, settings.poll_s)
         except UmgclipError as error:
             _end(runs, error, settings.poll_s)
@@ -109,19 +114,17 @@ def _end(runs: Sequence[RemoteRun], error: UmgclipError | None, poll_s: float) -
         run.abandon(GONE.format(_SETTLE_S))
 
 
-def _is_cluster(client: SyncPrefectClient, pool: str) -> bool:
-    """Whether the pool's jobs have as many pods as they are told to."""
+def _pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
     try:
-        return client.read_work_pool(pool).type == "kubernetes"
+        return client.read_work_pool(name)
     except (ObjectNotFound, httpx.HTTPError):  # said better when the orders are sent
-        return False
+        return None
 
 
-def _check_size(client: SyncPrefectClient, pool: str, order: Order) -> None:
-    with suppress(ObjectNotFound, httpx.HTTPError):  # said better when the orders are sent
-        most = client.read_work_pool(pool).concurrency_limit
-        if most is not None and most < order.nodes:
-            raise InputError(
-                f"stages.{order.stage}.nodes: expected at most {most}, the runs that pool {pool} has at once, "
-                f"got {order.nodes}"
-            )
+def _check_size(pool: WorkPool | None, order: Order) -> None:
+    most = None if pool is None else pool.concurrency_limit
+    if pool is not None and most is not None and most < order.nodes:
+        raise InputError(
+            f"stages.{order.stage}.nodes: expected at most {most}, the runs that pool {pool.name} has at once, "
+            f"got {order.nodes}"
+        )

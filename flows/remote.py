@@ -100,7 +100,7 @@ class RemoteRun:
         assert isinstance(started, FlowRun)  # noqa: S101 - for the type checker; it would be a coroutine in async code
         what = order.stage
         if order.nodes > 1:
-            what += f", {order.nodes} nodes" if variables else f", node {order.node} of {order.nodes}"
+            what += f", node {order.node} of {order.nodes}"
         engine.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
         self._client, self._id, self._settings = client, started.id, settings
         self._watch = Watch(order.stage, pool, settings)

@@ -222,14 +222,14 @@ def test_what_does_not_end_is_given_up_before_the_next_attempt(monkeypatch):
     assert never.calls == ["end: node 1 was lost", f"abandon: {group.GONE.format(0.2)}"]
 
 
-def deployment(pool: str, run_in: Path) -> uuid.UUID:
-    """`remote-stage/POOL` on a Kubernetes pool with the shipped template; its code is in a folder."""
+def deployment(pool: str, run_in: Path, kind: str = "kubernetes") -> uuid.UUID:
+    """`remote-stage/POOL` on a pool with the shipped template of its kind; its code is in a folder."""
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    template = json.loads((ROOT / "infra" / "templates" / "kubernetes-gpu.json").read_text(encoding="utf-8"))
+    template = json.loads((ROOT / "infra" / "templates" / f"{kind}-gpu.json").read_text(encoding="utf-8"))
     steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(run_in)}}]
     with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name=pool, type="kubernetes", base_job_template=template))
+        client.create_work_pool(WorkPoolCreate(name=pool, type=kind, base_job_template=template))
         flow_id = client.create_flow(remote_stage)
         return client.create_deployment(
             flow_id, pool, work_pool_name=pool, pull_steps=steps, entrypoint="flows/remote.py:remote_stage"
@@ -246,6 +246,20 @@ def test_on_kubernetes_the_nodes_are_pods_of_one_job(server, order):
     assert sent.job_variables == {"nodes": 2}
     assert sent.state.is_cancelled()
     assert Order.model_validate(sent.parameters["order"]) == order
+
+
+def test_on_ecs_they_are_tasks_with_the_addresses_of_their_instances(server, order):
+    deployment("tasks", ROOT, "ecs")
+    with pytest.raises(Unavailable, match="stage train: no worker of pool tasks took it within"):
+        dispatch(order, "tasks", RemoteSettings(poll_s=0.1, start_timeout_s=0.5))
+    with get_client(sync_client=True) as client:
+        sent = [run for run in client.read_flow_runs() if run.work_pool_name == "tasks"]
+    assert [run.job_variables for run in sent] == [{"network_mode": "host"}] * 2
+    assert all(run.state.is_cancelled() for run in sent)
+    orders = {order.node: order for order in (Order.model_validate(run.parameters["order"]) for run in sent)}
+    assert sorted(orders) == [0, 1]
+    (first,) = [run.id for run in sent if run.parameters["order"]["node"] == 0]
+    assert (orders[0].first, orders[1].first) == (None, first)
 
 
 def pod(index: int, run: uuid.UUID, *command: str) -> subprocess.CompletedProcess[str]:
