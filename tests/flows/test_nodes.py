@@ -95,6 +95,12 @@ def order(project, workspace, tmp_path) -> Order:
     return made
 
 
+@pytest.fixture
+def paper() -> Order:
+    """An order that nobody will carry out."""
+    return Order(repo="/nowhere", commit="0" * 40, stage="train", remote_url="/nowhere/dvc", nodes=2)
+
+
 def seat_of(node: int) -> Callable[[], Seat]:
     return lambda: Seat(2, node, "127.0.0.1", 29500, "run-7")
 
@@ -186,7 +192,7 @@ def test_an_address_that_leads_nowhere_and_a_first_node_that_ended_are_said(serv
         Meeting(2, 1, other, ended).take_seat()
 
 
-def test_a_pool_that_is_too_small_is_named(server, order):
+def test_a_pool_that_is_too_small_is_named(server, paper):
     from prefect.client.schemas.actions import WorkPoolCreate
 
     with get_client(sync_client=True) as client:
@@ -194,7 +200,7 @@ def test_a_pool_that_is_too_small_is_named(server, order):
     with pytest.raises(
         InputError, match=r"stages.train.nodes: expected at most 1, the runs that pool small has at once"
     ):
-        group.together(order, "small", group.RemoteSettings())
+        group.together(paper, "small", group.RemoteSettings())
 
 
 class Ended:
@@ -236,22 +242,22 @@ def deployment(pool: str, run_in: Path, kind: str = "kubernetes") -> uuid.UUID:
         )
 
 
-def test_on_kubernetes_the_nodes_are_pods_of_one_job(server, order):
+def test_on_kubernetes_the_nodes_are_pods_of_one_job(server, paper):
     deployment("cluster", ROOT)
     settings = RemoteSettings(poll_s=0.1, start_timeout_s=0.5)
     with pytest.raises(Unavailable, match="stage train: no worker of pool cluster took it within"):
-        dispatch(order, "cluster", settings)
+        dispatch(paper, "cluster", settings)
     with get_client(sync_client=True) as client:
         (sent,) = [run for run in client.read_flow_runs() if run.work_pool_name == "cluster"]
     assert sent.job_variables == {"nodes": 2}
     assert sent.state.is_cancelled()
-    assert Order.model_validate(sent.parameters["order"]) == order
+    assert Order.model_validate(sent.parameters["order"]) == paper
 
 
-def test_on_ecs_they_are_tasks_with_the_addresses_of_their_instances(server, order):
+def test_on_ecs_they_are_tasks_with_the_addresses_of_their_instances(server, paper):
     deployment("tasks", ROOT, "ecs")
     with pytest.raises(Unavailable, match="stage train: no worker of pool tasks took it within"):
-        dispatch(order, "tasks", RemoteSettings(poll_s=0.1, start_timeout_s=0.5))
+        dispatch(paper, "tasks", RemoteSettings(poll_s=0.1, start_timeout_s=0.5))
     with get_client(sync_client=True) as client:
         sent = [run for run in client.read_flow_runs() if run.work_pool_name == "tasks"]
     assert [run.job_variables for run in sent] == [{"network_mode": "host"}] * 2
