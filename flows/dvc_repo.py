@@ -1,19 +1,33 @@
 """What the `dvc` command does not tell or do, through DVC's own Python interface, in a process of its own.
 
-`python -m flows.dvc_repo graph` writes the stages, in running order, as JSON. `python -m flows.dvc_repo push STAGE...`
-uploads the outputs that git keeps (`cache: false`): they belong to the run-cache's entry, which cannot be restored
-without them, and `dvc push --run-cache` leaves them out.
+`python -m flows.dvc_repo`, in the repository of the working directory:
+
+* `graph`: write the stages, in running order, as JSON.
+* `bring STAGE`: `dvc repro --single-item`, but an earlier result is found wherever there is one (`run_cache.py`).
+  `--shared`: in the default remote too; `--push`: have the remote hold the result; `--force`: compute.
+* `recall STAGE...`: restore these stages, one after another, as far as that needs no computing. `--shared`, `--push`.
+* `remember`: have the run-cache know what is up to date; writes the path of the cache.
+* `upload STAGE...`: to the default remote, with their entries of the run-cache. `--trial NAME`: list them there.
+* `download NAME`: what is listed under that name.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
+from dvc.cli import main as dvc
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
+
+from flows import run_cache
 
 
 def graph(repo: Repo) -> list[dict[str, Any]]:
@@ -40,27 +54,77 @@ def _path(repo: Repo, file: Any) -> str:  # noqa: ANN401 - a dependency or an ou
     return Path(file.fs_path).relative_to(repo.root_dir).as_posix()
 
 
-def push(repo: Repo, names: list[str]) -> None:
-    """Upload what git keeps of these stages to the default remote."""
-    stages = [stage for name in names for stage in repo.stage.collect(name)]
-    hashes = {out.hash_info for stage in stages for out in stage.outs if not out.use_cache and out.hash_info}
-    failed = repo.cloud.push(hashes).failed
-    if failed:
-        raise SystemExit(f"{len(failed)} of {len(hashes)} files failed to upload")
+def bring(repo: Repo, asked: argparse.Namespace) -> int:
+    """Bring one stage up to date; gives DVC's exit code."""
+    (name,) = asked.names
+    if not asked.force:
+        run_cache.recall(repo, name, shared=asked.shared)
+    code = dvc(["--wait-for-lock", "repro", "--single-item", *(["--force"] if asked.force else []), name])
+    if code == 0 and asked.push:
+        run_cache.upload(repo, [name])
+    return int(code)
 
 
-def main() -> None:
-    """Do what the first argument says, in the repository of the working directory."""
-    what, *names = sys.argv[1:]
-    repo = Repo()
-    if what == "graph":
+def recall(repo: Repo, asked: argparse.Namespace) -> int:
+    """Bring stages up to date until one has to be computed; gives DVC's exit code."""
+    os.environ["SHELL"] = shutil.which("false") or "/bin/false"  # DVC runs commands by this program
+    done = run_cache.unchanged(repo, asked.names)
+    for name in done:
+        sys.stdout.write(f"Stage '{name}' didn't change, skipping\n")  # as DVC says it
+    for name in asked.names[len(done) :]:
+        if not run_cache.recall(repo, name, shared=asked.shared):
+            break
+        sys.stdout.flush()
+        code = dvc(["--wait-for-lock", "repro", "--single-item", name])
+        if code != 0:
+            return int(code)
+        done.append(name)
+    if asked.push:
+        run_cache.upload(repo, done)
+    return 0
+
+
+def _do(asked: argparse.Namespace) -> int:
+    repo = Repo(_wait_for_lock=True)
+    if asked.what == "graph":
         sys.stdout.write(json.dumps(graph(repo)) + "\n")
-    elif what == "push":
-        with repo.lock:
-            push(repo, names)
+    elif asked.what == "bring":
+        return bring(repo, asked)
+    elif asked.what == "recall":
+        return recall(repo, asked)
+    elif asked.what == "remember":
+        run_cache.remember(repo)
+        sys.stdout.write(f"{repo.cache.local_cache_dir}\n")
+    elif asked.what == "upload":
+        run_cache.upload(repo, asked.names, asked.trial)
     else:
-        raise SystemExit(f"expected graph or push, got {what!r}")
+        run_cache.download(repo, *asked.names)
+    return 0
+
+
+def _told(error: BaseException | None) -> str:
+    """An error and what it came from, as one line."""
+    texts = []
+    while error is not None:
+        texts.append(str(error) or type(error).__name__)
+        error = error.__cause__
+    return ": ".join(texts)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the words say; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="flows.dvc_repo")
+    parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "upload", "download"])
+    parser.add_argument("names", nargs="*")
+    for option in ("--shared", "--push", "--force"):
+        parser.add_argument(option, action="store_true")
+    parser.add_argument("--trial")
+    try:
+        return _do(parser.parse_intermixed_args(words))
+    except (DvcException, OSError, run_cache.NotTransferred) as error:
+        sys.stderr.write(f"ERROR: {_told(error)}\n")
+        return 255
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,7 +13,7 @@ from flows.graph import Stage
 from flows.handoff import Order
 from flows.plan import Plan, prepared
 from flows.process import OnLine
-from flows.repro import NotRestored, Outcome, repro
+from flows.repro import NotRestored, Outcome, recall, repro
 from flows.stages import follow, perform
 from flows.workspace import PARAMS, Workspace
 from umgclip.tracking import Run, stage_run
@@ -36,11 +36,13 @@ def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dic
     said = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
     champion = results.read_champion(plan.source, plan.root / PARAMS)
     with stage_run(name, said, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
+        reached = results.Reached()
         try:
-            outcomes = _run_stages(plan, run)
+            outcomes = _run_stages(plan, run, reached)
         finally:
             run.close_children()
             log_files(plan, run)
+            reached.log(plan.root, run)
         engine.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
         registered = _show_results(plan, run, champion)
     return {
@@ -72,9 +74,6 @@ def _show_results(plan: Plan, run: Run, champion: results.Champion | None) -> di
         rows = results.metric_rows(plan.root, champion)
         engine.table("umgclip-metrics", rows, "Metrics against the champion before this run")
     registered = results.registration(plan.root) if "register" in names else None
-    for folder, path in results.PAGES.items():
-        if (plan.root / path).is_dir():
-            run.log_artifact(plan.root / path, folder)
     engine.markdown("umgclip-run", results.page(plan.root, run, registered), "Run")
     return registered
 
@@ -88,28 +87,36 @@ class _Step:
     stage: Stage
     parent_run: str
     on_line: OnLine
+    known: Outcome | None
 
     def here(self) -> Outcome:
         """Bring it up to date in the workspace."""
+        if self.known is not None:
+            return self.known
         own = self.plan.settings.of_stage(self.stage.name)
-        shared = self.plan.settings.remote.location() is not None
-        options = ["--single-item", *(["--force"] if self.plan.force else []), *(["--pull"] if shared else [])]
-        outcome = repro(self.workspace, self.stage.name, *options, on_line=self.on_line, timeout_s=own.timeout_s)
-        if shared and self.plan.settings.remote.push:
-            handoff.push_result(self.workspace, self.stage, self.on_line)
-        return outcome
+        options = [*_sharing(self.plan), *(["--force"] if self.plan.force else [])]
+        return repro(self.workspace, self.stage.name, *options, on_line=self.on_line, timeout_s=own.timeout_s)
 
     def on(self, pool: str) -> Outcome:
         """Look in the caches, else send it to the pool and restore what comes back."""
         from flows.remote import dispatch
 
+        if self.known is not None:
+            return self.known
         order = make_order(self.plan, self.stage, self.parent_run)
         try:
-            return handoff.fetch(self.workspace, self.plan.graph, order, self.on_line)
+            return handoff.fetch(self.workspace, self.plan.graph, order)
         except NotRestored:
             handoff.send_inputs(self.workspace, self.plan.graph, order, self.on_line)
             dispatch(order, pool, self.plan.settings.remote)
-            return replace(handoff.fetch(self.workspace, self.plan.graph, order, self.on_line), where=pool)
+            return replace(handoff.fetch(self.workspace, self.plan.graph, order), where=pool)
+
+
+def _sharing(plan: Plan) -> list[str]:
+    """Options of `dvc_repo.py` by the settings of the remote."""
+    if plan.settings.remote.location() is None:
+        return []
+    return ["--shared", *(["--push"] if plan.settings.remote.push else [])]
 
 
 def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
@@ -129,20 +136,33 @@ def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
     )
 
 
-def _run_stages(plan: Plan, run: Run) -> list[Outcome]:
+def _run_stages(plan: Plan, run: Run, reached: results.Reached) -> list[Outcome]:
     workspace = plan.workspace(run.run_id)
     progress = engine.Progress(f"Stages up to {plan.stages[-1].name}")
     if plan.settings.remote.location() is not None:
         handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
+    known = _recalled(plan, workspace)
     outcomes = []
     for place, stage in enumerate(plan.stages):
         own = plan.settings.of_stage(stage.name)
         on_line = follow(stage.name, place, len(plan.stages), progress)
-        step = _Step(plan, workspace, stage, run.run_id, on_line)
+        step = _Step(plan, workspace, stage, run.run_id, on_line, known.get(stage.name))
+        if not own.pool:
+            reached.begins(stage.name)
         outcome = perform(stage.name, partial(step.on, own.pool) if own.pool else step.here, own)
+        reached.done(stage.name)
         engine.log().info("stage %s: %s, %s, %.0f s", stage.name, outcome.state, outcome.where, outcome.seconds)
         run.set_tags({f"umgclip.stage.{stage.name}": f"{outcome.state} {outcome.where}"})
         progress.show((place + 1) / len(plan.stages))
         outcomes.append(outcome)
     run.log_metrics({f"seconds.{outcome.stage}": outcome.seconds for outcome in outcomes})
     return outcomes
+
+
+def _recalled(plan: Plan, workspace: Workspace) -> dict[str, Outcome]:
+    """The leading stages that are up to date, or are now, from caches: in one process, as each costs a second."""
+    if plan.force:
+        return {}
+    names = [stage.name for stage in plan.stages]
+    outcomes = engine.retried(lambda: recall(workspace, names, *_sharing(plan)), plan.settings.defaults)
+    return {outcome.stage: outcome for outcome in outcomes}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from flows.workspace import dvc_repo_command
 from umgclip.errors import InputError
 
 _READ_TIMEOUT_S = 120
@@ -92,7 +93,7 @@ def read_graph(root: Path, environment: Mapping[str, str]) -> Graph:
     Raises:
         InputError: no repository of DVC there, or its files do not parse.
     """
-    command = [sys.executable, "-m", "flows.dvc_repo", "graph"]
+    command = [sys.executable, *dvc_repo_command("graph")]
     done = subprocess.run(  # noqa: S603 - own arguments
         command, cwd=root, env=dict(environment), capture_output=True, text=True, timeout=_READ_TIMEOUT_S, check=False
     )

@@ -5,13 +5,8 @@ Files travel through DVC's remote, values through the order. Only the orchestrat
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,23 +14,19 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import checkpoints, orders
-from flows.failures import StageFailed, Unavailable, explain
+from flows import checkpoints, engine, orders, places, results
+from flows.failures import explain
 from flows.graph import Graph, Stage, read_graph
-from flows.nodes import follow
 from flows.overrides import overridden
 from flows.process import OnLine, ignore
-from flows.repro import Outcome, repro, restore
+from flows.repro import NotRestored, Outcome, recall, repro
 from flows.settings import RemoteSettings, load_settings
 from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
 from umgclip.train.nodes import Seat
 
-WORKER_FOLDER = "UMGCLIP_WORKER_DIR"
 _LOCK = "dvc.lock"
-_STALE_S = 7 * 86_400
-_SAME_ORDERS = 16
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
 
@@ -73,12 +64,12 @@ def pointers(graph: Graph) -> list[str]:
 
 
 def pull_raw(workspace: Workspace, graph: Graph) -> None:
-    """Download raw data that is not here, and the run-cache.
+    """Download raw data that is not here.
 
     Raises:
         StageFailed, Unavailable: it failed.
     """
-    _download(workspace, "pull", pointers(graph), ignore)
+    _pull(workspace, pointers(graph), ignore)
 
 
 def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
@@ -90,17 +81,6 @@ def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
     pull_raw(workspace, graph)
     if push and pointers(graph):
         workspace.dvc("push", *pointers(graph))
-
-
-def push_result(workspace: Workspace, stage: Stage, on_line: OnLine = ignore) -> None:
-    """Upload what a stage has made, with the run-cache's entry that finds it again.
-
-    Raises:
-        StageFailed, Unavailable: it failed.
-    """
-    if stage.outs:
-        workspace.dvc("push", "--run-cache", stage.name, on_line=on_line)
-    _push_kept_by_git(workspace, [stage], on_line)
 
 
 def check_commit(root: Path, graph: Graph) -> str:
@@ -123,12 +103,51 @@ def check_commit(root: Path, graph: Graph) -> str:
 
 def source_of(root: Path, settings: RemoteSettings) -> str:
     """Where workers clone from: the setting, git's origin, or the checkout itself; a login stays here."""
-    if settings.repo:
-        return settings.repo
+    return orders.without_login(settings.repo or _origin(root) or str(root))
+
+
+def check_pushed(root: Path, commit: str, settings: RemoteSettings) -> None:
+    """Ask the repository that workers clone whether it has a commit. One that does not answer costs a warning.
+
+    Raises:
+        InputError: it does not have it.
+    """
+    repo = settings.repo or _origin(root)
+    if repo is None:
+        return
+    bare = orders.without_login(repo)
     try:
-        return orders.without_login(git(root, "remote", "get-url", "origin"))
+        tips = _tips(root, repo)
+        if _reaches(root, tips, commit):
+            return
+        # objects only: no branch, local or remote, moves
+        git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "--", repo, *tips)
+    except InputError as error:
+        engine.log().warning("could not see whether workers can clone %s: %s", commit, str(error).replace(repo, bare))
+        return
+    if not _reaches(root, tips, commit):
+        raise InputError(
+            f"commit {commit}: expected it in {bare}, from which workers clone, found it in no branch or tag there; "
+            f"push it first"
+        )
+
+
+def _tips(root: Path, repo: str) -> list[str]:
+    """The commits of a repository's branches and tags."""
+    lines = (line.split() for line in git(root, "ls-remote", "--heads", "--tags", "--", repo).splitlines())
+    return sorted({name.removesuffix("^{}"): commit for commit, name in lines}.values())
+
+
+def _reaches(root: Path, tips: Sequence[str], commit: str) -> bool:
+    """Whether one of the tips that this repository knows is a commit or comes after it."""
+    return bool(tips) and not git(root, "rev-list", "--ignore-missing", "--max-count=1", commit, "--not", *tips)
+
+
+def _origin(root: Path) -> str | None:
+    try:
+        return git(root, "remote", "get-url", "origin")
     except InputError:
-        return str(root)
+        return None
 
 
 def carried_files(root: Path, graph: Graph, stage: Stage) -> dict[str, str]:
@@ -138,31 +157,45 @@ def carried_files(root: Path, graph: Graph, stage: Stage) -> dict[str, str]:
 
 
 def send_inputs(workspace: Workspace, graph: Graph, order: Order, on_line: OnLine = ignore) -> None:
-    """Upload what the stage reads; with upstream, every output and the run-cache.
+    """Upload what the stage reads; with upstream, raw data and every result that is up to date.
 
     Raises:
         StageFailed, Unavailable: it failed.
     """
     stages = graph.up_to(order.stage)
-    if not order.with_upstream:
-        inputs = graph.cached_inputs(stages[-1])
-        if inputs:
-            workspace.dvc("push", *inputs, on_line=on_line)
-        return
-    workspace.dvc("push", "--run-cache", on_line=on_line)
-    _push_kept_by_git(workspace, stages, on_line)
+    inputs = _raw_inputs(graph, order)
+    if inputs:
+        workspace.dvc("push", *inputs, on_line=on_line)
+    if order.with_upstream:
+        finished = workspace.dvc_repo("upload", *(stage.name for stage in stages), on_line=on_line)
+        if finished.code != 0:
+            raise explain("upload of results", finished)
 
 
-def fetch(workspace: Workspace, graph: Graph, order: Order, on_line: OnLine = ignore) -> Outcome:
+def fetch(workspace: Workspace, graph: Graph, order: Order) -> Outcome:
     """Restore a result that a worker has pushed.
 
     Raises:
         NotRestored: the remote does not have it for these inputs.
         StageFailed, Unavailable: DVC failed.
     """
-    _download(workspace, "fetch", _raw_inputs(graph, order), on_line)
-    options = ["--pull"] if order.with_upstream else ["--pull", "--single-item"]
-    return restore(workspace, order.stage, *options)
+    stages = graph.up_to(order.stage) if order.with_upstream else graph.up_to(order.stage)[-1:]
+    names = [stage.name for stage in stages]
+    outcomes = recall(workspace, names, "--shared")
+    if len(outcomes) < len(names):
+        raise NotRestored(f"stage {names[len(outcomes)]}: no cache holds its result for the present inputs")
+    return outcomes[-1]
+
+
+def fetch_trial(workspace: Workspace, trial: str) -> None:
+    """Have the local cache hold what a worker has pushed for a trial.
+
+    Raises:
+        StageFailed, Unavailable: it failed.
+    """
+    finished = workspace.dvc_repo("download", trial)
+    if finished.code != 0:
+        raise explain(f"download of trial {trial}", finished)
 
 
 def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] | None = None) -> Outcome:
@@ -178,12 +211,13 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         StageFailed: the stage says no.
         Unavailable: something around it failed.
     """
-    home = worker_folder()
+    home = places.own_folder()
     orders.check_remote(order.remote_url, load_settings().remote.location())
-    with _place(home, order) as root:
+    with places.place(home / "work", order.key(), order.node) as folder:
+        root = folder / "clone"
         clone(orders.permitted_repository(order.repo), order.commit, root)
         known, rest = orders.checked_files(root, order.files)
-        configure(root, cache=home / "dvc", remote=(order.remote, order.remote_url))
+        configure(root, cache=home / "dvc", remote=(order.remote, order.remote_url), site=folder / "dvc")
         _write_files(root, known)
         write_bytes(root / PARAMS, overridden(root / PARAMS, order.overrides).encode())
         variables = environment(root, parent_run=order.parent_run)
@@ -192,23 +226,30 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         stages = graph.up_to(order.stage)
         orders.check_kept(rest, (path for stage in stages for path in graph.inputs_kept_by_git(stage)))
         _write_files(root, rest)
-        _download(workspace, "pull", _raw_inputs(graph, order), on_line)
+        _pull(workspace, _raw_inputs(graph, order), on_line)
         if take_seat is not None:
             workspace = replace(workspace, environment={**workspace.environment, **take_seat().variables()})
         if order.node > 0:
+            from flows.nodes import follow
+
             return follow(workspace, stages[-1], on_line, order.timeout_s)
-        options = ["--pull"] if order.with_upstream else ["--pull", "--single-item"]
-        with checkpoints.shared(root, stages[-1].name, order.remote_url, order.key(), on_line):
-            outcome = repro(workspace, order.stage, *options, on_line=on_line, timeout_s=order.timeout_s)
-        for stage in stages if order.with_upstream else stages[-1:]:
-            push_result(workspace, stage, on_line)
-        return outcome
+        with results.evidence(root, order.parent_run, order.trial) as reached:
+            return _compute(workspace, order, stages if order.with_upstream else stages[-1:], reached, on_line)
 
 
-def worker_folder() -> Path:
-    """Where a worker keeps DVC's cache and its clones: `UMGCLIP_WORKER_DIR`, or the user's cache folder."""
-    chosen = os.environ.get(WORKER_FOLDER, "").strip()
-    return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "umgclip"
+def _compute(
+    workspace: Workspace, order: Order, stages: Sequence[Stage], reached: results.Reached, on_line: OnLine
+) -> Outcome:
+    with checkpoints.shared(workspace.root, order.stage, order.remote_url, order.key(), on_line):
+        for stage in stages:
+            reached.begins(stage.name)
+            outcome = repro(workspace, stage.name, "--shared", "--push", on_line=on_line, timeout_s=order.timeout_s)
+    if order.trial:
+        names = [stage.name for stage in stages]
+        finished = workspace.dvc_repo("upload", "--trial", order.trial, *names, on_line=on_line)
+        if finished.code != 0:
+            raise explain(f"upload of trial {order.trial}", finished)
+    return outcome
 
 
 def _raw_inputs(graph: Graph, order: Order) -> Sequence[str]:
@@ -217,57 +258,11 @@ def _raw_inputs(graph: Graph, order: Order) -> Sequence[str]:
     return graph.cached_inputs(graph.up_to(order.stage)[-1])
 
 
-def _download(workspace: Workspace, how: str, paths: Sequence[str], on_line: OnLine) -> None:
+def _pull(workspace: Workspace, paths: Sequence[str], on_line: OnLine) -> None:
     if paths:  # without any, DVC would download everything that it knows of
-        workspace.dvc(how, "--run-cache", *paths, on_line=on_line)
-
-
-def _push_kept_by_git(workspace: Workspace, stages: Sequence[Stage], on_line: OnLine) -> None:
-    names = [stage.name for stage in stages if stage.kept_by_git and not stage.always_changed]
-    if names:
-        finished = workspace.python("flows.dvc_repo", "push", *names, on_line=on_line)
-        if finished.code != 0:
-            raise explain(f"upload of what git keeps of {', '.join(names)}", finished)
+        workspace.dvc("pull", *paths, on_line=on_line)
 
 
 def _write_files(root: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         write_bytes(root / name, text.encode())
-
-
-@contextmanager
-def _place(home: Path, order: Order) -> Iterator[Path]:
-    """The folder of an order's clone. A killed attempt leaves it, and the next one goes on from its checkpoints."""
-    key = order.key() if order.node == 0 else f"{order.key()}-node{order.node}"
-    places = home / "work"
-    for old in places.glob("*/"):
-        if time.time() - old.stat().st_mtime > _STALE_S:
-            with _claimed(old) as ours:
-                if ours:
-                    shutil.rmtree(old, ignore_errors=True)
-    for number in range(_SAME_ORDERS):
-        folder = places / f"{key}-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with _claimed(folder) as ours:
-            if not ours:  # another order of the same content is at work there
-                continue
-            try:
-                yield folder / "clone"
-            except (StageFailed, InputError):
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-    raise Unavailable(f"{places}: expected a free place for the order {key}, all {_SAME_ORDERS} are in use")
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours for the time being; a dead process owns nothing."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

@@ -22,7 +22,7 @@ from umgclip.errors import InputError
 
 REPOSITORIES = "UMGCLIP_REPOSITORIES"
 LOCK = "dvc.lock"
-_URL_LOGIN = re.compile(r"^(https?://)[^/@]*@", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"^(https?://)[^/]*@|^(ssh://[^/:@]*):[^/]*(?=@)", re.IGNORECASE)
 _PART = re.compile(r"[^\x00-\x1f\x7f\\/:]{1,255}")
 _HIDDEN = re.compile(r"\.(git|dvc)([ .].*)?|git~\d+|dvc~\d+", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -32,8 +32,8 @@ _DEEPEST = 16
 
 
 def without_login(url: str) -> str:
-    """A git URL without the login that it may carry; the account of an ssh URL is none."""
-    return _URL_LOGIN.sub(r"\1", url)
+    """A git URL without the login that it may carry; the account of an ssh URL is none, but its password is."""
+    return _URL_LOGIN.sub(r"\1\2", url)
 
 
 def permitted_repository(repo: str) -> str:

@@ -33,9 +33,9 @@ def pipeline(
         force: compute also what is up to date.
         dry_run: say what would run and stop.
         overrides: other values for single parameters, as {"train.lora.rank": 8}; params.yaml itself stays as it is.
-        workspace: here, or a fresh clone of the commit that is removed at the end; results stay in DVC's cache.
+        workspace: here, or a clone of the commit, where an attempt goes on that was killed; results stay in DVC's cache.
     """
-    with opened(workspace) as (source, root):
+    with opened(workspace, "pipeline", overrides or {}) as (source, root):
         plan = make_plan(source, root, Wish(target, force, overrides))
         return {"would": preview(plan)} if dry_run else execute(plan, "pipeline")
 
@@ -51,7 +51,7 @@ def _main(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="another value for a parameter, as train.lora.rank=8; repeat")
     ] = None,
-    in_clone: Annotated[bool, typer.Option("--clone", help="in a fresh clone of the commit, not here")] = False,
+    in_clone: Annotated[bool, typer.Option("--clone", help="in a clone of the commit, not here")] = False,
 ) -> None:
     """Bring the pipeline up to date, stage by stage, with its lineage in MLflow."""
     place: Place = "clone" if in_clone else "here"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows import engine, handoff
+from flows.failures import explain
 from flows.graph import Graph, Stage, read_graph
 from flows.overrides import locate, overridden
 from flows.settings import FlowSettings, load_settings
@@ -20,7 +21,7 @@ from flows.workspace import (
     configure,
     environment,
     find_root,
-    fresh_clone,
+    kept_clone,
     other_params,
     restored,
 )
@@ -86,8 +87,13 @@ class Plan:
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[tuple[Path, Path]]:
-    """The checkout that we are in, and where stages run: there, or in a fresh clone of its commit.
+def opened(place: Place, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa: ANN401 - what JSON can hold
+    """The checkout that we are in, and where stages run: there, or in a clone of its commit.
+
+    Args:
+        place: which of the two.
+        purpose: what tells the clone from others of the same commit, such as the overrides; an attempt that was killed
+            left it for the next one.
 
     Raises:
         InputError: we are in no checkout.
@@ -96,9 +102,12 @@ def opened(place: Place) -> Iterator[tuple[Path, Path]]:
     if place == "here":
         yield source, source
         return
-    with fresh_clone(source) as root:
+    with kept_clone(source, *purpose) as root:
         engine.log().info("running in %s, a clone of the commit; changes that are not committed are not in it", root)
-        Workspace(root, environment(root, source)).dvc("checkout", "--allow-missing")
+        workspace = Workspace(root, environment(root, source))
+        done = workspace.try_dvc("checkout", "--allow-missing")
+        if done.code != 0:  # a killed attempt has left files that are in no cache; they stay, stages replace theirs
+            engine.log().info("%s", explain("dvc checkout", done))
         yield source, root
 
 
@@ -146,7 +155,9 @@ def _check_pools(plan: Plan) -> str:
         raise InputError(
             f"MLFLOW_TRACKING_URI: expected a server, as a stage goes to another machine, got {store.name}"
         )
-    return handoff.check_commit(plan.root, plan.graph)
+    commit = handoff.check_commit(plan.root, plan.graph)
+    handoff.check_pushed(plan.source, commit, plan.settings.remote)
+    return commit
 
 
 @contextmanager

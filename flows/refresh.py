@@ -36,13 +36,13 @@ def refresh(prefix: str | None = None, force: bool = False, workspace: Place = "
     Args:
         prefix: s3://bucket/prefix with manifest.json and its shards; none: as the flow settings say.
         force: also when the same data went through the same commit before.
-        workspace: a fresh clone of the commit, or here.
+        workspace: a clone of the commit, or here.
     """
     settings = load_settings()
     source_url = _prefix(prefix, settings.refresh)
     storage = Storage()
     digest = engine.retried(lambda: read_delivery(storage, source_url).digest(), settings.defaults)
-    with opened(workspace) as (source, root):
+    with opened(workspace, "refresh", str(source_url)) as (source, root):
         tags = {_DIGEST: digest, _COMMIT: git(root, "rev-parse", "HEAD")}
         before = None if force else finished_run(store_from_env(source), tags)
         if before is not None:
@@ -96,7 +96,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def _main(
     prefix: Annotated[str | None, typer.Argument(help="s3://bucket/prefix with manifest.json")] = None,
     force: Annotated[bool, typer.Option("--force", help="also when the same data went through before")] = False,
-    here: Annotated[bool, typer.Option("--here", help="in this checkout, not in a fresh clone")] = False,
+    here: Annotated[bool, typer.Option("--here", help="in this checkout, not in a clone")] = False,
 ) -> None:
     """Take new raw data through the whole pipeline, up to a challenger."""
     engine.start(refresh, prefix, force, "here" if here else "clone")

@@ -1,19 +1,19 @@
-"""One stage by `dvc repro`: what became of it, or whose fault it is that nothing did."""
+"""Stages by `dvc repro`: what became of it, or whose fault it is that nothing did."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flows.failures import StageFailed, Unavailable, explain
+from flows.failures import Unavailable, explain
 from flows.process import OnLine, ignore
 from flows.workspace import Workspace
 
 _SAID = re.compile(r"(Running stage|Stage) '(?P<stage>[^']+)'(?P<rest>.*)")
-_REFUSED = re.compile(r"failed to run: .+, exited with 1\b")
 
 
 class State(StrEnum):
@@ -41,12 +41,12 @@ def repro(
     on_line: OnLine = ignore,
     timeout_s: float | None = None,
 ) -> Outcome:
-    """Bring a stage up to date.
+    """Bring a stage up to date; what it reads has to be.
 
     Args:
         workspace: where.
         stage: its name.
-        options: of `dvc repro`, such as `--single-item`.
+        options: of `dvc_repo.py bring`, such as `--shared`.
         on_line: gets what DVC and the stage write.
         timeout_s: of the whole.
 
@@ -58,11 +58,11 @@ def repro(
 
     def watch(line: str) -> None:
         nonlocal state
-        state = _state(line, stage) or state
+        state = _state(line).get(stage, state)
         on_line(line)
 
     started = time.monotonic()
-    finished = workspace.try_dvc("repro", *options, stage, on_line=watch, timeout_s=timeout_s)
+    finished = workspace.dvc_repo("bring", stage, *options, on_line=watch, timeout_s=timeout_s)
     if finished.code != 0:
         raise explain(f"stage {stage}", finished)
     return Outcome(stage, state, time.monotonic() - started)
@@ -77,27 +77,54 @@ class NotRestored(Unavailable):
     """The run-cache has no result for a stage's present inputs, or not all of its files."""
 
 
-def restore(workspace: Workspace, stage: str, *options: str, on_line: OnLine = ignore) -> Outcome:
-    """Bring a stage up to date from caches alone: nothing is computed, whatever DVC would like to do.
+def recall(workspace: Workspace, stages: Sequence[str], *options: str) -> list[Outcome]:
+    """Bring stages up to date from caches, one after another, as far as that needs no computing.
+
+    Args:
+        workspace: where.
+        stages: their names, in running order.
+        options: of `dvc_repo.py recall`, such as `--shared`.
+
+    Returns:
+        The leading stages that are up to date now.
+
+    Raises:
+        StageFailed, Unavailable: DVC failed, or a remote does not answer.
+    """
+    outcomes: list[Outcome] = []
+    since = time.monotonic()
+
+    def watch(line: str) -> None:
+        nonlocal since
+        for stage, state in _state(line).items():
+            outcomes.append(Outcome(stage, state, time.monotonic() - since))
+            since = time.monotonic()
+
+    finished = workspace.dvc_repo("recall", *stages, *options, on_line=watch)
+    if finished.code != 0:
+        raise explain(f"restoring {', '.join(stages)}", finished)
+    return outcomes
+
+
+def restore(workspace: Workspace, stage: str, *options: str) -> Outcome:
+    """Bring one stage up to date from caches alone.
 
     Raises:
         NotRestored: it would have to be computed.
-        Unavailable: a remote does not answer.
+        StageFailed, Unavailable: DVC failed, or a remote does not answer.
     """
-    try:
-        return repro(refusing(workspace), stage, *options, on_line=on_line)
-    except StageFailed as error:
-        if _REFUSED.search(str(error)):
-            raise NotRestored(f"stage {stage}: no cache holds its result for the present inputs") from error
-        raise
+    for outcome in recall(workspace, [stage], *options):
+        return outcome
+    raise NotRestored(f"stage {stage}: no cache holds its result for the present inputs")
 
 
-def _state(line: str, stage: str) -> State | None:
+def _state(line: str) -> dict[str, State]:
+    """What a line of DVC's says of a stage; empty if nothing."""
     found = _SAID.search(line)
-    if found is None or found["stage"] != stage:
-        return None
+    if found is None:
+        return {}
     if found[1] == "Running stage":
-        return State.RAN
+        return {found["stage"]: State.RAN}
     if "is cached - skipping run" in found["rest"]:
-        return State.CACHED
-    return State.UNCHANGED if "didn't change, skipping" in found["rest"] else None
+        return {found["stage"]: State.CACHED}
+    return {found["stage"]: State.UNCHANGED} if "didn't change, skipping" in found["rest"] else {}

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from flows.repro import Outcome
-from umgclip.errors import TrackingError
+from umgclip.errors import TrackingError, UmgclipError
 from umgclip.params import RegisterParams, load_section
 from umgclip.register.gates import flatten_metrics
 from umgclip.tracking import Run, bounded, explained, store_from_env
 
 METRICS = "metrics/evaluate.json"
 REGISTRATION = "artifacts/register/register.json"
-PAGES = {"evaluation": "artifacts/evaluate", "data_docs": "artifacts/data_docs"}
-_FIRST = {"evaluation": "report.html", "data_docs": "index.html"}  # the page of each to open
 _DIGITS = 4
+_CLOCK_S = 1.0  # by which the times of files may be off
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A folder for people to look at, that the run in MLflow gets: who writes it, where, which page to open first."""
+
+    stage: str
+    path: str
+    first: str = ""
+
+
+SHOWN = {
+    "evaluation": Shown("evaluate", "artifacts/evaluate", "report.html"),
+    "data_docs": Shown("validate", "artifacts/data_docs", "index.html"),
+    "validate": Shown("validate", "artifacts/validate"),  # the rows in quarantine
+}
 
 
 @dataclass(frozen=True)
@@ -91,15 +108,58 @@ def page(root: Path, run: Run, registered: Mapping[str, Any] | None) -> str:
         said = registered.get("gates", {}).get("reason", "")
         lines.append(f"* version: {registered.get('name')} v{registered.get('version')}; {said}")
         lines.append(f"* aliases: {', '.join(f'{k} v{v}' for k, v in registered.get('aliases', {}).items())}")
-    for folder, path in PAGES.items():
-        if (root / path).is_dir():  # the run has a copy, which other machines can see
-            link = (
-                f"[{folder}]({place}/artifacts/{folder}/{_FIRST[folder]})"
-                if place
-                else f"`{root / path / _FIRST[folder]}`"
-            )
-            lines.append(f"* {folder.replace('_', ' ')}: {link}")
+    for folder, shown in SHOWN.items():
+        if shown.first and (root / shown.path).is_dir():  # the run has a copy, which other machines can see
+            there, here = f"{place}/artifacts/{folder}/{shown.first}", root / shown.path / shown.first
+            lines.append(f"* {folder.replace('_', ' ')}: {f'[{folder}]({there})' if place else f'`{here}`'}")
     return "\n".join(lines)
+
+
+class Reached:
+    """The stages that a run has come to."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def begins(self, stage: str) -> None:
+        """A stage begins here: what it writes is newer than this moment."""
+        self._since[stage] = time.time()
+
+    def done(self, stage: str) -> None:
+        """A stage is up to date, and so is what it has written, whenever that was."""
+        self._since[stage] = 0.0
+
+    def log(self, root: Path, run: Run, folder: str = "") -> None:
+        """Have the run in MLflow keep what these stages show, that of a stage which has failed too.
+
+        Args:
+            root: where they ran.
+            run: in MLflow.
+            folder: of the run's artifacts.
+        """
+        for name, shown in SHOWN.items():
+            since, path = self._since.get(shown.stage), root / shown.path
+            if since is not None and path.is_dir() and path.stat().st_mtime >= since - _CLOCK_S:
+                run.log_artifact(path, f"{folder}/{name}" if folder else name)
+
+
+@contextmanager
+def evidence(root: Path, run_id: str | None, folder: str | None) -> Iterator[Reached]:
+    """What fails on a worker leaves its pages in the run that asked for it; the worker's clone may go.
+
+    Args:
+        root: where stages run.
+        run_id: of the run in MLflow; None: there is none.
+        folder: of the run's artifacts, where many orders share the run.
+    """
+    reached = Reached()
+    try:
+        yield reached
+    except UmgclipError:
+        if run_id is not None:
+            store = store_from_env(root)
+            reached.log(root, Run(store, store.client(), run_id), folder or "")
+        raise
 
 
 def _address(run: Run) -> str | None:

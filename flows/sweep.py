@@ -99,6 +99,11 @@ def sweep(
 
 def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping[str, Any]]) -> Plan:
     """Check everything before the first trial."""
+    if git(root, "rev-parse", "--is-shallow-repository") == "true":
+        raise InputError(
+            f"{root}: expected a whole clone, as DVC keeps no experiment of a shallow one, got one without all of its "
+            f"history; run git fetch --unshallow"
+        )
     ends_with = target or load_settings().sweep.target
     plan = make_plan(source, root, Wish(ends_with))
     names = [stage.name for stage in plan.stages]
@@ -127,6 +132,7 @@ def _on_pool(search: _Search, pool: str, jobs: int) -> None:
     """Send trials to the pool, `jobs` at once; each comes back as an experiment, restored and not computed."""
     plan, own = search.plan, search.plan.settings.of_stage(search.plan.stages[-1].name)
     order = make_order(plan, plan.stages[-1], search.parent_run).model_copy(update={"with_upstream": True, "nodes": 1})
+    handoff.pull_raw(search.workspace, plan.graph)
     handoff.send_inputs(search.workspace, plan.graph, order, partial(engine.log().info, "%s"))
     waiting, active = deque(search.trials), dict[str, tuple[Trial, RemoteRun]]()
     with get_client(sync_client=True) as client, ExitStack() as stack:
@@ -140,7 +146,7 @@ def _on_pool(search: _Search, pool: str, jobs: int) -> None:
                 try:
                     if not run.done():
                         continue
-                    handoff.pull_raw(search.workspace, plan.graph)
+                    handoff.fetch_trial(search.workspace, trial.name)
                     _finish(search, trial, refusing(search.workspace))
                 except UmgclipError as error:
                     run.end(error)
@@ -171,7 +177,7 @@ def _experiment(search: _Search, trial: Trial, workspace: Workspace) -> Outcome:
     words = ["exp", "run", "--temp", "--name", trial.name]
     for key, value in trial.values.items():
         words += ["--set-param", assignment(key, value)]
-    if search.plan.settings.remote.location() is not None:
+    if search.plan.settings.remote.location() is not None and not search.plan.pools:
         words.append("--pull")
     target = search.plan.stages[-1].name
     finished = workspace.try_dvc(*words, target, on_line=on_line)

@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configobj import ConfigObj
 
+from flows import places
 from flows.failures import Unavailable, explain
 from flows.process import Finished, OnLine, Setting, ignore, run
 from umgclip.errors import InputError
@@ -50,19 +51,27 @@ class Workspace:
         Raises:
             Unavailable: it took longer than `timeout_s`.
         """
-        return self.python("dvc", "--wait-for-lock", *words, on_line=on_line, timeout_s=timeout_s)
+        return self._run(["-m", "dvc", "--wait-for-lock", *words], f"dvc {words[0]}", on_line, timeout_s)
 
-    def python(self, module: str, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
-        """Run a module.
+    def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
+        """Run `flows/dvc_repo.py`, a failure is a result.
 
         Raises:
             Unavailable: it took longer than `timeout_s`.
         """
-        setting = Setting(self.root, self.environment, timeout_s)
+        return self._run(dvc_repo_command(*words), f"dvc_repo {words[0]}", on_line, timeout_s)
+
+    def _run(self, words: Sequence[str], what: str, on_line: OnLine, timeout_s: float | None) -> Finished:
         try:
-            return run([sys.executable, "-m", module, *words], setting, on_line)
+            return run([sys.executable, *words], Setting(self.root, self.environment, timeout_s), on_line)
         except TimeoutError as error:
-            raise Unavailable(f"{module} {' '.join(words)}: {error}") from error
+            raise Unavailable(f"{what}: {error}") from error
+
+
+def dvc_repo_command(*words: str) -> list[str]:
+    """What Python is given to run `flows/dvc_repo.py` as it is here, whatever version of it a checkout has."""
+    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from flows.dvc_repo import main; sys.exit(main())"
+    return ["-c", script, str(Path(__file__).parents[1]), *words]
 
 
 def find_root(folder: Path | None = None) -> Path:
@@ -83,12 +92,18 @@ def git(folder: Path, *words: str) -> str:
 
     Raises:
         InputError: it failed, with its last words.
+        Unavailable: it does not end.
     """
     command = ["git", "-C", str(folder), *words]
+    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody is there to answer
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - a list, no shell
+            command, env=variables, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
+        )
     except OSError as error:
         raise InputError(f"git: expected it on the path: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"git {words[0]} in {folder}: no end after {_GIT_TIMEOUT_S} s") from error
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"git {words[0]} in {folder}: {last[0]}")
@@ -182,15 +197,25 @@ def clone(repo: str, commit: str, into: Path) -> None:
         raise InputError(f"commit {commit}: expected it in {repo}; push it there first ({error})") from error
 
 
-def configure(root: Path, cache: Path | None = None, remote: tuple[str, str] | None = None) -> None:
+def configure(
+    root: Path, cache: Path | None = None, remote: tuple[str, str] | None = None, site: Path | None = None
+) -> None:
     """Add to `.dvc/config.local` where the cache lies, and a default remote as (name, url).
 
     The S3 endpoint is the environment's (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), and so are credentials.
+
+    Args:
+        root: the checkout.
+        cache: DVC's cache.
+        remote: DVC's default remote.
+        site: where DVC notes the hashes of files; else a folder of the machine, which nobody cleans up.
     """
     path = root / LOCAL_CONFIG
     content = ConfigObj(str(path), encoding="utf-8")
     if cache is not None:
         content.merge({"cache": {"dir": str(cache)}})
+    if site is not None:
+        content.merge({"core": {"site_cache_dir": str(site)}})
     if remote is not None:
         name, url = remote
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -202,21 +227,33 @@ def configure(root: Path, cache: Path | None = None, remote: tuple[str, str] | N
 
 
 def cache_folder(root: Path) -> Path:
-    """DVC's cache of a checkout, as configured there."""
-    finished = Workspace(root, environment(root)).try_dvc("cache", "dir")
+    """DVC's cache of a checkout; afterwards its run-cache knows what is up to date in the checkout.
+
+    Raises:
+        StageFailed, Unavailable: DVC failed.
+    """
+    finished = Workspace(root, environment(root)).dvc_repo("remember")
     if finished.code != 0:
         raise explain("dvc cache dir", finished)
     return (root / finished.lines[-1]).resolve()
 
 
 @contextmanager
-def fresh_clone(root: Path) -> Iterator[Path]:
-    """A temporary clone of a checkout's commit with the same cache, where its results stay."""
-    folder = Path(tempfile.mkdtemp(prefix="umgclip-"))
-    try:
-        place = folder / root.name
-        clone(str(root), git(root, "rev-parse", "HEAD"), place)
-        configure(place, cache=cache_folder(root))
-        yield place
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def kept_clone(root: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - what JSON can hold
+    """A clone of a checkout's commit with the same cache, where its results stay.
+
+    It has a place of its own by commit and purpose: an attempt that was killed leaves it, and the next one finds the
+    checkpoints and shards that are there.
+
+    Args:
+        root: the checkout.
+        purpose: such as the overrides of a run.
+    """
+    commit = git(root, "rev-parse", "HEAD")
+    with places.place(places.own_folder() / "clones", str(root), commit, *purpose) as folder:
+        own = folder / root.name
+        clone(str(root), commit, own)
+        for left in (own / LOCAL_CONFIG, own / _BEFORE):  # by an attempt that was killed
+            left.unlink(missing_ok=True)
+        configure(own, cache=cache_folder(root), site=folder / "dvc")
+        yield own

@@ -16,8 +16,8 @@ from flows.handoff import (
     send_inputs,
     source_of,
     work,
-    worker_folder,
 )
+from flows.places import own_folder
 from flows.repro import NotRestored, State, repro
 from flows.settings import RemoteSettings
 from flows.workspace import Workspace, configure, environment
@@ -56,7 +56,7 @@ def where_it_ran(project) -> list[tuple[str, bool]]:
 
 
 def test_a_stage_goes_there_and_comes_back_computed_once(project, workspace, worker, tmp_path):
-    repro(workspace, "base", "--single-item")
+    repro(workspace, "base")
     graph = read_graph(project.root, os.environ)
     order = order_for(project, "train", tmp_path / "remote")
     with pytest.raises(NotRestored):
@@ -73,7 +73,7 @@ def test_a_stage_goes_there_and_comes_back_computed_once(project, workspace, wor
 
 
 def test_values_travel_with_the_order_and_not_through_git(project, workspace, worker, tmp_path):
-    repro(workspace, "base", "--single-item")
+    repro(workspace, "base")
     graph = read_graph(project.root, os.environ)
     order = order_for(project, "train", tmp_path / "remote", overrides={"train.lora.rank": 4})
     send_inputs(workspace, graph, order)
@@ -151,4 +151,4 @@ def test_where_workers_clone_from(project, monkeypatch):
     project.run("git remote add origin git@host:repo")
     assert source_of(project.root, RemoteSettings()) == "git@host:repo"
     monkeypatch.delenv("UMGCLIP_WORKER_DIR", raising=False)
-    assert worker_folder() == Path.home() / ".cache" / "umgclip"
+    assert own_folder() == Path.home() / ".cache" / "umgclip"

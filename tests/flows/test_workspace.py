@@ -18,8 +18,8 @@ from flows.workspace import (
     configure,
     environment,
     find_root,
-    fresh_clone,
     git,
+    kept_clone,
     other_params,
     restored,
 )
@@ -105,7 +105,7 @@ def test_commands_run_the_code_of_the_checkout(project, monkeypatch):
 
 def test_a_clone_is_the_commit_and_shares_the_cache(project):
     (project.root / "stage.py").write_text("not committed")
-    with fresh_clone(project.root) as root:
+    with kept_clone(project.root) as root:
         assert git(root, "rev-parse", "HEAD") == git(project.root, "rev-parse", "HEAD")
         assert "not committed" not in (root / "stage.py").read_text()
         assert cache_folder(root) == cache_folder(project.root) == project.root / ".dvc" / "cache"
@@ -133,21 +133,21 @@ def test_the_root_is_found_from_below(project, tmp_path, monkeypatch):
 
 def test_a_stage_runs_once_then_is_unchanged_then_cached(project, workspace):
     lines = []
-    assert repro(workspace, "base", "--single-item", on_line=lines.append).state == State.RAN
+    assert repro(workspace, "base", on_line=lines.append).state == State.RAN
     assert "base: starting" in lines
-    assert repro(workspace, "base", "--single-item").state == State.UNCHANGED
+    assert repro(workspace, "base").state == State.UNCHANGED
     project.run("rm -r artifacts")
-    assert repro(workspace, "base", "--single-item").state == State.CACHED
+    assert repro(workspace, "base").state == State.CACHED
     assert project.ran() == ["base"]
 
 
 def test_restoring_computes_nothing(project, workspace):
     with pytest.raises(NotRestored, match="stage base: no cache holds its result"):
-        restore(workspace, "base", "--single-item")
+        restore(workspace, "base")
     assert project.ran() == []
-    repro(workspace, "base", "--single-item")
+    repro(workspace, "base")
     project.run("rm -r artifacts dvc.lock")
-    assert restore(workspace, "base", "--single-item").state == State.CACHED
+    assert restore(workspace, "base").state == State.CACHED
     assert (project.root / "artifacts" / "base" / "result.txt").is_file()
     assert project.ran() == ["base"]
 
@@ -155,14 +155,14 @@ def test_restoring_computes_nothing(project, workspace):
 def test_a_stage_that_says_no_ends_with_its_code(project, workspace):
     (project.desk / "base.exit").write_text("4")
     with pytest.raises(StageFailed, match="stage base: exit code 4") as caught:
-        repro(workspace, "base", "--single-item")
+        repro(workspace, "base")
     assert caught.value.exit_code == 4
     assert "asked to end with 4" in str(caught.value)
 
 
 def test_what_would_run_is_told_with_the_reason(project, workspace):
     for name in ("base", "train", "evaluate", "register"):
-        repro(workspace, name, "--single-item")
+        repro(workspace, name)
     from flows.graph import read_graph
 
     graph = read_graph(project.root, os.environ)
