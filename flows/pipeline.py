@@ -33,7 +33,7 @@ def pipeline(
         force: compute also what is up to date.
         dry_run: say what would run and stop.
         overrides: other values for single parameters, as {"train.lora.rank": 8}; params.yaml itself stays as it is.
-        workspace: here, or a clone of the commit, where an attempt goes on that was killed; results stay in DVC's cache.
+        workspace: here, or a clone of the commit, where a killed attempt is taken up; results stay in DVC's cache.
     """
     with opened(workspace, "pipeline", overrides or {}) as (source, root):
         plan = make_plan(source, root, Wish(target, force, overrides))
