@@ -2,7 +2,7 @@
 
 `python -m flows.dvc_repo`, in the repository of the working directory:
 
-* `graph`: write the stages, in running order, as JSON.
+* `graph`: write the stages, in running order, as JSON. `--look`: and which leading ones are up to date.
 * `bring STAGE`: `dvc repro --single-item`, but an earlier result is found wherever there is one (`run_cache.py`).
   `--shared`: in the default remote too; `--push`: have the remote hold the result; `--force`: compute.
 * `recall STAGE...`: restore these stages, one after another, as far as that needs no computing. `--shared`, `--push`.
@@ -87,7 +87,10 @@ def recall(repo: Repo, asked: argparse.Namespace) -> int:
 def _do(asked: argparse.Namespace) -> int:
     repo = Repo(_wait_for_lock=True)
     if asked.what == "graph":
-        sys.stdout.write(json.dumps(graph(repo)) + "\n")
+        nodes = graph(repo)
+        names = [node["name"] for node in nodes if node["command"]]
+        said = {"nodes": nodes, "unchanged": run_cache.unchanged(repo, names) if asked.look else []}
+        sys.stdout.write(json.dumps(said) + "\n")
     elif asked.what == "bring":
         return bring(repo, asked)
     elif asked.what == "recall":
@@ -116,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flows.dvc_repo")
     parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "upload", "download"])
     parser.add_argument("names", nargs="*")
-    for option in ("--shared", "--push", "--force"):
+    for option in ("--shared", "--push", "--force", "--look"):
         parser.add_argument(option, action="store_true")
     parser.add_argument("--trial")
     try:

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-import httpx
-from prefect import Flow, get_run_logger
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import PrefectException
-from prefect.settings import get_current_settings
 from rich.console import Console
 from rich.table import Table
 
 from flows.failures import Unavailable, may_pass
+from flows.light import prefect_at_work
 from flows.settings import StageSettings
 from umgclip.errors import InputError
 from umgclip.plain import without_secrets
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,16 +34,32 @@ _plain = logging.getLogger("umgclip.flows")
 
 def served() -> bool:
     """Whether a Prefect server is configured, by the environment or a profile."""
-    return bool(get_current_settings().api.url)
+    return _server() is not None
+
+
+def _server() -> str | None:
+    if not prefect_at_work():
+        return None
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url or None
 
 
 def running() -> bool:
     """Whether a flow run of Prefect is going on."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext, TaskRunContext
+
     return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 def flow_run() -> tuple[str, str] | None:
     """Id and name of the flow run that is going on."""
+    if "prefect" not in sys.modules:
+        return None
+    from prefect.context import FlowRunContext
+
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None
@@ -58,7 +68,11 @@ def flow_run() -> tuple[str, str] | None:
 
 def log() -> Any:  # noqa: ANN401 - a logger or Prefect's adapter of one
     """Where to say what is going on."""
-    return get_run_logger() if running() else _plain
+    if not running():
+        return _plain
+    from prefect import get_run_logger
+
+    return get_run_logger()
 
 
 def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -72,6 +86,8 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         logging.basicConfig(format="%(message)s")
         _plain.setLevel(os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"))
         return flow.fn(*args, **kwargs)
+    import httpx
+
     try:
         return flow(*args, **kwargs)
     except httpx.HTTPStatusError as error:
@@ -85,7 +101,7 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     except (httpx.TransportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "API" not in str(error):
             raise
-        url = without_secrets(str(get_current_settings().api.url))
+        url = without_secrets(str(_server()))
         raise Unavailable(
             f"Prefect at {url} (PREFECT_API_URL) does not answer: {error}; unset it to run without"
         ) from (error)
@@ -109,6 +125,8 @@ def table(key: str, rows: Rows, title: str) -> None:
     if not rows:
         return
     if running():
+        from prefect.artifacts import create_table_artifact
+
         _kept(lambda: create_table_artifact(table=[dict(row) for row in rows], key=key, description=title))
         return
     shown = Table(*rows[0], title=title, title_justify="left")
@@ -120,6 +138,8 @@ def table(key: str, rows: Rows, title: str) -> None:
 def markdown(key: str, text: str, title: str) -> None:
     """Show a text: as an artifact, or in the log."""
     if running():
+        from prefect.artifacts import create_markdown_artifact
+
         _kept(lambda: create_markdown_artifact(markdown=text, key=key, description=title))
     else:
         log().info("%s", text)
@@ -132,6 +152,8 @@ class Progress:
         self._id: UUID | None = None
         self._shown = 0
         if running():
+            from prefect.artifacts import create_progress_artifact
+
             self._id = _kept(lambda: create_progress_artifact(progress=0.0, key="umgclip-progress", description=title))
 
     def show(self, share: float) -> None:
@@ -139,12 +161,17 @@ class Progress:
         percent = int(100 * min(max(share, 0.0), 1.0))
         identity = self._id
         if identity is not None and percent != self._shown:
+            from prefect.artifacts import update_progress_artifact
+
             self._shown = percent
             _kept(lambda: update_progress_artifact(artifact_id=identity, progress=float(percent)))
 
 
 def _kept(make: Callable[[], Any]) -> Any:  # noqa: ANN401 - an id
     """Make an artifact; a server that refuses costs a warning, not the run."""
+    import httpx
+    from prefect.exceptions import PrefectException
+
     try:
         return make()
     except (httpx.HTTPError, PrefectException) as error:

@@ -13,7 +13,7 @@ from flows.graph import Stage
 from flows.handoff import Order
 from flows.plan import Plan, prepared
 from flows.process import OnLine
-from flows.repro import NotRestored, Outcome, recall, repro
+from flows.repro import NotRestored, Outcome, State, recall, repro
 from flows.stages import follow, perform
 from flows.workspace import PARAMS, Workspace
 from umgclip.tracking import Run, stage_run
@@ -163,6 +163,10 @@ def _recalled(plan: Plan, workspace: Workspace) -> dict[str, Outcome]:
     """The leading stages that are up to date, or are now, from caches: in one process, as each costs a second."""
     if plan.force:
         return {}
-    names = [stage.name for stage in plan.stages]
-    outcomes = engine.retried(lambda: recall(workspace, names, *_sharing(plan)), plan.settings.defaults)
-    return {outcome.stage: outcome for outcome in outcomes}
+    known = {name: Outcome(name, State.UNCHANGED, 0.0) for name in plan.graph.unchanged}
+    left = [stage.name for stage in plan.stages if stage.name not in known]
+    first = next((stage for stage in plan.stages if stage.name in left), None)
+    if first is None or first.always_changed:
+        return known
+    outcomes = engine.retried(lambda: recall(workspace, left, *_sharing(plan)), plan.settings.defaults)
+    return known | {outcome.stage: outcome for outcome in outcomes}

@@ -43,9 +43,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Graph:
-    """All stages in running order."""
+    """All stages in running order.
+
+    Attributes:
+        nodes: stages and `.dvc` files.
+        unchanged: names of the leading stages that were up to date when DVC was asked; empty if it was not.
+    """
 
     nodes: tuple[Stage, ...]
+    unchanged: tuple[str, ...] = ()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -87,20 +93,26 @@ class Graph:
         return tuple(out for node in self.nodes for out in node.kept_by_git if out in stage.deps)
 
 
-def read_graph(root: Path, environment: Mapping[str, str]) -> Graph:
+def read_graph(root: Path, environment: Mapping[str, str], *, look: bool = False) -> Graph:
     """Ask DVC.
+
+    Args:
+        root: the repository.
+        environment: variables.
+        look: ask as well which stages are up to date.
 
     Raises:
         InputError: no repository of DVC there, or its files do not parse.
     """
-    command = [sys.executable, *dvc_repo_command("graph")]
+    command = [sys.executable, *dvc_repo_command("graph", *(["--look"] if look else []))]
     done = subprocess.run(  # noqa: S603 - own arguments
         command, cwd=root, env=dict(environment), capture_output=True, text=True, timeout=_READ_TIMEOUT_S, check=False
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"{root}: expected a repository with stages in dvc.yaml: {reason[0]}")
-    return Graph(tuple(_stage(entry) for entry in json.loads(done.stdout)))
+    said = json.loads(done.stdout.splitlines()[-1])
+    return Graph(tuple(_stage(entry) for entry in said["nodes"]), tuple(said["unchanged"]))
 
 
 def _stage(entry: Mapping[str, Any]) -> Stage:

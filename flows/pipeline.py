@@ -9,10 +9,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from prefect import flow
 
 from flows import engine
 from flows.execution import execute
+from flows.light import flow
 from flows.overrides import read_assignments
 from flows.plan import Place, Wish, make_plan, opened, preview
 from umgclip.cli import exits
@@ -36,7 +36,7 @@ def pipeline(
         workspace: here, or a clone of the commit, where a killed attempt is taken up; results stay in DVC's cache.
     """
     with opened(workspace, "pipeline", overrides or {}) as (source, root):
-        plan = make_plan(source, root, Wish(target, force, overrides))
+        plan = make_plan(source, root, Wish(target, force, overrides, as_is=True))
         return {"would": preview(plan)} if dry_run else execute(plan, "pipeline")
 
 

@@ -6,9 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from flows import engine
 from flows.failures import may_pass
 from flows.repro import Outcome
@@ -23,20 +20,21 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 -
     return may_pass(state.result(raise_on_failure=False))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=worth_retrying)
-def run_stage(work: Work) -> Outcome:
-    """Bring one stage up to date, here or on a pool."""
-    return work()
-
-
 def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
     """Run a stage as a task of its name, with its retries; without a flow run in plain Python."""
     if not engine.running():
         return engine.retried(work, settings)
-    named = run_stage.with_options(
-        name=stage, task_run_name=stage, retries=settings.retries, retry_delay_seconds=settings.retry_delay_s
-    )
-    return named(work)
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    @task(
+        name=stage, task_run_name=stage, retries=settings.retries, retry_delay_seconds=settings.retry_delay_s,
+        cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=worth_retrying,
+    )  # fmt: skip
+    def run_stage() -> Outcome:
+        return work()
+
+    return run_stage()
 
 
 def follow(stage: str, place: int, count: int, progress: engine.Progress) -> Callable[[str], None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import prefect  # noqa: F401 - flows that are imported after it are Prefect's
 import pytest
 
 ROOT = Path(__file__).parents[2]

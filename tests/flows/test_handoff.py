@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.failures import StageFailed
 from flows.graph import read_graph
@@ -12,9 +13,11 @@ from flows.handoff import (
     Order,
     carried_files,
     check_commit,
+    check_pushed,
     fetch,
     send_inputs,
     source_of,
+    without_credentials,
     work,
 )
 from flows.places import own_folder
@@ -39,14 +42,9 @@ def workspace(project, tmp_path):
 
 def order_for(project, stage: str, remote: Path, **more) -> Order:
     graph = read_graph(project.root, os.environ)
-    return Order(
-        repo=str(project.root),
-        commit=check_commit(project.root, graph),
-        stage=stage,
-        files=carried_files(project.root, graph, graph.up_to(stage)[-1]),
-        remote_url=str(remote),
-        **more,
-    )
+    told = {"repo": str(project.root), "remote_url": str(remote), **more}
+    files = carried_files(project.root, graph, graph.up_to(stage)[-1])
+    return Order(commit=check_commit(project.root, graph), stage=stage, files=files, **told)
 
 
 def where_it_ran(project) -> list[tuple[str, bool]]:
@@ -143,6 +141,83 @@ def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
         with pytest.raises(InputError, match=said):
             work(replace_order(order, **changes))
     assert not any((worker / "work").iterdir())
+
+
+def test_a_gate_that_closes_on_a_worker_leaves_its_pages_in_the_run_that_asked(project, workspace, worker, tmp_path):
+    path = project.root / "dvc.yaml"
+    gate = "  validate:\n    cmd: mkdir -p artifacts/data_docs && touch artifacts/data_docs/index.html && exit 4\n"
+    path.write_text(path.read_text() + f"{gate}    deps: [data]\n    outs: [artifacts/validate]\n")
+    project.run("git commit -q -a -m gate && dvc push -q")
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    run = client.create_run("0").info.run_id
+    for trial, folder in ((None, "data_docs"), ("a-trial", "a-trial/data_docs")):
+        with pytest.raises(StageFailed, match="exit code 4"):
+            work(order_for(project, "validate", tmp_path / "remote", parent_run=run, trial=trial))
+        assert [entry.path for entry in client.list_artifacts(run, folder)] == [f"{folder}/index.html"]
+    assert not any((worker / "work").iterdir())
+
+
+@pytest.fixture
+def origin(project, tmp_path) -> Path:
+    """A bare repository that workers could clone, with what is committed so far."""
+    project.run(f"git init -q --bare {tmp_path / 'origin'} && git remote add origin {tmp_path / 'origin'}")
+    project.run("git push -q origin HEAD:main")
+    return tmp_path / "origin"
+
+
+def commit(project) -> str:
+    project.run("git commit -q --allow-empty -m more")
+    return project.run("git rev-parse HEAD").strip()
+
+
+def test_a_commit_that_workers_cannot_clone_is_noticed_before_anything_starts(project, origin, tmp_path, caplog):
+    def check(settings=None):
+        check_pushed(project.root, project.run("git rev-parse HEAD").strip(), settings or RemoteSettings())
+
+    check()
+    first = commit(project)
+    with pytest.raises(InputError, match=rf"commit {first}: expected it in {origin}, from which workers clone"):
+        check()
+    project.run("git push -q origin HEAD:another")
+    check()
+    # somebody goes on from it, which this checkout has not seen, and the branch of ours goes
+    project.run(f"git clone -q -b another {origin} {tmp_path / 'somebody'}")
+    project.run(
+        f"cd {tmp_path / 'somebody'} && git commit -q --allow-empty -m theirs && git push -q origin HEAD:theirs"
+    )
+    project.run("git push -q origin :another")
+    refs = project.run("git for-each-ref")
+    check()
+    assert project.run("git for-each-ref") == refs
+    commit(project)
+    with pytest.raises(InputError, match="push it first"):
+        check()
+    # one that does not answer now may do so for the workers
+    check(RemoteSettings(repo=str(tmp_path / "nowhere")))
+    assert "could not see whether workers can clone" in caplog.text
+
+
+def test_no_credentials_leave_with_an_order(project):
+    for url, bare in (
+        ("https://user:token@host:8443/repo.git", "https://host:8443/repo.git"),
+        ("https://token@host/repo.git", "https://host/repo.git"),
+        ("ssh://git:secret@host/repo", "ssh://git@host/repo"),
+        ("ssh://git@host/repo", "ssh://git@host/repo"),
+        ("git@host:repo", "git@host:repo"),
+        ("/srv/repo@2", "/srv/repo@2"),
+    ):
+        assert without_credentials(url) == bare
+        project.run(f"git remote remove origin; git remote add origin {url}")
+        assert source_of(project.root, RemoteSettings()) == bare
+    with pytest.raises(InputError, match=r"remote\.repo: expected a URL without credentials.* \(https://host/repo\)"):
+        source_of(project.root, RemoteSettings(repo="https://token@host/repo"))
+
+
+def test_a_repository_is_never_an_option_of_git(project, worker, tmp_path):
+    order = order_for(project, "base", tmp_path / "remote", repo=f"--upload-pack=touch {tmp_path / 'made'};")
+    with pytest.raises(InputError, match="git clone"):
+        work(order)
+    assert not (tmp_path / "made").exists()
 
 
 def test_where_workers_clone_from(project, monkeypatch):

@@ -187,3 +187,93 @@ def test_a_stopped_run_leaves_no_process_and_the_old_params(project, client, ali
     assert run.info.run_name == "pipeline"
     with pytest.raises(ProcessLookupError):  # not even a helper in the run's own session
         os.killpg(process.pid, 0)
+
+
+def killed(project, wait_until, alive, *words: str) -> Path:
+    """Begin a run whose training is killed with the whole run, by signal 9, half way; gives the clone."""
+    (project.desk / "train.sleep").touch()
+    process = subprocess.Popen(command_line("--clone", *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    pids = project.desk / "train.pids"
+    assert wait_until(lambda: pids.is_file() and len(pids.read_text().split()) == 3, 60), process.poll()
+    clone = Path((project.desk / "ran.log").read_text().splitlines()[-1].split()[2])
+    (clone / "artifacts" / ".train").mkdir()
+    (clone / "artifacts" / ".train" / "checkpoint").write_text("half way")
+    process.kill()
+    process.communicate()
+    assert wait_until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
+    (project.desk / "train.sleep").unlink()
+    return clone
+
+
+def test_a_run_that_was_killed_in_its_clone_goes_on_where_it_was(project, monkeypatch, wait_until, alive, tmp_path):
+    monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "own"))
+    overrides = {"train.lora.rank": 8}
+    clone = killed(project, wait_until, alive, "--target", "train", "--set", "train.lora.rank=8")
+    # another run is no matter of this one
+    assert pipeline.fn("train", overrides={"train.lora.rank": 4}, workspace="clone")["stages"]["train"] == "ran"
+    assert (clone / "artifacts" / ".train" / "checkpoint").read_text() == "half way"
+    (project.desk / "train.exit").write_text("1")
+    with pytest.raises(StageFailed):
+        pipeline.fn("train", overrides=overrides, workspace="clone")
+    assert (clone / "artifacts" / ".train" / "checkpoint").read_text() == "half way"
+    done = pipeline.fn("train", overrides=overrides, workspace="clone")
+    assert done["stages"] == {"base": "unchanged", "train": "ran"}
+    places = [line.split()[2] for line in (project.desk / "ran.log").read_text().splitlines() if "train " in line]
+    assert [place == str(clone) for place in places] == [True, False, True, True]
+    assert project.ran().count("base") == 1
+    assert not any((tmp_path / "own" / "clones").iterdir())
+
+
+GATE = """\
+  validate:
+    cmd: mkdir -p artifacts/data_docs && echo why > artifacts/data_docs/index.html &&
+      echo rows > artifacts/data_docs/failed_quarantine.parquet && exit 4
+    deps: [artifacts/base]
+    outs: [artifacts/validate]
+  train:
+"""
+
+
+@pytest.mark.parametrize("place", ["clone", "here"])
+def test_a_closed_gate_leaves_its_pages_and_rows_in_mlflow(project, client, place):
+    path = project.root / "dvc.yaml"
+    path.write_text(path.read_text().replace("  train:\n", GATE))
+    project.run("git commit -q -a -m gate")
+    (project.root / "artifacts" / "evaluate").mkdir(parents=True)  # of an earlier run
+    with pytest.raises(StageFailed) as caught:
+        pipeline.fn(workspace=place)
+    assert caught.value.exit_code == 4
+    (run,) = client.search_runs(["1"], "attributes.status = 'FAILED'", max_results=1)
+    logged = {entry.path for entry in client.list_artifacts(run.info.run_id, "data_docs")}
+    assert logged == {"data_docs/index.html", "data_docs/failed_quarantine.parquet"}
+    assert {entry.path for entry in client.list_artifacts(run.info.run_id)} == {"dvc", "data_docs"}
+
+
+def test_a_stage_that_fails_later_leaves_the_pages_of_those_before_it(project, client):
+    path = project.root / "dvc.yaml"
+    opened = GATE.replace("exit 4", "mkdir artifacts/validate && cp artifacts/data_docs/* artifacts/validate")
+    path.write_text(
+        path.read_text().replace("  train:\n", opened).replace("[artifacts/base, s", "[artifacts/validate, s")
+    )
+    project.run("git commit -q -a -m gate")
+    (project.desk / "train.exit").write_text("3")
+    with pytest.raises(StageFailed):
+        pipeline.fn("train", workspace="clone")
+    (run,) = client.search_runs(["1"], "attributes.status = 'FAILED'", max_results=1)
+    assert {entry.path for entry in client.list_artifacts(run.info.run_id)} == {"dvc", "data_docs", "validate"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "loaded"),
+    [
+        ("pyproject.toml", "dependencies = ['prefect']", "False"),
+        ("prefect.toml", "[api]", "True"),
+        (".env", "PREFECT_API_URL=http://127.0.0.1:1/api", "True"),
+    ],
+)
+def test_prefect_is_loaded_only_where_a_server_could_be_named(tmp_path, file, text, loaded):
+    (tmp_path / file).write_text(text)
+    script = "import sys, flows.pipeline; print('prefect' in sys.modules, callable(flows.pipeline.pipeline.fn))"
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.stdout.split() == [loaded, "True"], done.stderr

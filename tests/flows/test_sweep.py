@@ -60,3 +60,12 @@ def test_a_wrong_wish_ends_before_the_first_trial(project, asked, error, said):
         sweep.fn(**asked)
     assert said in str(caught.value)
     assert project.ran() == []
+
+
+def test_a_shallow_clone_is_refused_before_the_first_trial(project, tmp_path, monkeypatch):
+    project.run("git commit -q --allow-empty -m more")
+    project.run(f"git clone -q --depth 1 file://{project.root} {tmp_path / 'shallow'}")
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(InputError, match="expected a whole clone, .* run git fetch --unshallow"):
+        sweep.fn({"train.lora.rank": [4]})
+    assert project.ran() == []

@@ -1,0 +1,58 @@
+"""Prefect's `flow`; where no server is configured a function with the same face: importing Prefect takes a second."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# files of the working directory that Prefect reads, and what in them is for it
+_FILES = {".env": "prefect_", "prefect.toml": "", "pyproject.toml": "[tool.prefect"}
+
+
+def prefect_at_work(environment: dict[str, str] | None = None, folder: Path | None = None) -> bool:
+    """Whether Prefect is imported, or anything could name a server: variables, a profile, a file of settings.
+
+    Args:
+        environment: variables; None: of this process.
+        folder: where to look for files; None: the working directory.
+    """
+    variables = dict(os.environ) if environment is None else environment
+    folder = Path.cwd() if folder is None else folder
+    home = Path(variables.get("PREFECT_HOME") or Path(variables.get("HOME") or Path.home()) / ".prefect")
+    profiles = Path(variables.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    return (
+        "prefect" in sys.modules
+        or any(variables.get(name) for name in ("PREFECT_API_URL", "PREFECT_PROFILE"))
+        or _says(profiles.expanduser(), "prefect_api_url")
+        or any(_says(folder / name, word) for name, word in _FILES.items())
+    )
+
+
+def _says(path: Path, word: str) -> bool:
+    return path.is_file() and word in path.read_text(encoding="utf-8", errors="replace").lower()
+
+
+class Plain:
+    """A flow without Prefect: `fn` is the function."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the function's
+        """Run the function."""
+        return self.fn(*args, **kwargs)
+
+
+def _plain(**_settings: Any) -> Callable[[Callable[..., Any]], Plain]:  # noqa: ANN401 - as Prefect has them
+    return Plain
+
+
+if TYPE_CHECKING or prefect_at_work():
+    from prefect import flow
+else:
+    flow = _plain
