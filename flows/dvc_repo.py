@@ -85,7 +85,7 @@ def recall(repo: Repo, asked: argparse.Namespace) -> int:
 
 
 def _do(asked: argparse.Namespace) -> int:
-    repo = Repo(_wait_for_lock=True)
+    repo = Repo(_wait_for_lock=asked.what not in ("graph", "remember"))  # those two can do without
     if asked.what == "graph":
         nodes = graph(repo)
         names = [node["name"] for node in nodes if node["command"]]

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,11 @@ def _hopeless(error: UmgclipError) -> bool:
 
 def _clean_up(folder: Path) -> None:
     for old in folder.glob("*/"):
-        if time.time() - old.stat().st_mtime > _STALE_S:
-            with _claimed(old) as ours:
-                if ours:
-                    shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process cleans up too
+            if time.time() - old.stat().st_mtime > _STALE_S:
+                with _claimed(old) as ours:
+                    if ours:
+                        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -110,8 +110,9 @@ def page(root: Path, run: Run, registered: Mapping[str, Any] | None) -> str:
         lines.append(f"* aliases: {', '.join(f'{k} v{v}' for k, v in registered.get('aliases', {}).items())}")
     for folder, shown in SHOWN.items():
         if shown.first and (root / shown.path).is_dir():  # the run has a copy, which other machines can see
-            there, here = f"{place}/artifacts/{folder}/{shown.first}", root / shown.path / shown.first
-            lines.append(f"* {folder.replace('_', ' ')}: {f'[{folder}]({there})' if place else f'`{here}`'}")
+            there = f"artifacts/{folder}/{shown.first}"
+            link = f"[{folder}]({place}/{there})" if place else f"`{there}` of the run"
+            lines.append(f"* {folder.replace('_', ' ')}: {link}")
     return "\n".join(lines)
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dvc.exceptions import CollectCacheError
+from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import Stage
 from dvc.stage.cache import _can_hash, _get_stage_hash
@@ -70,9 +72,9 @@ def recall(repo: Repo, name: str, *, shared: bool) -> bool:
 
 
 def unchanged(repo: Repo, names: Iterable[str]) -> list[str]:
-    """The leading stages that are up to date."""
+    """The leading stages that are up to date; ends at one whose files another process is at work on."""
     found = []
-    with lock_repo(repo):
+    with suppress(LockError), lock_repo(repo):
         for name in names:
             (stage,) = repo.stage.collect(name)
             if stage.changed():
@@ -82,14 +84,15 @@ def unchanged(repo: Repo, names: Iterable[str]) -> list[str]:
 
 
 def remember(repo: Repo) -> None:
-    """Have the run-cache know every stage that is up to date.
+    """Have the run-cache know every stage that is up to date, but for those that another process is at work on.
 
     DVC leaves out stages with outputs that git keeps and that are neither metrics nor plots.
     """
-    with lock_repo(repo):
+    with suppress(LockError), lock_repo(repo):
         for stage in repo.index.stages:
-            if stage.cmd and not stage.always_changed and not stage.changed():
-                repo.stage_cache.save(stage)
+            with suppress(LockError):
+                if stage.cmd and not stage.always_changed and not stage.changed():
+                    repo.stage_cache.save(stage)
 
 
 def upload(repo: Repo, names: Iterable[str], trial: str | None = None) -> None:

@@ -32,6 +32,11 @@ def git_state(folder: Path) -> GitState:
     return GitState(commit, dirty=bool(changed))
 
 
+def is_shallow(folder: Path) -> bool:
+    """Whether the repository lacks a part of its history, as `git clone --depth` leaves it."""
+    return _git(folder, "rev-parse", "--is-shallow-repository") == "true"
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None where there is no git, no repository, no commit or no answer."""
     program = shutil.which("git")

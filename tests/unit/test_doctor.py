@@ -2,6 +2,7 @@
 
 import base64
 import socket
+import subprocess
 import threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,3 +140,19 @@ def test_a_torchvision_for_another_torch_is_named(monkeypatch, tmp_path):
     found = examined(tmp_path)["torchvision"]
     assert found.found == "does not fit torch: operator torchvision::nms does not exist"
     assert "make install" in found.mend
+
+
+def test_a_shallow_clone_is_said(tmp_path):
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+
+    assert examined(tmp_path)["git"].found.startswith("no commit")
+    git("init", "-q", "whole")
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    for _ in range(2):
+        git("-C", "whole", *who, "commit", "-q", "--allow-empty", "-m", "x")
+    git("clone", "-q", "--depth", "1", f"file://{tmp_path / 'whole'}", "shallow")
+    assert "shallow" not in examined(tmp_path / "whole")["git"].found
+    found = examined(tmp_path / "shallow")["git"]
+    assert found.found.endswith("sweeps and `dvc exp run --temp` are refused: git fetch --unshallow")
+    assert found.good

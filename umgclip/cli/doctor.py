@@ -30,6 +30,7 @@ from umgclip.io.storage import Storage, locate
 from umgclip.manifest import read_manifest
 from umgclip.params import SECTIONS, read_params, threads
 from umgclip.plain import without_secrets
+from umgclip.provenance import git_state, is_shallow
 from umgclip.tracking import bounded, explained, store_from_env
 
 PACKAGES = (
@@ -84,6 +85,7 @@ def examine(root: Path, params: Path) -> list[Finding]:
             "correct the file; params.yaml of the repository has every key",
         ),
         _writable(root),
+        Finding("git", _history(root)),
         *(
             _tried(f"data/{split}", partial(_dataset, root / "data" / split), "or bring your own: docs/data.md")
             for split in SPLITS
@@ -178,6 +180,14 @@ def _writable(root: Path) -> Finding:
             return Finding("write access", f"{root.resolve()}")
     except OSError as error:
         return Finding("write access", f"{root.resolve()}: {error.strerror}", "run as the owner of the folder")
+
+
+def _history(root: Path) -> str:
+    state = git_state(root)
+    if state.commit is None:
+        return "no commit: DVC, flows and the lineage in MLflow want one"
+    lacks = "; a shallow clone, where sweeps and `dvc exp run --temp` are refused: git fetch --unshallow"
+    return f"commit {state.commit[:12]}{lacks if is_shallow(root) else ''}"
 
 
 def _dataset(folder: Path) -> str:
