@@ -7,6 +7,7 @@
   `--shared`: in the default remote too; `--push`: have the remote hold the result; `--force`: compute.
 * `recall STAGE...`: restore these stages, one after another, as far as that needs no computing. `--shared`, `--push`.
 * `remember`: have the run-cache know what is up to date; writes the path of the cache.
+* `share FILE...`: have what these `.dvc` files track here, from the default remote; `--push`: and there.
 * `upload STAGE...`: to the default remote, with their entries of the run-cache. `--trial NAME`: list them there.
 * `download NAME`: what is listed under that name.
 """
@@ -98,6 +99,8 @@ def _do(asked: argparse.Namespace) -> int:
     elif asked.what == "remember":
         run_cache.remember(repo)
         sys.stdout.write(f"{repo.cache.local_cache_dir}\n")
+    elif asked.what == "share":
+        run_cache.share(repo, asked.names, push=asked.push)
     elif asked.what == "upload":
         run_cache.upload(repo, asked.names, asked.trial)
     else:
@@ -117,7 +120,7 @@ def _told(error: BaseException | None) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say; gives the exit code."""
     parser = argparse.ArgumentParser(prog="flows.dvc_repo")
-    parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "upload", "download"])
+    parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "share", "upload", "download"])
     parser.add_argument("names", nargs="*")
     for option in ("--shared", "--push", "--force", "--look"):
         parser.add_argument(option, action="store_true")

@@ -69,7 +69,7 @@ def pull_raw(workspace: Workspace, graph: Graph) -> None:
     Raises:
         StageFailed, Unavailable: it failed.
     """
-    _pull(workspace, pointers(graph), ignore)
+    share_raw(workspace, graph, push=False)
 
 
 def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
@@ -78,9 +78,9 @@ def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
     Raises:
         StageFailed, Unavailable: it failed.
     """
-    pull_raw(workspace, graph)
-    if push and pointers(graph):
-        workspace.dvc("push", *pointers(graph))
+    finished = workspace.dvc_repo("share", *pointers(graph), *(["--push"] if push else []))
+    if finished.code != 0:
+        raise explain("sharing raw data", finished)
 
 
 def check_commit(root: Path, graph: Graph) -> str:

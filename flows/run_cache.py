@@ -83,6 +83,24 @@ def unchanged(repo: Repo, names: Iterable[str]) -> list[str]:
     return found
 
 
+def share(repo: Repo, names: Iterable[str], *, push: bool) -> None:
+    """Have what `.dvc` files track here, from the default remote if need be.
+
+    Args:
+        repo: where.
+        names: of the files.
+        push: have the remote hold it too.
+    """
+    names = list(names)
+    with lock_repo(repo):
+        stages = [stage for name in names for stage in repo.stage.collect(name)]
+        lacking = [stage.addressing for stage in stages if stage.changed_outs() or not stage.outs_cached()]
+        if lacking:
+            repo.pull(lacking)
+        if push and names:
+            repo.push(names)
+
+
 def remember(repo: Repo) -> None:
     """Have the run-cache know every stage that is up to date, but for those that another process is at work on.
 

@@ -58,6 +58,17 @@ def test_nothing_changed_runs_nothing_but_registration(finished, clone, run):
     assert str(json.loads((clone / "artifacts" / "register" / "register.json").read_text())["version"]) == "1"
 
 
+def test_a_checkout_in_which_validation_is_cached_has_its_page(finished, clone, run):
+    page = clone / "artifacts" / "data_docs" / "index.html"
+    before = page.read_bytes()
+    run("rm -r artifacts/data_docs artifacts/validate")
+    assert ran(run("dvc repro --single-item validate").stdout) == []
+    assert page.read_bytes() == before
+    run("umgclip validate")  # the folder is known as one that may be replaced
+    assert page.read_bytes() == before
+    assert "up to date" in run("dvc status validate").stdout
+
+
 def test_a_changed_training_value_reruns_train_onwards(finished, clone, run):
     before = (clone / "artifacts" / "train" / "adapter" / "adapter_model.safetensors").read_bytes()
     run("dvc exp run -S train.lora.rank=8")
