@@ -85,7 +85,7 @@ def workspace(project, tmp_path, monkeypatch) -> Workspace:
 @pytest.fixture
 def order(project, workspace, tmp_path) -> Order:
     """The stand-in's training on two nodes, its inputs sent."""
-    repro(workspace, "base", "--single-item")
+    repro(workspace, "base")
     graph = read_graph(project.root, os.environ)
     made = Order(
         repo=str(project.root), commit=check_commit(project.root, graph), stage="train", nodes=2,
