@@ -75,6 +75,7 @@ def test_outputs_that_git_keeps_and_are_no_metrics_come_back_too(project, worksp
     assert (other.root / "metrics" / "evaluate.json").is_file()
 
 
+@pytest.mark.heavy
 def test_a_trial_comes_back_by_its_list(project, workspace, other, tmp_path):
     for stage in STAGES:
         repro(workspace, stage, "--push")
@@ -109,6 +110,7 @@ def test_this_machines_results_count_where_the_author_had_others(project):
     assert project.ran() == STAGES
 
 
+@pytest.mark.heavy
 def test_a_remotes_results_count_where_the_author_had_others(project, workspace, other):
     for stage in STAGES:
         repro(workspace, stage, "--push")
@@ -117,6 +119,7 @@ def test_a_remotes_results_count_where_the_author_had_others(project, workspace,
     assert [outcome.state for outcome in recall(other, STAGES, "--shared")] == ["cached"] * 3
 
 
+@pytest.mark.heavy
 def test_what_is_up_to_date_in_a_checkout_is_known_to_clones_of_it(project):
     """`dvc repro` by hand keeps no entry of a stage like the real `evaluate`."""
     like_the_real_evaluate(project.root)
