@@ -42,7 +42,7 @@ def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dic
         finally:
             run.close_children()
             log_files(plan, run)
-            reached.log(plan.root, run)
+            reached.log(plan.root, run.log_artifact)
         engine.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
         registered = _show_results(plan, run, champion)
     return {

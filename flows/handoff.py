@@ -6,6 +6,7 @@ Files travel through DVC's remote, values through the order. Only the orchestrat
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from flows.settings import RemoteSettings, load_settings
 from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
+from umgclip.tracking import SPOOL
 from umgclip.train.nodes import Seat
 
 _LOCK = "dvc.lock"
@@ -220,7 +222,8 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         configure(root, cache=home / "dvc", remote=(order.remote, order.remote_url), site=folder / "dvc")
         _write_files(root, known)
         write_bytes(root / PARAMS, overridden(root / PARAMS, order.overrides).encode())
-        variables = environment(root, parent_run=order.parent_run)
+        spool = {SPOOL: os.environ.get(SPOOL) or str(home / "spool")}  # the clone may go before a server is back
+        variables = {**environment(root, parent_run=order.parent_run), **spool}
         workspace = Workspace(root, {**variables, **({"DVC_EXP_NAME": order.trial} if order.trial else {})})
         graph = read_graph(root, workspace.environment)
         stages = graph.up_to(order.stage)

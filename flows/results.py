@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from flows import engine
 from flows.repro import Outcome
 from umgclip.errors import TrackingError, UmgclipError
 from umgclip.params import RegisterParams, load_section
@@ -20,6 +21,7 @@ from umgclip.tracking import Run, bounded, explained, store_from_env
 METRICS = "metrics/evaluate.json"
 REGISTRATION = "artifacts/register/register.json"
 _DIGITS = 4
+_UPLOAD_S = 120
 _CLOCK_S = 1.0  # by which the times of files may be off
 
 
@@ -130,18 +132,17 @@ class Reached:
         """A stage is up to date, and so is what it has written, whenever that was."""
         self._since[stage] = 0.0
 
-    def log(self, root: Path, run: Run, folder: str = "") -> None:
-        """Have the run in MLflow keep what these stages show, that of a stage which has failed too.
+    def log(self, root: Path, keep: Callable[[Path, str], object]) -> None:
+        """Have a run in MLflow keep what these stages show, that of a stage which has failed too.
 
         Args:
             root: where they ran.
-            run: in MLflow.
-            folder: of the run's artifacts.
+            keep: takes a folder, and where among the run's artifacts it goes.
         """
         for name, shown in SHOWN.items():
             since, path = self._since.get(shown.stage), root / shown.path
             if since is not None and path.is_dir() and path.stat().st_mtime >= since - _CLOCK_S:
-                run.log_artifact(path, f"{folder}/{name}" if folder else name)
+                keep(path, name)
 
 
 @contextmanager
@@ -159,7 +160,13 @@ def evidence(root: Path, run_id: str | None, folder: str | None) -> Iterator[Rea
     except UmgclipError:
         if run_id is not None:
             store = store_from_env(root)
-            reached.log(root, Run(store, store.client(), run_id), folder or "")
+            try:
+                with explained(store), bounded(_UPLOAD_S):
+                    client = store.client()
+                    below = f"{folder}/" if folder else ""
+                    reached.log(root, lambda path, name: client.log_artifacts(run_id, str(path), f"{below}{name}"))
+            except TrackingError as error:
+                engine.log().warning("could not keep the pages of what failed: %s", error)
         raise
 
 

@@ -96,6 +96,9 @@ def test_commands_run_the_code_of_the_checkout(project, monkeypatch):
     variables = environment(project.root, parent_run="abc")
     assert "MLFLOW_RUN_ID" not in variables
     assert variables["UMGCLIP_PARENT_RUN_ID"] == "abc"
+    # what MLflow has not got yet outlives a clone
+    assert variables["UMGCLIP_SPOOL"] == str(project.root / ".umgclip" / "spool")
+    assert environment(project.root / "clone", project.root)["UMGCLIP_SPOOL"] == variables["UMGCLIP_SPOOL"]
     (project.root / "umgclip").mkdir()
     (project.root / "umgclip" / "__init__.py").write_text("")
     script = "import umgclip; print(umgclip.__file__)"
