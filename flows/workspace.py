@@ -117,7 +117,7 @@ def environment(root: Path, store_root: Path | None = None, parent_run: str | No
 
     Args:
         root: the checkout.
-        store_root: where MLflow's embedded store lies, and what waits for a server that is away; the checkout when None.
+        store_root: where MLflow's embedded store lies; the checkout when None.
         parent_run: MLflow run that the stages' runs go under.
     """
     variables = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_RUN_ID", PARENT_RUN)}
@@ -126,7 +126,6 @@ def environment(root: Path, store_root: Path | None = None, parent_run: str | No
     programs = [str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]
     home = root if store_root is None else store_root
     variables |= {
-        SPOOL: str(spool_folder(home)),
         "PYTHONPATH": os.pathsep.join(paths),
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",
