@@ -136,6 +136,8 @@ class Ledger:
                 user=service.user,
                 group=None if service.user is None else group_of(service.user),
                 extra_groups=None if service.user is None else [],
+                # what a server keeps is for whom it lets in, what a worker makes is for whom the user's umask says
+                umask=0o077 if service.port is not None else -1,
             )
         started = kernel_start(process.pid)
         if started is None:

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -94,9 +94,23 @@ PIECES = st.one_of(
 PATHS = st.lists(PIECES, min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=PATHS, text=st.one_of(st.just(POINTER), st.text(max_size=60)))
+TEXTS = st.one_of(st.just(POINTER), st.text(max_size=60), st.text("{}[]&*:-!, \n", max_size=60))
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=PATHS, text=TEXTS)
 def test_whatever_is_asked_for_it_is_refused_or_lies_inside(clone: Path, name: str, text: str):
+    _refused_or_inside(clone, name, text)
+
+
+@pytest.mark.heavy
+@settings(max_examples=10_000, deadline=None)
+@given(name=PATHS, text=TEXTS)
+def test_whatever_is_asked_for_it_is_refused_or_lies_inside_for_long(clone: Path, name: str, text: str):
+    _refused_or_inside(clone, name, text)
+
+
+def _refused_or_inside(clone: Path, name: str, text: str) -> None:
     try:
         known, rest = checked_files(clone, {name: text})
     except InputError:
@@ -194,9 +208,23 @@ KNOWN = ["train.lora.rank", "train.steps", "base.model", "register.gates.floors.
 KEYS = st.one_of(st.sampled_from(KNOWN), st.text(max_size=20))
 
 
+OVERRIDES = st.dictionaries(KEYS, VALUES, max_size=3)
+
+
 @settings(max_examples=25, deadline=None)
-@given(overrides=st.dictionaries(KEYS, VALUES, max_size=3))
+@given(overrides=OVERRIDES)
 def test_overrides_are_refused_by_name_or_give_params_that_hold(overrides: dict):
+    _refused_or_held(overrides)
+
+
+@pytest.mark.heavy
+@settings(max_examples=800, deadline=None)
+@given(overrides=OVERRIDES)
+def test_overrides_are_refused_by_name_or_give_params_that_hold_for_long(overrides: dict):
+    _refused_or_held(overrides)
+
+
+def _refused_or_held(overrides: dict) -> None:
     try:
         text = overridden(PARAMS, overrides)
     except ParamsError:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -170,3 +171,35 @@ def test_a_damaged_list_is_no_traceback(ledger: Ledger):
         ledger.records()
 
     file.unlink()
+
+
+TELL = "import json, os, sys; open(sys.argv[1], 'w').write(json.dumps(dict(os.environ))); import time; time.sleep(60)"
+
+
+@pytest.mark.parametrize(("port", "mode"), [(1, 0o600), (None, 0o644)])
+def test_files_of_a_server_are_its_owners_and_those_of_a_worker_as_the_umask_says(
+    ledger: Ledger, tmp_path: Path, port: int | None, mode: int
+):
+    before = os.umask(0o022)
+    said = tmp_path / "said"
+    try:
+        service = Service("x", (sys.executable, "-c", TELL, str(said)), ready=lambda: said.is_file(), port=port)
+        ledger.wait(service, ledger.start(service, {}))
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(said.stat().st_mode) == mode
+    assert stat.S_IMODE(ledger.log("x").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a server as another account")
+def test_another_account_gets_no_variables_that_could_hold_a_secret(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    monkeypatch.setenv("LC_ALL", "C")
+    service = Service("x", ("sleep", "60"), ready=lambda: True, user="nobody", cwd=Path("/"))
+
+    record = ledger.start(service, {"OWN": "1"})
+
+    found = psutil.Process(record.pid).environ()
+    assert {"OWN", "PATH", "LC_ALL"} <= set(found)
+    assert "MLFLOW_TRACKING_PASSWORD" not in found
