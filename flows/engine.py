@@ -87,6 +87,7 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         _plain.setLevel(os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"))
         return flow.fn(*args, **kwargs)
     import httpx
+    from prefect.settings import get_current_settings
 
     try:
         return flow(*args, **kwargs)
