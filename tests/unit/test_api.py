@@ -91,6 +91,28 @@ def test_how_much_of_a_box_is_read_is_a_choice(make_artifacts: MakeArtifacts) ->
             umgclip.load(artifacts, device="cpu", box_share=wrong)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value", "said"),
+    [
+        ("source", 3, "source: expected the path of a folder or models:/NAME@ALIAS, got 3"),
+        ("source", "", "source: expected the path of a folder or models:/NAME@ALIAS, got ''"),
+        ("adapter", 3, "adapter: expected the path of a folder, got 3"),
+        ("device", 1.5, "device: expected a name such as cpu or cuda:1, got 1.5"),
+        ("image_px", "224", "image_px: expected a whole number of pixels, got '224'"),
+        ("image_px", 0, "image_px: expected a whole number of pixels, got 0"),
+        ("image_px", True, "image_px: expected a whole number of pixels, got True"),
+        ("resize", 7, "resize: expected one of squash, .*, got 7"),
+        ("box_share", "0.7", "box_share: expected more than 0 and at most 1, got '0.7'"),
+    ],
+)
+def test_arguments_of_other_types_are_named(
+    make_artifacts: MakeArtifacts, argument: str, value: object, said: str
+) -> None:
+    arguments: dict = {"source": make_artifacts(), "device": "cpu", argument: value}
+    with pytest.raises(InputError, match=said):
+        umgclip.load(**arguments)
+
+
 def test_every_kind_of_image_is_the_same_image(make_artifacts: MakeArtifacts, tmp_path: Path) -> None:
     model = umgclip.load(make_artifacts(), device="cpu")
     (tmp_path / "photo.png").write_bytes(encode_png(PIXELS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,20 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.io.pictures import tensor_array
+from umgclip.model.preprocess import FITS, Fit
 from umgclip.register.request_values import is_list, is_number, short
 
 if TYPE_CHECKING:
     Labels = str | Iterable[str]
     Boxes = Sequence[Sequence[float | int]] | np.ndarray | Tensor
     Masks = Sequence[np.ndarray] | np.ndarray | Tensor
+    Where = str | PathLike[str]
+    Share = float | None
+    Pixels = int | None
+    Resize = Fit | None
+    Device = str | None
 else:  # what callers hand over is checked here, with words of its own, so nothing else has to
-    Labels = Boxes = Masks = Any
+    Labels = Boxes = Masks = Where = Share = Pixels = Resize = Device = Any
 
 
 def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]:
@@ -44,6 +51,22 @@ def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]
         if not empty_allowed and not text.strip():
             raise InputError(f"{where}[{index}]: expected a text that is not empty, got {short(text)}")
     return [str(text) for text in texts]
+
+
+def check_options(box_share: Share, image_px: Pixels, resize: Resize, device: Device) -> None:
+    """Refuse arguments of `umgclip.load` that are none of those that there are, whatever their type; None is one.
+
+    Raises:
+        InputError: names the argument.
+    """
+    if box_share is not None and (not is_number(box_share) or not 0 < box_share <= 1):
+        raise InputError(f"box_share: expected more than 0 and at most 1, got {short(box_share)}")
+    if image_px is not None and (isinstance(image_px, bool) or not isinstance(image_px, int) or image_px < 1):
+        raise InputError(f"image_px: expected a whole number of pixels, got {short(image_px)}")
+    if resize is not None and resize not in FITS:
+        raise InputError(f"resize: expected one of {', '.join(FITS)}, got {short(resize)}")
+    if device is not None and not isinstance(device, str | torch.device):
+        raise InputError(f"device: expected a name such as cpu or cuda:1, got {short(device)}")
 
 
 def box_shares(value: Boxes, size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from umgclip.api.checks import Device, Pixels, Resize, Share, Where, check_options
 from umgclip.api.model import Model
-from umgclip.model.preprocess import Fit
+from umgclip.errors import InputError
+from umgclip.register.request_values import short
 from umgclip.register.source import open_model
+
+_OR_A_MODEL = {"source": " or models:/NAME@ALIAS", "adapter": ""}
 
 
 def load(
-    source: str | PathLike[str],
-    adapter: str | PathLike[str] | None = None,
+    source: Where,
+    adapter: Where | None = None,
     *,
-    device: str | None = None,
-    image_px: int | None = None,
-    resize: Fit | None = None,
-    box_share: float | None = None,
+    device: Device = None,
+    image_px: Pixels = None,
+    resize: Resize = None,
+    box_share: Share = None,
 ) -> Model:
     """Load a tuned model, or a base.
 
@@ -34,11 +38,13 @@ def load(
             0.7, when None.
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or an argument is none of those that there are.
         DataError: files are missing or do not belong together.
         TrackingError: the registry does not answer.
     """
-    with open_model(_place(source), None if adapter is None else Path(adapter)) as found:
+    beside = None if adapter is None else Path(_path(adapter, "adapter"))
+    check_options(box_share, image_px, resize, device)
+    with open_model(_place(source), beside) as found:
         return Model(
             found.clip,
             template=found.usage.template,
@@ -49,5 +55,12 @@ def load(
         )
 
 
-def _place(source: str | PathLike[str]) -> str | Path:
+def _place(source: Where) -> str | Path:
+    source = _path(source, "source")
     return source if isinstance(source, str) and source.startswith("models:/") else Path(source)
+
+
+def _path(given: Where, where: str) -> str | PathLike[str]:
+    if not isinstance(given, str | PathLike) or not str(given):
+        raise InputError(f"{where}: expected the path of a folder{_OR_A_MODEL[where]}, got {short(given)}")
+    return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from umgclip.sources.pairs import list_folder
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.tar_samples import END, Sample, read_samples
-from umgclip.sources.tars import TARS
+from umgclip.sources.tars import TARS, telling_hidden
 
 CLASSES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
 KINDS = ("classification", "multilabel", "retrieval")
@@ -71,8 +72,8 @@ def read_clip_benchmark(
     """The images of some tars."""
     kind, labels = plan.fact("kind"), restored(plan.fact("labels"))
     for item in plan.items(*span):
-        for sample in read_samples(place, item.name, limit):
-            yield _found(f"{shown(item.name)}:{sample.key}", sample, kind, labels)
+        samples = read_samples(place, item.name, limit)
+        yield from telling_hidden(shown(item.name), samples, partial(_found, kind=kind, labels=labels))
 
 
 def _found(name: str, sample: Sample, kind: str, labels: Labels) -> Found:

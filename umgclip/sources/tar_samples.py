@@ -27,6 +27,7 @@ from umgclip.sources.found import Problem, shown
 # an image of a sample: those that everybody writes come first
 IMAGES = (*EXTENSIONS, *(extension for extension in FORMAT_OF if extension not in EXTENSIONS))
 END = "(end)"
+HIDDEN = "(hidden)"
 _HELD = 64 << 20  # bytes of a key whose members are not told apart yet
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _MAGIC = 10
@@ -37,6 +38,7 @@ class Sample:
     """Members of one key by field.
 
     `problems` are those of members that are not among them. `is_again`: another sample of this key came before.
+    `is_apart`: its image stands elsewhere in the tar.
     `is_dotted`: no member was written as key and field, so dots are part of the name.
     """
 
@@ -44,6 +46,7 @@ class Sample:
     parts: dict[str, bytes | Problem]
     problems: list[Problem] = field(default_factory=list)
     is_again: bool = False
+    is_apart: bool = False
     is_dotted: bool = False
 
     @property
@@ -87,8 +90,9 @@ class _Member(NamedTuple):
 def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
     """The samples of a tar, packed or not.
 
-    A tar that breaks off gives what it holds up to there, and then a sample whose field `END` is the problem. Samples
-    of one key all count, whether they stand beside each other or apart.
+    A tar that breaks off gives what it holds up to there, and then a sample whose field `END` is the problem. Files
+    whose names begin with a dot are each the field `HIDDEN` of a sample of their own. Samples of one key all count,
+    whether they stand beside each other or apart.
 
     Args:
         place: where it lies.
@@ -97,8 +101,12 @@ def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
     """
     images: set[str] = set()
     for sample in _split(_members(place, name, limit)):
+        if HIDDEN in sample.parts:
+            yield sample
+            continue
         if sample.image is None and sample.key in images:
             apart = "its image stands earlier in the tar; the members of a sample have to stand beside each other"
+            sample.is_apart = True
             sample.parts["jpg"] = Problem("no_image", f"{sample.key}: expected an image, got none: {apart}")
             yield sample
             continue
@@ -108,12 +116,20 @@ def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
         yield sample
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a member is one that systems leave behind: `._0.jpg`, `.DS_Store`."""
+    return name.rpartition("/")[2].startswith(".")
+
+
 def _split(members: Iterator[_Member]) -> Iterator[Sample]:
     """Members of one key, told apart into samples when the next key comes."""
     pending: list[_Member] = []
     fields: set[str] = set()
     held = 0
     for member in members:
+        if is_hidden(member.name):  # it tears no sample apart
+            yield Sample(shown(member.name), {HIDDEN: member.content})
+            continue
         is_end = not member.name
         if pending and (is_end or member.key != pending[0].key):
             yield from _samples(pending, fields)
@@ -163,7 +179,10 @@ def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
             tail = Tail(_unpacked(handle))
             with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
                 for info in tar:
-                    if info.isdir() or info.name.rpartition("/")[2].startswith("."):
+                    if info.isdir():
+                        continue
+                    if is_hidden(info.name):
+                        yield _Member(info.name, b"")
                         continue
                     content = _content(tar, info, limit) if info.isfile() else _linked(place, name, info, limit)
                     after = shown(info.name)

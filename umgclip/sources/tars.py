@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,11 +20,12 @@ from umgclip.sources.notes import read_note
 from umgclip.sources.plan import Plan
 from umgclip.sources.reading import why
 from umgclip.sources.request import HUMAN, Request
-from umgclip.sources.tar_samples import END, Sample, read_samples
+from umgclip.sources.tar_samples import END, HIDDEN, Sample, read_samples
 
 TARS = ("tar", "tgz", "gz", "tbz2", "bz2", "txz", "xz")
 _TEXTS = ("txt", "caption", "text", "alt")
 _LABELS = ("cls", "class")
+_APART = "samples of which a part stands apart from its image, so that it is not joined to it"
 _MANIFEST_BYTES = 256 << 20
 
 
@@ -48,8 +51,28 @@ def plan_tars(request: Request, plan: Plan, place: Place, working: Path) -> None
 def read_tars(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
     """The images of some tars. A tar that breaks off gives what it holds up to there, and a problem."""
     for item in plan.items(*span):
-        for sample in read_samples(place, item.name, limit):
-            yield _found(f"{shown(item.name)}:{sample.key}", sample, request, plan)
+        samples = read_samples(place, item.name, limit)
+        yield from telling_hidden(shown(item.name), samples, partial(_found, request=request, plan=plan))
+
+
+def telling_hidden(tar: str, samples: Iterable[Sample], found: Callable[[str, Sample], Found]) -> Iterator[Found]:
+    """What is found in a tar; hidden files in it are counted, with the sample before them or the first."""
+    waiting: Found | None = None
+    hidden: Counter[str] = Counter()
+    for sample in samples:
+        if HIDDEN in sample.parts:
+            base = sample.key.rpartition("/")[2]
+            kind = "._*" if base.startswith("._") else base if base == ".DS_Store" else ".*"
+            hidden[f"hidden files in tars, left out: {kind}"] += 1
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = found(f"{tar}:{sample.key}", sample)
+        waiting.note.told.update(hidden)
+        hidden.clear()
+    if waiting is not None:
+        waiting.note.told.update(hidden)
+        yield waiting
 
 
 def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
@@ -57,6 +80,8 @@ def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
     ended, image = sample.parts.get(END), sample.image
     if isinstance(ended, Problem):
         return Found(name, ended, "", note)
+    if sample.is_apart:
+        note.told[_APART] += 1
     if sample.is_again:
         note.told["samples of a name that another sample of their tar has"] += 1
     if sample.is_dotted and image is not None:

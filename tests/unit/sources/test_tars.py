@@ -127,6 +127,24 @@ def test_of_two_images_of_a_sample_jpg_counts(kit, tmp_path):
     assert done.statistics["not_understood"] == {".png": 1}
 
 
+def test_members_that_lie_apart_and_hidden_ones_are_counted(kit, tmp_path):
+    members = [
+        ("._0.jpg", b"x"), ("0.jpg", kit.encoded(kit.pixels(1))), ("._0.txt", b"x"), ("0.txt", b"a cat"),
+        ("1.jpg", kit.encoded(kit.pixels(2))), ("2.jpg", kit.encoded(kit.pixels(3))), ("1.txt", b"a dog"),
+        ("a/.DS_Store", b"x"), (".0.swp", b"x"),
+    ]  # fmt: skip
+    kit.write_tar(tmp_path / "in" / "0.tar", members)
+    done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
+    assert images_of(done) == {"0": ["a cat"], "1": [], "2": []}
+    assert done.reasons == [("no_image", "0.tar:1")]
+    assert done.statistics["told"] == {
+        "hidden files in tars, left out: .*": 1,
+        "hidden files in tars, left out: ._*": 2,
+        "hidden files in tars, left out: .DS_Store": 1,
+        "samples of which a part stands apart from its image, so that it is not joined to it": 1,
+    }
+
+
 def test_samples_of_one_name_are_all_read_and_told(kit, tmp_path):
     def sample(key, number, text):
         return [(f"{key}.jpg", kit.encoded(kit.pixels(number))), (f"{key}.txt", text)]
@@ -135,7 +153,10 @@ def test_samples_of_one_name_are_all_read_and_told(kit, tmp_path):
     kit.write_tar(tmp_path / "in" / "0.tar", [*members, ("1.txt", b"apart"), ("2.txt", b"a"), ("2.txt", b"b")])
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
     assert done.statistics["counts"]["images"] == 4
-    assert done.statistics["told"] == {"samples of a name that another sample of their tar has": 2}
+    assert done.statistics["told"] == {
+        "samples of a name that another sample of their tar has": 2,
+        "samples of which a part stands apart from its image, so that it is not joined to it": 1,
+    }
     assert done.reasons == [
         ("duplicate_name", "0.tar:2"), ("no_image", "0.tar:1"), ("no_image", "0.tar:2"),
     ]  # fmt: skip
