@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from umgclip.evaluate import classification, region
 from umgclip.evaluate.annotator import read_proposals
 from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
 from umgclip.evaluate.intervals import intervals
@@ -49,6 +50,17 @@ def test_a_model_that_sees_nothing_is_near_chance(evaluate, kit):
         assert mean[f"region.{readout}_top1"] == pytest.approx(1 / 6, abs=0.08)
     assert mean["semantic.pixel_accuracy"] == pytest.approx(1 / 8, abs=0.03)
     assert mean["classification.top1"] == pytest.approx(1 / 6, abs=0.17)
+
+
+def test_of_as_many_classes_as_places_no_top_is_told(evaluate, kit, monkeypatch):
+    suite = evaluate(kit.ColourTower())
+    assert {"classification.top5", "region.box_top5"} <= set(flat(suite.results()))
+    assert set(suite.classification.weighted()[1]) == {"top1", "top5", "mean_per_class"}
+    for module in (classification, region):
+        monkeypatch.setattr(module, "TOP", len(kit.THINGS))
+    assert set(dict(suite.classification.results())) == {"top1", "mean_per_class"}
+    assert set(suite.classification.weighted()[1]) == {"top1", "mean_per_class"}
+    assert not any(name.endswith(("top5", "top6")) for name, _ in suite.region.results())
 
 
 def test_batches_make_no_difference(evaluate, kit):
