@@ -28,7 +28,7 @@ from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from flows import run_cache
+from flows import listings, run_cache
 
 
 def graph(repo: Repo) -> list[dict[str, Any]]:
@@ -125,6 +125,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for option in ("--shared", "--push", "--force", "--look"):
         parser.add_argument(option, action="store_true")
     parser.add_argument("--trial")
+    listings.guard()
     try:
         return _do(parser.parse_intermixed_args(words))
     except (DvcException, OSError, run_cache.NotTransferred) as error:

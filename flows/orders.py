@@ -83,7 +83,7 @@ def _plain(repo: str) -> str:
 
 
 def check_remote(given: str, own: str | None) -> None:
-    """Raise unless results go where this worker's own settings send them, if these say.
+    """Raise unless results come from and go where this worker's own settings say, if they do.
 
     Raises:
         InputError: they would not.

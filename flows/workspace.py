@@ -51,7 +51,8 @@ class Workspace:
         Raises:
             Unavailable: it took longer than `timeout_s`.
         """
-        return self._run(["-m", "dvc", "--wait-for-lock", *words], f"dvc {words[0]}", on_line, timeout_s)
+        command = _own("listings", "--wait-for-lock", *words)
+        return self._run(command, f"dvc {words[0]}", on_line, timeout_s)
 
     def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
         """Run `flows/dvc_repo.py`, a failure is a result.
@@ -70,7 +71,11 @@ class Workspace:
 
 def dvc_repo_command(*words: str) -> list[str]:
     """What Python is given to run `flows/dvc_repo.py` as it is here, whatever version of it a checkout has."""
-    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from flows.dvc_repo import main; sys.exit(main())"
+    return _own("dvc_repo", *words)
+
+
+def _own(module: str, *words: str) -> list[str]:
+    script = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from flows.{module} import main; sys.exit(main())"
     return ["-c", script, str(Path(__file__).parents[1]), *words]
 
 
