@@ -8,6 +8,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,65 @@ def test_answers_over_http_are_those_of_the_model_in_this_process(served: Any, f
     got = ask(url, body)
 
     assert_same(got, model.answer([model.prepare(row) for row in asked]))
+
+
+def bad_bodies(image: str) -> Iterator[tuple[str, bytes]]:
+    """Bodies with their content type: wrong values of every field in every form, and bodies that are none."""
+    values = [None, True, 3, -1.5, 1e308, "", "x", "\0", [], [[]], [None], {}, {"a": 1}, ["x", 1], [[1, 2]], "=1+1"]
+    for field in ("image", "labels", "boxes", "masks", "tags", "vocabulary", "similarity_map", "region_embeddings"):
+        for value in values:
+            if field == "image" or value not in (None, [], True, "x", ""):
+                row = {"image": image, "labels": ["dog"], field: value, "made_up": value}
+                yield "application/json", json.dumps({"dataframe_records": [row]}).encode()
+    bodies: list[Any] = [
+        {}, [], 1, {"inputs": 1}, {"inputs": [1]}, {"instances": [[1], [2, 3]]}, {"dataframe_split": {"data": 3}},
+        {"dataframe_split": {"columns": ["image"], "data": [[1, 2]]}}, {"dataframe_records": {}},
+        {"dataframe_records": [1]}, {"dataframe_records": [{}]}, {"inputs": {"image": [image]}, "params": 3},
+    ]  # fmt: skip
+    for body in bodies:
+        yield "application/json", json.dumps(body).encode()
+    yield "application/json", b"\xff\xfe{"
+    yield "application/json", b"[" * 100_000
+    for kind in ("text/csv", "application/vnd.apache.parquet"):
+        for data in (b"", b"\0\1\2", b'image,labels\n"open', b"PAR1" + b"\0" * 40 + b"PAR1"):
+            yield kind, data
+    yield "image/png", b"\x89PNG"
+
+
+def test_what_is_wrong_with_a_request_is_told_without_traces_or_paths(served: Any) -> None:
+    workspace, url = served
+    image = base64_of(workspace.picture(3))
+    bodies = list(bad_bodies(image))
+    insides = ("Traceback", "stack_trace", ".py", "site-packages", str(workspace.root), str(Path(sys.prefix)))
+    statuses = Counter()
+    shown = []
+    for kind, body in bodies:
+        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            status, text = refused.code, refused.read().decode()
+        statuses[status] += 1
+        if any(inside in text for inside in insides):
+            shown.append((kind, body[:80], text[:300]))
+    assert shown == []
+    assert len(bodies) > 100
+    assert statuses[400] > 90, statuses
+    assert "Traceback" in (workspace.root / "log").read_text()  # the operator has them
+
+
+def test_the_reason_alone_is_told(served: Any) -> None:
+    workspace, url = served
+    body = {
+        "dataframe_records": [{"image": base64_of(workspace.picture(3)), "labels": ["dog"], "boxes": [[9, 9, 5, 5]]}]
+    }
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(url, body)
+    told = json.loads(refused.value.read())
+    assert refused.value.code == 400
+    assert told["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert told["message"].startswith("row 0: boxes[0]: expected x0 < x1")
 
 
 def test_a_malformed_request_is_refused_and_the_next_one_answered(served: Any) -> None:

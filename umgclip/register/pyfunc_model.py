@@ -17,6 +17,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from umgclip.errors import InputError
 from umgclip.register.folder import load_folder
+from umgclip.register.scoring import keep_traces_here, refusing
 
 _BATCH = 32
 
@@ -26,6 +27,7 @@ class UmgclipModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the model; runs on a GPU when there is one."""
+        keep_traces_here()
         self._answerer = load_folder(Path(context.artifacts["base_config"]).parent, context.model_config or {})
 
     def predict(
@@ -37,9 +39,12 @@ class UmgclipModel(PythonModel):
         """Answer rows; see the module's text.
 
         Raises:
-            InputError: a field of a row is missing or not of its kind; names row and field.
-            DataError: the bytes are no image.
+            RefusedError: a field of a row is missing or not of its kind, or the bytes are no image; names both.
         """
+        with refusing():
+            return self._answer(model_input)
+
+    def _answer(self, model_input: pd.DataFrame) -> list[dict[str, Any]]:
         rows = model_input.to_dict("records") if isinstance(model_input, pd.DataFrame) else list(model_input)
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), _BATCH):
