@@ -1,14 +1,21 @@
-"""Which code made something: the commit of the repository and whether the working tree differs from it."""
+"""Which code made something: the commit, whether the working tree differs from it, and the source files themselves."""
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 WRITTEN_BY_RUNS = ("dvc.lock", "metrics")
 _TIMEOUT_S = 20
+# parts of the package that describe or move values: a change there changes no result
+DESCRIBING = (
+    "errors", "section", "annotator_params", "ray_params", "segment_params", "params", "records", "manifest", "summary",
+    "provenance", "tracking",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,55 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except subprocess.TimeoutExpired:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def sources(root: Path, module: str, without: Collection[str]) -> dict[str, bytes]:
+    """The source of a module and of all of its package that it imports, also inside of functions, by module.
+
+    Args:
+        root: folder that the package lies in.
+        module: as in `umgclip.register.folder`.
+        without: parts of the package that are left out, as in `io`.
+    """
+    found: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file(root, name)
+        if name in found or path is None:
+            continue
+        found[name] = path.read_bytes()
+        for imported in _imported(found[name]):
+            parts = imported.split(".")
+            if parts[0] == module.partition(".")[0] and len(parts) > 1 and parts[1] not in without:
+                waiting.append(imported)
+    return found
+
+
+def _file(root: Path, module: str) -> Path | None:
+    path = root.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def _imported(source: bytes) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def same_code(one: bytes, other: bytes) -> bool:
+    """Whether two sources do the same: comments, docstrings and layout aside, they are the same."""
+    return one == other or _bare(one) == _bare(other)
+
+
+def _bare(source: bytes) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body[0] = ast.Expr(ast.Constant(None))
+    return ast.dump(tree)

@@ -347,6 +347,24 @@ def test_a_version_is_fetched_by_its_alias_and_answers_as_the_folders_do(
     np.testing.assert_allclose(got["box_embeddings"], wanted["box_embeddings"], atol=1e-6)
 
 
+def test_other_code_than_the_registered_one_is_named(workspace, tmp_path, caplog: pytest.LogCaptureFixture) -> None:
+    workspace.register()
+    fetch(workspace.store, "umgclip", "1", tmp_path / "same")
+    [kept] = workspace.root.glob("mlartifacts/**/code/umgclip/register/answering.py")
+    code = kept.read_text(encoding="utf-8")
+    kept.write_text(f'"""Other words."""\n# a note\n{code.split(chr(34) * 3, 2)[2]}', encoding="utf-8")
+    fetch(workspace.store, "umgclip", "1", tmp_path / "other-words")
+    assert "other code" not in caplog.text
+
+    assert "self._scale * of" in code
+    kept.write_text(code.replace("self._scale * of", "2 * self._scale * of"), encoding="utf-8")
+    fetch(workspace.store, "umgclip", "1", tmp_path / "other-code")
+
+    said = "umgclip v1 was registered with other code than umgclip"
+    assert [said in record.getMessage() for record in caplog.records if "other code" in record.getMessage()] == [True]
+    assert caplog.records[-1].getMessage().endswith("numbers may differ: umgclip.register.answering")
+
+
 def test_what_is_not_there_cannot_be_fetched(workspace, tmp_path: Path) -> None:
     workspace.register()
 

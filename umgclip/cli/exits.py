@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from collections.abc import Callable
 from types import FrameType
 
 from umgclip.cli.lines import say
 from umgclip.errors import DataError, OutputError, UmgclipError
+from umgclip.io.atomic import disk_trouble
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_DISK = {
-    errno.ENOSPC: "no space left on the disk",
-    errno.EDQUOT: "disk quota used up",
-    errno.EROFS: "the file system is read-only",
-}
-_FULL_DISK = "No space left on device"
 
 
 def run(command: Callable[[], None], name: str) -> int:
@@ -53,24 +47,17 @@ def _explained(name: str, error: Exception) -> int | None:
     if isinstance(error, PermissionError) and error.filename:
         say(f"{name}: no permission to open {error.filename}")
         return DataError.exit_code
-    reason = _disk_trouble(error)  # libraries wrap a full disk in errors of their own
-    if reason is None:
+    trouble = disk_trouble(error)
+    if trouble is None:
         return None
-    say(f"{name}: {reason}")
+    place = error.filename if isinstance(error, OSError) else None
+    say(f"{name}: cannot write {place or 'the output'}: {trouble}")
     return OutputError.exit_code
 
 
 def _interrupted(name: str) -> int:
     say(f"{name}: interrupted; run again to go on")
     return INTERRUPTED
-
-
-def _disk_trouble(error: Exception) -> str | None:
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _DISK:
-        assert isinstance(error, OSError)  # noqa: S101 - for the type checker
-        return f"cannot write {error.filename or 'the output'}: {_DISK[number]}"
-    return f"cannot write the output: {_DISK[errno.ENOSPC]} ({error})" if _FULL_DISK in str(error) else None
 
 
 class _StopAsked:

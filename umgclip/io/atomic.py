@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from umgclip.errors import DataError, InputError, OutputError
+from umgclip.errors import DataError, InputError, OutputError, UmgclipError
 
 MARKER = ".made-by-umgclip"
 _MARK = "umgclip made this folder, and replaces all of it when it makes it again.\n"
@@ -41,23 +41,49 @@ def sha256_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+_DISK = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "disk quota used up",
+    errno.EROFS: "the file system is read-only",
+}
+# how libraries put it whose errors have no number: the C library, SQLite
+_FULL = ("No space left on device", "database or disk is full")
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What is wrong with the disk when this is why something failed, None when it is not.
+
+    Libraries wrap a full disk in errors of their own (torch.save a RuntimeError, safetensors, pyarrow, SQLAlchemy), and
+    so all that led to an error is looked at.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _DISK:
+            return _DISK[seen.errno]
+        if any(text in str(seen) for text in _FULL):
+            return _DISK[errno.ENOSPC]
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 @contextmanager
 def explain_os_errors(target: Path) -> Iterator[None]:
     """Turn a full disk or a missing permission into an `OutputError` that names the path."""
     try:
         yield
-    except OSError as error:
+    except UmgclipError:
+        raise
+    except Exception as error:
+        if (trouble := disk_trouble(error)) is not None:
+            raise OutputError(f"cannot write {target}: {trouble}") from error
         reasons = {
-            errno.ENOSPC: "no space left on the disk",
-            errno.EDQUOT: "disk quota used up",
             errno.EACCES: "no permission to write there",
             errno.EPERM: "no permission to write there",
-            errno.EROFS: "the file system is read-only",
             errno.ENOTDIR: "a part of the path is a file, not a folder",
             errno.EEXIST: "a file of that name is in the way",
             errno.ENAMETOOLONG: "the name is too long",
         }
-        if error.errno not in reasons:
+        if not isinstance(error, OSError) or error.errno not in reasons:
             raise
         raise OutputError(f"cannot write {target}: {reasons[error.errno]}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from mlflow.models import Model
 
+from umgclip import __version__
+from umgclip.register.code import other_code
 from umgclip.register.folder import load_folder
 from umgclip.register.registry import find
 from umgclip.tracking import Store, bounded, environment, explained
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from umgclip.register.answering import Answerer
 
 _DOWNLOAD_S = 120  # of silence in a download, not of the whole
+_SHOWN = 4
+_logger = logging.getLogger(__name__)
 
 
 def resolve(store: Store, name: str, alias_or_version: str) -> str:
@@ -37,6 +42,8 @@ def resolve(store: Store, name: str, alias_or_version: str) -> str:
 def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, Mapping[str, Any]]:
     """Download a version's files; gives their folder and the settings it was registered with.
 
+    The code among them is not run. Where it would answer otherwise than what is installed, that is said.
+
     Args:
         store: where the registry is.
         name: the registered model.
@@ -56,6 +63,12 @@ def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, M
             mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
         )
         flavors = Model.load(str(folder)).flavors
+    if differing := other_code(folder):
+        shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN} more" if differing[_SHOWN:] else "")
+        _logger.warning(
+            "%s v%s was registered with other code than umgclip %s, which answers here; numbers may differ: %s",
+            *(name, found.version, __version__, shown),
+        )
     return folder / "artifacts", flavors.get("python_function", {}).get("config") or {}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from umgclip.errors import TrackingError
+from umgclip.errors import OutputError, TrackingError
 from umgclip.tracking.journal import SUFFIX, Entry, Journal, spool_folder
 from umgclip.tracking.store import Store, bounded, explained
 
@@ -97,7 +97,7 @@ def deliver(store: Store, root: Path, client: MlflowClient | None = None) -> Del
         client = client or store.client()
         try:
             sent.append((journal.owner.run_id, _complete(store, client, journal)))
-        except TrackingError as error:
+        except (TrackingError, OutputError) as error:
             journal.close(remove=False)
             waiting.append((path, str(error)))
             if getattr(error.__cause__, "error_code", None) in _FOR_GOOD:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from umgclip.errors import InputError, OutputError, TrackingError
+from umgclip.errors import InputError, OutputError, TrackingError, UmgclipError
 from umgclip.tracking.delivery import UPLOAD_S, deliver, send
 from umgclip.tracking.journal import Journal
 from umgclip.tracking.store import Store, bounded, explained
@@ -125,7 +125,7 @@ class Run:
     def _flush(self) -> None:
         try:
             send(self.store, self._client, self._journal)
-        except TrackingError as error:
+        except (TrackingError, OutputError) as error:
             self._failed("send metrics", error)
             return
         self._retry_at, self._flush_at = 0.0, time.monotonic() + FLUSH_AFTER_S
@@ -134,12 +134,12 @@ class Run:
         try:
             with explained(self.store), bounded(timeout_s):
                 action()
-        except TrackingError as error:
+        except (TrackingError, OutputError) as error:
             self._failed(what, error)
             return False
         return True
 
-    def _failed(self, what: str, error: TrackingError) -> None:
+    def _failed(self, what: str, error: UmgclipError) -> None:
         self._retry_at = self._flush_at = time.monotonic() + RETRY_AFTER_S
         _logger.warning("could not %s: %s", what, error)
 

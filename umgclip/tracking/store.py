@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from umgclip.errors import InputError, TrackingError
+from umgclip.errors import InputError, OutputError, TrackingError
+from umgclip.io.atomic import disk_trouble
 from umgclip.plain import without_secrets
 from umgclip.tracking.experiment import checkout
 
@@ -78,13 +79,15 @@ def store_from_env(root: Path) -> Store:
 
 @contextmanager
 def explained(store: Store) -> Iterator[None]:
-    """Turn what MLflow raises into a `TrackingError` that names the store."""
+    """Turn what MLflow raises into a `TrackingError` that names the store, or an `OutputError` where a disk is full."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if (trouble := disk_trouble(error)) is not None:
+            raise OutputError(f"MLflow at {store.name} cannot write: {trouble}") from error
         text = " ".join(without_secrets(str(error)).split())
         if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text.lower():
             raise TrackingError(

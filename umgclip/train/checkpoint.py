@@ -71,8 +71,9 @@ class Checkpoints:
             "seen": json.dumps(state.seen),
         }
         if self.world.first:
-            with atomic_file(self.path) as temporary:
-                torch.save(content, temporary)
+            # a full disk is told apart only where Python writes: torch's own writer says "unexpected pos"
+            with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+                torch.save(content, file)
 
     def restore(self, state: State) -> int:
         """Put the saved state back, on all processes; gives the steps that are done, 0 when there is none.

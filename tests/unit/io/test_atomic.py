@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 
 from umgclip.errors import DataError, InputError, OutputError
 from umgclip.io import atomic
+from umgclip.io.atomic import explain_os_errors
 from umgclip.io.weights import read_weights, write_weights
 
 
@@ -206,3 +208,31 @@ def not_root():
     finally:
         if root:
             os.seteuid(0)
+
+
+def wrapped(*errors: Exception) -> Exception:
+    for outer, inner in itertools.pairwise(errors):
+        outer.__context__ = inner
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        wrapped(RuntimeError("unexpected pos 704 vs 598"), OSError(errno.ENOSPC, "No space left on device")),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+        ValueError("(sqlite3.OperationalError) database or disk is full"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+)
+def test_a_full_disk_is_found_in_what_libraries_make_of_it(error, tmp_path):
+    said = r"cannot write .*a: (no space left on the disk|disk quota used up)"
+    with pytest.raises(OutputError, match=said), explain_os_errors(tmp_path / "a"):
+        raise error
+
+
+def test_other_errors_go_through_as_they_are(tmp_path):
+    for error in (RuntimeError("unexpected pos 704 vs 598"), DataError("a full stop"), KeyError("disk")):
+        with pytest.raises(type(error)) as caught, explain_os_errors(tmp_path / "a"):
+            raise error
+        assert caught.value is error

@@ -1,5 +1,7 @@
 """Checkpoints: exact, atomic, and only for what they belong to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from umgclip.errors import InputError
+from umgclip.errors import InputError, OutputError
+from umgclip.io.atomic import explain_os_errors
 from umgclip.train.checkpoint import Checkpoints, State, differences
 
 BELONGS = {"params": {"train.seed": "0", "train.lr_peak": "0.1"}, "data": "d" * 64, "base": "b"}
@@ -30,6 +33,17 @@ class Run:
         self.optimizer.zero_grad()
         self.model(inputs).square().sum().backward()
         self.optimizer.step()
+
+
+def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def on_a_full_disk(path: Path) -> Iterator[Path]:
+        with explain_os_errors(path):
+            yield Path("/dev/full")
+
+    monkeypatch.setattr("umgclip.train.checkpoint.atomic_file", on_a_full_disk)
+    with pytest.raises(OutputError, match=r"cannot write .*checkpoint.pt: no space left on the disk"):
+        Checkpoints(tmp_path / "checkpoint.pt", BELONGS).save(1, Run().state)
 
 
 def test_training_goes_on_exactly_where_it_was_saved(tmp_path: Path) -> None:
