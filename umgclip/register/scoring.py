@@ -23,7 +23,7 @@ class RefusedError(MlflowException, InputError):
     """A request that is not what it should be: 400, with the reason alone. MLflow would print the data before it."""
 
     def __init__(self, message: str, error_code: int = INVALID_PARAMETER_VALUE) -> None:
-        super().__init__(message, error_code=error_code)
+        MlflowException.__init__(self, message, error_code=error_code)
         self._reason = message
 
     def serialize_as_json(self) -> str:
