@@ -38,9 +38,12 @@ def serve(
     queue: Annotated[
         int, _option("queue", _BATCHES, "images accepted and not yet answered; above it 503", min=1)
     ] = Batching.queue_images,
-    decode_threads: Annotated[
-        int, _option("decode-threads", _BATCHES, "threads that decode images; 0: one a core", min=0)
-    ] = Batching.decode_threads,
+    decoders: Annotated[
+        int,
+        _option(
+            "decoders", _BATCHES, "processes that decode images; 0: one a core; half as many more for large ones", min=0
+        ),
+    ] = Batching.decoders,
     max_body_mib: Annotated[
         float, _option("max-body-mib", _LIMITS, "MiB of a whole request, base64 included", min=0.001)
     ] = RequestLimits.body_bytes / MIB,
@@ -57,6 +60,15 @@ def serve(
     max_regions: Annotated[
         int, _option("max-regions", _LIMITS, "boxes and masks of an image together", min=1)
     ] = RequestLimits.regions,
+    max_total_megapixels: Annotated[
+        float, _option("max-total-megapixels", _LIMITS, "of all images; a mask counts as much as its image", min=0.001)
+    ] = RequestLimits.total_pixels / 1e6,
+    max_total_labels: Annotated[
+        int, _option("max-total-labels", _LIMITS, "different labels and concepts of all images", min=1)
+    ] = RequestLimits.total_texts,
+    max_answer_numbers: Annotated[
+        int, _option("max-answer-numbers", _LIMITS, "numbers in an answer", min=1)
+    ] = RequestLimits.answer_numbers,
     max_connections: Annotated[
         int, _option("max-connections", _ALL, "open connections; one client gets at most half", min=1)
     ] = Capacity.connections,
@@ -69,6 +81,9 @@ def serve(
     send_timeout_s: Annotated[
         float, _option("send-timeout-s", _TIMES, "seconds in which an answer is not read; then it is cut off", min=0.1)
     ] = Timeouts.send_s,
+    max_new_labels: Annotated[
+        int, _option("max-new-labels", _ALL, "labels and concepts that wait to be encoded", min=1)
+    ] = Capacity.texts,
     body_timeout_s: Annotated[
         float, _option("body-timeout-s", _TIMES, "seconds for a body to arrive; then 408", min=0.1)
     ] = Timeouts.body_s,
@@ -100,19 +115,22 @@ def serve(
         host=host,
         port=port,
         source=Source(model, alias, None if version is None else str(version), poll_s),
-        batching=Batching(max_batch, max_wait_ms, queue, decode_threads),
+        batching=Batching(max_batch, max_wait_ms, queue, decoders),
         limits=RequestLimits(
-            round(max_body_mib * MIB), max_images, round(max_megapixels * 1e6), max_labels, max_label_chars, max_regions
+            body_bytes=round(max_body_mib * MIB),
+            images=max_images,
+            pixels=round(max_megapixels * 1e6),
+            texts=max_labels,
+            text_chars=max_label_chars,
+            regions=max_regions,
+            total_pixels=round(max_total_megapixels * 1e6),
+            total_texts=max_total_labels,
+            answer_numbers=max_answer_numbers,
         ),
         timeouts=Timeouts(body_timeout_s, answer_timeout_s, shutdown_s, head_timeout_s, send_timeout_s),
-        capacity=Capacity(max_connections, round(max_bodies_mib * MIB)),
+        capacity=Capacity(max_connections, round(max_bodies_mib * MIB), max_new_labels),
     )
-    if settings.batching.queue_images < settings.limits.images:
-        raise InputError(f"--queue: expected at least --max-images, which is {max_images}, got {queue}")
-    if settings.capacity.bodies_bytes < settings.limits.body_bytes:
-        raise InputError(
-            f"--max-bodies-mib: expected at least --max-body-mib, which is {max_body_mib:g}, got {max_bodies_mib:g}"
-        )
+    _check(settings)
     # threads of a forward that wait for each other must not burn the core that HTTP needs; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -122,3 +140,16 @@ def serve(
             raise
         raise InputError(f"umgclip serve needs {error.name}: pip install 'umgclip[serve]'") from error
     server.run(settings, Path.cwd())
+
+
+def _check(settings: ServeSettings) -> None:
+    """Refuse limits of all requests that a single one could not keep."""
+    limits, capacity = settings.limits, settings.capacity
+    for one, most, all_of_them, room in (
+        ("--max-images", limits.images, "--queue", settings.batching.queue_images),
+        ("--max-labels", limits.texts, "--max-total-labels", limits.total_texts),
+        ("--max-total-labels", limits.total_texts, "--max-new-labels", capacity.texts),
+        ("--max-body-mib", limits.body_bytes / MIB, "--max-bodies-mib", capacity.bodies_bytes / MIB),
+    ):
+        if room < most:
+            raise InputError(f"{all_of_them}: expected at least {one}, which is {most:g}, got {room:g}")

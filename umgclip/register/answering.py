@@ -5,7 +5,7 @@ No MLflow here: the registered model and the server both use this class, so they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +91,9 @@ class Answerer:
         self._scale = float(self._tower.logit_scale().detach())
         self._tokenize = self._tower.tokenizer
         self.texts = TextCache(_TEXTS_KEPT)
+        # kept for good: the labels of strangers must not push them out
+        self._own_prompts = frozenset(fill(template, text) for text in vocabulary)
+        self._own: dict[str, Tensor] = {}
 
     @classmethod
     def load(
@@ -141,9 +144,45 @@ class Answerer:
         """
         return prepare(request, self.target, limits, where)
 
+    def prompts(self, request: Prepared) -> list[str]:
+        """The texts of a request in their prompt, each once."""
+        return list(dict.fromkeys(fill(self.template, text) for text in (*request.labels, *request.vocabulary)))
+
+    def known(self, prompts: Iterable[str], *, again: bool = False) -> dict[str, Float[Tensor, "d"]]:
+        """Embeddings of those of the prompts that are remembered: the registered vocabulary's, and those used lately.
+
+        Args:
+            prompts: as `prompts` gives them.
+            again: whether they were asked for before, and should not be counted.
+        """
+        wanted = list(prompts)
+        own = {prompt: self._own[prompt] for prompt in wanted if prompt in self._own}
+        return own | self.texts.get((prompt for prompt in wanted if prompt not in own), again=again)
+
+    def lacks(self, prompts: Iterable[str]) -> int:
+        """How many of the prompts are not remembered."""
+        return sum(prompt not in self._own and prompt not in self.texts for prompt in prompts)
+
     @torch.inference_mode()
-    def answer(self, requests: Sequence[Prepared]) -> list[dict[str, Any]]:
-        """Answer requests in one forward of the image tower; texts not seen lately cost one of the text tower.
+    def embed(self, prompts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
+        """Embeddings of prompts, on the processor, by one forward of the text tower; they are remembered."""
+        with self._autocast():
+            rows = self._tower.encode_text(self._tokenize(list(prompts)).to(self.device)).float().cpu()
+        fresh = dict(zip(prompts, rows, strict=True))
+        self._own.update({prompt: row for prompt, row in fresh.items() if prompt in self._own_prompts})
+        self.texts.put({prompt: row for prompt, row in fresh.items() if prompt not in self._own_prompts})
+        return fresh
+
+    @torch.inference_mode()
+    def answer(
+        self, requests: Sequence[Prepared], prompts: Mapping[str, Float[Tensor, "d"]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Answer requests in one forward of the image tower.
+
+        Args:
+            requests: prepared.
+            prompts: embeddings of their prompts; those that are missing and not remembered cost forwards of the text
+                tower.
 
         Every answer is JSON and has all of these keys; what was not asked for is None:
 
@@ -159,7 +198,7 @@ class Answerer:
         """
         if not requests:
             return []
-        texts = self._embed_texts([text for request in requests for text in (*request.labels, *request.vocabulary)])
+        texts = self._embed_texts(requests, prompts or {})
         return [self._answer(request, seen, texts) for request, seen in zip(requests, self._see(requests), strict=True)]
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
@@ -212,18 +251,16 @@ class Answerer:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
 
-    def _embed_texts(self, texts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
-        """Embeddings of texts in their prompt, on the processor."""
-        prompts = {text: fill(self.template, text) for text in dict.fromkeys(texts)}
-        known = self.texts.get(prompts.values())
-        missing = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in known]
+    def _embed_texts(self, requests: Sequence[Prepared], given: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "d"]]:
+        """Embeddings of texts, by the text."""
+        texts = dict.fromkeys(text for request in requests for text in (*request.labels, *request.vocabulary))
+        prompts = {text: fill(self.template, text) for text in texts}
+        rows = dict(given)
+        rows |= self.known(dict.fromkeys(prompt for prompt in prompts.values() if prompt not in rows))
+        missing = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in rows]
         for start in range(0, len(missing), _TEXT_BATCH):
-            chunk = missing[start : start + _TEXT_BATCH]
-            with self._autocast():
-                rows = self._tower.encode_text(self._tokenize(chunk).to(self.device)).float().cpu()
-            known.update(zip(chunk, rows, strict=True))
-        self.texts.put({prompt: known[prompt] for prompt in missing})
-        return {text: known[prompt] for text, prompt in prompts.items()}
+            rows |= self.embed(missing[start : start + _TEXT_BATCH])
+        return {text: rows[prompt] for text, prompt in prompts.items()}
 
 
 def fill(template: str, label: str) -> str:

@@ -50,6 +50,8 @@ class Limits:
         texts: labels, and concepts of a vocabulary of the request's own.
         text_chars: of one text; the model reads its first few dozen tokens only.
         regions: boxes and masks together.
+        side_px: of an image's longer side; resampling takes memory in proportion to it.
+        counts_chars: of a mask's run-length encoding.
     """
 
     image_bytes: int = sys.maxsize
@@ -57,6 +59,8 @@ class Limits:
     texts: int = sys.maxsize
     text_chars: int = sys.maxsize
     regions: int = sys.maxsize
+    side_px: int = sys.maxsize
+    counts_chars: int = sys.maxsize
 
 
 class Target(NamedTuple):
@@ -133,6 +137,7 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
     cells = covered_cells((width, height), target.grid_hw, cell_hw, target.resize)
     inner_wh = target.size_wh if target.resize == "squash" else (cells[1] * cell_hw[1], cells[0] * cell_hw[0])
     share = torch.tensor([cells[1] / columns, cells[0] / rows] * 2)
+    _check_counts(masks, limits, where)
     small = masks_on_grid(masks, (height, width), cells, where)
     return Prepared(
         pixels=on_canvas(resized(pixels, inner_wh, target.interpolation), target.size_wh),
@@ -146,6 +151,31 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
         similarity_map=similarity_map,
         region_embeddings=flag(given.get("region_embeddings", False), f"{where}: region_embeddings"),
     )
+
+
+def pixels_to_decode(request: Mapping[str, Any], where: str) -> int:
+    """What a request costs before the model sees it: the pixels of its image, and as many again for each mask.
+
+    Nothing is decoded but the image's header; of what is no image the answer is 0.
+
+    Raises:
+        InputError: the image is neither bytes nor text.
+        DataError: the text is no base64.
+    """
+    if is_absent(request.get("image")):
+        return 0
+    width, height = _size(file_bytes(request["image"], f"{where}: image"))
+    masks = request.get("masks", ())
+    return width * height * (1 + (len(masks) if is_list(masks) else 0))
+
+
+def _check_counts(masks: Sequence[Any], limits: Limits, where: str) -> None:
+    for index, mask in enumerate(masks):
+        counts = mask.get("counts") if isinstance(mask, Mapping) else None
+        if isinstance(counts, str | bytes) and len(counts) > limits.counts_chars:
+            raise LimitError(
+                f"{where}: masks[{index}]: counts: expected at most {limits.counts_chars} characters, got {len(counts)}"
+            )
 
 
 def _texts(value: Any, limits: Limits, where: str) -> tuple[str, ...]:  # noqa: ANN401 - whatever the caller sent
@@ -179,13 +209,15 @@ def _image(value: Any, limits: Limits, where: str) -> UInt8[np.ndarray, "height 
     data = file_bytes(value, where)
     if len(data) > limits.image_bytes:
         raise LimitError(f"{where}: expected at most {limits.image_bytes} bytes, got {len(data)}")
-    width, height = _size(data, where)
+    width, height = _size(data)
     if width * height > limits.pixels:
         raise LimitError(f"{where}: expected at most {limits.pixels} pixels, got {width} x {height}")
+    if max(width, height) > limits.side_px:
+        raise LimitError(f"{where}: expected sides of at most {limits.side_px} pixels, got {width} x {height}")
     return decode_image(data, where=where)
 
 
-def _size(data: bytes, where: str) -> tuple[int, int]:
+def _size(data: bytes) -> tuple[int, int]:
     """Width and height from the file's header; (0, 0) for what `decode_image` will refuse."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -41,10 +41,13 @@ def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.nda
             _check_size((image.height, image.width), size_hw, where)
             if image.mode.startswith("I"):  # 16-bit grey
                 return np.asarray(image) > 0
+            if image.mode in ("1", "L") and "transparency" not in image.info:  # a quarter of the memory of what follows
+                return np.asarray(image) > 0
             pixels = np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: not a readable PNG file ({type(error).__name__}: {error})") from error
-    return pixels[..., :3].any(axis=2) & (pixels[..., 3] > 0)
+    inside = (pixels[..., 0] | pixels[..., 1] | pixels[..., 2]) > 0  # numpy's `any` over three values is slow
+    return inside & (pixels[..., 3] > 0)
 
 
 def _decode_rle(value: Mapping[str, Any], size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:

@@ -27,16 +27,19 @@ class TextCache:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, prompts: Iterable[str]) -> dict[str, Float[Tensor, "d"]]:
-        """Those of the prompts that are known; each prompt counts as a hit or a miss."""
+    def __contains__(self, prompt: str) -> bool:
+        return prompt in self._rows
+
+    def get(self, prompts: Iterable[str], *, again: bool = False) -> dict[str, Float[Tensor, "d"]]:
+        """Those of the prompts that are known; each prompt counts as a hit or a miss, unless it is asked for again."""
         found = {}
         with self._lock:
             for prompt in prompts:
                 row = self._rows.get(prompt)
                 if row is None:
-                    self.misses += 1
+                    self.misses += not again
                     continue
-                self.hits += 1
+                self.hits += not again
                 self._rows.move_to_end(prompt)
                 found[prompt] = row
         return found

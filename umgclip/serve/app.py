@@ -55,10 +55,11 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         asyncio.get_running_loop().set_exception_handler(Complaints())
+        await predictor.decoders.start()
         current.start()
         yield
         current.close()
-        predictor.close()
+        predictor.decoders.close()
         await asyncio.to_thread(batcher.close, settings.timeouts.answer_s)
 
     # FastAPI's own pages of documentation load their scripts from a CDN

@@ -1,4 +1,7 @@
-"""Forwards shared by concurrent requests: one thread, which is the only one that runs the model."""
+"""The thread that runs the model, in short steps: a forward of some images, or one of some texts.
+
+Requests of several clients take turns. What nobody waits for any more is dropped before its next step.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,47 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from umgclip.register.request import Prepared
 from umgclip.serve.current import Served
 from umgclip.serve.metrics import Metrics
 from umgclip.serve.settings import Batching
+from umgclip.serve.turns import Turns
 
 Answer = dict[str, Any]
+_LATELY_S = 2.0
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Job:
     """One image, with the model that prepared it: a swap in between must not send it to another."""
 
     served: Served
     prepared: Prepared
+    client: str
     future: Future[Answer] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
+    prompts: dict[str, Tensor] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
 
 class Batcher:
-    """Gathers images for up to `max_wait_ms` and answers them in one forward."""
+    """Gathers images for up to `max_wait_ms` and answers them in one forward.
+
+    Texts that are new are encoded first, as many in a step as a forward has images. On a processor a forward takes as
+    long as its images take one by one, so while several clients ask, a step there is one image or text of one of them:
+    nobody waits for another's batch.
+    """
 
     def __init__(self, settings: Batching, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._turns: Turns[_Job] = Turns()
+        self._seen: dict[str, float] = {}
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="umgclip-model", daemon=True)
         self._thread.start()
 
@@ -44,9 +62,9 @@ class Batcher:
         """Whether the model's thread runs; without it nothing is answered."""
         return self._thread.is_alive()
 
-    def submit(self, served: Served, prepared: Prepared) -> Future[Answer]:
-        """Put an image into the queue; a future that is cancelled before its turn costs nothing."""
-        job = _Job(served, prepared)
+    def submit(self, served: Served, prepared: Prepared, client: str = "") -> Future[Answer]:
+        """Put an image into the queue; a future that is cancelled costs nothing from its next step on."""
+        job = _Job(served, prepared, client)
         self._queue.put(job)
         return job.future
 
@@ -56,25 +74,100 @@ class Batcher:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            jobs, last = self._gather(job)
-            for served in dict.fromkeys(job.served for job in jobs):
-                self._answer(served, [job for job in jobs if job.served is served])
-            if last:
+        while True:
+            self._collect()
+            if len(self._turns):
+                self._step()
+            elif self._closing:
                 return
 
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        """A batch, and whether the queue was closed meanwhile."""
-        jobs, until = [first], time.perf_counter() + self._settings.max_wait_ms / 1000
-        while len(jobs) < self._settings.max_images:
+    def _collect(self) -> None:
+        """Take in what came; where there is nothing to do, wait for it, and a little for what may share its forward."""
+        if not len(self._turns) and not self._closing:
+            self._enter(self._queue.get())
+        until = time.perf_counter() + self._settings.max_wait_ms / 1000
+        while not self._closing:
+            gathered = self._has_enough()
             try:
-                job = self._queue.get(timeout=max(0.0, until - time.perf_counter()))
+                self._enter(self._queue.get(timeout=0 if gathered else max(0.0, until - time.perf_counter())))
             except queue.Empty:
+                return
+
+    def _enter(self, job: _Job | None) -> None:
+        if job is None:
+            self._closing = True
+            return
+        self._seen[job.client] = time.perf_counter()
+        try:
+            prompts = job.served.answerer.prompts(job.prepared)
+            job.prompts = job.served.answerer.known(prompts)
+            job.missing = [prompt for prompt in prompts if prompt not in job.prompts]
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            _fail([job], error)
+            return
+        self._turns.put(job.client, job)
+
+    def _has_enough(self) -> bool:
+        if len(self._turns) >= self._settings.max_images or self._is_shared():
+            return True
+        return bool(len(self._turns) and self._turns.first(self._turns.next()).missing)
+
+    def _is_shared(self) -> bool:
+        """Whether several clients asked lately."""
+        now = time.perf_counter()
+        self._seen = {client: at for client, at in self._seen.items() if now - at < _LATELY_S}
+        return len(self._seen) > 1
+
+    def _step(self) -> None:
+        client = self._turns.next()
+        job = self._turns.first(client)
+        if job.future.cancelled():
+            self._turns.take(client)
+            return
+        alone = self._is_shared() and job.served.answerer.device.type == "cpu"
+        most = 1 if alone else self._settings.max_images
+        if job.missing:
+            self._embed(client, job, most)
+            return
+        jobs = self._batch(most)
+        self._answer(job.served, jobs)
+
+    def _embed(self, client: str, job: _Job, most: int) -> None:
+        """Encode some of a job's texts; it keeps its place."""
+        if self._refresh(job):
+            return
+        fresh = job.missing[:most]
+        try:
+            job.prompts |= job.served.answerer.embed(fresh)
+            job.missing = job.missing[most:]
+        except Exception as error:
+            _logger.exception("%d texts cannot be encoded", len(fresh))
+            _fail([self._turns.take(client)], error)
+        finally:
+            self._turns.charge(client, len(fresh))
+
+    def _batch(self, most: int) -> list[_Job]:
+        """Jobs that are ready, by turns, of the version of the first."""
+        jobs: list[_Job] = []
+        while len(jobs) < most and len(self._turns):
+            client = self._turns.next()
+            job = self._turns.first(client)
+            if job.future.cancelled():
+                self._turns.take(client)
+                continue
+            if jobs and job.served is not jobs[0].served:
                 break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
+            if job.missing and not self._refresh(job):
+                break
+            jobs.append(self._turns.take(client))
+            self._turns.charge(client, 1)
+        return jobs
+
+    def _refresh(self, job: _Job) -> bool:
+        """Whether a job's texts are known by now: images of one request share them."""
+        job.prompts |= job.served.answerer.known(job.missing, again=True)
+        job.missing = [prompt for prompt in job.missing if prompt not in job.prompts]
+        return not job.missing
 
     def _answer(self, served: Served, jobs: list[_Job]) -> None:
         began = time.perf_counter()
@@ -83,8 +176,9 @@ class Batcher:
             return
         for job in jobs:
             self._metrics.waited.observe(began - job.since)
+        prompts = {prompt: row for job in jobs for prompt, row in job.prompts.items()}
         try:
-            answers = served.answerer.answer([job.prepared for job in jobs])
+            answers = served.answerer.answer([job.prepared for job in jobs], prompts)
         except Exception as error:
             _logger.exception("a forward of %d images failed", len(jobs))
             self._alone(served, jobs, error)
@@ -101,6 +195,12 @@ class Batcher:
                 job.future.set_exception(error)
                 return
             try:
-                job.future.set_result(served.answerer.answer([job.prepared])[0])
+                job.future.set_result(served.answerer.answer([job.prepared], job.prompts)[0])
             except Exception as own:  # noqa: BLE001 - whoever waits gets it
                 job.future.set_exception(own)
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if job.future.set_running_or_notify_cancel():
+            job.future.set_exception(error)

@@ -20,6 +20,7 @@ from umgclip.register import loading
 from umgclip.serve.app import create_app
 from umgclip.serve.connections import BACKLOG, Bounds, affordable, bounded
 from umgclip.serve.current import Current, Store
+from umgclip.serve.decoding import prepare_forks
 from umgclip.serve.settings import API_KEY, ServeSettings, Source, api_keys
 from umgclip.serve.shares import Pool
 from umgclip.tracking import store_from_env
@@ -50,6 +51,7 @@ def run(settings: ServeSettings, root: Path) -> None:
     # first: a port that is taken should not cost the time of loading a model
     listening = _listen(settings.host, settings.port)
     try:
+        prepare_forks()  # which takes about as long as loading the model does
         connections = Pool("connections", affordable(settings.capacity.connections))
         current = Current(settings.source, registry(settings.source, root))
         _introduce(settings, current, listening, bool(keys))

@@ -40,13 +40,14 @@ class Batching:
         max_images: images in one forward.
         max_wait_ms: how long the first image of a batch waits for others.
         queue_images: images accepted and not yet answered; above it requests are turned away with 503.
-        decode_threads: threads that decode images; 0 for one a core.
+        decoders: processes that read requests and decode images; 0 for one a core. Half as many again are for large
+            requests.
     """
 
     max_images: int = 16
     max_wait_ms: float = 5.0
     queue_images: int = 256
-    decode_threads: int = 0
+    decoders: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class RequestLimits:
         texts: labels of an image, and concepts of a vocabulary of its own.
         text_chars: of one text.
         regions: boxes and masks of an image together.
+        total_pixels: of all images; a mask counts as much as its image.
+        total_texts: different labels and concepts of all images.
+        answer_numbers: scores, embeddings and cells of maps in the answer.
     """
 
     body_bytes: int = 16 * MIB
@@ -68,6 +72,9 @@ class RequestLimits:
     texts: int = 256
     text_chars: int = 300
     regions: int = 100
+    total_pixels: int = 128_000_000
+    total_texts: int = 512
+    answer_numbers: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -96,10 +103,12 @@ class Capacity:
     Attributes:
         connections: open ones.
         bodies_bytes: bodies that are being read or wait to be decoded.
+        texts: labels and concepts that wait to be encoded.
     """
 
     connections: int = 512
     bodies_bytes: int = 256 * MIB
+    texts: int = 2048
 
 
 @dataclass(frozen=True)

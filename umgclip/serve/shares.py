@@ -31,16 +31,22 @@ class Pool:
         self.taken = 0
         self._held: Counter[str] = Counter()
 
-    def take(self, client: str, amount: int) -> None:
+    def take(self, client: str, amount: int, own: int = 0) -> None:
         """Take something, or give back a negative amount.
 
+        Args:
+            client: who.
+            amount: how much.
+            own: what the same claim holds already.
+
         Raises:
-            BusyError: there is not so much, or the client holds its share already.
+            BusyError: there is not so much, or the client's other claims hold its share already.
         """
-        free, held = self.limit - self.taken, self._held[client]
+        free, others = self.limit - self.taken, self._held[client] - own
         if amount > free:
             raise BusyError(f"busy: {self.taken} of {self.limit} {self.what} are taken, {amount} more wanted")
-        if amount > 0 and held and held + amount > free:
+        if amount > 0 and others and others + own + amount > free + own:
+            held = others + own
             raise BusyError(
                 f"busy: this client has {held} of {self.limit} {self.what}, {amount} more wanted, {free} are free"
             )
@@ -63,7 +69,7 @@ class Claim:
         Raises:
             BusyError: there is not so much.
         """
-        pool.take(self.client, amount - self._amounts[pool])
+        pool.take(self.client, amount - self._amounts[pool], self._amounts[pool])
         self._amounts[pool] = amount
 
     def release(self) -> None:

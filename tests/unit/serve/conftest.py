@@ -33,12 +33,12 @@ class Watched(Answerer):
         self.go = threading.Event()
         self.go.set()
 
-    def answer(self, requests: Any) -> list[dict[str, Any]]:
+    def answer(self, requests: Any, prompts: Any = None) -> list[dict[str, Any]]:
         assert self.go.wait(30)
         self.batches.append(len(requests))
         if any(not one.pixels.any() for one in requests):
             raise RuntimeError("a kernel failed")
-        return super().answer(requests)
+        return super().answer(requests, prompts)
 
     def prepared(self, seed: int = 0) -> Prepared:
         return self.prepare({"image": picture(seed), "labels": ["dog", "cat"]})

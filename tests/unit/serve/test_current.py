@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from umgclip.errors import DataError, InputError, TrackingError
+from umgclip.register import answering
 from umgclip.serve.current import Current
 from umgclip.serve.settings import Source
 
@@ -15,7 +16,9 @@ from umgclip.serve.settings import Source
 def test_the_first_model_has_answered_once_before_it_serves(current, registry):
     assert current.served.version == "1"
     assert current.served.answerer.batches == [1]
-    assert len(current.served.answerer.texts) == 4  # its vocabulary too, and the label of the first forward
+    answerer = current.served.answerer
+    known = [answering.fill(answerer.template, text) for text in (*answerer.target.vocabulary, "thing")]
+    assert answerer.lacks([*known, "a zebra"]) == 1
     assert not any(folder.exists() for folder in registry.folders)
 
 
@@ -67,7 +70,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_so(current,
 def test_a_version_whose_first_forward_fails_never_answers(current, registry, make_answerer):
     def broken():
         model = make_answerer(2)
-        model.answer = lambda requests: (_ for _ in ()).throw(RuntimeError("out of memory"))
+        model.answer = lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory"))
         return model
 
     registry.models["2"] = broken

@@ -38,20 +38,22 @@ def test_without_options_the_defaults_are_those_of_the_settings(serve):
 def test_options_reach_the_settings(serve):
     settings = serve(
         *["--host", "::1", "--port", "0", "--model", "m", "--alias", "a", "--version", "7", "--poll-s", "2"],
-        *["--max-batch", "3", "--max-wait-ms", "4", "--queue", "50", "--decode-threads", "6"],
+        *["--max-batch", "3", "--max-wait-ms", "4", "--queue", "50", "--decoders", "6"],
         *["--max-body-mib", "0.5", "--max-images", "8", "--max-megapixels", "0.25", "--max-labels", "9"],
         *["--max-label-chars", "10", "--max-regions", "11"],
+        *["--max-total-megapixels", "18", "--max-total-labels", "19", "--max-answer-numbers", "20"],
         *["--body-timeout-s", "12", "--answer-timeout-s", "13", "--shutdown-s", "14"],
         *["--head-timeout-s", "15", "--send-timeout-s", "16", "--max-connections", "17", "--max-bodies-mib", "1"],
+        *["--max-new-labels", "21"],
     )
     assert settings == ServeSettings(
         host="::1",
         port=0,
         source=Source("m", "a", "7", 2.0),
         batching=Batching(3, 4.0, 50, 6),
-        limits=RequestLimits(524_288, 8, 250_000, 9, 10, 11),
+        limits=RequestLimits(524_288, 8, 250_000, 9, 10, 11, 18_000_000, 19, 20),
         timeouts=Timeouts(12.0, 13.0, 14.0, 15.0, 16.0),
-        capacity=Capacity(17, 1_048_576),
+        capacity=Capacity(17, 1_048_576, 21),
     )
 
 
@@ -76,9 +78,17 @@ def test_a_queue_that_a_list_would_not_fit_into_is_refused():
         CliRunner().invoke(app, ["--queue", "8"], catch_exceptions=False)
 
 
-def test_bodies_that_one_would_not_fit_into_are_refused():
-    with pytest.raises(InputError, match="--max-bodies-mib: expected at least --max-body-mib, which is 16, got 8"):
-        CliRunner().invoke(app, ["--max-bodies-mib", "8"], catch_exceptions=False)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-bodies-mib", "8"], "--max-bodies-mib: expected at least --max-body-mib, which is 16, got 8"),
+        (["--max-new-labels", "500"], "--max-new-labels: expected at least --max-total-labels, which is 512, got 500"),
+        (["--max-labels", "600"], "--max-total-labels: expected at least --max-labels, which is 600, got 512"),
+    ],
+)
+def test_limits_that_a_single_request_would_not_fit_into_are_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        CliRunner().invoke(app, options, catch_exceptions=False)
 
 
 def test_without_the_extra_its_name_is_said(monkeypatch):

@@ -35,7 +35,8 @@ def test_a_client_gets_half_and_leaves_room_for_another():
 def test_who_holds_nothing_may_take_all_that_is_free():
     pool = Pool("places", 8)
     alone = Claim("a")
-    alone.hold(pool, 8)
+    for amount in (1, 5, 8):
+        alone.hold(pool, amount)
     alone.release()
     assert pool.taken == 0
 

@@ -1,0 +1,236 @@
+"""The process that reads requests: JSON, base64, image files and masks, all from anyone.
+
+It holds no model and no secret, and whoever started it may end it at any moment. Messages are pickles between it and
+its parent, each after its length in 8 bytes.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import pickle  # noqa: S403 - between two processes of ours
+import resource
+import signal
+import socket
+import struct
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import torch
+from pydantic_core import from_json
+
+from umgclip.errors import InputError, UmgclipError
+from umgclip.register.request import LimitError, Limits, Prepared, Target, pixels_to_decode, prepare
+from umgclip.register.request_values import is_list
+from umgclip.serve.settings import RequestLimits
+
+LENGTH = struct.Struct(">Q")
+_SIDE_PX = 65_535  # of JPEG; Pillow's resampling reserves memory by the longer side
+_RUN_LENGTH_CHARS = 1 << 20
+_BYTES_A_PIXEL = 32  # of an image while it is decoded, put upright and resized
+_LEAST_MEMORY = 512 << 20
+_NICE = 10
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What requests are read for.
+
+    Attributes:
+        version: of the model.
+        target: what it takes.
+        embed_dim: dimension of its embeddings.
+        limits: the most that a request may hold.
+    """
+
+    version: str
+    target: Target
+    embed_dim: int
+    limits: RequestLimits
+
+
+class Asked(NamedTuple):
+    """A body to read; the plan comes with the first that needs it."""
+
+    body: bytes
+    version: str
+    plan: Plan | None
+    most_pixels: int | None
+
+
+class Read(NamedTuple):
+    """A request that may be answered, and whether its images came as a list, as their answers then do."""
+
+    images: list[Prepared]
+    listed: bool
+
+
+class Refused(NamedTuple):
+    """What is wrong with a request, as a status and a text."""
+
+    status: int
+    detail: str
+
+
+class TooLarge(NamedTuple):
+    """More pixels than this process should decode; there are others for that."""
+
+    pixels: int
+
+
+Reply = Read | Refused | TooLarge
+
+
+def read(asked: Asked, plan: Plan) -> Reply:
+    """Check a request and make it ready for a forward; whatever may be wrong with it ends as a `Refused`."""
+    try:
+        return _read(asked.body, plan, asked.most_pixels)
+    except _RefusedError as error:
+        return error.refused
+    except (LimitError, MemoryError) as error:
+        return Refused(413, str(error) or "body: expected less, its images and masks take too much memory")
+    except UmgclipError as error:
+        return Refused(422, str(error))
+
+
+def _read(body: bytes, plan: Plan, most_pixels: int | None) -> Reply:
+    rows, listed = _rows(body, plan.limits)
+    names = [f"body[{index}]" if listed else "body" for index in range(len(rows))]
+    _check_texts(rows, plan.limits)
+    _check_answer(rows, plan)
+    pixels = sum(_guarded(pixels_to_decode, row, name) for row, name in zip(rows, names, strict=True))
+    if pixels > plan.limits.total_pixels:
+        raise LimitError(
+            f"body: expected at most {plan.limits.total_pixels} pixels of images and masks together, got {pixels}"
+        )
+    if most_pixels is not None and pixels > most_pixels:
+        return TooLarge(pixels)
+    limits = Limits(
+        pixels=plan.limits.pixels,
+        side_px=_SIDE_PX,
+        texts=plan.limits.texts,
+        text_chars=plan.limits.text_chars,
+        regions=plan.limits.regions,
+        counts_chars=_RUN_LENGTH_CHARS,
+    )
+    ready = [
+        _guarded(lambda row, name: prepare(row, plan.target, limits, name), row, name)
+        for row, name in zip(rows, names, strict=True)
+    ]
+    # the registered vocabulary is at the other end already
+    lent = [one if row.get("vocabulary") else replace(one, vocabulary=()) for one, row in zip(ready, rows, strict=True)]
+    return Read(lent, listed)
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.refused = Refused(status, detail)
+
+
+def _rows(body: bytes, limits: RequestLimits) -> tuple[list[Mapping[str, Any]], bool]:
+    try:
+        content = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise _RefusedError(400, f"body: expected JSON, got {len(body)} bytes that are not: {error}") from error
+    listed = isinstance(content, list)
+    rows = content if listed else [content]
+    if len(rows) > limits.images:
+        raise LimitError(f"body: expected a list of at most {limits.images} images, got {len(rows)}")
+    if not rows:
+        raise InputError("body: expected an object, or a list of at least one, got an empty list")
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            name, found = f"body[{index}]" if listed else "body", f"{type(row).__name__} {str(row)[:40]!r}"
+            raise InputError(f"{name}: expected an object with the field image, got {found}")
+    return rows, listed
+
+
+def _check_texts(rows: Sequence[Mapping[str, Any]], limits: RequestLimits) -> None:
+    """Texts are encoded once each, whatever images they are for."""
+    fields: list[Any] = [row.get(name) for row in rows for name in ("labels", "vocabulary")]
+    texts = {text for field in fields if is_list(field) for text in field if isinstance(text, str)}
+    if len(texts) > limits.total_texts:
+        raise LimitError(
+            f"body: expected at most {limits.total_texts} different labels and concepts together, got {len(texts)}"
+        )
+
+
+def _check_answer(rows: Sequence[Mapping[str, Any]], plan: Plan) -> None:
+    """Scores, embeddings and maps are numbers, of which a small request could ask for many."""
+    rows_hw = plan.target.grid_hw
+    numbers = 0
+    for row in rows:
+        labels, boxes, masks = (len(row[n]) if is_list(row.get(n)) else 0 for n in ("labels", "boxes", "masks"))
+        numbers += plan.embed_dim + labels * (1 + boxes + masks)
+        numbers += (boxes + masks) * plan.embed_dim if row.get("region_embeddings") else 0
+        numbers += labels * rows_hw[0] * rows_hw[1] if row.get("similarity_map") else 0
+    if numbers > plan.limits.answer_numbers:
+        raise LimitError(f"body: expected an answer of at most {plan.limits.answer_numbers} numbers, got {numbers}")
+
+
+def _guarded(do: Any, row: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 - of either of two kinds
+    try:
+        return do(row, where)
+    except (UmgclipError, MemoryError):
+        raise
+    except Exception as error:  # there is no end to what libraries raise over foreign bytes
+        _logger.warning("%s: refused late: %r", where, error)
+        raise InputError(f"{where}: expected fields that can be read, got {type(error).__name__}") from error
+
+
+def main(connection: socket.socket, limits: RequestLimits, *, heavy: bool) -> None:
+    """Read what is asked for until the other end is closed.
+
+    Args:
+        connection: to the parent.
+        limits: the most that a request may hold, from which follows how much memory this may take.
+        heavy: whether this is for large requests, which give way to others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told of a Ctrl-C, and closes the connection
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    gc.freeze()
+    if heavy:
+        os.nice(_NICE)
+    _bound_memory(_LEAST_MEMORY + _BYTES_A_PIXEL * limits.pixels + 16 * limits.body_bytes)
+    plan: Plan | None = None
+    with connection, connection.makefile("rwb") as stream:
+        while (message := _receive(stream.read)) is not None:
+            asked: Asked = pickle.loads(message)  # noqa: S301 - from the parent
+            plan = asked.plan or plan
+            if plan is None or plan.version != asked.version:
+                raise RuntimeError(f"expected a plan for version {asked.version}")
+            reply = pickle.dumps(read(asked, plan), pickle.HIGHEST_PROTOCOL)
+            del asked, message
+            stream.write(LENGTH.pack(len(reply)) + reply)
+            stream.flush()
+
+
+def _receive(read_bytes: Callable[[int], bytes]) -> bytes | None:
+    head = read_bytes(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    [size] = LENGTH.unpack(head)
+    message = read_bytes(size)
+    return message if len(message) == size else None
+
+
+def _bound_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has; beyond them Python raises MemoryError."""
+    status = Path("/proc/self/status")
+    if sys.platform != "linux" or not status.is_file():
+        return
+    [used_kib] = [int(line.split()[1]) for line in status.read_text(encoding="ascii").splitlines() if "VmData" in line]
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = (used_kib << 10) + more
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

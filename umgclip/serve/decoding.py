@@ -1,0 +1,209 @@
+"""The processes that read requests, as the server sees them: some for small ones, some for large ones, all to be ended.
+
+A request has one process, and no other request has it meanwhile. A process that is not done in time, or whose client
+has gone, is killed and another takes its place: nothing goes on after an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import pickle  # noqa: S403 - between two processes of ours
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from multiprocessing import forkserver
+from typing import Any
+
+from umgclip.params import threads
+from umgclip.serve.current import Served
+from umgclip.serve.decoder import LENGTH, Asked, Plan, Read, Refused, Reply, TooLarge, main
+from umgclip.serve.settings import ServeSettings
+from umgclip.serve.turns import Turns
+
+SMALL_PIXELS = 4_000_000  # of images and masks together, decoded in about a tenth of a second
+SMALL_BYTES = 4 << 20  # of a body
+_AGAIN_S = 1.0
+_CRASHED = Refused(422, "body: expected fields that can be read, got some over which their reader broke down")
+_logger = logging.getLogger(__name__)
+
+
+def prepare_forks() -> None:
+    """Start the process that the others are forked from, which imports what they need; returns before it has."""
+    _context()
+    forkserver.ensure_running()
+
+
+def _context() -> Any:  # noqa: ANN401 - typeshed has no public name for it
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["umgclip.serve.decoder"])
+    return context
+
+
+class _Process:
+    """One process and the connection to it."""
+
+    def __init__(self, process: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ANN401
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._version = ""
+
+    @classmethod
+    async def start(cls, settings: ServeSettings, *, heavy: bool) -> _Process:
+        ours, theirs = socket.socketpair()
+        process = _context().Process(
+            target=main, args=(theirs, settings.limits), kwargs={"heavy": heavy}, name="umgclip-decode", daemon=True
+        )
+        try:
+            await asyncio.to_thread(process.start)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(process, *await asyncio.open_connection(sock=ours))
+
+    async def ask(self, body: bytes, plan: Plan, most_pixels: int | None) -> Reply:
+        asked = Asked(body, plan.version, None if plan.version == self._version else plan, most_pixels)
+        message = pickle.dumps(asked, pickle.HIGHEST_PROTOCOL)
+        self._writer.write(LENGTH.pack(len(message)))
+        self._writer.write(message)
+        await self._writer.drain()
+        self._version = plan.version
+        [size] = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+        reply: Reply = pickle.loads(await self._reader.readexactly(size))  # noqa: S301 - from a process of ours
+        return reply
+
+    def kill(self) -> None:
+        self._writer.transport.abort()
+        self._process.kill()
+        self._process.join(1)  # at once, or the system would keep its entry
+
+
+class _Lane:
+    """Processes of a kind, and those who wait for one."""
+
+    def __init__(self, settings: ServeSettings, count: int, *, heavy: bool) -> None:
+        self._settings = settings
+        self._count = count
+        self._heavy = heavy
+        self._idle: list[_Process] = []
+        self._all: set[_Process] = set()
+        self._waiting: Turns[asyncio.Future[_Process]] = Turns()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        await asyncio.gather(*(self._add() for _ in range(self._count)))
+
+    def close(self) -> None:
+        self._closed = True
+        for task in self._starting:
+            task.cancel()
+        for process in self._all:
+            process.kill()
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[_Process]:
+        """A process for a while; whoever does not leave in peace leaves it dead."""
+        process = await self._turn(client)
+        try:
+            yield process
+        except BaseException:
+            self._all.discard(process)
+            process.kill()
+            if not self._closed:
+                task = asyncio.create_task(self._add())
+                self._starting.add(task)
+                task.add_done_callback(self._starting.discard)
+            raise
+        self._release(process)
+
+    async def _turn(self, client: str) -> _Process:
+        if self._idle:
+            self._waiting.charge(client, 1)
+            return self._idle.pop()
+        mine: asyncio.Future[_Process] = asyncio.get_running_loop().create_future()
+        self._waiting.put(client, mine)
+        try:
+            return await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._release(mine.result())
+            raise
+
+    def _release(self, process: _Process) -> None:
+        while len(self._waiting):
+            client = self._waiting.next()
+            future = self._waiting.take(client)
+            if not future.done():
+                self._waiting.charge(client, 1)
+                future.set_result(process)
+                return
+        self._idle.append(process)
+
+    async def _add(self) -> None:
+        while not self._closed:
+            try:
+                process = await _Process.start(self._settings, heavy=self._heavy)
+            except (OSError, EOFError) as error:
+                _logger.error("no process to decode images in: %s; it is tried again", error)
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            self._all.add(process)
+            self._release(process)
+            return
+
+
+class Decoders:
+    """Reads requests in processes; belongs to the event loop."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        count = settings.batching.decoders or threads()
+        self._limits = settings.limits
+        self._small = _Lane(settings, count, heavy=False)
+        self._large = _Lane(settings, max(1, count // 2), heavy=True)
+
+    async def start(self) -> None:
+        """Start the processes."""
+        await asyncio.gather(self._small.start(), self._large.start())
+
+    def close(self) -> None:
+        """End them, whatever they do."""
+        self._small.close()
+        self._large.close()
+
+    async def read(self, body: bytes, served: Served, client: str) -> Read | Refused:
+        """Check a request and make it ready for a forward. To cancel this ends the work.
+
+        Args:
+            body: JSON, of anyone.
+            served: the model that it is for.
+            client: whom it is from.
+        """
+        plan = Plan(served.version, served.answerer.target, served.answerer.embed_dim, self._limits)
+        reply: Reply = TooLarge(0)
+        if len(body) <= SMALL_BYTES:
+            reply = await self._ask(self._small, body, plan, client, SMALL_PIXELS)
+        if isinstance(reply, TooLarge):
+            reply = await self._ask(self._large, body, plan, client, None)
+        if isinstance(reply, TooLarge):
+            raise RuntimeError(f"expected an answer for {reply.pixels} pixels")
+        return _with_vocabulary(reply, plan.target.vocabulary) if isinstance(reply, Read) else reply
+
+    async def _ask(self, lane: _Lane, body: bytes, plan: Plan, client: str, most_pixels: int | None) -> Reply:
+        try:
+            async with lane.turn(client) as process:
+                return await process.ask(body, plan, most_pixels)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            _logger.warning("a process that reads requests broke down over %d bytes of %s", len(body), client)
+            return _CRASHED
+
+
+def _with_vocabulary(found: Read, registered: tuple[str, ...]) -> Read:
+    registered = tuple(dict.fromkeys(registered))
+    own = [replace(one, vocabulary=registered) if one.tags and not one.vocabulary else one for one in found.images]
+    return found._replace(images=own)
