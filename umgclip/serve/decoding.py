@@ -18,7 +18,6 @@ from multiprocessing import forkserver
 from typing import Any
 
 from umgclip.params import threads
-from umgclip.serve.current import Served
 from umgclip.serve.decoder import LENGTH, Asked, Plan, Read, Refused, Reply, TooLarge, main
 from umgclip.serve.settings import ServeSettings
 from umgclip.serve.turns import Turns
@@ -163,7 +162,6 @@ class Decoders:
 
     def __init__(self, settings: ServeSettings) -> None:
         count = settings.batching.decoders or threads()
-        self._limits = settings.limits
         self._small = _Lane(settings, count, heavy=False)
         self._large = _Lane(settings, max(1, count // 2), heavy=True)
 
@@ -176,15 +174,14 @@ class Decoders:
         self._small.close()
         self._large.close()
 
-    async def read(self, body: bytes, served: Served, client: str) -> Read | Refused:
+    async def read(self, body: bytes, plan: Plan, client: str) -> Read | Refused:
         """Check a request and make it ready for a forward. To cancel this ends the work.
 
         Args:
             body: JSON, of anyone.
-            served: the model that it is for.
+            plan: of the model that it is for.
             client: whom it is from.
         """
-        plan = Plan(served.version, served.answerer.target, served.answerer.embed_dim, self._limits)
         reply: Reply = TooLarge(0)
         if len(body) <= SMALL_BYTES:
             reply = await self._ask(self._small, body, plan, client, SMALL_PIXELS)

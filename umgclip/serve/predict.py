@@ -17,7 +17,7 @@ from umgclip.errors import UmgclipError
 from umgclip.register.answering import Answerer, NotFiniteError
 from umgclip.serve.batching import Answer, Batcher
 from umgclip.serve.current import Current
-from umgclip.serve.decoder import Read, Refused
+from umgclip.serve.decoder import Plan, Read, Refused
 from umgclip.serve.decoding import Decoders
 from umgclip.serve.guard import client_of, read_body
 from umgclip.serve.settings import ServeSettings
@@ -75,7 +75,8 @@ class Predictor:
     async def _answer(self, body: bytes, claim: Claim) -> Response:
         served = self._current.served
         # all images are checked before the first is run: a list is answered as a whole or not at all
-        found = await self.decoders.read(body, served, claim.client)
+        plan = Plan(served.version, served.answerer.target, served.answerer.embed_dim, self._settings.limits)
+        found = await self.decoders.read(body, plan, claim.client)
         if isinstance(found, Refused):
             raise HTTPException(found.status, found.detail)
         claim.hold(self._bodies, 0)
