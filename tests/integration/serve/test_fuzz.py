@@ -9,6 +9,7 @@ import json
 import random
 import socket
 import struct
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -242,3 +244,51 @@ def test_a_body_without_end_is_cut_off(served):
         assert served.http.post("/predict", content=endless(), headers=JSON).status_code == 413
     assert sent < 1 << 26
     assert served.health()["queue"]["images"] == 0
+
+
+def one_bit(width: int, height: int) -> str:
+    buffer = io.BytesIO()
+    Image.new("1", (width, height), 1).save(buffer, "PNG")
+    return text(buffer.getvalue())
+
+
+def test_small_requests_for_much_work_are_refused_before_it(served):
+    large, middle, small = one_bit(8000, 4000), one_bit(1500, 1500), text(picture())
+    labels = [f"thing {index}" for index in range(32 * 256)]
+    for content, said in (
+        ([{"image": large}] * 32, "expected at most 128000000 pixels of images and masks together"),
+        ([{"image": middle, "masks": [middle] * 100}] * 8, "expected at most 128000000 pixels"),
+        (
+            [{"image": small, "labels": labels[index * 256 :][:256]} for index in range(32)],
+            "expected at most 512 different labels and concepts together, got 8192",
+        ),
+        ({"image": one_bit(32_000_000, 1)}, "expected sides of at most 65535 pixels, got 32000000 x 1"),
+    ):
+        response = served.http.post("/predict", json=content)
+        assert response.status_code == 413, response.text[:300]
+        assert said in response.json()["detail"]
+    assert served.http.post("/predict", json={"image": large}).status_code == 200, "what a limit allows"
+    assert served.health()["queue"]["images"] == 0
+
+
+def test_after_a_503_nothing_goes_on(start):
+    server = start("--answer-timeout-s", "0.5", "--max-total-megapixels", "2000")
+    slow = {"image": one_bit(8000, 4000), "masks": [one_bit(8000, 4000)] * 50}
+    response = server.http.post("/predict", json=slow)
+    assert (response.status_code, response.json()["detail"]) == (503, "busy: no answer within 0.5 s")
+    assert response.headers["retry-after"] == "1"
+    whole = psutil.Process(server.process.pid)
+
+    def busy_s() -> float:
+        return sum(sum(one.cpu_times()[:2]) for one in (whole, *whole.children(recursive=True)))
+
+    until = time.monotonic() + 30
+    while True:  # until a second of quiet; what would go on takes many
+        before = busy_s()
+        time.sleep(1)
+        if busy_s() - before < 0.2:
+            break
+        assert time.monotonic() < until
+    good = {"image": text(picture()), "labels": ["dog"]}
+    assert server.http.post("/predict", json=good).status_code == 200
+    assert server.health()["queue"]["images"] == 0

@@ -25,20 +25,28 @@ VOCABULARY = ("dog", "cat", "apple")
 
 
 class Watched(Answerer):
-    """Remembers the size of its batches, waits while it is told to, fails over images that are all black."""
+    """Remembers its steps, waits while it is told to (with texts, too, or with images), fails over images that are black."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.batches: list[int] = []
+        self.steps: list[tuple[str, int]] = []
+        self.texts_too = False
         self.go = threading.Event()
         self.go.set()
 
     def answer(self, requests: Any, prompts: Any = None) -> list[dict[str, Any]]:
         assert self.go.wait(30)
         self.batches.append(len(requests))
+        self.steps.append(("images", len(requests)))
         if any(not one.pixels.any() for one in requests):
             raise RuntimeError("a kernel failed")
         return super().answer(requests, prompts)
+
+    def embed(self, prompts: Any) -> dict[str, Any]:
+        assert not self.texts_too or self.go.wait(30)
+        self.steps.append(("texts", len(prompts)))
+        return super().embed(prompts)
 
     def prepared(self, seed: int = 0) -> Prepared:
         return self.prepare({"image": picture(seed), "labels": ["dog", "cat"]})

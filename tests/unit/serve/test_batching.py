@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from tests.unit.serve.conftest import picture
 from umgclip.io.images import encode_png
 from umgclip.serve.batching import Batcher
 from umgclip.serve.current import Served
@@ -123,3 +124,73 @@ def test_closing_answers_what_is_in_the_queue(make_batcher, served):
 
     assert all(future.done() for future in futures)
     assert not batcher.alive
+
+
+# ---------------------------------------------------------------- clients beside each other
+
+
+def with_labels(served: Served, count: int, first: int = 0):
+    labels = [f"thing {index}" for index in range(first, first + count)]
+    return served.answerer.prepare({"image": picture(), "labels": labels})
+
+
+def test_new_labels_are_encoded_in_steps_of_a_forwards_size(make_batcher, served):
+    batcher = make_batcher(max_images=4)
+    batcher.submit(served, with_labels(served, 10)).result(30)
+    batcher.submit(served, with_labels(served, 11)).result(30)
+    assert served.answerer.steps == [
+        *[("texts", 4), ("texts", 4), ("texts", 2), ("images", 1)],
+        *[("texts", 1), ("images", 1)],
+    ]
+
+
+def test_images_of_a_request_share_their_new_labels(make_batcher, served):
+    batcher = make_batcher(max_images=8)
+    served.answerer.texts_too = True
+    served.answerer.go.clear()
+    futures = [batcher.submit(served, with_labels(served, 8)) for _ in range(3)]
+    served.answerer.go.set()
+    answers = [future.result(30) for future in futures]
+    assert [work for kind, work in served.answerer.steps if kind == "texts"] == [8]
+    assert sum(work for kind, work in served.answerer.steps if kind == "images") == 3
+    [alone] = served.answerer.answer([with_labels(served, 8)])
+    np.testing.assert_allclose(answers[0]["label_scores"], alone["label_scores"], atol=1e-5)
+
+
+def test_on_a_cpu_nobody_waits_for_another_clients_batch(make_batcher, served):
+    batcher = make_batcher(max_images=16)
+    served.answerer.texts_too = True
+    served.answerer.go.clear()
+    greedy = [batcher.submit(served, with_labels(served, 30, 40 * index), "greedy") for index in range(20)]
+    modest = batcher.submit(served, served.answerer.prepare({"image": picture()}), "modest")
+    time.sleep(0.2)
+    served.answerer.go.set()
+    modest.result(30)
+    done = list(served.answerer.steps)
+    for future in greedy:
+        future.result(60)
+    first = done.index(("images", 1))
+    assert sum(work for _, work in done[:first]) <= 17, "one step that had begun, and one turn"
+    assert not greedy[-1].done() or len(served.answerer.steps) > len(done)
+
+
+def test_labels_that_nobody_waits_for_any_more_are_not_encoded(make_batcher, served):
+    batcher = make_batcher(max_images=2)
+    served.answerer.texts_too = True
+    served.answerer.go.clear()
+    future = batcher.submit(served, with_labels(served, 100))
+    time.sleep(0.2)
+    assert future.cancel()
+    served.answerer.go.set()
+    batcher.submit(served, served.answerer.prepare({"image": picture()})).result(30)
+    assert sum(work for kind, work in served.answerer.steps if kind == "texts") <= 2
+
+
+def test_labels_that_cannot_be_encoded_fail_their_request_alone(make_batcher, served, monkeypatch):
+    batcher = make_batcher()
+    monkeypatch.setattr(type(served.answerer), "embed", lambda *_: {}["a kernel"])
+    future = batcher.submit(served, with_labels(served, 3))
+    with pytest.raises(KeyError):
+        future.result(30)
+    assert batcher.submit(served, served.answerer.prepare({"image": picture()})).result(30)["embedding"]
+    assert batcher.alive
