@@ -25,7 +25,7 @@ VOCABULARY = ("dog", "cat", "apple")
 
 
 class Watched(Answerer):
-    """Remembers its steps, waits while it is told to (with texts, too, or with images), fails over images that are black."""
+    """Remembers its steps, waits while it is told to (with texts, too, or not), fails over images that are black."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
