@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from umgclip.errors import DataError
 from umgclip.io.images import EXTENSIONS
 from umgclip.io.places import Place
 from umgclip.io.streams import Stream
+from umgclip.io.tars import members, open_tar
 from umgclip.manifest import Manifest
 
 MEMBER_BYTES = 256 << 20  # a larger file in a shard is no image to look at
@@ -82,8 +82,8 @@ def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[Found]:
     position, current, taken = -1, None, False
     files: dict[str, bytes | str] = {}
     try:
-        with place.open(shard) as handle, closing(_opened(handle)) as tar:
-            for info in tar:
+        with place.open(shard) as handle, _opened(handle) as tar:
+            for info in members(tar):
                 if not info.isfile():
                     continue
                 key, _, extension = info.name.rpartition("/")[2].partition(".")
@@ -106,11 +106,10 @@ def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[Found]:
         raise DataError(f"{name}: expected more than {position + 1} samples, as in the manifest")
 
 
-def _opened(handle: Stream) -> tarfile.TarFile:
+def _opened(handle: Stream) -> closing[tarfile.TarFile]:
     """A tar whose files are skipped by seeking, where that is possible."""
     seekable = getattr(handle, "seekable", None)
-    file = cast(BinaryIO, handle)
-    return tarfile.open(fileobj=file, mode="r:" if seekable is not None and seekable() else "r|")
+    return open_tar(handle, "r:" if seekable is not None and seekable() else "r|")
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | str:

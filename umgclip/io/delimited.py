@@ -15,11 +15,12 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from umgclip.errors import InputError
-from umgclip.io.texts import is_text, open_text, printable
+from umgclip.io.texts import bounded_lines, is_text, open_text, printable
 
 DELIMITERS = ("\t", "|", ";", ",")
 _LITERAL = ("\t", "|")
 _LONGEST_FIELD = 1 << 24
+_LONGEST_LINE = 2 * _LONGEST_FIELD  # characters, also of the lines of a row together
 _MOST_LINES = 200  # of one row
 _SEP = "sep="  # Excel's line before the table
 
@@ -41,23 +42,25 @@ class _Lines:
         self._waiting: deque[str] = deque()
         self.taken: list[str] = []
         self.first = 1
+        self._characters = 0
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        if len(self.taken) >= _MOST_LINES:  # to csv this is the end of the table
+        if len(self.taken) >= _MOST_LINES or self._characters > _LONGEST_LINE:  # to csv this is the end of the table
             raise StopIteration
-        line = self._waiting.popleft() if self._waiting else self._handle.readline()
+        line = self._waiting.popleft() if self._waiting else next(bounded_lines(self._handle, _LONGEST_LINE), "")
         if not line:
             raise StopIteration
         self.taken.append(line)
+        self._characters += len(line)
         return line
 
     def begin(self) -> None:
         """Start with another row."""
         self.first += len(self.taken)
-        self.taken = []
+        self.taken, self._characters = [], 0
 
     def keep_one(self) -> str:
         """Give back all lines of the row but the first."""
@@ -78,7 +81,7 @@ def read_table(path: Path, wanted: Sequence[str], broken: Callable[[str, str], N
         InputError: it lacks one of the columns.
     """
     with open_text(path) as handle:
-        names = [name.strip() for name in split(handle.readline().lstrip("\ufeff"), ",")]
+        names = [name.strip() for name in split(handle.readline(_LONGEST_LINE).lstrip("\ufeff"), ",")]
         if not set(wanted) <= set(names):
             got = printable(", ".join(names))[:200] or "an empty file"
             raise InputError(f"{path}: expected the columns {', '.join(wanted)}, got {got}")

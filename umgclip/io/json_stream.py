@@ -10,9 +10,10 @@ from typing import Any
 
 from umgclip.errors import DataError
 from umgclip.io.json_text import TooDeepError, parse, parse_at
-from umgclip.io.texts import is_text, open_text, printable
+from umgclip.io.texts import bounded_lines, is_text, open_text, printable
 
 _PIECE = 1 << 20
+_ELEMENT = 32 << 20  # characters of an element; Python's objects take many times as much
 _SPACE = " \t\r\n"
 
 
@@ -66,10 +67,12 @@ def _are_lines(path: Path, encoding: str | None, named: bool) -> bool:
 
 def _lines(path: Path, broken: Callable[[str, str], None] | None, encoding: str | None) -> Iterator[tuple[str, Any]]:
     with open_text(path, encoding) as handle:
-        for number, line in enumerate(handle, 1):
+        for number, line in enumerate(bounded_lines(handle, _ELEMENT), 1):
             if not line.strip():
                 continue
             try:
+                if len(line) > _ELEMENT:
+                    raise ValueError(f"a line of more than {_ELEMENT} characters")
                 if not is_text(line):
                     raise ValueError("bytes that are no text; --encoding names the right one")
                 value = parse(line)
@@ -143,6 +146,8 @@ class _Text:
             except TooDeepError as error:
                 raise self._error(str(error)) from error
             except ValueError as error:
+                if len(self._text) - self._at > _ELEMENT:
+                    raise self._error(f"no value that ends within {_ELEMENT} characters ({error})") from error
                 if self._more():
                     continue
                 raise self._error(str(error)) from error

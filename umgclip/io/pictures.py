@@ -15,6 +15,7 @@ from PIL import Image
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import MAX_PIXELS, READABLE, decode_image, upright_rgb
+from umgclip.io.regular import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +95,8 @@ def _of_path(path: str | PathLike[str], where: str) -> UInt8[np.ndarray, "height
     if "://" in str(path):
         raise InputError(f"{where}: expected the path of an image file, got the address {path}; fetch it first")
     try:
-        data = Path(path).read_bytes()
+        with open_regular(Path(path)) as file:
+            data = file.read()
     except FileNotFoundError as error:
         raise InputError(f"{where}: expected the path of an image file, got {path}, which does not exist") from error
     except IsADirectoryError as error:

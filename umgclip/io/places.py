@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
+from umgclip.io.regular import NoFileError, open_regular
 from umgclip.io.storage import Location, Storage, locate
 from umgclip.io.streams import Stream
 
@@ -91,7 +92,7 @@ class Folder:
         return str(self.path)
 
     def entries(self) -> Iterator[Entry]:
-        """All files in it and below, links followed once; a link to nothing is a file that cannot be read."""
+        """All files in it and below, links followed once; a device, a pipe, a link to nothing cannot be read."""
         if not self.path.is_dir():
             raise DataError(f"{self.path}: expected a folder, found {'a file' if self.path.exists() else 'none'}")
         seen: set[tuple[int, int]] = set()
@@ -111,8 +112,8 @@ class Folder:
                         elif entry.is_file():
                             about = entry.stat()
                             yield Entry(name, about.st_size, str(about.st_mtime_ns))
-                        elif entry.is_symlink():
-                            yield Entry(name, 0, "leads nowhere")
+                        else:
+                            yield Entry(name, 0, "no file")
             except OSError as error:
                 raise DataError(f"{self.path / inner}: cannot be listed ({error.strerror})") from error
 
@@ -122,12 +123,17 @@ class Folder:
             size = os.fstat(handle.fileno()).st_size
             if size > limit:
                 raise DataError(f"{self.path / name}: expected at most {limit} bytes, got {size}")
-            return handle.read()
+            data = handle.read(limit + 1)  # files of /proc and the like have more than their size says
+            if len(data) > limit:
+                raise DataError(f"{self.path / name}: expected at most {limit} bytes, got more")
+            return data
 
     def open(self, name: str) -> BufferedReader:
         """A file, opened."""
         try:
-            return (self.path / name).open("rb")
+            return open_regular(self.path / name)
+        except (NoFileError, IsADirectoryError) as error:
+            raise DataError(f"{self.path / name}: {error}") from error
         except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
             raise DataError(f"{self.path / name}: cannot be read ({type(error).__name__})") from error
 
@@ -233,5 +239,6 @@ def fetch(where: str | Path, into: Path) -> Path:
         return path
     path = Path(where)
     if not path.is_file():
-        raise DataError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'none'}")
+        found = "a folder" if path.is_dir() else "a device, a pipe or the like" if path.exists() else "none"
+        raise DataError(f"{path}: expected a file, found {found}")
     return path

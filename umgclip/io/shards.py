@@ -7,13 +7,14 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
 from umgclip.io.streams import Stream
+from umgclip.io.tars import Readable, members, open_tar
 
 EMBEDDINGS = "teacher.npy"
+MEMBER_BYTES = 1 << 30  # no part of a sample is larger
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,12 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
     current = ""
     tail = Tail(handle)
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
-            for info in tar:
+        with open_tar(tail) as tar:
+            for info in members(tar):
                 if not info.isfile():
                     continue
+                if info.size > MEMBER_BYTES:
+                    raise DataError(f"{name}: {info.name}: expected at most {MEMBER_BYTES} bytes, got {info.size}")
                 member = tar.extractfile(info)
                 data = member.read() if member else b""
                 if len(data) != info.size:
@@ -113,7 +116,7 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
 class Tail:
     """A stream that remembers its last bytes, to tell a whole tar from one that was cut."""
 
-    def __init__(self, handle: Stream) -> None:
+    def __init__(self, handle: Readable) -> None:
         self._handle = handle
         self._last = b""
         self.went_on = False  # whether `drained` came upon anything but zeros

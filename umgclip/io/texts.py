@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def open_text(path: Path, said: str | None = None) -> TextIOWrapper:
         head = handle.read(_HEAD)
     codecs.register_error(_BAD, _mark)
     return path.open(encoding=encoding_of(head, said), errors=_BAD, newline="")
+
+
+def bounded_lines(handle: TextIOWrapper, most: int) -> Iterator[str]:
+    """The lines of a file; of one that is longer than `most` characters, one character more than that."""
+    while line := handle.readline(most + 1):
+        rest = line
+        while len(rest) > most and not rest.endswith(("\n", "\r")):  # pass over what is left of it
+            rest = handle.readline(most + 1)
+        yield line
 
 
 def is_text(text: str) -> bool:

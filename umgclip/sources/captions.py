@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.delimited import Row, delimiter_of, read_rows, split
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_stream import read_elements
+from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.texts import is_text, open_text, printable
+from umgclip.plain import brief
+from umgclip.sources.found import LONGEST_TEXT
 from umgclip.sources.plan import Plan, extension_of
 from umgclip.sources.request import Request
 
@@ -32,9 +34,9 @@ IMAGE_COLUMNS = (
     "path", "name", "key", "image_id",
 )  # fmt: skip
 CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "alt", "title", "description", "comment", "sentence", "raw")
+_HEAD = 1 << 20  # characters of the line of names
 SUFFIXES = (".csv", ".tsv", ".txt", ".token", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 _NUMBERED = re.compile(rf"(.+\.(?:{'|'.join(FORMAT_OF)}))#\d+", re.IGNORECASE)  # Flickr8k: a.jpg#0 to a.jpg#4
-_ROWS = 4096
 _EMPTY = "rows of the table with an empty caption"
 _UNREAD_NAMED = 5
 
@@ -83,18 +85,15 @@ class CaptionTable:
             raise InputError(f"{self._path}: expected {expected}, got {kind or 'no suffix'}")
 
     def _parquet(self) -> Iterator[tuple[str, str]]:
-        try:
-            with pq.ParquetFile(self._path) as table:
-                columns = self._columns(table.schema_arrow.names)
-                self._check_types(table.schema_arrow, columns)
-                number = 0
-                for batch in table.iter_batches(_ROWS, columns=list(columns)):
-                    cells = (batch.column(name).to_pylist() for name in columns)
-                    for name, text in zip(*cells, strict=True):
-                        number += 1
-                        yield from self._said(f"row {number}", name, text)
-        except pa.ArrowException as error:
-            raise DataError(f"{self._path}: not a readable parquet file: {error}") from error
+        found: list[Columns] = []
+
+        def choose(schema: pa.Schema) -> Columns:
+            found.append(self._columns(schema.names))
+            self._check_types(schema, found[0])
+            return found[0]
+
+        for number, row in enumerate(read_parquet_rows(self._path, choose), 1):
+            yield from self._said(f"row {number}", row[found[0].image], row[found[0].caption])
 
     def _check_types(self, schema: pa.Schema, columns: Columns) -> None:
         of = schema.field(columns.image).type
@@ -150,7 +149,7 @@ class CaptionTable:
                 usual = "\t" if self._path.suffix.lower() == ".tsv" else ","
                 delimiter = delimiter_of(head, self._fits) or usual
                 if head.lower().startswith("sep="):
-                    head, before = handle.readline(), before + 1
+                    head, before = handle.readline(_HEAD), before + 1
                 first = [cell.strip() for cell in split(head, delimiter)]
                 while len(first) > 1 and not first[-1]:  # a delimiter at the end of the line
                     first.pop()
@@ -229,6 +228,9 @@ class CaptionTable:
                 self._plan.tell(_EMPTY)
             elif not isinstance(text, str):
                 self._broken(where, f"expected a caption as text, got {str(text)[:80]!r}")
+            elif len(text) > LONGEST_TEXT:
+                got = f"{len(text)}: {text[:80]!r}"
+                self._broken(where, f"expected a caption of at most {LONGEST_TEXT} characters, got {got}")
             elif not is_text(text) or not is_text(str(name)):
                 self._broken(where, f"bytes that are no text: {printable(text)[:80]!r}; --encoding names the right one")
             else:
@@ -257,10 +259,11 @@ class CaptionTable:
         ):
             match = self._pick(names, asked, usual)
             if match is None and asked is not None:
-                raise InputError(f"{self._path}: {what}: expected one of {', '.join(names)}, got {asked!r}")
+                raise InputError(f"{self._path}: {what}: expected one of {', '.join(names)[:200]}, got {asked!r}")
             if match is None:
                 raise InputError(
-                    f"{self._path}: expected a column such as {', '.join(usual[:3])}, or {what}, got {names}"
+                    f"{self._path}: expected a column such as {', '.join(usual[:3])}, or {what}, "
+                    f"got {brief(names, 200)}"
                 )
             if names.count(match) > 1:
                 raise InputError(
@@ -297,7 +300,7 @@ def _first_line(handle: TextIOWrapper) -> tuple[str, int]:
     """The first line that is not empty, and its number; empty where there is none."""
     number, line = 0, "\n"
     while line and not line.strip("\ufeff \t\r\n"):
-        number, line = number + 1, handle.readline()
+        number, line = number + 1, handle.readline(_HEAD)
     return line.lstrip("\ufeff"), number
 
 

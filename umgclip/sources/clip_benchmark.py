@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
@@ -106,6 +107,7 @@ def _class(note: Note, content: bytes, labels: Labels) -> Problem | None:
 def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
     """A vector over the classes: 1 is there, 0 is not, and below 0 nobody knows."""
     try:
+        _check_size(content)
         truth = np.load(BytesIO(content), allow_pickle=False).reshape(-1)
     except (ValueError, EOFError, OSError) as error:
         return Problem("bad_text", f"npy: {type(error).__name__}: {error}")
@@ -118,6 +120,20 @@ def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
         elif value == 0:
             note.negative_tag(label.label, HUMAN)
     return None
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse an array whose header says more than there is: NumPy makes room for it first.
+
+    Raises:
+        ValueError: it does, or it is no array.
+    """
+    file = BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    if math.prod(shape) * kind.itemsize > len(content):
+        raise ValueError(f"expected {math.prod(shape)} values of {kind}, got {len(content)} bytes")
 
 
 def _captions(note: Note, content: bytes, _labels: Labels) -> Problem | None:

@@ -14,6 +14,7 @@ from umgclip.sources.values import expected, share
 from umgclip.wording import tidy
 
 _NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
+LONGEST_TEXT = 100_000  # characters of a caption or a name
 BoxForm = Literal["xyxy", "xywh"]
 
 
@@ -86,14 +87,20 @@ class Note:
     problems: list[Problem] = field(default_factory=list)
 
     def caption(self, text: str, source: str, score: float = 1.0) -> None:
-        """Add a caption, unless it is empty or was said before; numbers alone are a problem."""
+        """Add a caption, unless it is empty or was said before; numbers alone and whole books are a problem."""
+        if len(text) > LONGEST_TEXT:
+            self.problems.append(_too_long(text))
+            return
         if only_numbers(text):
             self.problems.append(_no_words(text))
             return
         self.captions = said(self.captions or [], text, source, self._sure(text, score))
 
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
-        """Add a tag, unless it is empty or was said before."""
+        """Add a tag, unless it is empty or was said before; whole books are a problem."""
+        if len(text) > LONGEST_TEXT:
+            self.problems.append(_too_long(text))
+            return
         self.tags = said(self.tags or [], text, source, self._sure(text, score))
 
     def _sure(self, text: str, score: Any) -> float:  # noqa: ANN401 - what a file held
@@ -111,7 +118,8 @@ class Note:
         """Add all captions of a benchmark, those that are equal too: each of them is a query."""
         clean = list(map(tidy, captions))
         self.problems += [_no_words(text) for text in clean if only_numbers(text)]
-        clean = [text for text in clean if not only_numbers(text)]
+        self.problems += [_too_long(text) for text in clean if len(text) > LONGEST_TEXT]
+        clean = [text for text in clean if len(text) <= LONGEST_TEXT and not only_numbers(text)]
         self.captions = [*(self.captions or []), *(Text(text=text, source=source) for text in clean if text)]
 
     def region(self, region: RawRegion) -> None:
@@ -163,6 +171,10 @@ class Found:
 def only_numbers(text: str) -> bool:
     """Whether a text is numbers and nothing else, as lines of coordinates are."""
     return _NUMBERS.fullmatch(text) is not None
+
+
+def _too_long(text: str) -> Problem:
+    return Problem("bad_text", f"expected at most {LONGEST_TEXT} characters, got {len(text)}: {text[:80]!r}")
 
 
 def _no_words(text: str) -> Problem:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
+from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.places import Folder, Place, fetch
 from umgclip.sources.found import Found, Problem, shown
 from umgclip.sources.notes import read_note
@@ -25,7 +25,6 @@ PATHS = ("f_path", "image", "image_path", "img_path", "file_name", "filename", "
 _KEYS = ("key", "id", "uid")
 _GUESSED = ("jpg", "png", "webp", "jpeg")
 _KEY_FOLDER = 5  # img2dataset puts 000120003.jpg into the folder 00012
-_ROWS = 1024
 
 
 def plan_grounded(request: Request, plan: Plan, place: Place, working: Path) -> None:
@@ -57,14 +56,13 @@ def _files(where: str, working: Path) -> list[Path]:
 
 def _values(path: Path, plan: Plan) -> Iterator[Any]:
     if path.suffix.lower() == ".parquet":
-        try:
-            with pq.ParquetFile(path) as table:
-                names = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
-                plan.tell("columns of bytes, which are not read", len(table.schema_arrow) - len(names))
-                for batch in table.iter_batches(_ROWS, columns=names):
-                    yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise DataError(f"{path}: not a readable parquet file: {error}") from error
+
+        def choose(schema: pa.Schema) -> list[str]:
+            names = [field.name for field in schema if not _holds_bytes(field.type)]
+            plan.tell("columns of bytes, which are not read", len(schema) - len(names))
+            return names
+
+        yield from read_parquet_rows(path, choose)
     else:
         broken = partial(_broken_line, plan, path)
         yield from (value for _, value in read_elements(path, broken))

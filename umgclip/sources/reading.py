@@ -69,7 +69,7 @@ def read_image(place: Place, name: str, limit: int) -> bytes | Problem:
     try:
         return place.read(name, limit)
     except DataError as error:
-        there = place.exists(name)
+        there = place.exists(name) or "expected a file" in str(error)  # a device, a pipe
         return Problem("too_large" if "at most" in str(error) else "unreadable" if there else "no_image", str(error))
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
+import zlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int32
 from PIL import Image
 
 from umgclip.errors import DataError
+from umgclip.io.images import MAX_PIXELS
 from umgclip.io.places import Place
 from umgclip.plain import brief, cause
 from umgclip.records import Text
@@ -21,6 +24,7 @@ from umgclip.sources.request import HUMAN
 from umgclip.sources.values import expected, flag, ident, whole
 
 MAP_BYTES = 256 << 20
+_PACKED, _PIECE = 15, 1 << 20  # MATLAB's number for what is packed; bytes that are unpacked at once
 _MOST_UNLISTED = 20  # segments of a map that are told one by one
 
 
@@ -179,10 +183,34 @@ def _picture(data: bytes, name: str, mode: str | None = None) -> np.ndarray:
         raise DataError(f"{name}: not a readable map ({cause(error)})") from error
 
 
+def _check_unpacked(data: bytes) -> None:
+    """Refuse a MATLAB file whose packed parts have more bytes than any map has.
+
+    Raises:
+        ValueError: they do.
+    """
+    order: Literal["little", "big"] = "little" if data[126:128] == b"IM" else "big"
+    at, left = 128, 8 * MAX_PIXELS
+    while at + 8 <= len(data):
+        kind, size = int.from_bytes(data[at : at + 4], order), int.from_bytes(data[at + 4 : at + 8], order)
+        if kind == _PACKED:
+            unpack, rest = zlib.decompressobj(), data[at + 8 : at + 8 + size]
+            while rest and not unpack.eof:
+                left -= len(unpack.decompress(rest, _PIECE))
+                rest = unpack.unconsumed_tail
+                if left < 0:
+                    raise ValueError(f"expected at most {8 * MAX_PIXELS} bytes when unpacked, got more")
+        at += 8 + size
+
+
 def _matlab(data: bytes, name: str) -> np.ndarray:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
-        return np.asarray(loadmat(BytesIO(data))["LabelMap"])
+        _check_unpacked(data)
+        (shape,) = [shape for variable, shape, _ in whosmat(BytesIO(data)) if variable == "LabelMap"] or [()]
+        if math.prod(shape) > MAX_PIXELS:
+            raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {shape}")
+        return np.asarray(loadmat(BytesIO(data), variable_names=["LabelMap"])["LabelMap"])
     except Exception as error:  # noqa: BLE001 - whatever SciPy makes of broken bytes
         raise DataError(f"{name}: expected a MATLAB file with LabelMap ({cause(error)})") from error

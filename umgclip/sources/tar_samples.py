@@ -14,14 +14,16 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from io import RawIOBase
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from umgclip.errors import StorageError
 from umgclip.io.images import EXTENSIONS, FORMAT_OF
 from umgclip.io.places import Folder, Place
 from umgclip.io.shards import EMBEDDINGS, Tail
 from umgclip.io.streams import Stream
+from umgclip.io.tars import Readable, members, open_tar
 from umgclip.sources.found import Problem, shown
 
 # an image of a sample: those that everybody writes come first
@@ -29,6 +31,10 @@ IMAGES = (*EXTENSIONS, *(extension for extension in FORMAT_OF if extension not i
 END = "(end)"
 HIDDEN = "(hidden)"
 _HELD = 64 << 20  # bytes of a key whose members are not told apart yet
+_MEMBERS = 10_000  # of the same
+_NAME = 4096  # characters that systems allow a path
+_PACKED = 200  # times its own size that a packed tar may have
+_FREE = 1 << 30  # bytes that any may have
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _MAGIC = 10
 
@@ -99,20 +105,21 @@ def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
         name: of the file.
         limit: bytes that a member may have.
     """
-    images: set[str] = set()
-    for sample in _split(_members(place, name, limit)):
+    images: set[bytes] = set()
+    for sample in _split(_members(place, name, limit), 2 * limit + _HELD):
         if HIDDEN in sample.parts:
             yield sample
             continue
-        if sample.image is None and sample.key in images:
+        mark = blake2b(sample.key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        if sample.image is None and mark in images:
             apart = "its image stands earlier in the tar; the members of a sample have to stand beside each other"
             sample.is_apart = True
             sample.parts["jpg"] = Problem("no_image", f"{sample.key}: expected an image, got none: {apart}")
             yield sample
             continue
-        sample.is_again = sample.image is not None and sample.key in images
+        sample.is_again = sample.image is not None and mark in images
         if sample.image is not None:
-            images.add(sample.key)
+            images.add(mark)
         yield sample
 
 
@@ -121,33 +128,63 @@ def is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-def _split(members: Iterator[_Member]) -> Iterator[Sample]:
-    """Members of one key, told apart into samples when the next key comes."""
+def _split(members: Iterator[_Member], most: int) -> Iterator[Sample]:
+    """Members of one key, told apart into samples when the next key comes; `most`: bytes that a key may have."""
     pending: list[_Member] = []
     fields: set[str] = set()
-    held = 0
+    held = over = 0
     for member in members:
         if is_hidden(member.name):  # it tears no sample apart
             yield Sample(shown(member.name), {HIDDEN: member.content})
             continue
         is_end = not member.name
         if pending and (is_end or member.key != pending[0].key):
-            yield from _samples(pending, fields)
-            pending, held = [], 0
-        elif held > _HELD and not any(one.is_plain for one in pending):  # names with dots, of a whole tar perhaps
-            yield from _samples([one for one in pending if one.stem != member.stem], fields)
-            pending, held = [one for one in pending if one.stem == member.stem], 0
+            yield from _samples(pending, fields, over)
+            pending, held, over = [], 0, 0
+        elif (held > _HELD or len(pending) >= _MEMBERS) and (ready := _ready(pending, member)):
+            yield from _samples(ready, fields)
+            pending = [one for one in pending if one.stem == member.stem]
+            held = sum(map(_size, pending))
         if is_end:
             yield Sample(END, {END: member.content})
             return
+        if held + _size(member) > most or len(pending) >= _MEMBERS:
+            over += 1
+            continue
         pending.append(member)
-        held += len(member.content) if isinstance(member.content, bytes) else 0
+        held += _size(member)
     if pending:
-        yield from _samples(pending, fields)
+        yield from _samples(pending, fields, over)
 
 
-def _samples(members: list[_Member], fields: set[str]) -> Iterator[Sample]:
-    """The samples of a key: one, or as many as there are names with dots. `fields` are those of images before."""
+def _ready(pending: list[_Member], after: _Member) -> list[_Member]:
+    """Members that need not wait for the end of their key: names with dots, of a whole tar perhaps."""
+    if pending[0].is_plain or any(one.is_plain for one in pending):
+        return []
+    return [one for one in pending if one.stem != after.stem]
+
+
+def _size(member: _Member) -> int:
+    return len(member.content) if isinstance(member.content, bytes) else 0
+
+
+def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterator[Sample]:
+    """The samples of a key: one, or as many as there are names with dots.
+
+    Args:
+        members: of the key.
+        fields: those of images before.
+        over: members that were too many to be held.
+    """
+    for sample in _told_apart(members, fields):
+        if over:
+            what = f"{sample.key}: {over} members more than one sample can have, which were not read"
+            sample.problems.append(Problem("too_large", what))
+            over = 0
+        yield sample
+
+
+def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[Sample]:
     names = {member.field for member in members}
     if any(member.is_plain for member in members) or names <= fields:
         sample = Sample(shown(members[0].key), {})
@@ -177,10 +214,12 @@ def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
     with place.open(name) as handle:
         try:
             tail = Tail(_unpacked(handle))
-            with tarfile.open(fileobj=cast(BinaryIO, tail), mode="r|") as tar:
-                for info in tar:
+            with open_tar(tail) as tar:
+                for info in members(tar):
                     if info.isdir():
                         continue
+                    if len(info.name) > _NAME:
+                        raise EOFError(f"a name of {len(info.name)} characters")
                     if is_hidden(info.name):
                         yield _Member(info.name, b"")
                         continue
@@ -204,6 +243,7 @@ class _Begun(RawIOBase):
 
     def __init__(self, head: bytes, rest: Stream) -> None:
         self._head, self._rest = head, rest
+        self.taken = 0
 
     def readable(self) -> bool:
         return True
@@ -212,20 +252,36 @@ class _Begun(RawIOBase):
         data = self._head[: len(into)] or self._rest.read(len(into))
         self._head = self._head[len(data) :]
         into[: len(data)] = data
+        self.taken += len(data)
         return len(data)
 
 
-def _unpacked(handle: Stream) -> Stream:
+class _Measured:
+    """What a packed stream holds, unless that is out of all proportion."""
+
+    def __init__(self, packed: _Begun, unpacked: Readable) -> None:
+        self._packed, self._unpacked, self._size = packed, unpacked, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._unpacked.read(size)
+        self._size += len(data)
+        if self._size > _FREE + _PACKED * self._packed.taken:
+            raise EOFError(f"{self._packed.taken} bytes unpack to more than {_PACKED} times as many")
+        return data
+
+
+def _unpacked(handle: Stream) -> Readable:
     """What a tar's stream holds; gzip's and the others' own checks are made when it is read to its end."""
     head = handle.read(_MAGIC)
-    begun: Any = _Begun(head, handle)
+    begun = _Begun(head, handle)
+    raw: Any = begun
     if head.startswith(b"\x1f\x8b\x08"):
-        return cast(Stream, gzip.GzipFile(fileobj=begun))
+        return _Measured(begun, cast(Readable, gzip.GzipFile(fileobj=raw)))
     if head.startswith(b"BZh") and head.endswith(b"1AY&SY"):
-        return cast(Stream, bz2.BZ2File(begun))
+        return _Measured(begun, cast(Readable, bz2.BZ2File(raw)))
     if head.startswith(b"\xfd7zXZ\0"):
-        return cast(Stream, lzma.LZMAFile(begun))
-    return cast(Stream, begun)
+        return _Measured(begun, cast(Readable, lzma.LZMAFile(raw)))
+    return cast(Readable, raw)
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, limit: int) -> bytes | Problem:
@@ -243,7 +299,7 @@ def _linked(place: Place, name: str, info: tarfile.TarInfo, limit: int) -> bytes
     reason = "tar --dereference --hard-dereference stores the files themselves"
     if isinstance(place, Folder) and (info.islnk() or info.issym()):
         try:
-            with tarfile.open(place.path / name, "r:") as tar:
+            with place.open(name) as handle, open_tar(handle, "r:") as tar:
                 opened = tar.extractfile(tar.getmember(info.name))
                 data = opened.read(limit + 1) if opened else b""
                 return data if len(data) <= limit else Problem("too_large", f"expected at most {limit} bytes, got more")

@@ -1,0 +1,59 @@
+"""Opening tars that anybody may have made: their headers stay small, and what was read is forgotten."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from typing import BinaryIO, Protocol, cast, runtime_checkable
+
+_HEADER_BYTES = 64 << 10  # of names and attributes of one member; the longest path that systems know has 4 KiB
+_MOST_SHARED = 1000  # attributes that hold for all members behind them
+_EXTENDED = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
+)  # fmt: skip
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """Whatever gives bytes from front to end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+        ...
+
+
+class _Info(tarfile.TarInfo):
+    """A member's header; Python's own reads headers of any size into memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > _HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes, expected at most {_HEADER_BYTES}")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a file with holes; `tar` without --sparse stores it whole")
+        try:
+            found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        except RecursionError as error:
+            raise tarfile.ReadError("hundreds of headers before a file") from error
+        if len(tar.pax_headers) > _MOST_SHARED:
+            raise tarfile.ReadError(f"more than {_MOST_SHARED} attributes of all members")
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError("a file with holes; `tar` without --sparse stores it whole")
+
+
+def open_tar(handle: Readable, mode: str = "r|") -> closing[tarfile.TarFile]:
+    """A tar to be read, from front to end (`r|`) or by seeking (`r:`).
+
+    Raises:
+        tarfile.TarError: it is none; reading on raises it too where a header is longer than any that makes sense.
+    """
+    return closing(tarfile.open(fileobj=cast(BinaryIO, handle), mode=mode, tarinfo=_Info))  # type: ignore[call-overload]
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar in order; none is kept."""
+    for info in tar:
+        tar.members.clear()  # type: ignore[attr-defined]
+        yield info
