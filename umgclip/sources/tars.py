@@ -59,17 +59,22 @@ def telling_hidden(tar: str, samples: Iterable[Sample], found: Callable[[str, Sa
     """What is found in a tar; hidden files in it are counted, with the sample before them or the first."""
     waiting: Found | None = None
     hidden: Counter[str] = Counter()
-    for sample in samples:
-        if HIDDEN in sample.parts:
-            base = sample.key.rpartition("/")[2]
-            kind = "._*" if base.startswith("._") else base if base == ".DS_Store" else ".*"
-            hidden[f"hidden files in tars, left out: {kind}"] += 1
-            continue
-        if waiting is not None:
+    try:
+        for sample in samples:
+            if HIDDEN in sample.parts:
+                base = sample.key.rpartition("/")[2]
+                kind = "._*" if base.startswith("._") else base if base == ".DS_Store" else ".*"
+                hidden[f"hidden files in tars, left out: {kind}"] += 1
+                continue
+            if waiting is not None:
+                yield waiting
+            waiting = found(f"{tar}:{sample.key}", sample)
+            waiting.note.told.update(hidden)
+            hidden.clear()
+    except Exception:
+        if waiting is not None:  # what was read before is whole
             yield waiting
-        waiting = found(f"{tar}:{sample.key}", sample)
-        waiting.note.told.update(hidden)
-        hidden.clear()
+        raise
     if waiting is not None:
         waiting.note.told.update(hidden)
         yield waiting
