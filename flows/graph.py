@@ -40,6 +40,14 @@ class Stage:
     needs: tuple[str, ...]
     cmd: str = ""
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether it changes more than its files: it runs every time, though inputs could say when it has to.
+
+        A stage that reads nothing, such as the digests of the installed code, runs every time to look.
+        """
+        return self.always_changed and bool(self.deps)
+
 
 @dataclass(frozen=True)
 class Graph:

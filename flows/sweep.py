@@ -108,8 +108,12 @@ def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping
     plan = make_plan(source, root, Wish(ends_with))
     names = [stage.name for stage in plan.stages]
     for stage in plan.stages:
-        if stage.always_changed:
+        if stage.has_effects:
             raise InputError(f"target: expected a stage without effects outside its files, but {stage.name} has some")
+        if stage.always_changed and plan.pools:
+            raise InputError(
+                f"stages: expected no pool, as trials come back through the run-cache and {stage.name} runs every time"
+            )
     if len(set(plan.pools)) > 1:
         raise InputError(
             f"stages: expected one pool, as whole trials go there, got {', '.join(sorted(set(plan.pools)))}"

@@ -30,6 +30,22 @@ def test_trials_are_ranked_and_the_best_can_be_taken_over(project, capsys):
 
 
 @pytest.mark.slow
+def test_a_stage_that_only_looks_each_time_may_be_in_a_trial(project):
+    """As the stage `code` of projects made by `umgclip init` does."""
+    pipeline = (project.root / "dvc.yaml").read_text()
+    looks = (
+        "  code:\n    cmd: echo 1 > code.sha256\n    always_changed: true\n    outs: [{code.sha256: {cache: false}}]\n"
+    )
+    pipeline = pipeline.replace("stages:\n", f"stages:\n{looks}", 1)
+    (project.root / "dvc.yaml").write_text(
+        pipeline.replace("deps: [data, stage.py]", "deps: [data, stage.py, code.sha256]")
+    )
+    project.run("echo code.sha256 >> .gitignore; dvc repro -q base && git add -A && git commit -q -m results")
+    done = sweep.fn({"train.lora.rank": [9]})
+    assert done["tuned.region.mask_top1"] == pytest.approx(0.99)
+
+
+@pytest.mark.slow
 def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
     project.run("dvc repro -q base && git add -A && git commit -q -m results")
     (project.desk / "train.exit").write_text("3")
