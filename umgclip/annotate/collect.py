@@ -80,7 +80,7 @@ def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, 
         reasons.update(mark["rejected"])
         failed.update(mark["reasons"])
     for name, schema in TABLES.items():
-        parts = (kept.table(job.out, job.table_name(name)) for job in jobs)
+        parts = (kept.table(job, name, marks[job.name]["tables"][name]) for job in jobs)
         counts[f"{name}_rows"] = tables.join_tables(folder / f"{name}.parquet", parts, schema)
     counts["labelled_regions"] = _labelled(folder)
     counts["rejected"] = dict(sorted(reasons.items()))

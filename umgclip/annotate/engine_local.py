@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Report, Tally
 from umgclip.errors import UmgclipError
+from umgclip.io.processes import begin_worker
 from umgclip.params import threads
 
 
@@ -118,7 +118,7 @@ class _Slot:
 
 def _work(recipe: Recipe, pipe: Connection) -> None:
     """A worker process, to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
+    begin_worker()
     # here and not above: who only waits for workers starts without torch
     import torch
 

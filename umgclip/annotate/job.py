@@ -10,11 +10,13 @@ from typing import Any
 
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import DataError
+from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.places import Folder, Place
 from umgclip.manifest import ShardInfo
 from umgclip.params import AnnotateParams
 
 _MOST_BYTES = 1 << 24
+OWN_SHA256 = "marker_sha256"  # in a marker: of all else in it
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,30 @@ class Job:
         return f"{Path(self.name).stem}.{table}.parquet"
 
     def marker(self) -> dict[str, Any] | None:
-        """Counts, hash and timings of the finished shard; None: it is not finished."""
+        """Counts, hashes and timings of the finished shard; None: it is not finished, or its marker is damaged."""
         try:
             found: dict[str, Any] = json.loads(self.out.read(self.marker_name, _MOST_BYTES))
-        except DataError:
+            own = found.pop(OWN_SHA256)
+        except (DataError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return found
+        return found if own == sha256_json(found) else None
+
+    def damage(self, marker: Mapping[str, Any]) -> str | None:
+        """What of the finished shard is not what its marker says; None: nothing.
+
+        Local files are hashed; in S3, which does that itself, sizes are compared. Tables are hashed again when read.
+        """
+        if not isinstance(self.out, Folder):
+            size = self.out.size(self.name)
+            return None if size == marker["bytes"] else f"{self.where}: expected {marker['bytes']} bytes, got {size}"
+        written = {self.name: marker["sha256"]}
+        written |= {self.table_name(table): sha256 for table, sha256 in marker["tables"].items()}
+        for name, expected in written.items():
+            path = self.out.path / name
+            found = sha256_file(path) if path.is_file() else "no file"
+            if found != expected:
+                return f"{path}: expected sha256 {expected}, got {found}"
+        return None
 
 
 @dataclass(frozen=True)

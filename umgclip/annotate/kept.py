@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from umgclip.annotate.job import Job
-from umgclip.annotate.shard_output import TABLES, write_marker
-from umgclip.errors import InputError
-from umgclip.io.places import Place, placed
+from umgclip.annotate.shard_output import TABLES, write_marker, write_table
+from umgclip.errors import DataError, InputError
 from umgclip.manifest import read_manifest
 
 _MOST_BYTES = 1 << 32
@@ -25,9 +25,19 @@ def path_for(out: Path) -> Path:
     return out.parent / f".{out.name}-markers.json"
 
 
-def table(place: Place, name: str) -> io.BytesIO:
-    """A shard's table, wherever it is."""
-    return io.BytesIO(place.read(name, _MOST_BYTES))
+def table(job: Job, name: str, sha256: str) -> io.BytesIO:
+    """A shard's table, wherever it is.
+
+    Raises:
+        DataError: there is none, or another one.
+    """
+    content = job.out.read(job.table_name(name), _MOST_BYTES)
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise DataError(
+            f"{job.out}/{job.table_name(name)}: expected sha256 {sha256} as in {job.marker_name}, got {found}; delete "
+            "that one, and the shard is done again"
+        )
+    return io.BytesIO(content)
 
 
 def restore(out: Path, markers: Path, config: str, jobs: Mapping[str, Sequence[Job]]) -> None:
@@ -57,9 +67,8 @@ def restore(out: Path, markers: Path, config: str, jobs: Mapping[str, Sequence[J
             job.out.put(out / split / job.name, job.name)
         for name, schema in TABLES.items():
             parts = _slices(out / split / f"{name}.parquet", [_rows(name, mark) for mark in marks])
-            for job, part in zip(own, parts, strict=True):
-                with placed(job.out, job.table_name(name)) as temporary:
-                    pq.write_table(part.cast(schema), temporary)
+            for job, mark, part in zip(own, marks, parts, strict=True):
+                mark["tables"][name] = write_table(job, name, part.cast(schema))
         for job, mark in zip(own, marks, strict=True):
             write_marker(job, mark)
 

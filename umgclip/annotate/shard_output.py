@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from umgclip.annotate.job import Job
+from umgclip.annotate.job import OWN_SHA256, Job
 from umgclip.annotate.written import Annotated
 from umgclip.io import tables
-from umgclip.io.atomic import sha256_file, write_json
+from umgclip.io.atomic import sha256_file, sha256_json, write_json
 from umgclip.io.places import placed
 from umgclip.io.shards import RawSample, ShardWriter
 
@@ -52,11 +52,12 @@ def entry(annotated: Annotated, shard: str) -> Entry:
 
 @dataclass
 class Output:
-    """A shard in writing."""
+    """A shard in writing; `tables` are their SHA-256, once they are written."""
 
     job: Job
     path: Path
     left_out: int = 0
+    tables: dict[str, str] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in TABLES})
 
     def __post_init__(self) -> None:
@@ -101,14 +102,20 @@ def output(job: Job) -> Iterator[Output]:
         writing = Output(job, temporary)
         yield writing
     for name, schema in TABLES.items():
-        with placed(job.out, job.table_name(name)) as temporary:
-            pq.write_table(pa.Table.from_pylist(writing.rows[name], schema=schema), temporary)
+        writing.tables[name] = write_table(job, name, pa.Table.from_pylist(writing.rows[name], schema=schema))
+
+
+def write_table(job: Job, name: str, table: pa.Table) -> str:
+    """Write one of the tables; gives its SHA-256."""
+    with placed(job.out, job.table_name(name)) as temporary:
+        pq.write_table(table, temporary)
+        return sha256_file(temporary)
 
 
 def write_marker(job: Job, value: Mapping[str, Any]) -> None:
     """Say that the shard is done."""
     with placed(job.out, job.marker_name) as temporary:
-        write_json(temporary, value)
+        write_json(temporary, {**value, OWN_SHA256: sha256_json(value)})
 
 
 def _examples(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

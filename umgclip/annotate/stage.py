@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
 from umgclip.summary import Summary
 
+_log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
 Watch = Callable[[Mapping[str, float]], None]
 
@@ -143,6 +145,10 @@ def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
     """What is not done, or is to be done again; the rest is counted."""
     for job in chain.from_iterable(plan.jobs[split] for split in SPLITS):
         marker = job.marker()
+        if marker is not None and (damage := job.damage(marker)) is not None:
+            _log.warning("annotate: %s; the shard is done again", damage)
+            job.out.delete(job.marker_name)
+            marker = None
         if marker is None:
             yield job
         elif retry_failed and marker["failed"]:

@@ -111,7 +111,7 @@ class _Work:
             for role, count in sorted(self._asked.asked.items())
         }
         timings = {"seconds": self._clock.total(), "timings": self._clock.read(), "roles": roles}
-        write_marker(self._job, {**counts, **timings, "config": self._recipe.config})
+        write_marker(self._job, {**counts, "tables": writing.tables, **timings, "config": self._recipe.config})
         self._journal.close()
 
     def _all(self, writing: Output) -> None:

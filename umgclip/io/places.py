@@ -56,6 +56,10 @@ class Place(Protocol):
         """Whether there is such a file."""
         ...
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None: there is none."""
+        ...
+
     def put(self, path: Path, name: str) -> None:
         """Store a local file under a name; it appears whole or not at all."""
         ...
@@ -141,6 +145,10 @@ class Folder:
         """Whether there is such a file."""
         return (self.path / name).is_file()
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file."""
+        return (self.path / name).stat().st_size if self.exists(name) else None
+
     def put(self, path: Path, name: str) -> None:
         """Link or copy a file to here."""
         target = self.path / name
@@ -194,6 +202,10 @@ class Prefix:
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
         return self._storage.exists(self.location / name)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object."""
+        return self._storage.size(self.location / name)
 
     def put(self, path: Path, name: str) -> None:
         """Upload a file."""

@@ -110,12 +110,19 @@ class Storage:
         Raises:
             InputError, StorageError: as for `list`.
         """
+        return self.size(where) is not None
+
+    def size(self, where: Location) -> int | None:
+        """Bytes of the object of exactly this key; None: there is none.
+
+        Raises:
+            InputError, StorageError: as for `list`.
+        """
         try:
             with _explained(where):
-                self._client.head_object(Bucket=where.bucket, Key=where.key)
+                return int(self._client.head_object(Bucket=where.bucket, Key=where.key)["ContentLength"])
         except DataError:
-            return False
-        return True
+            return None
 
     def delete(self, where: Location) -> None:
         """Take an object away; nothing happens where there is none.

@@ -150,6 +150,28 @@ def test_finished_shards_are_not_done_again(world, monkeypatch):
     assert not list(world.glob(".again.*"))
 
 
+@pytest.mark.parametrize("kind", ["tar", "regions.parquet", "done.json"])
+def test_a_finished_shard_that_was_damaged_is_done_again(done, world, monkeypatch, caplog, kind):
+    out, _, _ = done
+    params = PARAMS.model_copy(update={"max_failed": 0.9})  # decides no result
+    name = f"damaged-{kind}"
+    monkeypatch.setattr(stage, "fresh_folder", _fail)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(params, inputs_of(world), world / name)
+    monkeypatch.undo()
+    spoilt = sorted(next(world.glob(f".{name}.*")).rglob(f"train-*/*.{kind}"))[0]
+    content = bytearray(spoilt.read_bytes())
+    content[len(content) // 2] ^= 1
+    spoilt.write_bytes(bytes(content))
+    stage.run(params, inputs_of(world), world / name)
+    for split in stage.SPLITS:
+        assert read_manifest(world / name / split).digest() == read_manifest(out / split).digest()
+    assert (world / name / "train" / "regions.parquet").read_bytes() == (out / "train" / "regions.parquet").read_bytes()
+    said = [record.getMessage() for record in caplog.records if "the shard is done again" in record.getMessage()]
+    expected = f"annotate: {spoilt}: expected sha256 "
+    assert kind == "done.json" or (len(said) == 1 and said[0].startswith(expected))
+
+
 def test_an_interrupted_run_ends_at_once_and_leaves_no_worker(world):
     workers, interrupted_at = [], []
 
