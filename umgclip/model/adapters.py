@@ -6,13 +6,13 @@ an attention that calls its two projections first (`umgclip.model.attention`).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -185,17 +185,25 @@ def _require_own_weights(base: Path, adapter: Path) -> None:
 
 
 def _merged(clip: nn.Module, adapter: Path) -> nn.Module:
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config = read_object(adapter / ADAPTER_CONFIG)
     kind = str(config.pop(_KIND, "lora"))
     if kind == "lora":
         _call_fused_layers(clip)
         return merged(clip, adapter)
     if kind == "convpass":
-        add_convpass(clip, ConvpassParams.model_validate(config))
+        add_convpass(clip, _convpass(config, adapter / ADAPTER_CONFIG))
     elif kind != "full":
         raise DataError(f"{adapter / ADAPTER_CONFIG}: {_KIND}: expected lora, convpass or full, got {kind!r}")
     _load_learned(clip, adapter / ADAPTER_WEIGHTS, whole_branches=kind == "convpass")
     return clip
+
+
+def _convpass(config: dict[str, Any], path: Path) -> ConvpassParams:
+    try:
+        return ConvpassParams.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def adapter_kind(adapter: Path) -> str:
@@ -207,7 +215,7 @@ def adapter_kind(adapter: Path) -> str:
     path = adapter / ADAPTER_CONFIG
     if not path.is_file():
         raise DataError(f"{adapter}: expected {ADAPTER_CONFIG}, found none; `umgclip train` writes it")
-    return str(json.loads(path.read_text(encoding="utf-8")).get(_KIND, "lora"))
+    return str(read_object(path).get(_KIND, "lora"))
 
 
 def _load_learned(clip: nn.Module, path: Path, *, whole_branches: bool) -> None:

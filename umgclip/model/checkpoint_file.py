@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle  # noqa: S403 - only the name of its error
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +37,7 @@ WEIGHT_FILES = (
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "clip")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "clip.", "clip_model.", "net.")
 # torch.load has no error of its own for bytes that are no checkpoint
-_TORCH_ERRORS = (
+TORCH_ERRORS = (
     pickle.UnpicklingError,
     SafetensorError,
     RuntimeError,
@@ -45,6 +47,14 @@ _TORCH_ERRORS = (
     IndexError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    OSError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 _SCRIPT_ONLY = ("input_resolution", "context_length", "vocab_size")
 
@@ -98,7 +108,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], bool]:
         return _read_shards(path), False
     with path.open("rb") as file:
         head = file.read(9)
-    if zipfile.is_zipfile(path) and _is_torchscript(path):
+    if _is_torchscript(path):
         return _read_torchscript(path), True
     if head[8:9] == b"{":
         return _read_safetensors(path), False
@@ -106,14 +116,17 @@ def _read(path: Path) -> tuple[Mapping[str, Any], bool]:
 
 
 def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.split("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.split("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
+        return False  # no archive, or one that its reader will refuse
 
 
 def _read_torchscript(path: Path) -> Mapping[str, Any]:
     try:
         script = torch.jit.load(str(path), map_location="cpu")
-    except (RuntimeError, ValueError) as error:
+    except TORCH_ERRORS as error:
         raise InputError(f"base.pretrained: {path}: damaged TorchScript archive: {_line(error)}") from error
     return {name: value for name, value in script.state_dict().items() if name not in _SCRIPT_ONLY}
 
@@ -121,14 +134,14 @@ def _read_torchscript(path: Path) -> Mapping[str, Any]:
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
         return read_weights(path)
-    except (SafetensorError, ValueError) as error:
+    except TORCH_ERRORS as error:
         raise InputError(f"base.pretrained: {path}: damaged safetensors file: {_line(error)}") from error
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _TORCH_ERRORS as error:
+    except TORCH_ERRORS as error:
         reason = _line(error)
         if "weights_only" in str(error) or "Weights only" in str(error):
             reason = "it holds Python objects beside tensors, which are not run; save its state_dict alone"

@@ -7,7 +7,6 @@ its files beside them.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from torch import nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import write_json
+from umgclip.io.json_file import read_object
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.attention import with_linear_attention
 from umgclip.model.integrity import OWN, SHA256, base_sha256, require_finite
@@ -26,6 +26,13 @@ from umgclip.model.no_code import no_remote_code
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
+from umgclip.plain import line_of
+
+_TOWERS = ("vision_cfg", "text_cfg")
+# what comes of sizes and names that nobody has thought of
+_BUILDING = (
+    TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError, MemoryError,
+)  # fmt: skip
 
 __all__ = [
     "CONFIG",
@@ -86,9 +93,9 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
         with no_remote_code("base.model: its text tower"):
             return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     except OSError as error:
-        raise InputError(f"base.model: cannot build its text tower: {str(error).splitlines()[0]}") from error
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise InputError(f"base.model: open_clip cannot build it: {str(error).splitlines()[0][:300]}") from error
+        raise InputError(f"base.model: cannot build its text tower: {line_of(error)}") from error
+    except _BUILDING as error:
+        raise InputError(f"base.model: open_clip cannot build it: {line_of(error)}") from error
 
 
 def save(
@@ -142,15 +149,25 @@ def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise DataError(f"{folder}: expected {name}, found none; `umgclip base` writes it")
-    content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    clip = with_linear_attention(build(content["model_cfg"]))
+    content = read_object(folder / CONFIG)
+    config = content.get("model_cfg")
+    if not isinstance(config, dict) or not all(isinstance(config.get(tower), dict) for tower in _TOWERS):
+        raise DataError(f"{folder / CONFIG}: model_cfg: expected {' and '.join(_TOWERS)}")
+    clip = with_linear_attention(build(config))
     try:
         clip.load_state_dict(read_weights(folder / WEIGHTS))
-    except (RuntimeError, SafetensorError) as error:
+    except (RuntimeError, SafetensorError, OSError) as error:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
-    describe(clip, content["model_cfg"], content.get("preprocess_cfg"), folder)
-    set_positions(clip, (content.get(OWN) or {}).get("positions", "antialiased"))
-    return clip.eval(), content["model_cfg"]
+    own = content.get(OWN)
+    positions: Any = own.get("positions", "antialiased") if isinstance(own, dict) else "antialiased"
+    if positions not in ("antialiased", "plain"):
+        raise DataError(f"{folder / CONFIG}: positions: expected antialiased or plain, got {str(positions)[:80]!r}")
+    try:
+        describe(clip, config, content.get("preprocess_cfg"), folder)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"{folder / CONFIG}: preprocess_cfg, text_cfg: {line_of(error)}") from error
+    set_positions(clip, positions)
+    return clip.eval(), config
 
 
 def describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: Path | None) -> None:  # noqa: ANN401

@@ -27,7 +27,8 @@ def base_sha256(folder: Path) -> str:
     Raises:
         DataError: `open_clip_config.json` or `base.json` names another hash.
     """
-    said = {CONFIG: (_content(folder / CONFIG).get(OWN) or {}).get(SHA256)}
+    own = _content(folder / CONFIG).get(OWN)
+    said = {CONFIG: own.get(SHA256) if isinstance(own, dict) else None}
     said[BASE_REPORT] = _content(folder / BASE_REPORT).get(SHA256)
     return _compared(folder / WEIGHTS, said)
 

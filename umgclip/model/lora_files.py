@@ -7,7 +7,7 @@ doubled out factors.
 
 from __future__ import annotations
 
-import json
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,25 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
+from umgclip.io.json_file import read_object
 from umgclip.model.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from umgclip.plain import line_of
 
 MADE_BY = "made_by.json"
 FORMAT = 2  # of an adapter's folder; 1: peft's layer around torch's fused attention
 _LAST_DOUBLING = (0, 21, 2)  # the newest peft that is known to count the out-projection twice
 _IN, _OUT = ".attn.lora_", ".attn.base_layer.out_proj.lora_"
 _PREFIX = "base_model.model."
+# of a config: what decides the deltas, and what says nothing of them
+_TAKEN = (
+    "r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "rank_pattern", "alpha_pattern",
+    "use_rslora", "use_dora", "fan_in_fan_out", "bias", "lora_bias", "modules_to_save", "layers_to_transform",
+    "layers_pattern",
+)  # fmt: skip
+_PASSED_BY = (
+    "peft_type", "peft_version", "task_type", "base_model_name_or_path", "revision", "inference_mode",
+    "init_lora_weights", "auto_mapping",
+)  # fmt: skip
 
 
 def made_by(kind: str, modules: list[str]) -> dict[str, Any]:
@@ -63,8 +75,8 @@ def merged(clip: nn.Module, adapter: Path) -> nn.Module:
     try:
         wrapped: PeftModel = get_peft_model(clip, config)
         found = set_peft_model_state_dict(wrapped, weights)
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()[:200]
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, re.error) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
         raise DataError(f"{adapter / ADAPTER_WEIGHTS}: does not fit the base: {reason}") from error
     missing = [name for name in found.missing_keys if "lora_" in name]
     if odd := [*found.unexpected_keys, *missing]:
@@ -86,14 +98,38 @@ def read_lora(adapter: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         weights: dict[str, Tensor] = load_file(adapter / ADAPTER_WEIGHTS)
     except SafetensorError as error:
         raise DataError(f"{adapter / ADAPTER_WEIGHTS}: not readable: {str(error).splitlines()[0]}") from error
-    config = LoraConfig.from_pretrained(str(adapter))
-    config.inference_mode = False
+    config = _config(adapter / ADAPTER_CONFIG, weights)
     if not is_fused(weights):
         return config, weights
     _require_doubling_peft(adapter)
     weights = from_fused(weights)
     config.target_modules = sorted({name.rsplit(".lora_", 1)[0].removeprefix(_PREFIX) for name in weights})
     return config, weights
+
+
+def _config(path: Path, weights: dict[str, Tensor]) -> LoraConfig:
+    """What an adapter's config says, as far as that decides its deltas.
+
+    peft itself would also take the names of Python modules out of it, and import them.
+    """
+    said, usual = read_object(path), LoraConfig().to_dict()
+    odd = [
+        n for n, value in said.items() if n not in _TAKEN + _PASSED_BY and value and n in usual and value != usual[n]
+    ]
+    if said.get("peft_type") != "LORA" or odd:
+        found = f"{odd[0]}: {str(said[odd[0]])[:80]!r}" if odd else f"peft_type: {str(said.get('peft_type'))[:80]!r}"
+        raise DataError(f"{path}: expected a plain LoRA, got {found}")
+    ranks = [value.shape[0] for name, value in weights.items() if ".lora_A" in name and value.ndim]
+    pattern = said.get("rank_pattern") or {}
+    asked = [said.get("r", 0), *(pattern.values() if isinstance(pattern, dict) else [pattern])]
+    if not all(isinstance(rank, int) and 0 < rank <= max(ranks, default=0) for rank in asked):
+        raise DataError(
+            f"{path}: r: expected at most {max(ranks, default=0)} as the weights have, got {str(asked)[:80]}"
+        )
+    try:
+        return LoraConfig(**{name: value for name, value in said.items() if name in _TAKEN and name in usual})
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DataError(f"{path}: peft refuses it: {line_of(error)}") from error
 
 
 def is_fused(names: Any) -> bool:  # noqa: ANN401 - anything with names in it
@@ -114,9 +150,10 @@ def from_fused(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _require_known_format(adapter: Path) -> None:
     if not (adapter / MADE_BY).is_file():
         return  # peft's own, or older than the file
-    said = json.loads((adapter / MADE_BY).read_text(encoding="utf-8"))
+    said = read_object(adapter / MADE_BY)
     if said.get("format") not in range(1, FORMAT + 1):
-        maker = said.get("versions", {}).get("umgclip", "unknown")
+        versions = said.get("versions")
+        maker = versions.get("umgclip", "unknown") if isinstance(versions, dict) else "unknown"
         raise DataError(
             f"{adapter / MADE_BY}: format: expected at most {FORMAT}, got {said.get('format')!r} of umgclip {maker}; "
             "install that version, or train again"
@@ -125,7 +162,7 @@ def _require_known_format(adapter: Path) -> None:
 
 def _require_doubling_peft(adapter: Path) -> None:
     """Refuse fused attention's deltas by a peft that may count them once."""
-    said = str(json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("peft_version") or "")
+    said = str(read_object(adapter / ADAPTER_CONFIG).get("peft_version") or "")
     numbers = tuple(int(part) for part in said.split("@")[0].split(".")[:3] if part.isdigit())
     if numbers > _LAST_DOUBLING:
         newest = ".".join(map(str, _LAST_DOUBLING))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file
+from umgclip.model.checkpoint_file import TORCH_ERRORS
 from umgclip.train.parallel import like, on_cpu, whole
 from umgclip.train.world import World
 
 _log = logging.getLogger(__name__)
 _SHOWN = 8
 _ALONE = World()
+_SHA256 = "sha256"  # of all else in a checkpoint
 
 
 @dataclass
@@ -73,7 +76,7 @@ class Checkpoints:
         if self.world.first:
             # a full disk is told apart only where Python writes: torch's own writer says "unexpected pos"
             with atomic_file(self.path) as temporary, temporary.open("wb") as file:
-                torch.save(content, file)
+                torch.save({**content, _SHA256: content_sha256(content)}, file)
 
     def restore(self, state: State) -> int:
         """Put the saved state back, on all processes; gives the steps that are done, 0 when there is none.
@@ -108,10 +111,16 @@ class Checkpoints:
             return None
         try:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            sha256 = saved.pop(_SHA256, None)  # checkpoints of earlier versions have none, and belong to other code
+            if sha256 is not None and sha256 != content_sha256(saved):
+                raise ValueError(f"its content is not that of its sha256 {str(sha256)[:12]}: damaged")
             belongs_to = json.loads(saved["belongs_to"])
-        except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-            return f"{self.path}: expected a checkpoint, got a file that cannot be read ({error}); {self._way_on()}"
-        differing = list(differences(belongs_to, self.belongs_to))
+            differing = list(differences(belongs_to, self.belongs_to))
+            if sha256 is None and not differing:
+                raise ValueError("it has no sha256: damaged")
+        except TORCH_ERRORS as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            return f"{self.path}: expected a checkpoint, got a file that cannot be read ({reason}); {self._way_on()}"
         if not differing:
             return saved
         more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
@@ -127,6 +136,31 @@ class Checkpoints:
     def remove(self) -> None:
         """Training is complete and written elsewhere, or is to begin again."""
         self.path.unlink(missing_ok=True)
+
+
+def content_sha256(content: Any) -> str:  # noqa: ANN401 - what torch.load gives with weights_only
+    """Hex SHA-256 over names, kinds and bytes of tensors and plain values in mappings and lists."""
+    digest = hashlib.sha256()
+    _add(digest.update, content)
+    return digest.hexdigest()
+
+
+def _add(update: Callable[[bytes | memoryview], None], value: Any) -> None:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        update(f"{{{len(value)}".encode())
+        for name, inner in value.items():
+            _add(update, name)
+            _add(update, inner)
+    elif isinstance(value, list | tuple):
+        update(f"[{len(value)}".encode())
+        for inner in value:
+            _add(update, inner)
+    elif isinstance(value, Tensor):
+        plain = value.detach().cpu().contiguous()
+        update(f"tensor {plain.dtype} {tuple(plain.shape)} ".encode())
+        update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    else:
+        update(f"{type(value).__name__} {value!r} ".encode())
 
 
 def on_cpu_slots(slots: Mapping[str, Any]) -> dict[str, Any]:

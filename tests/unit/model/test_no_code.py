@@ -17,7 +17,7 @@ import umgclip
 from umgclip.annotate.foundation.weights import load as load_annotator
 from umgclip.annotator_params import DetrParams
 from umgclip.base import stage as base_stage
-from umgclip.errors import InputError, UmgclipError
+from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.model import files
 from umgclip.model.adapters import ADAPTER, adapt
 from umgclip.model.no_code import no_remote_code
@@ -123,3 +123,21 @@ def test_a_library_that_asks_is_answered_no(planted: Callable[[], bool], tmp_pat
         AutoConfig.from_pretrained(tmp_path / "model")
     assert not planted()
     assert before == dynamic_module_utils.TIME_OUT_REMOTE_CODE > 0
+
+
+def test_no_module_that_an_adapter_names_is_imported(
+    planted: Callable[[], bool], tiny: TowerParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    for name in ("config.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    clip = files.build(files.tower_config(tiny))
+    files.save(folder, clip, files.tower_config(tiny))
+    adapt(clip, TrainParams(lora=LoraParams(rank=2))).save(folder / ADAPTER)
+    config = folder / ADAPTER / "adapter_config.json"
+    said = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(said | {"megatron_core": "tok", "megatron_config": {"a": 1}}), encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)  # as for `python -m umgclip` in that folder
+    with pytest.raises(DataError, match="adapter_config.json: expected a plain LoRA, got megatron_co.*: "):
+        umgclip.load(folder)
+    assert not planted()

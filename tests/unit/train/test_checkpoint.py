@@ -11,7 +11,7 @@ from torch import nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import explain_os_errors
-from umgclip.train.checkpoint import Checkpoints, State, differences
+from umgclip.train.checkpoint import Checkpoints, State, content_sha256, differences
 
 BELONGS = {"params": {"train.seed": "0", "train.lr_peak": "0.1"}, "data": "d" * 64, "base": "b"}
 
@@ -125,3 +125,36 @@ def test_nothing_saved_nothing_restored_and_removing_twice_is_fine(tmp_path: Pat
     checkpoints.remove()
     checkpoints.remove()
     assert checkpoints.restore(run.state) == 0
+
+
+def test_a_flipped_bit_in_a_tensor_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    run = Run()
+    run.step(0)
+    Checkpoints(path, BELONGS).save(1, run.state)
+    content = bytearray(path.read_bytes())
+    at = content.index(run.model.weight.detach().numpy().tobytes())
+    content[at + 5] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(
+        InputError, match=r"checkpoint\.pt: expected a checkpoint, got a file that cannot be read \(.*damaged"
+    ):
+        Checkpoints(path, BELONGS).restore(Run().state)
+
+
+def test_the_hash_follows_every_value(tmp_path: Path) -> None:
+    content = {"step": 1, "weights": {"a": torch.ones(2, dtype=torch.bfloat16), "b": torch.tensor(3)}, "none": None}
+    known = content_sha256(content)
+    assert (
+        content_sha256({**content, "weights": {"a": torch.ones(2, dtype=torch.bfloat16), "b": torch.tensor(3)}})
+        == known
+    )
+    others = [
+        {**content, "step": 2},
+        {**content, "none": False},
+        {**content, "weights": {"a": torch.ones(2), "b": torch.tensor(3)}},
+        {**content, "weights": {"a": torch.ones(1, 2, dtype=torch.bfloat16), "b": torch.tensor(3)}},
+        {**content, "weights": {"a": torch.ones(2, dtype=torch.bfloat16), "c": torch.tensor(3)}},
+        {**content, "weights": {"a": torch.ones(2, dtype=torch.bfloat16), "b": torch.tensor(4)}},
+    ]
+    assert len({known, *map(content_sha256, others)}) == 7
