@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json, write_json
@@ -23,12 +23,21 @@ class _Closed(BaseModel):
 
 
 class ShardInfo(_Closed):
-    """One tar: its path relative to the manifest or its s3:// URL, hash, number of samples, size in bytes."""
+    """One tar: its path below the manifest's folder or its s3:// URL, hash, number of samples, size in bytes."""
 
     path: str
     sha256: str
-    samples: int
-    bytes: int
+    samples: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+
+    @field_validator("path")
+    @classmethod
+    def _stays_below(cls, path: str) -> str:
+        inner = path.removeprefix(REMOTE)
+        parts = inner.split("/")
+        if any(part in ("", ".", "..") for part in parts) or any(not c.isprintable() or c == "\\" for c in path):
+            raise ValueError(f"expected a path below the manifest, or {REMOTE}BUCKET/KEY")
+        return path
 
 
 def _absent(value: object) -> bool:
@@ -78,6 +87,13 @@ class Manifest(_Closed):
     classes: ClassList | None = None
     notes: dict[str, Any] = {}
 
+    @field_validator("version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version != MANIFEST_VERSION:
+            raise ValueError(f"expected {MANIFEST_VERSION}")
+        return version
+
     @property
     def samples(self) -> int:
         """Samples in all shards."""
@@ -117,8 +133,7 @@ def read_manifest(folder: Path, *, may_be_empty: bool = False) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise DataError(f"{path}: {_first(error)}") from error
     for shard in manifest.shards:
         if not shard.path.startswith(REMOTE):
             _check_size(folder / shard.path, shard)
@@ -139,8 +154,14 @@ def read_manifest_at(where: Path | str) -> Manifest:
     try:
         return Manifest.model_validate_json(place_at(where).read(MANIFEST, _MOST_BYTES))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{where}/{MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise DataError(f"{where}/{MANIFEST}: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong with a manifest."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "manifest"
+    return f"{where}: {first['msg']}, got {str(first.get('input'))[:80]!r}"
 
 
 def _check_size(path: Path, shard: ShardInfo) -> None:

@@ -5,6 +5,8 @@ A list that is `None` was not asked for; an empty list was asked for and nothing
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from umgclip.errors import DataError
 
 SCHEMA_VERSION = 1
+MOST_PIXELS = 1 << 28  # of an image or a mask
+# of a sample: a part of file names, so it can name no folder and command no terminal
+KEY = re.compile(r"[^./\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,80}")
+KEY_IN_WORDS = "1 to 80 characters without dot, slash, backslash and control characters"
 
 
 class _Closed(BaseModel):
@@ -128,3 +134,30 @@ def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecor
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "record"
         raise DataError(f"{where}: {field}: {first['msg']}, got {str(first.get('input'))[:80]!r}") from error
+
+
+def stored_record(raw: bytes | str, *, key: str, where: str) -> ImageRecord:
+    """Read the record of a sample in a shard, and see that it is of that sample.
+
+    Args:
+        raw: JSON text.
+        key: the sample's, by the names of its files.
+        where: what to call it in an error, as `shard:key`.
+
+    Raises:
+        DataError: see `parse_record`; or its key is another, its image too large, a mask of another size than the
+            image, a box not finite.
+    """
+    record = parse_record(raw, where=where)
+    if record.key != key:
+        raise DataError(f"{where}: key: expected {key[:80]!r} as its files are called, got {record.key[:80]!r}")
+    if record.width * record.height > MOST_PIXELS:
+        size = f"{record.width} x {record.height}"
+        raise DataError(f"{where}: width, height: expected at most {MOST_PIXELS} pixels, got {size}")
+    for number, region in enumerate(record.regions or []):
+        if not all(map(math.isfinite, region.box_xyxy)):
+            raise DataError(f"{where}: regions.{number}.box_xyxy: expected numbers, got {list(region.box_xyxy)}")
+        if region.mask is not None and region.mask.size != (record.height, record.width):
+            expected = f"({record.height}, {record.width}) as the image"
+            raise DataError(f"{where}: regions.{number}.mask.size: expected {expected}, got {region.mask.size}")
+    return record

@@ -1,10 +1,21 @@
 """Manifests: written last, and the first thing to notice damage."""
 
+import json
+
 import pytest
 
 from umgclip.errors import DataError
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, verify, write_manifest
+from umgclip.manifest import (
+    ClassList,
+    MadeBy,
+    Manifest,
+    ShardInfo,
+    describe_shard,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 
 MADE_BY = MadeBy(stage="test", params_sha256="0" * 64, code_version="1")
 
@@ -92,3 +103,29 @@ def test_names_templates_and_groups_of_classes_are_left_out_where_there_are_none
     write_manifest(dataset, manifest.model_copy(update={"classes": told}))
     assert read_manifest(dataset).classes == told
     assert read_manifest(dataset).digest() != plain.digest()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../a.tar", "/etc/a.tar", "a/../../b.tar", "", ".", "a//b.tar", "a\\b.tar", "a\x00.tar", "s3://", "s3://b/../a"],
+)
+def test_shards_lie_below_the_manifest_or_in_s3(dataset, path):
+    content = json.loads((dataset / "manifest.json").read_text())
+    content["shards"][0]["path"] = path
+    (dataset / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match=r"shards\.0\.path: .*expected a path below the manifest, or s3://BUCKET/KEY, got"
+    ):
+        read_manifest(dataset)
+
+
+@pytest.mark.parametrize("path", ["a.tar", "deep/a.tar", "s3://bucket/a.tar", "Bäume 1.tar"])
+def test_paths_that_shards_have(path):
+    assert ShardInfo(path=path, sha256="0", samples=1, bytes=1).path == path
+
+
+def test_another_version_is_refused(dataset):
+    content = json.loads((dataset / "manifest.json").read_text())
+    (dataset / "manifest.json").write_text(json.dumps({**content, "version": 2}))
+    with pytest.raises(DataError, match="version: Value error, expected 1, got '2'"):
+        read_manifest(dataset)

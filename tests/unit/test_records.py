@@ -5,7 +5,7 @@ import json
 import pytest
 
 from umgclip.errors import DataError
-from umgclip.records import ImageRecord, Mask, Region, Source, Text, parse_record
+from umgclip.records import ImageRecord, Mask, Region, Source, Text, parse_record, stored_record
 
 RECORD = ImageRecord(
     key="k",
@@ -60,3 +60,26 @@ def test_marks_of_benchmarks_are_left_out_where_there_are_none():
     marked = RECORD.model_copy(update={"regions": [crowd], "negative_tags": wrong, "not_exhaustive": ["cat"]})
     assert parse_record(marked.to_json(), where="x") == marked
     assert json.loads(marked.to_json())["regions"][0]["is_crowd"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"key": "other"}, "key: expected 'k' as its files are called, got 'other'"),
+        ({"width": 1 << 15, "height": 1 << 14, "regions": []}, "width, height: expected at most 268435456 pixels, got"),
+        ({"height": 4}, r"regions\.0\.mask\.size: expected \(4, 4\) as the image, got \(3, 4\)"),
+        (
+            {"regions": [{"id": "0", "box_xyxy": [0, 1, 2, float("nan")]}]},
+            r"regions\.0\.box_xyxy: expected numbers, got",
+        ),
+        (
+            {"regions": [{"id": "0", "box_xyxy": [0, 1, 2, float("inf")]}]},
+            r"regions\.0\.box_xyxy: expected numbers, got",
+        ),
+    ],
+)
+def test_a_stored_record_is_that_of_its_sample(change, said):
+    assert stored_record(RECORD.to_json(), key="k", where="x") == RECORD
+    content = json.dumps({**json.loads(RECORD.to_json()), **change})
+    with pytest.raises(DataError, match=f"^a.tar:k: {said}"):
+        stored_record(content, key="k", where="a.tar:k")

@@ -29,7 +29,7 @@ from umgclip.io.processes import worker_pool
 from umgclip.io.shard_source import read_shard_at
 from umgclip.manifest import REMOTE
 from umgclip.params import AnnotateParams, threads
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 
 Said = dict[str, Any]
 _WHOLE = Row("shard", "")
@@ -117,7 +117,7 @@ def _read(job: Job) -> Said:
     chunks, given = ChunkCounts(), Given()
     for raw in read_shard_at(job.source, job.info.sha256):
         try:
-            record = parse_record(raw.json, where=f"{job.info.path}:{raw.key}")
+            record = stored_record(raw.json, key=raw.key, where=f"{job.info.path}:{raw.key}")
         except DataError:
             continue  # the engine meets it again and writes it into the quarantine
         given.add(record)

@@ -17,7 +17,7 @@ from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError
 from umgclip.model.files import to_input
 from umgclip.params import BaseParams
-from umgclip.records import ImageRecord, parse_record
+from umgclip.records import ImageRecord, stored_record
 
 _SHUFFLE_BUFFER = 4000
 _SUBJECTS_KEPT = 10_000
@@ -61,7 +61,9 @@ class CaptionFeed:
             InputError: there is no vocabulary file where `base.vocabulary` says.
         """
         self._dataset, self._seed = dataset, params.seed
-        self._captions = {raw.key: _alt(parse_record(raw.json, where=raw.key)) for _, raw in read_raw(dataset)}
+        self._captions = {
+            raw.key: _alt(stored_record(raw.json, key=raw.key, where=raw.key)) for _, raw in read_raw(dataset)
+        }
         counts = ChunkCounts()
         counts.add(self._captions.values())
         if not counts.captions:

@@ -47,6 +47,8 @@ def describe(found: Found, side_px: int) -> tuple[Card, bytes | None]:
         record = parse_record(found.json, where=where) if found.json is not None else None
     except DataError as error:
         notes.append(str(error))
+    if record is not None and record.key != found.key:
+        notes.append(f"the record's key is {record.key!r}")
     if record is not None and pixels_wh not in (None, (record.width, record.height)):
         notes.append(f"the record says {record.width} x {record.height} pixels, the image has {pixels_wh}")
     card: Card = {"key": found.key, "shard": found.shard, "readable": picture is not None and record is not None}
@@ -85,11 +87,11 @@ def _said(record: ImageRecord, grid_wh: tuple[int, int], notes: list[str]) -> Ca
         "source": {name: _cut(value) for name, value in record.source.model_dump().items() if value is not None},
         "captions": _texts(record.captions, notes),
         "tags": _texts(record.tags, notes),
-        "regions": None if regions is None else [_region(region, grid_wh, notes) for region in regions],
+        "regions": None if regions is None else [_region(region, record, grid_wh, notes) for region in regions],
     }
 
 
-def _region(region: Region, grid_wh: tuple[int, int], notes: list[str]) -> Card:
+def _region(region: Region, record: ImageRecord, grid_wh: tuple[int, int], notes: list[str]) -> Card:
     card: Card = {
         "id": _cut(region.id),
         "box": [round(side, 2) for side in region.box_xyxy],
@@ -104,17 +106,19 @@ def _region(region: Region, grid_wh: tuple[int, int], notes: list[str]) -> Card:
         card["negatives"] = _texts(region.negatives, notes)
     if region.mask is not None:
         try:
-            card["outline"] = svg_path(_pixels(region.mask), grid_wh)
+            card["outline"] = svg_path(_pixels(region.mask, record), grid_wh)
             card["area"] = mask_ops.area(region.mask)
         except InputError as error:
             notes.append(f"region {region.id}: {error}")
     return card
 
 
-def _pixels(mask: Mask) -> Bool[np.ndarray, "h w"]:
+def _pixels(mask: Mask, record: ImageRecord) -> Bool[np.ndarray, "h w"]:
     height, width = mask.size
     if not 0 < height * width <= MAX_PIXELS:
         raise InputError(f"mask: expected 1 to {MAX_PIXELS} pixels, got {width} x {height}")
+    if mask.size != (record.height, record.width):
+        raise InputError(f"mask: expected {record.width} x {record.height} pixels as the image, got {width} x {height}")
     return mask_ops.decode(mask)
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from umgclip.errors import DataError
 from umgclip.io.images import EXTENSIONS
 from umgclip.io.places import Place
+from umgclip.io.shard_source import open_shard, shard_at
+from umgclip.io.shards import key_and_extension
 from umgclip.io.streams import Stream
 from umgclip.io.tars import members, open_tar
 from umgclip.manifest import Manifest
@@ -77,16 +79,16 @@ def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[Found]:
     Raises:
         DataError: the shard is missing, truncated or damaged; what came before was given.
     """
-    name = f"{place}/{shard}"
+    name = shard_at(place, shard)
     positions, keys = set(wanted.positions), set(wanted.keys)
     position, current, taken = -1, None, False
     files: dict[str, bytes | str] = {}
     try:
-        with place.open(shard) as handle, _opened(handle) as tar:
+        with open_shard(place, shard) as handle, _opened(handle) as tar:
             for info in members(tar):
                 if not info.isfile():
                     continue
-                key, _, extension = info.name.rpartition("/")[2].partition(".")
+                key, extension = key_and_extension(info.name, name)
                 if key != current:
                     if taken and current is not None:
                         yield _found(shard, position, current, files)

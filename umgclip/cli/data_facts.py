@@ -11,7 +11,7 @@ from umgclip.annotate.given import Given
 from umgclip.data.concepts import ChunkCounts, Vocabulary, looks_english
 from umgclip.data.stream import read_raw
 from umgclip.manifest import read_manifest
-from umgclip.records import ImageRecord, parse_record, shows_one_object
+from umgclip.records import ImageRecord, shows_one_object, stored_record
 
 
 @dataclass
@@ -98,7 +98,7 @@ def read_facts(folder: Path) -> Facts:
     """
     facts = Facts(len(read_manifest(folder).shards))
     for shard, raw in read_raw(folder):
-        facts.add(parse_record(raw.json, where=f"{shard}:{raw.key}"))
+        facts.add(stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}"))
     return facts
 
 

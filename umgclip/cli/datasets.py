@@ -12,11 +12,9 @@ from typing import Any
 from umgclip.data.stream import decode
 from umgclip.errors import DataError
 from umgclip.io.places import Folder, Place, place_at
-from umgclip.io.storage import Storage, locate
-from umgclip.manifest import MANIFEST, Manifest, read_manifest
+from umgclip.manifest import MANIFEST, Manifest, read_manifest, read_manifest_at
 from umgclip.params import DataParams
-from umgclip.records import ImageRecord, parse_record
-from umgclip.sources.delivered import read_delivery
+from umgclip.records import ImageRecord, stored_record
 from umgclip.sources.demo import write_demo
 from umgclip.sources.rewriting import Stored
 from umgclip.sources.statistics import STATISTICS, measure
@@ -91,18 +89,17 @@ def _unreadable(place: Place, manifest: Manifest, advance: Callable[[int], None]
             except DataError as error:
                 yield str(error)
         if samples != shard.samples:
-            yield f"{place}/{shard.path}: expected {shard.samples} samples as in the manifest, got {samples}"
+            yield f"{stored}: expected {shard.samples} samples as in the manifest, got {samples}"
         advance(samples)
 
 
 def _check_hash(stored: Stored) -> None:
     digest = hashlib.sha256()
-    with stored.place.open(stored.info.path) as handle:
+    with stored.open() as handle:
         while piece := handle.read(1 << 20):
             digest.update(piece)
     if digest.hexdigest() != stored.info.sha256:
-        name = f"{stored.place}/{stored.info.path}"
-        raise DataError(f"{name}: expected sha256 {stored.info.sha256}, got {digest.hexdigest()}")
+        raise DataError(f"{stored}: expected sha256 {stored.info.sha256}, got {digest.hexdigest()}")
 
 
 def describe(found: dict[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
@@ -153,9 +150,10 @@ def open_dataset(where: str) -> tuple[Place, Manifest]:
         DataError: there is none; names what is missing.
     """
     place = place_at(where)
-    if isinstance(place, Folder):
-        return place, read_manifest(place.path)
-    return place, read_delivery(Storage(), locate(where))
+    manifest = read_manifest_at(place.path if isinstance(place, Folder) else where)
+    if not manifest.samples:
+        raise DataError(f"{where}: expected at least one sample, the manifest lists none")
+    return place, manifest
 
 
 def opened(where: str) -> dict[str, tuple[Place, Manifest]]:
@@ -198,7 +196,7 @@ def head(where: str, count: int) -> Iterator[Summary]:
     for name, (place, manifest) in opened(where).items():
         samples = (raw for info in manifest.shards for raw in Stored(place, info).samples())
         for raw in itertools.islice(samples, count):
-            record = parse_record(raw.json, where=f"{name}:{raw.key}")
+            record = stored_record(raw.json, key=raw.key, where=f"{name}:{raw.key}")
             yield Summary(f"{name}: {record.key}", tuple(_sample_rows(record, raw.extension, len(raw.image))))
 
 

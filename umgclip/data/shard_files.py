@@ -14,7 +14,7 @@ from pathlib import Path
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
-from umgclip.io.shards import RawSample, read_shard
+from umgclip.io.shards import RawSample, key_and_extension, read_shard
 from umgclip.io.storage import Storage, locate
 from umgclip.manifest import REMOTE, Manifest, ShardInfo
 
@@ -66,7 +66,7 @@ class ShardFiles:
             path = self._local(index, Path(scratch))
             try:
                 with closing(tarfile.open(path, "r:")) as tar:
-                    names = [info.name.rpartition("/")[2].partition(".")[0] for info in tar if info.isfile()]
+                    names = [key_and_extension(info.name, str(path))[0] for info in tar if info.isfile()]
             except (tarfile.TarError, EOFError, OSError) as error:
                 raise DataError(f"{path}: not a complete tar ({type(error).__name__}: {error})") from error
         return list(dict.fromkeys(names))

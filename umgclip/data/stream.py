@@ -13,12 +13,13 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
+from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import decode_image
 from umgclip.io.shard_source import read_shard_at, shard_at
-from umgclip.io.shards import RawSample, read_shard
+from umgclip.io.shards import RawSample
 from umgclip.manifest import read_manifest
-from umgclip.records import ImageRecord, parse_record
+from umgclip.records import ImageRecord, stored_record
 
 _KEEP_BYTES = 256 << 20
 _T = TypeVar("_T")
@@ -63,7 +64,7 @@ def shuffled(
         held: list[RawSample] = []
         given = 0
         for index in rng.permutation(len(shards)):
-            raws: Iterable[RawSample] = kept.get(index) or read_shard(folder / shards[index].path)
+            raws: Iterable[RawSample] = kept.get(index) or read_shard_at(shard_at(folder, shards[index].path))
             if small and index not in kept:
                 raws = kept[index] = list(raws)
             for raw in raws:
@@ -89,10 +90,22 @@ def decode(raw: RawSample, where: str) -> Sample:
     """Decode one stored sample.
 
     Raises:
-        DataError: a bad image or a bad record, with `where` and the key.
+        DataError: a bad image or a bad record, one that belongs to another image, or a mask that cannot be decoded;
+            with `where` and the key.
     """
     name = f"{where}:{raw.key}"
-    return Sample(decode_image(raw.image, where=name), parse_record(raw.json, where=name))
+    pixels = decode_image(raw.image, where=name)
+    record = stored_record(raw.json, key=raw.key, where=name)
+    if pixels.shape[:2] != (record.height, record.width):
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise DataError(f"{name}: expected {record.width} x {record.height} pixels as recorded, got {size}")
+    for region in record.regions or []:
+        try:
+            if region.mask is not None:
+                mask_ops.area(region.mask)
+        except InputError as error:
+            raise DataError(f"{name}: region {region.id}: {error}") from error
+    return Sample(pixels, record)
 
 
 def batches(stream: Iterator[RawSample], size: int, start: int = 0) -> Iterator[list[RawSample]]:

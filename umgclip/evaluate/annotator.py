@@ -14,7 +14,7 @@ from umgclip.evaluate.benchmark import Classes, Example
 from umgclip.geometry import masks as mask_ops
 from umgclip.manifest import MANIFEST
 from umgclip.metrics.detection import NO_LABEL, Annotations, AnnotatorQuality
-from umgclip.records import Region, parse_record
+from umgclip.records import Region, stored_record
 
 PROTOCOL = (
     "scenes; truth: the things that may be labelled (not held out); predictions: the annotator's labelled regions, "
@@ -37,7 +37,7 @@ def read_proposals(folder: Path) -> dict[str, list[Region]]:
             f"`umgclip annotate` writes them"
         )
     return {
-        raw.key: parse_record(raw.json, where=f"{folder / shard}:{raw.key}").regions or []
+        raw.key: stored_record(raw.json, key=raw.key, where=f"{folder / shard}:{raw.key}").regions or []
         for shard, raw in read_raw(folder, may_be_empty=True)
     }
 

@@ -176,8 +176,6 @@ def batched(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
 
 
 def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: str) -> Example:
-    if pixels.shape[:2] != (record.height, record.width):
-        raise DataError(f"{where}: expected {record.width} x {record.height} pixels as recorded, got {pixels.shape}")
     regions = [_region(region, pixels.shape[:2], classes, where) for region in record.regions or [] if region.tags]
     things = tuple(region for region in regions if classes.is_thing(region.label))
     stuff = tuple(region for region in regions if not classes.is_thing(region.label))

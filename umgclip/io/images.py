@@ -14,6 +14,7 @@ from umgclip.errors import DataError
 from umgclip.plain import cause
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
+SIDEWAYS = 5  # from this orientation on, width and height change places
 _ORIENTATION = 0x0112
 _TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from umgclip.errors import DataError
+from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, read_samples, read_shard
 from umgclip.io.storage import Storage, locate
 from umgclip.io.streams import Stream
@@ -14,9 +16,25 @@ from umgclip.io.streams import Stream
 _REMOTE = "s3://"
 
 
-def shard_at(folder: str | Path, path: str) -> str:
+def shard_at(folder: str | Path | Place, path: str) -> str:
     """Where a shard of a manifest is: its own URL, or below the folder or prefix of the manifest."""
     return path if path.startswith(_REMOTE) else f"{str(folder).rstrip('/')}/{path}"
+
+
+def open_shard(place: Place, path: str) -> Stream:
+    """A shard of a manifest that lies in a place, from front to end.
+
+    Raises:
+        DataError: there is none.
+        InputError, StorageError: S3 refuses or does not answer.
+    """
+    return _storage().open(locate(path)) if path.startswith(_REMOTE) else place.open(path)
+
+
+@lru_cache(maxsize=1)
+def _storage() -> Storage:
+    """One client for all shards of a process."""
+    return Storage()
 
 
 def read_shard_at(where: str, sha256: str | None = None) -> Iterator[RawSample]:

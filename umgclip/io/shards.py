@@ -12,6 +12,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.images import EXTENSIONS
 from umgclip.io.streams import Stream
 from umgclip.io.tars import Readable, members, open_tar
+from umgclip.records import KEY, KEY_IN_WORDS
 
 EMBEDDINGS = "teacher.npy"
 MEMBER_BYTES = 1 << 30  # no part of a sample is larger
@@ -43,10 +44,10 @@ class ShardWriter:
         """Append a sample, and other files of it by extension.
 
         Raises:
-            InputError: the key is empty, holds a dot or slash, is longer than 80 characters or was written before.
+            InputError: the key is none (`umgclip.records.KEY`), or was written before.
         """
-        if not sample.key or "." in sample.key or "/" in sample.key or len(sample.key) > 80:
-            raise InputError(f"key: expected 1 to 80 characters without dot and slash, got {sample.key!r}")
+        if KEY.fullmatch(sample.key) is None:
+            raise InputError(f"key: expected {KEY_IN_WORDS}, got {sample.key[:200]!r}")
         if sample.key in self._keys:
             raise InputError(f"key: expected a new one in each sample of a shard, got {sample.key!r} twice")
         self._keys.add(sample.key)
@@ -73,7 +74,8 @@ def read_shard(path: Path) -> Iterator[RawSample]:
     """Yield the samples of one tar in order.
 
     Raises:
-        DataError: the tar is truncated or damaged, or a sample lacks its image or its JSON; names shard and key.
+        DataError: the tar is truncated or damaged, a sample lacks its image or its JSON, or its key is none; names
+            shard and key.
     """
     try:
         with path.open("rb") as handle:
@@ -98,7 +100,7 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
                 data = member.read() if member else b""
                 if len(data) != info.size:
                     raise DataError(f"{name}: truncated in {info.name}: expected {info.size} bytes, got {len(data)}")
-                key, _, extension = info.name.rpartition("/")[2].partition(".")
+                key, extension = key_and_extension(info.name, name)
                 if key != current and pending:
                     yield _sample(name, current, pending)
                     pending = {}
@@ -111,6 +113,18 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
         raise DataError(f"{name}: not a complete tar ({type(error).__name__}: {error})") from error
     if pending:
         yield _sample(name, current, pending)
+
+
+def key_and_extension(member: str, where: str) -> tuple[str, str]:
+    """The parts of a file's name in a shard.
+
+    Raises:
+        DataError: it is that of no sample; names `where`.
+    """
+    key, _, extension = member.rpartition("/")[2].partition(".")
+    if KEY.fullmatch(key) is None:
+        raise DataError(f"{where}: key: expected {KEY_IN_WORDS}, got {key[:200]!r}")
+    return key, extension
 
 
 class Tail:

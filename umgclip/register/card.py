@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from umgclip.io.shards import read_shard
+from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.manifest import read_manifest
 from umgclip.params import RegisterParams
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 from umgclip.register.gates import Decision, Evidence
 from umgclip.register.identity import Identity
 from umgclip.register.interface import FIELDS
@@ -148,9 +148,9 @@ def _describe(folder: Path, name: str) -> str:
     manifest = read_manifest(folder)
     seen: Counter[tuple[str, str]] = Counter()
     for shard in manifest.shards[:_SHARDS]:
-        path = folder / shard.path
-        for sample in islice(read_shard(path), _SAMPLES):
-            source = parse_record(sample.json, where=f"{path}:{sample.key}").source
+        path = shard_at(folder, shard.path)
+        for sample in islice(read_shard_at(path), _SAMPLES):
+            source = stored_record(sample.json, key=sample.key, where=f"{path}:{sample.key}").source
             seen[source.dataset, source.license or "not stated"] += 1
     listed = "; ".join(f"{dataset}: {licence}" for dataset, licence in sorted(seen))
     return f"- {name}: {manifest.samples} images. In the {seen.total()} records looked at: {listed}."

@@ -15,7 +15,7 @@ from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.model.tower import DenseClip
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 from umgclip.segment.targets import Label, label_of
 from umgclip.segment_params import SegmentParams
 
@@ -46,7 +46,7 @@ def _of_shards(dataset: Path) -> set[Label]:
     found = set()
     for shard, raw in read_raw(dataset):
         try:
-            record = parse_record(raw.json, where=f"{shard}:{raw.key}")
+            record = stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}")
         except DataError:
             continue  # the feed meets it again and counts it
         found |= {label for region in record.regions or [] if region.mask and (label := label_of(region))}

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from umgclip import __version__
+from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import fresh_folder, write_bytes
-from umgclip.io.images import encode_png
+from umgclip.io.images import SIDEWAYS, encode_png, orientation_of
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.manifest import Manifest, describe_shard, write_manifest
-from umgclip.records import ImageRecord, Region, parse_record
+from umgclip.records import ImageRecord, Region, stored_record
 from umgclip.sources.coco import ours
 from umgclip.sources.rewriting import Stored
 from umgclip.summary import Summary
@@ -41,7 +42,7 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
             path = folder / f"{number:05d}.tar"
             writer = ShardWriter(path)
             for raw in Stored(place, info).samples():
-                captions = parse_record(raw.json, where=raw.key).captions or []
+                captions = stored_record(raw.json, key=raw.key, where=raw.key).captions or []
                 text = captions[0].text.encode() if captions else b""
                 writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
             writer.close()
@@ -66,11 +67,28 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
         written = _Coco(folder, manifest)
         for info in manifest.shards:
             for raw in Stored(place, info).samples():
-                written.add(raw, parse_record(raw.json, where=f"{info.path}:{raw.key}"))
+                written.add(raw, _checked(raw, f"{info.path}:{raw.key}"))
             advance(info.samples)
         written.close()
     counts = ((name.replace("_", " "), str(number)) for name, number in written.counts.items())
     return Summary(f"data export: {out}", tuple(counts))
+
+
+def _checked(raw: RawSample, where: str) -> ImageRecord:
+    """A sample's record, which is of its image, and whose masks can be decoded."""
+    record = stored_record(raw.json, key=raw.key, where=where)
+    try:
+        turn, raw_wh = orientation_of(raw.image)
+        for region in record.regions or []:
+            if region.mask is not None:
+                mask_ops.area(region.mask)
+    except (DataError, InputError) as error:
+        raise DataError(f"{where}: {error}") from error
+    width, height = raw_wh if turn < SIDEWAYS else raw_wh[::-1]
+    if (width, height) != (record.width, record.height):
+        said = f"{record.width} x {record.height} pixels as recorded"
+        raise DataError(f"{where}: expected {said}, got {width} x {height}")
+    return record
 
 
 class _File:
@@ -120,7 +138,6 @@ class _Coco:
 
     def add(self, raw: RawSample, record: ImageRecord) -> None:
         self.counts["images"] += 1
-        # the tar's own key, which holds no folder: the record may hold anything
         number, name = self.counts["images"], f"{raw.key}.{raw.extension}"
         write_bytes(self._folder / "images" / name, raw.image)
         image = self._image(record, number, name)

@@ -19,7 +19,7 @@ from umgclip.io import tables
 from umgclip.io.atomic import sha256_json
 from umgclip.io.places import Folder, Place
 from umgclip.manifest import ClassList, MadeBy, Manifest, ShardInfo
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 from umgclip.sources.duplicates import Again, Index
 from umgclip.sources.found import Problem
 from umgclip.sources.intake import quarantine_rows
@@ -154,7 +154,7 @@ def _group_before(before: Before, folder: Path) -> _Group:
     writers = {name: tables.TableWriter(path, TABLES[name]) for name, path in made.items()}
     for info in before.manifest.shards:
         for raw in Stored(before.place, info).samples():
-            record = parse_record(raw.json, where=f"{info.path}:{raw.key}")
+            record = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}")
             about = {"format": raw.extension, "bytes": len(raw.image)}
             writers["images"].add([{**tables.image_row(record, info.path), **about}])
             writers["regions"].add([tables.region_row(record, region) for region in record.regions or []])

@@ -10,9 +10,11 @@ from typing import Any
 
 from umgclip.io import tables
 from umgclip.io.places import Folder, Place
+from umgclip.io.shard_source import open_shard, shard_at
 from umgclip.io.shards import RawSample, ShardWriter, read_samples
+from umgclip.io.streams import Stream
 from umgclip.manifest import ShardInfo, describe_shard
-from umgclip.records import ImageRecord, parse_record, shows_one_object
+from umgclip.records import ImageRecord, parse_record, shows_one_object, stored_record
 from umgclip.sources.duplicates import Again, Index, merge
 
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
@@ -25,10 +27,17 @@ class Stored:
     place: Place
     info: ShardInfo
 
+    def __str__(self) -> str:
+        return shard_at(self.place, self.info.path)
+
+    def open(self) -> Stream:
+        """Its bytes, from front to end."""
+        return open_shard(self.place, self.info.path)
+
     def samples(self) -> Iterator[RawSample]:
         """Its samples, in order."""
-        with self.place.open(self.info.path) as handle:
-            yield from read_samples(handle, f"{self.place}/{self.info.path}")
+        with self.open() as handle:
+            yield from read_samples(handle, str(self))
 
 
 class Rewriting:
@@ -74,7 +83,9 @@ class Rewriting:
         for raw in self._stored[shard].samples():
             if raw.key in drops:
                 continue
-            record = self._merged(parse_record(raw.json, where=f"{shard}:{raw.key}"), again.get(raw.key, []))
+            record = self._merged(
+                stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}"), again.get(raw.key, [])
+            )
             content = record.to_json()
             differs = differs or content != raw.json
             writer.write(RawSample(raw.key, raw.image, raw.extension, content, raw.embeddings))

@@ -17,7 +17,7 @@ from umgclip.io import tables
 from umgclip.io.atomic import write_json
 from umgclip.io.places import Folder, Place
 from umgclip.manifest import Manifest
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 from umgclip.sources.finish import Finished
 from umgclip.sources.plan import Plan
 from umgclip.sources.rewriting import Stored
@@ -160,7 +160,7 @@ def _shard_batches(stored: Stored, found: Statistics) -> Iterator[tuple[pa.Recor
     images: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     for raw in stored.samples():
-        record = parse_record(raw.json, where=f"{stored.info.path}:{raw.key}")
+        record = stored_record(raw.json, key=raw.key, where=f"{stored.info.path}:{raw.key}")
         about = {"format": raw.extension, "bytes": len(raw.image)}
         images.append({**tables.image_row(record, stored.info.path), **about})
         regions.extend(tables.region_row(record, region) for region in record.regions or [])

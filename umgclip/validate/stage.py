@@ -15,7 +15,7 @@ from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.manifest import ClassList, read_manifest
 from umgclip.params import ValidateParams
-from umgclip.records import parse_record
+from umgclip.records import stored_record
 from umgclip.summary import Summary
 from umgclip.validate import measures, suites
 from umgclip.validate.engine import Engine
@@ -186,5 +186,5 @@ def benchmark_hashes(folder: Path) -> Mapping[str, str]:
     for shard in read_manifest(folder).shards:
         path = shard_at(folder, shard.path)
         for sample in read_shard_at(path, shard.sha256):
-            hashes[parse_record(sample.json, where=f"{path}:{sample.key}").sha256] = sample.key
+            hashes[stored_record(sample.json, key=sample.key, where=f"{path}:{sample.key}").sha256] = sample.key
     return hashes

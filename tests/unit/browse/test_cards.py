@@ -76,9 +76,10 @@ def test_masks_that_are_none_are_said(kit):
     wrong = [
         Region(id="huge", box_xyxy=box, mask=Mask(size=(10**6, 10**6), counts="0")),
         Region(id="none", box_xyxy=box, mask=Mask(size=(60, 80), counts="ä")),
+        Region(id="other", box_xyxy=box, mask=Mask(size=(3, 4), counts="<")),
     ]
     card, _ = describe(stored(kit.sample("k", regions=wrong)), 512)
-    assert [note.partition(":")[0] for note in card["notes"]] == ["region huge", "region none"]
+    assert [note.partition(":")[0] for note in card["notes"]] == ["region huge", "region none", "region other"]
     assert all("outline" not in region for region in card["regions"])
 
 

@@ -54,7 +54,10 @@ def test_an_empty_benchmark_is_named(kit, tmp_path):
     ("change", "message"),
     [
         ({"tags": [Text(text="yak", source="human")]}, "region 0: expected a tag among the things .* got 'yak'"),
-        ({"mask": mask_ops.encode(np.ones((3, 3), dtype=bool))}, r"expected a mask of size \(24, 24\), got \(3, 3\)"),
+        (
+            {"mask": mask_ops.encode(np.ones((3, 3), dtype=bool))},
+            r"regions.0.mask.size: expected \(24, 24\) as the image, got \(3, 3\)",
+        ),
         ({"mask": mask_ops.encode(np.zeros((24, 24), dtype=bool))}, "expected a mask with pixels, got an empty one"),
     ],
 )

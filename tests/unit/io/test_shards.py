@@ -86,3 +86,11 @@ def test_keys_that_a_tar_cannot_hold_are_refused(tmp_path, key):
 def test_a_key_is_written_once(tmp_path):
     with pytest.raises(InputError, match="got 'k0' twice"):
         write(tmp_path / "a.tar", [SAMPLES[0], SAMPLES[0]])
+
+
+@pytest.mark.parametrize("name", [".jpg", "a\\b.jpg", "a\x07b.jpg", "x" * 81 + ".jpg", "\udcff.jpg"])
+def test_names_that_are_no_keys_are_refused(tmp_path, name):
+    with tarfile.open(tmp_path / "a.tar", "w", errors="surrogateescape") as tar:
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
+    with pytest.raises(DataError, match=r"a\.tar: key: expected 1 to 80 characters without dot, slash, backslash and"):
+        list(read_shard(tmp_path / "a.tar"))

@@ -84,7 +84,10 @@ def test_a_move_that_was_interrupted_is_put_right(storage, delivery, demo, tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda content: content["shards"][0].update(path="../x.tar"), "expected plain file names, got '../x.tar'"),
+        (
+            lambda content: content["shards"][0].update(path="../x.tar"),
+            "shards.0.path: Value error, expected a path below the manifest",
+        ),
         (lambda content: content.update(shards=[]), "expected at least one sample, the manifest lists none"),
         (lambda content: content.update(extra=1), "extra: Extra inputs are not permitted"),
     ],

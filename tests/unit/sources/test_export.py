@@ -1,16 +1,25 @@
 """Datasets handed on: read back by this package, and by pycocotools and webdataset."""
 
+import io
 import json
+import shutil
+import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from typer.testing import CliRunner
 
+from umgclip.__main__ import app
 from umgclip.data.stream import read_raw
+from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.places import Folder
-from umgclip.manifest import read_manifest
+from umgclip.io.shards import ShardWriter, read_shard
+from umgclip.io.storage import Storage
+from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import DataParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo
@@ -91,3 +100,105 @@ def test_a_dataset_of_captions_has_no_panoptic_file(kit, photos, tmp_path):
     ]  # fmt: skip
     content = json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())
     assert (len(content["images"]), content["annotations"], content["categories"]) == (10, [], [])
+
+
+def spoil(benchmark, folder, change):
+    """The benchmark's scenes with another record in the first sample of the first shard; the manifest fits."""
+    shutil.copytree(benchmark, folder)
+    manifest = read_manifest(folder)
+    samples = list(read_shard(folder / manifest.shards[0].path))
+    first = {**json.loads(samples[0].json)}
+    change(first)
+    writer = ShardWriter(folder / manifest.shards[0].path)
+    for raw in (replace(samples[0], json=json.dumps(first).encode()), *samples[1:]):
+        writer.write(raw)
+    writer.close()
+    info = describe_shard(folder / manifest.shards[0].path, len(samples))
+    write_manifest(folder, manifest.model_copy(update={"shards": [info, *manifest.shards[1:]]}))
+    return folder
+
+
+def huge(record):
+    record |= {"width": 100_000, "height": 100_000}
+    for region in record["regions"]:
+        region["mask"] = {"size": [100_000, 100_000], "counts": region["mask"]["counts"]}
+
+
+CHANGES = {
+    "a key that leads elsewhere": (lambda r: r.update(key="../../../evil"), "key: expected '.*' as its files are "),
+    "a key with a folder": (lambda r: r.update(key="/etc/evil"), "key: expected '.*' as its files are called, got"),
+    "a huge image": (huge, "width, height: expected at most 268435456 pixels, got 100000 x 100000"),
+    "a huge mask": (
+        lambda r: r["regions"][0]["mask"].update(size=[100_000, 100_000]),
+        r"regions.0.mask.size: expected \(96, 96\) as the image, got \(100000, 100000\)",
+    ),
+    "another size": (
+        lambda r: r.update(width=48, regions=[]),
+        "expected 48 x 96 pixels as recorded, got 96 x 96",
+    ),
+    "runs that are too short": (
+        lambda r: r["regions"][0]["mask"].update(counts="1"),
+        r"mask: expected a COCO RLE of 9216 pixels \(96 x 96\), got runs of 1: '1'",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_record_of_something_else_ends_the_export_by_name(benchmark, tmp_path, change):
+    spoilt = spoil(benchmark, tmp_path / "in" / "data", CHANGES[change][0])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=rf"scenes-000000.tar:\w+: {CHANGES[change][1]}"):
+        EXPORTS["coco"](Folder(spoilt), read_manifest(spoilt), tmp_path / "in" / "out", lambda _: None)
+    assert sorted(tmp_path.rglob("*")) == before, "nothing is written anywhere"
+
+
+def test_names_in_a_tar_lead_nowhere(benchmark, tmp_path):
+    raw = next(read_shard(benchmark / read_manifest(benchmark).shards[0].path))
+    (tmp_path / "in").mkdir()
+    record = json.dumps({**json.loads(raw.json), "key": "evil"}).encode()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w") as tar:
+        for name, data in (("../../evil.jpg", raw.image), ("../../evil.json", record)):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    manifest = read_manifest(benchmark)
+    write_manifest(
+        tmp_path / "in", manifest.model_copy(update={"shards": [describe_shard(tmp_path / "in" / "a.tar", 1)]})
+    )
+    EXPORTS["coco"](Folder(tmp_path / "in"), read_manifest(tmp_path / "in"), tmp_path / "out", lambda _: None)
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == ["evil.jpg"]
+    assert not list(tmp_path.parent.glob("evil*"))
+
+
+def test_shards_in_s3_are_read_where_they_lie(benchmark, tmp_path, s3):
+    for info in read_manifest(benchmark).shards:
+        Storage().put(benchmark / info.path, s3 / f"elsewhere/{info.path}")
+    manifest = read_manifest(benchmark)
+    shards = [info.model_copy(update={"path": f"s3://bucket/elsewhere/{info.path}"}) for info in manifest.shards]
+    (tmp_path / "data").mkdir()
+    write_manifest(tmp_path / "data", manifest.model_copy(update={"shards": shards}))
+    Storage().put(tmp_path / "data" / "manifest.json", s3 / "data/manifest.json")
+    for where in (str(tmp_path / "data"), "s3://bucket/data"):
+        name = "remote" if where.startswith("s3://") else "local"
+        for command in (["verify"], ["head", "-n", "1"], ["stats"]):
+            done = CliRunner().invoke(app, ["data", command[0], where, *command[1:]])
+            assert done.exception is None, done.exception
+        for command in (["export", where, "--to", "coco"], ["browse", where, "--count", "3"]):
+            done = CliRunner().invoke(app, ["data", *command, "--out", str(tmp_path / f"{command[0]}-{name}")])
+            assert done.exception is None, done.exception
+        assert len(list((tmp_path / f"export-{name}" / "images").iterdir())) == 9
+        assert len(list((tmp_path / f"browse-{name}" / "images").iterdir())) == 3
+
+
+def test_a_flipped_byte_of_a_shard_in_s3_is_found(benchmark, tmp_path, s3):
+    manifest = read_manifest(benchmark)
+    content = bytearray((benchmark / manifest.shards[0].path).read_bytes())
+    content[700] ^= 1
+    (tmp_path / "a.tar").write_bytes(bytes(content))
+    Storage().put(tmp_path / "a.tar", s3 / "a.tar")
+    (tmp_path / "data").mkdir()
+    shards = [manifest.shards[0].model_copy(update={"path": "s3://bucket/a.tar"})]
+    write_manifest(tmp_path / "data", manifest.model_copy(update={"shards": shards}))
+    error = CliRunner().invoke(app, ["data", "verify", str(tmp_path / "data")]).exception
+    assert isinstance(error, DataError)
+    assert f"s3://bucket/a.tar: expected sha256 {shards[0].sha256}, got " in str(error)
