@@ -23,8 +23,9 @@ from umgclip.io.images import encode_png
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.manifest import MANIFEST, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, adapt, load_tuned
+from umgclip.model.adapters import adapt, load_tuned
 from umgclip.model.checkpoint_file import read_checkpoint
+from umgclip.model.layout import ADAPTER
 from umgclip.params import LoraParams, TowerParams, TrainParams
 from umgclip.records import KEY, ImageRecord, Mask, Region, Source, Text, stored_record
 from umgclip.train.checkpoint import Checkpoints, State

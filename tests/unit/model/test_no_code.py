@@ -19,7 +19,8 @@ from umgclip.annotator_params import DetrParams
 from umgclip.base import stage as base_stage
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, adapt
+from umgclip.model.adapters import adapt
+from umgclip.model.layout import ADAPTER
 from umgclip.model.no_code import no_remote_code
 from umgclip.model.pretrained import load_pretrained
 from umgclip.params import BaseParams, LoraParams, TowerParams, TrainParams
