@@ -18,6 +18,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.io.weights import read_weights
+from umgclip.model.torchscript_file import read_torchscript
 
 INDEX_SUFFIX = ".index.json"
 # in the order in which open_clip prefers them in a folder
@@ -125,10 +126,10 @@ def _is_torchscript(path: Path) -> bool:
 
 def _read_torchscript(path: Path) -> Mapping[str, Any]:
     try:
-        script = torch.jit.load(str(path), map_location="cpu")
+        weights = read_torchscript(path)
     except TORCH_ERRORS as error:
         raise InputError(f"base.pretrained: {path}: damaged TorchScript archive: {_line(error)}") from error
-    return {name: value for name, value in script.state_dict().items() if name not in _SCRIPT_ONLY}
+    return {name: value for name, value in weights.items() if name not in _SCRIPT_ONLY}
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
