@@ -58,6 +58,9 @@ class ShardWriter:
         for extension in sorted(parts):
             member = tarfile.TarInfo(f"{sample.key}.{extension}")
             member.size, member.mode, member.mtime = len(parts[extension]), 0o644, 0
+            # ustar takes 100 bytes, and a key may have 80 characters of several bytes each
+            is_long = len(member.name.encode()) > tarfile.LENGTH_NAME
+            self._tar.format = tarfile.PAX_FORMAT if is_long else tarfile.USTAR_FORMAT  # type: ignore[attr-defined]
             self._tar.addfile(member, io.BytesIO(parts[extension]))
 
     @property
@@ -105,7 +108,8 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
                     yield _sample(name, current, pending)
                     pending = {}
                 current = key
-                pending[extension.lower()] = data
+                if pending.setdefault(extension.lower(), data) is not data:
+                    raise DataError(f"{name}: {info.name}: expected each file of a sample once, got it twice")
         # a tar ends in two blocks of zeros; without them it was cut inside or before a header, which tarfile lets pass
         if any(tail.drained()):
             raise DataError(f"{name}: truncated: expected an end-of-archive mark, found none")

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import atomic_file
 from umgclip.records import ImageRecord, Region, Text
@@ -77,10 +78,17 @@ def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
 
 
 def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
-    """One row of `regions.parquet`."""
+    """One row of `regions.parquet`.
+
+    Raises:
+        DataError: its mask is none; names key and region.
+    """
     tag, caption = _first(region.tags), _first(region.captions)
     x0, y0, x1, y1 = region.box_xyxy
-    tight = mask_ops.tight_box(region.mask) if region.mask else None
+    try:
+        tight = mask_ops.tight_box(region.mask) if region.mask else None
+    except InputError as error:
+        raise DataError(f"{record.key}: region {region.id}: {error}") from error
     return {
         "key": record.key,
         "region_id": region.id,

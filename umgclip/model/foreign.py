@@ -16,6 +16,7 @@ from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.plain import line_of
 
 Weights = Mapping[str, Tensor]
 Names = Literal["open_clip", "eva_clip", "hugging_face"]
@@ -115,8 +116,13 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
     for name in own:  # open_clip resizes lengths, and ends at other widths without a name
         if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != own[name].shape[-1:]:
             raise _other_shape(name, named[name], own[name], where)
-    resize_pos_embed(named, clip, antialias=antialias)
-    resize_text_pos_embed(named, clip)
+    try:
+        resize_pos_embed(named, clip, antialias=antialias)
+        resize_text_pos_embed(named, clip)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # a grid of no cells, or of no square
+        raise InputError(
+            f"base.pretrained: {where}: its positions cannot be resized to the model's grid: {line_of(error)}; {_ASK}"
+        ) from error
     _check(named, own, where, strict=names == "open_clip")
     clip.load_state_dict(
         {name: value.to(own[name].dtype) for name, value in named.items() if name in own}, strict=False

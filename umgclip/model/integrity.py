@@ -52,7 +52,10 @@ def _compared(path: Path, said: dict[str, Any]) -> str:
     found = sha256_file(path)
     for name, expected in said.items():
         if expected is not None and expected != found:
-            raise DataError(f"{path}: damaged or exchanged: expected SHA-256 {expected} as in {name}, got {found}")
+            raise DataError(
+                f"{path}: damaged or exchanged: expected SHA-256 {expected} as in {name}, got {found}; of weights that "
+                f"you changed yourself, take the old hash out of {name}"
+            )
     return found
 
 

@@ -15,11 +15,14 @@ from torch import Tensor
 from umgclip.errors import InputError
 from umgclip.model.layout import TOKENIZER_FILES
 from umgclip.model.no_code import no_remote_code
+from umgclip.plain import line_of
 
 _TEXTS_KEPT = 1 << 16
 # what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files
 _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
 _ALLOWED_OF_CLIP = ("clean", "additional_special_tokens", "reduction_mask")
+# what libraries raise over files and options that nobody has thought of
+_UNUSABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, AssertionError)
 _ENDS = 2  # tokens that mark where a text begins and ends
 
 
@@ -43,7 +46,10 @@ class Tokenizer:
         self._missing = ""
         if not self._name:
             options = _options(config, _ALLOWED_OF_CLIP)
-            self._tokenize: Any = open_clip.SimpleTokenizer(context_length=context_length, **options)
+            try:
+                self._tokenize: Any = open_clip.SimpleTokenizer(context_length=context_length, **options)
+            except _UNUSABLE as error:
+                raise InputError(f"tokenizer: tokenizer_kwargs: open_clip refuses them: {line_of(error)}") from error
         elif folder is not None and any((folder / name).is_file() for name in TOKENIZER_FILES):
             self._tokenize = read_tokenizer(str(folder), config, context_length)
         else:
@@ -128,8 +134,8 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
             )
     except ImportError as error:
         raise InputError(f"tokenizer: expected the package transformers for {source}: {error}") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except _UNUSABLE as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
             f"base.tokenizer: expected a folder with the tokenizer's files or a name that can be fetched, "
             f"got {source!r}: {reason}"

@@ -60,6 +60,11 @@ def restore_base(folder: Path) -> Iterator[Path]:
     from umgclip.model import files
     from umgclip.model.pretrained import load_pretrained
 
+    if not (folder / BASE_REPORT).is_file():
+        raise DataError(
+            f"{folder}: expected {WEIGHTS}, found none; of weights in another file or format, `umgclip base` with "
+            "base.pretrained: FOLDER makes a base"
+        )
     report = read_json(folder / BASE_REPORT)
     loaded = load_pretrained(str(report["model"]), str(report["pretrained"]), _choices(folder))
     with tempfile.TemporaryDirectory() as name:

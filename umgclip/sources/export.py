@@ -42,7 +42,7 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
             path = folder / f"{number:05d}.tar"
             writer = ShardWriter(path)
             for raw in Stored(place, info).samples():
-                captions = stored_record(raw.json, key=raw.key, where=raw.key).captions or []
+                captions = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}").captions or []
                 text = captions[0].text.encode() if captions else b""
                 writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
             writer.close()

@@ -94,3 +94,21 @@ def test_names_that_are_no_keys_are_refused(tmp_path, name):
         tar.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
     with pytest.raises(DataError, match=r"a\.tar: key: expected 1 to 80 characters without dot, slash, backslash and"):
         list(read_shard(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize("key", ["日" * 80, "😀" * 80, "ä" * 50])
+def test_a_key_of_many_bytes_comes_back(tmp_path, key):
+    sample = RawSample(key, b"image", "jpg", b"{}", b"npy")
+    path = write(tmp_path / "a.tar", [*SAMPLES, sample, *(RawSample("z", b"i", "png", b"{}"),)])
+    assert list(read_shard(path)) == [*SAMPLES, sample, RawSample("z", b"i", "png", b"{}")]
+
+
+def test_a_sample_that_would_hide_another_is_refused(tmp_path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("k.jpg", "k.json", "k.JPG", "k.json"):
+            info = tarfile.TarInfo(name)
+            info.size = 2
+            tar.addfile(info, io.BytesIO(b"{}"))
+    with pytest.raises(DataError, match="a.tar: k.JPG: expected each file of a sample once, got it twice"):
+        list(read_shard(path))

@@ -1,5 +1,6 @@
 """Weights that are not those that were written are refused by every way to a model, and name their file."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from umgclip.cli.exporting import export
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model import files
-from umgclip.model.adapters import ADAPTER, add_lora, load_tuned
-from umgclip.model.layout import ADAPTER_WEIGHTS, CONFIG, WEIGHTS
+from umgclip.model.adapters import add_lora, load_tuned
+from umgclip.model.integrity import OWN, SHA256
+from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS, CONFIG, WEIGHTS
 from umgclip.model.pretrained import Choices, load_pretrained
 from umgclip.params import LoraParams, TowerParams
 from umgclip.register.folder import load_folder
@@ -97,6 +99,26 @@ def test_so_do_saved_models_and_they_are_compared_as_a_base_as_well(root: Path, 
         umgclip.load(tmp_path / "saved")
     with pytest.raises(DataError, match=DAMAGED):
         load_pretrained("tiny", str(tmp_path / "saved"), Choices())
+
+
+def test_weights_that_were_changed_on_purpose_are_told_the_way_on(root: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    umgclip.load(root).save(saved)
+    flip(saved / WEIGHTS)
+    with pytest.raises(DataError, match=f"of weights that you changed yourself, take the old hash out of {CONFIG}"):
+        umgclip.load(saved)
+    content = json.loads((saved / CONFIG).read_text(encoding="utf-8"))
+    del content[OWN][SHA256]
+    write_json(saved / CONFIG, content)
+    assert umgclip.load(saved).embed_dim == umgclip.load(root).embed_dim
+
+
+def test_weights_under_another_name_are_told_the_way_on(root: Path) -> None:
+    base = root / "base"
+    (base / "base.json").unlink()
+    (base / WEIGHTS).rename(base / "open_clip_pytorch_model.bin")
+    with pytest.raises(DataError, match=f"base: expected {WEIGHTS}, found none; .* base.pretrained: FOLDER makes"):
+        umgclip.load(base)
 
 
 def test_weights_that_nobody_wrote_down_must_be_numbers_at_least(root: Path) -> None:

@@ -272,3 +272,26 @@ def test_a_pretrained_model_that_cannot_be_had(
     (folder / files.CONFIG).write_text(json.dumps({"model_cfg": {**config, "surprise": 1}}))
     with pytest.raises(InputError, match="base.model: open_clip cannot build it: .*surprise"):
         load_pretrained("x", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda cfg: cfg["vision_cfg"].update(image_size=0), "positions cannot be resized to the model's grid: "),
+        (
+            lambda cfg: cfg["text_cfg"].update(tokenizer_kwargs={"clean": "exec"}),
+            r"tokenizer_kwargs: open_clip refuses them: AssertionError: .*exec",
+        ),
+        (lambda cfg: cfg["text_cfg"].update(hf_tokenizer_name="theirs"), "base.tokenizer: expected a folder with the"),
+    ],
+)
+def test_a_config_that_nobody_can_follow_is_one_line(
+    folder: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    content = json.loads((folder / files.CONFIG).read_text())
+    change(content["model_cfg"])
+    (folder / files.CONFIG).write_text(json.dumps(content))
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}')
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    with pytest.raises(InputError, match=said):
+        load_pretrained("tiny", str(folder))

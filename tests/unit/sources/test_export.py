@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import tarfile
 from dataclasses import replace
@@ -150,6 +151,13 @@ def test_a_record_of_something_else_ends_the_export_by_name(benchmark, tmp_path,
     with pytest.raises(DataError, match=rf"scenes-000000.tar:\w+: {CHANGES[change][1]}"):
         EXPORTS["coco"](Folder(spoilt), read_manifest(spoilt), tmp_path / "in" / "out", lambda _: None)
     assert sorted(tmp_path.rglob("*")) == before, "nothing is written anywhere"
+
+
+def test_statistics_name_the_sample_whose_mask_is_none(benchmark, tmp_path):
+    spoilt = spoil(benchmark, tmp_path / "data", CHANGES["runs that are too short"][0])
+    error = CliRunner().invoke(app, ["data", "stats", str(spoilt)]).exception
+    assert isinstance(error, DataError)
+    assert re.match(r"\w+: region \w+: mask: expected a COCO RLE of 9216 pixels", str(error)), error
 
 
 def test_names_in_a_tar_lead_nowhere(benchmark, tmp_path):
