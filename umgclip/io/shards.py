@@ -60,7 +60,7 @@ class ShardWriter:
             member.size, member.mode, member.mtime = len(parts[extension]), 0o644, 0
             # ustar takes 100 bytes, and a key may have 80 characters of several bytes each
             is_long = len(member.name.encode()) > tarfile.LENGTH_NAME
-            self._tar.format = tarfile.PAX_FORMAT if is_long else tarfile.USTAR_FORMAT  # type: ignore[attr-defined]
+            self._tar.format = tarfile.PAX_FORMAT if is_long else tarfile.USTAR_FORMAT
             self._tar.addfile(member, io.BytesIO(parts[extension]))
 
     @property
