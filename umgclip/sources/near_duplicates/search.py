@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int64, UInt8
 
+from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file, write_json
 from umgclip.io.places import Place
 from umgclip.io.tables import QUARANTINE, TableWriter
-from umgclip.manifest import Manifest
+from umgclip.manifest import MANIFEST, Manifest
 from umgclip.sources.near_duplicates.dataset_hashes import DatasetHashes, hash_dataset
 from umgclip.sources.near_duplicates.grouping import around_first, to_others
 from umgclip.sources.near_duplicates.multi_index import BITS
@@ -73,8 +74,10 @@ def find_duplicates(
         What `duplicates.json` holds.
 
     Raises:
+        InputError: `out` is a dataset, or holds files of these names that no search wrote.
         DataError, StorageError, OutputError, UmgclipError: as `hash_dataset`.
     """
+    require_own(out, search)
     hashes = hash_dataset(dataset.place, dataset.manifest, out / HASHES, search.workers, advance)
     codes = hashes.codes()
     if against is None:
@@ -101,6 +104,18 @@ def find_duplicates(
     report = _report(table, search, len(codes), sum(1 for _ in hashes.problems()))
     write_json(out / REPORT, report)
     return report
+
+
+def require_own(out: Path, search: Search) -> None:
+    """Refuse a folder where a search would write over what something else wrote, as an import its quarantine.
+
+    Raises:
+        InputError: names what is there.
+    """
+    written = (TABLE, REPORT, QUARANTINED) if search.write_quarantine else (TABLE, REPORT)
+    there = [MANIFEST] if (out / MANIFEST).exists() else [name for name in written if (out / name).exists()]
+    if there and (there == [MANIFEST] or not (out / HASHES).is_dir()):
+        raise InputError(f"--out: expected a new folder, or one of an earlier search, found {there[0]} in {out}")
 
 
 def _picked(

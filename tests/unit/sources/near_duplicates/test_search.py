@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from umgclip.errors import InputError
 from umgclip.io.images import decode_image, encode_jpeg
 from umgclip.io.places import place_at
 from umgclip.manifest import read_manifest
@@ -114,6 +115,27 @@ def test_from_the_command_line_in_s3(kit, photos, tmp_path, s3):
     assert done.returncode == 0, done.stderr
     assert "2, the largest of 2" in done.stdout
     assert (tmp_path / "artifacts" / "duplicates" / "duplicates.parquet").is_file()
+
+
+def test_what_something_else_wrote_stays(kit, photos, tmp_path):
+    (photos / "no.jpg").write_bytes(b"no image")
+    data, names = dataset(kit, photos, tmp_path)
+    both, folder = Search(workers=1, write_quarantine=True), tmp_path / "train"
+    refused = (folder / "quarantine.parquet").read_bytes()
+    with pytest.raises(InputError, match="--out: expected a new folder, or one of an earlier search, found manifest"):
+        find_duplicates(data, None, both, folder, lambda _: None)
+    assert (folder / "quarantine.parquet").read_bytes() == refused
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "quarantine.parquet").write_bytes(b"mine")
+    with pytest.raises(InputError, match="found quarantine.parquet in"):
+        find_duplicates(data, None, both, mine, lambda _: None)
+    assert [path.name for path in mine.iterdir()] == ["quarantine.parquet"]
+    (mine / "quarantine.parquet").rename(mine / "notes.parquet")
+    for _ in range(2):
+        find_duplicates(data, None, both, mine, lambda _: None)
+    assert rows(mine, names)[1] == (0, False, "train", "8.jpg")
+    assert (mine / "notes.parquet").read_bytes() == b"mine"
 
 
 def test_two_processes_give_the_same(kit, photos, tmp_path):
