@@ -100,3 +100,27 @@ def test_a_training_that_ends_during_an_outage_stands_as_finished_with_all_its_v
     assert client.get_run(pipeline.run_id).data.metrics == {"stages": 1.0}
     assert [file.path for file in client.list_artifacts(train.run_id)] == ["report.html"]
     assert list((tmp_path / ".umgclip" / "spool").iterdir()) == []
+
+
+UNREAD = """
+import os, sys
+from pathlib import Path
+from umgclip import tracking
+with tracking.stage_run("train", {}, root=Path(sys.argv[1])) as run:
+    print(run.run_id, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_run_whose_output_nobody_reads_is_ended_all_the_same(server: Server, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", UNREAD, tmp_path]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    process.stdout.close()
+    process.stdin.close()
+    process.wait(60)
+
+    assert MlflowClient(tracking_uri=server.uri).get_run(run_id).info.status == "FINISHED"
+    assert not list((tmp_path / ".umgclip" / "spool").glob("*"))

@@ -169,6 +169,23 @@ def test_a_run_that_ends_badly_says_how_and_keeps_its_metrics(root: Path, error:
     assert logged.data.metrics == {"loss": 2.0}
 
 
+def test_an_interruption_whose_handling_failed_is_one_all_the_same(root: Path) -> None:
+    opened = []
+
+    def work() -> None:
+        with tracking.stage_run("train", {}, root=root) as run:
+            opened.append(run.run_id)
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise BrokenPipeError(errno.EPIPE, "nobody reads the last line of progress")
+
+    with pytest.raises(BrokenPipeError):
+        work()
+
+    assert client_of(root).get_run(opened[0]).info.status == "KILLED"
+
+
 def test_the_commit_is_tagged(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -367,7 +384,7 @@ def test_a_server_that_is_down_is_named_within_bounded_time(monkeypatch: pytest.
 
     assert time.monotonic() - before < 20
     assert f"127.0.0.1:{port}" in str(caught.value)
-    assert "cannot be reached" in str(caught.value)
+    assert "cannot be reached: NewConnectionError(" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

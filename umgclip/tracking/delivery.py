@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import OutputError, TrackingError
 from umgclip.tracking.journal import SUFFIX, Entry, Journal, spool_folder
-from umgclip.tracking.store import Store, bounded, explained
+from umgclip.tracking.store import Store, bounded, end_run, explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _send(client: MlflowClient, journal: Journal, batch: Sequence[Entry]) -> Non
         log = client.log_artifacts if path.is_dir() else client.log_artifact
         log(run_id, str(path), first["folder"])
     elif "end" in first:
-        client.set_terminated(run_id, first["end"], first["at"])
+        end_run(client, run_id, first["end"], first["at"])
 
 
 def deliver(store: Store, root: Path, client: MlflowClient | None = None) -> Delivery:
@@ -117,7 +117,7 @@ def _complete(store: Store, client: MlflowClient, journal: Journal) -> str:
         status = str(_info(client, run_id).status)
         if not ended and status == "RUNNING":
             status = "KILLED"
-            client.set_terminated(run_id, status, died_at)
+            end_run(client, run_id, status, died_at)
     journal.close(remove=True)
     said = "its process died" if not ended else "MLflow was away at its end"
     _logger.warning("run %s: %s; %d values sent now, it stands as %s", run_id, said, values, status)

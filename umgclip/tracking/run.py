@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from umgclip.errors import InputError, OutputError, TrackingError, UmgclipError
 from umgclip.tracking.delivery import UPLOAD_S, deliver, send
 from umgclip.tracking.journal import Journal
-from umgclip.tracking.store import Store, bounded, explained
+from umgclip.tracking.store import Store, bounded, end_run, explained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,7 +96,7 @@ class Run:
         experiment = self._client.get_run(self.run_id).info.experiment_id
         wanted = f"tags.mlflow.parentRunId = '{self.run_id}' and attributes.status = 'RUNNING'"
         for child in self._client.search_runs([experiment], wanted):
-            self._client.set_terminated(child.info.run_id, "KILLED")
+            end_run(self._client, child.info.run_id, "KILLED")
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED.

@@ -133,11 +133,19 @@ def stage_run(
         try:
             yield run
         except BaseException as error:
-            # what is no Exception interrupts from outside, as Ctrl-C and a scheduler's signals do
             with _undisturbed():
-                run.close("FAILED" if isinstance(error, Exception | SystemExit) else "KILLED")
+                run.close("KILLED" if _interrupted(error) else "FAILED")
             raise
         run.close("FINISHED")
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it began outside, as with Ctrl-C and a scheduler's signals, whatever went wrong while it was handled."""
+    while error is not None:
+        if not isinstance(error, Exception | SystemExit):
+            return True
+        error = error.__context__
+    return False
 
 
 @contextmanager

@@ -91,10 +91,25 @@ def explained(store: Store) -> Iterator[None]:
         text = " ".join(without_secrets(str(error)).split())
         if "Max retries exceeded" in text or "Connection refused" in text or "timed out" in text.lower():
             raise TrackingError(
-                f"MLflow at {store.name} (MLFLOW_TRACKING_URI) cannot be reached: {text[-160:]}; "
+                f"MLflow at {store.name} (MLFLOW_TRACKING_URI) cannot be reached: {_cause(text)}; "
                 f"start that server, or unset MLFLOW_TRACKING_URI to keep runs in a local SQLite file"
             ) from error
         raise TrackingError(f"MLflow at {store.name}: {text[:400]}") from error
+
+
+def _cause(text: str) -> str:
+    """What of a failed request says why: the words after its last "Caused by", or the end of them all."""
+    _, found, cause = text.rpartition("(Caused by ")
+    return cause.removesuffix(")")[:200] if found else text[-160:]
+
+
+def end_run(client: MlflowClient, run_id: str, status: str, at_ms: int | None = None) -> None:
+    """End a run, also where nobody reads stdout any more: MLflow prints the run's address first, and then ends it."""
+    try:
+        client.set_terminated(run_id, status, at_ms)
+    except BrokenPipeError:
+        with environment({"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}):
+            client.set_terminated(run_id, status, at_ms)
 
 
 # for each change that is in force, oldest first: what the variables were before it
