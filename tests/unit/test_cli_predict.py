@@ -91,7 +91,12 @@ def test_boxes_belong_to_one_image_each(here):
         (["photos", "--labels", "@none"], "found none at none"),
         (["photos", "--labels", "dog", "--boxes", "photos/notes.txt"], "expected JSON, got"),
         (["photos", "--labels", "dog", "--boxes", "none"], "expected a JSON file, found none at none"),
+        (["photos/in", "--labels", "dog", "--out", "photos/a.jpg"], "--out: expected a file for JSON lines, which is"),
+        (["photos/notes.txt", "--labels", "dog", "--out", "photos/notes.txt"], "photos/notes.txt is an image"),
     ],
 )
 def test_mistakes_are_one_message(here, words, message):
+    before = (here / "photos" / "a.jpg").read_bytes()
     assert message in predict(*words, code=2)[1]
+    assert (here / "photos" / "a.jpg").read_bytes() == before
+    assert (here / "photos" / "notes.txt").read_text() == "no image"

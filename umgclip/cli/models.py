@@ -130,6 +130,7 @@ def predict(
 
     asked = predicting.Asked(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
     found = predicting.find_images(images)
+    predicting.require_no_image(out, found)
     asked.check(found)
     import umgclip
 

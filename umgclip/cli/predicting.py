@@ -132,6 +132,16 @@ def find_images(places: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def require_no_image(out: Path | None, images: Iterable[Path]) -> None:
+    """Refuse an output that is an image: one of those that are read, or another photograph.
+
+    Raises:
+        InputError: names it.
+    """
+    if out is not None and out.exists() and (out.suffix.lower() in SUFFIXES or any(map(out.samefile, images))):
+        raise InputError(f"--out: expected a file for JSON lines, which is replaced; {out} is an image")
+
+
 def answers(model: Model, images: Iterable[Path], asked: Asked, advance: Callable[[int], None]) -> Iterator[Answer]:
     """One answer an image; of an image that cannot be read, why."""
     for path in images:
