@@ -109,7 +109,9 @@ def opened(place: Place, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa:
         workspace = Workspace(root, environment(root, source))
         done = workspace.try_dvc("checkout", "--allow-missing")
         if done.code != 0:  # a killed attempt has left files that are in no cache; they stay, stages replace theirs
-            engine.log().info("%s", explain("dvc checkout", done))
+            engine.log().info(
+                "an earlier attempt left files that stay until stages replace them: %s", explain("dvc checkout", done)
+            )
         yield source, root
 
 
