@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -141,11 +141,13 @@ def _run_stages(plan: Plan, run: Run, reached: results.Reached) -> list[Outcome]
     progress = engine.Progress(f"Stages up to {plan.stages[-1].name}")
     if plan.settings.remote.location() is not None:
         handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
-    known = _recalled(plan, workspace)
-    outcomes = []
+    known = {name: Outcome(name, State.UNCHANGED, 0.0) for name in plan.graph.unchanged if not plan.force}
+    asked, outcomes = False, []
     for place, stage in enumerate(plan.stages):
         own = plan.settings.of_stage(stage.name)
         on_line = follow(stage.name, place, len(plan.stages), progress)
+        if not (asked or stage.name in known or stage.always_changed):
+            known, asked = known | _recalled(plan, workspace, plan.stages[place:]), True
         step = _Step(plan, workspace, stage, run.run_id, on_line, known.get(stage.name))
         if not own.pool:
             reached.begins(stage.name)
@@ -159,14 +161,10 @@ def _run_stages(plan: Plan, run: Run, reached: results.Reached) -> list[Outcome]
     return outcomes
 
 
-def _recalled(plan: Plan, workspace: Workspace) -> dict[str, Outcome]:
-    """The leading stages that are up to date, or are now, from caches: in one process, as each costs a second."""
+def _recalled(plan: Plan, workspace: Workspace, stages: Sequence[Stage]) -> dict[str, Outcome]:
+    """The first of these that are up to date, or are now, from caches: in one process, as each costs a second."""
     if plan.force:
         return {}
-    known = {name: Outcome(name, State.UNCHANGED, 0.0) for name in plan.graph.unchanged}
-    left = [stage.name for stage in plan.stages if stage.name not in known]
-    first = next((stage for stage in plan.stages if stage.name in left), None)
-    if first is None or first.always_changed:
-        return known
-    outcomes = engine.retried(lambda: recall(workspace, left, *_sharing(plan)), plan.settings.defaults)
-    return known | {outcome.stage: outcome for outcome in outcomes}
+    names = [stage.name for stage in stages]
+    outcomes = engine.retried(lambda: recall(workspace, names, *_sharing(plan)), plan.settings.defaults)
+    return {outcome.stage: outcome for outcome in outcomes}

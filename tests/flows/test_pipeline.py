@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from flows.failures import StageFailed, Unavailable
 from flows.pipeline import pipeline
+from flows.repro import repro
 from umgclip.errors import InputError, ParamsError
 
 STAGES = ("base", "train", "evaluate", "register")
@@ -48,6 +49,26 @@ def test_a_second_run_notes_what_was_up_to_date_or_cached(project):
     assert pipeline.fn("evaluate")["stages"] == {"base": "unchanged", "train": "cached", "evaluate": "unchanged"}
     assert pipeline.fn("base", force=True)["stages"] == {"base": "ran"}
     assert project.ran() == ["base", "train", "evaluate", "base"]
+
+
+def test_stages_behind_one_that_looks_each_time_cost_no_process_each(project, monkeypatch):
+    """As the stage `code` does, at the head of projects made by `umgclip init`."""
+    path = project.root / "dvc.yaml"
+    looks = "code:\n    cmd: echo 1 > code.txt\n    always_changed: true\n    outs: [{code.txt: {cache: false}}]\n"
+    text = path.read_text().replace("stages:\n", f"stages:\n  {looks}", 1)
+    path.write_text(text.replace("deps: [data, stage.py]", "deps: [data, stage.py, code.txt]"))
+    pipeline.fn("evaluate")
+    alone = []
+
+    def noted(workspace, stage, *options, **settings):
+        alone.append(stage)
+        return repro(workspace, stage, *options, **settings)
+
+    monkeypatch.setattr("flows.execution.repro", noted)
+    done = pipeline.fn("evaluate")
+    assert done["stages"] == {"code": "ran", "base": "unchanged", "train": "unchanged", "evaluate": "unchanged"}
+    assert alone == ["code"]
+    assert project.ran() == ["base", "train", "evaluate"]
 
 
 def test_overrides_hold_during_the_run_and_are_put_back(project, client):
