@@ -87,12 +87,16 @@ def test_a_changed_training_value_reruns_train_onwards(finished, clone, run):
 
 
 def test_a_params_typo_stops_with_its_name(finished, clone, run):
+    """A key in place of another is missed by DVC; one more is found by the stage that always runs."""
     text = (clone / "params.yaml").read_text()
     (clone / "params.yaml").write_text(text.replace("lr_peak:", "lr_peek:"))
     failed = run("dvc repro train", expect=255)
+    (clone / "params.yaml").write_text(text.replace("  lr_peak:", "  lr_peek: 1\n  lr_peak:"))
+    refused = run("dvc repro", expect=255)
     (clone / "params.yaml").write_text(text)
-    assert "unknown key train.lr_peek" in failed.stdout + failed.stderr
     run("dvc checkout -q")  # DVC takes a stage's outputs away before it runs the stage
+    assert "Parameters 'train.lr_peak' are missing from 'params.yaml'" in failed.stderr
+    assert "unknown key train.lr_peek" in refused.stdout + refused.stderr
 
 
 def test_a_training_that_is_killed_goes_on_and_ends_the_same(finished, clone, run, tmp_path):

@@ -1,6 +1,7 @@
 """The attention of open_clip's blocks as linear layers: torch's own results, open_clip's own files, true gradients."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_an_adapter_whose_deltas_cannot_be_told_is_refused(base: Path, tmp_path:
 def test_an_adapter_says_what_made_it(base: Path, tmp_path: Path) -> None:
     adapted = adapt(files.load(base)[0], TrainParams(lora=LoraParams(rank=2, alpha=4)))
     adapted.save(tmp_path / "adapter")
-    said = files.json.loads((tmp_path / "adapter" / MADE_BY).read_text())
+    said = json.loads((tmp_path / "adapter" / MADE_BY).read_text())
     assert (said["format"], said["kind"]) == (2, "lora")
     assert set(said["versions"]) == {"umgclip", "peft", "open_clip_torch", "torch"}
     assert "visual.transformer.resblocks.0.attn.in_proj" in said["modules"]
