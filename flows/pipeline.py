@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -36,8 +40,21 @@ def pipeline(
         workspace: here, or a clone of the commit, where a killed attempt is taken up; results stay in DVC's cache.
     """
     with opened(workspace, "pipeline", overrides or {}) as (source, root):
-        plan = make_plan(source, root, Wish(target, force, overrides, as_is=True))
-        return {"would": preview(plan)} if dry_run else execute(plan, "pipeline")
+        wish = Wish(target, force, overrides, as_is=True)
+        if dry_run:
+            return {"would": preview(make_plan(source, root, wish))}
+        with _mlflow_loads():
+            plan = make_plan(source, root, wish)
+        return execute(plan, "pipeline")
+
+
+@contextmanager
+def _mlflow_loads() -> Iterator[None]:
+    """Import MLflow, a second's work, while the block waits for DVC in another process."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loaded = pool.submit(import_module, "umgclip.register.registry")
+        yield
+        loaded.result()
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
