@@ -50,7 +50,9 @@ def test_however_many_are_greedy_a_newcomer_finds_a_place(share):
             claim.hold(pool, share)
         except BusyError:
             claim.release()
+    before = pool.taken
     Claim("newcomer").hold(pool, share)
+    assert pool.taken == before + share <= 64
 
 
 @pytest.mark.parametrize(
