@@ -62,7 +62,7 @@ check: $(STAMP) ## lint, format, types, layers
 	lint-imports --no-logo
 
 bench: $(STAMP) ## time what matters: every script in benchmarks/, after `make demo`
-	@for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
+	@for script in benchmarks/*.py benchmarks/scale; do echo "== $$script"; python $$script || exit 1; done
 
 claim: $(STAMP) $(DEMO) ## measure the paper's claim with three seeds, over an hour: docs/claim.md and its figure
 	dvc repro validate

@@ -33,8 +33,8 @@ import psutil
 from umgclip.annotate import stage
 from umgclip.data.concepts import mine
 from umgclip.data.stream import decode, read_raw
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from umgclip.evaluate import stage as evaluation
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.io.tables import QUARANTINE, write_table
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import DataParams, EvaluateParams, SegmentParams, load_section
 from umgclip.records import Region, parse_record
 from umgclip.segment import stage

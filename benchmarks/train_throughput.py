@@ -31,8 +31,8 @@ import open_clip
 import torch
 
 from umgclip.io.images import encode_jpeg
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.model.adapters import adapt
 from umgclip.model.files import build, tower_config
 from umgclip.model.tower import DenseClip

@@ -21,7 +21,7 @@ from flows.failures import Unavailable, may_pass
 from flows.light import prefect_at_work
 from flows.settings import StageSettings
 from umgclip.errors import InputError
-from umgclip.plain import without_secrets
+from umgclip.safe_text import without_secrets
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from umgclip.errors import ParamsError
+from umgclip.params.section import Section
 from umgclip.params.typed_yaml import parse, read_mapping
-from umgclip.section import Section
 
 SETTINGS_FILE = "UMGCLIP_FLOW_SETTINGS"
 REMOTE_URL = "UMGCLIP_REMOTE_URL"

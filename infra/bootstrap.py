@@ -20,7 +20,7 @@ import typer
 from infra.pools import TEMPLATES, Pools, WorkPool, read_pools
 from umgclip.cli import exits
 from umgclip.errors import InputError, TrackingError
-from umgclip.plain import without_secrets
+from umgclip.safe_text import without_secrets
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient

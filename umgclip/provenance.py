@@ -12,10 +12,7 @@ from pathlib import Path
 WRITTEN_BY_RUNS = ("dvc.lock", "metrics")
 _TIMEOUT_S = 20
 # parts of the package that describe or move values: a change there changes no result
-DESCRIBING = (
-    "errors", "section", "annotator_params", "ray_params", "segment_params", "params", "records", "manifest", "summary",
-    "provenance", "tracking",
-)  # fmt: skip
+DESCRIBING = ("errors", "params", "records", "stage", "provenance", "tracking")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def main(
         load_section(_PARAMS, TrainParams),
         load_section(_PARAMS, EvaluateParams),
     )
-    alphas = ALPHAS
+    alphas: tuple[float, ...] = ALPHAS
     if quick:
         seeds, alphas = 1, (0.5,)
         short = sections.train.model_copy(update={"steps": _QUICK_STEPS})

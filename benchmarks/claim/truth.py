@@ -23,8 +23,8 @@ from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import fresh_folder
 from umgclip.io.images import encode_jpeg
+from umgclip.io.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.tower import DenseClip
 from umgclip.params import AnnotateParams, DataParams
@@ -91,4 +91,5 @@ def _embeddings(raw: RawSample, sample: Sample, regions: list[Region], teacher: 
     stored = np.load(io.BytesIO(raw.embeddings or b""), allow_pickle=False)
     places = [Proposal(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask]
     teacher.embed_regions([sample.pixels], [places])
-    return np.stack([stored[0], *(place.embedding for place in places)]).astype(np.float16)
+    embedded = [place.embedding for place in places if place.embedding is not None]
+    return np.stack([stored[0], *embedded]).astype(np.float16)

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 
 from flows.refresh import refresh
 from umgclip.errors import DataError, InputError
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.storage import Storage
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 
 
 @pytest.fixture

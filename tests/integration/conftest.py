@@ -26,8 +26,8 @@ from websockets.sync.client import connect
 
 from umgclip.io.atomic import open_to_others, sha256_file, sha256_json, write_json
 from umgclip.io.images import encode_png
+from umgclip.io.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.adapters import add_lora
 from umgclip.model.layout import ADAPTER_WEIGHTS

@@ -16,9 +16,9 @@ from umgclip.browse.settings import Selection
 from umgclip.geometry import masks
 from umgclip.io import tables
 from umgclip.io.images import encode_jpeg
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.places import place_at
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.records import ImageRecord, Region, Source, Text
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from umgclip.cli import exits, session
 from umgclip.cli.report import markdown
 from umgclip.errors import DataError, InputError
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.params import DataParams, load_section
 from umgclip.sources.demo import write_demo
 

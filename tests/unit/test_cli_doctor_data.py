@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from umgclip.cli.doctor_data import examine_data, show
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Region, Source, Text
 
 SMALL = {"base": {"pretrained": "openai", "model": "ViT-B-32"}, "train": {"steps": 100, "batch": 10}}

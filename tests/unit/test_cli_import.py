@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from umgclip.cli.importing import import_app
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.sources.kinds import KINDS
 from umgclip.sources.request import Request
 

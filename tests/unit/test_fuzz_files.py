@@ -20,8 +20,8 @@ from umgclip.data.stream import decode
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import encode_png
+from umgclip.io.manifest import MANIFEST, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.manifest import MANIFEST, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.adapters import adapt, load_tuned
 from umgclip.model.checkpoint_file import read_checkpoint

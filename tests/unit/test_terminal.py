@@ -14,7 +14,7 @@ from umgclip.cli.doctor import Finding
 from umgclip.cli.doctor import show as show_findings
 from umgclip.cli.lines import PlainFormatter, say
 from umgclip.errors import DataError
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 NASTY = "[/b] [red]x[/red] :smile: \x1b[31m\x1b]8;;http://x\x07 \u202egpj.exe \ud83d"
 SHOWN = "[/b] [red]x[/red] :smile: \\x1b[31m\\x1b]8;;http://x\\x07 \\u202egpj.exe \\ud83d"

@@ -20,9 +20,9 @@ from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.written import Annotated, Draft, with_own_ids, written
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
+from umgclip.data.wording import name_key
 from umgclip.params import AnnotateParams
 from umgclip.records import ImageRecord, Text
-from umgclip.wording import name_key
 
 __all__ = ["Annotated", "Annotator", "build_annotator"]
 

@@ -29,11 +29,11 @@ from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.segment_tree import SegmentTree
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import read_vocabulary
+from umgclip.data.wording import name_key
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model.layout import WEIGHTS
 from umgclip.params import AnnotateParams
-from umgclip.wording import name_key
 
 if TYPE_CHECKING:
     from umgclip.annotate.clip_teacher import ClipTeacher

@@ -17,8 +17,8 @@ from umgclip.data.concepts import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import write_json
+from umgclip.io.manifest import MadeBy, Manifest, ShardInfo, write_manifest
 from umgclip.io.places import Folder
-from umgclip.manifest import MadeBy, Manifest, ShardInfo, write_manifest
 
 Marks = Mapping[str, Mapping[str, Any]]
 

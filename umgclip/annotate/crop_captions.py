@@ -9,7 +9,7 @@ from umgclip.annotate.crops import region_crop
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.annotate.rules.rejected import Rejected
-from umgclip.annotator_params import Qwen3VlParams, VlmParams
+from umgclip.params.annotators import Qwen3VlParams, VlmParams
 from umgclip.records import Text
 
 _PASSING = ("unreachable", "timeout", "connection_lost", "server_error", "out_of_memory")  # another try may go well

@@ -11,8 +11,8 @@ from typing import Any
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
+from umgclip.io.manifest import ShardInfo
 from umgclip.io.places import Folder, Place
-from umgclip.manifest import ShardInfo
 from umgclip.params import AnnotateParams
 
 _MOST_BYTES = 1 << 24

@@ -16,10 +16,10 @@ from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.written import Draft
-from umgclip.annotator_params import RulesParams
 from umgclip.data.concepts import Vocabulary
+from umgclip.data.wording import name_key
+from umgclip.params.annotators import RulesParams
 from umgclip.records import Text
-from umgclip.wording import name_key
 
 _LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
 
@@ -33,7 +33,7 @@ class Judge:
         vocabulary: concepts that may be written; those held out never for a region.
         names: spellings and synonyms of these concepts.
         caption_threshold: least filter score of an image's caption.
-        held_out: keys (`umgclip.wording.name_key`) of names that no region may have.
+        held_out: keys (`umgclip.data.wording.name_key`) of names that no region may have.
     """
 
     params: RulesParams

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from umgclip.annotate.job import Job
 from umgclip.annotate.shard_output import TABLES, write_marker, write_table
 from umgclip.errors import DataError, InputError
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 
 _MOST_BYTES = 1 << 32
 

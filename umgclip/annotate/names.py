@@ -24,10 +24,10 @@ from umgclip.annotate.job import Job
 from umgclip.data.concepts import ChunkCounts
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.manifest import REMOTE
 from umgclip.io.places import Place, place_at
 from umgclip.io.processes import worker_pool
 from umgclip.io.shard_source import read_shard_at
-from umgclip.manifest import REMOTE
 from umgclip.params import AnnotateParams, threads
 from umgclip.records import stored_record
 

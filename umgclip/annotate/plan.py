@@ -19,9 +19,9 @@ from umgclip.annotate.words import note, require_words
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.io.atomic import sha256_file, sha256_json
+from umgclip.io.manifest import REMOTE, Manifest, read_manifest_at
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
-from umgclip.manifest import REMOTE, Manifest, read_manifest_at
 from umgclip.model.layout import WEIGHTS
 from umgclip.params import AnnotateParams
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from umgclip.annotate.job import Recipe
 from umgclip.params import AnnotateParams
-from umgclip.ray_params import RayPoolParams
+from umgclip.params.ray import RayPoolParams
 
 _EMBEDDER = "clip_teacher"
 _NOBODY = ("none", "given")

@@ -25,7 +25,7 @@ from umgclip.annotate.tally import Report, Tally
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 _log = logging.getLogger(__name__)
 Advance = Callable[[int], None]

@@ -25,9 +25,9 @@ from umgclip.model.preprocess import FITS, Fit
 from umgclip.model.readout import pool_boxes, pool_masks
 from umgclip.model.tower import DenseClip
 from umgclip.model.usage import Usage
+from umgclip.params.section import BOX_SHARE
 from umgclip.register.answering import fill
 from umgclip.register.text_cache import TextCache
-from umgclip.section import BOX_SHARE
 
 _BATCH, _TEXT_BATCH = 32, 256
 _LABELS_KEPT = 1 << 14

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from umgclip.base import scratch
 from umgclip.io.atomic import fresh_folder, write_json
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.model import files
 from umgclip.model.pretrained import Choices, load_pretrained
 from umgclip.model.tower import DenseClip
 from umgclip.params import SCRATCH, BaseParams
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 
 @dataclass(frozen=True)

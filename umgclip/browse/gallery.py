@@ -20,9 +20,9 @@ from umgclip.browse.refused import Fault
 from umgclip.browse.settings import Selection
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, write_bytes, write_json
+from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place, fetch
-from umgclip.manifest import Manifest
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 STATIC = Path(__file__).with_name("static")
 PAGE, ABOUT, DATA, PICTURES = "index.html", "gallery.json", "data.js", "images"

@@ -17,12 +17,12 @@ import numpy as np
 
 from umgclip.errors import DataError
 from umgclip.io.images import EXTENSIONS
+from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
 from umgclip.io.shard_source import open_shard, shard_at
 from umgclip.io.shards import key_and_extension
 from umgclip.io.streams import Stream
 from umgclip.io.tars import members, open_tar
-from umgclip.manifest import Manifest
 
 MEMBER_BYTES = 256 << 20  # a larger file in a shard is no image to look at
 

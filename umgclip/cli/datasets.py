@@ -11,14 +11,14 @@ from typing import Any
 
 from umgclip.data.stream import decode
 from umgclip.errors import DataError
+from umgclip.io.manifest import MANIFEST, Manifest, read_manifest, read_manifest_at
 from umgclip.io.places import Folder, Place, place_at
-from umgclip.manifest import MANIFEST, Manifest, read_manifest, read_manifest_at
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, stored_record
 from umgclip.sources.demo import write_demo
 from umgclip.sources.rewriting import Stored
 from umgclip.sources.statistics import STATISTICS, measure
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 SPLITS = ("train", "benchmark")
 _SHOWN, _LISTED = 5, 8

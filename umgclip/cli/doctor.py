@@ -26,11 +26,11 @@ from umgclip.cli import terminal
 from umgclip.cli.datasets import SPLITS
 from umgclip.cli.terminal import Sheet, plain
 from umgclip.errors import InputError, TrackingError, UmgclipError
+from umgclip.io.manifest import read_manifest
 from umgclip.io.storage import Storage, locate
-from umgclip.manifest import read_manifest
 from umgclip.params import SECTIONS, read_params, threads
-from umgclip.plain import without_secrets
 from umgclip.provenance import git_state, is_shallow
+from umgclip.safe_text import without_secrets
 from umgclip.tracking import bounded, explained, store_from_env
 
 PACKAGES = (

@@ -11,7 +11,7 @@ from umgclip.errors import InputError
 
 if TYPE_CHECKING:
     from umgclip.sources.near_duplicates.search import Dataset
-    from umgclip.summary import Summary
+    from umgclip.stage import Summary
 
 _DATASET = "a dataset: a folder or s3://BUCKET/PREFIX with manifest.json"
 
@@ -67,7 +67,7 @@ def _open(where: str) -> Dataset:
 
 
 def _summary(where: str, against: str | None, report: dict, table: Path) -> Summary:
-    from umgclip.summary import Summary
+    from umgclip.stage import Summary
 
     by_distance = ", ".join(f"{bits}: {count}" for bits, count in report["duplicates_by_distance"].items())
     rows = [

@@ -11,7 +11,7 @@ from umgclip.model.tower import DenseClip
 from umgclip.model.usage import USAGE
 from umgclip.params import RegisterParams
 from umgclip.register.source import Loaded, open_model
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 Format = Literal["open_clip", "peft", "onnx"]
 

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
 from umgclip.params import SCRATCH, Section
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 READERS = ("base", "annotate")
 """The stages that read such files."""

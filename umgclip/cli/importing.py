@@ -15,7 +15,7 @@ import typer
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
-    from umgclip.manifest import Manifest
+    from umgclip.io.manifest import Manifest
     from umgclip.params import ImportParams
     from umgclip.sources.importing import Imported
     from umgclip.sources.request import Request
@@ -319,7 +319,7 @@ def _names(word: str) -> list[str]:
 def summary(where: str, done: Imported, seconds: float) -> Any:  # noqa: ANN401 - a Summary, imported late
     """What an import did, as a table."""
     from umgclip.cli.datasets import describe
-    from umgclip.summary import Summary
+    from umgclip.stage import Summary
 
     rate = done.images / max(seconds, 1e-9)
     rows = [("image files", f"{done.images} in {seconds:.1f} s, {rate:.0f} a second")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from umgclip.plain import printable, without_secrets
+from umgclip.safe_text import printable, without_secrets
 
 
 def say(message: str, *, as_result: bool = False) -> None:

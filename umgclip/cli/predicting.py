@@ -12,9 +12,9 @@ from typing import Any, TextIO
 from umgclip.api import Model
 from umgclip.cli import terminal
 from umgclip.cli.terminal import Sheet
+from umgclip.data.wording import first_spellings
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file
-from umgclip.wording import first_spellings
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 Answer = dict[str, Any]

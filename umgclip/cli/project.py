@@ -23,7 +23,7 @@ from umgclip.data.vocabulary_file import read_vocabulary
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
 from umgclip.params import SCRATCH, Section, parse_sections
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 CODE = Path("artifacts") / "code"

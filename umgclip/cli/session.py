@@ -16,7 +16,7 @@ from umgclip.errors import InputError
 from umgclip.io import locks as locks_of
 from umgclip.io.atomic import Ours, require_replaceable
 from umgclip.params import Section
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 from umgclip.tracking import Run, stage_run
 
 Advance = Callable[[int], None]

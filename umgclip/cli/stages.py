@@ -171,7 +171,7 @@ def evaluate(
 ) -> None:
     """Base and tuned model on six benchmarks, the annotator beside them, and a page to look at: `report.html`."""
     from umgclip.cli import session
-    from umgclip.manifest import read_manifest
+    from umgclip.io.manifest import read_manifest
     from umgclip.params import EvaluateParams, load_section
 
     section = load_section(params, EvaluateParams)

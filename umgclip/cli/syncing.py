@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from umgclip.errors import TrackingError
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 from umgclip.tracking import deliver, store_from_env
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from umgclip.plain import printable, without_secrets
+from umgclip.safe_text import printable, without_secrets
 
 
 def plain(text: str, style: str = "") -> Text:

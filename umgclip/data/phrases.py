@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from umgclip.wording import name_key
+from umgclip.data.wording import name_key
 
 _WORD = re.compile(r"[\w'&-]+")
 # Thai, Lao, Burmese, Khmer, Japanese, Chinese and Korean put no space between a name and what goes with it

@@ -16,7 +16,7 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.shards import RawSample, key_and_extension, read_shard
 from umgclip.io.storage import Storage, locate
-from umgclip.manifest import REMOTE, Manifest, ShardInfo
+from umgclip.io.manifest import REMOTE, Manifest, ShardInfo
 
 KEEP_BYTES = 256 << 20
 

@@ -18,7 +18,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import decode_image
 from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.io.shards import RawSample
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.records import ImageRecord, stored_record
 
 _KEEP_BYTES = 256 << 20

@@ -17,8 +17,8 @@ from ruamel.yaml.error import YAMLError
 
 from umgclip.data.concepts import ChunkCounts, MinCount, Vocabulary
 from umgclip.errors import DataError, InputError
-from umgclip.section import Section
-from umgclip.wording import first_spellings, name_key
+from umgclip.params.section import Section
+from umgclip.data.wording import first_spellings, name_key
 
 
 class VocabularyFile(Section):

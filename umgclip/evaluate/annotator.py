@@ -12,7 +12,7 @@ from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.evaluate.benchmark import Classes, Example
 from umgclip.geometry import masks as mask_ops
-from umgclip.manifest import MANIFEST
+from umgclip.io.manifest import MANIFEST
 from umgclip.metrics.detection import NO_LABEL, Annotations, AnnotatorQuality
 from umgclip.records import Region, stored_record
 

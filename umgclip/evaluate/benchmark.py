@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 
 from umgclip.data.stream import decode, read_raw
+from umgclip.data.wording import name_key
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
-from umgclip.manifest import Manifest, read_manifest
+from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.records import ImageRecord, Region, Text, shows_one_object
-from umgclip.wording import name_key
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.segmented import SegmentReader
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import fresh_folder, sha256_file, write_json
-from umgclip.manifest import Manifest, read_manifest
+from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.metrics.measured import LACKS
 from umgclip.metrics.protocol import WEIGHTS
 from umgclip.metrics.weighted import FEWEST_IMAGES
@@ -38,7 +38,7 @@ from umgclip.model.segmenter.files import load as load_segmenter
 from umgclip.model.tower import DenseClip
 from umgclip.params import EvaluateParams
 from umgclip.records import Region
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 _DIGITS = 6
 _BESIDE = {"pictures", "resamples", "measure_cost"}  # of no effect on the numbers

@@ -17,8 +17,8 @@ from pycocotools import mask as coco_mask
 
 from umgclip.errors import InputError
 from umgclip.geometry.polygons import clipped, outline_px
-from umgclip.plain import brief
 from umgclip.records import MOST_PIXELS, Mask
+from umgclip.safe_text import brief
 
 MOST_OUTLINE_PX = 4_000_000  # of all polygons of a mask; pycocotools takes about 80 bytes a pixel
 FARTHEST = 1e12  # coordinate that can be cut at the image's border without loss

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from umgclip.errors import UmgclipError
 from umgclip.io.processes import begin_worker
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 
 J = TypeVar("J")
 Tell = Callable[[Any], None]

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from umgclip.errors import DataError
-from umgclip.plain import cause
+from umgclip.safe_text import cause
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 SIDEWAYS = 5  # from this orientation on, width and height change places

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from umgclip.plain import well_formed
+from umgclip.safe_text import well_formed
 
 
 class TooDeepError(ValueError):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from umgclip.errors import DataError, InputError, StorageError
 from umgclip.io.atomic import atomic_file
-from umgclip.plain import without_secrets
+from umgclip.safe_text import without_secrets
 
 _ATTEMPTS, _CONNECT_S, _READ_S = 5, 10, 60
 _PAUSE_S = 0.1  # before the second try to read on; it doubles with each

@@ -26,7 +26,7 @@ from umgclip.model.no_code import no_remote_code
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.tokenizer import Tokenizer, read_tokenizer
 from umgclip.params import TowerParams
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 
 _TOWERS = ("vision_cfg", "text_cfg")
 # what comes of sizes and names that nobody has thought of

@@ -16,7 +16,7 @@ from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 
 Weights = Mapping[str, Tensor]
 Names = Literal["open_clip", "eva_clip", "hugging_face"]

@@ -22,7 +22,7 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
 from umgclip.model.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 
 MADE_BY = "made_by.json"
 FORMAT = 2  # of an adapter's folder; 1: peft's layer around torch's fused attention

@@ -15,7 +15,7 @@ from torch import Tensor
 from umgclip.errors import InputError
 from umgclip.model.layout import TOKENIZER_FILES
 from umgclip.model.no_code import no_remote_code
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 
 _TEXTS_KEPT = 1 << 16
 # what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files

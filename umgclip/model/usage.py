@@ -13,7 +13,7 @@ from umgclip.model.integrity import SHA256
 from umgclip.model.layout import USAGE
 from umgclip.model.preprocess import FITS, Preprocess
 from umgclip.model.tower import DenseClip
-from umgclip.section import BOX_SHARE, TEMPLATE
+from umgclip.params.section import BOX_SHARE, TEMPLATE
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from umgclip.params.evaluate import EvaluateParams, ReadoutName, SemanticParams,
 from umgclip.params.machine import threads
 from umgclip.params.reading import SECTIONS, load_section, parse_sections, read_params
 from umgclip.params.register import GateParams, RegisterParams
+from umgclip.params.section import Section
+from umgclip.params.segment import SegmentParams
 from umgclip.params.train import ConvpassParams, FullParams, LoaderParams, LoraParams, LossWeights, TrainParams
 from umgclip.params.validate import RuleName, ValidateParams
-from umgclip.section import Section
-from umgclip.segment_params import SegmentParams
 
 __all__ = [
     "AnnotateParams",

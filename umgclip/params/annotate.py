@@ -1,4 +1,4 @@
-"""`annotate`: the built-in roles and the run; `annotator_params` has the models that may fill roles."""
+"""`annotate`: the built-in roles and the run; `annotators` has the models that may fill roles."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.annotator_params import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
-from umgclip.ray_params import RayParams
-from umgclip.section import INDIFFERENT, Count, Device, Precision, Section, Share
+from umgclip.params.annotators import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
+from umgclip.params.ray import RayParams
+from umgclip.params.section import INDIFFERENT, Count, Device, Precision, Section, Share
 
 
 class ProposerParams(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.section import FILE, Count, Device, Precision, Section, Share, Weight
+from umgclip.params.section import FILE, Count, Device, Precision, Section, Share, Weight
 
 SCRATCH = "scratch"  # of `pretrained`: the small model that the stage `base` trains
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import BOX_SHARE, INDIFFERENT, BoxShare, Count, Device, Precision, Section, Share, Template
-from umgclip.segment_params import ReadParams
+from umgclip.params.section import BOX_SHARE, INDIFFERENT, BoxShare, Count, Device, Precision, Section, Share, Template
+from umgclip.params.segment import ReadParams
 
 
 class SemanticParams(Section):

@@ -12,11 +12,11 @@ from umgclip.params.base import BaseParams
 from umgclip.params.data import DataParams
 from umgclip.params.evaluate import EvaluateParams
 from umgclip.params.register import RegisterParams
+from umgclip.params.section import Section
+from umgclip.params.segment import SegmentParams
 from umgclip.params.train import TrainParams
 from umgclip.params.typed_yaml import parse, read_mapping
 from umgclip.params.validate import ValidateParams
-from umgclip.section import Section
-from umgclip.segment_params import SegmentParams
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataParams,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from umgclip.section import BOX_SHARE, BoxShare, Device, Precision, Section, Template, Weight
+from umgclip.params.section import BOX_SHARE, BoxShare, Device, Precision, Section, Template, Weight
 
 MetricName = Annotated[str, Field(pattern=r"^(classification|retrieval|tagging|region|semantic|panoptic)\.[a-z0-9_]+$")]
 

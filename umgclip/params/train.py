@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.section import INDIFFERENT, Count, LearningParams, Positive, Section, Share, Weight
+from umgclip.params.section import INDIFFERENT, Count, LearningParams, Positive, Section, Share, Weight
 
 
 class LoraParams(Section):

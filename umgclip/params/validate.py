@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import INDIFFERENT, Count, Section, Share, Weight
+from umgclip.params.section import INDIFFERENT, Count, Section, Share, Weight
 
 RuleName = Literal[
     "image_key_present",

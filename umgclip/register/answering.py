@@ -21,11 +21,11 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.images import ImageInput, Placed
 from umgclip.model.readout import pool_boxes
 from umgclip.model.tower import DenseClip
+from umgclip.params.section import BOX_SHARE, TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.interface import ANSWER
 from umgclip.register.request import Limits, Prepared, Target, prepare
 from umgclip.register.text_cache import TextCache
-from umgclip.section import BOX_SHARE, TEMPLATE
 
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256

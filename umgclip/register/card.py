@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from umgclip.io.manifest import read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
-from umgclip.manifest import read_manifest
 from umgclip.params import RegisterParams
 from umgclip.records import stored_record
 from umgclip.register.gates import Decision, Evidence

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.json_file import read_object
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
 
 BASE_REPORT = "base.json"

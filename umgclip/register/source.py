@@ -18,9 +18,9 @@ from umgclip.model.adapters import load_tuned
 from umgclip.model.layout import ADAPTER, ADAPTER_CONFIG
 from umgclip.model.preprocess import Preprocess
 from umgclip.model.usage import Usage, read_usage
+from umgclip.params.section import TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.identity import BASE_REPORT, read_json
-from umgclip.section import TEMPLATE
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 

@@ -27,7 +27,7 @@ from umgclip.register.gates import Decision, Evidence, flatten_metrics
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, Identity, identify, read_json
 from umgclip.register.promotion import held_back, judge, promote
 from umgclip.register.registry import Registry, evidence_of
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 from umgclip.tracking import Store, bounded, deliver, experiment, explained, stage_run, store_from_env
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import ordered_map
 from umgclip.data.stream import decode
 from umgclip.errors import UmgclipError
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
+from umgclip.params.segment import SegmentParams
 from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
-from umgclip.segment_params import SegmentParams
 from umgclip.train.feed import BAD_RECORD, Dropped, Failed
 from umgclip.train.seen import IMAGES, UNMIRRORED
 

@@ -15,9 +15,9 @@ from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.model.tower import DenseClip
+from umgclip.params.segment import SegmentParams
 from umgclip.records import stored_record
 from umgclip.segment.targets import Label, label_of
-from umgclip.segment_params import SegmentParams
 
 _TEXTS = 256  # texts a forward
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from umgclip.errors import UmgclipError
 from umgclip.model.deterministic import deterministic
 from umgclip.model.segmenter.network import Segmenter
+from umgclip.params.segment import SegmentParams
 from umgclip.segment.feed import Feed, Loaded
 from umgclip.segment.targets import Targets
-from umgclip.segment_params import SegmentParams
 from umgclip.train.checkpoint import Checkpoints, State
 from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
 from umgclip.train.precision import autocast_dtype

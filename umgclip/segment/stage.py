@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
-from umgclip.manifest import Manifest, read_manifest
+from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.model.segmenter import files
 from umgclip.model.segmenter.network import Segmenter
+from umgclip.params.segment import SegmentParams
 from umgclip.segment.feed import Feed
 from umgclip.segment.labels import aliases, embed_labels, labels_of
 from umgclip.segment.loop import Trained, train
 from umgclip.segment.targets import Canvas, Label
-from umgclip.segment_params import SegmentParams
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 from umgclip.train.belonging import code_digest, flatten, libraries
 from umgclip.train.checkpoint import Checkpoints
 from umgclip.train.curves import Curves

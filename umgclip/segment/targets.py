@@ -20,8 +20,8 @@ from umgclip.model.images import valid_cells
 from umgclip.model.preprocess import Preprocess, to_input
 from umgclip.model.segmenter.pyramid import FINER
 from umgclip.model.tower import DenseClip
+from umgclip.params.segment import SegmentParams
 from umgclip.records import Region
-from umgclip.segment_params import SegmentParams
 
 _MIN_INSIDE = 0.3  # share of a mask that a random window must hold
 _MOSTLY = 0.7  # share of a thing without a name that others leave

@@ -24,7 +24,7 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_stream import read_elements
 from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.texts import is_text, open_text, printable
-from umgclip.plain import brief
+from umgclip.safe_text import brief
 from umgclip.sources.found import LONGEST_TEXT
 from umgclip.sources.plan import Plan, extension_of
 from umgclip.sources.request import Request

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import explain_os_errors, sha256_file
+from umgclip.io.manifest import MANIFEST, Manifest, ShardInfo, read_manifest, write_manifest
 from umgclip.io.storage import Location, Storage
-from umgclip.manifest import MANIFEST, Manifest, ShardInfo, read_manifest, write_manifest
 
 _MANIFEST_BYTES = 256 << 20
 

@@ -19,8 +19,7 @@ from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import atomic_file, fresh_folder, sha256_json
 from umgclip.io.images import encode_jpeg
-from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import (
+from umgclip.io.manifest import (
     MANIFEST,
     ClassList,
     MadeBy,
@@ -30,6 +29,7 @@ from umgclip.manifest import (
     read_manifest,
     write_manifest,
 )
+from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.sources import demo_art

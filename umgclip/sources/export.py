@@ -15,13 +15,13 @@ from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import fresh_folder, write_bytes
 from umgclip.io.images import SIDEWAYS, encode_png, orientation_of
+from umgclip.io.manifest import Manifest, describe_shard, write_manifest
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Region, stored_record
 from umgclip.sources.coco import ours
 from umgclip.sources.rewriting import Stored
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 
 Advance = Callable[[int], None]
 _KINDS = ("captions", "instances", "panoptic")

@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from umgclip import __version__
+from umgclip.data.wording import first_spellings, name_key
 from umgclip.errors import DataError, InputError
 from umgclip.io import tables
 from umgclip.io.atomic import sha256_json
+from umgclip.io.manifest import ClassList, MadeBy, Manifest, ShardInfo
 from umgclip.io.places import Folder, Place
-from umgclip.manifest import ClassList, MadeBy, Manifest, ShardInfo
 from umgclip.records import stored_record
 from umgclip.sources.duplicates import Again, Index
 from umgclip.sources.found import Problem
@@ -27,7 +28,6 @@ from umgclip.sources.jobs import TABLES, Part, Work
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 from umgclip.sources.rewriting import Rewriting, Stored
-from umgclip.wording import first_spellings, name_key
 
 OUTPUTS = ("images", "regions", "quarantine")
 _MOST_CLASSES = 100_000

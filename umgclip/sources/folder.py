@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
@@ -18,7 +19,6 @@ from umgclip.sources.plan import Item, Plan, extension_of
 from umgclip.sources.reading import in_order, read_beside, read_image
 from umgclip.sources.recognised import refuse_other_formats, tell_unread_tables
 from umgclip.sources.request import HUMAN, Request
-from umgclip.wording import first_spellings, name_key, tidy
 
 BESIDE = ("txt", "caption", "json")
 _REPEATED = "rows of the table that say again what another said"

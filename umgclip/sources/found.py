@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from umgclip.plain import brief, well_formed
+from umgclip.data.wording import tidy
 from umgclip.records import ImageRecord, Region, Text
+from umgclip.safe_text import brief, well_formed
 from umgclip.sources.values import expected, share
-from umgclip.wording import tidy
 
 _NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
 LONGEST_TEXT = 100_000  # characters of a caption or a name

@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from umgclip import __version__
 from umgclip.errors import DataError, InputError, OutputError
 from umgclip.io.atomic import explain_os_errors, sha256_json
+from umgclip.io.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.io.places import Folder, Place, place_at
-from umgclip.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.params import ImportParams
 from umgclip.sources.finish import OUTPUTS, Before, Finished, finish
 from umgclip.sources.jobs import Part, Work, run_import_parts, split_parts

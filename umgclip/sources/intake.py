@@ -13,8 +13,8 @@ from umgclip.io import tables
 from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
 from umgclip.io.shards import RawSample
 from umgclip.params import ImportParams
-from umgclip.plain import well_formed
 from umgclip.records import ImageRecord, Region, Source
+from umgclip.safe_text import well_formed
 from umgclip.sources.found import Found, Note, Problem, RawRegion
 from umgclip.sources.regions import Placed, number_regions, place_regions
 from umgclip.sources.request import Request

@@ -23,10 +23,10 @@ from PIL import Image
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors
+from umgclip.io.manifest import describe_shard
 from umgclip.io.places import Place
 from umgclip.io.shards import ShardWriter
 from umgclip.io.survivors import Deaths, run_parts
-from umgclip.manifest import describe_shard
 from umgclip.params import ImportParams, threads
 from umgclip.sources.found import Problem
 from umgclip.sources.intake import LIMIT_UNIT, Taken, quarantine_rows

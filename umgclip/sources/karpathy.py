@@ -12,7 +12,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch
-from umgclip.plain import brief
+from umgclip.safe_text import brief
 from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.homes import KARPATHY
 from umgclip.sources.plan import Item, Plan, extension_of

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from umgclip.data.wording import tidy
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_text import parse
 from umgclip.io.places import Place
@@ -27,7 +28,6 @@ from umgclip.sources.labelled import Form, chosen_subset, is_hidden, plan_labell
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 from umgclip.sources.values import size_px
-from umgclip.wording import tidy
 
 
 def _image_of(data: bytes) -> str | None:

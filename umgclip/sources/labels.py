@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.errors import InputError
 from umgclip.io.json_text import parse
 from umgclip.io.places import fetch
 from umgclip.io.texts import decode
-from umgclip.wording import first_spellings, name_key, tidy
 
 _LINE = re.compile(r"\s*(-?\d+)\s*[:\t ,]\s*(\S.*)")
 

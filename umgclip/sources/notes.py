@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from umgclip.errors import DataError
-from umgclip.plain import brief
 from umgclip.records import Text, parse_record
+from umgclip.safe_text import brief
 from umgclip.sources.found import BoxForm, Note, Problem, RawRegion, said
 from umgclip.sources.values import expected, number, share, size_px, whole
 

@@ -14,7 +14,7 @@ from umgclip.errors import DataError, OutputError, StorageError
 from umgclip.io.json_text import parse
 from umgclip.io.places import Folder, Place
 from umgclip.io.texts import decode
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 from umgclip.sources.found import BoxForm, Note, Problem, only_numbers, shown
 from umgclip.sources.notes import Speaker, read_note
 

@@ -10,8 +10,8 @@ from typing import Any
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import PreparedImage
-from umgclip.plain import brief
 from umgclip.records import Mask, Region
+from umgclip.safe_text import brief
 from umgclip.sources.found import Problem, RawRegion
 from umgclip.sources.frames import Extent, Frame, Size, choose_frame
 from umgclip.sources.shapes import ShapeError, draw, is_nothing, measure, moved

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.io.texts import check_encoding
 from umgclip.sources.found import BoxForm
 from umgclip.sources.notes import Speaker
-from umgclip.wording import tidy
 
 Kind = Literal[
     "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",

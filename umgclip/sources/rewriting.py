@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.io import tables
+from umgclip.io.manifest import ShardInfo, describe_shard
 from umgclip.io.places import Folder, Place
 from umgclip.io.shard_source import open_shard, shard_at
 from umgclip.io.shards import RawSample, ShardWriter, read_samples
 from umgclip.io.streams import Stream
-from umgclip.manifest import ShardInfo, describe_shard
 from umgclip.records import ImageRecord, parse_record, shows_one_object, stored_record
 from umgclip.sources.duplicates import Again, Index, merge
 

@@ -16,8 +16,8 @@ from PIL import Image
 from umgclip.errors import DataError
 from umgclip.io.images import MAX_PIXELS
 from umgclip.io.places import Place
-from umgclip.plain import brief, cause
 from umgclip.records import Text
+from umgclip.safe_text import brief, cause
 from umgclip.sources.found import Note, Problem, RawRegion
 from umgclip.sources.labels import Label, Labels
 from umgclip.sources.request import HUMAN

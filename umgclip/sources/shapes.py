@@ -11,8 +11,8 @@ import numpy as np
 
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
-from umgclip.plain import brief
 from umgclip.records import Mask
+from umgclip.safe_text import brief
 from umgclip.sources.frames import Extent, Frame
 from umgclip.sources.values import number, whole
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from umgclip.io import tables
 from umgclip.io.atomic import write_json
+from umgclip.io.manifest import Manifest
 from umgclip.io.places import Folder, Place
-from umgclip.manifest import Manifest
 from umgclip.records import stored_record
 from umgclip.sources.finish import Finished
 from umgclip.sources.plan import Plan

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from umgclip.io.json_text import parse
+from umgclip.io.manifest import MANIFEST, Manifest
 from umgclip.io.places import Place
 from umgclip.io.shards import EMBEDDINGS
 from umgclip.io.texts import decode
-from umgclip.manifest import MANIFEST, Manifest
 from umgclip.sources.found import Found, Note, Problem, shown
 from umgclip.sources.labels import read_class_names
 from umgclip.sources.notes import read_note

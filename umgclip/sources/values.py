@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from umgclip.plain import brief
-from umgclip.wording import tidy
+from umgclip.data.wording import tidy
+from umgclip.safe_text import brief
 
 _LARGEST_ID = 1 << 256  # programs write hashes as ids
 LARGEST_SIDE = 1 << 24  # px; no image that can be read has such a side

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
@@ -31,7 +32,6 @@ from umgclip.sources.labelled import (
 )  # fmt: skip
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
-from umgclip.wording import tidy
 
 _FILENAME = re.compile(rb"<filename>\s*([^<]+?)\s*</filename>")
 

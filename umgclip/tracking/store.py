@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from umgclip.errors import InputError, OutputError, TrackingError
 from umgclip.io.atomic import disk_trouble
-from umgclip.plain import without_secrets
+from umgclip.safe_text import without_secrets
 from umgclip.tracking.experiment import checkout
 
 if TYPE_CHECKING:

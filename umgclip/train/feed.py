@@ -23,7 +23,7 @@ from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import Backend, ordered_map
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError, UmgclipError
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.model.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from umgclip.section import LearningParams
+from umgclip.params.section import LearningParams
 
 Report = Callable[[int, dict[str, float]], None]
 

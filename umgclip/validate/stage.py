@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from umgclip.errors import DataError, GateError
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
+from umgclip.io.manifest import ClassList, read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
-from umgclip.manifest import ClassList, read_manifest
 from umgclip.params import ValidateParams
 from umgclip.records import stored_record
-from umgclip.summary import Summary
+from umgclip.stage import Summary
 from umgclip.validate import measures, suites
 from umgclip.validate.engine import Engine
 from umgclip.validate.facts import FACT_NEEDS, dataset_facts

@@ -5,7 +5,7 @@ A rule says which params bound it and what else helps, so that a gate that close
 
 from __future__ import annotations
 
-from umgclip.manifest import ClassList
+from umgclip.io.manifest import ClassList
 from umgclip.params import ValidateParams
 from umgclip.validate.rules import Rule, absent, greater, matching, member, not_member, present, unique, within
 

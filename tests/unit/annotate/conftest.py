@@ -16,8 +16,8 @@ from umgclip.annotate.tally import Tally
 from umgclip.annotate.work import ShardWorker
 from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
+from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder
-from umgclip.manifest import read_manifest
 from umgclip.model import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record

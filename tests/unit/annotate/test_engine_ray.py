@@ -26,9 +26,9 @@ from umgclip.annotate.work import ShardWorker
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError, ParamsError
+from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder
 from umgclip.io.shards import read_shard
-from umgclip.manifest import read_manifest
 from umgclip.params import AnnotateParams, DataParams, LabelParams, load_section
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -15,9 +15,9 @@ from umgclip.annotate.plan import jobs_of
 from umgclip.data.concepts import ChunkCounts
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder, place_at
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import AnnotateParams
 from umgclip.records import Region, Text, parse_record
 

@@ -19,7 +19,7 @@ from umgclip.annotate.tally import Tally
 from umgclip.cli.options import place
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 
 
 def samples(dataset):
@@ -168,8 +168,8 @@ def test_shards_come_from_s3_and_go_there(run_stage, few, s3, monkeypatch):
 def test_shards_in_s3_that_are_others_are_refused(run_stage, few, s3, tmp_path):
     import shutil
 
+    from umgclip.io.manifest import write_manifest
     from umgclip.io.storage import Storage
-    from umgclip.manifest import write_manifest
 
     shutil.copytree(few, tmp_path / "data")
     manifest = read_manifest(few / "train")

@@ -9,8 +9,8 @@ from umgclip.annotate import stage
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import AnnotateParams, LabelParams, ValidateParams
 from umgclip.records import Region, Text, parse_record
 from umgclip.validate.stage import ValidateInputs

@@ -18,8 +18,8 @@ from umgclip.base.stage import BaseInputs
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import MARKER, sha256_file
 from umgclip.io.images import encode_jpeg
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.model import files
 from umgclip.model.tower import DenseClip
 from umgclip.params import BaseParams, TowerParams

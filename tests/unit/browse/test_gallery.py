@@ -11,8 +11,8 @@ from umgclip.browse.gallery import Inputs, write_gallery
 from umgclip.browse.settings import Selection
 from umgclip.errors import DataError, InputError
 from umgclip.io import tables
+from umgclip.io.manifest import read_manifest
 from umgclip.io.places import place_at
-from umgclip.manifest import read_manifest
 from umgclip.records import Text
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from umgclip.browse.reading import Wanted, draw, pick
 from umgclip.errors import DataError
+from umgclip.io.manifest import MadeBy, Manifest, ShardInfo
 from umgclip.io.places import Folder
 from umgclip.io.shards import ShardWriter, read_shard
-from umgclip.manifest import MadeBy, Manifest, ShardInfo
 
 MADE = MadeBy(stage="test", params_sha256="", code_version="0")
 

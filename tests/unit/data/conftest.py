@@ -9,7 +9,7 @@ import pytest
 
 from umgclip.io.images import encode_jpeg
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Source, Text
 
 WriteDataset = Callable[..., Path]

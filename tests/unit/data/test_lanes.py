@@ -13,7 +13,7 @@ from umgclip.data.lanes import Lanes
 from umgclip.data.stream import read_raw, shuffled
 from umgclip.errors import DataError
 from umgclip.io.storage import Location, Storage
-from umgclip.manifest import MANIFEST, read_manifest
+from umgclip.io.manifest import MANIFEST, read_manifest
 
 WriteDataset = Callable[..., Path]
 SIZES = (5, 3, 4, 1, 6)

@@ -18,8 +18,8 @@ from umgclip.evaluate.benchmark import Classes
 from umgclip.evaluate.reader import Reader
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import encode_png
+from umgclip.io.manifest import ClassList, MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ClassList, MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.params import EvaluateParams
 from umgclip.records import ImageRecord, Region, Source, Text
 

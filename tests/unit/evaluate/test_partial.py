@@ -9,8 +9,8 @@ from umgclip.annotate import stage as annotate
 from umgclip.annotate.work import ShardWorker
 from umgclip.evaluate import stage as evaluate
 from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
+from umgclip.io.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
-from umgclip.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.params import AnnotateParams, EvaluateParams, GateParams, LabelParams, ValidateParams
 from umgclip.records import Source, parse_record, shows_one_object
 from umgclip.register.gates import Evidence, decide, flatten_metrics

@@ -14,8 +14,8 @@ from umgclip.errors import DataError, InputError
 from umgclip.evaluate.stage import EvaluateInputs, run
 from umgclip.evaluate.suite import PROTOCOLS
 from umgclip.io.atomic import atomic_file
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.params import EvaluateParams, ReadoutName
 from umgclip.records import Source, parse_record

@@ -15,7 +15,6 @@ from transformers import AutoConfig, dynamic_module_utils
 
 import umgclip
 from umgclip.annotate.foundation.weights import load as load_annotator
-from umgclip.annotator_params import DetrParams
 from umgclip.base import stage as base_stage
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.model import files
@@ -24,6 +23,7 @@ from umgclip.model.layout import ADAPTER
 from umgclip.model.no_code import no_remote_code
 from umgclip.model.pretrained import load_pretrained
 from umgclip.params import BaseParams, LoraParams, TowerParams, TrainParams
+from umgclip.params.annotators import DetrParams
 from umgclip.register.folder import load_folder
 
 

@@ -11,8 +11,8 @@ from umgclip.model import files
 from umgclip.model.adapters import adapt
 from umgclip.model.layout import ADAPTER
 from umgclip.params import LoraParams, SegmentParams, TowerParams, TrainParams
+from umgclip.params.segment import DecoderParams
 from umgclip.segment.stage import SegmentInputs
-from umgclip.segment_params import DecoderParams
 
 
 @pytest.fixture(autouse=True)

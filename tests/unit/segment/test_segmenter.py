@@ -10,7 +10,7 @@ from umgclip.model.segmenter.network import Segmenter, pool_soft
 from umgclip.model.segmenter.segments import Segments, resized_to, segments_of
 from umgclip.model.segmenter.token_maps import read_maps
 from umgclip.model.tower import DenseClip
-from umgclip.segment_params import SegmentWeights
+from umgclip.params.segment import SegmentWeights
 
 
 @pytest.fixture

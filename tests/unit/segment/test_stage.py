@@ -9,9 +9,9 @@ import torch
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.io.tables import read_columns
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model.segmenter import files
 from umgclip.segment import stage
 from umgclip.segment.labels import labels_of

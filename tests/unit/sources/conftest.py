@@ -19,8 +19,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from umgclip.geometry import masks as mask_ops
+from umgclip.io.manifest import Manifest
 from umgclip.io.places import place_at
-from umgclip.manifest import Manifest
 from umgclip.params import ImportParams
 from umgclip.records import ImageRecord, parse_record
 from umgclip.sources.importing import run_import

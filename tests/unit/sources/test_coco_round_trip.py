@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from umgclip.geometry import masks as mask_ops
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.sources.export import EXPORTS
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from umgclip.errors import DataError
+from umgclip.io.manifest import MANIFEST, read_manifest, verify
 from umgclip.io.storage import Storage
-from umgclip.manifest import MANIFEST, read_manifest, verify
 from umgclip.sources.delivered import import_delivery, read_delivery
 
 

@@ -8,7 +8,7 @@ import pytest
 from umgclip.data.stream import decode, read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.params import DataParams
 from umgclip.sources.demo import write_demo
 from umgclip.sources.demo_classes import STUFF, things

@@ -17,10 +17,10 @@ from umgclip.__main__ import app
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.io.storage import Storage
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.params import DataParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -9,7 +9,7 @@ import pytest
 
 from umgclip.errors import DataError, InputError
 from umgclip.evaluate.benchmark import open_benchmark, read_examples
-from umgclip.manifest import read_manifest
+from umgclip.io.manifest import read_manifest
 from umgclip.records import shows_one_object
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from umgclip.errors import DataError, InputError
+from umgclip.io.manifest import read_manifest
 from umgclip.io.places import place_at
-from umgclip.manifest import read_manifest
 from umgclip.params import ImportParams
 from umgclip.sources import importing, jobs
 from umgclip.sources.demo import write_demo

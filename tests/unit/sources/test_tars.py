@@ -256,7 +256,7 @@ def test_a_part_of_many_images_has_many_shards_and_little_in_memory(kit, tmp_pat
 
 def test_our_own_datasets_come_back_as_they_were(kit, tmp_path):
     from umgclip.data.stream import read_raw
-    from umgclip.manifest import read_manifest
+    from umgclip.io.manifest import read_manifest
     from umgclip.params import DataParams
     from umgclip.records import parse_record
     from umgclip.sources.demo import write_demo

@@ -9,9 +9,9 @@ import torch
 from umgclip.data.batch import Batch
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.io.tables import QUARANTINE, read_columns
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.tower import DenseClip
 from umgclip.params import LoaderParams, TrainParams

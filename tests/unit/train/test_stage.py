@@ -13,8 +13,8 @@ import torch
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.manifest import read_manifest
 from umgclip.io.tables import QUARANTINE, write_table
-from umgclip.manifest import read_manifest
 from umgclip.model import files
 from umgclip.model.adapters import load_tuned
 from umgclip.model.tower import DenseClip

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.records import ImageRecord, Source
 from umgclip.validate.stage import ValidateInputs
 

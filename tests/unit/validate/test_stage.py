@@ -15,7 +15,7 @@ import pytest
 
 from umgclip.errors import DataError, GateError
 from umgclip.io.atomic import fresh_folder
-from umgclip.manifest import ClassList
+from umgclip.io.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
 from umgclip.validate import suites
 from umgclip.validate.judge import Tally

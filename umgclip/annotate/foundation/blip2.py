@@ -13,7 +13,7 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.annotate.source_name import with_prompt
-from umgclip.annotator_params import Blip2Params
+from umgclip.params.annotators import Blip2Params
 from umgclip.records import Text
 
 

@@ -21,9 +21,9 @@ from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.source_name import with_prompt
-from umgclip.annotator_params import ClipParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import InputError
+from umgclip.params.annotators import ClipParams
 from umgclip.records import Text
 
 _TEXTS = 256  # embedded at once

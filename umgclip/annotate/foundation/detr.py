@@ -10,7 +10,7 @@ from umgclip.annotate.foundation.pictures import pictures, sizes
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
-from umgclip.annotator_params import DetrParams
+from umgclip.params.annotators import DetrParams
 
 _CLASSES = {"detr": "DetrForObjectDetection", "rt_detr_v2": "RTDetrV2ForObjectDetection"}
 

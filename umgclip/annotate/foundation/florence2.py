@@ -20,7 +20,7 @@ from umgclip.annotate.proposal import Box, Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.annotate.source_name import with_prompt
-from umgclip.annotator_params import Florence2Params
+from umgclip.params.annotators import Florence2Params
 from umgclip.records import Text
 
 _BINS = 1000  # of a coordinate

@@ -20,8 +20,8 @@ from umgclip.annotate.foundation.queries import Looking, in_groups
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
-from umgclip.annotator_params import GroundingDinoParams
 from umgclip.data.concepts import Vocabulary
+from umgclip.params.annotators import GroundingDinoParams
 
 _CLASSES = {
     "grounding_dino": "GroundingDinoForObjectDetection",

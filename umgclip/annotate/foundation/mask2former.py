@@ -12,8 +12,8 @@ from umgclip.annotate.foundation.pictures import pictures, sizes
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
-from umgclip.annotator_params import Mask2FormerParams
 from umgclip.geometry import masks as mask_ops
+from umgclip.params.annotators import Mask2FormerParams
 from umgclip.records import Text
 
 _MOST_PX = 1024  # longer side at which masks are compared: every query has one of full size

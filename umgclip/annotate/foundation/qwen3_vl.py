@@ -12,7 +12,7 @@ from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.annotate.source_name import with_prompt
-from umgclip.annotator_params import Qwen3VlParams
+from umgclip.params.annotators import Qwen3VlParams
 from umgclip.records import Text
 
 

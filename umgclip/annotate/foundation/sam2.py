@@ -15,10 +15,10 @@ from umgclip.annotate.foundation.pictures import pictures
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
-from umgclip.annotator_params import Sam2Params
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.placement import placement
+from umgclip.params.annotators import Sam2Params
 
 _BOXES = 16  # of one image at once: each mask is computed at the image's own size
 

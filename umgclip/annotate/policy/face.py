@@ -11,9 +11,9 @@ import numpy as np
 from umgclip.annotate.roles import Pixels
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.source_name import source_name
-from umgclip.annotator_params import FaceParams
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
+from umgclip.params.annotators import FaceParams
 
 _MOST = 5000  # candidates before overlapping ones are joined, as in OpenCV's own examples
 

@@ -12,9 +12,9 @@ from umgclip.annotate.foundation.pictures import pictures
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.rejected import Rejected
-from umgclip.annotator_params import ClipParams, NsfwParams, WeightsParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import InputError
+from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams
 
 
 class Nsfw:

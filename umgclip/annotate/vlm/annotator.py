@@ -17,8 +17,8 @@ from umgclip.annotate.source_name import source_name, with_prompt
 from umgclip.annotate.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
 from umgclip.annotate.vlm.client import Client, Question
 from umgclip.annotate.vlm.scale import Scale
-from umgclip.annotator_params import VlmParams
 from umgclip.io.images import encode_jpeg
+from umgclip.params.annotators import VlmParams
 from umgclip.records import Text
 
 _MOST = 200  # boxes in an answer

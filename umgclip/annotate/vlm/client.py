@@ -25,9 +25,9 @@ from umgclip.annotate.vlm.answers import NoAnswerError, parse, response_format, 
 from umgclip.annotate.vlm.reading import spoken, text_of
 from umgclip.annotate.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
 from umgclip.annotate.vlm.wire import Limits, Raw, Wire, WireError
-from umgclip.annotator_params import VlmParams
 from umgclip.errors import InputError, UmgclipError
-from umgclip.plain import printable, without_secrets
+from umgclip.params.annotators import VlmParams
+from umgclip.safe_text import printable, without_secrets
 
 __all__ = ["UNKNOWN_SCORE", "Answer", "Client", "Question"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from umgclip.annotate.proposal import Box
 from umgclip.annotate.vlm.answers import BoxesAnswer, NoAnswerError
-from umgclip.annotator_params import BoxUnit
+from umgclip.params.annotators import BoxUnit
 
 _SLACK = 0.01  # of a side: models point a little past the edge
 _ASKED = {

@@ -24,7 +24,7 @@ from umgclip.model.lora_files import from_fused, is_fused
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.model.tower import DenseClip
 from umgclip.params import ConvpassParams, LoraParams
-from umgclip.segment_params import DecoderParams
+from umgclip.params.segment import DecoderParams
 
 CONFIG = "segmenter.json"
 WEIGHTS = "segmenter.safetensors"

@@ -22,7 +22,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerSinePositionEmbedding,
 )
 
-from umgclip.segment_params import DecoderParams, SegmentWeights
+from umgclip.params.segment import DecoderParams, SegmentWeights
 
 _STRIDES = [4, 8, 16, 32]  # of the pyramid, in units of its finest level times 4
 _COVERED = 0.4  # share of a place that its mask covers at least

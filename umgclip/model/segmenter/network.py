@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from umgclip.model.segmenter.pyramid import Pyramid
 from umgclip.model.segmenter.token_maps import read_maps, widths
 from umgclip.model.tower import DenseClip
-from umgclip.segment_params import DecoderParams
+from umgclip.params.segment import DecoderParams
 
 _EPS = 1e-6
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.errors import InputError
 from umgclip.sources.coco.ours import is_unlabelled, label_of
 from umgclip.sources.labels import Label, Labels, synonyms
 from umgclip.sources.values import flag
-from umgclip.wording import first_spellings, name_key, tidy
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
 NO_LABEL = Label("", [])  # of a region that has none

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from umgclip.data.wording import tidy
 from umgclip.errors import DataError
 from umgclip.io.json_stream import read_elements
-from umgclip.plain import brief
+from umgclip.safe_text import brief
 from umgclip.sources.coco.categories import Categories
 from umgclip.sources.coco.listing import Listing
 from umgclip.sources.coco.ours import OURS
 from umgclip.sources.found import Problem
 from umgclip.sources.plan import Plan
 from umgclip.sources.values import ident, number
-from umgclip.wording import tidy
 
 _SECTIONS = ("images", "annotations", "categories", "licenses")
 _NAMES = ("file_name", "filename", "path", "coco_url", "flickr_url")  # LVIS has no file names

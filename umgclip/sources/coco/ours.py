@@ -21,10 +21,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from umgclip.data.wording import first_spellings, name_key
 from umgclip.errors import InputError
-from umgclip.manifest import ClassList
+from umgclip.io.manifest import ClassList
 from umgclip.records import ImageRecord, Region, Source, Text
-from umgclip.wording import first_spellings, name_key
 
 OURS = "umgclip"
 UNLABELLED = "(unlabelled)"  # the category of regions without label: programs that read COCO want one for each

@@ -6,15 +6,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from umgclip.data.wording import tidy
 from umgclip.errors import InputError
-from umgclip.plain import brief
+from umgclip.safe_text import brief
 from umgclip.sources.coco import ours
 from umgclip.sources.found import Note, Problem, RawRegion
 from umgclip.sources.labels import Label, Labels
 from umgclip.sources.request import HUMAN
 from umgclip.sources.segments import labelled
 from umgclip.sources.values import expected, flag, ident, size_px
-from umgclip.wording import tidy
 
 _REGIONAL = ("instance", "segments")
 

@@ -15,12 +15,12 @@ from jaxtyping import UInt64
 
 from umgclip.errors import DataError
 from umgclip.io.images import decode_image
+from umgclip.io.manifest import Manifest, ShardInfo
 from umgclip.io.places import Place
 from umgclip.io.survivors import Deaths, run_parts
 from umgclip.io.tables import write_table
-from umgclip.manifest import Manifest, ShardInfo
 from umgclip.params import threads
-from umgclip.plain import line_of
+from umgclip.safe_text import line_of
 from umgclip.sources.near_duplicates.perceptual_hash import SIDE_PX, perceptual_hash
 from umgclip.sources.rewriting import Stored
 

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Int64, UInt8
 
 from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file, write_json
+from umgclip.io.manifest import MANIFEST, Manifest
 from umgclip.io.places import Place
 from umgclip.io.tables import QUARANTINE, TableWriter
-from umgclip.manifest import MANIFEST, Manifest
 from umgclip.sources.near_duplicates.dataset_hashes import DatasetHashes, hash_dataset
 from umgclip.sources.near_duplicates.grouping import around_first, to_others
 from umgclip.sources.near_duplicates.multi_index import BITS

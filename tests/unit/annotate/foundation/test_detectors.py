@@ -15,8 +15,8 @@ from umgclip.annotate.foundation.mask2former import Mask2Former, concept_name
 from umgclip.annotate.foundation.owlv2 import Owlv2
 from umgclip.annotate.foundation.sam2 import Sam2
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotator_params import DetrParams, GroundingDinoParams, Mask2FormerParams, Owlv2Params, Sam2Params
 from umgclip.geometry import masks as mask_ops
+from umgclip.params.annotators import DetrParams, GroundingDinoParams, Mask2FormerParams, Owlv2Params, Sam2Params
 
 CLASSES = {"detr": hf.DetrForObjectDetection, "rt_detr_v2": hf.RTDetrV2ForObjectDetection}
 

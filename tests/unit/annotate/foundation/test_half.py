@@ -7,8 +7,8 @@ from umgclip.annotate.assembly import build_model
 from umgclip.annotate.foundation.sam2 import Sam2
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure
-from umgclip.annotator_params import Sam2Params
 from umgclip.params import AnnotateParams
+from umgclip.params.annotators import Sam2Params
 
 FILLS = {
     "florence2": ("caption_images", "caption_regions", "tag_images", "propose_images"),

@@ -7,9 +7,9 @@ import torch
 from umgclip.annotate.foundation.clip import Clip
 from umgclip.annotate.policy.nsfw import Nsfw
 from umgclip.annotate.roles import Failure, Policy
-from umgclip.annotator_params import ClipParams, NsfwParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.errors import InputError
+from umgclip.params.annotators import ClipParams, NsfwParams
 
 PROMPTS = {"unsafe": ["a naked person", "gore"], "safe": ["a landscape", "a portrait", "a drawing"]}
 

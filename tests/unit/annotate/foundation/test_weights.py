@@ -7,8 +7,8 @@ from umgclip.annotate.assembly import build_model
 from umgclip.annotate.foundation.batching import run_batches
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.roles import Failure
-from umgclip.annotator_params import ClipParams, DetrParams, Sam2Params
 from umgclip.errors import InputError
+from umgclip.params.annotators import ClipParams, DetrParams, Sam2Params
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -5,8 +5,8 @@ import pytest
 
 from umgclip.annotate.policy.face import Face
 from umgclip.annotate.roles import Policy
-from umgclip.annotator_params import FaceParams
 from umgclip.errors import InputError
+from umgclip.params.annotators import FaceParams
 
 
 def picture(height, width, *cells, side=16):

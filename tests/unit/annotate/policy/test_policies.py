@@ -17,13 +17,13 @@ from umgclip.annotate.roles import Failure
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.stage import AnnotateInputs
-from umgclip.annotator_params import FaceParams, NsfwParams, RolesParams, RulesParams
 from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
 from umgclip.io.images import decode_image
+from umgclip.io.manifest import read_manifest
 from umgclip.io.shards import read_shard
-from umgclip.manifest import read_manifest
 from umgclip.params import AnnotateParams
+from umgclip.params.annotators import FaceParams, NsfwParams, RolesParams, RulesParams
 from umgclip.records import ImageRecord, Source
 
 FACE = Rejected("policy", "face", box_xyxy=(1.0, 2.0, 9.0, 9.0), score=0.93, source="face/m@0")

@@ -15,8 +15,8 @@ from umgclip.annotate.roles import Failure
 from umgclip.annotate.vlm import wire
 from umgclip.annotate.vlm.annotator import Vlm
 from umgclip.annotate.vlm.wire import Raw
-from umgclip.annotator_params import VlmParams
 from umgclip.errors import UmgclipError
+from umgclip.params.annotators import VlmParams
 from umgclip.records import Text
 
 IMAGE = np.zeros((40, 40, 3), np.uint8)

@@ -17,8 +17,8 @@ from umgclip.annotate.roles import Failure
 from umgclip.annotate.vlm.annotator import Vlm
 from umgclip.annotate.vlm.answers import BoxesAnswer, TagsAnswer, parse
 from umgclip.annotate.vlm.client import UNKNOWN_SCORE, Client
-from umgclip.annotator_params import VlmParams
 from umgclip.errors import InputError, UmgclipError
+from umgclip.params.annotators import VlmParams
 
 
 def completion(content, finish="stop", logs=(0.0, -0.2), **message):

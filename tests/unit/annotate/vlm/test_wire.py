@@ -17,8 +17,8 @@ from umgclip.annotate.roles import Failure
 from umgclip.annotate.vlm.annotator import Vlm
 from umgclip.annotate.vlm.client import Client
 from umgclip.annotate.vlm.wire import Limits, Wire, WireError
-from umgclip.annotator_params import VlmParams
 from umgclip.errors import InputError, UmgclipError
+from umgclip.params.annotators import VlmParams
 
 CAT = b'{"choices": [{"message": {"content": "{\\"caption\\": \\"a cat\\"}"}}]}'
 IMAGE = np.zeros((40, 40, 3), np.uint8)

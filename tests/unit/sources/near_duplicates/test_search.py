@@ -11,8 +11,8 @@ from PIL import Image
 
 from umgclip.errors import InputError
 from umgclip.io.images import decode_image, encode_jpeg
+from umgclip.io.manifest import read_manifest
 from umgclip.io.places import place_at
-from umgclip.manifest import read_manifest
 from umgclip.sources.near_duplicates import dataset_hashes, search
 from umgclip.sources.near_duplicates.perceptual_hash import perceptual_hash
 from umgclip.sources.near_duplicates.search import Dataset, Search, find_duplicates

@@ -1,12 +1,12 @@
 """What 41 million images cost: measures this machine, checks the scale model on it, and extrapolates.
 
     make demo                                             # data and a base to measure with
-    python benchmarks/scale.py                            # about three minutes on two idle cores
-    python benchmarks/scale.py --write docs/scale.md      # and the table between its markers
+    python -m benchmarks.scale                            # about three minutes on two idle cores
+    python -m benchmarks.scale --write docs/scale.md      # and the table between its markers
 
 One worker annotates some of the demo's images in shards of two sizes; a shard's fixed cost and cost per image are
-fitted to its times. From these the simulator of `umgclip.scale` predicts the same shards on two workers, which are
-then measured. The table for many GPUs takes published times from `scale_costs.yaml`. Prints text, or JSON with --json.
+fitted to its times. From these the simulator of `benchmarks.scale` predicts the same shards on two workers, which are
+then measured. The table for many GPUs takes published times from `costs.yaml`. Prints text, or JSON with --json.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from benchmarks.scale import tables
+from benchmarks.scale.check import Check, Run, check
+from benchmarks.scale.cost import ShardCost
+from benchmarks.scale.estimate import Estimate, between, bootstrap
+from benchmarks.scale.simulator import Cluster, Workload
 from umgclip.annotate.engine_local import run_jobs
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Tally
 from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
 from umgclip.io.images import decode_image, encode_jpeg
+from umgclip.io.manifest import ShardInfo, describe_shard, read_manifest
 from umgclip.io.places import Folder
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import ShardInfo, describe_shard, read_manifest
 from umgclip.params import AnnotateParams, load_section, threads
 from umgclip.records import parse_record
-from umgclip.scale import tables
-from umgclip.scale.check import Check, Run, check
-from umgclip.scale.cost import ShardCost
-from umgclip.scale.estimate import Estimate, between, bootstrap
-from umgclip.scale.simulator import Cluster, Workload
 
-COSTS = Path(__file__).with_name("scale_costs.yaml")
+COSTS = Path(__file__).with_name("costs.yaml")
 BEGIN, END = "<!-- scale -->", "<!-- /scale -->"
 _SIZES = (16, 64)  # images of the measured shards, in turn
 
@@ -63,7 +63,7 @@ def reshard(data: Path, out: Path, count: int) -> list[ShardInfo]:
     total = read_manifest(data).samples
     wanted = set(np.linspace(0, total - 1, min(count, total)).astype(int).tolist())
     samples = (raw for number, (_, raw) in enumerate(read_raw(data)) if number in wanted)
-    shards = []
+    shards: list[ShardInfo] = []
     for number, size in enumerate(itertools.cycle(_SIZES)):
         taken = list(itertools.islice(samples, size))
         if not taken:

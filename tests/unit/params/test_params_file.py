@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from umgclip.params import SECTIONS, AnnotateParams, load_section, read_params
 from umgclip.sources.demo_classes import things
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 def keys(model: type[BaseModel], prefix: str) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from umgclip.scale import tables
-from umgclip.scale.check import Run, check
-from umgclip.scale.estimate import Estimate
+from benchmarks.scale import tables
+from benchmarks.scale.check import Run, check
+from benchmarks.scale.estimate import Estimate
 
 # the first shard holds 5 s of loading, and 2 s pass before it
 ONE = Run(1, 30.0, (10, 10, 30, 10, 30), (8.0, 3.0, 7.0, 3.0, 7.0), {"proposer": 0.15}, {"write": 0.01, "read": 1e-6})

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from umgclip.scale.check import Check, Run
-from umgclip.scale.estimate import Estimate
+from benchmarks.scale.check import Check, Run
+from benchmarks.scale.estimate import Estimate
 
 _HOUR = 3600
 _SHOWN_S = 0.0001

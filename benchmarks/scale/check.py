@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from umgclip.scale.cost import ShardCost, fit
-from umgclip.scale.simulator import Cluster, Workload, simulate
+from benchmarks.scale.cost import ShardCost, fit
+from benchmarks.scale.simulator import Cluster, Workload, simulate
 
 
 @dataclass(frozen=True)

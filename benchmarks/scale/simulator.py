@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from umgclip.scale.cost import ShardCost
+from benchmarks.scale.cost import ShardCost
 
 _MOST_CRASHES = 3.0  # expected per shard; with more than this a run hardly ever ends
 

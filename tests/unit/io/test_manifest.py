@@ -5,8 +5,7 @@ import json
 import pytest
 
 from umgclip.errors import DataError
-from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import (
+from umgclip.io.manifest import (
     ClassList,
     MadeBy,
     Manifest,
@@ -16,6 +15,7 @@ from umgclip.manifest import (
     verify,
     write_manifest,
 )
+from umgclip.io.shards import RawSample, ShardWriter
 
 MADE_BY = MadeBy(stage="test", params_sha256="0" * 64, code_version="1")
 

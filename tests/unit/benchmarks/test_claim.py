@@ -17,8 +17,8 @@ from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io import tables
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.model import files
 from umgclip.model.adapters import add_lora, load_tuned
 from umgclip.model.layout import ADAPTER

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from umgclip.plain import brief, cause, line_of, printable, well_formed, without_secrets
+from umgclip.safe_text import brief, cause, line_of, printable, well_formed, without_secrets
 
 
 @pytest.mark.parametrize(

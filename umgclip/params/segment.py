@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, LearningParams, Positive, Section, Share, Template, Weight
+from umgclip.params.section import Count, LearningParams, Positive, Section, Share, Template, Weight
 
 
 class DecoderParams(Section):

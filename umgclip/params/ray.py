@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from umgclip.section import Count, Section
+from umgclip.params.section import Count, Section
 
 Workers = Annotated[
     Count | Annotated[list[Count], Field(min_length=2, max_length=2)],

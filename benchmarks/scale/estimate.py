@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from umgclip.scale.cost import ShardCost, fit
-from umgclip.scale.simulator import Cluster, Workload, simulate
+from benchmarks.scale.cost import ShardCost, fit
+from benchmarks.scale.simulator import Cluster, Workload, simulate
 
 _ENDS = (5, 50, 95)  # percentiles
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.section import FILE, INDIFFERENT, Count, Device, Precision, Section, Share, Template
+from umgclip.params.section import FILE, INDIFFERENT, Count, Device, Precision, Section, Share, Template
 
 Names = Annotated[list[str], Field(min_length=1)]
 Queries = Annotated[

@@ -4,7 +4,7 @@ import pytest
 
 from umgclip.evaluate.benchmark import Classes
 from umgclip.sources.labels import distinct
-from umgclip.wording import first_spellings, name_key, tidy
+from umgclip.data.wording import first_spellings, name_key, tidy
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from umgclip.plain import well_formed
+from umgclip.safe_text import well_formed
 
 # control characters; white space among them is parted as such
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

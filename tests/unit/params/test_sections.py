@@ -75,7 +75,7 @@ def test_sections_are_frozen_and_have_defaults(section):
 
 
 def test_the_example_of_the_annotators_documentation_is_one():
-    text = (Path(__file__).parents[2] / "docs" / "annotators.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "annotators.md").read_text(encoding="utf-8")
     block = text.split("## An example\n\n")[1].split("\n\nOnly entries")[0]
     block = textwrap.dedent(block).replace("FULL_COMMIT_HASH", f'"{"0" * 40}"')
     section = YAML(typ="safe").load(block)["annotate"]

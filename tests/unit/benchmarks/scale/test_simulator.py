@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from umgclip.scale.cost import ShardCost, fit
-from umgclip.scale.estimate import Estimate, between, bootstrap
-from umgclip.scale.simulator import Cluster, Workload, simulate
+from benchmarks.scale.cost import ShardCost, fit
+from benchmarks.scale.estimate import Estimate, between, bootstrap
+from benchmarks.scale.simulator import Cluster, Workload, simulate
 
 COST = ShardCost(per_image_s=0.5, per_shard_s=2.0)
 
