@@ -15,14 +15,15 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install repository demo test test-all check bench claim up down env lock clean
+.PHONY: help install repository demo test test-all check fix bench claim up down env lock clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## .venv with exactly the packages of requirements.lock; does nothing when they are there
 
-$(STAMP): requirements.lock pyproject.toml
+# umgclip/__init__.py has the version, which the installed metadata repeat
+$(STAMP): requirements.lock pyproject.toml umgclip/__init__.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"expected Python 3.11 or newer, got {v[0]}.{v[1]}; set PYTHON=" if v < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --retries 5 --timeout 60 "uv>=0.9"
@@ -60,6 +61,10 @@ check: $(STAMP) ## lint, format, types, layers
 	ruff format --check .
 	mypy
 	lint-imports --no-logo
+
+fix: $(STAMP) ## apply ruff's fixes and format the code
+	ruff check --fix .
+	ruff format .
 
 bench: $(STAMP) ## time what matters: every script in benchmarks/, after `make demo`
 	@for script in benchmarks/*.py benchmarks/scale; do echo "== $$script"; python $$script || exit 1; done
