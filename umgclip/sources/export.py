@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,8 +64,8 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
         DataError: a shard is damaged.
         OutputError: `out` cannot be written.
     """
-    with fresh_folder(out) as folder:
-        written = _Coco(folder, manifest)
+    with fresh_folder(out) as folder, ExitStack() as opened:
+        written = _Coco(folder, manifest, opened)
         for info in manifest.shards:
             for raw in Stored(place, info).samples():
                 written.add(raw, _checked(raw, f"{info.path}:{raw.key}"))
@@ -94,10 +95,12 @@ def _checked(raw: RawSample, where: str) -> ImageRecord:
 class _File:
     """A COCO file whose long lists are written as they come; what is known at the end comes last."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opened: ExitStack) -> None:
         self._path = path
         self.sections = {name: path.with_suffix(f".{name}.tmp") for name in ("images", "annotations")}
-        self._open = {name: part.open("w", encoding="utf-8") for name, part in self.sections.items()}
+        self._open = {
+            name: opened.enter_context(part.open("w", encoding="utf-8")) for name, part in self.sections.items()
+        }
         self.counts = dict.fromkeys(self.sections, 0)
 
     def add(self, section: str, value: Mapping[str, Any]) -> None:
@@ -122,11 +125,11 @@ class _File:
 class _Coco:
     """The files of one export."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, opened: ExitStack) -> None:
         self._folder, self._classes = folder, manifest.classes
         for name in ("images", "annotations"):
             (folder / name).mkdir()
-        self._files = {name: _File(folder / "annotations" / f"{name}.json") for name in _KINDS}
+        self._files = {name: _File(folder / "annotations" / f"{name}.json", opened) for name in _KINDS}
         self._categories: dict[tuple[str, bool], int] = {}
         self._licenses: dict[str, int] = {}
         classes = manifest.classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from umgclip.io.atomic import sha256_json, write_bytes
 
@@ -21,19 +21,17 @@ class Curves:
         self._header = f"# {sha256_json(belongs_to)}"
         self._columns: list[str] = []
         self._rows: dict[int, dict[str, float]] = {}
-        self._file: TextIO | None = None
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Write a row; one of the same step is replaced."""
-        if self._file is None:
+        if not self._columns:
             self._columns = ["step", *(name for name in values if name != "images_per_s")]
             self._rows = self._kept()
             lines = [self._header, ",".join(self._columns), *(self._line(n) for n in self._rows)]
             write_bytes(self._path, "".join(f"{line}\n" for line in lines).encode())
-            self._file = self._path.open("a", encoding="utf-8")
         self._rows[step] = values
-        self._file.write(f"{self._line(step)}\n")
-        self._file.flush()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{self._line(step)}\n")
 
     def _kept(self) -> dict[int, dict[str, float]]:
         """Rows of the same run on disk; a line that was cut off is not one."""
@@ -59,6 +57,4 @@ class Curves:
 
     def remove(self) -> None:
         """Training is complete and written elsewhere."""
-        if self._file is not None:
-            self._file.close()
         self._path.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def test_one_process_holds_it_until_it_ends_however_it_ends(store, monkeypatch):
             pass
     finally:
         holder.kill()
-        holder.wait(10)
+        holder.communicate(timeout=10)
     with serialised.serialised(store, "umgclip"):
         pass
 
