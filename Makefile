@@ -15,7 +15,7 @@ export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install repository demo test test-all check fix bench claim up down env lock clean
+.PHONY: help install repository demo test test-all check fix docs bench claim up down env lock clean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,11 @@ fix: $(STAMP) ## apply ruff's fixes and format the code
 	ruff check --fix .
 	ruff format .
 
+# with --quiet, MkDocs counts no warnings, and strict passes whatever they are
+docs: $(STAMP) ## build the documentation as a site in site/: pages, API reference, search; a warning is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --config-file docs/mkdocs/mkdocs.yml
+	@echo "site/index.html; to see it: python -m http.server --bind 127.0.0.1 --directory site"
+
 bench: $(STAMP) ## time what matters: every script in benchmarks/, after `make demo`
 	@for script in benchmarks/*.py benchmarks/scale; do echo "== $$script"; python $$script || exit 1; done
 
@@ -83,7 +88,7 @@ env: $(STAMP) ## print what a shell needs to use them, for eval
 	@python -m infra.services env
 
 lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that still fit stay
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra serve --extra export --extra ray \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra docs --extra serve --extra export --extra ray \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 	  --no-emit-index-url --no-annotate infra/docker/servers.in -o infra/docker/servers.lock
