@@ -31,8 +31,8 @@ import numpy as np
 import psutil
 
 from umgclip.annotate import stage
-from umgclip.data.concepts import mine
 from umgclip.data.stream import decode, read_raw
+from umgclip.data.vocabulary import mine
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
@@ -54,7 +54,7 @@ def _write(root: Path, images: int, tower: TowerParams) -> None:
     """A data set of demo scenes and a base with random weights."""
     import torch
 
-    from umgclip.model import files
+    from umgclip.model.clip import files
 
     write_demo(
         DataParams(train_scenes=images, benchmark_scenes=1, benchmark_singles=1, shard_samples=_SHARD), root / "data"

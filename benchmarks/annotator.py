@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from umgclip.annotate.annotator import build_annotator
-from umgclip.data.concepts import mine
 from umgclip.data.stream import Sample
+from umgclip.data.vocabulary import mine
 from umgclip.errors import InputError
 from umgclip.evaluate.annotator import AnnotatorBenchmark, read_proposals
 from umgclip.evaluate.benchmark import Classes, Example, TrueRegion

@@ -29,9 +29,9 @@ from umgclip.evaluate.suite import Suite
 from umgclip.metrics.panoptic import PanopticQuality
 from umgclip.metrics.retrieval import retrieval_ranks_in_blocks
 from umgclip.metrics.segmentation import SemanticAccumulator
-from umgclip.model import files
-from umgclip.model.images import ImageInput
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip import files
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, EvaluateParams, TowerParams
 from umgclip.sources.demo import write_demo
 

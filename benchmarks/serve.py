@@ -34,10 +34,10 @@ import torch
 from umgclip.data.stream import decode, read_raw
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.images import encode_jpeg
-from umgclip.model import files
-from umgclip.model.adapters import add_lora, load_tuned
-from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import add_lora, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, RegisterParams, TowerParams
 from umgclip.register.bundle import active, log_bundle
 from umgclip.register.folder import CARD

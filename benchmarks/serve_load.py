@@ -38,7 +38,7 @@ import torch
 from PIL import Image
 from serve import register, server
 
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 
 _LABELS = ["dog", "cat", "apple", "sailing boat", "umbrella", "guitar", "sky", "meadow"]

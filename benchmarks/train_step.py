@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from umgclip.data.batch import Batch, Item, View, collate
 from umgclip.data.stream import decode, read_raw
-from umgclip.model.adapters import add_lora
-from umgclip.model.files import Tokenizer, build, tower_config
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import add_lora
+from umgclip.model.clip.files import Tokenizer, build, tower_config
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.sources.demo import write_demo
-from umgclip.train import objective
+from umgclip.train.batch import Batch, Item, View, collate
 from umgclip.train.loop import trainable
+from umgclip.train.objective import total as objective
 from umgclip.train.precision import autocast_dtype
 
 _CAPTION_ONLY = LossWeights(

@@ -33,15 +33,15 @@ import torch
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.model.adapters import adapt
-from umgclip.model.files import build, tower_config
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import adapt
+from umgclip.model.clip.files import build, tower_config
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
-from umgclip.train.features import Embedder
 from umgclip.train.feed import Dropped, Feed, Loaded
 from umgclip.train.loop import _scoring
+from umgclip.train.objective.features import Embedder
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import compute, to_device
 from umgclip.train.world import World

@@ -57,8 +57,8 @@ def write_evaluation() -> Callable[[Path, int, int], None]:
     """
     import torch
 
-    from umgclip.model import files
-    from umgclip.model.adapters import add_lora
+    from umgclip.model.adapters.adapt import add_lora
+    from umgclip.model.clip import files
     from umgclip.params import DataParams, LoraParams, TowerParams
     from umgclip.sources.demo import write_demo
 

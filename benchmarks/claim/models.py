@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from umgclip.model import files
-from umgclip.model.adapters import Adapted, load_tuned
-from umgclip.model.layout import ADAPTER
+from umgclip.model.adapters.adapt import Adapted, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import FullParams, TrainParams
 
 BASE, CONTROL, MULTI_GRAIN, TRUE, FULL = "base", "control", "multi_grain", "multi_grain_true", "full"

@@ -18,7 +18,7 @@ from umgclip.evaluate import stage as evaluation
 from umgclip.io import tables
 from umgclip.io.atomic import sha256_file, sha256_json, write_json
 from umgclip.io.manifest import read_manifest
-from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
 from umgclip.params import AnnotateParams, DataParams, EvaluateParams, TrainParams
 from umgclip.train import stage as training
 

@@ -17,16 +17,16 @@ import numpy as np
 
 from umgclip.annotate.clip_teacher import ClipTeacher
 from umgclip.annotate.proposal import Proposal
-from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample, decode
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import fresh_folder
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.model import files
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import AnnotateParams, DataParams
 from umgclip.records import Region
 from umgclip.sources.demo import training_scene, true_regions

@@ -34,8 +34,8 @@ from benchmarks.scale.simulator import Cluster, Workload
 from umgclip.annotate.engine_local import run_jobs
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Tally
-from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import mine
 from umgclip.io.images import decode_image, encode_jpeg
 from umgclip.io.manifest import ShardInfo, describe_shard, read_manifest
 from umgclip.io.places import Folder

@@ -28,9 +28,9 @@ from umgclip.io.atomic import open_to_others, sha256_file, sha256_json, write_js
 from umgclip.io.images import encode_png
 from umgclip.io.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.model import files
-from umgclip.model.adapters import add_lora
-from umgclip.model.layout import ADAPTER_WEIGHTS
+from umgclip.model.adapters.adapt import add_lora
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER_WEIGHTS
 from umgclip.params import GateParams, LoraParams, RegisterParams, TowerParams
 from umgclip.records import ImageRecord, Source
 from umgclip.register import stage

@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from umgclip.io.atomic import sha256_file
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import DataParams, TowerParams
 from umgclip.sources.demo import write_demo
 

@@ -25,7 +25,7 @@ import pytest
 import torch
 
 from umgclip.io.atomic import sha256_file
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.sources.demo import write_demo
 

@@ -18,7 +18,7 @@ import pytest
 
 from umgclip.geometry.masks import encode
 from umgclip.io.images import encode_png
-from umgclip.model.layout import ADAPTER
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.register.answering import ANSWER, Answerer
 
 pytestmark = pytest.mark.heavy

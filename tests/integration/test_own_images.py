@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from umgclip.data.stream import decode, read_raw
 from umgclip.io.images import encode_jpeg, encode_png
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import DataParams, TowerParams
 from umgclip.sources.demo import write_demo
 

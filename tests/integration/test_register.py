@@ -17,10 +17,10 @@ import umgclip
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
-from umgclip.model import files
-from umgclip.model.adapters import load_tuned
-from umgclip.model.layout import ADAPTER_WEIGHTS
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER_WEIGHTS
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import RegisterParams
 from umgclip.register.answering import Answerer
 from umgclip.register.identity import data_hash

@@ -1,7 +1,9 @@
 """What several packages' tests start from: a tower of a size for tests, and a few demo images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 from umgclip.params import DataParams, TowerParams
@@ -20,3 +22,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "data"
     write_demo(DataParams(train_scenes=24, benchmark_scenes=24, benchmark_singles=8, shard_samples=10), folder)
     return folder
+
+
+@pytest.fixture
+def shapes_unchecked() -> Iterator[None]:
+    """Run as in production, where jaxtyping's hook, which would refuse a wrong shape first, is not installed."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

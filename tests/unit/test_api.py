@@ -21,10 +21,10 @@ from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.images import encode_png
-from umgclip.model import files
-from umgclip.model.adapters import adapt, load_tuned
-from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import adapt, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, TowerParams, TrainParams
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import umgclip
 from umgclip.__main__ import app
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 
 

@@ -15,7 +15,7 @@ from umgclip.annotate.work import ShardWorker
 from umgclip.base import stage as base
 from umgclip.evaluate import stage as evaluate
 from umgclip.io.atomic import sha256_file
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import (
     AnnotateParams,
     BaseParams,

@@ -8,8 +8,8 @@ import pytest
 
 from umgclip.cli.exporting import export
 from umgclip.io.atomic import fresh_folder, write_json
-from umgclip.model import files
-from umgclip.model.adapters import adapt
+from umgclip.model.adapters.adapt import adapt
+from umgclip.model.clip import files
 from umgclip.params import DataParams, LoraParams, TowerParams, TrainParams
 from umgclip.sources.demo import write_demo
 

@@ -18,8 +18,8 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.written import Annotated, Draft, with_own_ids, written
-from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
 from umgclip.params import AnnotateParams
 from umgclip.records import ImageRecord, Text

@@ -27,12 +27,12 @@ from umgclip.annotate.roles import (
 )
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.segment_tree import SegmentTree
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import read_vocabulary
 from umgclip.data.wording import name_key
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
-from umgclip.model.layout import WEIGHTS
+from umgclip.model.clip.layout import WEIGHTS
 from umgclip.params import AnnotateParams
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Clip
     """The base as annotator."""
     # torch and the towers are not needed where everything is stored
     from umgclip.annotate.clip_teacher import ClipTeacher
-    from umgclip.model import files
-    from umgclip.model.tower import DenseClip
+    from umgclip.model.clip import files
+    from umgclip.model.clip.tower import DenseClip
 
     clip, _ = files.load(base)
     return ClipTeacher(DenseClip(clip), f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}", vocabulary, params.label)

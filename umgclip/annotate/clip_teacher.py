@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float, UInt8
 from umgclip.annotate.assign import assign
 from umgclip.annotate.looks import crop_sides, crops, in_batches
 from umgclip.annotate.roles import Pixels, Proposal
-from umgclip.data.concepts import Vocabulary, with_article
-from umgclip.model.images import ImageInput
-from umgclip.model.placement import placement
-from umgclip.model.preprocess import to_input
-from umgclip.model.tower import DenseClip
+from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.placement import placement
+from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text
 

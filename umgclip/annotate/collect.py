@@ -13,7 +13,7 @@ from umgclip.annotate.job import Job
 from umgclip.annotate.plan import Plan
 from umgclip.annotate.policy.refusal import refused
 from umgclip.annotate.shard_output import TABLES
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import write_json

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from umgclip.io import tables
-from umgclip.model.layout import CONFIG
+from umgclip.model.clip.layout import CONFIG
 
 _ENDS = 2  # tokens around a text
 _MOST = 100_000  # images that are looked at, as many as take some seconds
@@ -27,7 +27,7 @@ def cut_captions(dataset: Path, base: Path) -> str | None:
     if not texts:
         return None
     # open_clip takes seconds to import, and most captions are short
-    from umgclip.model.tokenizer import Tokenizer
+    from umgclip.model.clip.tokenizer import Tokenizer
 
     cut = Tokenizer(length, config, base).cut(texts)
     if not cut:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.manifest import ShardInfo

@@ -16,7 +16,7 @@ from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.written import Draft
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
 from umgclip.params.annotators import RulesParams
 from umgclip.records import Text

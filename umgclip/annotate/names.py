@@ -21,7 +21,7 @@ from umgclip.annotate.answers.codec import Packed
 from umgclip.annotate.answers.store import Row, Shelf, shelf_name
 from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job
-from umgclip.data.concepts import ChunkCounts
+from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.manifest import REMOTE

@@ -16,13 +16,13 @@ from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.names import read_names
 from umgclip.annotate.words import note, require_words
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.manifest import REMOTE, Manifest, read_manifest_at
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
-from umgclip.model.layout import WEIGHTS
+from umgclip.model.clip.layout import WEIGHTS
 from umgclip.params import AnnotateParams
 
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions

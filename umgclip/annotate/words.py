@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from umgclip.annotate.answers.identity import model_kind
 from umgclip.annotate.names import Names
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.params import AnnotateParams
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.io.pictures import tensor_array
-from umgclip.model.preprocess import FITS, Fit
+from umgclip.model.clip.preprocess import FITS, Fit
 from umgclip.register.request_values import is_list, is_number, short
 
 if TYPE_CHECKING:

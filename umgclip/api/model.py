@@ -20,11 +20,11 @@ from umgclip.api.checks import Boxes, Labels, Masks, box_shares, listed_texts, m
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
-from umgclip.model.images import ImageInput
-from umgclip.model.preprocess import FITS, Fit
-from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.model.tower import DenseClip
-from umgclip.model.usage import Usage
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.preprocess import FITS, Fit
+from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.usage import Usage
 from umgclip.params.section import BOX_SHARE
 from umgclip.register.answering import fill
 from umgclip.register.text_cache import TextCache

@@ -10,12 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from umgclip.base.views import Subject, cut_out, subject, whole
-from umgclip.data.concepts import ChunkCounts, Vocabulary
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
+from umgclip.data.vocabulary import ChunkCounts, Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError
-from umgclip.model.files import to_input
+from umgclip.model.clip.files import to_input
 from umgclip.params import BaseParams
 from umgclip.records import ImageRecord, stored_record
 

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from umgclip.base.feed import CaptionBatch, CaptionFeed, Kind
 from umgclip.base.muon import Muon
 from umgclip.base.used_tokens import UsedTokens
-from umgclip.data.concepts import Vocabulary, with_article
 from umgclip.data.stream import prefetched
+from umgclip.data.vocabulary import Vocabulary, with_article
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
-from umgclip.model.deterministic import deterministic
-from umgclip.model.files import build, tower_config
-from umgclip.model.placement import placement
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.deterministic import deterministic
+from umgclip.model.clip.files import build, tower_config
+from umgclip.model.clip.placement import placement
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import BaseParams
 
 Report = Callable[[int, dict[str, float]], None]

@@ -9,9 +9,9 @@ from pathlib import Path
 from umgclip.base import scratch
 from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.io.manifest import read_manifest
-from umgclip.model import files
-from umgclip.model.pretrained import Choices, load_pretrained
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip import files
+from umgclip.model.clip.pretrained.load import Choices, load_pretrained
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import SCRATCH, BaseParams
 from umgclip.stage import Summary
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from umgclip.model.files import Tokenizer
+from umgclip.model.clip.files import Tokenizer
 
 
 class UsedTokens:

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from umgclip.annotate.given import Given
-from umgclip.data.concepts import ChunkCounts, Vocabulary, looks_english
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import ChunkCounts, Vocabulary, looks_english
 from umgclip.io.manifest import read_manifest
 from umgclip.records import ImageRecord, shows_one_object, stored_record
 

@@ -15,7 +15,7 @@ from umgclip.annotate.words import require_words
 from umgclip.cli import terminal
 from umgclip.cli.data_facts import Facts, read_facts
 from umgclip.cli.terminal import Sheet, plain
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.params import (
@@ -111,7 +111,10 @@ def show(remarks: list[Remark]) -> None:
 
 def _base(base: BaseParams) -> Iterator[Remark]:
     if base.pretrained != SCRATCH:
-        from umgclip.model.pretrained import named_config, read_open_clip_config  # open_clip, with transformers
+        from umgclip.model.clip.pretrained.load import (  # open_clip, with transformers
+            named_config,
+            read_open_clip_config,
+        )
 
         try:
             if named_config(base.model, base.pretrained) is None:
@@ -280,7 +283,7 @@ def _forward_flops(base: BaseParams) -> float | None:
         tower = base.tower
         width, layers, side, patch = tower.width, tower.layers, tower.image_px, tower.patch_px
     else:
-        from umgclip.model.pretrained import named_config, read_open_clip_config
+        from umgclip.model.clip.pretrained.load import named_config, read_open_clip_config
 
         try:
             config = named_config(base.model, base.pretrained)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from umgclip.io.atomic import fresh_folder
-from umgclip.model.tower import DenseClip
-from umgclip.model.usage import USAGE
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.usage import USAGE
 from umgclip.params import RegisterParams
 from umgclip.register.source import Loaded, open_model
 from umgclip.stage import Summary
@@ -45,7 +45,7 @@ def export(
 
 def _open_clip(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
     from umgclip.export.open_clip_folder import write_open_clip
-    from umgclip.model.files import WEIGHTS
+    from umgclip.model.clip.files import WEIGHTS
 
     tower = DenseClip(loaded.clip)
     name, digest = write_open_clip(tower, loaded.usage, loaded.name, folder)
@@ -67,7 +67,7 @@ def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
     return [
         ("sha256", digest[:16]),
         ("load with", f'peft.PeftModel.from_pretrained(with_linear_attention(open_clip_base), "{out}")'),
-        ("from", "umgclip.model.attention import with_linear_attention"),
+        ("from", "umgclip.model.clip.attention import with_linear_attention"),
     ]
 
 

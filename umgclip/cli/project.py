@@ -153,7 +153,9 @@ def _with_base(folder: Path, wishes: Wishes) -> Wishes:
             f"--model: expected the name in open_clip of {wishes.pretrained!r}, such as ViT-B-32, got none; "
             "`--pretrained scratch` trains a small one"
         )
-    from umgclip.model.pretrained import named_config  # open_clip, which `code` and a model from scratch do without
+    from umgclip.model.clip.pretrained.load import (
+        named_config,  # open_clip, which `code` and a model from scratch do without
+    )
 
     named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
     return wishes if there is None else replace(wishes, pretrained=_called(path, there, folder))

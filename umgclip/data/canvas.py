@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from umgclip.errors import InputError
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.tower import DenseClip
 
 
 def square_canvas(image_px: int | None, tower: DenseClip, field: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from umgclip.data.concepts import ChunkCounts, MinCount, Vocabulary
+from umgclip.data.vocabulary import ChunkCounts, MinCount, Vocabulary
 from umgclip.errors import DataError, InputError
 from umgclip.params.section import Section
 from umgclip.data.wording import first_spellings, name_key

@@ -13,17 +13,17 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from umgclip.data.concepts import with_article
+from umgclip.data.vocabulary import with_article
 from umgclip.errors import InputError
 from umgclip.evaluate.benchmark import Classes, Example, TrueRegion
 from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.images import ImageInput, Placed
-from umgclip.model.preprocess import to_input
+from umgclip.model.clip.images import ImageInput, Placed
+from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.encoder import DensePath
 from umgclip.model.segmenter.segments import Segments
-from umgclip.model.tower import DenseClip
-from umgclip.model.vision.encoder import DensePath
 from umgclip.params import EvaluateParams
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
@@ -32,7 +32,7 @@ Dense = Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
 
 @runtime_checkable  # the tests check annotated types as they run
 class Tower(Protocol):
-    """What is asked of a model: `umgclip.model.tower.DenseClip` has it."""
+    """What is asked of a model: `umgclip.model.clip.tower.DenseClip` has it."""
 
     def encode_image(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Global (b, d) and dense (b, d, h, w) embeddings of normalised images; `valid` (b, h, w) marks the image."""

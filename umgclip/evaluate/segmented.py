@@ -14,7 +14,7 @@ from umgclip.evaluate.benchmark import Example
 from umgclip.evaluate.panoptic_map import PanopticMap, assemble
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.semantic import label_map
-from umgclip.model.images import ImageInput
+from umgclip.model.clip.images import ImageInput
 from umgclip.model.segmenter.files import Description
 from umgclip.model.segmenter.network import Queries, Segmenter
 from umgclip.model.segmenter.pyramid import FINER

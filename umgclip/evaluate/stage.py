@@ -27,15 +27,15 @@ from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.metrics.measured import LACKS
 from umgclip.metrics.protocol import WEIGHTS
 from umgclip.metrics.weighted import FEWEST_IMAGES
-from umgclip.model import files
-from umgclip.model.adapters import load_tuned
-from umgclip.model.images import ImageInput
-from umgclip.model.layout import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from umgclip.model.placed import PlacedClip
-from umgclip.model.placement import placement
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from umgclip.model.clip.placed import PlacedClip
+from umgclip.model.clip.placement import placement
+from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS
 from umgclip.model.segmenter.files import load as load_segmenter
-from umgclip.model.tower import DenseClip
 from umgclip.params import EvaluateParams
 from umgclip.records import Region
 from umgclip.stage import Summary

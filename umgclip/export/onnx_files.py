@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import write_json
-from umgclip.model.tower import DenseClip
-from umgclip.model.usage import USAGE, Usage, described
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.usage import USAGE, Usage, described
 
 IMAGE, TEXT, CONFIG = "image.onnx", "text.onnx", "umgclip.json"
 TOLERANCE = 1.0e-4

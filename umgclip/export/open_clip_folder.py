@@ -11,10 +11,10 @@ import open_clip
 
 from umgclip.errors import InputError
 from umgclip.io.atomic import fresh_folder, write_json
-from umgclip.model import files
-from umgclip.model.convpass import WithConvpass
-from umgclip.model.tower import DenseClip
-from umgclip.model.usage import Usage, write_usage
+from umgclip.model.adapters.convpass import WithConvpass
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.usage import Usage, write_usage
 
 
 def write_open_clip(tower: DenseClip, usage: Usage, name: str, folder: Path) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """The LoRA adapter as peft alone loads it, onto open_clip's model with linear attention.
 
 Torch's fused attention, which open_clip's own blocks have, calls none of its projections, so no plain LoRA layer has an
-effect in it: `umgclip.model.attention.with_linear_attention` comes first. timm's towers need nothing.
+effect in it: `umgclip.model.clip.attention.with_linear_attention` comes first. timm's towers need nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 from umgclip.errors import InputError
 from umgclip.io.atomic import open_to_others
 from umgclip.io.weights import write_weights
-from umgclip.model.adapters import adapter_kind
-from umgclip.model.layout import ADAPTER_WEIGHTS
-from umgclip.model.lora_files import read_lora
-from umgclip.model.tower import DenseClip
-from umgclip.model.usage import Usage, write_usage
+from umgclip.model.adapters.adapt import adapter_kind
+from umgclip.model.adapters.lora_files import read_lora
+from umgclip.model.clip.layout import ADAPTER_WEIGHTS
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.usage import Usage, write_usage
 
 
 def write_peft(tower: DenseClip, usage: Usage, adapter: Path | None, name: str, folder: Path) -> str:

@@ -14,13 +14,13 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from umgclip.data.concepts import with_article
+from umgclip.data.vocabulary import with_article
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
-from umgclip.model.adapters import load_tuned
-from umgclip.model.images import ImageInput, Placed
-from umgclip.model.readout import pool_boxes
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip.images import ImageInput, Placed
+from umgclip.model.clip.readout import pool_boxes
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params.section import BOX_SHARE, TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.interface import ANSWER

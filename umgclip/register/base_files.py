@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
-from umgclip.model.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.params import SCRATCH
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, read_json
 
 if TYPE_CHECKING:
-    from umgclip.model.pretrained import Choices
+    from umgclip.model.clip.pretrained.load import Choices
 
 
 def can_be_fetched(base: Path) -> bool:
@@ -38,8 +38,8 @@ def trained_resize(train: Path) -> Resize:
 
 def _choices(folder: Path) -> Choices:
     """What was decided when the base was loaded, from its config."""
-    from umgclip.model.files import OWN
-    from umgclip.model.pretrained import Choices
+    from umgclip.model.clip.files import OWN
+    from umgclip.model.clip.pretrained.load import Choices
 
     content = read_json(folder / CONFIG)
     own = content.get(OWN) or {}
@@ -57,8 +57,8 @@ def restore_base(folder: Path) -> Iterator[Path]:
     if (folder / WEIGHTS).is_file():
         yield folder
         return
-    from umgclip.model import files
-    from umgclip.model.pretrained import load_pretrained
+    from umgclip.model.clip import files
+    from umgclip.model.clip.pretrained.load import load_pretrained
 
     if not (folder / BASE_REPORT).is_file():
         raise DataError(

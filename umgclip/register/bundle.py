@@ -15,7 +15,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import umgclip
-from umgclip.model.layout import ADAPTER, CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.model.clip.layout import ADAPTER, CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.params import RegisterParams
 from umgclip.register.base_files import can_be_fetched
 from umgclip.register.folder import CARD, VOCABULARY

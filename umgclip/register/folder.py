@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_json
-from umgclip.model.layout import ADAPTER
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.params.section import TEMPLATE
 from umgclip.register.identity import read_json
 from umgclip.register.interface import FORMAT

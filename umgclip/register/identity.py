@@ -15,7 +15,7 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.io.json_file import read_object
 from umgclip.io.manifest import read_manifest
-from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
 
 BASE_REPORT = "base.json"
 TRAIN_REPORT = "train.json"

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from umgclip.io.images import encode_png
-from umgclip.model.placement import placement
+from umgclip.model.clip.placement import placement
 from umgclip.params import RegisterParams
 from umgclip.register.answering import Answerer
 from umgclip.register.loading import fetch

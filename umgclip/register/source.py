@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from umgclip.errors import InputError
-from umgclip.model import files
-from umgclip.model.adapters import load_tuned
-from umgclip.model.layout import ADAPTER, ADAPTER_CONFIG
-from umgclip.model.preprocess import Preprocess
-from umgclip.model.usage import Usage, read_usage
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_CONFIG
+from umgclip.model.clip.preprocess import Preprocess
+from umgclip.model.clip.usage import Usage, read_usage
 from umgclip.params.section import TEMPLATE
 from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.identity import BASE_REPORT, read_json

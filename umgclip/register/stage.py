@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
-from umgclip.model.layout import ADAPTER
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
@@ -143,7 +143,7 @@ def _register(
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
-    from umgclip.model.placement import placement  # torch and open_clip, which most registrations do without
+    from umgclip.model.clip.placement import placement  # torch and open_clip, which most registrations do without
     from umgclip.register.answering import Answerer
     from umgclip.register.latency import ratio_of
     from umgclip.register.loading import fetch

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import ordered_map
+from umgclip.data.order import Lanes, Stored
 from umgclip.data.stream import decode
 from umgclip.errors import UmgclipError
 from umgclip.io.manifest import read_manifest

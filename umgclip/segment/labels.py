@@ -10,11 +10,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor
 
-from umgclip.data.concepts import with_article
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import with_article
 from umgclip.errors import DataError
 from umgclip.io import tables
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params.segment import SegmentParams
 from umgclip.records import stored_record
 from umgclip.segment.targets import Label, label_of

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from umgclip.errors import UmgclipError
-from umgclip.model.deterministic import deterministic
+from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
 from umgclip.segment.feed import Feed, Loaded

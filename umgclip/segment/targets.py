@@ -16,10 +16,10 @@ from umgclip.data.stream import Sample
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
-from umgclip.model.images import valid_cells
-from umgclip.model.preprocess import Preprocess, to_input
+from umgclip.model.clip.images import valid_cells
+from umgclip.model.clip.preprocess import Preprocess, to_input
+from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.pyramid import FINER
-from umgclip.model.tower import DenseClip
 from umgclip.params.segment import SegmentParams
 from umgclip.records import Region
 

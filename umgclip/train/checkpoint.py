@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file
-from umgclip.model.checkpoint_file import TORCH_ERRORS
+from umgclip.model.clip.pretrained.checkpoint_file import TORCH_ERRORS
 from umgclip.train.parallel import like, on_cpu, whole
 from umgclip.train.world import World
 

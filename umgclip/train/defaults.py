@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from umgclip.errors import InputError
-from umgclip.model.layout import CONFIG
+from umgclip.model.clip.layout import CONFIG
 from umgclip.params import SCRATCH, TrainParams
 
 _RATES: dict[bool, dict[str, float]] = {

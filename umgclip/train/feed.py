@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from umgclip.data.batch import Batch, Item, View, collate, read_teacher, view_of
-from umgclip.data.lanes import Lanes, Stored
 from umgclip.data.loader import Backend, ordered_map
+from umgclip.data.order import Lanes, Stored
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.manifest import read_manifest
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
-from umgclip.train.labels import bounds, cut, merge
+from umgclip.train.batch import Batch, Item, View, collate, read_teacher, view_of
+from umgclip.train.objective.labels import bounds, cut, merge
 from umgclip.train.seen import of_samples
 
 _MOST_WORKERS = 8

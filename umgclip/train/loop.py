@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import write_json
-from umgclip.model.deterministic import deterministic
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.deterministic import deterministic
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.checkpoint import Checkpoints, State
 from umgclip.train.ema import Average
-from umgclip.train.features import Embedder
 from umgclip.train.feed import Feed, Loaded, decoders
+from umgclip.train.objective.features import Embedder
 from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
 from umgclip.train.parallel import Parallel, on_cpu
 from umgclip.train.precision import autocast_dtype

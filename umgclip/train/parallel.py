@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from umgclip.train.blocks import blocks
-from umgclip.train.features import Embedded, Embedder
+from umgclip.train.objective.features import Embedded, Embedder
 from umgclip.train.world import World
 
 # the name that newer versions of torch give it

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from umgclip.data.batch import Batch
 from umgclip.data.sides import may_be_mirrored
-from umgclip.model.tokenizer import Tokenizer
+from umgclip.model.clip.tokenizer import Tokenizer
 from umgclip.records import ImageRecord
+from umgclip.train.batch import Batch
 
 IMAGES, UNMIRRORED, REGIONS, SLIVERS, TEXTS, CUT = "images", "unmirrored", "regions", "slivers", "texts", "cut"
 _LEAST_PX = 0.5  # side of a box of which a dense map can still say something

@@ -15,10 +15,10 @@ from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import read_manifest
-from umgclip.model import files
-from umgclip.model.adapters import Adapted, adapt
-from umgclip.model.layout import ADAPTER
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import Adapted, adapt
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.stage import Summary
 from umgclip.train.belonging import code_digest, decisive, flatten, libraries

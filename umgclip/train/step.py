@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from umgclip.data.batch import Batch
-from umgclip.model.files import Tokenizer
+from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
-from umgclip.train.features import Embedded, Features, concatenate, read_out, token_rows
+from umgclip.train.batch import Batch
 from umgclip.train.feed import Failed, Loaded
-from umgclip.train.labels import Labels, bounds, cut, join, labels_of
-from umgclip.train.objective import Question, Similarity, total
+from umgclip.train.objective.features import Embedded, Features, concatenate, read_out, token_rows
+from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
+from umgclip.train.objective.total import Question, Similarity, total
 from umgclip.train.parallel import Parallel
 from umgclip.train.seen import of_texts
 from umgclip.train.world import World

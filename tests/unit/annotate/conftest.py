@@ -14,11 +14,11 @@ from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.tally import Tally
 from umgclip.annotate.work import ShardWorker
-from umgclip.data.concepts import Vocabulary, mine
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import Vocabulary, mine
 from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -6,10 +6,10 @@ import torch
 
 from umgclip.annotate.clip_teacher import ClipTeacher
 from umgclip.annotate.roles import Proposal
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
-from umgclip.model.files import build, tower_config
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.files import build, tower_config
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LabelParams, TowerParams
 
 VOCABULARY = Vocabulary(things=("apple", "dog", "owl"), stuff=("sand",), held_out=("owl",))

@@ -23,8 +23,8 @@ from umgclip.annotate.pools import chain, make_pools, others, sizes
 from umgclip.annotate.ray_counts import Counts
 from umgclip.annotate.tally import Tally
 from umgclip.annotate.work import ShardWorker
-from umgclip.data.concepts import mine
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import mine
 from umgclip.errors import DataError, InputError, ParamsError
 from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder

@@ -12,7 +12,7 @@ from PIL import Image
 from umgclip.annotate import stage
 from umgclip.data.stream import read_raw
 from umgclip.io.images import encode_jpeg
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, ImportParams, LabelParams, TowerParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

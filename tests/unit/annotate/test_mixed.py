@@ -11,9 +11,9 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure
 from umgclip.annotate.rules.rejected import count_reasons
 from umgclip.annotate.rules.tag_names import TagNames
-from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
-from umgclip.model import files
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, TowerParams
 from umgclip.params.annotators import RulesParams
 from umgclip.records import ImageRecord, Region, Source, Text

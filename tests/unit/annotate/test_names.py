@@ -12,8 +12,8 @@ import pytest
 from umgclip.annotate import names as module
 from umgclip.annotate.names import Names, names_of, read_names
 from umgclip.annotate.plan import jobs_of
-from umgclip.data.concepts import ChunkCounts
 from umgclip.data.stream import read_raw
+from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder, place_at

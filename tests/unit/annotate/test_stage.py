@@ -18,7 +18,7 @@ from umgclip.io.atomic import atomic_file
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.io.tables import IMAGES, REGIONS, write_table
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record, shows_one_object
 from umgclip.sources.demo import write_demo

@@ -20,8 +20,8 @@ from umgclip.io.atomic import MARKER, sha256_file
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.model import files
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import BaseParams, TowerParams
 from umgclip.records import ImageRecord, Source, Text
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from umgclip.base.used_tokens import UsedTokens
-from umgclip.model.files import Tokenizer, build, tower_config
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.files import Tokenizer, build, tower_config
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TowerParams
 
 TEXTS = ["a dog", "an owl on sand", ""]

@@ -19,9 +19,9 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io import tables
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.model import files
-from umgclip.model.adapters import add_lora, load_tuned
-from umgclip.model.layout import ADAPTER
+from umgclip.model.adapters.adapt import add_lora, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import AnnotateParams, DataParams, EvaluateParams, LoraParams, TowerParams, TrainParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -11,8 +11,8 @@ from umgclip.evaluate.region import RegionTop1
 from umgclip.evaluate.semantic import label_map
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
-from umgclip.model.images import ImageInput
-from umgclip.model.readout import pool_masks
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.readout import pool_masks
 
 
 @pytest.mark.parametrize(

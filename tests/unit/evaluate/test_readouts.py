@@ -7,7 +7,7 @@ from umgclip.evaluate.benchmark import Example, TrueRegion
 from umgclip.evaluate.reader import Seen
 from umgclip.evaluate.readouts.readout import RegionBatch
 from umgclip.evaluate.readouts.select import readouts
-from umgclip.model.readout import pool_boxes
+from umgclip.model.clip.readout import pool_boxes
 from umgclip.params import EvaluateParams
 
 

@@ -16,7 +16,7 @@ from umgclip.evaluate.suite import PROTOCOLS
 from umgclip.io.atomic import atomic_file
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import EvaluateParams, ReadoutName
 from umgclip.records import Source, parse_record
 

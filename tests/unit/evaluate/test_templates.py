@@ -8,8 +8,8 @@ from umgclip.errors import InputError
 from umgclip.evaluate.benchmark import Classes
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.templates import template_set
-from umgclip.model.tokenizer import Tokenizer
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip.tokenizer import Tokenizer
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import EvaluateParams
 
 NAMES = ("tench", "great white shark", "owl")

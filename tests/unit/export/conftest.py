@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from umgclip.io.atomic import sha256_file, write_json
-from umgclip.model import files
-from umgclip.model.adapters import adapt
+from umgclip.model.adapters.adapt import adapt
+from umgclip.model.clip import files
 from umgclip.params import TowerParams, TrainParams
 
 MakeTuned = Callable[..., Path]

@@ -16,10 +16,10 @@ from peft import PeftModel
 from umgclip.cli.exporting import export
 from umgclip.errors import InputError
 from umgclip.io.atomic import MARKER
-from umgclip.model import files
-from umgclip.model.adapters import load_tuned
-from umgclip.model.attention import with_linear_attention
-from umgclip.model.tower import ClipOutput, DenseClip
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.tower import ClipOutput, DenseClip
 from umgclip.params import FullParams, LoraParams, TowerParams, TrainParams
 
 MakeTuned = Callable[..., Path]

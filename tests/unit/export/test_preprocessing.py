@@ -18,11 +18,11 @@ import umgclip
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
-from umgclip.model import files
-from umgclip.model.attention import with_linear_attention
-from umgclip.model.preprocess import Preprocess
-from umgclip.model.tokenizer import Tokenizer
-from umgclip.model.usage import USAGE, read_usage
+from umgclip.model.clip import files
+from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.preprocess import Preprocess
+from umgclip.model.clip.tokenizer import Tokenizer
+from umgclip.model.clip.usage import USAGE, read_usage
 from umgclip.params import LoraParams, RegisterParams, TowerParams, TrainParams
 
 MakeTuned = Callable[..., Path]

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 
 MakeClip = Callable[[int], nn.Module]

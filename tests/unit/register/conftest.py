@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 from umgclip.register.answering import Answerer
 

@@ -10,10 +10,10 @@ import torch
 from umgclip.geometry.masks import encode, to_grid
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import encode_png
-from umgclip.model import files
-from umgclip.model.adapters import adapt, add_lora, load_tuned
-from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import adapt, add_lora, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, TrainParams
 from umgclip.register import answering
 from umgclip.register.answering import ANSWER, Answerer, fill

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from umgclip.io.tables import QUARANTINE, write_table
-from umgclip.model import files
-from umgclip.model.adapters import adapt
-from umgclip.model.layout import ADAPTER
+from umgclip.model.adapters.adapt import adapt
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import LoraParams, SegmentParams, TowerParams, TrainParams
 from umgclip.params.segment import DecoderParams
 from umgclip.segment.stage import SegmentInputs

@@ -10,7 +10,7 @@ from umgclip.evaluate.benchmark import Classes, Example, open_benchmark, read_ex
 from umgclip.evaluate.panoptic import Panoptic
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.segmented import SegmentReader, decoder_map
-from umgclip.model.images import ImageInput
+from umgclip.model.clip.images import ImageInput
 from umgclip.model.segmenter import files
 from umgclip.params import EvaluateParams
 

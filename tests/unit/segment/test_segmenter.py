@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from umgclip.model import files
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.ensemble import ensemble
 from umgclip.model.segmenter.network import Segmenter, pool_soft
 from umgclip.model.segmenter.segments import Segments, resized_to, segments_of
 from umgclip.model.segmenter.token_maps import read_maps
-from umgclip.model.tower import DenseClip
 from umgclip.params.segment import SegmentWeights
 
 

@@ -6,7 +6,7 @@ import pytest
 from umgclip.data.stream import Sample
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.preprocess import Preprocess
+from umgclip.model.clip.preprocess import Preprocess
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.segment.targets import FINER, UNNAMED, Canvas, collate, disjoint, place
 

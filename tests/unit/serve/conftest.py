@@ -13,7 +13,7 @@ import torch
 from starlette.testclient import TestClient
 
 from umgclip.io.images import encode_png
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 from umgclip.register.answering import Answerer
 from umgclip.register.request import Prepared

@@ -10,7 +10,7 @@ import torch
 from umgclip.io.manifest import ShardInfo, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.io.tables import QUARANTINE, write_table
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import LoraParams, TowerParams, TrainParams
 from umgclip.records import parse_record
 from umgclip.train.stage import TrainInputs

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from umgclip.data.batch import Batch
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.io.tables import QUARANTINE, read_columns
-from umgclip.model import files
-from umgclip.model.tower import DenseClip
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoaderParams, TrainParams
 from umgclip.train import stage
+from umgclip.train.batch import Batch
 from umgclip.train.feed import Dropped, Feed, Loaded, Part, decoders
-from umgclip.train.labels import merge
+from umgclip.train.objective.labels import merge
 from umgclip.train.stage import TrainInputs
 
 NONE = Dropped(frozenset(), {})

@@ -9,9 +9,9 @@ import pytest
 import timm
 import torch
 
-from umgclip.model import files
-from umgclip.model.adapters import adapter_kind, load_tuned
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import adapter_kind, load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import ConvpassParams, FullParams, LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.train import stage
 from umgclip.train.stage import TrainInputs

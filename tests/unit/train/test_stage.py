@@ -15,9 +15,9 @@ from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.manifest import read_manifest
 from umgclip.io.tables import QUARANTINE, write_table
-from umgclip.model import files
-from umgclip.model.adapters import load_tuned
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import load_tuned
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
 from umgclip.train.belonging import decisive

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from umgclip.data.batch import Batch
-from umgclip.model import files
-from umgclip.model.adapters import add_lora
-from umgclip.model.tower import DenseClip
+from umgclip.model.adapters.adapt import add_lora
+from umgclip.model.clip import files
+from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, LossWeights, TowerParams, TrainParams
+from umgclip.train.batch import Batch
 from umgclip.train.blocks import blocks, checkpoint_activations, compile_blocks
-from umgclip.train.features import Embedder
 from umgclip.train.feed import Dropped, Feed, Loaded
-from umgclip.train.labels import cut, join, labels_of, merge
+from umgclip.train.objective.features import Embedder
+from umgclip.train.objective.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel
 from umgclip.train.seen import rows_of
 from umgclip.train.step import Scoring, compute

@@ -7,7 +7,7 @@ from typing import Any
 
 from umgclip.annotate.answers.code import code_digest
 from umgclip.annotate.answers.question import QUESTIONS
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.io.atomic import sha256_json
 from umgclip.params import AnnotateParams
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 
 

@@ -21,7 +21,7 @@ from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.source_name import with_prompt
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams
 from umgclip.records import Text

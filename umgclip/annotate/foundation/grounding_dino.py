@@ -20,7 +20,7 @@ from umgclip.annotate.foundation.queries import Looking, in_groups
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.params.annotators import GroundingDinoParams
 
 _CLASSES = {

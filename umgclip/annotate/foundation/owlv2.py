@@ -21,7 +21,7 @@ from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.source_name import with_prompt
-from umgclip.data.concepts import Vocabulary, with_article
+from umgclip.data.vocabulary import Vocabulary, with_article
 from umgclip.params.annotators import Owlv2Params
 
 _TEXTS = 256  # embedded at once

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 
 
 class Looking:

@@ -17,7 +17,7 @@ from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.placement import placement
+from umgclip.model.clip.placement import placement
 from umgclip.params.annotators import Sam2Params
 
 _BOXES = 16  # of one image at once: each mask is computed at the image's own size

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from umgclip.annotate.digests import weights_digest
 from umgclip.annotate.source_name import source_name
 from umgclip.errors import InputError
-from umgclip.model.no_code import no_remote_code
-from umgclip.model.placement import placement
+from umgclip.model.clip.no_code import no_remote_code
+from umgclip.model.clip.placement import placement
 from umgclip.params.annotators import WeightsParams
 
 

@@ -12,7 +12,7 @@ from umgclip.annotate.foundation.pictures import pictures
 from umgclip.annotate.foundation.weights import load
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.annotate.rules.rejected import Rejected
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams
 

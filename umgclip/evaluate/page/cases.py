@@ -26,7 +26,7 @@ from umgclip.evaluate.page.case import (
 from umgclip.evaluate.page.ranking import Ranking
 from umgclip.evaluate.panoptic import PanopticMap, name_proposals
 from umgclip.evaluate.reader import Reader, Seen, read_masks
-from umgclip.model.readout import pool_boxes
+from umgclip.model.clip.readout import pool_boxes
 from umgclip.records import Region
 
 _TOP, _CAPTIONS = 3, 3

@@ -18,8 +18,8 @@ from torch import Tensor
 from umgclip.evaluate.reader import Dense, Reader, read_masks
 from umgclip.evaluate.readouts.readout import RegionBatch, mask_of
 from umgclip.geometry import masks as mask_ops
-from umgclip.model.readout import pool_boxes, pool_masks
-from umgclip.model.vision.encoder import DensePath
+from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.vision.encoder import DensePath
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.weights import read_weights, write_weights
-from umgclip.model import files
-from umgclip.model.adapters import add_lora, load_tuned
-from umgclip.model.convpass import add_convpass
-from umgclip.model.layout import ADAPTER, ADAPTER_WEIGHTS
-from umgclip.model.lora_files import from_fused, is_fused
+from umgclip.model.adapters.adapt import add_lora, load_tuned
+from umgclip.model.adapters.convpass import add_convpass
+from umgclip.model.adapters.lora_files import from_fused, is_fused
+from umgclip.model.clip import files
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS
+from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.network import Segmenter
-from umgclip.model.tower import DenseClip
 from umgclip.params import ConvpassParams, LoraParams
 from umgclip.params.segment import DecoderParams
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.pyramid import Pyramid
 from umgclip.model.segmenter.token_maps import read_maps, widths
-from umgclip.model.tower import DenseClip
 from umgclip.params.segment import DecoderParams
 
 _EPS = 1e-6

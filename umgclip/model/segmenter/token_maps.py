@@ -9,9 +9,9 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from umgclip.model.tower import DenseClip
-from umgclip.model.vision.encoder import as_map
-from umgclip.model.vision.token_grid import current_grid
+from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.encoder import as_map
+from umgclip.model.clip.vision.token_grid import current_grid
 
 LEVELS = 4
 

@@ -18,7 +18,7 @@ from open_clip.tokenizer import bytes_to_unicode
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers.models.sam2 import configuration_sam2 as sam2
 
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 
 NUMERALS = [f"<loc_{i}>" for i in range(1000)]
 

@@ -7,7 +7,7 @@ import torch
 from umgclip.annotate.foundation.clip import Clip
 from umgclip.annotate.policy.nsfw import Nsfw
 from umgclip.annotate.roles import Failure, Policy
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams, NsfwParams
 

@@ -13,7 +13,7 @@ from umgclip.annotate.foundation.qwen3_vl import Qwen3Vl
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.roles import Failure
 from umgclip.annotate.source_name import prompt_key
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.params.annotators import Blip2Params, ClipParams, Florence2Params, Qwen3VlParams
 
 

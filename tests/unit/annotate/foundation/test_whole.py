@@ -11,7 +11,7 @@ from umgclip.annotate import stage
 from umgclip.annotate.digests import file_digests
 from umgclip.annotate.source_name import prompt_key
 from umgclip.data.stream import read_raw
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams
 from umgclip.records import parse_record
 from umgclip.sources.demo import write_demo

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from umgclip.model import files
+from umgclip.model.clip import files
 from umgclip.params import TowerParams
 
 SCORE = {"cls": 1, "obj": 1}

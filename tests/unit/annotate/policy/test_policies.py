@@ -17,8 +17,8 @@ from umgclip.annotate.roles import Failure
 from umgclip.annotate.rules.rejected import Rejected
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.stage import AnnotateInputs
-from umgclip.data.concepts import Vocabulary
 from umgclip.data.stream import Sample
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.io.images import decode_image
 from umgclip.io.manifest import read_manifest
 from umgclip.io.shards import read_shard

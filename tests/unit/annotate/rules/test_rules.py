@@ -12,7 +12,7 @@ from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.repetition import loops
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
-from umgclip.data.concepts import Vocabulary
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import joined, read_vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import RulesParams

@@ -1,0 +1,1 @@
+"""What learns in a tuned model: LoRA, Convpass or all weights; and their files."""

@@ -1,0 +1,1 @@
+"""One CLIP: towers, tokenizer, files on disk, preprocessing, and region read-out."""

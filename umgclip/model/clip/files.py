@@ -1,0 +1,209 @@
+"""A CLIP on disk: open_clip's own folder layout (`open_clip_config.json` + safetensors) and its hash.
+
+`open_clip.create_model("local-dir:FOLDER")` loads such a folder. A tokenizer that open_clip does not bring along has
+its files beside them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+from safetensors import SafetensorError
+from torch import nn
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import write_json
+from umgclip.io.json_file import read_object
+from umgclip.io.weights import read_weights, write_weights
+from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.integrity import OWN, SHA256, base_sha256, require_finite
+from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.model.clip.no_code import no_remote_code
+from umgclip.model.clip.preprocess import Preprocess, to_input
+from umgclip.model.clip.tokenizer import Tokenizer, read_tokenizer
+from umgclip.params import TowerParams
+from umgclip.safe_text import line_of
+
+_TOWERS = ("vision_cfg", "text_cfg")
+# what comes of sizes and names that nobody has thought of
+_BUILDING = (
+    TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError, MemoryError,
+)  # fmt: skip
+
+__all__ = [
+    "CONFIG",
+    "TOKENIZER_FILES",
+    "OWN",
+    "WEIGHTS",
+    "Tokenizer",
+    "build",
+    "describe",
+    "load",
+    "needs_tokenizer_files",
+    "positions_of",
+    "save",
+    "save_tokenizer",
+    "set_positions",
+    "to_input",
+    "tower_config",
+]
+
+
+def tower_config(tower: TowerParams) -> dict[str, Any]:
+    """The open_clip model config of the small tower."""
+    return {
+        "embed_dim": tower.embed_dim,
+        "vision_cfg": {
+            "image_size": tower.image_px,
+            "patch_size": tower.patch_px,
+            "width": tower.width,
+            "layers": tower.layers,
+            "head_width": tower.width // tower.heads,
+        },
+        "text_cfg": {
+            "context_length": tower.context_length,
+            "vocab_size": 49408,
+            "width": tower.text_width,
+            "heads": tower.text_heads,
+            "layers": tower.text_layers,
+        },
+    }
+
+
+def build(model_cfg: Mapping[str, Any]) -> nn.Module:
+    """An open_clip model with random weights; nothing is downloaded.
+
+    Raises:
+        InputError: the config asks for a class without a text tower of its own (CoCa), or for files of the hub that
+            cannot be had.
+    """
+    config = copy.deepcopy(dict(model_cfg))
+    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    if "multimodal_cfg" in config:
+        raise InputError("base.model: expected open_clip's CLIP or CustomTextCLIP (ViT-B-32, ...), got a CoCa")
+    if "timm_model_name" in config["vision_cfg"]:
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    if "hf_model_name" in config["text_cfg"]:
+        config["text_cfg"]["hf_model_pretrained"] = False
+    try:
+        with no_remote_code("base.model: its text tower"):
+            return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    except OSError as error:
+        raise InputError(f"base.model: cannot build its text tower: {line_of(error)}") from error
+    except _BUILDING as error:
+        raise InputError(f"base.model: open_clip cannot build it: {line_of(error)}") from error
+
+
+def save(
+    folder: Path,
+    clip: Any,  # noqa: ANN401 - open_clip's models share no base class
+    model_cfg: Mapping[str, Any],
+    preprocess: Mapping[str, Any] | None = None,
+) -> str:
+    """Write config and weights into an existing folder.
+
+    Args:
+        folder: the folder.
+        clip: the model.
+        model_cfg: open_clip's config of it.
+        preprocess: open_clip's config of its images; its own when None.
+
+    Returns:
+        SHA-256 of the weights.
+    """
+    given = preprocess or getattr(clip.visual, "preprocess_cfg", None)
+    if given is None:  # made in memory, for this package, which squeezes images unless it is told otherwise
+        height, width = clip.visual.image_size
+        given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
+    digest = write_weights(folder / WEIGHTS, clip.state_dict())
+    own = {SHA256: digest} | ({} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)})
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: own})
+    return digest
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a folder written by `save`: the model in eval mode, which knows its preprocessing and tokenizer, its config.
+
+    The attention of open_clip's own blocks is `umgclip.model.clip.attention`'s.
+
+    Raises:
+        DataError: a file is missing or does not fit, or the weights are not those that were written, or no numbers.
+    """
+    if (folder / WEIGHTS).is_file():
+        base_sha256(folder)
+    clip, config = load_unchecked(folder)
+    require_finite(clip, folder / WEIGHTS)
+    return clip, config
+
+
+def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The same without a look at the hash, for who has looked already.
+
+    Raises:
+        DataError: a file is missing or does not fit.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: expected {name}, found none; `umgclip base` writes it")
+    content = read_object(folder / CONFIG)
+    config = content.get("model_cfg")
+    if not isinstance(config, dict) or not all(isinstance(config.get(tower), dict) for tower in _TOWERS):
+        raise DataError(f"{folder / CONFIG}: model_cfg: expected {' and '.join(_TOWERS)}")
+    clip = with_linear_attention(build(config))
+    try:
+        clip.load_state_dict(read_weights(folder / WEIGHTS))
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
+    own = content.get(OWN)
+    positions: Any = own.get("positions", "antialiased") if isinstance(own, dict) else "antialiased"
+    if positions not in ("antialiased", "plain"):
+        raise DataError(f"{folder / CONFIG}: positions: expected antialiased or plain, got {str(positions)[:80]!r}")
+    try:
+        describe(clip, config, content.get("preprocess_cfg"), folder)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"{folder / CONFIG}: preprocess_cfg, text_cfg: {line_of(error)}") from error
+    set_positions(clip, positions)
+    return clip.eval(), config
+
+
+def describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: Path | None) -> None:  # noqa: ANN401
+    """Write down on the model what its inputs have to be, as open_clip does."""
+    if preprocess:
+        clip.visual.preprocess_cfg = dict(preprocess)
+    clip.umgclip_config = dict(model_cfg)
+    clip.umgclip_tokenizer = Tokenizer(int(clip.context_length), model_cfg["text_cfg"], folder)
+
+
+def set_positions(clip: Any, positions: Literal["antialiased", "plain"]) -> None:  # noqa: ANN401
+    """Write down on the model how positional embeddings are resized to grids that are not its own."""
+    clip.visual.umgclip_positions = positions
+
+
+def positions_of(clip: Any) -> Literal["antialiased", "plain"]:  # noqa: ANN401
+    """How the model's positional embeddings are resized: antialiased, as open_clip does, where nothing is said."""
+    return getattr(clip.visual, "umgclip_positions", "antialiased")
+
+
+def needs_tokenizer_files(model_cfg: Mapping[str, Any]) -> bool:
+    """Whether the model's texts go through a tokenizer that open_clip does not bring along."""
+    return bool(model_cfg["text_cfg"].get("hf_tokenizer_name"))
+
+
+def save_tokenizer(folder: Path, model_cfg: Mapping[str, Any], source: str | None) -> None:
+    """Put the files of a model's tokenizer into its folder.
+
+    Args:
+        folder: the model's.
+        model_cfg: its config.
+        source: a folder that has the files; None fetches what the config names.
+
+    Raises:
+        InputError: the files cannot be had.
+    """
+    text = model_cfg["text_cfg"]
+    wanted = source or str(text["hf_tokenizer_name"])
+    read_tokenizer(wanted, text, int(text.get("context_length", 77))).save_pretrained(str(folder))

@@ -1,0 +1,1 @@
+"""Pretrained CLIPs from the files and hubs that people have."""

@@ -1,0 +1,203 @@
+"""Weights under other names than open_clip's: EVA-CLIP's own, Hugging Face's `CLIPModel`; and what is no whole CLIP.
+
+CLIPSelf (Wu et al., ICLR 2024) trains EVA-CLIP's code and keeps its names. FG-CLIP (Xie et al., ICML 2025) trains
+transformers' `CLIPModel` with a second text head and longer positions for long captions, which are left out here: an
+open_clip text tower is the short one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from timm.models.eva import checkpoint_filter_fn
+from torch import Tensor, nn
+
+from umgclip.errors import InputError
+from umgclip.safe_text import line_of
+
+Weights = Mapping[str, Tensor]
+Names = Literal["open_clip", "eva_clip", "hugging_face"]
+_EVA, _HUGGING_FACE = "visual.blocks.0.norm1.weight", "vision_model.encoder.layers.0.layer_norm1.weight"
+_LAYER = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+_VISION = {
+    "embeddings.class_embedding": "class_embedding",
+    "embeddings.patch_embedding.weight": "conv1.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "pre_layrnorm": "ln_pre",  # their spelling
+    "post_layernorm": "ln_post",
+}
+_TEXT = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm": "ln_final",
+}
+
+
+# weights of a second, finer head (FG-CLIP), and what older versions of libraries saved beside the weights
+_POSITIONS = ("positional_embedding", "pos_embed")
+_ASK = "is base.model the architecture of these weights?"
+_IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
+
+
+def names_of(weights: Weights, where: str) -> Names:
+    """Whose names the weights of a whole CLIP have.
+
+    Args:
+        weights: as `umgclip.model.clip.pretrained.checkpoint_file` reads them.
+        where: what to call them in an error.
+
+    Raises:
+        InputError: they are no whole CLIP of a kind that gives dense features; says what they are.
+    """
+    found = _kind(weights)
+    if found in ("open_clip", "eva_clip", "hugging_face"):
+        return found  # type: ignore[return-value]
+    raise InputError(f"base.pretrained: {where}: expected the weights of a whole CLIP, got {found}")
+
+
+def _kind(weights: Weights) -> str:
+    """One of `Names`, or a description of what it is instead."""
+    if any(".lora_A." in name or ".lora_B." in name for name in weights):
+        return "a LoRA adapter; merge it into its base first"
+    if any(name.startswith(("visual.layer1.", "layer1.")) for name in weights):
+        return "a ResNet, which has no dense features here; take a ViT, SigLIP, EVA-02 or ConvNeXt"
+    image, text = _towers(weights)
+    if image and not text:
+        return f"an image tower alone ({next(iter(weights))}, ... and no text tower)"
+    if text and not image:
+        return f"a text tower alone ({next(iter(weights))}, ... and no image tower)"
+    if _HUGGING_FACE in weights:
+        if "visual_projection.weight" in weights:
+            return "hugging_face"
+        return "Hugging Face's SigLIP; take open_clip's weights of it by tag (base.pretrained: webli)"
+    if _EVA in weights:
+        return "eva_clip"
+    if image:
+        return "open_clip"
+    return f"other weights ({', '.join(list(weights)[:3])}, ...)"
+
+
+def _towers(weights: Weights) -> tuple[bool, bool]:
+    """Whether there is an image tower, and a text tower, under anybody's names."""
+    alone = ("class_embedding", "conv1.weight", "cls_token", "patch_embed.proj.weight", "embeddings.class_embedding")
+    image = any(name.startswith(("visual.", "vision_model.")) for name in weights) or any(n in weights for n in alone)
+    texts = ("token_embedding.weight", "text.", "text_model.")
+    return image, any(name.startswith(texts) for name in weights)
+
+
+@torch.no_grad()
+def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> None:  # noqa: ANN401 - no base class
+    """Put the weights of a whole CLIP, under anybody's names, into an open_clip model.
+
+    Args:
+        clip: of the architecture that the weights are of; its positions may be of another grid.
+        weights: as `umgclip.model.clip.pretrained.checkpoint_file` reads them.
+        where: what to call them in an error.
+        antialias: how positions of another grid are resized, as open_clip does (True) or CLIPSelf and FG-CLIP (False).
+
+    Raises:
+        InputError: they are no whole CLIP, or of another architecture; names a weight that is missing, superfluous or
+            of another shape.
+    """
+    names = names_of(weights, where)
+    if names == "eva_clip":
+        named = _from_eva(weights, clip, antialias)
+    else:
+        named = _from_hugging_face(weights, where) if names == "hugging_face" else dict(weights)
+    if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
+        named = convert_to_custom_text_state_dict(named)
+    own = clip.state_dict()
+    for name in ("logit_scale", "logit_bias"):
+        if name in named and name in own:
+            named[name] = named[name].reshape(own[name].shape)
+    for name in own:  # open_clip resizes lengths, and ends at other widths without a name
+        if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != own[name].shape[-1:]:
+            raise _other_shape(name, named[name], own[name], where)
+    try:
+        resize_pos_embed(named, clip, antialias=antialias)
+        resize_text_pos_embed(named, clip)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # a grid of no cells, or of no square
+        raise InputError(
+            f"base.pretrained: {where}: its positions cannot be resized to the model's grid: {line_of(error)}; {_ASK}"
+        ) from error
+    _check(named, own, where, strict=names == "open_clip")
+    clip.load_state_dict(
+        {name: value.to(own[name].dtype) for name, value in named.items() if name in own}, strict=False
+    )
+
+
+def _other_shape(name: str, found: Tensor, wanted: Tensor, where: str) -> InputError:
+    shapes = f"expected {tuple(wanted.shape)}, got {tuple(found.shape)}"
+    return InputError(f"base.pretrained: {where}: {name}: {shapes}; {_ASK}")
+
+
+def _check(named: Weights, own: Weights, where: str, *, strict: bool) -> None:
+    """Every weight is there and of the right shape; with open_clip's names there is no other either."""
+    if missing := sorted(name for name in own if name != "logit_bias" and name not in named):
+        lack = f"expected {missing[0]} ({len(missing)} weights), found none"
+        raise InputError(f"base.pretrained: {where}: {lack}; {_ASK}")
+    for name, value in own.items():
+        if name not in named:
+            continue
+        if named[name].shape != value.shape:
+            raise _other_shape(name, named[name], value, where)
+        if value.is_floating_point() and not named[name].is_floating_point():
+            raise InputError(
+                f"base.pretrained: {where}: {name}: expected float32, float16 or bfloat16, got {named[name].dtype}; "
+                "quantised weights cannot be tuned"
+            )
+    if "logit_bias" in own and "logit_bias" not in named:
+        raise InputError(f"base.pretrained: {where}: expected logit_bias of a SigLIP, found none; {_ASK}")
+    extra = sorted(name for name in named if name not in own and not name.endswith(_IGNORED))
+    if strict and extra:
+        raise InputError(f"base.pretrained: {where}: {extra[0]} ({len(extra)} weights) has no place; {_ASK}")
+
+
+def _from_eva(weights: Weights, clip: Any, antialias: bool) -> dict[str, Tensor]:  # noqa: ANN401
+    """The library timm knows how EVA's image tower is named; the text tower already has open_clip's names."""
+    if not isinstance(getattr(clip.visual, "trunk", None), nn.Module):
+        raise InputError("base.model: expected one of open_clip's EVA models for weights with EVA-CLIP's names")
+    named = {name: value for name, value in weights.items() if not name.startswith("visual.")}
+    image = checkpoint_filter_fn(dict(weights), clip.visual.trunk, antialias=antialias)
+    return named | {f"visual.trunk.{name}": value for name, value in image.items()}
+
+
+def _from_hugging_face(weights: Weights, where: str) -> dict[str, Tensor]:
+    try:
+        return _renamed(weights)
+    except KeyError as error:
+        raise InputError(f"base.pretrained: {where}: expected {error.args[0]}, found none") from error
+
+
+def _renamed(weights: Weights) -> dict[str, Tensor]:
+    named = {
+        "visual.proj": weights["visual_projection.weight"].T.contiguous(),
+        "text_projection": weights["text_projection.weight"].T.contiguous(),
+        "logit_scale": weights["logit_scale"],
+    }
+    for prefix, tower, names in (("vision_model.", "visual.", _VISION), ("text_model.", "", _TEXT)):
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        for theirs, ours in names.items():
+            named |= {f"{tower}{ours}{n.removeprefix(theirs)}": v for n, v in own.items() if _is_of(n, theirs)}
+        blocks = sorted({int(name.split(".")[2]) for name in own if name.startswith("encoder.layers.")})
+        for number in blocks:
+            named |= _block(own, f"encoder.layers.{number}.", f"{tower}transformer.resblocks.{number}.")
+    return named
+
+
+def _is_of(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
+def _block(own: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
+    """One block: query, key and value as open_clip's fused projection."""
+    named = {}
+    for kind in ("weight", "bias"):
+        parts = [own[f"{theirs}self_attn.{name}_proj.{kind}"] for name in ("q", "k", "v")]
+        named[f"{ours}attn.in_proj_{kind}"] = torch.cat(parts)
+        named[f"{ours}attn.out_proj.{kind}"] = own[f"{theirs}self_attn.out_proj.{kind}"]
+        named |= {f"{ours}{new}.{kind}": own[f"{theirs}{old}.{kind}"] for old, new in _LAYER.items()}
+    return named

@@ -1,0 +1,139 @@
+"""open_clip's own ViT: the value path of the last block is the dense read-out.
+
+As in MaskCLIP (Zhou et al., ECCV 2022) and CLIPSelf (Wu et al., ICLR 2024) every patch token attends to itself only in
+the last block, which is `out_proj(V(ln_1 x))`, while the class token attends to all tokens as ever. One attention mask
+does both, so the global embedding is open_clip's own and dense features cost nothing but their final projection.
+Towers that average their patch tokens (CLIPA) need the ordinary last block for that, so theirs runs twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Bool, Float
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor, nn
+
+from umgclip.errors import InputError
+from umgclip.model.clip.vision.encoder import as_map, mean_of_valid
+from umgclip.model.clip.vision.token_grid import TokenGrid, current_grid, run_block
+
+_HIDDEN = -3e4  # has a place in float16, and its exponential has none in float32
+
+
+class OpenClipVit:
+    """See the module's text."""
+
+    def __init__(self, visual: Any) -> None:  # noqa: ANN401 - open_clip's VisionTransformer
+        self._visual = visual
+        height, width = visual.conv1.kernel_size
+        self.patch_px: tuple[int, int] = (int(height), int(width))
+        self.embed_dim = int(visual.proj.shape[1])
+
+    @staticmethod
+    def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
+        """Whether it is a ViT with a class token, pooled by it or by the mean."""
+        return (
+            hasattr(visual, "class_embedding")
+            and getattr(visual, "attn_pool", None) is None
+            and getattr(visual, "pool_type", None) in ("tok", "avg")
+        )
+
+    def __call__(
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
+        """Global and dense embeddings."""
+        visual = self._visual
+        x, grid = self.embed(images, valid)
+        for block in self.blocks[:-1]:
+            x = self.block(block, x, grid)
+        last = self.blocks[-1]
+        by_value = self.block(last, x, grid, attn_mask=value_path_mask(x.shape[1], x.device))
+        if self.reads_class_token:
+            tokens = self.project(by_value, norm=True)
+            return tokens[:, 0], as_map(tokens[:, 1:], grid.height, grid.width)
+        mixed = self.block(last, x, grid)[:, 1:]
+        if visual.final_ln_after_pool:
+            mean = visual.ln_post(mean_of_valid(mixed, valid))
+        else:
+            mean = mean_of_valid(visual.ln_post(mixed), valid)
+        dense = as_map(self.project(by_value[:, 1:], norm=True), grid.height, grid.width)
+        return self.project(mean, norm=False), dense
+
+    @property
+    def reads_class_token(self) -> bool:
+        """Whether the global embedding is the class token's."""
+        return bool(self._visual.pool_type == "tok")
+
+    @property
+    def blocks(self) -> list[Any]:
+        """The transformer's blocks."""
+        return list(self._visual.transformer.resblocks)
+
+    def embed(
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+    ) -> tuple[Float[Tensor, "b n channels"], TokenGrid]:
+        """What goes into the first block, and where its tokens stand."""
+        visual = self._visual
+        cells = visual.conv1(images)
+        height, width = cells.shape[2:]
+        x = cells.flatten(2).transpose(1, 2)
+        cls = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+        x = torch.cat([cls, x], dim=1) + self._positions(height, width).to(x.dtype)
+        grid = TokenGrid(height, width, 1, valid, None if valid is None else self._padding(valid))
+        return visual.ln_pre(x), grid
+
+    def project(self, x: Float[Tensor, "*rows channels"], *, norm: bool) -> Float[Tensor, "*rows d"]:
+        """Tokens, normalised by the tower's last layer norm if asked, into the joint space."""
+        x = self._visual.ln_post(x) if norm else x
+        return F.normalize(x @ self._visual.proj, dim=-1)
+
+    def block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
+        """Run a block."""
+        return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
+
+    def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
+        """What to add to the logits of each key: nothing, or so much that its weight is exactly 0.
+
+        Finite, for in the value path a token without image still sees itself: minus infinity would make it NaN.
+        open_clip's blocks hand no padding to their attention, so each attention fetches it from the running grid.
+        """
+        for block in self._visual.transformer.resblocks:
+            if not isinstance(block, ResidualAttentionBlock):
+                name = type(block).__name__
+                raise InputError(f"train.resize: expected squash, {name} cannot leave padding out; got pad")
+            if _leave_padding_out not in block.attn._forward_pre_hooks.values():
+                block.attn.register_forward_pre_hook(_leave_padding_out, with_kwargs=True)
+        image = torch.cat([valid.new_ones(valid.shape[0], 1), valid.flatten(1)], dim=1)
+        return torch.zeros(image.shape, device=valid.device).masked_fill(~image, _HIDDEN)
+
+    def _positions(self, height: int, width: int) -> Float[Tensor, "n width"]:
+        """Positional embeddings for a grid of any size: 2-D bicubic resize, class token kept.
+
+        Antialiased as open_clip does on loading, or plain as CLIPSelf and FG-CLIP (`base.positions`).
+        """
+        positions = self._visual.positional_embedding
+        grid_h, grid_w = self._visual.grid_size
+        if (height, width) == (grid_h, grid_w):
+            return positions
+        patches = positions[1:].reshape(1, grid_h, grid_w, -1).permute(0, 3, 1, 2).float()
+        antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
+        resized = F.interpolate(patches, (height, width), mode="bicubic", antialias=antialias, align_corners=False)
+        return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
+
+
+def value_path_mask(length: int, device: torch.device) -> Float[Tensor, "length length"]:
+    """Additive attention mask: row 0 (class token) sees all, every other row sees itself only."""
+    hidden = ~torch.eye(length, dtype=torch.bool, device=device)
+    hidden[0] = False
+    return torch.zeros((length, length), device=device).masked_fill(hidden, float("-inf"))
+
+
+def _leave_padding_out(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Before an attention layer runs."""
+    grid = current_grid()
+    if grid is None or grid.padding is None:
+        return None
+    return inputs, {**options, "key_padding_mask": grid.padding.to(inputs[0].dtype)}

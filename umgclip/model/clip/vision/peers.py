@@ -1,0 +1,129 @@
+"""Other ways to read open_clip's own ViT, without training, for comparison with the value path.
+
+`last`: the tokens of the ordinary last block, which were never trained to mean anything alone.
+`surgery`: CLIP Surgery (Li et al., arXiv:2304.05653): a second path through the last half of the blocks, fed by the
+first, in which tokens attend by value-value similarity and which has no MLP.
+`foveal`: FALIP (Zhuang et al., ECCV 2024): something is added to the class token's row of the attention logits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Bool, Float, Int
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor
+
+from umgclip.errors import InputError
+from umgclip.model.clip.attention import Attention
+from umgclip.model.clip.vision.encoder import DensePath, VisionEncoder, as_map
+from umgclip.model.clip.vision.open_clip_vit import OpenClipVit
+
+_REGIONS_AT_ONCE = 16
+
+
+def dense_by(
+    encoder: VisionEncoder,
+    images: Float[Tensor, "b 3 height width"],
+    path: DensePath,
+    valid: Bool[Tensor, "b h w"] | None,
+) -> Float[Tensor, "b d h w"]:
+    """The dense map by another path, L2-normalised.
+
+    Raises:
+        InputError: the tower is not open_clip's own ViT, or its blocks are not what the path needs.
+    """
+    if path == "value":
+        return encoder(images, valid)[1]
+    vit = _vit(encoder, path)
+    x, grid = vit.embed(images, valid)
+    if path == "last":
+        for block in vit.blocks:
+            x = vit.block(block, x, grid)
+        return as_map(vit.project(x[:, 1:], norm=True), grid.height, grid.width)
+    if valid is not None:
+        raise InputError("evaluate.readouts: surgery: expected evaluate.resize squash, got pad")
+    depth = len(vit.blocks) // 2
+    for block in vit.blocks[: len(vit.blocks) - depth]:
+        x = vit.block(block, x, grid)
+    second = x
+    for block in vit.blocks[len(vit.blocks) - depth :]:
+        second = second + _value_value(block, block.ln_1(x))
+        x = vit.block(block, x, grid)
+    return as_map(vit.project(second[:, 1:], norm=True), grid.height, grid.width)
+
+
+def foveal(
+    encoder: VisionEncoder,
+    images: Float[Tensor, "b 3 height width"],
+    box_shares: Float[Tensor, "r xyxy"],
+    image_of_box: Int[Tensor, "r"],
+    peak: float,
+) -> Float[Tensor, "r d"]:
+    """Global embeddings, L2-normalised, of images whose class token looks at a box.
+
+    Args:
+        encoder: open_clip's own ViT with a class token.
+        images: normalised pixels.
+        box_shares: boxes as shares of the image's sides.
+        image_of_box: index of each box's image.
+        peak: what is added to the logit of the token at the box's centre.
+
+    Raises:
+        InputError: another tower.
+    """
+    vit = _vit(encoder, "foveal")
+    x, grid = vit.embed(images, None)
+    depth = max(1, len(vit.blocks) // 3)
+    for block in vit.blocks[: len(vit.blocks) - depth]:
+        x = vit.block(block, x, grid)
+    found = []
+    for first in range(0, len(box_shares), _REGIONS_AT_ONCE):
+        part = slice(first, first + _REGIONS_AT_ONCE)
+        tokens = x[image_of_box[part]]
+        added = _gaussians(box_shares[part], grid.height, grid.width, peak)
+        for block in vit.blocks[len(vit.blocks) - depth :]:
+            heads = int(block.attn.num_heads)
+            mask = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
+            mask[:, 0, 1:] = added
+            tokens = vit.block(block, tokens, grid, attn_mask=mask.repeat_interleave(heads, dim=0))
+        found.append(vit.project(tokens[:, 0], norm=True))
+    return torch.cat(found)
+
+
+def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
+    if not isinstance(encoder, OpenClipVit) or not encoder.reads_class_token:
+        raise InputError(
+            f"evaluate.readouts: {path}: expected open_clip's own ViT with a class token (ViT-B-32, ViT-B-16, ...), "
+            f"got {type(encoder).__name__}"
+        )
+    return encoder
+
+
+def _value_value(block: Any, x: Float[Tensor, "b n channels"]) -> Float[Tensor, "b n channels"]:  # noqa: ANN401 - a block
+    """Attention of a block in which queries and keys are the values."""
+    attention = Attention(block.attn) if Attention.fits(block.attn) else block.attn
+    if not isinstance(block, ResidualAttentionBlock) or not isinstance(attention, Attention):
+        raise InputError(
+            f"evaluate.readouts: surgery: expected plain attention in every block, got {type(attention).__name__}"
+        )
+    value = attention.values(x).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+    mixed = F.scaled_dot_product_attention(value, value, value)
+    return block.ls_1(attention.out_proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def _gaussians(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, peak: float) -> Float[Tensor, "r n"]:
+    """A Gaussian over each box on the token grid, its highest value `peak`, 0 outside the box."""
+    rows = (torch.arange(height) + 0.5) / height
+    columns = (torch.arange(width) + 0.5) / width
+    x0, y0, x1, y1 = (side[:, None, None] for side in box_shares.unbind(1))
+    spread_x, spread_y = (x1 - x0).clamp(min=1e-6) / 2, (y1 - y0).clamp(min=1e-6) / 2
+    x, y = columns[None, None, :], rows[None, :, None]
+    exponent = -(((x - (x0 + x1) / 2) / spread_x) ** 2 + ((y - (y0 + y1) / 2) / spread_y) ** 2) / 2
+    # a box smaller than a token holds no token's centre: the token it lies in stands for it
+    half_x, half_y = 0.499 / width, 0.499 / height
+    inside = (x + half_x > x0) & (x - half_x < x1) & (y + half_y > y0) & (y - half_y < y1)
+    exponent = exponent.masked_fill(~inside, -torch.inf).flatten(1)
+    return peak * torch.exp(exponent - exponent.amax(1, keepdim=True).clamp(min=torch.finfo(exponent.dtype).min))

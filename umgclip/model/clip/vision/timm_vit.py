@@ -1,0 +1,148 @@
+"""timm's ViT and EVA towers inside open_clip (EVA02-B-16, ViT-B-16-SigLIP, ...).
+
+Read by the class token: the value path in the last block, as in `open_clip_vit`. Read by the mean: the same in a second
+run of the last block. Read by an attention-pooling head (SigLIP): the last block stays whole, and each token goes
+through the value path of the pooling head alone (`proj(V(x)) + mlp`), which is MaskCLIP's read-out of the attention
+pool of CLIP's ResNets: what the pooled embedding would be if the query saw this token only.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
+from jaxtyping import Bool, Float
+from timm.layers import AttentionPoolLatent, PatchEmbed, resample_abs_pos_embed
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from umgclip.model.clip.vision.encoder import as_map, mean_of_valid
+from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
+
+_GRIDS_KEPT = 64
+
+
+class TimmVit:
+    """See the module's text."""
+
+    def __init__(self, visual: Any) -> None:  # noqa: ANN401 - open_clip's TimmModel
+        self._visual = visual
+        trunk = visual.trunk
+        height, width = trunk.patch_embed.patch_size
+        self.patch_px: tuple[int, int] = (int(height), int(width))
+        self.embed_dim = _embed_dim(visual)
+        self._ropes: dict[tuple[int, int], Tensor] = {}
+
+    @staticmethod
+    def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
+        """Whether it is a timm ViT of plain patches, pooled by class token, mean or attention."""
+        trunk: Any = getattr(visual, "trunk", None)
+        if not isinstance(trunk, (VisionTransformer, Eva)) or type(trunk.patch_embed) is not PatchEmbed:
+            return False
+        pool: Any = trunk.attn_pool
+        if getattr(trunk, "rope_mixed", False) or getattr(trunk, "pool_include_prefix", False):
+            return False
+        if pool is not None:
+            return (
+                isinstance(pool, AttentionPoolLatent)
+                and getattr(pool, "pos_embed", None) is None
+                and pool.latent_len == 1
+            )
+        return trunk.global_pool in ("token", "avg")
+
+    def __call__(
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
+        """Global and dense embeddings."""
+        trunk = self._visual.trunk
+        cells = trunk.patch_embed.proj(images)
+        height, width = cells.shape[2:]
+        x = trunk.norm_pre(self._embed(trunk.patch_embed.norm(cells.flatten(2).transpose(1, 2)), height, width))
+        grid = TokenGrid(height, width, trunk.num_prefix_tokens, valid)
+        keys = None if valid is None else torch.cat([valid.new_ones(len(valid), grid.prefix), valid.flatten(1)], 1)
+        options: dict[str, Any] = {} if getattr(trunk, "rope", None) is None else {"rope": self._rope(height, width, x)}
+        ordinary = options if keys is None else {**options, "attn_mask": keys[:, None, None, :]}
+        recompute = bool(trunk.grad_checkpointing)
+        for block in trunk.blocks[:-1]:
+            x = run_block(block, x, grid, recompute=recompute, **ordinary)
+        last = trunk.blocks[-1]
+        by_class = trunk.attn_pool is None and trunk.global_pool == "token"
+        mixed = None if by_class else run_block(last, x, grid, recompute=recompute, **ordinary)
+        if trunk.attn_pool is not None:
+            return self._by_attention(trunk.norm(mixed)[:, grid.prefix :], grid)
+        mask = _value_path(x.shape[1], grid.prefix, keys, x.device)
+        by_value = run_block(last, x, grid, recompute=recompute, **{**options, "attn_mask": mask})
+        if mixed is None:
+            tokens = self._head(trunk.norm(by_value))
+            return tokens[:, 0], as_map(tokens[:, grid.prefix :], height, width)
+        pooled = mean_of_valid(trunk.norm(mixed)[:, grid.prefix :], valid)
+        return self._head(pooled), as_map(self._head(trunk.norm(by_value)[:, grid.prefix :]), height, width)
+
+    def _embed(self, x: Float[Tensor, "b n width"], height: int, width: int) -> Float[Tensor, "b m width"]:
+        """Prefix tokens and positional embeddings of a grid of any size, as `trunk._pos_embed` does at its own."""
+        trunk = self._visual.trunk
+        extra = (trunk.cls_token, getattr(trunk, "reg_token", None))
+        prefix = [token.expand(x.shape[0], -1, -1) for token in extra if token is not None]
+        if trunk.pos_embed is None:
+            return torch.cat([*prefix, x], dim=1)
+        own = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+        positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
+        if [height, width] != grid:
+            antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
+            positions = resample_abs_pos_embed(
+                positions, [height, width], old_size=grid, num_prefix_tokens=own, antialias=antialias
+            )
+        if trunk.no_embed_class:
+            return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
+        return trunk.pos_drop(torch.cat([*prefix, x], dim=1) + positions)
+
+    def _rope(self, height: int, width: int, x: Tensor) -> Float[Tensor, "n twice_head"]:
+        """Rotary embeddings of a grid of any size; timm keeps those of one size in the module."""
+        rope = self._visual.trunk.rope
+        if not hasattr(rope, "feat_shape") or (height, width) == tuple(rope.feat_shape or ()):
+            return rope.get_embed(shape=[height, width])
+        key = (height, width)
+        if key not in self._ropes:
+            resized = copy.deepcopy(rope)
+            resized.update_feat_shape([height, width])
+            while len(self._ropes) >= _GRIDS_KEPT:
+                self._ropes.pop(next(iter(self._ropes)), None)
+            self._ropes[key] = resized.get_embed().detach()
+        return self._ropes[key].to(x.device)
+
+    def _head(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
+        """What follows the pooling, which acts on each row alone."""
+        trunk = self._visual.trunk
+        return F.normalize(self._visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(x)))), dim=-1)
+
+    def _by_attention(
+        self, x: Float[Tensor, "b n width"], grid: TokenGrid
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
+        pool = self._visual.trunk.attn_pool
+        mask = None if grid.valid is None else grid.valid.flatten(1)[:, None, None, :]
+        alone = pool.proj_drop(pool.proj(pool.kv(x).chunk(2, dim=-1)[1]))
+        if pool.mlp is not None:
+            alone = alone + pool.mlp(pool.norm(alone))
+        pooled = pool(x) if mask is None else pool(x, attn_mask=mask)
+        return self._head(pooled), as_map(self._head(alone), grid.height, grid.width)
+
+
+def _value_path(
+    length: int, prefix: int, keys: Bool[Tensor, "b n"] | None, device: torch.device
+) -> Bool[Tensor, "b_or_1 1 n n"]:
+    """Who sees whom: class and register tokens all that is image, every other token itself only."""
+    mask = torch.eye(length, dtype=torch.bool, device=device)[None, None]
+    mask = mask.repeat(1 if keys is None else len(keys), 1, 1, 1)
+    mask[:, :, :prefix] = True if keys is None else keys[:, None, None, :]
+    return mask
+
+
+def _embed_dim(visual: Any) -> int:  # noqa: ANN401 - open_clip's TimmModel
+    """Outputs of the last linear layer, or of the trunk where there is none."""
+    linears = [layer for layer in visual.head.modules() if isinstance(layer, nn.Linear)]
+    if linears:
+        return int(linears[-1].out_features)
+    return int(visual.trunk.num_classes or visual.trunk.num_features)

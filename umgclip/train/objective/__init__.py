@@ -1,0 +1,1 @@
+"""The multi-granularity objective: one term a file, and their sum."""

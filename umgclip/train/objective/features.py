@@ -1,0 +1,86 @@
+"""One forward through everything that learns, and what the objective's terms need of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.tower import ClipOutput, DenseClip
+from umgclip.params import LossWeights
+from umgclip.train.batch import Batch
+
+
+class Embedded(NamedTuple):
+    """What a forward gives: L2-normalised embeddings and how their cosines become logits."""
+
+    out: ClipOutput
+    scale: Float[Tensor, ""]
+    bias: Float[Tensor, ""] | None
+
+
+class Embedder(nn.Module):
+    """All learnable calls of a step as one `forward`, so that a wrapper for many processes sees every one of them."""
+
+    def __init__(self, tower: DenseClip) -> None:
+        super().__init__()
+        self.tower: Any = tower  # nn.Module types every submodule as Tensor | Module
+
+    def forward(self, images: Tensor, tokens: Tensor, valid: Tensor | None = None) -> Embedded:
+        """Embed images and texts; with none of one kind, a stand-in keeps every parameter in the graph."""
+        no_images, no_texts = not len(images), not len(tokens)
+        if no_images:
+            images, valid = images.new_zeros((1, *images.shape[1:])), None
+        if no_texts and self.training and _distributed():
+            tokens = tokens.new_zeros((1, tokens.shape[1]))
+        out = self.tower(images, tokens) if valid is None else self.tower(images, tokens, valid)
+        if no_images:
+            out = ClipOutput(out.image[:0], out.dense[:0], out.text)
+        if no_texts:
+            out = ClipOutput(out.image, out.dense, out.text[:0])
+        bias = self.tower.logit_bias() if hasattr(self.tower, "logit_bias") else None
+        return Embedded(out, self.tower.logit_scale(), bias)
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+class Features(NamedTuple):
+    """Embeddings that terms look at, of one or several forwards; empty where no term does.
+
+    `by_box` has the things only. `tokens` are the dense maps in row order, and never leave their process.
+    """
+
+    image: Float[Tensor, "b d"]
+    text: Float[Tensor, "u d"]
+    tokens: Float[Tensor, "n d"]
+    by_mask: Float[Tensor, "r d"]
+    by_box: Float[Tensor, "things d"]
+
+
+def read_out(out: ClipOutput, batch: Batch, weights: LossWeights) -> Features:
+    """Pool regions out of a forward's dense map, as far as some term asks for them."""
+    none = out.dense.new_zeros((0, out.dense.shape[1]))
+    tokens, by_mask, by_box = none, none, none
+    if weights.pixel:
+        tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
+    if weights.region_text or weights.region_tags or weights.distill or weights.relational:
+        by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
+    if weights.region_text:
+        things = ~batch.is_stuff
+        by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
+    return Features(out.image, out.text, tokens, by_mask, by_box)
+
+
+def concatenate(parts: list[Features]) -> Features:
+    """Features of forwards one after the other as those of one."""
+    return Features(*(torch.cat(list(rows)) for rows in zip(*parts, strict=True)))
+
+
+def token_rows(tokens: Int[Tensor, "t length"], part: int, parts: int) -> Int[Tensor, "u length"]:
+    """The texts that go with one of several forwards: they are divided evenly, whichever images they belong to."""
+    return tokens[len(tokens) * part // parts : len(tokens) * (part + 1) // parts]

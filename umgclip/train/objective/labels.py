@@ -1,0 +1,222 @@
+"""What the objective asks about a batch, apart from its pixels: small enough that every process may know it of all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from umgclip.model.clip.files import Tokenizer
+from umgclip.params import LossWeights
+from umgclip.train.batch import Batch
+
+_Text = TypeVar("_Text", str, bytes)
+_PER_IMAGE = ("images", "caption", "tag_targets", "teacher_image", "valid")
+_PER_REGION = ("boxes_xyxy", "masks", "is_stuff", "region_text", "teacher_region")
+_PER_TOKEN = ("token_text", "token_weight")
+_PLACES = ("caption", "region_text", "token_text")  # places in `texts`, -1 for none
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Texts, tags and regions of a batch; the fields of `Batch` with the same names.
+
+    `tokens` are the texts' ids as the tower reads them: texts of equal ids are one text, whatever they look like.
+    `used` are the places of the texts that some term looks at, ascending: those are encoded. `token_weight_sum`,
+    `taught_images` and `taught_regions` count what the terms that are means over a batch divide by.
+    """
+
+    texts: list[str]
+    tokens: list[bytes]
+    used: Int[Tensor, "u"]
+    caption: Int[Tensor, "b"]
+    tag_texts: Int[Tensor, "v"]
+    tag_targets: Bool[Tensor, "b v"]
+    image_of_region: Int[Tensor, "r"]
+    is_stuff: Bool[Tensor, "r"]
+    region_text: Int[Tensor, "r"]
+    teacher_region: Float[Tensor, "r d"] | None
+    token_weight_sum: float
+    taught_images: int
+    taught_regions: int
+
+    @property
+    def images(self) -> int:
+        """Images of the batch."""
+        return len(self.caption)
+
+    @property
+    def things(self) -> int:
+        """Regions that are read by their box too."""
+        return int((~self.is_stuff).sum())
+
+
+def labels_of(batch: Batch, weights: LossWeights, tokenizer: Tokenizer) -> Labels:
+    """The labels of a batch, for the terms whose weight is above 0."""
+    tokens = [row.tobytes() for row in tokenizer(batch.texts).numpy()]
+    return Labels(
+        texts=batch.texts,
+        tokens=tokens,
+        used=_used(batch, weights, tokens),
+        caption=batch.caption,
+        tag_texts=batch.tag_texts,
+        tag_targets=batch.tag_targets,
+        image_of_region=batch.image_of_region,
+        is_stuff=batch.is_stuff,
+        region_text=batch.region_text,
+        teacher_region=batch.teacher_region if weights.relational else None,
+        token_weight_sum=float(batch.token_weight.sum()),
+        taught_images=int(batch.teacher_image.isfinite().all(dim=1).sum()),
+        taught_regions=int(batch.teacher_region.isfinite().all(dim=1).sum()),
+    )
+
+
+def _used(batch: Batch, weights: LossWeights, tokens: list[bytes]) -> Tensor:
+    needed = []
+    if weights.image_text:
+        needed.append(batch.caption[batch.caption >= 0])
+    if weights.tags or weights.region_tags:
+        needed.append(batch.tag_texts)
+    if weights.region_text or weights.pixel:
+        needed.append(batch.region_text[batch.region_text >= 0])
+    if not needed:
+        return torch.zeros(0, dtype=torch.long)
+    first: dict[bytes, int] = {}
+    places = torch.tensor([first.setdefault(row, place) for place, row in enumerate(tokens)], dtype=torch.long)
+    return places[torch.cat(needed)].unique()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Labels of several batches as those of one.
+
+    `places[k]` gives the joint place of each text of part k, and -1 for its last entry, so that -1 stays -1.
+    `row_of_text` is the row, among the encoded texts of all parts one after the other, that stands for a joint text:
+    the first of them, where parts share it; -1 for a text that no part encodes.
+    """
+
+    labels: Labels
+    places: tuple[Int[Tensor, "_"], ...]
+    row_of_text: Int[Tensor, "texts"]
+
+
+def join(parts: Sequence[Labels]) -> Joined:
+    """Put labels together: texts of equal tokens become one text, tags of any part are tags of all."""
+    tokens, places = _join_texts([part.tokens for part in parts])
+    text_of: dict[bytes, str] = {}
+    for part in parts:
+        for row, text in zip(part.tokens, part.texts, strict=True):
+            text_of.setdefault(row, text)
+    texts = [text_of[row] for row in tokens]
+    row_of_text = torch.full((len(texts) + 1,), -1)
+    encoded = torch.cat([place[part.used] for part, place in zip(parts, places, strict=True)])
+    row_of_text[encoded.flip(0)] = torch.arange(len(encoded)).flip(0)  # the first of equal ones is written last
+    tag_texts, tag_targets = _join_tags([(p.tag_texts, p.tag_targets) for p in parts], places)
+    taught = [part.teacher_region for part in parts if part.teacher_region is not None]
+    labels = Labels(
+        texts=texts,
+        tokens=tokens,
+        used=(row_of_text[:-1] >= 0).nonzero()[:, 0],
+        caption=torch.cat([place[part.caption] for part, place in zip(parts, places, strict=True)]),
+        tag_texts=tag_texts,
+        tag_targets=tag_targets,
+        image_of_region=_join_images([(p.image_of_region, p.images) for p in parts]),
+        is_stuff=torch.cat([part.is_stuff for part in parts]),
+        region_text=torch.cat([place[part.region_text] for part, place in zip(parts, places, strict=True)]),
+        teacher_region=torch.cat(taught) if taught else None,
+        token_weight_sum=sum(part.token_weight_sum for part in parts),
+        taught_images=sum(part.taught_images for part in parts),
+        taught_regions=sum(part.taught_regions for part in parts),
+    )
+    return Joined(labels, places, row_of_text)
+
+
+def merge(batches: Sequence[Batch]) -> Batch:
+    """Several batches of one image size as one."""
+    if len(batches) == 1:
+        return batches[0]
+    texts, places = _join_texts([batch.texts for batch in batches])
+    tag_texts, tag_targets = _join_tags([(b.tag_texts, b.tag_targets) for b in batches], places)
+    joined: dict[str, Any] = {
+        name: torch.cat([place[getattr(b, name)] for b, place in zip(batches, places, strict=True)]) for name in _PLACES
+    }
+    plain = {*_PER_IMAGE, *_PER_REGION, *_PER_TOKEN} - {*_PLACES, "tag_targets"}
+    for name in plain & {field.name for field in dataclasses.fields(Batch)}:
+        joined[name] = _cat([getattr(batch, name) for batch in batches], batches)
+    regions = _join_images([(b.image_of_region, len(b.images)) for b in batches])
+    return dataclasses.replace(
+        batches[0], texts=texts, tag_texts=tag_texts, tag_targets=tag_targets, image_of_region=regions, **joined
+    )
+
+
+def cut(batch: Batch, start: int, stop: int) -> Batch:
+    """Images `start` to `stop` of a batch with what belongs to them; the texts stay all."""
+    if (start, stop) == (0, len(batch.images)):
+        return batch
+    inside = (batch.image_of_region >= start) & (batch.image_of_region < stop)
+    tokens = len(batch.token_text) // max(1, len(batch.images))
+    parts: dict[str, Any] = {"image_of_region": batch.image_of_region[inside] - start}
+    for field in dataclasses.fields(Batch):
+        value = getattr(batch, field.name)
+        if value is None:
+            continue
+        if field.name in _PER_IMAGE:
+            parts[field.name] = value[start:stop]
+        elif field.name in _PER_REGION:
+            parts[field.name] = value[inside]
+        elif field.name in _PER_TOKEN:
+            parts[field.name] = value[start * tokens : stop * tokens]
+    return dataclasses.replace(batch, **parts)
+
+
+def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
+    """First and last of `total` things that go to one of several parts, as even as can be."""
+    return total * part // parts, total * (part + 1) // parts
+
+
+def _join_texts(parts: Iterable[list[_Text]]) -> tuple[list[_Text], tuple[Tensor, ...]]:
+    index: dict[_Text, int] = {}
+    places: list[Tensor] = []
+    for part in parts:
+        rows: list[int] = [index.setdefault(text, len(index)) for text in part]
+        places.append(torch.tensor([*rows, -1]))
+    return list(index), tuple(places)
+
+
+def _join_tags(
+    parts: Sequence[tuple[Tensor, Tensor]], places: Sequence[Tensor]
+) -> tuple[Int[Tensor, "v"], Bool[Tensor, "b v"]]:
+    joint = [place[texts] for (texts, _), place in zip(parts, places, strict=True)]
+    tags = torch.cat(joint).unique()
+    targets = torch.zeros((sum(len(rows) for _, rows in parts), len(tags)), dtype=torch.bool)
+    first = 0
+    for (_, rows), columns in zip(parts, joint, strict=True):
+        counts = torch.zeros((len(rows), len(tags)), dtype=torch.long)
+        counts.index_add_(1, torch.searchsorted(tags, columns), rows.long())  # two tags of a part may be one text
+        targets[first : first + len(rows)] = counts > 0
+        first += len(rows)
+    return tags, targets
+
+
+def _join_images(parts: Sequence[tuple[Tensor, int]]) -> Int[Tensor, "r"]:
+    offsets = accumulate((images for _, images in parts), initial=0)
+    return torch.cat([image + offset for (image, _), offset in zip(parts, offsets, strict=False)])
+
+
+def _cat(values: Sequence[Tensor | None], batches: Sequence[Batch]) -> Tensor | None:
+    """One tensor of several; what marks cells of images is True everywhere for images that have no mark."""
+    known = next((value for value in values if value is not None), None)
+    if known is None:
+        return None
+    return torch.cat(
+        [
+            torch.ones((len(batch.images), *known.shape[1:]), dtype=known.dtype) if value is None else value
+            for value, batch in zip(values, batches, strict=True)
+        ]
+    )
