@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from umgclip.data.stream import decode, read_raw
+from umgclip.learning.precision import autocast_dtype
 from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip.files import Tokenizer, build, tower_config
 from umgclip.model.clip.tower import DenseClip
@@ -27,7 +28,6 @@ from umgclip.sources.demo import write_demo
 from umgclip.train.batch import Batch, Item, View, collate
 from umgclip.train.loop import trainable
 from umgclip.train.objective import total as objective
-from umgclip.train.precision import autocast_dtype
 
 _CAPTION_ONLY = LossWeights(
     image_text=1.0, tags=0.0, region_text=0.0, region_tags=0.0, pixel=0.0, distill=0.0, keep=0.0

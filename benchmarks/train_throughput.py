@@ -33,6 +33,7 @@ import torch
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.learning.world import World
 from umgclip.model.adapters.adapt import adapt
 from umgclip.model.clip.files import build, tower_config
 from umgclip.model.clip.tower import DenseClip
@@ -44,7 +45,6 @@ from umgclip.train.loop import _scoring
 from umgclip.train.objective.features import Embedder
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import compute, to_device
-from umgclip.train.world import World
 
 Step = Callable[[], None]
 _WORDS = ["red", "green", "blue", "old", "new", "small", "large", "round", "wooden", "bright", "dark", "open"]

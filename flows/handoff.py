@@ -25,8 +25,8 @@ from flows.settings import RemoteSettings, load_settings
 from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
+from umgclip.learning.nodes import Seat
 from umgclip.tracking import SPOOL
-from umgclip.train.nodes import Seat
 
 _LOCK = "dvc.lock"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"

@@ -29,7 +29,7 @@ from flows.process import OnLine, Setting, ignore, run
 from flows.repro import Outcome, State
 from flows.workspace import Workspace
 from umgclip.errors import InputError
-from umgclip.train.nodes import Seat, own_address
+from umgclip.learning.nodes import Seat, own_address
 
 ADDRESS = "UMGCLIP_NODE_ADDRESS"
 _KEY = "umgclip-meeting"

@@ -29,7 +29,7 @@ from flows.handoff import Order, work
 from flows.nodes import Meeting, job_of_this_pod
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
-from umgclip.train.nodes import Seat
+from umgclip.learning.nodes import Seat
 
 FLOW = "remote-stage"
 UNAVAILABLE, STAGE_FAILED = "Unavailable", "StageFailed"  # names of states

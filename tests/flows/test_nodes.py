@@ -26,7 +26,7 @@ from flows.repro import State, repro
 from flows.settings import RemoteSettings
 from flows.workspace import Workspace, configure, environment
 from umgclip.errors import InputError, UmgclipError
-from umgclip.train.nodes import Seat
+from umgclip.learning.nodes import Seat
 
 ROOT = Path(__file__).parents[2]
 

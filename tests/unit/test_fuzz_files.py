@@ -22,13 +22,13 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import encode_png
 from umgclip.io.manifest import MANIFEST, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
+from umgclip.learning.checkpoint import Checkpoints, State
 from umgclip.model.adapters.adapt import adapt, load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.model.clip.pretrained.checkpoint_file import read_checkpoint
 from umgclip.params import LoraParams, TowerParams, TrainParams
 from umgclip.records import KEY, ImageRecord, Mask, Region, Source, Text, stored_record
-from umgclip.train.checkpoint import Checkpoints, State
 
 T = TypeVar("T")
 QUICK = settings(

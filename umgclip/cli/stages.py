@@ -136,8 +136,8 @@ def train(
     count, seat = launch.processes(section), launch.seat()
     if count > 1 or seat is not None:
         raise typer.Exit(launch.start(count, sys.argv[1:], seat))
+    from umgclip.learning.world import join_world
     from umgclip.train import defaults, stage
-    from umgclip.train.world import join_world
 
     inputs = stage.TrainInputs(annotations, quarantine, base, work, metrics, plots)
     with join_world(section.device) as world, session.only_writer(*((out, work) if world.first else ())):

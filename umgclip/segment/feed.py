@@ -17,10 +17,10 @@ from umgclip.data.order import Lanes, Stored
 from umgclip.data.stream import decode
 from umgclip.errors import UmgclipError
 from umgclip.io.manifest import read_manifest
+from umgclip.learning.counts import IMAGES, UNMIRRORED
 from umgclip.params.segment import SegmentParams
 from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
 from umgclip.train.feed import BAD_RECORD, Dropped, Failed
-from umgclip.train.seen import IMAGES, UNMIRRORED
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Loaded:
         rows: which labels of the data set this step's classifier has, ascending.
         failed: samples that could not be read.
         unnamed: samples without a named mask in the part that was looked at; passed over.
-        seen: counts, with the names of `umgclip.train.seen`.
+        seen: counts, with the names of `umgclip.learning.counts`.
     """
 
     targets: Targets | None

@@ -13,15 +13,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from umgclip.errors import UmgclipError
+from umgclip.learning.checkpoint import Checkpoints, State
+from umgclip.learning.precision import autocast_dtype
+from umgclip.learning.quarantine import Unreadable
+from umgclip.learning.schedule import Report, begin_step, is_kept, optimizer_of
 from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
 from umgclip.segment.feed import Feed, Loaded
 from umgclip.segment.targets import Targets
-from umgclip.train.checkpoint import Checkpoints, State
-from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
-from umgclip.train.precision import autocast_dtype
-from umgclip.train.unreadable import Unreadable
 
 
 @dataclass(frozen=True)

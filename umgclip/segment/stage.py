@@ -8,6 +8,12 @@ from pathlib import Path
 
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import Manifest, read_manifest
+from umgclip.learning.checkpoint import Checkpoints
+from umgclip.learning.counts import rows_of
+from umgclip.learning.curves import Curves
+from umgclip.learning.quarantine import write_unreadable
+from umgclip.learning.run_identity import code_digest, flatten, libraries
+from umgclip.learning.world import choose_device
 from umgclip.model.segmenter import files
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
@@ -16,13 +22,7 @@ from umgclip.segment.labels import aliases, embed_labels, labels_of
 from umgclip.segment.loop import Trained, train
 from umgclip.segment.targets import Canvas, Label
 from umgclip.stage import Summary
-from umgclip.train.belonging import code_digest, flatten, libraries
-from umgclip.train.checkpoint import Checkpoints
-from umgclip.train.curves import Curves
-from umgclip.train.seen import rows_of
 from umgclip.train.stage import read_dropped
-from umgclip.train.unreadable import write_unreadable
-from umgclip.train.world import choose_device
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from umgclip.data.order import Lanes, Stored
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.manifest import read_manifest
+from umgclip.learning.counts import of_samples
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
 from umgclip.train.batch import Batch, Item, View, collate, read_teacher, view_of
 from umgclip.train.objective.labels import bounds, cut, merge
-from umgclip.train.seen import of_samples
 
 _MOST_WORKERS = 8
 # what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask

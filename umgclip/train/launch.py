@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from umgclip.errors import InputError, PeerError
+from umgclip.learning.nodes import Seat, own_address, read_seat
+from umgclip.learning.world import under_torchrun
 from umgclip.params import TrainParams, threads
-from umgclip.train.nodes import Seat, own_address, read_seat
-from umgclip.train.world import under_torchrun
 
 _MEET_S = 3600  # until all machines are there; one may still be downloading its inputs
 

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import write_json
+from umgclip.learning.checkpoint import Checkpoints, State
+from umgclip.learning.precision import autocast_dtype
+from umgclip.learning.quarantine import Unreadable
+from umgclip.learning.schedule import Report, begin_step, is_kept, optimizer_of
+from umgclip.learning.world import World
 from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
-from umgclip.train.checkpoint import Checkpoints, State
 from umgclip.train.ema import Average
 from umgclip.train.feed import Feed, Loaded, decoders
 from umgclip.train.objective.features import Embedder
-from umgclip.train.pace import Report, begin_step, is_kept, optimizer_of
 from umgclip.train.parallel import Parallel, on_cpu
-from umgclip.train.precision import autocast_dtype
 from umgclip.train.step import Computed, Scoring, compute
-from umgclip.train.unreadable import Unreadable
-from umgclip.train.world import World
 
 _KEYS_SHOWN = 8
 _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up

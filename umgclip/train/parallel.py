@@ -15,9 +15,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from umgclip.learning.world import World
 from umgclip.train.blocks import blocks
 from umgclip.train.objective.features import Embedded, Embedder
-from umgclip.train.world import World
 
 # the name that newer versions of torch give it
 _BUFFERS = "forward_sync_buffers"

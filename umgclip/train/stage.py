@@ -15,21 +15,21 @@ from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import read_manifest
+from umgclip.learning.checkpoint import Checkpoints
+from umgclip.learning.counts import rows_of
+from umgclip.learning.curves import Curves
+from umgclip.learning.quarantine import write_unreadable
+from umgclip.learning.run_identity import code_digest, decisive, flatten, libraries
+from umgclip.learning.world import World, choose_device
 from umgclip.model.adapters.adapt import Adapted, adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.stage import Summary
-from umgclip.train.belonging import code_digest, decisive, flatten, libraries
-from umgclip.train.checkpoint import Checkpoints
-from umgclip.train.curves import Curves
 from umgclip.train.defaults import resolved, told, warnings
 from umgclip.train.feed import Dropped, Feed
 from umgclip.train.loop import Trained, train
-from umgclip.train.seen import rows_of
-from umgclip.train.unreadable import write_unreadable
-from umgclip.train.world import World, choose_device
 
 _log = logging.getLogger(__name__)
 

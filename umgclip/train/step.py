@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from umgclip.learning.counts import of_texts
+from umgclip.learning.world import World
 from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
@@ -25,8 +27,6 @@ from umgclip.train.objective.features import Embedded, Features, concatenate, re
 from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
 from umgclip.train.objective.total import Question, Similarity, total
 from umgclip.train.parallel import Parallel
-from umgclip.train.seen import of_texts
-from umgclip.train.world import World
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import pytest
 from umgclip.errors import InputError, PeerError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.tables import QUARANTINE, write_table
+from umgclip.learning import world
+from umgclip.learning.nodes import Seat
 from umgclip.params import TrainParams
-from umgclip.train import launch, world
-from umgclip.train.nodes import Seat
+from umgclip.train import launch
 
 ROOT = Path(__file__).parents[3]
 PARAMS = """

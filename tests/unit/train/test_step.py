@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from umgclip.learning.counts import rows_of
+from umgclip.learning.world import World
 from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
@@ -18,9 +20,7 @@ from umgclip.train.feed import Dropped, Feed, Loaded
 from umgclip.train.objective.features import Embedder
 from umgclip.train.objective.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel
-from umgclip.train.seen import rows_of
 from umgclip.train.step import Scoring, compute
-from umgclip.train.world import World
 
 EVERY_TERM = LossWeights(relational=0.5)
 ONE = World()

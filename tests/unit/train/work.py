@@ -6,9 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
+from umgclip.learning.world import join_world
 from umgclip.params import TrainParams
 from umgclip.train import stage
-from umgclip.train.world import join_world
 
 
 def main() -> None:

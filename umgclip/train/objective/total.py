@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.learning.world import World
 from umgclip.losses.image_text import info_nce, sigmoid_loss
 from umgclip.losses.similarity import connected_zero
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
@@ -29,7 +30,6 @@ from umgclip.train.objective.labels import Joined, Labels, join, labels_of
 from umgclip.train.objective.pixel import pixel_loss
 from umgclip.train.objective.region_tags import region_tag_loss
 from umgclip.train.objective.region_text import joint_positives, region_sigmoid_loss, region_text_loss
-from umgclip.train.world import World
 
 _TAG_FOCUS = Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)
 _BY_ROWS = ("pixel", "distill", "keep")  # means over rows of this process

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from umgclip.errors import InputError
+from umgclip.learning.nodes import Seat, interface_of, own_address, read_seat, use_interface
 from umgclip.train.launch import seat
-from umgclip.train.nodes import Seat, interface_of, own_address, read_seat, use_interface
 
 VARIABLES = {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "10.0.0.7", "PET_MASTER_PORT": "29500"}
 

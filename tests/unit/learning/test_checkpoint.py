@@ -11,7 +11,7 @@ from torch import nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import explain_os_errors
-from umgclip.train.checkpoint import Checkpoints, State, content_sha256, differences
+from umgclip.learning.checkpoint import Checkpoints, State, content_sha256, differences
 
 BELONGS = {"params": {"train.seed": "0", "train.lr_peak": "0.1"}, "data": "d" * 64, "base": "b"}
 
@@ -41,7 +41,7 @@ def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with explain_os_errors(path):
             yield Path("/dev/full")
 
-    monkeypatch.setattr("umgclip.train.checkpoint.atomic_file", on_a_full_disk)
+    monkeypatch.setattr("umgclip.learning.checkpoint.atomic_file", on_a_full_disk)
     with pytest.raises(OutputError, match=r"cannot write .*checkpoint.pt: no space left on the disk"):
         Checkpoints(tmp_path / "checkpoint.pt", BELONGS).save(1, Run().state)
 

@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from umgclip.errors import InputError, UmgclipError
+from umgclip.learning import precision
+from umgclip.learning.precision import autocast_dtype
 from umgclip.params import TrainParams
-from umgclip.train import loop, precision, stage
+from umgclip.train import loop, stage
 from umgclip.train.ema import Average
-from umgclip.train.precision import autocast_dtype
 from umgclip.train.stage import TrainInputs
 
 CPU = torch.device("cpu")

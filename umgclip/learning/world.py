@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.errors import InputError, PeerError, UmgclipError
+from umgclip.learning.nodes import own_address, use_interface
 from umgclip.train.feed import Part
-from umgclip.train.nodes import own_address, use_interface
 
 _T = TypeVar("_T")
 _TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard

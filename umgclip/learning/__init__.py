@@ -1,0 +1,1 @@
+"""What every training here shares: checkpoints, schedule, precision, processes, curves, quarantine."""
