@@ -33,6 +33,7 @@ import torch
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
+from umgclip.learning.quarantine import Dropped
 from umgclip.learning.world import World
 from umgclip.model.adapters.adapt import adapt
 from umgclip.model.clip.files import build, tower_config
@@ -40,7 +41,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
-from umgclip.train.feed import Dropped, Feed, Loaded
+from umgclip.train.feed import Feed, Loaded
 from umgclip.train.loop import _scoring
 from umgclip.train.objective.features import Embedder
 from umgclip.train.parallel import Parallel

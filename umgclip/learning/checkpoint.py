@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.io.atomic import atomic_file
+from umgclip.learning.sharded import like, on_cpu, whole
 from umgclip.learning.world import World
 from umgclip.model.clip.pretrained.checkpoint_file import TORCH_ERRORS
-from umgclip.train.parallel import like, on_cpu, whole
 
 _log = logging.getLogger(__name__)
 _SHOWN = 8

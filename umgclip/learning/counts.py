@@ -5,29 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from umgclip.data.sides import may_be_mirrored
 from umgclip.model.clip.tokenizer import Tokenizer
-from umgclip.records import ImageRecord
-from umgclip.train.batch import Batch
 
 IMAGES, UNMIRRORED, REGIONS, SLIVERS, TEXTS, CUT = "images", "unmirrored", "regions", "slivers", "texts", "cut"
-_LEAST_PX = 0.5  # side of a box of which a dense map can still say something
-
-
-def of_samples(records: Iterable[ImageRecord], batch: Batch) -> Counter[str]:
-    """Counts of samples as they were shown: images, regions, and what stands out among them."""
-    records = list(records)
-    height, width = batch.images.shape[2:]
-    x0, y0, x1, y1 = batch.boxes_xyxy.unbind(1)
-    slivers = ((x1 - x0) * width < _LEAST_PX) | ((y1 - y0) * height < _LEAST_PX)
-    return Counter(
-        {
-            IMAGES: len(records),
-            UNMIRRORED: sum(not may_be_mirrored(record) for record in records),
-            REGIONS: len(slivers),
-            SLIVERS: int(slivers.sum()),
-        }
-    )
 
 
 def of_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Counter[str]:

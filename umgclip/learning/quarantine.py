@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from umgclip.errors import DataError
+import cv2
+
+from umgclip.errors import DataError, UmgclipError
 from umgclip.io import tables
-from umgclip.train.feed import Failed
 
 _log = logging.getLogger(__name__)
+# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
+BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What validation put aside: whole images by key, single regions by key."""
+
+    images: frozenset[str]
+    regions: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A sample that could not be read: where it is stored, and why."""
+
+    key: str
+    shard: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -61,3 +82,20 @@ def write_unreadable(folder: Path, seen: Mapping[str, tuple[str, str]], stage: s
     ]
     if rows:
         tables.write_table(folder / "quarantine.parquet", rows, tables.QUARANTINE)
+
+
+def read_dropped(path: Path) -> Dropped:
+    """Validation's quarantine as sets; a row without region stands for its whole image.
+
+    Raises:
+        DataError: no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected validation's quarantine, found none; `umgclip validate` writes it")
+    table = tables.read_columns(path, ["key", "region_id"]).to_pylist()
+    images = frozenset(row["key"] for row in table if row["key"] is not None and row["region_id"] is None)
+    regions: dict[str, set[str]] = defaultdict(set)
+    for row in table:
+        if row["key"] is not None and row["region_id"] is not None:
+            regions[row["key"]].add(row["region_id"])
+    return Dropped(images, {key: frozenset(ids) for key, ids in regions.items()})

@@ -10,7 +10,7 @@ from typing import Any
 
 from umgclip.params import TrainParams
 
-_PACKAGES = ("data", "geometry", "losses", "model", "train")
+_PACKAGES = ("data", "geometry", "learning", "losses", "model", "train")
 _LIBRARIES = ("torch", "open_clip_torch", "peft", "timm")
 
 

@@ -23,13 +23,20 @@ from torch import Tensor
 
 from umgclip.errors import InputError, PeerError, UmgclipError
 from umgclip.learning.nodes import own_address, use_interface
-from umgclip.train.feed import Part
 
 _T = TypeVar("_T")
 _TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard
 _TERMINATED = 128 + 15
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "connectFullMesh", "Timed out")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of every global batch: number `index` of `parts`, in file order."""
+
+    index: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True)

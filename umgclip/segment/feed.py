@@ -18,9 +18,9 @@ from umgclip.data.stream import decode
 from umgclip.errors import UmgclipError
 from umgclip.io.manifest import read_manifest
 from umgclip.learning.counts import IMAGES, UNMIRRORED
+from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
 from umgclip.params.segment import SegmentParams
 from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
-from umgclip.train.feed import BAD_RECORD, Dropped, Failed
 
 
 @dataclass(frozen=True)

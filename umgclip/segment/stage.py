@@ -11,7 +11,7 @@ from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.learning.checkpoint import Checkpoints
 from umgclip.learning.counts import rows_of
 from umgclip.learning.curves import Curves
-from umgclip.learning.quarantine import write_unreadable
+from umgclip.learning.quarantine import read_dropped, write_unreadable
 from umgclip.learning.run_identity import code_digest, flatten, libraries
 from umgclip.learning.world import choose_device
 from umgclip.model.segmenter import files
@@ -22,7 +22,6 @@ from umgclip.segment.labels import aliases, embed_labels, labels_of
 from umgclip.segment.loop import Trained, train
 from umgclip.segment.targets import Canvas, Label
 from umgclip.stage import Summary
-from umgclip.train.stage import read_dropped
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from umgclip.data.loader import Backend, ordered_map
 from umgclip.data.order import Lanes, Stored
+from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, decode
-from umgclip.errors import DataError, InputError, UmgclipError
+from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
-from umgclip.learning.counts import of_samples
+from umgclip.learning.counts import IMAGES, REGIONS, SLIVERS, UNMIRRORED
+from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
+from umgclip.learning.world import Part
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
@@ -31,33 +33,15 @@ from umgclip.train.batch import Batch, Item, View, collate, read_teacher, view_o
 from umgclip.train.objective.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
-# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
-BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
+_LEAST_PX = 0.5  # side of a box of which a dense map can still say something
 _Read = tuple[Stored, Item]
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """What validation put aside: whole images by key, single regions by key."""
-
-    images: frozenset[str]
-    regions: dict[str, frozenset[str]]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A sample that could not be read: where it is stored, and why."""
-
-    key: str
-    shard: str
-    detail: str
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A process's part of a global batch.
 
-    `failed` are the samples of it that could not be read, and are left out; `seen` are the counts of `seen.of_samples`.
+    `failed` are the samples of it that could not be read, and are left out; `seen` are the counts of `of_samples`.
     """
 
     step: int
@@ -65,14 +49,6 @@ class Loaded:
     keys: tuple[str, ...]
     failed: tuple[Failed, ...] = ()
     seen: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Which part of every global batch: number `index` of `parts`, in file order."""
-
-    index: int = 0
-    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -252,3 +228,19 @@ def decoders(params: TrainParams, on_gpu: bool, processes_here: int) -> int:
     if params.loader.workers != "auto":
         return params.loader.workers
     return max(1, min(_MOST_WORKERS, threads() // processes_here - 1)) if on_gpu else 1
+
+
+def of_samples(records: Iterable[ImageRecord], batch: Batch) -> Counter[str]:
+    """Counts of samples as they were shown: images, regions, and what stands out among them."""
+    records = list(records)
+    height, width = batch.images.shape[2:]
+    x0, y0, x1, y1 = batch.boxes_xyxy.unbind(1)
+    slivers = ((x1 - x0) * width < _LEAST_PX) | ((y1 - y0) * height < _LEAST_PX)
+    return Counter(
+        {
+            IMAGES: len(records),
+            UNMIRRORED: sum(not may_be_mirrored(record) for record in records),
+            REGIONS: len(slivers),
+            SLIVERS: int(slivers.sum()),
+        }
+    )

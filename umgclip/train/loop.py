@@ -18,6 +18,7 @@ from umgclip.learning.checkpoint import Checkpoints, State
 from umgclip.learning.precision import autocast_dtype
 from umgclip.learning.quarantine import Unreadable
 from umgclip.learning.schedule import Report, begin_step, is_kept, optimizer_of
+from umgclip.learning.sharded import on_cpu
 from umgclip.learning.world import World
 from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.clip.tower import DenseClip
@@ -26,7 +27,7 @@ from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.ema import Average
 from umgclip.train.feed import Feed, Loaded, decoders
 from umgclip.train.objective.features import Embedder
-from umgclip.train.parallel import Parallel, on_cpu
+from umgclip.train.parallel import Parallel
 from umgclip.train.step import Computed, Scoring, compute
 
 _KEYS_SHOWN = 8

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from umgclip.learning.sharded import whole
 from umgclip.learning.world import World
 from umgclip.train.blocks import blocks
 from umgclip.train.objective.features import Embedded, Embedder
@@ -101,21 +102,3 @@ def _divide(embedder: Embedder, world: World) -> list[nn.Parameter]:
         fully_shard(block, mesh=mesh, ignored_params=kept)
     fully_shard(embedder, mesh=mesh, ignored_params=kept)
     return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in kept]
-
-
-def whole(value: Tensor) -> Tensor:
-    """A divided tensor put together, by all processes at once; any other as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor as the parameter is: on its device, and divided where it is."""
-    value = value.to(parameter.device)
-    if isinstance(parameter, DTensor) and value.shape == parameter.shape:
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-    return value
-
-
-def on_cpu(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole copies on the CPU, made by all processes at once."""
-    return {name: whole(value.detach()).cpu().clone() for name, value in values.items()}

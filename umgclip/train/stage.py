@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from umgclip.errors import DataError
-from umgclip.io import tables
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import read_manifest
 from umgclip.learning.checkpoint import Checkpoints
 from umgclip.learning.counts import rows_of
 from umgclip.learning.curves import Curves
-from umgclip.learning.quarantine import write_unreadable
+from umgclip.learning.quarantine import Dropped, read_dropped, write_unreadable
 from umgclip.learning.run_identity import code_digest, decisive, flatten, libraries
 from umgclip.learning.world import World, choose_device
 from umgclip.model.adapters.adapt import Adapted, adapt
@@ -28,7 +25,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.stage import Summary
 from umgclip.train.defaults import resolved, told, warnings
-from umgclip.train.feed import Dropped, Feed
+from umgclip.train.feed import Feed
 from umgclip.train.loop import Trained, train
 
 _log = logging.getLogger(__name__)
@@ -163,20 +160,3 @@ def _rows(
         ("parameters trained", f"{size[0]:,} of {size[1]:,}"),
         *((f"last {name}", f"{value:.3f}") for name, value in trained.values.items()),
     )
-
-
-def read_dropped(path: Path) -> Dropped:
-    """Validation's quarantine as sets; a row without region stands for its whole image.
-
-    Raises:
-        DataError: no such file.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: expected validation's quarantine, found none; `umgclip validate` writes it")
-    table = tables.read_columns(path, ["key", "region_id"]).to_pylist()
-    images = frozenset(row["key"] for row in table if row["key"] is not None and row["region_id"] is None)
-    regions: dict[str, set[str]] = defaultdict(set)
-    for row in table:
-        if row["key"] is not None and row["region_id"] is not None:
-            regions[row["key"]].add(row["region_id"])
-    return Dropped(images, {key: frozenset(ids) for key, ids in regions.items()})

@@ -18,11 +18,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from umgclip.learning.counts import of_texts
+from umgclip.learning.quarantine import Failed
 from umgclip.learning.world import World
 from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Failed, Loaded
+from umgclip.train.feed import Loaded
 from umgclip.train.objective.features import Embedded, Features, concatenate, read_out, token_rows
 from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
 from umgclip.train.objective.total import Question, Similarity, total

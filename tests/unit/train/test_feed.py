@@ -11,12 +11,14 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.io.tables import QUARANTINE, read_columns
+from umgclip.learning.quarantine import Dropped
+from umgclip.learning.world import Part
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoaderParams, TrainParams
 from umgclip.train import stage
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Dropped, Feed, Loaded, Part, decoders
+from umgclip.train.feed import Feed, Loaded, decoders
 from umgclip.train.objective.labels import merge
 from umgclip.train.stage import TrainInputs
 

@@ -15,6 +15,7 @@ from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.manifest import read_manifest
 from umgclip.io.tables import QUARANTINE, write_table
+from umgclip.learning.quarantine import Dropped, read_dropped
 from umgclip.learning.run_identity import decisive
 from umgclip.learning.schedule import schedule
 from umgclip.model.adapters.adapt import load_tuned
@@ -22,8 +23,8 @@ from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
-from umgclip.train.feed import Dropped, Feed
-from umgclip.train.stage import TrainInputs, read_dropped
+from umgclip.train.feed import Feed
+from umgclip.train.stage import TrainInputs
 
 Report = Callable[[int, dict[str, float]], None]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from umgclip.learning.counts import rows_of
+from umgclip.learning.quarantine import Dropped
 from umgclip.learning.world import World
 from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip import files
@@ -16,7 +17,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.blocks import blocks, checkpoint_activations, compile_blocks
-from umgclip.train.feed import Dropped, Feed, Loaded
+from umgclip.train.feed import Feed, Loaded
 from umgclip.train.objective.features import Embedder
 from umgclip.train.objective.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from umgclip.learning.quarantine import Dropped
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Dropped, Feed
+from umgclip.train.feed import Feed
 from umgclip.train.objective import total as objective
 
 NOTHING = LossWeights(image_text=0, tags=0, region_text=0, region_tags=0, pixel=0, distill=0, keep=0)
