@@ -32,6 +32,7 @@ import open_clip
 import torch
 
 from umgclip.data.stream import decode, read_raw
+from umgclip.inference.folder import CARD
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.images import encode_jpeg
 from umgclip.model.adapters.adapt import add_lora, load_tuned
@@ -40,7 +41,6 @@ from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, RegisterParams, TowerParams
 from umgclip.register.bundle import active, log_bundle
-from umgclip.register.folder import CARD
 from umgclip.register.registry import CHAMPION, Registry
 from umgclip.sources.demo import write_demo
 from umgclip.tracking import stage_run

@@ -59,7 +59,7 @@ def sources(root: Path, module: str, without: Collection[str]) -> dict[str, byte
 
     Args:
         root: folder that the package lies in.
-        module: as in `umgclip.register.folder`.
+        module: as in `umgclip.inference.folder`.
         without: parts of the package that are left out, as in `io`.
     """
     found: dict[str, bytes] = {}

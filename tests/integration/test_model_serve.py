@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from umgclip.geometry.masks import encode
+from umgclip.inference.answerer import ANSWER, Answerer
 from umgclip.io.images import encode_png
 from umgclip.model.clip.layout import ADAPTER
-from umgclip.register.answering import ANSWER, Answerer
 
 pytestmark = pytest.mark.heavy
 MASK = np.zeros((96, 96), bool)

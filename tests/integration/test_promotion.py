@@ -19,9 +19,9 @@ from mlflow import MlflowClient
 from umgclip.cli import exits, promotion
 from umgclip.errors import InputError, TrackingError
 from umgclip.params import GateParams, RegisterParams
-from umgclip.register import serialised
+from umgclip.register import promotion_lock as serialised
+from umgclip.register.download import resolve
 from umgclip.register.force import Force
-from umgclip.register.loading import resolve
 from umgclip.register.promotion import PromotionResult, promote, rollback
 from umgclip.tracking import Store, store_from_env
 

@@ -16,15 +16,15 @@ import torch
 import umgclip
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
+from umgclip.inference.answerer import Answerer
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER_WEIGHTS
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import RegisterParams
-from umgclip.register.answering import Answerer
+from umgclip.register.download import fetch, resolve
 from umgclip.register.identity import data_hash
-from umgclip.register.loading import fetch, resolve
 from umgclip.register.promotion import promote, rollback
 
 PREDICT = """
@@ -350,7 +350,7 @@ def test_a_version_is_fetched_by_its_alias_and_answers_as_the_folders_do(
 def test_other_code_than_the_registered_one_is_named(workspace, tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     workspace.register()
     fetch(workspace.store, "umgclip", "1", tmp_path / "same")
-    [kept] = workspace.root.glob("mlartifacts/**/code/umgclip/register/answering.py")
+    [kept] = workspace.root.glob("mlartifacts/**/code/umgclip/inference/answerer.py")
     code = kept.read_text(encoding="utf-8")
     kept.write_text(f'"""Other words."""\n# a note\n{code.split(chr(34) * 3, 2)[2]}', encoding="utf-8")
     fetch(workspace.store, "umgclip", "1", tmp_path / "other-words")
@@ -362,7 +362,7 @@ def test_other_code_than_the_registered_one_is_named(workspace, tmp_path, caplog
 
     said = "umgclip v1 was registered with other code than umgclip"
     assert [said in record.getMessage() for record in caplog.records if "other code" in record.getMessage()] == [True]
-    assert caplog.records[-1].getMessage().endswith("numbers may differ: umgclip.register.answering")
+    assert caplog.records[-1].getMessage().endswith("numbers may differ: umgclip.inference.answerer")
 
 
 def test_what_is_not_there_cannot_be_fetched(workspace, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 import umgclip
-from umgclip.api.checks import box_shares, masks_inside
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
+from umgclip.inference.arguments import box_shares, masks_inside
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.images import encode_png
 from umgclip.model.adapters.adapt import adapt, load_tuned

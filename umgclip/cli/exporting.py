@@ -10,7 +10,7 @@ from umgclip.io.atomic import fresh_folder
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import USAGE
 from umgclip.params import RegisterParams
-from umgclip.register.source import Loaded, open_model
+from umgclip.register.opening import Loaded, open_model
 from umgclip.stage import Summary
 
 Format = Literal["open_clip", "peft", "onnx"]
@@ -22,7 +22,7 @@ def export(
     """Write a model in another tool's format.
 
     Args:
-        source: as in `umgclip.register.source.open_model`.
+        source: as in `umgclip.register.opening.open_model`.
         adapter: a folder with an adapter for a base.
         to: the format.
         out: the folder to make; an old one is replaced.
@@ -44,7 +44,7 @@ def export(
 
 
 def _open_clip(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
-    from umgclip.export.open_clip_folder import write_open_clip
+    from umgclip.inference.export.open_clip_folder import write_open_clip
     from umgclip.model.clip.files import WEIGHTS
 
     tower = DenseClip(loaded.clip)
@@ -61,7 +61,7 @@ def _open_clip(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]
 
 
 def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
-    from umgclip.export.peft_folder import write_peft
+    from umgclip.inference.export.peft_folder import write_peft
 
     digest = write_peft(DenseClip(loaded.clip), loaded.usage, loaded.adapter, loaded.name, folder)
     return [
@@ -72,7 +72,7 @@ def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
 
 
 def _onnx(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
-    from umgclip.export import onnx_files
+    from umgclip.inference.export import onnx_files
 
     differences = onnx_files.write_onnx(DenseClip(loaded.clip), loaded.usage, folder)
     found = [(f"{name}: largest difference to torch", f"{value:.1e}") for name, value in differences.items()]

@@ -15,12 +15,12 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import umgclip
+from umgclip.inference.base_files import can_be_fetched
+from umgclip.inference.folder import CARD, VOCABULARY
+from umgclip.inference.interface import ANSWER, FIELDS
 from umgclip.model.clip.layout import ADAPTER, CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.params import RegisterParams
-from umgclip.register.base_files import can_be_fetched
-from umgclip.register.folder import CARD, VOCABULARY
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT
-from umgclip.register.interface import ANSWER, FIELDS
 from umgclip.tracking import Run, environment
 
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")

@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from umgclip.inference.interface import FIELDS
 from umgclip.io.manifest import read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.params import RegisterParams
 from umgclip.records import stored_record
 from umgclip.register.gates import Decision, Evidence
 from umgclip.register.identity import Identity
-from umgclip.register.interface import FIELDS
 
 _SHARDS, _SAMPLES = 16, 32
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from umgclip.provenance import DESCRIBING, same_code, sources
 
 _ROOT = Path(__file__).parents[2]
-_ANSWERS = "umgclip.register.folder"  # from here on, what is imported decides the numbers
+_ANSWERS = "umgclip.inference.folder"  # from here on, what is imported decides the numbers
 
 
 def other_code(version: Path) -> tuple[str, ...]:

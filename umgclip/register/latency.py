@@ -10,11 +10,11 @@ from statistics import median
 
 import numpy as np
 
+from umgclip.inference.answerer import Answerer
 from umgclip.io.images import encode_png
 from umgclip.model.clip.placement import placement
 from umgclip.params import RegisterParams
-from umgclip.register.answering import Answerer
-from umgclip.register.loading import fetch
+from umgclip.register.download import fetch
 from umgclip.tracking import Store
 
 _BATCH = 4

@@ -13,8 +13,8 @@ from umgclip.params import GateParams, RegisterParams
 from umgclip.register import registry as names
 from umgclip.register.force import Force
 from umgclip.register.gates import Decision, Evidence, decide
+from umgclip.register.promotion_lock import serialised
 from umgclip.register.registry import ChampionMovedError, Registry, evidence_of, find
-from umgclip.register.serialised import serialised
 from umgclip.tracking import Store, bounded, explained
 
 _ATTEMPTS = 5

@@ -1,7 +1,7 @@
 """The registered model as MLflow runs it ("models from code"): MLflow executes this file when it logs and loads.
 
-Request, one row an image, fields as in `umgclip.register.request`: `image` and whatever of labels, boxes, masks, tags
-and so on is wanted. Answer, one mapping a row, as `umgclip.register.answering.Answerer.answer` gives it. Over HTTP
+Request, one row an image, fields as in `umgclip.inference.request`: `image` and whatever of labels, boxes, masks, tags
+and so on is wanted. Answer, one mapping a row, as `umgclip.inference.answerer.Answerer.answer` gives it. Over HTTP
 (`mlflow models serve`) rows go into `dataframe_records`, `dataframe_split` or `inputs`; MLflow turns `instances` into
 arrays, which only rows of the same lengths survive.
 """
@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from umgclip.errors import InputError
-from umgclip.register.folder import load_folder
+from umgclip.inference.folder import load_folder
 from umgclip.register.scoring import keep_traces_here, refusing
 
 _BATCH = 32

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
+from umgclip.inference.folder import CARD, VOCABULARY, interface_sha256, read_vocabulary
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
 from umgclip.register.card import CardFacts, model_card
-from umgclip.register.folder import CARD, VOCABULARY, interface_sha256, read_vocabulary
 from umgclip.register.gates import Decision, Evidence, flatten_metrics
 from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, Identity, identify, read_json
 from umgclip.register.promotion import held_back, judge, promote
@@ -143,10 +143,10 @@ def _register(
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
+    from umgclip.inference.answerer import Answerer
     from umgclip.model.clip.placement import placement  # torch and open_clip, which most registrations do without
-    from umgclip.register.answering import Answerer
+    from umgclip.register.download import fetch
     from umgclip.register.latency import ratio_of
-    from umgclip.register.loading import fetch
 
     place, dtype = placement(params, "register")
     candidate = Answerer.load(

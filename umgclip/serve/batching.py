@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from umgclip.register.request import Prepared
+from umgclip.inference.request import Prepared
 from umgclip.serve.current import Served
 from umgclip.serve.metrics import Metrics
 from umgclip.serve.settings import Batching

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from umgclip.errors import DataError, InputError, TrackingError, UmgclipError
+from umgclip.inference.answerer import Answerer
 from umgclip.io.images import encode_png
-from umgclip.register.answering import Answerer
 from umgclip.serve.settings import Source
 
 _BACK_OFF, _LONGEST_S = 2.0, 600.0

@@ -26,8 +26,8 @@ import torch
 from pydantic_core import from_json
 
 from umgclip.errors import InputError, UmgclipError
-from umgclip.register.request import LimitError, Limits, Prepared, Target, pixels_to_decode, prepare
-from umgclip.register.request_values import is_list
+from umgclip.inference.request import LimitError, Limits, Prepared, Target, pixels_to_decode, prepare
+from umgclip.inference.request_values import is_list
 from umgclip.serve.settings import RequestLimits
 
 LENGTH = struct.Struct(">Q")

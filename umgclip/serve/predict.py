@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from umgclip.errors import UmgclipError
-from umgclip.register.answering import Answerer, NotFiniteError
+from umgclip.inference.answerer import Answerer, NotFiniteError
 from umgclip.serve.batching import Answer, Batcher
 from umgclip.serve.current import Current
 from umgclip.serve.decoder import Plan, Read, Refused

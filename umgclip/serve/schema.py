@@ -1,6 +1,6 @@
 """What `/docs` and `openapi.json` say about requests and answers.
 
-Requests are checked where the registered model itself checks them, `umgclip.register.request`; these models describe
+Requests are checked where the registered model itself checks them, `umgclip.inference.request`; these models describe
 the same fields, and a test holds the two together.
 """
 

@@ -16,7 +16,7 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from umgclip.errors import InputError
-from umgclip.register import loading
+from umgclip.register import download as loading
 from umgclip.serve.app import create_app
 from umgclip.serve.connections import BACKLOG, Bounds, affordable, bounded
 from umgclip.serve.current import Current, Store

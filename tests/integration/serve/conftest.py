@@ -16,13 +16,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from umgclip.inference.folder import CARD, VOCABULARY
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS
 from umgclip.params import LoraParams, RegisterParams, TowerParams
 from umgclip.register.bundle import active, log_bundle
-from umgclip.register.folder import CARD, VOCABULARY
 from umgclip.register.registry import Registry
 from umgclip.tracking import environment, stage_run
 

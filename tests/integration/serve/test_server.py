@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from umgclip.io.images import encode_png
-from umgclip.register.loading import fetch
+from umgclip.register.download import fetch
 from umgclip.tracking import Store as Tracked
 
 pytestmark = pytest.mark.slow

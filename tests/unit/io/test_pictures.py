@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from umgclip.errors import DataError, InputError
+from umgclip.inference.request import Limits, Target, prepare
 from umgclip.io.images import decode_image
 from umgclip.io.pictures import is_picture, read_picture
-from umgclip.register.request import Limits, Target, prepare
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from umgclip.inference.answerer import Answerer
 from umgclip.model.clip import files
 from umgclip.params import TowerParams
-from umgclip.register.answering import Answerer
 
 MakeAnswerer = Callable[..., Answerer]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from umgclip.register.answering import Answerer
+from umgclip.inference.answerer import Answerer
 from umgclip.register.latency import ratio_of
 
 

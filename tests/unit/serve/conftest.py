@@ -12,11 +12,11 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from umgclip.inference.answerer import Answerer
+from umgclip.inference.request import Prepared
 from umgclip.io.images import encode_png
 from umgclip.model.clip import files
 from umgclip.params import TowerParams
-from umgclip.register.answering import Answerer
-from umgclip.register.request import Prepared
 from umgclip.serve.app import create_app
 from umgclip.serve.current import Current, Store
 from umgclip.serve.settings import ServeSettings, Source

@@ -15,9 +15,9 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from umgclip.errors import DataError
+from umgclip.inference.answerer import ANSWER
+from umgclip.inference.request import FIELDS
 from umgclip.io.images import encode_png
-from umgclip.register.answering import ANSWER
-from umgclip.register.request import FIELDS
 from umgclip.serve import schema
 from umgclip.serve.app import STATIC
 from umgclip.serve.settings import Batching, RequestLimits, ServeSettings, Timeouts

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from umgclip.errors import DataError, InputError, TrackingError
-from umgclip.register import answering
+from umgclip.inference import answerer as answering
 from umgclip.serve.current import Current
 from umgclip.serve.settings import Source
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from umgclip.register.request import Target
+from umgclip.inference.request import Target
 from umgclip.serve import decoder, decoding
 from umgclip.serve.decoder import Asked, Plan, Read, Refused, TooLarge, read
 from umgclip.serve.decoding import SMALL_PIXELS, Decoders
@@ -72,7 +72,7 @@ TEXTS = [f"label {index}" for index in range(600)]
     ],
 )
 def test_limits_are_of_the_sum_and_held_before_anything_is_decoded(content, said, monkeypatch):
-    monkeypatch.setattr("umgclip.register.request_masks._decode_png", None)
+    monkeypatch.setattr("umgclip.inference.request_masks._decode_png", None)
     limits = {"answer_numbers": 500_000}
     found = ask(content, **limits)
     assert isinstance(found, Refused)

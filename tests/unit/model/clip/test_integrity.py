@@ -12,6 +12,7 @@ from torch import nn
 import umgclip
 from umgclip.cli.exporting import export
 from umgclip.errors import DataError
+from umgclip.inference.folder import load_folder
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model.adapters.adapt import add_lora, load_tuned
 from umgclip.model.clip import files
@@ -19,7 +20,6 @@ from umgclip.model.clip.integrity import OWN, SHA256
 from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, CONFIG, WEIGHTS
 from umgclip.model.clip.pretrained.load import Choices, load_pretrained
 from umgclip.params import LoraParams, TowerParams
-from umgclip.register.folder import load_folder
 
 MakeClip = Callable[[int], nn.Module]
 

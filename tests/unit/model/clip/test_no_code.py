@@ -17,6 +17,7 @@ import umgclip
 from umgclip.annotate.foundation.weights import load as load_annotator
 from umgclip.base import stage as base_stage
 from umgclip.errors import DataError, InputError, UmgclipError
+from umgclip.inference.folder import load_folder
 from umgclip.model.adapters.adapt import adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
@@ -24,7 +25,6 @@ from umgclip.model.clip.no_code import no_remote_code
 from umgclip.model.clip.pretrained.load import load_pretrained
 from umgclip.params import BaseParams, LoraParams, TowerParams, TrainParams
 from umgclip.params.annotators import DetrParams
-from umgclip.register.folder import load_folder
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.geometry.fit import Interpolation, Resize, covered_cells, on_canvas, resized
+from umgclip.inference.interface import FIELDS
+from umgclip.inference.request_masks import masks_on_grid
+from umgclip.inference.request_values import file_bytes, flag, is_absent, is_list, is_number, items, short
 from umgclip.io.images import FORMATS, MAX_PIXELS, decode_image
-from umgclip.register.interface import FIELDS
-from umgclip.register.request_masks import masks_on_grid
-from umgclip.register.request_values import file_bytes, flag, is_absent, is_list, is_number, items, short
 
 
 class LimitError(InputError):

@@ -1,15 +1,17 @@
-"""From what a user calls a model to the model."""
+"""The model alone, for people who want embeddings and no pipeline: `umgclip.load(...)`."""
 
 from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
 
-from umgclip.api.checks import Device, Pixels, Resize, Share, Where, check_options
-from umgclip.api.model import Model
 from umgclip.errors import InputError
-from umgclip.register.request_values import short
-from umgclip.register.source import open_model
+from umgclip.inference.arguments import Device, Pixels, Resize, Share, Where, check_options
+from umgclip.inference.model import Model
+from umgclip.inference.request_values import short
+from umgclip.register.opening import open_model
+
+__all__ = ["Model", "load"]
 
 _OR_A_MODEL = {"source": " or models:/NAME@ALIAS", "adapter": ""}
 

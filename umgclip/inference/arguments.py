@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.inference.request_values import is_list, is_number, short
 from umgclip.io.pictures import tensor_array
 from umgclip.model.clip.preprocess import FITS, Fit
-from umgclip.register.request_values import is_list, is_number, short
 
 if TYPE_CHECKING:
     Labels = str | Iterable[str]

@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from umgclip.register.text_cache import TextCache
+from umgclip.inference.text_cache import TextCache
 
 
 def test_what_was_put_is_found_and_counted():

@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import encode, to_grid
+from umgclip.inference.request import LimitError, Limits, Prepared, Target, prepare
 from umgclip.io.images import encode_jpeg, encode_png
-from umgclip.register.request import LimitError, Limits, Prepared, Target, prepare
 
 TARGET = Target((96, 96), (8, 8), ("dog", "apple", "sky"))
 IMAGE = encode_png(np.random.default_rng(0).integers(0, 256, (60, 120, 3), dtype=np.uint8))

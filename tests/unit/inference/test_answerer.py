@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from umgclip.geometry.masks import encode, to_grid
+from umgclip.inference import answerer as answering
+from umgclip.inference.answerer import ANSWER, Answerer, fill
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import encode_png
 from umgclip.model.adapters.adapt import adapt, add_lora, load_tuned
@@ -15,8 +17,6 @@ from umgclip.model.clip import files
 from umgclip.model.clip.readout import pool_boxes, pool_masks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, TrainParams
-from umgclip.register import answering
-from umgclip.register.answering import ANSWER, Answerer, fill
 
 MASK = np.zeros((96, 96), bool)
 MASK[10:50, 20:70] = True

@@ -11,13 +11,13 @@ import mlflow
 from mlflow.models import Model
 
 from umgclip import __version__
+from umgclip.inference.folder import load_folder
 from umgclip.register.code import other_code
-from umgclip.register.folder import load_folder
 from umgclip.register.registry import find
 from umgclip.tracking import Store, bounded, environment, explained
 
 if TYPE_CHECKING:
-    from umgclip.register.answering import Answerer
+    from umgclip.inference.answerer import Answerer
 
 _DOWNLOAD_S = 120  # of silence in a download, not of the whole
 _SHOWN = 4

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from umgclip.data.vocabulary import with_article
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
+from umgclip.inference.base_files import restore_base, trained_resize
+from umgclip.inference.interface import ANSWER
+from umgclip.inference.request import Limits, Prepared, Target, prepare
+from umgclip.inference.text_cache import TextCache
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip.images import ImageInput, Placed
 from umgclip.model.clip.readout import pool_boxes
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params.section import BOX_SHARE, TEMPLATE
-from umgclip.register.base_files import restore_base, trained_resize
-from umgclip.register.interface import ANSWER
-from umgclip.register.request import Limits, Prepared, Target, prepare
-from umgclip.register.text_cache import TextCache
 
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256
@@ -133,7 +133,7 @@ class Answerer:
         """Check a request, decode its image and masks; needs no forward, so it may run beside one.
 
         Args:
-            request: fields as in `umgclip.register.request`.
+            request: fields as in `umgclip.inference.request`.
             where: what to call the request in an error.
             limits: what the caller allows.
 

@@ -16,9 +16,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from umgclip.api.checks import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
+from umgclip.inference.answerer import fill
+from umgclip.inference.arguments import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
+from umgclip.inference.text_cache import TextCache
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.preprocess import FITS, Fit
@@ -26,8 +28,6 @@ from umgclip.model.clip.readout import pool_boxes, pool_masks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import Usage
 from umgclip.params.section import BOX_SHARE
-from umgclip.register.answering import fill
-from umgclip.register.text_cache import TextCache
 
 _BATCH, _TEXT_BATCH = 32, 256
 _LABELS_KEPT = 1 << 14
@@ -234,7 +234,7 @@ class Model:
                 its adapter cannot be merged.
             OutputError: the folder cannot be written.
         """
-        from umgclip.export.open_clip_folder import save_model
+        from umgclip.inference.export.open_clip_folder import save_model
 
         save_model(self.tower, self.usage, Path(folder))
         if self._images.size_hw != self.tower.image_hw:

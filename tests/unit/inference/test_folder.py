@@ -3,8 +3,8 @@
 import pytest
 
 from umgclip.errors import DataError
+from umgclip.inference.folder import interface_sha256, read_box_share, read_vocabulary
 from umgclip.io.atomic import write_json
-from umgclip.register.folder import interface_sha256, read_box_share, read_vocabulary
 
 
 def test_a_vocabulary_is_things_then_stuff_each_once(tmp_path):

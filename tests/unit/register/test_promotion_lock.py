@@ -11,13 +11,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from umgclip.errors import OutputError, TrackingError
-from umgclip.register import serialised
-from umgclip.register.serialised import CLAIM_TAG
+from umgclip.register import promotion_lock as serialised
+from umgclip.register.promotion_lock import CLAIM_TAG
 from umgclip.tracking import Store, store_from_env
 
 HOLD = """
 import sys, time
-from umgclip.register.serialised import serialised
+from umgclip.register.promotion_lock import serialised
 from umgclip.tracking import Store
 with serialised(Store(sys.argv[1], "x", None), "umgclip"):
     print("held", flush=True)

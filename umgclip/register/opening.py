@@ -13,13 +13,13 @@ from typing import Any
 from torch import nn
 
 from umgclip.errors import InputError
+from umgclip.inference.base_files import restore_base, trained_resize
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER, ADAPTER_CONFIG
 from umgclip.model.clip.preprocess import Preprocess
 from umgclip.model.clip.usage import Usage, read_usage
 from umgclip.params.section import TEMPLATE
-from umgclip.register.base_files import restore_base, trained_resize
 from umgclip.register.identity import BASE_REPORT, read_json
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
@@ -94,8 +94,8 @@ def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:
     parsed = _VERSION.fullmatch(uri)
     if parsed is None:
         raise InputError(f"model: expected models:/NAME@ALIAS or models:/NAME/VERSION, got {uri}")
-    from umgclip.register.folder import read_box_share
-    from umgclip.register.loading import download
+    from umgclip.inference.folder import read_box_share
+    from umgclip.register.download import download
     from umgclip.tracking import store_from_env
 
     folder, settings = download(store_from_env(root), parsed["name"], parsed["version"], into)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from umgclip.errors import DataError
+from umgclip.inference.interface import FORMAT
 from umgclip.io.atomic import sha256_json
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.params.section import TEMPLATE
 from umgclip.register.identity import read_json
-from umgclip.register.interface import FORMAT
 
 if TYPE_CHECKING:
-    from umgclip.register.answering import Answerer
+    from umgclip.inference.answerer import Answerer
 
 VOCABULARY = "vocabulary.json"
 CARD = "model_card.md"
@@ -31,7 +31,7 @@ def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None
     Raises:
         DataError: files are missing or do not belong together.
     """
-    from umgclip.register.answering import Answerer  # torch and open_clip
+    from umgclip.inference.answerer import Answerer  # torch and open_clip
 
     concepts = folder / VOCABULARY
     return Answerer.load(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
-from umgclip.register.request_values import file_bytes, is_number, short
+from umgclip.inference.request_values import file_bytes, is_number, short
 
 _ZERO, _CHARS, _CHARS_OF_COUNT = 48, 64, 6  # a count is written in 5 bits a character; 6 hold more than any image has
 
