@@ -1,30 +1,50 @@
-"""The claim as Markdown, put between markers of a page."""
+"""Render the measured claim as Markdown and insert it between the markers of a page."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.claim.models import BASE, LABELS, MULTI_GRAIN
+from benchmarks.claim.models import BASE, CONTROL, FULL, LABELS, MULTI_GRAIN, TRUE
 from benchmarks.claim.results import COLUMNS, NEED_MASKS, Claim, Target, Value, summarise, targets
 from umgclip.io.atomic import write_bytes
 
 BEGIN, END = "<!-- claim -->", "<!-- /claim -->"
+_WIDTH = 98  # characters of a line of Markdown
+_HEADINGS = {
+    BASE: "base",
+    CONTROL: "control",
+    MULTI_GRAIN: "multi-grain",
+    TRUE: "true annotations",
+    FULL: "all weights",
+}
 
 
 def markdown(claim: Claim) -> str:
-    """Models, targets, read-outs and the way from the base to the tuned model."""
+    """Return the tables of models, targets, read-outs and interpolated weights as Markdown."""
+    seeds = ", ".join(str(seed) for seed in claim.seeds)
     lines = [
-        "![Every model with its intervals, and the way from the base to the multi-grain model](claim.png)",
+        "![Metrics of every model with intervals, and of weights between base and multi-grain](claim.png)",
         "",
-        f"Seeds {', '.join(str(seed) for seed in claim.seeds)} of the tuning. A cell is the mean over them, ± their "
-        "standard deviation, and below it the 95 % interval of the benchmark's images. Refined: the same scores, "
-        "averaged over pixels of like colour before the argmax (`evaluate.semantic.refine: pamr`).",
+        "### Models",
         "",
-        *_models(claim),
+        *_wrapped(
+            f"Mean over the tuning seeds {seeds}, ± their standard deviation. mIoU, refined: the same scores, averaged "
+            "over pixels of similar colour before the argmax (`evaluate.semantic.refine: pamr`)."
+        ),
         "",
-        "| asked for | measured | least | |",
-        "|---|---|---|---|",
-        *(_target(target) for target in targets(claim)),
+        *_models(claim, _mean_and_spread),
+        "",
+        *_wrapped(
+            "95% bootstrap intervals (low, high) over the benchmark's images; both ends are means over the seeds."
+        ),
+        "",
+        *_models(claim, _interval),
+        "",
+        "### Targets",
+        *_targets("Targets reached", [target for target in targets(claim) if target.reached]),
+        *_targets("Targets **not reached**", [target for target in targets(claim) if not target.reached]),
     ]
     if claim.readouts:
         lines += ["", *_readouts(claim)]
@@ -33,45 +53,60 @@ def markdown(claim: Claim) -> str:
     return "\n".join(lines)
 
 
-def _target(target: Target) -> str:
-    reached = "reached" if target.reached else "**not reached**"
-    return f"| {target.said} | {target.measured:+.3f} | {target.least:+.2f} | {reached} |"
+def _targets(title: str, those: list[Target]) -> list[str]:
+    """Return a titled list of targets, or no line if there are none."""
+    if not those:
+        return []
+    lines = ["", f"{title}, with the measured value and the required minimum:", ""]
+    for target in those:
+        text = f"* {target.said}: {target.measured:+.3f} (minimum {target.least:+.2f})"
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
 
 
 def put(page: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
+    """Replace the text between the markers of a page."""
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     write_bytes(page, f"{before}{BEGIN}\n{text}\n{END}{after}".encode())
 
 
-def _models(claim: Claim) -> list[str]:
-    """One column a model would be too wide for a page: a row a benchmark, a column a model."""
+def _models(claim: Claim, cell: Callable[[Value | None], str]) -> list[str]:
+    """Return a table with one row per metric and one column per model; the transpose would be too wide."""
     models = [name for name in LABELS if name in claim.models] + [name for name in claim.models if name not in LABELS]
     return [
-        f"| | {' | '.join(LABELS.get(name, name) for name in models)} |",
+        f"| | {' | '.join(_HEADINGS.get(name, name) for name in models)} |",
         f"|---|{'---|' * len(models)}",
-        *(
-            f"| {said} | {' | '.join(_cell(claim.value(name, metric)) for name in models)} |"
-            for said, metric in COLUMNS
-        ),
+        *(f"| {said} | {' | '.join(cell(claim.value(name, metric)) for name in models)} |" for said, metric in COLUMNS),
     ]
 
 
-def _cell(value: Value | None) -> str:
+def _mean_and_spread(value: Value | None) -> str:
     if value is None:
         return "–"
-    spread = "" if value.spread is None else f" ± {value.spread:.3f}"
-    interval = "" if value.interval is None else f"<br>{value.interval[0]:z.3f} to {value.interval[1]:z.3f}"
-    return f"{value.mean:.3f}{spread}{interval}"
+    return f"{value.mean:.3f}" + ("" if value.spread is None else f" ± {value.spread:.3f}")
+
+
+def _interval(value: Value | None) -> str:
+    if value is None or value.interval is None:
+        return "–"
+    return f"{value.interval[0]:z.3f}, {value.interval[1]:z.3f}"
 
 
 def _readouts(claim: Claim) -> list[str]:
     lines = [
-        f"Ways to read a region, of the {LABELS[BASE]} and of one seed of {LABELS[MULTI_GRAIN]}; the cost is that of "
-        "all regions of an image, its forward included.",
+        "### Region read-outs",
         "",
-        "| read-out | needs | base | ... held out | multi-grain | ... held out | ms an image |",
+        *_wrapped(
+            f"Top-1 of each region read-out, for the {LABELS[BASE]} and for one seed of {LABELS[MULTI_GRAIN]}. The "
+            "cost covers all regions of an image and includes the image's forward pass."
+        ),
+        "",
+        "| read-out | needs | base | ... held out | multi-grain | ... held out | ms per image |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in claim.readouts:
@@ -85,18 +120,23 @@ def _readouts(claim: Claim) -> list[str]:
 
 def _sweep(claim: Claim) -> list[str]:
     left_out = ("tagging.map", "semantic.miou_refined", "panoptic.pq_proposals")
-    columns = [entry for entry in COLUMNS if entry[1] not in left_out]
     ends = {0.0: claim.models[BASE], 1.0: claim.models[MULTI_GRAIN]}
-    rows = [
-        f"| {alpha:.1f} | {' | '.join(_mean(summarise(runs, metric)) for _, metric in columns)} |"
-        for alpha, runs in sorted((claim.sweep | ends).items())
-    ]
+    steps = sorted((claim.sweep | ends).items())
     return [
-        "Weights on the line from the base (0) to the multi-grain model (1), mean over seeds:",
+        "### Interpolated weights",
         "",
-        f"| alpha | {' | '.join(said for said, _ in columns)} |",
-        f"|---|{'---|' * len(columns)}",
-        *rows,
+        *_wrapped(
+            "Weights interpolated linearly between the base (alpha 0) and the multi-grain model (alpha 1); "
+            "mean over seeds."
+        ),
+        "",
+        f"| alpha | {' | '.join(f'{alpha:.1f}' for alpha, _ in steps)} |",
+        f"|---|{'---|' * len(steps)}",
+        *(
+            f"| {said} | {' | '.join(_mean(summarise(runs, metric)) for _, runs in steps)} |"
+            for said, metric in COLUMNS
+            if metric not in left_out
+        ),
     ]
 
 
