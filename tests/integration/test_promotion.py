@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from umgclip.cli import exits, promotion
 from umgclip.errors import InputError, TrackingError
 from umgclip.params import GateParams, RegisterParams
-from umgclip.register import promotion_lock as serialised
+from umgclip.register import promotion_lock
 from umgclip.register.download import resolve
 from umgclip.register.force import Force
 from umgclip.register.promotion import PromotionResult, promote, rollback
@@ -82,7 +82,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path, empty_store: bytes, mo
     if request.param == "sqlite":
         (tmp_path / "mlflow.db").write_bytes(empty_store)
         return Shelf(store_from_env(tmp_path))
-    monkeypatch.setattr(serialised, "SETTLE_S", 0.05)
+    monkeypatch.setattr(promotion_lock, "SETTLE_S", 0.05)
     return Shelf(Store(request.getfixturevalue("mlflow_server"), "umgclip", None))
 
 
@@ -317,7 +317,7 @@ def test_a_champion_that_never_holds_still_ends_the_promotion(shelf: Shelf) -> N
 PROMOTE = """
 import sys, time, pathlib
 from umgclip.params import GateParams, RegisterParams
-from umgclip.register import serialised
+from umgclip.register import promotion_lock
 from umgclip.register.promotion import promote
 from umgclip.tracking import Store
 uri, name, gates, version, go = sys.argv[1:]

@@ -1,13 +1,19 @@
 """What several packages' tests start from: a tower of a size for tests, and a few demo images."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
 
 from umgclip.params import DataParams, TowerParams
 from umgclip.sources.demo import write_demo
+
+if TYPE_CHECKING:
+    from umgclip.inference.answerer import Answerer
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +37,25 @@ def shapes_unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="module")
+def make_answerer(tiny: TowerParams) -> Callable[..., Answerer]:
+    """A tiny model that answers: 96 px, a grid of 8 x 8, 64 dimensions; three concepts."""
+    import torch
+
+    from umgclip.inference.answerer import Answerer
+    from umgclip.model.clip import files
+
+    def make(**options: str) -> Answerer:
+        torch.manual_seed(0)
+        clip = files.build(files.tower_config(tiny)).eval()
+        return Answerer(clip, vocabulary=("dog", "apple", "sky"), device="cpu", **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def answerer(make_answerer: Callable[..., Answerer]) -> Answerer:
+    """One that squeezes its images."""
+    return make_answerer()

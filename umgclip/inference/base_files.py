@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
-from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.io.json_file import read_report
+from umgclip.model.clip.layout import BASE_REPORT, CONFIG, TOKENIZER_FILES, TRAIN_REPORT, WEIGHTS
 from umgclip.params import SCRATCH
-from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, read_json
 
 if TYPE_CHECKING:
     from umgclip.model.clip.pretrained.load import Choices
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def can_be_fetched(base: Path) -> bool:
     """Whether open_clip knows where to download these weights again."""
-    report = read_json(base / BASE_REPORT)
+    report = read_report(base / BASE_REPORT)
     if report.get("pretrained") == SCRATCH:
         return False
     import open_clip  # with transformers: seconds
@@ -32,7 +32,7 @@ def can_be_fetched(base: Path) -> bool:
 def trained_resize(train: Path) -> Resize:
     """How images were fitted when a model was tuned: `squash`, unless its `train.json` says `pad`."""
     report = train / TRAIN_REPORT
-    params = read_json(report).get("params", {}) if report.is_file() else {}
+    params = read_report(report).get("params", {}) if report.is_file() else {}
     return "pad" if params.get("resize") == "pad" else "squash"
 
 
@@ -41,7 +41,7 @@ def _choices(folder: Path) -> Choices:
     from umgclip.model.clip.files import OWN
     from umgclip.model.clip.pretrained.load import Choices
 
-    content = read_json(folder / CONFIG)
+    content = read_report(folder / CONFIG)
     own = content.get(OWN) or {}
     quick_gelu = bool(content["model_cfg"].get("quick_gelu", False))
     return Choices(quick_gelu=quick_gelu, positions=own.get("positions", "antialiased"))
@@ -65,7 +65,7 @@ def restore_base(folder: Path) -> Iterator[Path]:
             f"{folder}: expected {WEIGHTS}, found none; of weights in another file or format, `umgclip base` with "
             "base.pretrained: FOLDER makes a base"
         )
-    report = read_json(folder / BASE_REPORT)
+    report = read_report(folder / BASE_REPORT)
     loaded = load_pretrained(str(report["model"]), str(report["pretrained"]), _choices(folder))
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from umgclip.errors import DataError
 from umgclip.inference.interface import FORMAT
 from umgclip.io.atomic import sha256_json
+from umgclip.io.json_file import read_report
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.params.section import TEMPLATE
-from umgclip.register.identity import read_json
 
 if TYPE_CHECKING:
     from umgclip.inference.answerer import Answerer
@@ -60,7 +60,7 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no such file, or not lists of texts.
     """
-    content = read_json(path)
+    content = read_report(path)
     concepts: list[str] = []
     for kind in ("things", "stuff"):
         names = content.get(kind)

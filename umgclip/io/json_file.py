@@ -24,3 +24,14 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A JSON object from a file that an earlier stage wrote.
+
+    Raises:
+        DataError: missing, or no JSON object.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected a report of an earlier stage, found none")
+    return read_object(path)

@@ -18,9 +18,8 @@ import umgclip
 from umgclip.inference.base_files import can_be_fetched
 from umgclip.inference.folder import CARD, VOCABULARY
 from umgclip.inference.interface import ANSWER, FIELDS
-from umgclip.model.clip.layout import ADAPTER, CONFIG, TOKENIZER_FILES, WEIGHTS
+from umgclip.model.clip.layout import ADAPTER, BASE_REPORT, CONFIG, TOKENIZER_FILES, TRAIN_REPORT, WEIGHTS
 from umgclip.params import RegisterParams
-from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT
 from umgclip.tracking import Run, environment
 
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")

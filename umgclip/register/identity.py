@@ -13,12 +13,9 @@ from ruamel.yaml.error import YAMLError
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
-from umgclip.io.json_file import read_object
+from umgclip.io.json_file import read_report
 from umgclip.io.manifest import read_manifest
-from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
-
-BASE_REPORT = "base.json"
-TRAIN_REPORT = "train.json"
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, BASE_REPORT, TRAIN_REPORT, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,6 @@ class Identity:
         return sha256_json(vars(self))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that an earlier stage wrote.
-
-    Raises:
-        DataError: missing, or no JSON object.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: expected a report of an earlier stage, found none")
-    return read_object(path)
-
-
 def identify(base: Path, train: Path, data: Path, repo: Path, interface_sha256: str) -> Identity:
     """Hash what there is and compare it with what the stages said that they wrote.
 
@@ -65,8 +51,8 @@ def identify(base: Path, train: Path, data: Path, repo: Path, interface_sha256: 
     Raises:
         DataError: a file is missing or is not the one that its report names.
     """
-    adapter_sha256 = _hashed(train / ADAPTER / ADAPTER_WEIGHTS, read_json(train / TRAIN_REPORT), "adapter_sha256")
-    base_sha256 = _hashed(base / WEIGHTS, read_json(base / BASE_REPORT), "weights_sha256")
+    adapter_sha256 = _hashed(train / ADAPTER / ADAPTER_WEIGHTS, read_report(train / TRAIN_REPORT), "adapter_sha256")
+    base_sha256 = _hashed(base / WEIGHTS, read_report(base / BASE_REPORT), "weights_sha256")
     benchmark_digest = read_manifest(data / "benchmark").digest()
     return Identity(adapter_sha256, base_sha256, data_hash(data, repo), benchmark_digest, interface_sha256)
 

@@ -14,13 +14,13 @@ from torch import nn
 
 from umgclip.errors import InputError
 from umgclip.inference.base_files import restore_base, trained_resize
+from umgclip.io.json_file import read_report
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip import files
-from umgclip.model.clip.layout import ADAPTER, ADAPTER_CONFIG
+from umgclip.model.clip.layout import ADAPTER, ADAPTER_CONFIG, BASE_REPORT
 from umgclip.model.clip.preprocess import Preprocess
 from umgclip.model.clip.usage import Usage, read_usage
 from umgclip.params.section import TEMPLATE
-from umgclip.register.identity import BASE_REPORT, read_json
 
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
@@ -104,7 +104,7 @@ def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:
 
 @contextmanager
 def _opened(folder: Path, adapter: Path | None, settings: _Settings | None) -> Iterator[Loaded]:
-    report = read_json(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
+    report = read_report(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
     with restore_base(folder) as base:
         clip = files.load(base)[0] if adapter is None else load_tuned(base, adapter)
         usage = _usage(folder if adapter is None else adapter, clip, trained=adapter is not None)

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from umgclip.errors import DataError
 from umgclip.inference.folder import CARD, VOCABULARY, interface_sha256, read_vocabulary
 from umgclip.io.atomic import fresh_folder, sha256_json, write_bytes, write_json
-from umgclip.model.clip.layout import ADAPTER
+from umgclip.io.json_file import read_report
+from umgclip.model.clip.layout import ADAPTER, BASE_REPORT, TRAIN_REPORT
 from umgclip.params import RegisterParams
 from umgclip.provenance import git_state
 from umgclip.register import registry as names
 from umgclip.register.card import CardFacts, model_card
 from umgclip.register.gates import Decision, Evidence, flatten_metrics
-from umgclip.register.identity import BASE_REPORT, TRAIN_REPORT, Identity, identify, read_json
+from umgclip.register.identity import Identity, identify
 from umgclip.register.promotion import held_back, judge, promote
 from umgclip.register.registry import Registry, evidence_of
 from umgclip.stage import Summary
@@ -107,7 +108,7 @@ def _subject(params: RegisterParams, inputs: RegisterInputs) -> _Subject:
         vocabulary = read_vocabulary(inputs.vocabulary)
     interface = interface_sha256(params.template, params.box_share, vocabulary)
     identity = identify(inputs.base, inputs.adapter, inputs.data, inputs.repo, interface)
-    report = read_json(inputs.metrics)
+    report = read_report(inputs.metrics)
     return _Subject(identity, _evidence(report, identity, inputs.metrics), report, vocabulary)
 
 
@@ -175,10 +176,10 @@ def _card(params: RegisterParams, inputs: RegisterInputs, subject: _Subject, dec
         evidence=subject.evidence,
         decision=decision,
         data=inputs.data,
-        base=read_json(inputs.base / BASE_REPORT),
-        training=read_json(inputs.adapter / TRAIN_REPORT),
+        base=read_report(inputs.base / BASE_REPORT),
+        training=read_report(inputs.adapter / TRAIN_REPORT),
         settings=subject.report["protocol"].get("settings", {}),
-        protocols=read_json(inputs.protocols) if inputs.protocols is not None and has_protocols else {},
+        protocols=read_report(inputs.protocols) if inputs.protocols is not None and has_protocols else {},
         concepts=len(subject.vocabulary),
     )
     return model_card(params, facts)

@@ -16,7 +16,7 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from umgclip.errors import InputError
-from umgclip.register import download as loading
+from umgclip.register import download
 from umgclip.serve.app import create_app
 from umgclip.serve.connections import BACKLOG, Bounds, affordable, bounded
 from umgclip.serve.current import Current, Store
@@ -100,8 +100,8 @@ def registry(source: Source, root: Path) -> Store:
     store = store_from_env(root)
     wanted = source.version or source.alias
     return Store(
-        resolve=partial(loading.resolve, store, source.name, wanted),
-        fetch=partial(loading.fetch, store, source.name),
+        resolve=partial(download.resolve, store, source.name, wanted),
+        fetch=partial(download.fetch, store, source.name),
     )
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from umgclip.errors import OutputError, TrackingError
-from umgclip.register import promotion_lock as serialised
+from umgclip.register import promotion_lock
 from umgclip.register.promotion_lock import CLAIM_TAG
 from umgclip.tracking import Store, store_from_env
 
@@ -40,30 +40,30 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_the_lock_of_a_sqlite_store_lies_beside_it_and_that_of_a_server_is_ones_own(store, tmp_path):
-    assert serialised._lock_path(store, "a") == tmp_path.resolve() / "mlflow.db.promotion-a.lock"
+    assert promotion_lock._lock_path(store, "a") == tmp_path.resolve() / "mlflow.db.promotion-a.lock"
     server = Store("http://127.0.0.1:5000", "umgclip", None)
-    assert serialised._lock_path(server, "a") != serialised._lock_path(server, "b")
-    assert "umgclip" in serialised._lock_path(server, "a").name
+    assert promotion_lock._lock_path(server, "a") != promotion_lock._lock_path(server, "b")
+    assert "umgclip" in promotion_lock._lock_path(server, "a").name
 
 
 def test_one_process_holds_it_until_it_ends_however_it_ends(store, monkeypatch):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, store.uri], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        monkeypatch.setattr(serialised, "_WAIT_S", 0.3)
+        monkeypatch.setattr(promotion_lock, "_WAIT_S", 0.3)
         with (
             pytest.raises(
                 TrackingError, match="umgclip: expected other promotions to end within 0 s; one holds .*lock"
             ),
-            serialised.serialised(store, "umgclip"),
+            promotion_lock.serialised(store, "umgclip"),
         ):
             pass
-        with serialised.serialised(store, "another"):
+        with promotion_lock.serialised(store, "another"):
             pass
     finally:
         holder.kill()
         holder.communicate(timeout=10)
-    with serialised.serialised(store, "umgclip"):
+    with promotion_lock.serialised(store, "umgclip"):
         pass
 
 
@@ -71,31 +71,31 @@ def test_a_lock_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match="mlflow.db.promotion-umgclip.lock"),
-        serialised.serialised(Store(f"sqlite:///{tmp_path}/file/mlflow.db", "x", None), "umgclip"),
+        promotion_lock.serialised(Store(f"sqlite:///{tmp_path}/file/mlflow.db", "x", None), "umgclip"),
     ):
         pass
 
 
 def test_a_claim_is_there_while_it_lasts_and_gone_afterwards(registry, monkeypatch):
-    monkeypatch.setattr(serialised, "SETTLE_S", 0.0)
+    monkeypatch.setattr(promotion_lock, "SETTLE_S", 0.0)
     client = registry.client()
-    with serialised._claim(registry, "umgclip"):
+    with promotion_lock._claim(registry, "umgclip"):
         assert CLAIM_TAG in client.get_registered_model("umgclip").tags
-    with pytest.raises(ZeroDivisionError), serialised._claim(registry, "umgclip"):
+    with pytest.raises(ZeroDivisionError), promotion_lock._claim(registry, "umgclip"):
         raise ZeroDivisionError
     assert client.get_registered_model("umgclip").tags == {}
 
 
 def test_a_claim_of_another_holds_one_back_until_it_is_old(registry, monkeypatch):
-    monkeypatch.setattr(serialised, "SETTLE_S", 0.0)
-    monkeypatch.setattr(serialised, "_WAIT_S", 0.3)
+    monkeypatch.setattr(promotion_lock, "SETTLE_S", 0.0)
+    monkeypatch.setattr(promotion_lock, "_WAIT_S", 0.3)
     client = registry.client()
     client.set_registered_model_tag("umgclip", CLAIM_TAG, f"{time.time():.0f} theirs")
     with pytest.raises(TrackingError, match=f"the tag {CLAIM_TAG} .* says that one is at work"):  # noqa: SIM117
-        with serialised._claim(registry, "umgclip"):
+        with promotion_lock._claim(registry, "umgclip"):
             pass
     client.set_registered_model_tag("umgclip", CLAIM_TAG, f"{time.time() - 121:.0f} theirs")
-    with serialised._claim(registry, "umgclip"):
+    with promotion_lock._claim(registry, "umgclip"):
         assert "theirs" not in client.get_registered_model("umgclip").tags[CLAIM_TAG]
 
 
@@ -110,8 +110,8 @@ def test_a_claim_written_over_is_not_taken_for_ones_own(registry, monkeypatch):
         elif len(pauses) == 3:
             client.delete_registered_model_tag("umgclip", CLAIM_TAG)
 
-    monkeypatch.setattr(serialised.time, "sleep", meanwhile)
-    with serialised._claim(registry, "umgclip"):
+    monkeypatch.setattr(promotion_lock.time, "sleep", meanwhile)
+    with promotion_lock._claim(registry, "umgclip"):
         assert len(pauses) > 3
 
 
@@ -119,7 +119,7 @@ def test_claims_of_many_never_overlap(registry):
     inside, most, done = [], [], []
 
     def work(number: int) -> None:
-        with serialised._claim(registry, "umgclip"):
+        with promotion_lock._claim(registry, "umgclip"):
             inside.append(number)
             most.append(len(inside))
             time.sleep(0.05)
@@ -137,7 +137,7 @@ def test_claims_of_many_never_overlap(registry):
 
 def test_a_write_that_loses_to_another_waits_and_tries_again(registry, monkeypatch):
     """As a database does when two claims are inserted at the same moment."""
-    monkeypatch.setattr(serialised, "SETTLE_S", 0.05)
+    monkeypatch.setattr(promotion_lock, "SETTLE_S", 0.05)
     client = registry.client()
     refused = []
 
@@ -151,5 +151,5 @@ def test_a_write_that_loses_to_another_waits_and_tries_again(registry, monkeypat
     write = client.set_registered_model_tag
     monkeypatch.setattr(client, "set_registered_model_tag", refuse_once)
     monkeypatch.setattr(type(registry), "client", lambda _: client)
-    with serialised._claim(registry, "umgclip"):
+    with promotion_lock._claim(registry, "umgclip"):
         assert refused

@@ -24,8 +24,8 @@ from umgclip.model.adapters.convpass import add_convpass
 from umgclip.model.adapters.lora_files import merged, write_made_by
 from umgclip.model.clip import files
 from umgclip.model.clip.attention import with_linear_attention
-from umgclip.model.clip.integrity import SHA256, TRAIN_REPORT, adapter_sha256, base_sha256, require_finite
-from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, USAGE
+from umgclip.model.clip.integrity import SHA256, adapter_sha256, base_sha256, require_finite
+from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAIN_REPORT, USAGE
 from umgclip.model.clip.text import text_parameters
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
 

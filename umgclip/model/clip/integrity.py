@@ -11,9 +11,8 @@ from torch import nn
 from umgclip.errors import DataError
 from umgclip.io.atomic import must_be_readable, sha256_file
 from umgclip.io.json_file import read_object
-from umgclip.model.clip.layout import CONFIG, WEIGHTS
+from umgclip.model.clip.layout import BASE_REPORT, CONFIG, WEIGHTS
 
-BASE_REPORT, TRAIN_REPORT = "base.json", "train.json"
 OWN = "umgclip"  # our key in open_clip's config file: what open_clip has no word for
 SHA256 = "weights_sha256"
 

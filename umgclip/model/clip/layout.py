@@ -19,3 +19,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "sentencepiece.bpe.model",
 )
+# what the stages base and train wrote about their weights, beside them
+BASE_REPORT = "base.json"
+TRAIN_REPORT = "train.json"
