@@ -37,7 +37,7 @@ from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 _SMALL = TowerParams(width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16)
 _SHARD = 50

@@ -24,15 +24,15 @@ from umgclip.annotate.annotator import build_annotator
 from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import mine
 from umgclip.errors import InputError
-from umgclip.evaluate.annotator import AnnotatorBenchmark, read_proposals
-from umgclip.evaluate.benchmark import Classes, Example, TrueRegion
+from umgclip.evaluate.benchmarks.annotator import AnnotatorBenchmark, read_proposals
+from umgclip.evaluate.examples import Classes, Example, TrueRegion
 from umgclip.geometry import boxes
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import decode_image, encode_jpeg
 from umgclip.params import AnnotateParams, DataParams, load_section
 from umgclip.records import ImageRecord, Region, Source, Text
-from umgclip.sources.demo import training_scene
-from umgclip.sources.demo_classes import STUFF, things
+from umgclip.sources.demo.classes import STUFF, things
+from umgclip.sources.demo.scenes import training_scene
 
 _IOU = 0.5
 _THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)  # label scores

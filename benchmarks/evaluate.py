@@ -23,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from umgclip.evaluate.benchmark import Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.examples import Example, batched, open_benchmark, read_examples
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.suite import Suite
 from umgclip.metrics.panoptic import PanopticQuality
@@ -33,7 +33,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, EvaluateParams, TowerParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 HEIGHT, WIDTH, SEGMENTS, CLASSES = 480, 640, 24, 150
 ROUNDS = 3

@@ -24,14 +24,14 @@ import numpy as np
 from PIL import Image
 
 from umgclip.params import ImportParams
-from umgclip.sources.importing import run_import
+from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
 
 _DIFFERENT = 64  # pictures; every file has bytes of its own
 _PEAK = """
 import json, resource, sys
 from umgclip.params import ImportParams
-from umgclip.sources.importing import run_import
+from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from umgclip.io.tables import QUARANTINE, write_table
 from umgclip.params import DataParams, EvaluateParams, SegmentParams, load_section
 from umgclip.records import Region, parse_record
 from umgclip.segment import stage
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 ARTIFACTS, PARAMS, BENCHMARK = Path("artifacts"), Path("params.yaml"), Path("data/benchmark")
 

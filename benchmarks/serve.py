@@ -42,7 +42,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, RegisterParams, TowerParams
 from umgclip.register.bundle import active, log_bundle
 from umgclip.register.registry import CHAMPION, Registry
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 from umgclip.tracking import stage_run
 
 _LABELS = ["dog", "cat", "apple", "sailing boat", "umbrella", "guitar", "sky", "meadow", "brick wall", "desert"]

@@ -24,7 +24,7 @@ from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip.files import Tokenizer, build, tower_config
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, LossWeights, TowerParams, TrainParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 from umgclip.train.batch import Batch, Item, View, collate
 from umgclip.train.loop import trainable
 from umgclip.train.objective import total as objective

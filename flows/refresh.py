@@ -22,7 +22,7 @@ from flows.workspace import git
 from umgclip.cli import exits
 from umgclip.errors import InputError
 from umgclip.io.storage import Location, Storage, locate
-from umgclip.sources.delivered import Import, import_delivery, read_delivery
+from umgclip.sources.delivery import Import, import_delivery, read_delivery
 from umgclip.tracking import finished_run, store_from_env
 
 _DIGEST, _COMMIT = "umgclip.raw_digest", "umgclip.refreshed_commit"

@@ -60,7 +60,7 @@ def write_evaluation() -> Callable[[Path, int, int], None]:
     from umgclip.model.adapters.adapt import add_lora
     from umgclip.model.clip import files
     from umgclip.params import DataParams, LoraParams, TowerParams
-    from umgclip.sources.demo import write_demo
+    from umgclip.sources.demo.scenes import write_demo
 
     def write(root: Path, scenes: int, singles: int) -> None:
         write_demo(DataParams(train_scenes=1, benchmark_scenes=scenes, benchmark_singles=singles), root / "data")

@@ -15,12 +15,12 @@ import typer
 
 from umgclip import __version__
 from umgclip.cli import exits, models, stages
-from umgclip.cli.data import data_app
+from umgclip.cli.data.commands import data_app
 from umgclip.cli.group import Commands
 from umgclip.cli.lines import PlainFormatter
 from umgclip.cli.options import PARAMS, Params
+from umgclip.cli.project.commands import code, follow, init
 from umgclip.cli.serving import serve
-from umgclip.cli.starting import code, follow, init
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 COMMANDS = (
@@ -89,12 +89,12 @@ def doctor(
     these data; each finding names the key of params.yaml to change.
     """
     if data is not None:
-        from umgclip.cli import doctor_data
+        from umgclip.cli.doctor import data as doctor_data
 
         remarks = doctor_data.examine_data(data, params)
         doctor_data.show(remarks)
         raise typer.Exit(1 if any(remark.weight == "stop" for remark in remarks) else 0)
-    from umgclip.cli import doctor as checks
+    from umgclip.cli.doctor import machine as checks
 
     findings = checks.examine(Path.cwd(), params)
     checks.show(findings)

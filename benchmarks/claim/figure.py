@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.claim.models import BASE, LABELS, MULTI_GRAIN
 from benchmarks.claim.results import Claim, Value, summarise
-from umgclip.evaluate import drawing
+from umgclip.evaluate.report import drawing
 
 _BARS = (
     ("zero-shot top-1", "classification.top1"),

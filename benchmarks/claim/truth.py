@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from umgclip.annotate.clip_teacher import ClipTeacher
+from umgclip.annotate.models.clip_teacher import ClipTeacher
 from umgclip.annotate.proposal import Proposal
 from umgclip.data.stream import Sample, decode
 from umgclip.data.vocabulary import Vocabulary
@@ -29,7 +29,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import AnnotateParams, DataParams
 from umgclip.records import Region
-from umgclip.sources.demo import training_scene, true_regions
+from umgclip.sources.demo.scenes import training_scene, true_regions
 
 
 def write_truth(annotated: Path, base: Path, sections: tuple[DataParams, AnnotateParams], out: Path) -> None:

@@ -31,7 +31,7 @@ from benchmarks.scale.check import Check, Run, check
 from benchmarks.scale.cost import ShardCost
 from benchmarks.scale.estimate import Estimate, between, bootstrap
 from benchmarks.scale.simulator import Cluster, Workload
-from umgclip.annotate.engine_local import run_jobs
+from umgclip.annotate.engines.local import run_jobs
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.tally import Tally
 from umgclip.data.stream import read_raw

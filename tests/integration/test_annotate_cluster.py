@@ -23,7 +23,7 @@ import yaml
 from umgclip.io.atomic import sha256_file
 from umgclip.model.clip import files
 from umgclip.params import DataParams, TowerParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 

@@ -18,7 +18,7 @@ from umgclip.data.stream import decode, read_raw
 from umgclip.io.images import encode_jpeg, encode_png
 from umgclip.model.clip import files
 from umgclip.params import DataParams, TowerParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]

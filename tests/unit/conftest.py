@@ -10,7 +10,7 @@ import jaxtyping
 import pytest
 
 from umgclip.params import DataParams, TowerParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 if TYPE_CHECKING:
     from umgclip.inference.answerer import Answerer

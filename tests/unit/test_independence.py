@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from umgclip.annotate import stage as annotate
-from umgclip.annotate.work import ShardWorker
+from umgclip.annotate.worker import ShardWorker
 from umgclip.base import stage as base
 from umgclip.evaluate import stage as evaluate
 from umgclip.io.atomic import sha256_file
@@ -27,7 +27,7 @@ from umgclip.params import (
     TrainParams,
     ValidateParams,
 )
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 from umgclip.train import stage as train
 from umgclip.validate import stage as validate
 

@@ -11,7 +11,7 @@ from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.model.adapters.adapt import adapt
 from umgclip.model.clip import files
 from umgclip.params import DataParams, LoraParams, TowerParams, TrainParams
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 
 @pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750)])

@@ -9,15 +9,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from umgclip.annotate.answers.desk import Desk
-from umgclip.annotate.assembly import Parts, assemble
+from umgclip.annotate.cache.cache import Desk
 from umgclip.annotate.crops import region_crop
-from umgclip.annotate.judge import Judge
-from umgclip.annotate.policy.refusal import refusal
+from umgclip.annotate.draft import Annotated, Draft, with_own_ids, written
+from umgclip.annotate.models.build import Parts, assemble
+from umgclip.annotate.policy_refusal import refusal
 from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.roles import Failure, Partly, Pixels
-from umgclip.annotate.rules.rejected import Rejected
-from umgclip.annotate.written import Annotated, Draft, with_own_ids, written
+from umgclip.annotate.rules.apply import Judge
 from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key

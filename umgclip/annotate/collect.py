@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate import kept
+from umgclip.annotate import retry as kept
 from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job
+from umgclip.annotate.output import TABLES
 from umgclip.annotate.plan import Plan
-from umgclip.annotate.policy.refusal import refused
-from umgclip.annotate.shard_output import TABLES
+from umgclip.annotate.policy_refusal import refused
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io import tables

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from umgclip import __version__
-from umgclip.annotate.answers.code import code_digest
-from umgclip.annotate.answers.identity import answer_identities
+from umgclip.annotate.cache.code import code_digest
+from umgclip.annotate.cache.identity import answer_identities
 from umgclip.annotate.digests import file_digests
 from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.names import read_names
+from umgclip.annotate.vocabulary import read_names
 from umgclip.annotate.words import note, require_words
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
@@ -128,7 +128,7 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
         "base": weights,
         "files": files,
         "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
-        "code": [__version__, code_digest("umgclip.annotate.work")],
+        "code": [__version__, code_digest("umgclip.annotate.worker")],
         "output": params.output,
     }
     identities = answer_identities(params, weights, vocabulary, files)

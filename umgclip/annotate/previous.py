@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from umgclip.annotate.job import Job
-from umgclip.annotate.shard_output import TABLES, Entry
+from umgclip.annotate.output import TABLES, Entry
 from umgclip.errors import DataError
 from umgclip.io.shards import read_samples
 

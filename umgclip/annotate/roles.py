@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rules.rejected import Rejected
+from umgclip.annotate.rejected import Rejected
 from umgclip.records import Text
 
 __all__ = [

@@ -11,16 +11,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate import kept
-from umgclip.annotate.answers.store import prune
+from umgclip.annotate import retry as kept
+from umgclip.annotate.cache.files import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
 from umgclip.annotate.cut import cut_captions
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.models.source_name import describe
 from umgclip.annotate.plan import SPLITS, Plan, make_plan, manifests_of, samples_of
-from umgclip.annotate.policy.refusal import not_refused
+from umgclip.annotate.policy_refusal import not_refused
 from umgclip.annotate.progress import Progress
-from umgclip.annotate.source_name import describe
 from umgclip.annotate.tally import Report, Tally
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
@@ -121,10 +121,10 @@ class _Limited(Progress):
 def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
     """What runs the jobs."""
     if name == "local":
-        from umgclip.annotate import engine_local
+        from umgclip.annotate.engines import local as engine_local
 
         return engine_local.run_jobs
-    from umgclip.annotate import engine_ray
+    from umgclip.annotate.engines import ray as engine_ray
 
     return engine_ray.run_jobs
 

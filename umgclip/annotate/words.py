@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from umgclip.annotate.answers.identity import model_kind
-from umgclip.annotate.names import Names
+from umgclip.annotate.cache.identity import model_kind
+from umgclip.annotate.vocabulary import Names
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.params import AnnotateParams

@@ -33,7 +33,8 @@ def base(
     data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS, vocabulary: Concepts = None
 ) -> None:
     """The CLIP to start from: trained on images and alt texts, or loaded."""
-    from umgclip.cli import followed, session
+    from umgclip.cli import session
+    from umgclip.cli.project import followed
     from umgclip.params import BaseParams, load_section
 
     section = load_section(params, BaseParams)
@@ -67,7 +68,8 @@ def annotate(
     to `quarantine.parquet` with a reason; --retry-failed takes them up again,
     also after the run has ended, and keeps all others as they are.
     """
-    from umgclip.cli import followed, session
+    from umgclip.cli import session
+    from umgclip.cli.project import followed
     from umgclip.params import AnnotateParams, load_section
 
     section = load_section(params, AnnotateParams)

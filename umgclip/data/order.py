@@ -17,8 +17,8 @@ import numpy as np
 
 from umgclip.data.shard_files import ShardFiles
 from umgclip.errors import DataError
-from umgclip.io.shards import RawSample
 from umgclip.io.manifest import Manifest
+from umgclip.io.shards import RawSample
 
 BUFFER = 4000
 _LEAST_BUFFER = 1000

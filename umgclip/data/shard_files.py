@@ -14,9 +14,9 @@ from pathlib import Path
 
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file
+from umgclip.io.manifest import REMOTE, Manifest, ShardInfo
 from umgclip.io.shards import RawSample, key_and_extension, read_shard
 from umgclip.io.storage import Storage, locate
-from umgclip.io.manifest import REMOTE, Manifest, ShardInfo
 
 KEEP_BYTES = 256 << 20
 

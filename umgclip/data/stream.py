@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import decode_image
+from umgclip.io.manifest import read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.io.shards import RawSample
-from umgclip.io.manifest import read_manifest
 from umgclip.records import ImageRecord, stored_record
 
 _KEEP_BYTES = 256 << 20

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from umgclip.data.vocabulary import ChunkCounts, MinCount, Vocabulary
+from umgclip.data.wording import first_spellings, name_key
 from umgclip.errors import DataError, InputError
 from umgclip.params.section import Section
-from umgclip.data.wording import first_spellings, name_key
 
 
 class VocabularyFile(Section):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from umgclip.data.vocabulary import with_article
 from umgclip.errors import InputError
-from umgclip.evaluate.benchmark import Classes, Example, TrueRegion
+from umgclip.evaluate.examples import Classes, Example, TrueRegion
 from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops

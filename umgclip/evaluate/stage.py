@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.evaluate import annotator, pictures, plots
-from umgclip.evaluate.annotator import AnnotatorBenchmark, check_proposals, read_proposals
-from umgclip.evaluate.benchmark import Classes, Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.benchmarks import annotator
+from umgclip.evaluate.benchmarks.annotator import AnnotatorBenchmark, check_proposals, read_proposals
+from umgclip.evaluate.benchmarks.segmented import SegmentReader
+from umgclip.evaluate.examples import Classes, Example, batched, open_benchmark, read_examples
 from umgclip.evaluate.features import FeatureCache
-from umgclip.evaluate.intervals import intervals
-from umgclip.evaluate.page import report
-from umgclip.evaluate.page.cases import Cases
-from umgclip.evaluate.pictures import Shown
 from umgclip.evaluate.reader import Reader
-from umgclip.evaluate.segmented import SegmentReader
+from umgclip.evaluate.report import page as report
+from umgclip.evaluate.report import pictures, plots
+from umgclip.evaluate.report.cases import Cases
+from umgclip.evaluate.report.intervals import intervals
+from umgclip.evaluate.report.pictures import Shown
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import fresh_folder, sha256_file, write_json
 from umgclip.io.manifest import Manifest, read_manifest

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from umgclip.evaluate import classification, panoptic, region, retrieval, semantic, tagging
-from umgclip.evaluate.benchmark import Example
-from umgclip.evaluate.evaluator import Evaluator
+from umgclip.evaluate.benchmarks import classification, panoptic, region, retrieval, semantic, tagging
+from umgclip.evaluate.benchmarks.evaluator import Evaluator
+from umgclip.evaluate.benchmarks.segmented import SegmentReader
+from umgclip.evaluate.examples import Example
 from umgclip.evaluate.reader import Reader, Seen
-from umgclip.evaluate.segmented import SegmentReader
 from umgclip.metrics.bootstrap import draw
 from umgclip.metrics.weighted import FEWEST_IMAGES
 from umgclip.records import Region

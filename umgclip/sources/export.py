@@ -20,8 +20,8 @@ from umgclip.io.manifest import Manifest, describe_shard, write_manifest
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, Region, stored_record
-from umgclip.sources.coco import ours
-from umgclip.sources.rewriting import Stored
+from umgclip.sources.formats.coco import ours
+from umgclip.sources.importing.rewriting import Stored
 from umgclip.stage import Summary
 
 Advance = Callable[[int], None]

@@ -19,8 +19,8 @@ from typing import Any
 
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Entry
-from umgclip.sources.found import Problem
 from umgclip.sources.naming import FileNames, Match, several, tail_of
+from umgclip.sources.note import Problem
 
 _SCHEMA = """
 CREATE TABLE files (

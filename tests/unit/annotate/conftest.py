@@ -13,7 +13,7 @@ from umgclip.annotate import stage
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.plan import jobs_of, make_recipe
 from umgclip.annotate.tally import Tally
-from umgclip.annotate.work import ShardWorker
+from umgclip.annotate.worker import ShardWorker
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import Vocabulary, mine
 from umgclip.io.manifest import read_manifest
@@ -21,7 +21,7 @@ from umgclip.io.places import Folder
 from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 TINY = TowerParams(
     width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32

@@ -15,8 +15,8 @@ from umgclip.io.images import encode_jpeg
 from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, ImportParams, LabelParams, TowerParams
 from umgclip.records import parse_record
-from umgclip.sources.demo import write_demo
-from umgclip.sources.importing import run_import
+from umgclip.sources.demo.scenes import write_demo
+from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
 
 TOWER = TowerParams(

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from umgclip.annotate.annotator import Annotator
-from umgclip.annotate.answers.desk import Desk
-from umgclip.annotate.answers.guard import guarded
-from umgclip.annotate.answers.model import NotAnsweredError
-from umgclip.annotate.clip_teacher import ClipTeacher
+from umgclip.annotate.cache.cache import Desk
+from umgclip.annotate.cache.fallback import guarded
+from umgclip.annotate.cache.lazy_model import NotAnsweredError
+from umgclip.annotate.models.clip_teacher import ClipTeacher
 from umgclip.annotate.roles import Failure
-from umgclip.annotate.work import ShardWorker
+from umgclip.annotate.worker import ShardWorker
 from umgclip.errors import InputError, UmgclipError
 from umgclip.io.shards import read_shard
 
@@ -108,7 +108,7 @@ def test_deaths_of_an_earlier_run_do_not_count(shard, plain, intercept):
 
 
 def test_workers_that_die_before_they_touch_an_image_end_the_run(shard, monkeypatch):
-    monkeypatch.setattr("umgclip.annotate.work.pieces", lambda *_: (_ for _ in ()).throw(DeathError))
+    monkeypatch.setattr("umgclip.annotate.worker.pieces", lambda *_: (_ for _ in ()).throw(DeathError))
     recipe = shard.recipe(attempts=2)
     for _ in range(3):
         with pytest.raises(DeathError):

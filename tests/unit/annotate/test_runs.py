@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.annotate import engine_local, stage
+from umgclip.annotate import stage
 from umgclip.annotate.annotator import Annotator
+from umgclip.annotate.engines import local as engine_local
 from umgclip.annotate.progress import Progress
 from umgclip.annotate.roles import Failure
 from umgclip.annotate.tally import Tally

@@ -21,8 +21,8 @@ from umgclip.io.tables import IMAGES, REGIONS, write_table
 from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, DataParams, LabelParams, TowerParams
 from umgclip.records import parse_record, shows_one_object
-from umgclip.sources.demo import write_demo
-from umgclip.sources.demo_classes import things
+from umgclip.sources.demo.classes import things
+from umgclip.sources.demo.scenes import write_demo
 
 TOWER = TowerParams(
     width=24, layers=2, heads=2, text_width=24, text_layers=1, text_heads=2, embed_dim=16, context_length=32

@@ -24,7 +24,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.params import AnnotateParams, DataParams, EvaluateParams, LoraParams, TowerParams, TrainParams
 from umgclip.records import parse_record
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 
 DATA = DataParams(train_scenes=8, benchmark_scenes=4, benchmark_singles=3, shard_samples=8)
 TOWER = TowerParams(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from umgclip.cli.browsing import browse
+from umgclip.cli.data.browsing import browse
 from umgclip.errors import DataError, InputError
 from umgclip.io import tables
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from umgclip.io.images import encode_jpeg
-from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
+from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, Source, Text
 
 WriteDataset = Callable[..., Path]

@@ -23,7 +23,6 @@ def slowly(number: int) -> int:
     return number
 
 
-
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_threads_keep_the_order(workers: int) -> None:
     assert list(ordered_map(square, iter(range(20)), workers)) == [n * n for n in range(20)]

@@ -12,8 +12,8 @@ from umgclip.data import shard_files
 from umgclip.data.order import Lanes
 from umgclip.data.stream import read_raw, shuffled
 from umgclip.errors import DataError
-from umgclip.io.storage import Location, Storage
 from umgclip.io.manifest import MANIFEST, read_manifest
+from umgclip.io.storage import Location, Storage
 
 WriteDataset = Callable[..., Path]
 SIZES = (5, 3, 4, 1, 6)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from umgclip.evaluate.benchmark import Classes
-from umgclip.sources.labels import distinct
 from umgclip.data.wording import first_spellings, name_key, tidy
+from umgclip.evaluate.examples import Classes
+from umgclip.sources.formats.shared.labels import distinct
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-from umgclip.evaluate.benchmark import Classes
+from umgclip.evaluate.examples import Classes
 from umgclip.evaluate.reader import Reader
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import encode_png

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from umgclip.evaluate.benchmark import batched, read_examples
+from umgclip.evaluate.examples import batched, read_examples
 from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.suite import Suite

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from umgclip.annotate import stage as annotate
-from umgclip.annotate.work import ShardWorker
+from umgclip.annotate.worker import ShardWorker
 from umgclip.evaluate import stage as evaluate
-from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
+from umgclip.evaluate.examples import batched, open_benchmark, read_examples
 from umgclip.io.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.params import AnnotateParams, EvaluateParams, GateParams, LabelParams, ValidateParams

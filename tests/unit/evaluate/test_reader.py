@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from umgclip.evaluate.benchmark import read_examples
+from umgclip.evaluate.benchmarks.region import RegionTop1
+from umgclip.evaluate.benchmarks.semantic import label_map
+from umgclip.evaluate.examples import read_examples
 from umgclip.evaluate.reader import Reader, fill_template, read_masks
-from umgclip.evaluate.region import RegionTop1
-from umgclip.evaluate.semantic import label_map
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
 from umgclip.model.clip.images import ImageInput

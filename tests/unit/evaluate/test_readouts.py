@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from umgclip.evaluate.benchmark import Example, TrueRegion
+from umgclip.evaluate.examples import Example, TrueRegion
 from umgclip.evaluate.reader import Seen
 from umgclip.evaluate.readouts.readout import RegionBatch
 from umgclip.evaluate.readouts.select import readouts

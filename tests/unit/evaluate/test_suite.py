@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from umgclip.evaluate import classification, region
-from umgclip.evaluate.annotator import read_proposals
-from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
-from umgclip.evaluate.intervals import intervals
+from umgclip.evaluate.benchmarks import classification, region
+from umgclip.evaluate.benchmarks.annotator import read_proposals
+from umgclip.evaluate.examples import batched, open_benchmark, read_examples
+from umgclip.evaluate.report.intervals import intervals
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 
 

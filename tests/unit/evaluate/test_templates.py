@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from umgclip.errors import InputError
-from umgclip.evaluate.benchmark import Classes
+from umgclip.evaluate.examples import Classes
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.templates import template_set
 from umgclip.model.clip.tokenizer import Tokenizer

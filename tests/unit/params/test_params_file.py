@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from umgclip.params import SECTIONS, AnnotateParams, load_section, read_params
-from umgclip.sources.demo_classes import things
+from umgclip.sources.demo.classes import things
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 

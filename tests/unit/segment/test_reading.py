@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from umgclip.evaluate.benchmark import Classes, Example, open_benchmark, read_examples
-from umgclip.evaluate.panoptic import Panoptic
+from umgclip.evaluate.benchmarks.panoptic import Panoptic
+from umgclip.evaluate.benchmarks.segmented import SegmentReader, decoder_map
+from umgclip.evaluate.examples import Classes, Example, open_benchmark, read_examples
 from umgclip.evaluate.reader import Reader
-from umgclip.evaluate.segmented import SegmentReader, decoder_map
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.segmenter import files
 from umgclip.params import EvaluateParams

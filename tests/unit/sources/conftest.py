@@ -23,9 +23,9 @@ from umgclip.io.manifest import Manifest
 from umgclip.io.places import place_at
 from umgclip.params import ImportParams
 from umgclip.records import ImageRecord, parse_record
-from umgclip.sources.importing import run_import
+from umgclip.sources.importing.rewriting import Stored
+from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
-from umgclip.sources.rewriting import Stored
 
 
 def pixels(seed: int = 0, width: int = 40, height: int = 30) -> np.ndarray:
@@ -158,7 +158,7 @@ class RandomTower:
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
     """What the evaluators make of a benchmark, with a model that guesses."""
-    from umgclip.evaluate.benchmark import batched, open_benchmark, read_examples
+    from umgclip.evaluate.examples import batched, open_benchmark, read_examples
     from umgclip.evaluate.reader import Reader
     from umgclip.evaluate.suite import Suite
     from umgclip.params import EvaluateParams

@@ -10,8 +10,8 @@ from umgclip.errors import DataError
 from umgclip.geometry import masks
 from umgclip.io.manifest import read_manifest
 from umgclip.params import DataParams
-from umgclip.sources.demo import write_demo
-from umgclip.sources.demo_classes import STUFF, things
+from umgclip.sources.demo.classes import STUFF, things
+from umgclip.sources.demo.scenes import write_demo
 
 PARAMS = DataParams(train_scenes=12, benchmark_scenes=10, benchmark_singles=8, shard_samples=5)
 
@@ -106,7 +106,7 @@ def test_a_demo_that_failed_is_no_dataset(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("umgclip.sources.demo.ShardWriter.close", fail)
+    monkeypatch.setattr("umgclip.sources.demo.scenes.ShardWriter.close", fail)
     with pytest.raises(KeyboardInterrupt):
         write_demo(PARAMS, tmp_path / "data")
     with pytest.raises(DataError, match="found none"):

@@ -23,7 +23,7 @@ from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.io.storage import Storage
 from umgclip.params import DataParams
 from umgclip.records import parse_record
-from umgclip.sources.demo import write_demo
+from umgclip.sources.demo.scenes import write_demo
 from umgclip.sources.export import EXPORTS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from umgclip.annotate.rules.refusal import refuses, says_nothing
+from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.repetition import loops
 
 _SPECIAL = re.compile(r"</?s>|<pad>|<unk>|<loc_\d+>|<\|[^|<>]{1,40}\|>|\[(?:CLS|SEP|PAD|MASK|UNK)\]")

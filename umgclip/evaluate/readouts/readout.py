@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from umgclip.evaluate.benchmark import Example, TrueRegion
+from umgclip.evaluate.examples import Example, TrueRegion
 from umgclip.evaluate.reader import Reader, Seen
 
 

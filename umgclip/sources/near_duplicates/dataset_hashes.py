@@ -21,8 +21,8 @@ from umgclip.io.survivors import Deaths, run_parts
 from umgclip.io.tables import write_table
 from umgclip.params import threads
 from umgclip.safe_text import line_of
+from umgclip.sources.importing.rewriting import Stored
 from umgclip.sources.near_duplicates.perceptual_hash import SIDE_PX, perceptual_hash
-from umgclip.sources.rewriting import Stored
 
 _VERSION = "phash-1"  # of the hash, in the names of the files
 _HINT = "duplicates: workers die over and over; if memory runs out, run again with a smaller --workers"

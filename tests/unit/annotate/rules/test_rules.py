@@ -6,9 +6,9 @@ import torch
 from torchvision.ops import batched_nms
 
 from umgclip.annotate.rules.agreement import agreed
+from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
-from umgclip.annotate.rules.refusal import refuses
 from umgclip.annotate.rules.repetition import loops
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, dynamic_module_utils
 
 import umgclip
-from umgclip.annotate.foundation.weights import load as load_annotator
+from umgclip.annotate.models.foundation.weights import load as load_annotator
 from umgclip.base import stage as base_stage
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.inference.folder import load_folder

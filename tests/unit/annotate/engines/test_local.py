@@ -1,0 +1,45 @@
+"""Workers of annotation on one machine end with the run, however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+
+PROGRAM = textwrap.dedent(
+    """
+    import multiprocessing, os, time
+    from umgclip.annotate.engines.local import run_jobs
+    from umgclip.params import AnnotateParams
+
+    class Stuck:
+        @property
+        def params(self):
+            if multiprocessing.parent_process() is None:
+                return AnnotateParams(workers=1)
+            print(os.getpid(), flush=True)
+            time.sleep(600)  # in the middle of a long batch
+
+    class Report:
+        def workers(self, alive):
+            pass
+
+    if __name__ == "__main__":
+        run_jobs(["a shard"], Stuck(), Report())
+    """
+)
+
+
+def test_a_killed_run_leaves_no_worker(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as running:
+        worker = psutil.Process(int(running.stdout.readline()))
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+        gone, alive = psutil.wait_procs([worker], timeout=20)
+        for each in alive:
+            each.kill()
+    assert (gone, alive) == ([worker], [])

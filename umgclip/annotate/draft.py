@@ -1,0 +1,120 @@
+"""What becomes of a sample: its record with what was added, the base's embeddings, and what was refused."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.roles import Failure
+from umgclip.records import ImageRecord, Region, Text
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One sample's annotations.
+
+    Attributes:
+        record: with everything that came with it, and what the roles added.
+        embeddings: (1 + regions, d) float16: the base's of the image, then of its regions in order.
+        rejected: what rules refused, in the order it came.
+        failures: roles that have no answer, with the reason; the record then lacks what they would have said.
+    """
+
+    record: ImageRecord
+    embeddings: np.ndarray
+    rejected: tuple[Rejected, ...] = ()
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+
+@dataclass
+class Draft:
+    """One image on its way through the roles. `captions` and `tags` are None where no role was asked."""
+
+    record: ImageRecord
+    proposals: list[Proposal] = field(default_factory=list)
+    captions: list[Text] | None = field(default_factory=list)
+    tags: list[Text] | None = field(default_factory=list)
+    rejected: list[tuple[Rejected, Proposal | None]] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def refuse(self, rejected: Rejected, region: Proposal | None = None) -> None:
+        """Keep what a rule refused; `region` is the place that it was said of."""
+        box = region.box_xyxy if region is not None and not region.is_empty() else None
+        if rejected.box_xyxy is None and box is not None:
+            rejected = Rejected(**{**rejected.__dict__, "box_xyxy": box})
+        self.rejected.append((rejected, region))
+
+
+def written(draft: Draft, feature: np.ndarray) -> Annotated:
+    """The sample as it is stored; regions without pixels are left out.
+
+    Args:
+        draft: what was found and said.
+        feature: the base's embedding of the image, (d,).
+    """
+    record = draft.record
+    proposals = [proposal for proposal in draft.proposals if not proposal.is_empty()]
+    given = record.regions or []
+    ids = _free_ids({region.id for region in given})
+    named = {id(proposal): next(ids) for proposal in proposals}
+    regions = [
+        Region(
+            id=named[id(proposal)],
+            box_xyxy=proposal.box_xyxy,
+            mask=proposal.encoded(),
+            is_stuff=proposal.is_stuff,
+            score=proposal.score,
+            captions=proposal.captions,
+            tags=proposal.tags,
+            source=proposal.source,
+            mask_source=proposal.mask_source,
+        )
+        for proposal in proposals
+    ]
+    update = {
+        "captions": _and(record.captions, draft.captions),
+        "tags": _and(record.tags, draft.tags if draft.tags is None else _others(draft.tags, record.tags or [])),
+        "regions": [*given, *regions],
+    }
+    embeddings = np.full((1 + len(given) + len(regions), len(feature)), np.nan, np.float16)
+    embeddings[0] = feature
+    for row, proposal in enumerate(proposals, start=1 + len(given)):
+        if proposal.embedding is not None:
+            embeddings[row] = proposal.embedding
+    rejected = tuple(
+        one.of_region(named[id(p)]) if p is not None and id(p) in named else one for one, p in draft.rejected
+    )
+    return Annotated(record.model_copy(update=update), embeddings, rejected, draft.failures)
+
+
+def _and(given: list[Text] | None, added: list[Text] | None) -> list[Text] | None:
+    """What came, then what was added; None where neither was asked for."""
+    return given if added is None else [*(given or []), *added]
+
+
+def _others(tags: list[Text], given: list[Text]) -> list[Text]:
+    """Tags that did not come with the image."""
+    known = {tag.text for tag in given}
+    return [tag for tag in tags if tag.text not in known]
+
+
+def with_own_ids(record: ImageRecord) -> ImageRecord:
+    """The record; of regions that came with one id, all but the first get another: ids tell regions apart."""
+    given = record.regions or []
+    ids = [region.id for region in given]
+    if len(set(ids)) == len(ids):
+        return record
+    free, seen, regions = _free_ids(set(ids)), set[str](), []
+    for region in given:
+        regions.append(region if region.id not in seen else region.model_copy(update={"id": next(free)}))
+        seen.add(region.id)
+    return record.model_copy(update={"regions": regions})
+
+
+def _free_ids(taken: set[str]) -> Iterator[str]:
+    return (name for name in map(str, itertools.count()) if name not in taken)

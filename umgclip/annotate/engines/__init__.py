@@ -1,0 +1,1 @@
+"""Engines that run workers over shards: processes on this machine, or Ray Data on many."""

@@ -1,0 +1,141 @@
+"""An annotator's parts from the params: who fills which role, each model loaded once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from umgclip.annotate.cache.cache import Desk
+from umgclip.annotate.cache.cached_model import Asked
+from umgclip.annotate.cache.identity import model_kind
+from umgclip.annotate.cache.lazy_model import Model
+from umgclip.annotate.models.grabcut import GrabCut
+from umgclip.annotate.models.segment_tree import SegmentTree
+from umgclip.annotate.roles import (
+    Captioner,
+    Embedder,
+    Filter,
+    Masker,
+    Policy,
+    Proposer,
+    RegionCaptioner,
+    RegionTagger,
+    Tagger,
+)
+from umgclip.annotate.rules.apply import Judge
+from umgclip.annotate.rules.tag_names import TagNames
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.data.vocabulary_file import read_vocabulary
+from umgclip.data.wording import name_key
+from umgclip.errors import InputError
+from umgclip.io.atomic import sha256_file
+from umgclip.model.clip.layout import WEIGHTS
+from umgclip.params import AnnotateParams
+
+if TYPE_CHECKING:
+    from umgclip.annotate.models.clip_teacher import ClipTeacher
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What fills each role; an empty tuple, or no filter: the role is not asked."""
+
+    embedder: Embedder
+    proposers: tuple[Proposer, ...]
+    maskers: tuple[Masker, ...]
+    region_taggers: tuple[RegionTagger, ...]
+    region_captioners: tuple[RegionCaptioner, ...]
+    taggers: tuple[Tagger, ...]
+    captioners: tuple[Captioner, ...]
+    filter: Filter | None
+    keeps_given_labels: bool = False
+    policies: tuple[Policy, ...] = ()
+    refusing: frozenset[str] = frozenset()  # policies by name that put an image aside
+
+
+def assemble(
+    params: AnnotateParams, base: Path, vocabulary: Vocabulary, desk: Desk, loads: Collection[str] | None = None
+) -> tuple[Parts, Judge]:
+    """Put what the roles name at the desk; nothing is loaded yet.
+
+    Args:
+        params: the section `annotate`.
+        base: folder with the base's weights.
+        vocabulary: concepts.
+        desk: where all are asked.
+        loads: models that may be loaded; None: all.
+
+    Raises:
+        InputError: the vocabulary file is not one.
+    """
+    built_in: dict[str, Callable[[], Any]] = {
+        "clip_teacher": lambda: _teacher(params, base, vocabulary),
+        "segment_tree": lambda: SegmentTree(params.proposer),
+        "grabcut": lambda: GrabCut(params.masker),
+    }
+    asked: dict[str, Asked] = {}
+
+    def ask(name: str) -> Asked:
+        if name not in asked:
+            build = built_in.get(name) or functools.partial(build_model, params.models, name, vocabulary)
+            asked[name] = Asked(Model(name, model_kind(params, name), build, loads is None or name in loads), desk)
+        return asked[name]
+
+    def fill(role: str) -> tuple[Asked, ...]:
+        return tuple(ask(name) for name in params.roles.of(role) if name not in ("none", "given"))
+
+    parts = Parts(
+        embedder=ask("clip_teacher"),
+        proposers=fill("proposer"),
+        maskers=fill("masker"),
+        region_taggers=fill("region_tagger"),
+        region_captioners=fill("region_captioner"),
+        taggers=fill("tagger"),
+        captioners=fill("captioner"),
+        filter=next(iter(fill("filter")), None),
+        keeps_given_labels="given" in params.roles.region_tagger,
+        policies=fill("policy"),
+        refusing=frozenset(n for n, m in params.models.items() if getattr(m, "action", None) == "quarantine"),
+    )
+    synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
+    names = TagNames(vocabulary.concepts, synonyms)
+    return parts, Judge(
+        params.rules, vocabulary, names, params.caption_threshold, frozenset(map(name_key, params.held_out))
+    )
+
+
+def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:
+    """The base as annotator."""
+    # torch and the towers are not needed where everything is stored
+    from umgclip.annotate.models.clip_teacher import ClipTeacher
+    from umgclip.model.clip import files
+    from umgclip.model.clip.tower import DenseClip
+
+    clip, _ = files.load(base)
+    return ClipTeacher(DenseClip(clip), f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}", vocabulary, params.label)
+
+
+def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> Any:  # noqa: ANN401 - fills several roles
+    """One entry of `annotate.models`, with its weights where they belong.
+
+    Raises:
+        InputError: its weights are not on this machine, or a package that it needs is not installed.
+    """
+    params, where = models[name], f"annotate.models.{name}"
+    if params.kind == "vlm":
+        try:
+            from umgclip.annotate.models.vlm.annotator import Vlm
+        except ImportError as error:
+            raise InputError(f"{where}: expected httpx, which is not installed: umgclip[vlm]") from error
+        return Vlm(params, where)
+    if params.kind == "face":
+        from umgclip.annotate.models.policy.face import Face
+
+        return Face(params, where)
+    # transformers takes seconds to import, and annotators without downloaded weights do without it
+    from umgclip.annotate.models.foundation.build import build
+
+    return build(params, where, vocabulary)

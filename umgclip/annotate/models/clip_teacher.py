@@ -1,0 +1,257 @@
+"""The offline annotator: the base CLIP reads masked-out crops and knows which concepts the alt text names.
+
+A crop whose surroundings are replaced by the image's background colour is read far better than a plain one, so that is
+how a region is looked at. Which concepts may stand in the image is taken from its caption (as RegionCLIP's concept
+pool, Zhong et al., CVPR 2022); which region carries which of them is one assignment, in which regions must not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+
+from umgclip.annotate.models.assign import assign
+from umgclip.annotate.models.looks import crop_sides, crops, in_batches
+from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.placement import placement
+from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.tower import DenseClip
+from umgclip.params import LabelParams
+from umgclip.records import Text
+
+_COMPARED_PX = 1024  # longer side of a mask that is compared whole
+
+
+class ClipTeacher:
+    """Embedder, region tagger, region captioner, tagger, captioner and filter in one, over one frozen CLIP."""
+
+    def __init__(self, tower: DenseClip, name: str, vocabulary: Vocabulary, params: LabelParams) -> None:
+        """Embed the vocabulary once.
+
+        Args:
+            tower: the base CLIP in eval mode.
+            name: written as the source of every text; names the weights.
+            vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never
+                written.
+            params: the section `annotate.label`.
+
+        Raises:
+            InputError: crops are no multiple of the model's patch.
+        """
+        self.name = name
+        self._vocabulary, self._params = vocabulary, params
+        self._device, self._dtype = placement(params, "annotate.label")
+        self._tower = tower.to(self._device)
+        self._tokenizer = tower.tokenizer
+        self._images = ImageInput.of(tower)
+        self._sides = crop_sides(params.crop_px, tower.image_hw, tower.patch_px)
+        self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
+        self._batch: list[Pixels] = []
+        self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
+        self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
+        self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
+
+    def begin_batch(self, images: Sequence[Pixels]) -> None:
+        """Images that are annotated together: what is asked of some of them is seen with all, whoever asks first."""
+        self._batch = list(images)
+
+    def _embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "t d"]:
+        with self._inference():
+            return self._tower.encode_text(self._tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
+
+    def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        found = np.zeros((len(images), self._tower.embed_dim), np.float32)
+        on_cpu = self._device.type == "cpu"
+        with self._inference():
+            for rows in in_batches(images, self._params.batch, self._tower.patch_px, on_cpu):
+                batch = to_input(np.stack([images[row] for row in rows]), self._images.preprocess)
+                found[rows] = self._tower.encode_image(batch.to(self._device))[0].float().cpu().numpy()
+        return found
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        half = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=half):
+            yield
+
+    def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Images of any size, squeezed to the model's own."""
+        return self._embed_images([self._images.place(pixels).pixels for pixels in images])
+
+    def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Of whole images; those of the last call are remembered."""
+        if not self._knows(images):
+            self._seen = list(images), self._embed_whole(images)
+        return self._known_features(images)
+
+    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> None:
+        """Of the regions that have none yet, by the crops that labels are read from."""
+        missing = [[p for p in found if p.embedding is None and not p.is_empty()] for found in proposals]
+        crops = [crop for pixels, found in zip(images, missing, strict=True) for crop in self._crops(pixels, found)]
+        embeddings = iter(self._embed_images(crops))
+        for proposal in (p for found in missing for p in found):
+            proposal.embedding = next(embeddings)
+
+    def tag_regions(
+        self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal]]:
+        """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
+        proposals = [self._worth_a_look(found, caption) for found, caption in zip(proposals, captions, strict=True)]
+        crops = [crop for pixels, found in zip(images, proposals, strict=True) for crop in self._crops(pixels, found)]
+        embeddings = iter(self._embed_images(crops))
+        kept = []
+        for caption, found in zip(captions, proposals, strict=True):
+            for proposal in found:
+                proposal.embedding = next(embeddings)
+            nouns = self._vocabulary.find(caption)
+            things = [p for p in found if not p.is_stuff]
+            grounds = [p for p in found if p.is_stuff]
+            for ground in grounds:
+                self._tag_ground(ground, nouns)
+            kept.append([*self._tag_things(things, nouns), *grounds])
+        return kept
+
+    def _worth_a_look(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
+        """The best things, more of them the more things the caption names, and all stuff: each look is a forward.
+
+        Where it names none, no thing gets a label, and only those that are kept without one are looked at.
+        """
+        nouns = sum(name not in self._vocabulary.stuff for name in self._vocabulary.find(caption))
+        most = self._params.looks_at_least + self._params.looks_per_noun * nouns
+        if not nouns:
+            most = min(most, self._params.keep_unlabelled)
+        things = [p for p in proposals if not p.is_stuff][:most]
+        return [*things, *(p for p in proposals if p.is_stuff)]
+
+    def _crops(self, pixels: Pixels, proposals: list[Proposal]) -> list[UInt8[np.ndarray, "side side 3"]]:
+        return crops(pixels, proposals, self._params, self._sides)
+
+    def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
+        """The assigned things, then the best of the others as unlabelled proposals."""
+        if not things:
+            return []
+        index = {name: i for i, name in enumerate(self._vocabulary.things)}
+        own = [index[name] for name in nouns if name in index]
+        embeddings = np.array([p.embedding for p in things], np.float32)
+        masks = [_thinned(p.mask) for p in things]
+        scores = label_scores(embeddings @ self._things.T * self._scale, own, masks)
+        chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
+        held_out = set(self._vocabulary.held_out)
+        labelled, taken = [], []
+        for row, column, score in chosen:
+            name = self._vocabulary.things[own[column]]
+            taken.append(row)
+            if name not in held_out:
+                things[row].tags = [Text(text=name, score=score, source=self.name)]
+            labelled.append(things[row])
+        rest = [p for i, p in enumerate(things) if i not in taken]
+        return [*labelled, *rest[: max(0, self._params.keep_unlabelled)]]
+
+    def _tag_ground(self, ground: Proposal, nouns: list[str]) -> None:
+        stuff = self._vocabulary.stuff
+        if not stuff:
+            return
+        named = [name for name in nouns if name in stuff and name not in self._vocabulary.held_out]
+        logits = ground.embedding @ self._stuff.T * self._scale
+        probabilities = _softmax(logits)
+        best = stuff.index(named[0]) if named else int(probabilities.argmax())
+        score = 1.0 if named else float(probabilities[best])
+        if score >= self._params.stuff_threshold and stuff[best] not in self._vocabulary.held_out:
+            source = "alt" if named else self.name
+            ground.tags = [Text(text=stuff[best], score=score, source=source)]
+
+    def caption_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[list[Text]]]:
+        """Each region's label as a phrase."""
+        del images  # the embeddings have said it
+        return [[self._phrase(proposal) for proposal in found] for found in proposals]
+
+    def _phrase(self, proposal: Proposal) -> list[Text]:
+        """The label as a phrase: "an apple"; the template is all that an offline teacher can say."""
+        return [
+            Text(text=tag.text if proposal.is_stuff else with_article(tag.text), score=tag.score, source=self.name)
+            for tag in proposal.tags
+        ]
+
+    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
+        """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
+        features = self.embed_images(images)
+        concepts = self._vocabulary.concepts
+        embedded = np.concatenate([self._things, self._stuff])
+        tags = []
+        for feature, caption in zip(features, captions, strict=True):
+            probabilities = _softmax(feature @ embedded.T * self._scale)
+            names = self._vocabulary.find(caption)
+            found = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
+            tags.append(sorted(found, key=lambda text: -text.score))
+        return tags
+
+    def caption_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Text]]:
+        """What was found in each image."""
+        del images  # the proposals hold what was seen
+        return [self._caption(found) for found in proposals]
+
+    def _caption(self, proposals: list[Proposal]) -> list[Text]:
+        """What was found, from left to right, on its ground; scored by the least sure of its parts."""
+        things = sorted((p for p in proposals if p.tags and not p.is_stuff), key=lambda p: p.box_xyxy[0])
+        if not things:
+            return []
+        phrases = [with_article(p.tags[0].text) for p in things]
+        text = phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
+        ground = next((p for p in proposals if p.is_stuff and p.tags), None)
+        parts = [p.tags[0].score for p in things]
+        if ground is not None:
+            text, parts = f"{text} on {ground.tags[0].text}", [*parts, ground.tags[0].score]
+        return [Text(text=text, score=min(parts), source=self.name)]
+
+    def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float]:
+        """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""
+        features, embedded = self._known_features(images), self._embed_texts(texts)
+        return [float(np.clip((f @ t + 1) / 2, 0, 1)) for f, t in zip(features, embedded, strict=True)]
+
+    def _known_features(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
+        """Those of `embed_images` where these are images of its last call, which saves looking at them twice."""
+        if not self._knows(images):
+            of_batch = {id(pixels) for pixels in self._batch}
+            if not all(id(pixels) in of_batch for pixels in images):
+                return self._embed_whole(images)
+            self.embed_images(self._batch)
+        rows = {id(pixels): row for row, pixels in enumerate(self._seen[0])}
+        return self._seen[1][[rows[id(pixels)] for pixels in images]]
+
+    def _knows(self, images: Sequence[Pixels]) -> bool:
+        seen = {id(pixels) for pixels in self._seen[0]}
+        return all(id(pixels) in seen for pixels in images)
+
+
+def _thinned(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
+    """A mask as it is compared with others: of large photographs every so-many-th row and column."""
+    step = -(-max(mask.shape) // _COMPARED_PX)
+    return mask[::step, ::step]
+
+
+def label_scores(
+    logits: Float[np.ndarray, "r v"], own: list[int], masks: Sequence[np.ndarray]
+) -> Float[np.ndarray, "r n"]:
+    """How well each region carries each concept of its caption.
+
+    The geometric mean of the softmax over all concepts and over the caption's own, times the fourth root of the
+    region's share of the image: a part of an object may look as much like it as the whole does, and the whole should
+    win.
+    """
+    if not own:
+        return np.zeros((len(logits), 0), np.float32)
+    size = np.array([mask.mean() for mask in masks]) ** 0.25
+    return np.sqrt(_softmax(logits)[:, own] * _softmax(logits[:, own])) * size[:, None]
+
+
+def _softmax(logits: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "... v"]:
+    if not logits.shape[-1]:
+        return logits
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)

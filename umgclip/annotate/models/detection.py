@@ -1,0 +1,69 @@
+"""A detector's boxes as proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from umgclip.annotate.proposal import Box, Proposal
+from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.roles import Partly
+from umgclip.annotate.rules.overlap import suppressed
+from umgclip.records import Text
+
+
+class Detection(NamedTuple):
+    """One box in pixels with its score and label; a label of None: class-agnostic."""
+
+    box_xyxy: Box
+    score: float
+    label: str | None = None
+    is_stuff: bool = False
+
+
+def to_proposals(
+    found: Sequence[Detection], image_hw: tuple[int, int], source: str, most: int, nms_iou: float | None = None
+) -> list[Proposal]:
+    """The best of a detector's boxes in falling score, things before stuff, each with its label as a tag.
+
+    Boxes that are not finite, or of which less than a pixel lies in the image, are parts of the answer that are no use.
+
+    Args:
+        found: boxes, cut to the image here.
+        image_hw: height and width in pixels.
+        source: the model's name.
+        most: boxes kept.
+        nms_iou: of boxes with the same label; None: the model keeps them apart itself.
+    """
+    refused = [_refused(one, "not_finite", source) for one in found if not _is_finite(one)]
+    found = [one for one in found if _is_finite(one)]
+    boxes = np.array([one.box_xyxy for one in found], np.float64).reshape(-1, 4)
+    scores = np.array([one.score for one in found], np.float64)
+    doubled = suppressed(boxes, scores, [one.label for one in found], nms_iou, None)
+    order = [int(row) for row in np.argsort(-scores, kind="stable") if row not in doubled]
+    proposals = []
+    for row in order[:most]:
+        one = found[row]
+        proposal = Proposal.of_box(one.box_xyxy, image_hw, one.score)
+        if proposal is None:
+            refused.append(_refused(one, "under_a_pixel", source))
+            continue
+        proposal.source, proposal.is_stuff = source, one.is_stuff
+        if one.label:
+            proposal.tags = [Text(text=one.label, score=proposal.score, source=source)]
+        proposals.append(proposal)
+    proposals.sort(key=lambda p: p.is_stuff)
+    return Partly(proposals, refused) if refused else proposals
+
+
+def _is_finite(one: Detection) -> bool:
+    return bool(np.isfinite([*one.box_xyxy, one.score]).all())
+
+
+def _refused(one: Detection, reason: str, source: str) -> Rejected:
+    """A box that is no place in its image."""
+    box = [round(float(side), 4) for side in one.box_xyxy]
+    tag = Text(text=one.label, score=0.0, source=source) if one.label else None
+    return Rejected("proposer", reason, tag, source=source, detail=f"box {box}")

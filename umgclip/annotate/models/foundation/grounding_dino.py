@@ -1,0 +1,133 @@
+"""Grounding DINO and MM Grounding DINO: boxes for phrases, each box for exactly one of them.
+
+The processor of transformers joins all tokens above a threshold to one label, so that a box may come out as "cat dog"
+or with no label at all. Here a box belongs to the phrase whose tokens it fits best on the mean, which is how the
+authors score benchmarks with fixed classes. Phrases that do not fit into the text encoder together are asked in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from umgclip.annotate.models.detection import Detection, to_proposals
+from umgclip.annotate.models.foundation.batching import run_batches
+from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.queries import Looking, in_groups
+from umgclip.annotate.models.foundation.weights import load
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.roles import Failure, Pixels
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.params.annotators import GroundingDinoParams
+
+_CLASSES = {
+    "grounding_dino": "GroundingDinoForObjectDetection",
+    "mm_grounding_dino": "MMGroundingDinoForObjectDetection",
+}
+
+
+class GroundingDino:
+    """Proposer with labels of an open vocabulary."""
+
+    def __init__(self, params: GroundingDinoParams, where: str, vocabulary: Vocabulary) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: they cannot be had.
+        """
+        self._params, self._looking = params, Looking(params.queries, vocabulary)
+        self._loaded = load(params, where, _CLASSES[params.kind], "GroundingDinoProcessor")
+        self.name = self._loaded.name
+        self._tokenizer = self._loaded.processor.tokenizer
+        self._dot = self._tokenizer.convert_tokens_to_ids(".")
+        self._room = int(self._loaded.model.config.max_text_len) - 2  # [CLS] and [SEP]
+
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
+        """Boxes labelled with what was looked for."""
+        results: list[list[Proposal] | Failure] = [[] for _ in images]
+        for queries, rows in in_groups(captions, self._looking).items():
+            turns = self._turns(queries)
+
+            def detect(batch: Sequence[Pixels], turns: list[list[str]] = turns) -> list[list[Proposal]]:
+                return self._detect(batch, turns)
+
+            for row, found in zip(
+                rows, run_batches([images[r] for r in rows], self._params.batch, detect), strict=True
+            ):
+                results[row] = found
+        return results
+
+    def _turns(self, queries: Sequence[str]) -> list[list[str]]:
+        """Phrases that fit into the text encoder together."""
+        turns: list[list[str]] = []
+        used = self._room + 1
+        for query in queries:
+            cost = len(self._tokenizer(_phrase(query), add_special_tokens=False).input_ids) + 1
+            if used + cost > self._room:
+                turns.append([])
+                used = 0
+            turns[-1].append(query)
+            used += cost
+        return turns
+
+    def _detect(self, images: Sequence[Pixels], turns: list[list[str]]) -> list[list[Proposal]]:
+        found: list[list[Detection]] = [[] for _ in images]
+        for queries in turns:
+            texts = [[_phrase(query) for query in queries]] * len(images)
+            inputs = self._loaded.processor(images=pictures(images), text=texts, padding=True, return_tensors="pt")
+            outputs = self._loaded.model(**self._loaded.on_device(inputs))
+            spans = phrase_spans(inputs["input_ids"][0], self._dot)
+            kept = spans[: len(queries)]
+            for own, size, logits, boxes in zip(
+                found, sizes(images), outputs.logits.float().cpu(), outputs.pred_boxes.float().cpu(), strict=True
+            ):
+                scores, rows = best_phrase(logits.sigmoid(), kept)
+                for score, row, box in zip(scores.tolist(), rows.tolist(), boxes.tolist(), strict=True):
+                    if score >= self._params.threshold:
+                        own.append(
+                            Detection(_pixels(box, size), score, queries[row], self._looking.is_stuff(queries[row]))
+                        )
+        most, iou = self._params.most, self._params.nms_iou
+        return [to_proposals(own, size, self.name, most, iou) for own, size in zip(found, sizes(images), strict=True)]
+
+
+def phrase_spans(input_ids: Int[Tensor, "t"], dot: int) -> list[tuple[int, int]]:
+    """Where each phrase's tokens are, half-open, in a text of phrases that each end with a dot; [CLS] comes first."""
+    spans, start = [], 1
+    for position, token in enumerate(input_ids.tolist()):
+        if token == dot:
+            if position > start:
+                spans.append((start, position))
+            start = position + 1
+    return spans
+
+
+def best_phrase(
+    probabilities: Float[Tensor, "q t"], spans: Sequence[tuple[int, int]]
+) -> tuple[Float[Tensor, "q"], Int[Tensor, "q"]]:
+    """Of each box the phrase with the largest mean over its tokens, and the largest of that phrase's tokens as score.
+
+    Args:
+        probabilities: of boxes with tokens.
+        spans: tokens of the phrases, half-open.
+    """
+    if not spans:
+        nothing = torch.zeros(len(probabilities))
+        return nothing, nothing.long()
+    means = torch.stack([probabilities[:, low:high].mean(1) for low, high in spans], 1)
+    highest = torch.stack([probabilities[:, low:high].amax(1) for low, high in spans], 1)
+    rows = means.argmax(1)
+    return highest.gather(1, rows[:, None])[:, 0], rows
+
+
+def _phrase(query: str) -> str:
+    return " ".join(query.replace(".", " ").replace("?", " ").lower().split())
+
+
+def _pixels(box_cxcywh: Sequence[float], size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
+    x, y, w, h = box_cxcywh
+    height, width = size_hw
+    return (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height

@@ -1,0 +1,93 @@
+"""OWLv2: boxes for a vocabulary of any length, or class-agnostic by its objectness.
+
+Its texts and its image meet only in the last product, so every text is embedded once and for all and a batch of images
+costs one forward, however many concepts are looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from umgclip.annotate.models.detection import Detection, to_proposals
+from umgclip.annotate.models.foundation.batching import run_batches
+from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.queries import Looking
+from umgclip.annotate.models.foundation.weights import load
+from umgclip.annotate.models.source_name import with_prompt
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.roles import Failure, Pixels
+from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.params.annotators import Owlv2Params
+
+_TEXTS = 256  # embedded at once
+
+
+class Owlv2:
+    """Proposer with labels of an open vocabulary."""
+
+    def __init__(self, params: Owlv2Params, where: str, vocabulary: Vocabulary) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: they cannot be had.
+        """
+        self._params, self._looking = params, Looking(params.queries, vocabulary)
+        self._loaded = load(params, where, "Owlv2ForObjectDetection", "Owlv2Processor")
+        self.name = with_prompt(self._loaded.name, params.template)
+        self._texts: dict[str, Tensor] = {}
+
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
+        """Boxes labelled with what was looked for; where nothing is to be looked for, boxes by objectness."""
+        wanted = [self._looking.for_caption(caption) for caption in captions]
+        return run_batches(list(zip(images, wanted, strict=True)), self._params.batch, self._detect)
+
+    def _detect(self, batch: Sequence[tuple[Pixels, list[str]]]) -> list[list[Proposal]]:
+        images = [pixels for pixels, _ in batch]
+        model = self._loaded.model
+        inputs = self._loaded.processor(images=pictures(images), return_tensors="pt")
+        pixels = self._loaded.on_device(inputs)["pixel_values"]
+        grid, _ = model.image_embedder(pixel_values=pixels)
+        features = grid.flatten(1, 2)
+        boxes = model.box_predictor(features, grid).float().cpu()
+        objectness = model.objectness_predictor(features).float().sigmoid().cpu()
+        results = []
+        for row, (image, queries) in enumerate(batch):
+            if queries:
+                logits, _ = model.class_predictor(features[row : row + 1], self._embedded(queries)[None])
+                best = logits[0].float().sigmoid().max(-1)
+                scores, labels = best.values.cpu(), [queries[i] for i in best.indices.tolist()]
+            else:
+                scores, labels = objectness[row], [None] * len(objectness[row])
+            results.append(self._proposals(image, boxes[row], scores, labels))
+        return results
+
+    def _proposals(self, image: Pixels, boxes: Tensor, scores: Tensor, labels: Sequence[str | None]) -> list[Proposal]:
+        ((height, width),) = sizes([image])
+        side = max(height, width)  # the processor pads to a square, to the right and below
+        found = []
+        for (x, y, w, h), score, label in zip(boxes.tolist(), scores.tolist(), labels, strict=True):
+            if score >= self._params.threshold:
+                corners = (x - w / 2) * side, (y - h / 2) * side, (x + w / 2) * side, (y + h / 2) * side
+                found.append(Detection(corners, score, label, label is not None and self._looking.is_stuff(label)))
+        return to_proposals(found, (height, width), self.name, self._params.most, self._params.nms_iou)
+
+    def _embedded(self, queries: Sequence[str]) -> Float[Tensor, "n d"]:
+        missing = [query for query in queries if query not in self._texts]
+        for start in range(0, len(missing), _TEXTS):
+            names = missing[start : start + _TEXTS]
+            texts = [in_template(self._params.template, name) for name in names]
+            tokenizer: Any = self._loaded.processor.tokenizer
+            inputs = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+            out = self._loaded.model.owlv2.get_text_features(**self._loaded.on_device(inputs)).pooler_output
+            self._texts.update(zip(names, torch.nn.functional.normalize(out, dim=-1), strict=True))
+        return torch.stack([self._texts[query] for query in queries])
+
+
+def in_template(template: str, name: str) -> str:
+    """A class prompt: {} is the name, {a} its article."""
+    return template.replace("{a}", with_article(name).split(" ", 1)[0]).replace("{}", name)

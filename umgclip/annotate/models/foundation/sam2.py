@@ -1,0 +1,116 @@
+"""SAM 2: masks for the boxes of others; as a proposer, a mask for everything that a grid of points hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from jaxtyping import Bool
+
+from umgclip.annotate.models.foundation.batching import run_batches
+from umgclip.annotate.models.foundation.pictures import pictures
+from umgclip.annotate.models.foundation.weights import load
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.roles import Failure, Pixels
+from umgclip.geometry import boxes as box_ops
+from umgclip.geometry import masks as mask_ops
+from umgclip.model.clip.placement import placement
+from umgclip.params.annotators import Sam2Params
+
+_BOXES = 16  # of one image at once: each mask is computed at the image's own size
+
+
+class Sam2:
+    """Masker and proposer. Images are encoded in batches; their boxes share that."""
+
+    def __init__(self, params: Sam2Params, where: str) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: they cannot be had.
+        """
+        self._params = params
+        _, self._encoder_dtype = placement(params, where)
+        full = params.model_copy(update={"dtype": "fp32"})
+        self._loaded = load(full, where, "Sam2Model", "Sam2Processor")
+        self.name = self._loaded.name
+        self._everything: Any = None
+
+    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Failure | None]:
+        """Draw every thing; a mask that does not fill its box by `min_box_iou` is not taken. Stuff stays as it is."""
+        results: list[Failure | None] = [None] * len(images)
+        asked = [(row, [p for p in found if not p.is_stuff]) for row, found in enumerate(proposals)]
+        asked = [(row, found) for row, found in asked if found]
+        batch = [(images[row], found) for row, found in asked]
+        for (row, _), done in zip(asked, run_batches(batch, self._params.batch, self._refine), strict=True):
+            results[row] = done if isinstance(done, Failure) else None
+        return results
+
+    def _refine(self, batch: Sequence[tuple[Pixels, list[Proposal]]]) -> list[bool]:
+        processor, model = self._loaded.processor, self._loaded.model
+        inputs = processor(images=pictures([pixels for pixels, _ in batch]), return_tensors="pt")
+        with self._half():
+            levels = model.get_image_embeddings(self._loaded.on_device(inputs)["pixel_values"])
+        for row, (_, found) in enumerate(batch):
+            own = [level[row : row + 1].float() for level in levels]
+            for start in range(0, len(found), _BOXES):
+                some = found[start : start + _BOXES]
+                for proposal, mask in zip(some, self._masks(own, inputs["original_sizes"][row], some), strict=True):
+                    if self._fits(mask, proposal):
+                        proposal.draw(mask, self.name)
+        return [True] * len(batch)
+
+    def _half(self) -> torch.autocast:
+        """The params' precision for what costs time; coordinates and masks stay whole."""
+        device, dtype = self._loaded.device.type, self._encoder_dtype
+        return torch.autocast(device, dtype, enabled=dtype != torch.float32)
+
+    def _masks(
+        self, levels: list[torch.Tensor], size_hw: torch.Tensor, proposals: Sequence[Proposal]
+    ) -> Bool[np.ndarray, "n h w"]:
+        sizes = torch.as_tensor(size_hw)[None]
+        boxes = [[list(p.box_xyxy) for p in proposals]]
+        prompt = self._loaded.processor(input_boxes=boxes, original_sizes=sizes, return_tensors="pt")
+        outputs = self._loaded.model(
+            image_embeddings=levels,
+            input_boxes=prompt["input_boxes"].to(self._loaded.device, torch.float32),
+            multimask_output=False,
+        )
+        (masks,) = self._loaded.processor.post_process_masks(outputs.pred_masks.float().cpu(), sizes)
+        return masks[:, 0].numpy().astype(bool)
+
+    def _fits(self, mask: Bool[np.ndarray, "h w"], proposal: Proposal) -> bool:
+        if not mask.any():
+            return False
+        drawn = np.array([mask_ops.box_of(mask)])
+        return float(box_ops.iou(drawn, np.array([proposal.box_xyxy]))[0, 0]) >= self._params.min_box_iou
+
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
+        """Everything mode; captions say nothing to it."""
+        del captions
+        return run_batches(images, 1, lambda batch: [self._all(pixels) for pixels in batch])
+
+    def _all(self, pixels: Pixels) -> list[Proposal]:
+        if self._everything is None:
+            self._everything = transformers.pipeline(
+                "mask-generation", model=self._loaded.model, image_processor=self._loaded.processor.image_processor,
+                device=self._loaded.device, dtype=self._loaded.dtype, trust_remote_code=False,
+            )  # fmt: skip
+        params = self._params
+        with self._half():
+            out = self._everything(
+                pictures([pixels])[0], points_per_batch=params.points_per_batch,
+                points_per_crop=params.points_per_side, pred_iou_thresh=params.pred_iou,
+                stability_score_thresh=params.stability,
+            )  # fmt: skip
+        found = []
+        for mask, score in zip(out["masks"], out["scores"], strict=True):
+            drawn = np.asarray(mask, bool)
+            if drawn.any():
+                proposal = Proposal(mask_ops.encode(drawn), float(np.clip(float(score), 0, 1)))
+                proposal.source = proposal.mask_source = self.name
+                found.append(proposal)
+        return sorted(found, key=lambda p: -p.score)[: params.most]

@@ -1,0 +1,92 @@
+"""Weights from a local folder or from the hub's cache; never from the network, which one command fills beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError
+
+from umgclip.annotate.digests import weights_digest
+from umgclip.annotate.models.source_name import source_name
+from umgclip.errors import InputError
+from umgclip.model.clip.no_code import no_remote_code
+from umgclip.model.clip.placement import placement
+from umgclip.params.annotators import WeightsParams
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in eval mode on its device, its processor, and what it is called in what it writes."""
+
+    model: Any
+    processor: Any
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+
+    def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors where the model is; pixels alone take its precision, since coordinates would lose theirs."""
+        moved = {}
+        for key, value in inputs.items():
+            if isinstance(value, torch.Tensor):
+                value = value.to(self.device, self.dtype if key == "pixel_values" else None)
+            moved[key] = value
+        return moved
+
+
+def load(params: WeightsParams, where: str, model_class: str, processor_class: str) -> Loaded:
+    """Load a model and its processor.
+
+    Args:
+        params: with `id` and `revision`, or `path`.
+        where: the entry in the params, for messages.
+        model_class: a class of transformers.
+        processor_class: a class of transformers.
+
+    Raises:
+        InputError: the weights are not on this machine (says what to run), do not fit the class, or ask for a device
+            that is not there.
+    """
+    folder, revision = _folder(params, where)
+    device, dtype = placement(params, where)
+    kind = str(getattr(params, "kind", "model"))
+    transformers.utils.logging.disable_progress_bar()  # it writes over the run's own
+    plain = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with no_remote_code(f"{where}: {params.id or params.path}"):
+            config = transformers.AutoConfig.from_pretrained(folder, **plain)
+            wanted = getattr(transformers, model_class)
+            expected = getattr(wanted, "config_class", None)
+            if isinstance(expected, type) and not isinstance(config, expected):
+                raise InputError(f"{where}: expected weights of {kind} ({expected.__name__}), got {config.model_type}")
+            model = wanted.from_pretrained(folder, use_safetensors=True, dtype=dtype, **plain)
+            processor = getattr(transformers, processor_class).from_pretrained(folder, **plain)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{where}: cannot load {params.id or params.path} as {kind}: {first}") from error
+    name = source_name(kind, params.id or Path(str(params.path)).name, revision)
+    return Loaded(model.eval().to(device), processor, device, dtype, name)
+
+
+def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:
+    """Where the files are, and the revision that they are."""
+    if params.path is not None:
+        folder = Path(params.path)
+        return folder, weights_digest(folder, where)
+    assert params.id is not None  # noqa: S101 - for the type checker: params are checked
+    assert params.revision is not None  # noqa: S101
+    try:
+        found = snapshot_download(params.id, revision=params.revision, local_files_only=True)
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"{where}: weights of {params.id} at {params.revision} are not on this machine "
+            f"(looked in {constants.HF_HUB_CACHE}); run: hf download {params.id} --revision {params.revision}"
+        ) from error
+    return Path(found), params.revision

@@ -1,0 +1,76 @@
+"""Images not safe for work: by an image classifier with such a label, or by a CLIP with prompts for and against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from umgclip.annotate.models.foundation.batching import run_batches
+from umgclip.annotate.models.foundation.clip import Clip
+from umgclip.annotate.models.foundation.pictures import pictures
+from umgclip.annotate.models.foundation.weights import load
+from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.roles import Failure, Pixels
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.errors import InputError
+from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams
+
+
+class Nsfw:
+    """The policy `nsfw`; its score is the probability of all that is unsafe together."""
+
+    def __init__(self, params: NsfwParams, where: str) -> None:
+        """Load the weights: with `safe` prompts those of a CLIP, otherwise those of an image classifier.
+
+        Raises:
+            InputError: they cannot be had, are of another kind, or know no such label.
+        """
+        self._params = params
+        self._reader = _Prompts(params, where) if params.safe else _Classifier(params, where)
+        self.name = self._reader.name
+
+    def judge_images(self, images: Sequence[Pixels]) -> list[list[Rejected] | Failure]:
+        """One finding where the score reaches the threshold."""
+        return [
+            score if isinstance(score, Failure) else self._finding(score)
+            for score in run_batches(images, self._params.batch, self._reader.scores)
+        ]
+
+    def _finding(self, score: float) -> list[Rejected]:
+        if score < self._params.threshold:
+            return []
+        return [Rejected("policy", "nsfw", score=round(score, 4), source=self.name)]
+
+
+class _Prompts:
+    """A CLIP asked which of all prompts fits best; a SigLIP asks every unsafe one by itself."""
+
+    def __init__(self, params: NsfwParams, where: str) -> None:
+        weights = {name: getattr(params, name) for name in WeightsParams.model_fields}
+        prompts = Vocabulary((*params.unsafe, *params.safe), (), ())
+        self._clip = Clip(ClipParams(**weights, template="{}"), where, prompts)
+        self._unsafe = len(params.unsafe)
+        self.name = self._clip.name
+
+    def scores(self, images: Sequence[Pixels]) -> list[float]:
+        joined = np.max if self._clip.concepts_are_independent else np.sum
+        return [float(joined(scores[: self._unsafe])) for scores in self._clip.concept_scores(images)]
+
+
+class _Classifier:
+    """An image classifier, with the probabilities of its unsafe labels."""
+
+    def __init__(self, params: NsfwParams, where: str) -> None:
+        self._loaded = load(params, where, "AutoModelForImageClassification", "AutoImageProcessor")
+        labels = {str(name): int(row) for row, name in self._loaded.model.config.id2label.items()}
+        unknown = [name for name in params.unsafe if name not in labels]
+        if unknown:
+            raise InputError(f"{where}.unsafe: expected labels of {', '.join(labels)}, got {', '.join(unknown)}")
+        self._rows = [labels[name] for name in params.unsafe]
+        self.name = self._loaded.name
+
+    def scores(self, images: Sequence[Pixels]) -> list[float]:
+        inputs = self._loaded.on_device(self._loaded.processor(images=pictures(images), return_tensors="pt"))
+        probabilities = self._loaded.model(**inputs).logits.float().softmax(-1)
+        return [float(row) for row in probabilities[:, self._rows].sum(-1).tolist()]

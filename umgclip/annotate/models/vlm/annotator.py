@@ -1,0 +1,120 @@
+"""A vision-language model on a server as captioner, tagger, proposer and region captioner."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+
+from umgclip.annotate.models.crop_captions import PromptedCaptioner
+from umgclip.annotate.models.detection import Detection, to_proposals
+from umgclip.annotate.models.source_name import source_name, with_prompt
+from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
+from umgclip.annotate.models.vlm.client import Client, Question
+from umgclip.annotate.models.vlm.scale import Scale
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.io.images import encode_jpeg
+from umgclip.params.annotators import VlmParams
+from umgclip.records import Text
+
+_MOST = 200  # boxes in an answer
+
+
+class Vlm(PromptedCaptioner):
+    """Every answer is one request per image or crop."""
+
+    _params: VlmParams
+
+    def __init__(self, params: VlmParams, where: str, client: Client | None = None) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            params: server, model, prompts and limits.
+            where: the entry in the params, for messages.
+            client: another one than the params describe.
+        """
+        self._params = params
+        self._client = client or Client(params, where)
+        self.name = source_name("vlm", params.model, params.revision)
+
+    def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
+        """Names of what is visible, each once."""
+        del captions
+        prompt = self._params.tags_prompt
+        source = with_prompt(self.name, prompt)
+        results: list[list[Text] | Failure] = []
+        for answer in self._client.ask([self._question(i, prompt, TagsAnswer) for i in images]):
+            if isinstance(answer, Failure):
+                results.append(answer)
+            else:
+                tags = [Text(text=name, score=answer.score, source=source) for name in answer.content.tags]
+                results.append(Partly(tags, _refused("tagger", "bad_tag", answer.content.bad, source)))
+        return results
+
+    def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
+        """Boxes with labels."""
+        del captions
+        prompt = self._params.boxes_prompt
+        results: list[list[Proposal] | Failure] = []
+        source = with_prompt(self.name, prompt)
+        scales = [self._scale(pixels) for pixels in images]
+        answers = self._client.ask(
+            [
+                self._question(pixels, prompt + scale.request, BoxesAnswer, scale.check)
+                for pixels, scale in zip(images, scales, strict=True)
+            ]
+        )
+        for pixels, scale, answer in zip(images, scales, answers, strict=True):
+            if isinstance(answer, Failure):
+                results.append(answer)
+                continue
+            height, width = pixels.shape[:2]
+            found = [
+                Detection(scale.to_pixels(one.box, (width, height)), answer.score, one.label)
+                for one in answer.content.objects
+            ]
+            proposals = to_proposals(found, (height, width), source, _MOST)
+            refused = _refused("proposer", "bad_box", answer.content.bad, source)
+            results.append(Partly(proposals, [*getattr(proposals, "refused", ()), *refused]))
+        return results
+
+    def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
+        source = with_prompt(self.name, prompt)
+        answers = self._client.ask([self._question(i, prompt, CaptionAnswer) for i in images])
+        return [
+            a if isinstance(a, Failure) else [Text(text=a.content.caption, score=a.score, source=source)]
+            for a in answers
+        ]
+
+    def _question(
+        self, pixels: Pixels, prompt: str, kind: type, check: Callable[[Any], None] | None = None
+    ) -> Question:
+        width, height = _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px)
+        if (height, width) != pixels.shape[:2]:
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        jpeg = encode_jpeg(pixels, self._params.jpeg_quality)
+        return Question(base64.b64encode(jpeg).decode("ascii"), prompt, kind, check)
+
+    def _scale(self, pixels: Pixels) -> Scale:
+        return Scale(self._params.box_unit, _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px))
+
+
+def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Rejected]:
+    """Parts of an answer that are no use."""
+    return [
+        Rejected(
+            role, reason, Text(text=one.label, score=0.0, source=source) if one.label else None, source=source,
+            detail=one.detail,
+        )
+        for one in bad
+    ]  # fmt: skip
+
+
+def _sent_size(image_hw: tuple[int, int], max_side_px: int) -> tuple[int, int]:
+    """Width and height of the picture that is sent."""
+    scale = min(1.0, max_side_px / max(image_hw))
+    return max(1, round(image_hw[1] * scale)), max(1, round(image_hw[0] * scale))

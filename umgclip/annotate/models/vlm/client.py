@@ -1,0 +1,239 @@
+"""Requests to a server that speaks OpenAI's chat completions: some at once, asked again with back-off, never for ever.
+
+What is one sample's fault (a refusal, no JSON in all tries, a picture that the server rejects, a time-out) is a
+`Failure` of that sample. What is not (the server is gone, the key is wrong, the token budget is used up) ends the run,
+which goes on where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from umgclip.annotate.models.vlm.answers import NoAnswerError, parse, response_format, shown
+from umgclip.annotate.models.vlm.reading import spoken, text_of
+from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
+from umgclip.annotate.models.vlm.wire import Limits, Raw, Wire, WireError
+from umgclip.annotate.roles import Failure
+from umgclip.annotate.rules.apology import refuses
+from umgclip.annotate.rules.repetition import loops
+from umgclip.errors import InputError, UmgclipError
+from umgclip.params.annotators import VlmParams
+from umgclip.safe_text import printable, without_secrets
+
+__all__ = ["UNKNOWN_SCORE", "Answer", "Client", "Question"]
+
+A = TypeVar("A")
+_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+_MINE = (401, 403, 404, 405)  # nothing that another sample would change
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Question(Generic[A]):
+    """A prompt about one JPEG, and the kind of its answer; `check` raises `NoAnswerError` where it cannot be true."""
+
+    jpeg_base64: str
+    prompt: str
+    kind: type[A]
+    check: Callable[[A], None] | None = None
+
+
+@dataclass(frozen=True)
+class Answer(Generic[A]):
+    """A valid answer; the score is the mean probability of its tokens."""
+
+    content: A
+    score: float
+
+
+class _Useless(Exception):
+    """An answer or an error that may be better next time."""
+
+    def __init__(self, failure: Failure, wait_s: float | None = None) -> None:
+        super().__init__(failure.reason)
+        self.failure, self.wait_s = failure, wait_s
+
+
+def _key(params: VlmParams, where: str) -> str:
+    """The key that the environment holds; empty: none is asked for."""
+    if params.api_key_env is None:
+        return ""
+    key = os.environ.get(params.api_key_env, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        got = "nothing" if not key else "other characters than printable ASCII"
+        raise InputError(f"{where}.api_key_env: expected the variable {params.api_key_env} to hold a key, got {got}")
+    return key
+
+
+def _endpoint(params: VlmParams, where: str) -> str:
+    url = f"{params.url.rstrip('/')}/chat/completions"
+    try:
+        parts = httpx.URL(url)
+        if not parts.host or not 0 < (parts.port or 80) < 1 << 16:
+            raise httpx.InvalidURL("no host, or a port that is none")
+    except httpx.InvalidURL as error:
+        raise InputError(f"{where}.url: expected http://HOST:PORT/v1, got {params.url!r} ({error})") from error
+    return url
+
+
+class Client:
+    """One server, one model. Safe to use from several threads."""
+
+    def __init__(self, params: VlmParams, where: str, sleep: Callable[[float], object] | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            params: of the model.
+            where: its entry in the params, for messages.
+            sleep: waits so many seconds; None: really, until another request ends the run.
+
+        Raises:
+            InputError: `api_key_env` names a variable that holds no key, or `url` is no address.
+        """
+        self._key = _key(params, where)
+        self._url = _endpoint(params, where)
+        self._ended = threading.Event()
+        self._params, self._where, self._sleep = params, where, sleep or self._ended.wait
+        self._wire = Wire({"Authorization": f"Bearer {self._key}"} if self._key else {}, params.concurrency)
+        self._limits = Limits(params.timeout_s, params.max_reply_kb << 10)
+        self._pool = ThreadPoolExecutor(params.concurrency)
+        self._tokens, self._lock = 0, threading.Lock()
+
+    def ask(self, questions: Sequence[Question[A]]) -> list[Answer[A] | Failure]:
+        """Answers in the order of the questions, at most `concurrency` on their way at once.
+
+        Raises:
+            UmgclipError: the server does not answer at all, refuses the key or the model, or the budget is used up.
+        """
+        self._ended.clear()
+        futures = [self._pool.submit(self._ask, question) for question in questions]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            self._ended.set()  # or threads that wait for an answer or their next try would keep the process
+            for future in futures:
+                future.cancel()
+            self._wire.stop()
+
+    def _ask(self, question: Question[A]) -> Answer[A] | Failure:
+        params, started = self._params, time.monotonic()
+        jitter = random.Random(params.seed)  # noqa: S311 - spreads requests, hides nothing
+        for attempt in range(params.retries + 1):
+            self._check_budget()
+            try:
+                return self._try(question, attempt)
+            except _Useless as useless:
+                last = useless
+            wait = params.backoff_s * 2**attempt * (0.5 + jitter.random()) if last.wait_s is None else last.wait_s
+            wait = min(wait, _LONGEST_WAIT_S)
+            if last.failure.reason == "refusal" or attempt == params.retries:
+                break
+            if self._ended.is_set() or time.monotonic() - started + wait > params.deadline_s:
+                break
+            self._sleep(wait)
+        if last.failure.reason == "unreachable":
+            url = without_secrets(params.url)
+            raise UmgclipError(
+                f"{self._where}: no answer from {url} in {attempt + 1} tries ({last.failure.detail}); "
+                "run again to go on"
+            )
+        return last.failure
+
+    def _try(self, question: Question[A], attempt: int) -> Answer[A]:
+        try:
+            reply = self._wire.post(self._url, self._body(question, attempt), self._limits)
+        except WireError as error:
+            raise _Useless(Failure(error.reason, self._plain(str(error)))) from error
+        if not reply.is_answer:
+            raise self._complaint(reply)
+        return self._read(reply.body, question)
+
+    def _complaint(self, reply: Raw) -> Exception:
+        said = self._plain(reply.body.decode("utf-8", "replace"))[:200]
+        if place := reply.headers.get("location"):
+            said = f"it leads to {self._plain(place)[:200]}, where no request and no key is sent; {said}"
+        if reply.status in _MINE or 300 <= reply.status < 400:
+            url = without_secrets(self._params.url)
+            return UmgclipError(
+                f"{self._where}: {url} answers {reply.status} for the model {self._params.model!r}: {said}"
+            )
+        after = reply.headers.get("retry-after", "")
+        failure = Failure("server_error" if reply.status in _AGAIN else "bad_request", f"status {reply.status}: {said}")
+        wait_s = float(after) if after.isascii() and after.isdigit() else None
+        return _Useless(failure, wait_s)
+
+    def _plain(self, said: str) -> str:
+        """What a server says, on one line; some repeat the key that they got."""
+        return printable(without_secrets(said.replace(self._key, "***") if self._key else said))
+
+    def _read(self, body: bytes, question: Question[A]) -> Answer[A]:
+        try:
+            reply = read_reply(body)
+        except ValueError as error:
+            raise _Useless(Failure("invalid_answer", str(error))) from error
+        with self._lock:  # a server that does not say what was used may have used all that it was allowed to
+            self._tokens += self._params.max_tokens if reply.tokens is None else reply.tokens
+        if reply.refusal or reply.finish == "content_filter":
+            raise _Useless(Failure("refusal", shown(reply.refusal or "the server's content filter")))
+        if reply.finish == "length":
+            end = shown(text_of(reply.content)[-80:])
+            raise _Useless(Failure("truncated", f"more than {self._params.max_tokens} tokens: {end}"))
+        return self._answer(reply, question)
+
+    def _answer(self, reply: Reply, question: Question[A]) -> Answer[A]:
+        said = spoken(text_of(reply.content))
+        try:
+            answer = parse(reply.content, question.kind)  # type: ignore[type-var]
+            if question.check is not None:
+                question.check(answer)
+        except NoAnswerError as error:
+            reason = "repetition" if loops(said, 3) else "refusal" if refuses(said) else error.reason
+            raise _Useless(Failure(reason, shown(said) if reason == "refusal" else str(error))) from error
+        texts = answer.texts  # type: ignore[attr-defined]
+        if texts and all(map(refuses, texts)):
+            raise _Useless(Failure("refusal", shown(texts[0])))
+        if loops(getattr(answer, "caption", ""), 2):
+            raise _Useless(Failure("repetition", shown(texts[0])))
+        return Answer(answer, reply.score)
+
+    def _body(self, question: Question[A], attempt: int) -> dict[str, Any]:
+        params = self._params
+        hint = question.kind.hint  # type: ignore[attr-defined]
+        body: dict[str, Any] = {
+            "model": params.model,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{question.jpeg_base64}"}},
+                        {"type": "text", "text": f"{question.prompt}\nAnswer with JSON alone, such as {hint}"},
+                    ],
+                }
+            ],
+            "max_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "seed": params.seed + attempt,
+        }
+        if params.logprobs:
+            body["logprobs"] = True
+        if params.structured:
+            body["response_format"] = response_format(question.kind)
+        return body
+
+    def _check_budget(self) -> None:
+        budget = self._params.token_budget
+        if budget is not None and self._tokens >= budget:
+            raise UmgclipError(
+                f"{self._where}.token_budget: expected at most {budget} tokens, {self._tokens} are used; "
+                "raise it and run again to go on"
+            )

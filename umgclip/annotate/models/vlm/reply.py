@@ -1,0 +1,96 @@
+"""The body of a chat completion as servers really send it: fields may be missing, null, or of an odd type."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from umgclip.annotate.models.vlm.reading import text_of
+
+UNKNOWN_SCORE = 0.5  # of an answer whose server tells no token probabilities
+_REASONING = ("reasoning_content", "reasoning")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server said.
+
+    Attributes:
+        content: of the message, as it came; where there is none, what the server took for reasoning.
+        refusal: the message's own refusal, or an empty text.
+        finish: why the answer ended; an empty text: the server does not say.
+        score: mean probability of the answer's tokens, 0 to 1.
+        tokens: used by question and answer; None: the server does not say.
+    """
+
+    content: Any
+    refusal: str
+    finish: str
+    score: float
+    tokens: int | None
+
+
+def read_reply(body: bytes) -> Reply:
+    """A reply's body.
+
+    Raises:
+        ValueError: it is no chat completion; says what it is.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no chat completion: {_shown(body)}") from error
+    choices = _get(value, "choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = _get(choice, "message")
+    if not isinstance(message, Mapping):
+        complaint = _get(_get(value, "error"), "message")
+        said = f"the server says {complaint[:80]!r}" if isinstance(complaint, str) else _shown(body)
+        raise ValueError(f"no chat completion: {said}")
+    content = message.get("content")
+    if content is None or content == "":
+        content = next((message[key] for key in _REASONING if message.get(key)), None)
+    refusal, finish = message.get("refusal"), _get(choice, "finish_reason")
+    return Reply(
+        content,
+        "" if not refusal else refusal if isinstance(refusal, str) else text_of(refusal) or "refused",
+        finish if isinstance(finish, str) else "",
+        _score(_get(_get(choice, "logprobs"), "content")),
+        _count(_get(_get(value, "usage"), "total_tokens")),
+    )
+
+
+def _get(value: Any, key: str) -> Any:  # noqa: ANN401 - any JSON
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _shown(body: bytes) -> str:
+    return f"{body[:80].decode('utf-8', 'replace')!r}"
+
+
+def _count(value: Any) -> int | None:  # noqa: ANN401
+    """A number of tokens, where it is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return int(number) if math.isfinite(number) and number >= 0 else None
+
+
+def _score(tokens: Any) -> float:  # noqa: ANN401
+    """The mean probability of an answer's tokens, where the server tells all of them."""
+    if not isinstance(tokens, Sequence) or isinstance(tokens, str) or not tokens:
+        return UNKNOWN_SCORE
+    logs = [_get(token, "logprob") for token in tokens]
+    if any(isinstance(log, bool) or not isinstance(log, int | float) for log in logs):
+        return UNKNOWN_SCORE
+    try:
+        mean = math.fsum(logs) / len(logs)
+    except (OverflowError, ValueError):
+        return UNKNOWN_SCORE
+    return math.exp(min(mean, 0.0)) if not math.isnan(mean) else UNKNOWN_SCORE

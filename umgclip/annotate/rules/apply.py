@@ -1,0 +1,167 @@
+"""Puts the rules to what the roles said of one image; each refusal goes to the draft with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from umgclip.annotate.draft import Draft
+from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.rules.agreement import agreed, sources
+from umgclip.annotate.rules.apology import refuses, says_nothing
+from umgclip.annotate.rules.caption_text import clean, text_fault
+from umgclip.annotate.rules.overlap import best_overlap, suppressed
+from umgclip.annotate.rules.size import size_fault
+from umgclip.annotate.rules.tag_names import TagNames
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.data.wording import name_key
+from umgclip.params.annotators import RulesParams
+from umgclip.records import Text
+
+_LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rules with what they need to know.
+
+    Attributes:
+        params: the section `annotate.rules`.
+        vocabulary: concepts that may be written; those held out never for a region.
+        names: spellings and synonyms of these concepts.
+        caption_threshold: least filter score of an image's caption.
+        held_out: keys (`umgclip.data.wording.name_key`) of names that no region may have.
+    """
+
+    params: RulesParams
+    vocabulary: Vocabulary
+    names: TagNames
+    caption_threshold: float = 0.0
+    held_out: frozenset[str] = field(default_factory=frozenset)
+
+    def regions(self, draft: Draft, image_hw: tuple[int, int]) -> None:
+        """Leave out regions of a wrong size, where the image already came with one, and all but the best of a place."""
+        kept: list[Proposal] = []
+        given = np.array([r.box_xyxy for r in draft.record.regions or []], np.float64).reshape(-1, 4)
+        limit = self.params.given_iou
+        for proposal in draft.proposals:
+            if proposal.is_empty():
+                draft.refuse(Rejected("proposer", "empty_mask", score=proposal.score, source=proposal.source), proposal)
+                continue
+            fault, detail = None if proposal.is_stuff else size_fault(proposal.box_xyxy, image_hw, self.params), ""
+            if fault is None and limit is not None and len(given):
+                overlap = float(best_overlap(np.array([proposal.box_xyxy], np.float64), given)[0])
+                fault, detail = ("given", f"IoU {overlap:.3f}") if overlap > limit else (None, "")
+            if fault is None:
+                kept.append(proposal)
+            else:
+                self._refuse_region(draft, proposal, fault, detail)
+        draft.proposals = self._without_doubles(draft, kept)
+
+    def _without_doubles(self, draft: Draft, proposals: list[Proposal]) -> list[Proposal]:
+        if not proposals or (self.params.nms_iou is None and self.params.containment is None):
+            return proposals
+        boxes = np.array([p.box_xyxy for p in proposals], np.float64)
+        labels = [_label(p) for p in proposals]
+        scores = np.array([p.tags[0].score if p.tags else p.score for p in proposals], np.float64)
+        reasons = suppressed(boxes, scores, labels, self.params.nms_iou, self.params.containment)
+        for row, reason in sorted(reasons.items()):
+            self._refuse_region(draft, proposals[row], reason, f"label {_label(proposals[row])}")
+        return [p for row, p in enumerate(proposals) if row not in reasons]
+
+    @staticmethod
+    def _refuse_region(draft: Draft, proposal: Proposal, reason: str, detail: str) -> None:
+        tag = proposal.tags[0] if proposal.tags else None
+        said = Rejected("proposer", reason, tag, score=proposal.score, source=proposal.source, detail=detail)
+        draft.refuse(said, proposal)
+
+    def region_tags(self, draft: Draft) -> None:
+        """Labels as the vocabulary spells them; those held out, unknown or unsure are left out."""
+        for proposal in draft.proposals:
+            kept = []
+            for tag in proposal.tags:
+                tag, fault = self._tag(tag, self.params.region_tag_score_min)
+                fault = "held_out" if name_key(tag.text) in self.held_out else fault
+                if fault is None:
+                    kept.append(tag)
+                else:
+                    draft.refuse(Rejected("region_tagger", fault, tag), proposal)
+            proposal.tags = sorted(agreed(kept), key=lambda tag: -tag.score)
+
+    def image_tags(self, draft: Draft, tags: Sequence[Text]) -> None:
+        """Tags of the whole image, each once, in falling score; too few sources or too low a score leave one out."""
+        kept = []
+        for tag in tags:
+            tag, fault = self._tag(tag, self.params.tag_score_min)
+            if fault is None:
+                kept.append(tag)
+            else:
+                draft.refuse(Rejected("tagger", fault, tag))
+        merged = sorted(agreed(kept), key=lambda tag: -tag.score)
+        for tag in merged:
+            if sources(tag) < self.params.agree_min:
+                draft.refuse(Rejected("tagger", "agreement", tag, detail=f"said by {sources(tag)}"))
+        draft.tags = [tag for tag in merged if sources(tag) >= self.params.agree_min]
+
+    def _tag(self, tag: Text, least: float) -> tuple[Text, str | None]:
+        known = self.names.canonical(tag.text)
+        name = known or self.names.normalised(tag.text)
+        tag = tag if name == tag.text else tag.model_copy(update={"text": name})
+        if not name or (known is None and says_nothing(tag.text)):
+            return tag, "empty"
+        if known is None and refuses(tag.text):
+            return tag, "refusal"
+        if known is None and len(name) > _LONGEST_NAME:
+            return tag, "too_long"
+        if known is None and self.params.unknown_tags == "reject":
+            return tag, "unknown_tag"
+        return tag, "score" if tag.score < least else None
+
+    def texts(self, draft: Draft, role: str, said: Sequence[Text], region: Proposal | None = None) -> list[Text]:
+        """Captions that are fit to be written, each once; a region's may not name what is held out."""
+        kept: list[Text] = []
+        for text in said:
+            cleaned = clean(text.text, self.params.caption_words_max)
+            fault = text_fault(cleaned, self.params.phrase_repeats_max)
+            if (
+                fault is None
+                and region is not None
+                and self.held_out & set(map(name_key, self.vocabulary.find(cleaned)))
+            ):
+                fault = "held_out"
+            if fault is None and any(cleaned == other.text for other in kept):
+                fault = "double"
+            if fault is None:
+                kept.append(text if cleaned == text.text else text.model_copy(update={"text": cleaned}))
+            else:
+                draft.refuse(Rejected(role, fault, text), region)
+        return kept
+
+    def scored(
+        self, draft: Draft, role: str, texts: Sequence[tuple[Text, float]], region: Proposal | None = None
+    ) -> list[Text]:
+        """Captions that the filter finds in what they are said of, by the threshold of their kind."""
+        kept = []
+        for text, score in texts:
+            least = self._threshold(text, region)
+            if self.params.store_filter_score:
+                text = text.model_copy(update={"filter_score": score})
+            if least is None or score >= least:
+                kept.append(text)
+            else:
+                draft.refuse(Rejected(role, "filter_score", text, detail=f"{score:.4f} < {least}"), region)
+        return kept
+
+    def _threshold(self, text: Text, region: Proposal | None) -> float | None:
+        if region is not None:
+            return self.params.region_caption_threshold
+        is_long = len(text.text.split()) >= self.params.long_caption_words
+        long_least = self.params.long_caption_threshold
+        return long_least if is_long and long_least is not None else self.caption_threshold
+
+
+def _label(proposal: Proposal) -> str | None:
+    return proposal.tags[0].text if proposal.tags else None

@@ -1,0 +1,139 @@
+"""What the records of training shards say: noun chunks of their captions, and names that came with the images.
+
+The vocabulary comes of it, so every shard is read for it before the first one is annotated. Each is read once, by as
+many processes as annotate, or by a cluster; what it says is kept with the answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from umgclip.annotate.cache.code import code_digest
+from umgclip.annotate.cache.codec import Packed
+from umgclip.annotate.cache.files import Row, Shelf, shelf_name
+from umgclip.annotate.given import Given
+from umgclip.annotate.job import Job
+from umgclip.data.vocabulary import ChunkCounts
+from umgclip.errors import DataError
+from umgclip.io.atomic import sha256_file
+from umgclip.io.manifest import REMOTE
+from umgclip.io.places import Place, place_at
+from umgclip.io.processes import worker_pool
+from umgclip.io.shard_source import read_shard_at
+from umgclip.params import AnnotateParams, threads
+from umgclip.records import stored_record
+
+Said = dict[str, Any]
+_WHOLE = Row("shard", "")
+_FEW = 20_000  # images: two seconds of one process, which is what others take to start
+
+
+@dataclass
+class Names:
+    """What shards say, however many: chunks of the first caption of every image, and its other names."""
+
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    given: Given = field(default_factory=Given)
+
+    def add(self, said: Said) -> None:
+        """What one shard says."""
+        self.chunks.seen.update(said["seen"])
+        self.chunks.placed.update(said["placed"])
+        self.chunks.captions += said["captions"]
+        self.given.things.update(said["things"])
+        self.given.stuff.update(said["stuff"])
+
+
+def read_names(jobs: Sequence[Job], params: AnnotateParams) -> Names:
+    """Read what training shards say, in this process or in several.
+
+    Args:
+        jobs: the shards.
+        params: the section `annotate`; `store` keeps what a shard says, so that it is read once.
+
+    Raises:
+        DataError: a shard that has to be read is damaged.
+        InputError: no cluster answers.
+    """
+    read = partial(names_of, store=None if params.store is None else place_at(params.store))
+    names = Names()
+    for said in _each(jobs, params, read):
+        names.add(said)
+    return names
+
+
+def names_of(job: Job, store: Place | None = None) -> Said:
+    """What was kept of the shard that the manifest tells of, or what is read now, and kept.
+
+    Raises:
+        DataError: the shard is damaged.
+    """
+    if store is None:
+        return _read(job)
+    shelf = Shelf(store, shelf_name(job.info.sha256, job.view, "names", "given", code_digest(__name__)))
+    for packed in shelf.find([_WHOLE]) or []:
+        if packed.arrays == _digest(packed.json):  # else it was damaged
+            found: Said = json.loads(packed.json)
+            return found
+    said = _read(job)
+    if job.source.startswith(REMOTE) or sha256_file(Path(job.source)) == job.info.sha256:
+        text = json.dumps(said, ensure_ascii=False)
+        shelf.put(_WHOLE, Packed(text, _digest(text)))
+        shelf.write()
+    return said
+
+
+def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], Said]) -> Iterator[Said]:
+    """What each shard says, in any order."""
+    if sum(job.info.samples for job in jobs) < _FEW:
+        yield from map(read, jobs)
+        return
+    if params.engine == "ray":
+        from umgclip.annotate.engines import ray as engine_ray
+
+        if engine_ray.has_cluster(params.ray.address):
+            yield from engine_ray.each_job(jobs, params.ray.address, read)
+            return
+    done = 0
+    try:
+        with worker_pool(min(params.workers or threads(), len(jobs))) as pool:
+            for said in pool.map(read, jobs):
+                done += 1
+                yield said
+    except BrokenProcessPool:  # one was killed, by want of memory or by somebody: the rest is read here
+        yield from map(read, jobs[done:])
+
+
+def _read(job: Job) -> Said:
+    """Counts of chunks, and the sorted names of things and stuff."""
+    chunks, given = ChunkCounts(), Given()
+    for raw in read_shard_at(job.source, job.info.sha256):
+        try:
+            record = stored_record(raw.json, key=raw.key, where=f"{job.info.path}:{raw.key}")
+        except DataError:
+            continue  # the engine meets it again and writes it into the quarantine
+        given.add(record)
+        chunks.add(text.text for text in (record.captions or [])[:1])
+    return {
+        "seen": _sorted(chunks.seen),
+        "placed": _sorted(chunks.placed),
+        "captions": chunks.captions,
+        "things": sorted(given.things),
+        "stuff": sorted(given.stuff),
+    }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

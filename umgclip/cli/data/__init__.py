@@ -1,0 +1,1 @@
+"""`umgclip data`: make, import, look at, verify and export datasets."""

@@ -1,0 +1,300 @@
+"""`umgclip init`: a folder of one's own becomes a project: parameters, pipeline, git, DVC."""
+
+from __future__ import annotations
+
+import importlib.resources
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from umgclip.annotate.cache.code import code_digest
+from umgclip.cli.project.followed import add_named
+from umgclip.data.vocabulary_file import read_vocabulary
+from umgclip.errors import InputError, OutputError
+from umgclip.io.atomic import atomic_file, explain_os_errors
+from umgclip.params import SCRATCH, Section, parse_sections
+from umgclip.stage import Summary
+
+STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
+CODE = Path("artifacts") / "code"
+_FILES = ("params.yaml", "dvc.yaml")
+_PLOTS = Path(".dvc") / "plots" / "models.json"
+_HEAD = """# What is stale and what is cached. A stage is `umgclip STAGE`; its section of params.yaml has the same name.
+# `code` looks which umgclip is installed: after an upgrade those stages are stale whose code is another.
+# `params` are all keys that decide a result; a key that is not listed (workers, device, ...) makes nothing stale.
+# Run with `dvc repro`, look with `dvc metrics diff` and `dvc plots show`.
+"""
+_IGNORED = """/data
+/artifacts
+/.umgclip
+/plots
+/dvc_plots
+/mlflow.db*
+/mlartifacts
+/mlruns
+*.tmp
+.*.partial
+.*.lock
+"""
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_TOOL_S = 120
+# sections of the demo, which own photographs have no use for
+_OF_THE_DEMO = (
+    "seed", "image_px", "train_scenes", "single_share", "max_things", "background_named", "benchmark_scenes",
+    "benchmark_singles", "shard_samples", "jpeg_quality",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a project is to be like.
+
+    Attributes:
+        name: of the model in the registry, so that projects never compare their champions.
+        pretrained: `base.pretrained`.
+        model: `base.model`; None: as in the template.
+        language: of captions.
+        vocabulary: file of concepts.
+    """
+
+    name: str
+    pretrained: str = "scratch"
+    model: str | None = None
+    language: str = "en"
+    vocabulary: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(f"--name: expected letters, digits and any of _.- , got {self.name!r}")
+
+
+def default_name(folder: Path) -> str:
+    """A name for the project in a folder."""
+    return "-".join(_NAME.findall(folder.resolve().name)) or "mine"
+
+
+def make_project(folder: Path, wishes: Wishes) -> Summary:
+    """Write a project's files into a folder, and start git and DVC where they are missing.
+
+    Files that are there are never touched. What may lie there already: photographs, a git repository, `data`.
+
+    Raises:
+        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or wishes that
+            no parameter takes.
+        OutputError: it cannot be written, or git or DVC fails.
+    """
+    taken = [name for name in _FILES if (folder / name).exists()]
+    if taken:
+        raise InputError(f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(taken)}")
+    wishes = _with_vocabulary(folder, _with_base(folder, wishes))
+    params = _params(wishes)
+    sections = parse_sections(YAML(typ="safe").load(params), Path("params.yaml"))
+    pipeline = _pipeline(template("dvc.yaml"), sections, folder)
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows = [("git", _git(folder)), ("DVC", _dvc(folder))]
+    for name, text in (("params.yaml", params), ("dvc.yaml", pipeline)):
+        _write(folder / name, text)
+    if not (folder / _PLOTS).exists():
+        _write(folder / _PLOTS, template("models.json"))
+    rows += [("files", f"{', '.join(_FILES)}, {_ignore(folder)}"), ("data", _data(folder))]
+    rows += [("model's name in the registry", wishes.name), ("next", _next(folder))]
+    return Summary(f"init: {folder.resolve()}", tuple(rows))
+
+
+def template(name: str) -> str:
+    """A file of the repository that projects are made of; an installed package brings it along.
+
+    Raises:
+        InputError: this installation lacks it.
+    """
+    within = importlib.resources.files("umgclip") / "project" / name
+    if within.is_file():
+        return within.read_text(encoding="utf-8")
+    root = Path(__file__).parents[3]
+    for path in (root / name, root / ".dvc" / "plots" / name):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise InputError(f"this installation of umgclip lacks {name}, which projects are made of; install it anew")
+
+
+def write_code_digests(out: Path) -> Summary:
+    """A file a stage with the digest of the code that decides its result; only those that changed are written.
+
+    A project depends on these files where the repository depends on its own sources: after an upgrade only stages whose
+    code differs are stale.
+    """
+    digests = {stage: code_digest(f"umgclip.{stage}.stage") for stage in STAGES}
+    with explain_os_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    for stage, digest in digests.items():
+        _write(out / f"{stage}.sha256", f"{digest}\n")
+    return Summary("code", tuple((stage, digest[:16]) for stage, digest in digests.items()))
+
+
+def _with_base(folder: Path, wishes: Wishes) -> Wishes:
+    """The base as it is called from within the project, once it is sure that there is such a base."""
+    if wishes.pretrained == SCRATCH:
+        return wishes
+    path = Path(wishes.pretrained).expanduser()
+    there = next((place for place in (path, folder / path) if wishes.pretrained and place.exists()), None)
+    if wishes.model is None and not (there and there.is_dir()):
+        raise InputError(
+            f"--model: expected the name in open_clip of {wishes.pretrained!r}, such as ViT-B-32, got none; "
+            "`--pretrained scratch` trains a small one"
+        )
+    from umgclip.model.clip.pretrained.load import (
+        named_config,  # open_clip, which `code` and a model from scratch do without
+    )
+
+    named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
+    return wishes if there is None else replace(wishes, pretrained=_called(path, there, folder))
+
+
+def _with_vocabulary(folder: Path, wishes: Wishes) -> Wishes:
+    """The file of concepts as it is called from within the project, once it is sure that it is there."""
+    if wishes.vocabulary is None:
+        return wishes
+    path = Path(wishes.vocabulary).expanduser()
+    there = next((place for place in (path, folder / path) if place.is_file()), None)
+    if there is None:
+        raise InputError(f"--vocabulary: expected a file of concepts, found none at {path} or {folder / path}")
+    read_vocabulary(there, "--vocabulary")
+    return replace(wishes, vocabulary=_called(path, there, folder))
+
+
+def _called(path: Path, there: Path, folder: Path) -> str:
+    """A path as it is called from within the project."""
+    return str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
+
+
+def _params(wishes: Wishes) -> str:
+    """The template's parameters, for photographs of one's own."""
+    yaml = _yaml()
+    params = yaml.load(template("params.yaml"))
+    for name in _OF_THE_DEMO:
+        params["data"].pop(name, None)
+    params["base"]["pretrained"], params["base"]["language"] = wishes.pretrained, wishes.language
+    params["base"]["vocabulary"] = wishes.vocabulary
+    if wishes.model is not None:
+        params["base"]["model"] = wishes.model
+    annotate = params["annotate"]
+    annotate["held_out"], annotate["language"] = [], wishes.language
+    annotate["rules"]["vocabulary"] = wishes.vocabulary
+    annotate["label"]["crop_px"], params["evaluate"]["crop_px"] = "auto", None
+    params["register"]["name"] = wishes.name
+    return _dumped(yaml, params)
+
+
+def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
+    """The pipeline without the repository's sources: a stage follows the digest of its code, from `umgclip code`."""
+    yaml = _yaml()
+    pipeline = yaml.load(text)
+    for stage in STAGES:
+        content = pipeline["stages"][stage]
+        own = [dep for dep in content["deps"] if not dep.startswith("umgclip/")]
+        content["deps"] = [*own, (CODE / f"{stage}.sha256").as_posix()]
+    add_named(pipeline, sections, folder)
+    code = {
+        "desc": "Digests of the installed code that decides each stage's result",
+        "cmd": f"umgclip code --out {CODE.as_posix()}",
+        "always_changed": True,
+        "outs": [{(CODE / f"{stage}.sha256").as_posix(): {"cache": False}} for stage in STAGES],
+    }
+    pipeline["stages"].insert(0, "code", code)
+    said = _dumped(yaml, pipeline)
+    return _HEAD + said[said.index("stages:") :]
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 150
+    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _dumped(yaml: YAML, content: Mapping[str, Any]) -> str:
+    stream = io.StringIO()
+    yaml.dump(content, stream)
+    return stream.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    with explain_os_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _ignore(folder: Path) -> str:
+    """Tell git what runs write; lines that are there stay."""
+    path = folder / ".gitignore"
+    had = path.read_text(encoding="utf-8") if path.is_file() else ""
+    missing = [line for line in _IGNORED.splitlines() if line not in had.splitlines()]
+    if not missing:
+        return ".gitignore as it was"
+    _write(path, had + ("" if had.endswith("\n") or not had else "\n") + "\n".join(missing) + "\n")
+    return f".gitignore{' with more lines' if had else ''}"
+
+
+def _git(folder: Path) -> str:
+    if shutil.which("git") is None:
+        return "not installed; DVC works without, and nothing is versioned"
+    if _run(["git", "rev-parse", "--is-inside-work-tree"], folder).returncode == 0:
+        return "the repository that is there"
+    _checked(["git", "init", "--quiet"], folder)
+    return "a new repository (git init)"
+
+
+def _dvc(folder: Path) -> str:
+    if (folder / ".dvc").is_dir():
+        return "as it is there"
+    inside = shutil.which("git") is not None
+    top = _run(["git", "rev-parse", "--show-toplevel"], folder).stdout.strip() if inside else ""
+    how = [] if top and Path(top).resolve() == folder.resolve() else ["--subdir"] if top else ["--no-scm"]
+    _checked([sys.executable, "-m", "dvc", "init", "--quiet", *how], folder)
+    _checked([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], folder)
+    return f"started (dvc init{''.join(f' {word}' for word in how)})"
+
+
+def _data(folder: Path) -> str:
+    """`data.dvc`, where there are data."""
+    if (folder / "data.dvc").exists():
+        return "data.dvc as it was"
+    if not (folder / "data" / "train" / "manifest.json").is_file():
+        return "none yet: `umgclip data import`, then `dvc add data`"
+    _checked([sys.executable, "-m", "dvc", "add", "--quiet", "data"], folder)
+    return "data.dvc (dvc add data)"
+
+
+def _next(folder: Path) -> str:
+    steps = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
+    if not (folder / "data" / "train" / "manifest.json").is_file():
+        steps += [
+            "umgclip data import folder PHOTOS --captions CAPTIONS.csv --license LICENCE",
+            "umgclip data import folder TEST --split benchmark --labels folders  # or --captions CAPTIONS.csv",
+        ]
+    return "\n".join([*steps, "umgclip doctor --data data", "dvc add data && dvc repro"])
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TOOL_S, check=False)  # noqa: S603
+
+
+def _checked(command: list[str], folder: Path) -> None:
+    done = _run(command, folder)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        name = " ".join(word for word in command if word not in (sys.executable, "-m"))
+        raise OutputError(f"`{name}` failed in {folder}: {said[-1] if said else 'it said nothing'}")

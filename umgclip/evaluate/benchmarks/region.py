@@ -1,0 +1,234 @@
+"""Classification of true regions by every read-out asked for, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from umgclip.evaluate.benchmarks.classification import TOP
+from umgclip.evaluate.examples import Example, TrueRegion
+from umgclip.evaluate.folds import in_second_half
+from umgclip.evaluate.reader import Reader, Seen
+from umgclip.evaluate.readouts.readout import Readout, RegionBatch
+from umgclip.evaluate.readouts.select import readouts
+from umgclip.metrics.weighted import FEWEST_IMAGES, Weighted, mean_over_items
+
+PROTOCOL = (
+    "true things of the scenes, over all things; box: RoIAlign of the dense map in the middle of the true box; mask: "
+    "the dense map pooled over the true mask on the token grid; crop: one forward per region on a square crop around "
+    "the true box; maskout: the same with all outside the true mask replaced by the image's border colour; others "
+    "as evaluate.readouts names them; _top1, _top5: micro; _per_class: top-1 of each thing, averaged; _heldout: "
+    "regions of things that training never labels; _seen: the others; _small, _medium, _large: by COCO's areas, 32 and "
+    "96 px squared, of the mask where it is known, else of the box; groups of classes that the benchmark names, as "
+    "LVIS's _rare; _stuff_top1: true stuff among the stuff, by mask; "
+    "mask and maskout: of the regions whose mask is known; crowd regions as the protocol block says"
+)
+SMALL_PX, LARGE_PX = 32**2, 96**2
+_SIZES = ("small", "medium", "large")
+
+
+class RegionTop1:
+    """Predicted label of every true region by every read-out."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.readouts: dict[str, Readout] = readouts(reader.params)
+        # of each read-out, and each of its variants: predicted labels, and how many things rank before the true one
+        self._predicted: dict[str, list[list[np.ndarray]]] = {
+            n: [[] for _ in range(r.variants)] for n, r in self._pairs
+        }
+        self._rank: dict[str, list[list[np.ndarray]]] = {n: [[] for _ in range(r.variants)] for n, r in self._pairs}
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._stuff: dict[str, list[np.ndarray]] = defaultdict(list)
+        self._facts: list[tuple[int, bool, int, int, bool]] = []  # label, masked, size, image, second half
+        self._images = 0
+
+    @property
+    def _pairs(self) -> list[tuple[str, Readout]]:
+        return list(self.readouts.items())
+
+    def add(self, examples: Sequence[Example], seen: Seen) -> None:
+        """Count the things of a batch of scenes."""
+        regions = [(row, region) for row, e in enumerate(examples) for region in self._reader.counted(e)]
+        first = self._images
+        self._images += len(examples)
+        self._add_stuff(examples, seen)
+        if not regions:
+            return
+        batch = RegionBatch(examples, regions, seen)
+        for name, readout in self._pairs:
+            part = batch.masked() if readout.needs_masks else batch
+            if part.regions:
+                self._read(name, part)
+        halves = [in_second_half(example.key) for example in examples]
+        self._facts.extend(
+            (region.label, region.mask is not None, _size_of(region), first + row, halves[row])
+            for row, region in regions
+        )
+
+    @property
+    def regions(self) -> int:
+        """How many were asked for."""
+        return len(self._facts)
+
+    def predictions(self, readout: str) -> Int64[np.ndarray, " r"]:
+        """Predicted labels by a read-out, in the order of scenes and the things that it can read."""
+        return self._chosen(readout, self._predicted)
+
+    def targets(self, readout: str = "box") -> Int64[np.ndarray, " r"]:
+        """True labels, in the same order."""
+        return self._fact(0, readout)
+
+    def results(self) -> Iterator[tuple[str, float]]:
+        """`box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, each read-out; none over no region.
+
+        Of five things or fewer, no `top5`.
+        """
+        for name in self.readouts:
+            targets, rank = self.targets(name), self._chosen(name, self._rank)
+            right = self.predictions(name) == targets
+            for suffix, group in {**self._groups(name), **self._sizes(name), **self._named(name)}.items():
+                if group.any():
+                    yield f"{name}_top1{suffix}", float(right[group].mean())
+            if len(targets):
+                if len(self._reader.classes.things) > TOP:
+                    yield f"{name}_top{TOP}", float((rank < TOP).mean())
+                yield f"{name}_per_class", float(np.mean([top1 for _, _, top1 in self.per_class(name)]))
+            if name in self._stuff:
+                yield f"{name}_stuff_top1", float(np.concatenate(self._stuff[name]).mean())
+
+    def weighted(self) -> tuple[int, dict[str, Weighted]]:
+        """Top-1 of all, seen and held-out regions; images are drawn, with all regions that they have.
+
+        Regions of fewer than `FEWEST_IMAGES` images get no interval.
+        """
+        found: dict[str, Weighted] = {}
+        for name in self.readouts:
+            right = (self.predictions(name) == self.targets(name)).astype(np.float64)
+            image = self._fact(3, name)
+            for suffix, group in self._groups(name).items():
+                if len(np.unique(image[group])) >= FEWEST_IMAGES:
+                    found[f"{name}_top1{suffix}"] = mean_over_items(right[group], image[group], self._images)
+        return (self._images, found) if found else (0, {})
+
+    def per_class(self, readout: str) -> Iterator[tuple[str, int, float]]:
+        """Name, number of regions and top-1 accuracy of each thing that has regions."""
+        targets = self.targets(readout)
+        right = self.predictions(readout) == targets
+        for label, name in enumerate(self._reader.classes.things):
+            of_class = targets == label
+            if of_class.any():
+                yield name, int(of_class.sum()), float(right[of_class].mean())
+
+    def cost_ms(self, image_s: float) -> dict[str, float]:
+        """Milliseconds an image of each read-out, as this run measured them.
+
+        Args:
+            image_s: seconds that the forwards of all the whole images took, a part of the cost of what builds on them.
+        """
+        return {
+            name: 1e3
+            * (self._seconds[name] / readout.variants + (image_s if readout.reads_image else 0.0))
+            / self._images
+            for name, readout in self._pairs
+            if name in self._seconds
+        }
+
+    def protocol(self) -> dict[str, Any]:
+        """Regions, classes, the crowd rule, and each read-out's own."""
+        return {
+            **self._reader.protocol(),
+            **self._reader.thing_protocol(),
+            "images": self._images,
+            "regions": len(self._facts),
+            "crowd": self._reader.params.crowd,
+            "readouts": {name: readout.protocol(self._reader) for name, readout in self._pairs},
+        }
+
+    def _read(self, name: str, batch: RegionBatch) -> None:
+        target = torch.tensor([region.label for _, region in batch.regions])[:, None]
+        start = time.perf_counter()
+        embedded = self.readouts[name](self._reader, batch)
+        self._seconds[name] += time.perf_counter() - start
+        for variant, embedding in enumerate(embedded):
+            scores = embedding @ self._reader.things.T
+            self._predicted[name][variant].append(scores.argmax(1).numpy())
+            self._rank[name][variant].append(_rank(scores, target))
+
+    def _add_stuff(self, examples: Sequence[Example], seen: Seen) -> None:
+        regions = [(i, r) for i, e in enumerate(examples) for r in e.stuff if r.mask is not None]
+        if not regions or "mask" not in self.readouts:
+            return
+        scores = self.readouts["mask"](self._reader, RegionBatch(examples, regions, seen))[0] @ self._reader.stuff.T
+        label = np.array([region.label for _, region in regions]) - len(self._reader.classes.things)
+        self._stuff["mask"].append(scores.argmax(1).numpy() == label)
+
+    def _groups(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
+        held_out = self._reader.classes.held_out_mask()[self.targets(readout)]
+        return {"": np.ones_like(held_out), "_seen": ~held_out, "_heldout": held_out}
+
+    def _sizes(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
+        size = self._fact(2, readout)
+        return {f"_{name}": size == number for number, name in enumerate(_SIZES)}
+
+    def _named(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
+        classes, targets = self._reader.classes, self.targets(readout)
+        of_group = {
+            name: np.array([label in labels for label in classes.things], dtype=np.bool_)
+            for name, labels in classes.groups.items()
+        }
+        return {f"_{name}": member[targets] for name, member in of_group.items()}
+
+    def _fact(self, number: int, readout: str) -> Int64[np.ndarray, " r"]:
+        needs_masks = self.readouts[readout].needs_masks if readout in self.readouts else False
+        return np.array([fact[number] for fact in self._facts if fact[1] or not needs_masks], dtype=np.int64)
+
+    def _chosen(self, readout: str, kept: dict[str, list[list[np.ndarray]]]) -> Int64[np.ndarray, " r"]:
+        """Of several variants, for each half of the images the one with the best top-1 on the other half."""
+        none = np.zeros(0, dtype=np.int64)
+        each = np.stack([np.concatenate([none, *parts]) for parts in kept[readout]])
+        if len(each) == 1:
+            return each[0]
+        right = np.stack([np.concatenate([none, *parts]) for parts in self._predicted[readout]]) == self.targets(
+            readout
+        )
+        second = self._fact(4, readout).astype(np.bool_)
+        chosen = each[0].copy()
+        for half in (second, ~second):
+            if half.any():
+                chosen[half] = each[right[:, ~half].sum(axis=1).argmax()][half]
+        return chosen
+
+
+def covering_readouts(models: Sequence[RegionTop1], first: Sequence[str]) -> list[str]:
+    """The read-outs of all models that read every region, the named ones first; none where there is no region.
+
+    Predictions by masks run along the things of the scenes only where all of these have a mask.
+    """
+    names = dict.fromkeys([*first, *models[0].readouts])
+    return [
+        name
+        for name in names
+        if all(m.regions and name in m.readouts and len(m.predictions(name)) == m.regions for m in models)
+    ]
+
+
+def _rank(scores: Tensor, target: Tensor) -> Int64[np.ndarray, " r"]:
+    """How many things rank before the true one; equal ones do if they come first, as for argmax."""
+    true = scores.gather(1, target)
+    earlier = torch.arange(scores.shape[1]) < target
+    return ((scores > true) | ((scores == true) & earlier)).sum(1).numpy()
+
+
+def _size_of(region: TrueRegion) -> int:
+    """0, 1, 2: small, medium, large."""
+    x0, y0, x1, y1 = region.box_xyxy
+    area = (x1 - x0) * (y1 - y0) if region.mask is None else float(region.mask.sum())
+    return int(area >= SMALL_PX) + int(area >= LARGE_PX)

@@ -1,0 +1,1 @@
+"""The demo data set: scenes drawn from a seed, without a download."""

@@ -1,0 +1,195 @@
+"""The categories of COCO's files as labels: each file has its own numbers, names join them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from umgclip.data.wording import first_spellings, name_key, tidy
+from umgclip.errors import InputError
+from umgclip.sources.formats.coco.ours import is_unlabelled, label_of
+from umgclip.sources.formats.shared.labels import Label, Labels, synonyms
+from umgclip.sources.values import flag
+
+FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
+NO_LABEL = Label("", [])  # of a region that has none
+_NO_SUPER = "none"  # what Roboflow writes above its root
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of a file.
+
+    Attributes:
+        label: what it is called.
+        names: in prompts, best first; none where it has no name.
+        above: its supercategory.
+        frequency: of LVIS.
+        ours: whether the label is written as a dataset of ours has it.
+        is_none: whether it stands for regions without label.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    is_thing: bool
+    above: str
+    frequency: str | None = None
+    ours: bool = False
+    is_none: bool = False
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """Two categories with one key are one."""
+        return name_key(self.label), self.is_thing
+
+
+@dataclass
+class Categories:
+    """Those of one file by their numbers, and how often each is used there."""
+
+    where: str
+    found: dict[str, Category] = field(default_factory=dict)
+    used: Counter[str] = field(default_factory=Counter)
+
+    def add(self, number: str, value: dict[str, Any]) -> None:
+        """Read one.
+
+        Raises:
+            InputError: the number is another category's.
+        """
+        category = _category(value)
+        known = self.found.setdefault(number, category)
+        if known.key != category.key:
+            raise InputError(
+                f"{self.where}: categories: expected an id for each, got {number} for both {known.label!r} and "
+                f"{category.label!r}"
+            )
+
+    def roots(self) -> set[str]:
+        """Numbers of categories that stand above all others and name nothing, as Roboflow writes one."""
+        above = {name_key(category.above) for number, category in self.found.items()}
+        return {
+            number
+            for number, category in self.found.items()
+            if name_key(category.above) == _NO_SUPER and not self.used[number] and category.key[0] in above
+        }
+
+    def labels(self) -> Labels:
+        """Labels by number, without roots. Where two have one name, the number stands behind it."""
+        kept = self._kept()
+        uses = _uses(kept)
+        return {number: _label(number, category, uses) for number, category in kept.items()}
+
+    def shared(self) -> int:
+        """How many categories have a name that another one has, too."""
+        return sum(times for times in _uses(self._kept()).values() if times > 1)
+
+    def _kept(self) -> dict[str, Category]:
+        roots = self.roots()
+        return {number: c for number, c in self.found.items() if number not in roots and (c.names or c.is_none)}
+
+
+def _uses(kept: dict[str, Category]) -> Counter[str]:
+    return Counter(category.key[0] for category in kept.values() if not category.ours and not category.is_none)
+
+
+def _label(number: str, category: Category, uses: Counter[str]) -> Label:
+    if category.is_none:
+        return NO_LABEL
+    shared = uses[category.key[0]] > 1 and not category.ours
+    label = f"{category.label} ({number})" if shared else category.label
+    return Label(label, list(category.names), category.is_thing)
+
+
+def _category(value: dict[str, Any]) -> Category:
+    raw, above = value.get("name"), value.get("supercategory")
+    above = tidy(above) if isinstance(above, str) else ""
+    is_thing = flag(value.get("isthing")) is not False and above != "stuff"
+    frequency = value.get("frequency") if isinstance(value.get("frequency"), str) else None
+    if is_unlabelled(value):
+        return Category("", (), is_thing, above, is_none=True)
+    ours = label_of(value)
+    if ours is not None:
+        return Category(ours, (ours,), is_thing, above, frequency, ours=True)
+    name = _plain(raw if isinstance(raw, str) else str(raw) if isinstance(raw, int | float) else "", is_thing=is_thing)
+    # ADE20K's JSON has its synonyms in the name, LVIS's apart
+    others = value.get("synonyms")
+    more = [_plain(other, is_thing=is_thing) for other in others or [] if isinstance(other, str)]
+    names = first_spellings([*synonyms(name), *(more if isinstance(others, list) else [])])
+    return Category(name, tuple(names.values()), is_thing, above, frequency)
+
+
+def _plain(name: str, *, is_thing: bool) -> str:
+    """Categories as people say them: `cell_phone` is a cell phone, the stuff `wall-other-merged` a wall."""
+    name = tidy(name)
+    if not is_thing:
+        for suffix in ("-merged", "-other", "-stuff"):
+            name = name.removesuffix(suffix)
+        name = name.replace("-", " ")
+    return tidy(name.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The labels of all files by `FILE:NUMBER`, each spelled as the first file has it, and LVIS's groups."""
+
+    labels: Labels
+    groups: dict[str, list[str]]
+
+    def classes(self) -> Labels:
+        """Each label once."""
+        return {label.label: label for label in self.labels.values() if label.label}
+
+
+def join(files: Iterable[tuple[int, Categories]]) -> Joined:
+    """The categories of all files: what has one name is one label.
+
+    Raises:
+        InputError: a name means two things; names both files.
+    """
+    labels: dict[str, tuple[str, bool]] = {}
+    known: dict[tuple[str, bool], Label] = {}
+    groups: dict[str, list[str]] = {}
+    names = _Names()
+    for number, categories in files:
+        own = categories.labels()
+        names.check(categories, own)
+        for key, label in own.items():
+            named = name_key(label.label), label.is_thing
+            before = known.get(named, label)
+            known[named] = Label(before.label, _all_names(before, label), label.is_thing)
+            labels[f"{number}:{key}"] = named
+            frequency = FREQUENCIES.get(categories.found[key].frequency or "")
+            if frequency and before.label not in groups.get(frequency, []):
+                groups.setdefault(frequency, []).append(before.label)
+    return Joined({key: known[named] for key, named in labels.items()}, groups)
+
+
+class _Names:
+    """What names mean in the files so far: a thing or stuff, one category or several."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[bool, str]] = {}
+        self._several: dict[str, tuple[bool, str]] = {}
+
+    def check(self, categories: Categories, labels: Labels) -> None:
+        """Refuse a file in which a name means something else than in one before."""
+        uses = Counter(categories.found[number].key[0] for number in labels)
+        for number, label in labels.items():
+            category = categories.found[number]
+            for meaning, kind, words in (
+                (self._kinds, label.is_thing, ("stuff", "a thing")),
+                (self._several, uses[category.key[0]] > 1, ("one category", "several")),
+            ):
+                before, where = meaning.setdefault(category.key[0], (kind, categories.where))
+                if label.label and before != kind and where != categories.where:
+                    raise InputError(
+                        f"categories: expected a name to mean one thing in all files, got {category.label!r} as "
+                        f"{words[before]} in {where} and as {words[kind]} in {categories.where}; rename one of them"
+                    )
+
+
+def _all_names(one: Label, other: Label) -> list[str]:
+    return list(first_spellings([*one.names, *other.names]).values())

@@ -1,0 +1,51 @@
+"""COCO's panoptic maps: PNG files whose colours are the numbers of segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from umgclip.errors import DataError
+from umgclip.io.places import Place
+from umgclip.sources.formats.shared.segments import coco_ids, read_picture
+from umgclip.sources.naming import spellings
+from umgclip.sources.values import whole
+
+
+def read_map(masks: Place, name: Any, segments: list[Any]) -> Int32[np.ndarray, "h w"]:  # noqa: ANN401 - what JSON held
+    """The segment of each pixel, 0 for none.
+
+    Programs that make PNG files smaller write a map of few colours with a palette, or in grey: it counts what is seen.
+    Where no segment is found so, the palette's own numbers are the segments'.
+
+    Args:
+        masks: where the files lie.
+        name: the file's, as the JSON has it; folders and another extension than PNG's do not matter.
+        segments: that the JSON lists.
+
+    Raises:
+        DataError: there is no such map, or it is none; names it.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise DataError(f"file_name: expected the name of a PNG file, got {name!r}")
+    pixels, palette = read_picture(masks, _there(masks, name))
+    listed = {number for segment in segments if isinstance(segment, dict) and (number := whole(segment.get("id")))}
+    ids = coco_ids(pixels)
+    if palette is not None and not listed & set(np.unique(ids).tolist()):
+        return palette
+    return ids
+
+
+def _there(masks: Place, name: str) -> str:
+    """The file that is there, in the folder of the maps and nowhere else."""
+    found = spellings(name)
+    for spelled in found:
+        for path in (spelled, spelled.rpartition("/")[2]):
+            for tried in (path, f"{path.rpartition('.')[0] or path}.png", f"{path}.png"):
+                if masks.exists(tried):
+                    return tried
+    if not found:
+        raise DataError(f"file_name: expected the name of a PNG file, got {name!r}")
+    return found[0]

@@ -1,0 +1,227 @@
+"""What COCO's files say of one image, as its note."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from umgclip.data.wording import tidy
+from umgclip.errors import InputError
+from umgclip.safe_text import brief
+from umgclip.sources.formats.coco import ours
+from umgclip.sources.formats.shared.labels import Label, Labels
+from umgclip.sources.formats.shared.segments import labelled
+from umgclip.sources.note import Note, Problem, RawRegion
+from umgclip.sources.request import HUMAN
+from umgclip.sources.values import expected, flag, ident, size_px
+
+_REGIONAL = ("instance", "segments")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the plan knows of all files: labels and licenses by `JSON:ID`, kinds and conventions by number."""
+
+    labels: Labels
+    licenses: dict[str, str]
+    kinds: dict[str, str]
+    exchanged: frozenset[str]
+    is_benchmark: bool
+
+
+@dataclass
+class Listed:
+    """An image as one of the files lists it.
+
+    Attributes:
+        json: the number of the file.
+        kind: what that is about.
+        about: the image's fields.
+        size: in px, where it is one.
+        ours: what we wrote there.
+    """
+
+    json: str
+    kind: str
+    about: dict[str, Any]
+    size: tuple[int, int] | None
+    ours: ours.ImageAbout | None
+
+
+@dataclass
+class Telling:
+    """One image while its note is written: first `image` for each file that lists it, then what they say, then `end`.
+
+    Attributes:
+        files: what the plan knows of all of them.
+        note: what was said so far.
+        listed: the image as each file lists it, by `JSON:ID`.
+    """
+
+    files: Files
+    note: Note = field(default_factory=Note)
+    listed: dict[str, Listed] = field(default_factory=dict)
+    _said: dict[str, str] = field(default_factory=dict)
+
+    def image(self, content: dict[str, Any]) -> None:
+        """An image of a file."""
+        number = content["of"].partition(":")[0]
+        size, wrong = size_px(content.get("width"), content.get("height"))
+        if wrong is not None:
+            self.note.problems.append(Problem("bad_size", wrong))
+        about = None
+        try:
+            about = ours.read_image(content.get(ours.OURS))
+        except InputError as error:
+            self.note.problems.append(Problem("bad_record", str(error)))
+        one = Listed(number, self.files.kinds[number], content, size, about)
+        self.listed[content["of"]] = one
+        self._origin(one)
+        if one.kind == "caption":
+            self.note.captions = self.note.captions or []
+        else:
+            self.note.tags, self.note.regions = self.note.tags or [], self.note.regions or []
+            self._federated(one)
+
+    def _origin(self, one: Listed) -> None:
+        note, about = self.note, one.about
+        urls = (about.get(name) for name in ("flickr_url", "coco_url"))
+        note.url = note.url or next((tidy(url) for url in urls if isinstance(url, str) and tidy(url)), None)
+        note.license = note.license or self.files.licenses.get(f"{one.json}:{ident(about.get('license'))}") or None
+        if one.ours is not None:
+            source = one.ours.source
+            note.dataset, note.url, note.license = source.dataset, source.url, source.license
+
+    def _federated(self, one: Listed) -> None:
+        """LVIS checks some classes of an image: those that are not there, and those that are not annotated in full."""
+        if one.ours is not None:
+            self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
+            self.note.not_exhaustive = one.ours.not_exhaustive or self.note.not_exhaustive
+            return
+        negative, incomplete = (self._known(one, f"{name}_category_ids") for name in ("neg", "not_exhaustive"))
+        if negative is not None:
+            self.note.negative_tags = self.note.negative_tags or []
+            for name in negative:
+                self.note.negative_tag(name, HUMAN)
+        if incomplete is not None:
+            self.note.not_exhaustive = list(dict.fromkeys([*(self.note.not_exhaustive or []), *incomplete]))
+
+    def _known(self, one: Listed, name: str) -> list[str] | None:
+        numbers = one.about.get(name)
+        if numbers is None:
+            return None
+        listed = numbers if isinstance(numbers, list) else [numbers]
+        found = {brief(number): self._label(one, number) for number in listed}
+        unknown = [number for number, label in found.items() if label is None or not label.label]
+        if unknown:
+            detail = f"{name}: expected known categories, got {', '.join(unknown)}"
+            self.note.problems.append(Problem("no_class", detail))
+        return [label.label for label in found.values() if label is not None and label.label]
+
+    def _label(self, one: Listed, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
+        return self.files.labels.get(f"{one.json}:{ident(category)}")
+
+    def caption(self, said: dict[str, Any]) -> None:
+        """A caption."""
+        text, name = said.get("caption"), ident(said.get("id"))
+        if not isinstance(text, str):
+            detail = f"annotation {name}: {expected('caption', 'a text', text)}"
+            self.note.problems.append(Problem("no_caption", detail))
+            return
+        try:
+            exact = ours.read_text(said.get(ours.OURS), text)
+        except InputError as error:
+            self.note.problems.append(Problem("bad_record", f"annotation {name}: {error}"))
+            exact = None
+        if exact is not None:
+            self.note.captions = [*(self.note.captions or []), exact]
+        elif self.files.is_benchmark:
+            self.note.truths([text], HUMAN)
+        else:
+            self.note.caption(text, HUMAN)
+
+    def instance(self, one: Listed, said: dict[str, Any]) -> None:
+        """A region: a box, its pixels, or both."""
+        region = self.region(one, said, said.get("segmentation"))
+        if region is None:
+            return
+        region.box, region.form = said.get("bbox"), "xywh"
+        if "score" in said:
+            region.score = said["score"]
+        if self._is_repeated(one, said):
+            self.note.told["regions that two files tell alike"] += 1
+        else:
+            self.keep(region)
+
+    def region(self, one: Listed, said: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
+        """A region with its label; None: it has none that is known."""
+        number = ident(said.get("id"))
+        name = f"given-{number}" if number is not None else ""
+        label = self._label(one, said.get("category_id"))
+        if label is None:
+            detail = f"expected a known category, got {brief(said.get('category_id'))}"
+            self.note.problems.append(Problem("no_class", detail, name or None))
+            return None
+        region = labelled(name, label, shape)
+        region.size_wh, region.exchanged = one.size, one.json in self.files.exchanged
+        crowd = flag(said.get("iscrowd", 0) or 0)
+        if crowd is None:
+            self.note.problems.append(Problem("bad_flag", expected("iscrowd", "0 or 1", said["iscrowd"]), name or None))
+        region.is_crowd = bool(crowd)
+        self._restore(region, said, label)
+        return region
+
+    def _restore(self, region: RawRegion, said: dict[str, Any], label: Label) -> None:
+        """Add what we wrote of the region; its label counts as the category has it now."""
+        try:
+            known = ours.read_region(said.get(ours.OURS))
+        except InputError as error:
+            self.note.problems.append(Problem("bad_record", str(error), region.id or None))
+            return
+        if known is None:
+            return
+        if ours.label(known) != label.label:
+            known = known.model_copy(update={"tags": region.tags})
+        region.id, region.known, region.tags = known.id, known, known.tags or []
+
+    def keep(self, region: RawRegion) -> None:
+        """Add a region, and its label as a tag of the image."""
+        self.note.region(region)
+
+    def _is_repeated(self, one: Listed, said: dict[str, Any]) -> bool:
+        """Whether another file, or the same image under another id, has the same region."""
+        if sum(other.kind in _REGIONAL for other in self.listed.values()) < 2:
+            return False
+        label = self._label(one, said.get("category_id"))
+        parts = [label, one.size, *(said.get(name) for name in ("bbox", "segmentation", "iscrowd"))]
+        key = json.dumps(parts, sort_keys=True)
+        return self._said.setdefault(key, one.about["of"]) != one.about["of"]
+
+    def end(self) -> None:
+        """Put what is said of the whole image as it was in our dataset, as far as nobody changed its regions."""
+        for one in self.listed.values():
+            if one.ours is None:
+                continue
+            if one.kind == "caption":
+                if one.ours.captions is None and not self.note.captions:
+                    self.note.captions = None
+                continue
+            if one.ours.regions is None and not self.note.regions:
+                self.note.regions = None
+            self._end_tags(one.ours)
+
+    def _end_tags(self, about: ours.ImageAbout) -> None:
+        """The image's tags as they were, without those of regions that are gone, with those of new ones."""
+        was, regions = about.regions or {}, self.note.regions or []
+        now = {region.known.id: ours.label(region.known) for region in regions if region.known is not None}
+        new = {
+            tag.text: tag
+            for region in regions
+            if region.known is None or was.get(region.known.id) != ours.label(region.known)
+            for tag in region.tags[:1]
+        }
+        gone = {*was.values()} - {*now.values()}
+        kept = [tag for tag in about.tags or [] if tag.text not in gone]
+        added = [tag for tag in new.values() if all(tag.text != other.text for other in kept)]
+        self.note.tags = [*kept, *added] if about.tags is not None or added else None

@@ -1,0 +1,117 @@
+"""JSON files of many images with their regions, and the images elsewhere: FineHARD, GRIT and what is written so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from umgclip.errors import InputError
+from umgclip.io.atomic import sha256_file
+from umgclip.io.json_stream import read_elements
+from umgclip.io.parquet_rows import read_parquet_rows
+from umgclip.io.places import Folder, Place, fetch
+from umgclip.sources.formats.shared.loose_json import read_note
+from umgclip.sources.formats.shared.reading import in_order, read_image
+from umgclip.sources.note import Found, Problem, shown
+from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.request import Request
+
+PATHS = ("f_path", "image", "image_path", "img_path", "file_name", "filename", "path", "file")
+_KEYS = ("key", "id", "uid")
+_GUESSED = ("jpg", "png", "webp", "jpeg")
+_KEY_FOLDER = 5  # img2dataset puts 000120003.jpg into the folder 00012
+
+
+def plan_grounded(request: Request, plan: Plan, place: Place, working: Path) -> None:
+    """Read the JSON (or parquet) files in the order of their names, an element at a time."""
+    if not request.annotations:
+        raise InputError("finehard: expected --annotations, a JSON file or a folder of them, got none")
+    position = itertools.count()
+    for where in request.annotations:
+        for path in _files(where, working):
+            plan.seen("annotations", sha256_file(path))
+            plan.add_items(
+                (next(position), _name(value), {"value": value} | ({} if _path(value) else {"guess": True}))
+                for value in _values(path, plan)
+                if isinstance(value, dict) or _refuse(plan, path, value)
+            )
+    plan.state("other_files", {})
+
+
+def _files(where: str, working: Path) -> list[Path]:
+    """The files that an argument names: one, or all of a local folder."""
+    if "://" not in where and Path(where).is_dir():
+        folder = Folder(Path(where))
+        names = sorted(
+            entry.name for entry in folder.entries() if extension_of(entry.name) in ("json", "jsonl", "parquet")
+        )
+        return [Path(where) / name for name in names]
+    return [fetch(where, working)]
+
+
+def _values(path: Path, plan: Plan) -> Iterator[Any]:
+    if path.suffix.lower() == ".parquet":
+
+        def choose(schema: pa.Schema) -> list[str]:
+            names = [field.name for field in schema if not _holds_bytes(field.type)]
+            plan.tell("columns of bytes, which are not read", len(schema) - len(names))
+            return names
+
+        yield from read_parquet_rows(path, choose)
+    else:
+        broken = partial(_broken_line, plan, path)
+        yield from (value for _, value in read_elements(path, broken))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether values of a type are bytes, or hold some: such as the images themselves."""
+    if pa.types.is_struct(kind):
+        return any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _holds_bytes(kind.value_type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _broken_line(plan: Plan, path: Path, where: str, detail: str) -> None:
+    plan.refuse_row(f"{path.name}: {where}", detail)
+
+
+def _refuse(plan: Plan, path: Path, value: Any) -> bool:  # noqa: ANN401 - what JSON held
+    plan.add_problem(str(path.name), Problem("bad_record", f"expected an object, got {str(value)[:80]}"))
+    return False
+
+
+def _path(value: dict[str, Any]) -> str | None:
+    return next((value[name] for name in PATHS if isinstance(value.get(name), str) and value[name]), None)
+
+
+def _name(value: dict[str, Any]) -> str:
+    """The image's path as given, or the key that its file is called by."""
+    key = next((str(value[name]) for name in _KEYS if value.get(name) is not None), "(no path)")
+    return _path(value) or key
+
+
+def read_grounded(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+    """The images of some positions."""
+
+    def loads() -> Iterator[Callable[[], Found]]:
+        for item in plan.items(*span):
+            yield partial(_load, request, place, item, limit)
+
+    yield from in_order(loads(), place)
+
+
+def _load(request: Request, place: Place, item: Item, limit: int) -> Found:
+    value = item.about["value"]
+    note = read_note(value, request.speaker, request.box_format)
+    name = item.name
+    if item.about.get("guess"):
+        places = (name, f"{name[:_KEY_FOLDER]}/{name}")
+        guesses = [f"{found}.{extension}" for found in places for extension in _GUESSED]
+        name = next((guess for guess in guesses if place.exists(guess)), name)
+    return Found(shown(name), read_image(place, name, limit), extension_of(name), note)

@@ -1,0 +1,89 @@
+"""Flickr30k, Flickr8k and COCO with Karpathy's split: one JSON of images with their sentences and their split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.atomic import sha256_file
+from umgclip.io.json_stream import read_elements
+from umgclip.io.places import Place, fetch
+from umgclip.safe_text import brief
+from umgclip.sources.formats.shared.origins import KARPATHY
+from umgclip.sources.formats.shared.reading import in_order, read_image
+from umgclip.sources.note import Found, Note, Problem, shown
+from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.values import expected, words
+
+
+def plan_karpathy(request: Request, plan: Plan, _place: Place, working: Path) -> None:
+    """Take the images of one split from the JSON."""
+    if len(request.annotations) != 1:
+        raise InputError("karpathy: expected --annotations, dataset_flickr30k.json or dataset_coco.json, once")
+    try:
+        path = fetch(request.annotations[0], working)
+    except DataError as error:
+        raise KARPATHY.missing(request.annotations[0], "the images with their sentences and splits") from error
+    plan.seen("annotations", sha256_file(path))
+    wanted = request.subset or "test"
+    splits: Counter[str] = Counter()
+    plan.add_items(_items(path, wanted, splits, plan))
+    if not splits[wanted]:
+        there = ", ".join(f"{name} ({count})" for name, count in splits.items() if count)
+        raise DataError(f"{path}: expected images of the split {wanted!r}, got {there or 'no images'}")
+
+
+def _items(path: Path, wanted: str, splits: Counter[str], plan: Plan) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The images of a split; one without a name, and sentences that are none, are problems."""
+    for number, value in enumerate(value for kind, value in read_elements(path) if kind == "images"):
+        where = f"{path.name}: images[{number}]"
+        if not isinstance(value, dict):
+            plan.add_problem(where, Problem("bad_record", f"expected an object, got {brief(value)}"))
+            continue
+        split, name = str(value.get("split")), _name(value)
+        if split == wanted and name is None:
+            plan.add_problem(where, Problem("no_image", expected("filename", "a text", value.get("filename"))))
+        elif split == wanted and name is not None:
+            yield splits[wanted], name, {"captions": list(_sentences(value, where, plan))}
+            splits[wanted] += 1
+        else:
+            splits[split] += 1
+
+
+def _name(value: dict[str, Any]) -> str | None:
+    """Where COCO has its images, below `filepath`; Flickr30k has none."""
+    name, folder = words(value.get("filename")), words(value.get("filepath"))
+    return f"{folder}/{name}" if folder and name else name
+
+
+def _sentences(value: dict[str, Any], where: str, plan: Plan) -> Iterator[str]:
+    sentences = value.get("sentences")
+    for sentence in sentences if isinstance(sentences, list) else [sentences]:
+        raw = words(sentence.get("raw")) if isinstance(sentence, dict) else None
+        if raw is not None:
+            yield raw
+        else:
+            plan.add_problem(where, Problem("bad_text", expected("sentences", "objects with a text raw", sentence)))
+
+
+def read_karpathy(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+    """The images of some positions."""
+
+    def loads() -> Iterator[Callable[[], Found]]:
+        for item in plan.items(*span):
+            yield partial(_load, place, item, limit)
+
+    yield from in_order(loads(), place)
+
+
+def _load(place: Place, item: Item, limit: int) -> Found:
+    base = item.name.rpartition("/")[2]  # all images in one folder, where they do not lie as COCO has them
+    name = base if base != item.name and not place.exists(item.name) and place.exists(base) else item.name
+    note = Note(captions=[])
+    note.truths(item.about["captions"], HUMAN)
+    return Found(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)

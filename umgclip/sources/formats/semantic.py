@@ -1,0 +1,47 @@
+"""Images and semantic maps of the same names: PASCAL VOC, and whatever was prepared for a segmentation toolbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from umgclip.errors import InputError
+from umgclip.io.images import FORMAT_OF
+from umgclip.io.places import Place, fetch, place_at
+from umgclip.sources.formats.shared.labels import class_list, read_label_table, restored
+from umgclip.sources.formats.shared.pairs import read_pairs
+from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
+from umgclip.sources.note import Found, Note
+from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.request import Request
+
+MAPS = ("png", "tif", "tiff", "mat")
+
+
+def plan_semantic(request: Request, plan: Plan, place: Place, working: Path) -> None:
+    """List images and maps; read the table of classes."""
+    if request.masks is None or request.class_names is None:
+        raise InputError("semantic: expected --masks, a folder of maps, and --class-names, numbers with names")
+    table = fetch(request.class_names, working).read_bytes()
+    labels = read_label_table(table, request.class_names, keys=("trainId", "id"))  # toolboxes write the former
+    plan.seen("class_names", table)
+    plan.add_files(place.entries())
+    plan.plan_files(FORMAT_OF)
+    plan.add_files(replace(entry, name=f"masks/{entry.name}") for entry in place_at(request.masks).entries())
+    plan.state("labels", labels)
+    plan.state("classes", class_list(labels))
+
+
+def read_semantic(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+    """The images of some positions."""
+    masks, labels = place_at(request.masks or ""), restored(plan.fact("labels"))
+
+    def note_of(item: Item) -> Note:
+        note = Note()
+        stem = item.name.removesuffix(f".{extension_of(item.name)}")
+        name = next((f"{stem}.{kind}" for kind in MAPS if masks.exists(f"{stem}.{kind}")), f"{stem}.png")
+        semantic_regions(note, read_ids(masks, name), labels, request.void)
+        return note
+
+    yield from read_pairs(plan, place, span, limit, note_of)

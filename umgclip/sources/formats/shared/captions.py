@@ -1,0 +1,309 @@
+"""Tables of captions: CSV and its like, Flickr's token files, parquet, JSON and JSON lines.
+
+A row that cannot be read, or that says nothing, costs itself: it is a problem with the table's name and its line.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.delimited import Row, delimiter_of, read_rows, split
+from umgclip.io.images import FORMAT_OF
+from umgclip.io.json_stream import read_elements
+from umgclip.io.parquet_rows import read_parquet_rows
+from umgclip.io.texts import is_text, open_text, printable
+from umgclip.safe_text import brief
+from umgclip.sources.note import LONGEST_TEXT
+from umgclip.sources.plan import Plan, extension_of
+from umgclip.sources.request import Request
+
+IMAGE_COLUMNS = (
+    "file_name", "filename", "filepath", "file_path", "file", "image", "image_path", "image_name", "image_file", "img",
+    "path", "name", "key", "image_id",
+)  # fmt: skip
+CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "alt", "title", "description", "comment", "sentence", "raw")
+_HEAD = 1 << 20  # characters of the line of names
+SUFFIXES = (".csv", ".tsv", ".txt", ".token", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+_NUMBERED = re.compile(rf"(.+\.(?:{'|'.join(FORMAT_OF)}))#\d+", re.IGNORECASE)  # Flickr8k: a.jpg#0 to a.jpg#4
+_EMPTY = "rows of the table with an empty caption"
+_UNREAD_NAMED = 5
+
+
+class Columns(NamedTuple):
+    """Where a table has its images and captions: names, or positions from 1 where it has no line of names."""
+
+    image: str
+    caption: str
+
+
+class CaptionTable:
+    """A table that is read once.
+
+    Args:
+        path: a local file.
+        request: the names of its columns and its encoding, where they are said.
+        plan: takes problems and what is to be told; knows which images there are.
+    """
+
+    def __init__(self, path: Path, request: Request, plan: Plan) -> None:
+        self._path, self._request, self._plan = path, request, plan
+        self._known: dict[frozenset[str], Columns | None] = {}
+        self._read = 0
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Image name and caption, of all rows that have both.
+
+        Raises:
+            InputError: it is no table, or its columns are not found; names them.
+            DataError: the file is damaged.
+        """
+        yield from self._rows(self._path.suffix.lower())
+        if not self._read:
+            self._plan.tell("tables without a row that can be read")
+
+    def _rows(self, kind: str) -> Iterator[tuple[str, str]]:
+        if kind in (".parquet", ".pq"):
+            yield from self._parquet()
+        elif kind in (".json", ".jsonl", ".ndjson"):
+            yield from self._json()
+        elif kind in (".csv", ".tsv", ".txt", ".token"):
+            yield from self._delimited()
+        else:
+            expected = "a table as .csv, .tsv, .parquet, .json or .jsonl"
+            raise InputError(f"{self._path}: expected {expected}, got {kind or 'no suffix'}")
+
+    def _parquet(self) -> Iterator[tuple[str, str]]:
+        found: list[Columns] = []
+
+        def choose(schema: pa.Schema) -> Columns:
+            found.append(self._columns(schema.names))
+            self._check_types(schema, found[0])
+            return found[0]
+
+        for number, row in enumerate(read_parquet_rows(self._path, choose), 1):
+            yield from self._said(f"row {number}", row[found[0].image], row[found[0].caption])
+
+    def _check_types(self, schema: pa.Schema, columns: Columns) -> None:
+        of = schema.field(columns.image).type
+        if pa.types.is_nested(of) or pa.types.is_binary(of):
+            raise InputError(
+                f"{self._path}: image_column: expected names of image files, got {columns.image} of type {of}; "
+                "a table that holds the images themselves has to be unpacked to files first"
+            )
+
+    def _json(self) -> Iterator[tuple[str, str]]:
+        number = 0
+        for name, value in read_elements(self._path, self._broken, self._request.encoding):
+            number += 1
+            where = f"element {number}"
+            if name == "annotations" and isinstance(value, dict) and "image_id" in value:
+                raise InputError(
+                    f"{self._path}: expected captions with the names of their images, got COCO's with numbers; "
+                    f"`umgclip data import coco {shlex.quote(self._request.source)} "
+                    f"--captions {shlex.quote(str(self._path))}` reads them"
+                )
+            if isinstance(value, dict) and value:
+                columns = self._columns_of_object(value, named=bool(name))
+                if columns is None:
+                    self._broken(where, f"expected an image and a caption, got the fields {', '.join(value)[:200]}")
+                    continue
+                yield from self._said(where, value.get(columns.image, name or None), value.get(columns.caption))
+            elif name and isinstance(value, str):  # {"a.jpg": "a cat"}, {"a.jpg": ["a cat", "a tabby"]}
+                yield from self._said(where, name, value)
+            else:
+                self._broken(where, f"expected an object with an image and a caption, got {str(value)[:80]}")
+        if number and not any(self._known.values()) and self._known:
+            self._columns(sorted(next(iter(self._known))))
+
+    def _columns_of_object(self, value: dict[str, Any], *, named: bool) -> Columns | None:
+        """The columns of an object; None: it lacks one. An element of a named array may go without its image."""
+        names = frozenset(value)
+        if names not in self._known:
+            image = self._pick(list(value), self._request.image_column, IMAGE_COLUMNS)
+            caption = self._pick(list(value), self._request.caption_column, CAPTION_COLUMNS)
+            fits = caption is not None and (image is not None or named)
+            self._known[names] = Columns(image or "", caption or "") if fits else None
+            if fits:
+                self._tell_unread([name for name in value if name not in (image, caption)], caption or "")
+        return self._known[names]
+
+    def _delimited(self) -> Iterator[tuple[str, str]]:
+        try:
+            with open_text(self._path, self._request.encoding) as handle:
+                head, before = _first_line(handle)
+                if "\0" in head or not is_text(head) or not head:
+                    got = repr(printable(head[:80])) if head else "an empty file"
+                    raise InputError(f"{self._path}: expected a line with the names of columns, got {got}")
+                usual = "\t" if self._path.suffix.lower() == ".tsv" else ","
+                delimiter = delimiter_of(head, self._fits) or usual
+                if head.lower().startswith("sep="):
+                    head, before = handle.readline(_HEAD), before + 1
+                first = [cell.strip() for cell in split(head, delimiter)]
+                while len(first) > 1 and not first[-1]:  # a delimiter at the end of the line
+                    first.pop()
+                yield from self._body(handle, first, delimiter, before)
+        except UnicodeError as error:
+            raise DataError(f"{self._path}: not a readable table: {error}") from error
+
+    def _body(self, handle: TextIOWrapper, first: list[str], delimiter: str, before: int) -> Iterator[tuple[str, str]]:
+        headed = not any(map(self._is_image, first)) or self._has_columns(first)
+        names = first if headed else [str(number) for number in range(1, len(first) + 1)]
+        columns = self._columns(names) if headed else self._positions(first, names)
+        at = names.index(columns.image), names.index(columns.caption)
+
+        def starts_row(cells: Sequence[str]) -> bool:
+            return len(cells) >= len(names) and self._is_image(cells[at[0]].strip())
+
+        rows = read_rows(handle, delimiter, starts_row)
+        rows = chain([] if headed else [Row(0, first)], rows)
+        for row in rows:
+            line = f"line {row.line + before}"
+            cells = row.cells
+            while len(cells) > len(names) and not cells[-1].strip():  # a delimiter at the end of the line
+                cells = cells[:-1]
+            if row.broken:
+                self._broken(line, f"expected a row of {len(names)} cells, got {row.broken}")
+            elif len(cells) > len(names):
+                self._broken(
+                    line,
+                    f"expected {len(names)} cells, got {len(cells)}: {delimiter.join(cells)[:80]!r}; "
+                    f"a text with {delimiter!r} in it has to stand in quotes",
+                )
+            elif len(cells) <= max(at):
+                self._broken(line, f"expected {len(names)} cells, got {len(cells)}: {delimiter.join(cells)[:80]!r}")
+            else:
+                yield from self._said(line, cells[at[0]], cells[at[1]])
+
+    def _is_image(self, cell: str) -> bool:
+        """Whether a cell names an image file, by its extension or because there is such a file."""
+        name = _unnumbered(cell)
+        return bool(name) and (extension_of(name) in FORMAT_OF or bool(self._plan.find(name).names))
+
+    def _fits(self, cells: Sequence[str]) -> bool:
+        """Whether these are the cells of a first line: names of columns, or an image and what is said of it."""
+        return self._has_columns(cells) or (len(cells) > 1 and any(self._is_image(cell.strip()) for cell in cells))
+
+    def _has_columns(self, cells: Sequence[str]) -> bool:
+        names = [cell.strip() for cell in cells]
+        asked = (self._request.image_column, IMAGE_COLUMNS), (self._request.caption_column, CAPTION_COLUMNS)
+        return all(self._pick(names, said, usual) is not None for said, usual in asked)
+
+    def _positions(self, first: list[str], names: list[str]) -> Columns:
+        """Columns of a table without a line of names: the one that names images, and the only other one."""
+        image = self._request.image_column or names[next(n for n, cell in enumerate(first) if self._is_image(cell))]
+        others = [name for name in names if name != image]
+        caption = self._request.caption_column or (others[0] if len(others) == 1 else None)
+        if image not in names or caption not in names:
+            got = " | ".join(first)[:120]
+            raise InputError(
+                f"{self._path}: expected a first line with the names of columns, or an image and its caption a line, "
+                f"got {got!r}; name them, or give positions from 1 as image_column and caption_column"
+            )
+        self._plan.tell("tables without a line of names")
+        return Columns(image, caption)
+
+    def _said(self, where: str, name: Any, texts: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - what a cell held
+        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+            self._broken(where, f"expected the name of an image, got {str(name)[:80]!r}")
+            return
+        listed = texts if isinstance(texts, list) and texts else self._several(texts)
+        for text in listed:
+            if (
+                text is None
+                or (isinstance(text, str) and not text.strip())
+                or (isinstance(text, float) and text != text)
+            ):
+                self._plan.tell(_EMPTY)
+            elif not isinstance(text, str):
+                self._broken(where, f"expected a caption as text, got {str(text)[:80]!r}")
+            elif len(text) > LONGEST_TEXT:
+                got = f"{len(text)}: {text[:80]!r}"
+                self._broken(where, f"expected a caption of at most {LONGEST_TEXT} characters, got {got}")
+            elif not is_text(text) or not is_text(str(name)):
+                self._broken(where, f"bytes that are no text: {printable(text)[:80]!r}; --encoding names the right one")
+            else:
+                self._read += 1
+                yield _unnumbered(str(name).strip()), text
+
+    def _several(self, text: Any) -> list[Any]:  # noqa: ANN401 - what a cell held
+        """The texts of a cell: a list of them may be written as JSON has it, or as Python shows it."""
+        if isinstance(text, str) and text.strip().startswith("[") and text.strip().endswith("]"):
+            for read in (json.loads, ast.literal_eval):
+                with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                    listed = read(text.strip())
+                    if isinstance(listed, list) and listed and all(isinstance(one, str) for one in listed):
+                        self._plan.tell("cells of the table that hold a list of captions")
+                        return listed
+        return [text]
+
+    def _broken(self, where: str, detail: str) -> None:
+        self._plan.refuse_row(f"{self._path.name}: {where}", detail)
+
+    def _columns(self, names: list[str]) -> Columns:
+        found = []
+        for what, asked, usual in (
+            ("image_column", self._request.image_column, IMAGE_COLUMNS),
+            ("caption_column", self._request.caption_column, CAPTION_COLUMNS),
+        ):
+            match = self._pick(names, asked, usual)
+            if match is None and asked is not None:
+                raise InputError(f"{self._path}: {what}: expected one of {', '.join(names)[:200]}, got {asked!r}")
+            if match is None:
+                raise InputError(
+                    f"{self._path}: expected a column such as {', '.join(usual[:3])}, or {what}, "
+                    f"got {brief(names, 200)}"
+                )
+            if names.count(match) > 1:
+                raise InputError(
+                    f"{self._path}: {what}: expected one column {match}, got {names.count(match)} of that name"
+                )
+            found.append(match)
+        self._tell_unread([name for name in names if name not in found], found[1])
+        return Columns(*found)
+
+    def _tell_unread(self, names: list[str], caption: str) -> None:
+        """Say which columns are not read; those that could hold captions first."""
+        if not names:
+            return
+        likely = [name for name in names if name.strip().lower() in CAPTION_COLUMNS]
+        if likely:
+            self._plan.tell(f"caption columns beside {caption!r} that are not read ({', '.join(likely)})", len(likely))
+        others = [name for name in names if name not in likely]
+        if others:
+            shown = ", ".join(name or "(no name)" for name in others[:_UNREAD_NAMED])
+            self._plan.tell(
+                f"columns that are not read ({shown}{', ...' * (len(others) > _UNREAD_NAMED)})", len(others)
+            )
+
+    @staticmethod
+    def _pick(names: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
+        """The name that is asked for, or the first of the usual ones that is there."""
+        if asked is not None:
+            return asked if asked in names else None
+        lower = {name.strip().lower(): name for name in reversed(names)}
+        return next((lower[name] for name in usual if name in lower), None)
+
+
+def _first_line(handle: TextIOWrapper) -> tuple[str, int]:
+    """The first line that is not empty, and its number; empty where there is none."""
+    number, line = 0, "\n"
+    while line and not line.strip("\ufeff \t\r\n"):
+        number, line = number + 1, handle.readline(_HEAD)
+    return line.lstrip("\ufeff"), number
+
+
+def _unnumbered(name: str) -> str:
+    match = _NUMBERED.fullmatch(name)
+    return match[1] if match else name

@@ -1,0 +1,192 @@
+"""Images with a file about each: beside it, in a folder that answers to the images' own, or by its name alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from umgclip.errors import DataError, InputError
+from umgclip.io.images import FORMAT_OF
+from umgclip.io.places import Place
+from umgclip.sources.formats.shared.reading import in_order, read_image, why
+from umgclip.sources.note import Found, Note, Problem, shown
+from umgclip.sources.plan import Plan, extension_of
+from umgclip.sources.request import Request
+
+LABEL_BYTES = 64 << 20
+ALL = "all"
+_DEFAULT = {"train": "train", "benchmark": "val"}
+_ALIASES = {"valid": "val", "validation": "val", "training": "train", "testing": "test"}
+Reader = Callable[[bytes, str], Note]  # of a file's bytes, and the name of the image that it is about
+
+
+class Form(NamedTuple):
+    """How the files of a format are called.
+
+    Attributes:
+        what: one of them, for people.
+        extension: of the files.
+        folders: pairs of folders, of images and of the files about them, as in `images/1.jpg` and `labels/1.txt`.
+        others: names of files with that extension that are about no image.
+        image_of: the name of the image that a file says it is about, where they say it.
+    """
+
+    what: str
+    extension: str
+    folders: tuple[tuple[str, str], ...]
+    others: tuple[str, ...] = ()
+    image_of: Callable[[bytes], str | None] = lambda _data: None
+
+
+class Subset(NamedTuple):
+    """The images that count: those for which `holds` is true of their name."""
+
+    name: str
+    holds: Callable[[str], bool]
+
+
+def plan_labelled(plan: Plan, place: Place, form: Form, subset: Subset) -> None:
+    """Make the images of a subset items, each with the file about it; what is about no image is a problem.
+
+    Args:
+        plan: with the files of the source.
+        place: the source.
+        form: of the files.
+        subset: which images count.
+
+    Raises:
+        DataError: there are no such files, or no images in the subset.
+    """
+    named = _by_their_word(plan, place, form)
+    position = left_out = labelled = 0
+    for name in plan.file_names(FORMAT_OF):
+        about, others = _about(plan, form, name)
+        about = about or named.get(name)
+        _tell_others(plan, form, name, others)
+        labelled += about is not None
+        if about is not None:
+            if plan.has_id(shown(about)):
+                plan.tell(f"images that share {form.what} with another image")
+            plan.add_ids([(shown(about), position)])
+        if subset.holds(name):
+            plan.add_items([(position, name, {"about": about} if about else {})])
+            position += 1
+            if about is None:
+                plan.tell(f"images without {form.what}")
+        else:
+            left_out += 1
+    if not labelled and position + left_out:
+        near = " or ".join(f"{labels}/ next to {images}/" for images, labels in form.folders)
+        found = "none that belongs to one of them alone" if plan.has_extension(form.extension) else "none"
+        raise DataError(
+            f"{place}: expected {form.what} (.{form.extension}) beside the images or in {near}, found {found}"
+        )
+    plan.tell(f"images that are not in {subset.name}", left_out)
+    if left_out and not position:
+        raise DataError(f"{place}: expected images in {subset.name}, found none of {left_out}")
+    for name in plan.file_names([form.extension]):
+        if not plan.has_id(shown(name)) and name.rpartition("/")[2] not in form.others:
+            plan.add_problem(shown(name), Problem("no_image", f"{form.what} of an image that is not there"))
+
+
+def label_file(plan: Plan, form: Form, name: str) -> str | None:
+    """The file about an image: in the folder that answers to its own, beside it, or the only one of its name."""
+    return _about(plan, form, name)[0]
+
+
+def _about(plan: Plan, form: Form, name: str) -> tuple[str | None, list[str]]:
+    """The file about an image, and others that would fit."""
+    stem = name[: -len(extension_of(name)) - 1]
+    swapped = [path for images, labels in form.folders if (path := _swapped(stem, images, labels)) is not None]
+    near = [f"{path}.{form.extension}" for path in (*swapped, stem, name)]
+    found = [path for path in dict.fromkeys(near) if plan.has_file(path)]
+    if found:
+        return found[0], found[1:]
+    base = stem.rpartition("/")[2]
+    far = plan.files_called(f"{base}.{form.extension}")
+    if len(far) == 1 and plan.images_called(base) > 1:
+        return None, [far[0], "other images are called so too"]
+    return (far[0], []) if len(far) == 1 else (None, far)
+
+
+def _by_their_word(plan: Plan, place: Place, form: Form) -> dict[str, str]:
+    """Files that are called like no image, by the image that they say they are about."""
+    found: dict[str, str] = {}
+    for about in plan.file_names([form.extension]):
+        base = about.rpartition("/")[2]
+        if base in form.others or plan.images_called(base[: -len(form.extension) - 1]):
+            continue
+        try:
+            said = form.image_of(place.read(about, LABEL_BYTES))
+        except (DataError, ValueError):
+            continue
+        names = plan.find(said).names if said else []
+        if len(names) == 1:
+            found.setdefault(os.fsdecode(names[0]), about)
+    return found
+
+
+def _tell_others(plan: Plan, form: Form, name: str, others: list[str]) -> None:
+    if len(others) > 1:
+        fitting = " and ".join(map(shown, others[:2]))
+        plan.add_problem(shown(name), Problem("ambiguous_name", f"several files of {form.what} fit: {fitting}"))
+    elif others:
+        plan.tell(f"images with a second file of {form.what}, which is not read")
+
+
+def _swapped(stem: str, images: str, labels: str) -> str | None:
+    """The path in the other folder: the last `images` in it is written `labels`."""
+    parts = stem.split("/")
+    for at in range(len(parts) - 2, -1, -1):
+        if parts[at].lower() == images.lower():
+            return "/".join([*parts[:at], labels, *parts[at + 1 :]])
+    return None
+
+
+def chosen_subset(request: Request, divisions: dict[str, Callable[[str], bool]], where: object) -> Subset:
+    """The subset that is asked for; of a source that is not divided, all of it.
+
+    Raises:
+        InputError: there is no such subset; names those that there are.
+    """
+    names = {_plain(name): name for name in divisions}
+    asked = request.subset or (_DEFAULT[request.split] if divisions else ALL)
+    if asked == ALL:
+        return Subset(ALL, lambda _name: True)
+    known = names.get(_plain(asked))
+    if known is None:
+        there = ", ".join([*divisions, ALL])
+        default = "" if request.subset else f", which --split {request.split} means where nothing else is said"
+        raise InputError(f"{where}: subset: expected one of {there}, got {asked!r}{default}")
+    return Subset(f"the subset {known}", divisions[known])
+
+
+def _plain(subset: str) -> str:
+    return _ALIASES.get(subset.lower(), subset.lower())
+
+
+def in_folder(folder: str) -> Callable[[str], bool]:
+    """Whether a file lies below a folder; "" is that of the source."""
+    return lambda name: not folder or name.startswith(f"{folder}/")
+
+
+def read_labelled(plan: Plan, place: Place, span: tuple[int, int], limit: int, note_of: Reader) -> Iterator[Found]:
+    """The images of some positions with what the files about them say; a file that cannot be read costs only itself."""
+
+    def load(name: str, about: str | None) -> Found:
+        note = Note()
+        if about is not None:
+            try:
+                note = note_of(place.read(about, LABEL_BYTES), name)
+            except (DataError, ValueError) as error:
+                note.problems.append(Problem("bad_text", f"{shown(about)}: {why(error)}"))
+        return Found(shown(name), read_image(place, name, limit), extension_of(name), note)
+
+    yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), place)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or one of its folders begins with a dot, as those that systems leave behind do."""
+    return name.startswith(".") or "/." in name or "__MACOSX/" in name

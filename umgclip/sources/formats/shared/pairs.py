@@ -1,0 +1,75 @@
+"""Images in one folder and what is known of each in a file of another: listed together, read together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from umgclip.errors import DataError
+from umgclip.io.places import Place
+from umgclip.sources.formats.shared.origins import Home
+from umgclip.sources.formats.shared.reading import in_order, read_image
+from umgclip.sources.note import Found, Note, Problem, shown
+from umgclip.sources.plan import Item, Plan, extension_of
+
+Reader = Callable[[Item], Note]
+
+
+def list_folder(plan: Plan, place: Place, folder: str, home: Home) -> None:
+    """List the files of a folder under their names from the source's root.
+
+    Raises:
+        DataError: there is no such folder; names the data set's page.
+    """
+    try:
+        plan.add_files(replace(entry, name=f"{folder}/{entry.name}") for entry in place.within(folder).entries())
+    except DataError as error:
+        raise home.missing(place.within(folder), "a folder") from error
+
+
+def plan_pairs(plan: Plan, place: Place, folders: tuple[str, str], extensions: Iterable[str], home: Home) -> None:
+    """Make the images of a folder items.
+
+    Args:
+        plan: the plan.
+        place: the source.
+        folders: of the images and of the files about them; they may be the same.
+        extensions: of the images.
+        home: of the data set.
+
+    Raises:
+        DataError: a folder is missing, or holds no images.
+    """
+    for folder in dict.fromkeys(folders):
+        list_folder(plan, place, folder, home)
+    plan.plan_files(extensions, folders[0])
+    if not plan.size():
+        raise home.missing(place.within(folders[0]), f"images ({', '.join(sorted(extensions))})")
+
+
+def read_pairs(plan: Plan, place: Place, span: tuple[int, int], limit: int, note_of: Reader) -> Iterator[Found]:
+    """The images of some positions, each with its note. An image whose truth cannot be read is not taken in."""
+
+    def loads() -> Iterator[Callable[[], Found]]:
+        for item in plan.items(*span):
+            yield partial(_load, place, item, limit, note_of)
+
+    yield from in_order(loads(), place)
+
+
+def read_noted(noted: Iterable[tuple[Item, Note]], place: Place, limit: int) -> Iterator[Found]:
+    """Images of which everything is known already."""
+
+    def load(item: Item, note: Note) -> Found:
+        return Found(shown(item.name), read_image(place, item.name, limit), extension_of(item.name), note)
+
+    yield from in_order((partial(load, item, note) for item, note in noted), place)
+
+
+def _load(place: Place, item: Item, limit: int, note_of: Reader) -> Found:
+    try:
+        note, data = note_of(item), read_image(place, item.name, limit)
+    except DataError as error:
+        note, data = Note(), Problem("no_masks", str(error))
+    return Found(shown(item.name), data, extension_of(item.name), note)

@@ -1,0 +1,139 @@
+"""WebDataset tars: of img2dataset, of this package, or any with images beside texts and JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from umgclip.io.json_text import parse
+from umgclip.io.manifest import MANIFEST, Manifest
+from umgclip.io.places import Place
+from umgclip.io.shards import EMBEDDINGS
+from umgclip.io.texts import decode
+from umgclip.sources.formats.shared.labels import read_class_names
+from umgclip.sources.formats.shared.loose_json import read_note
+from umgclip.sources.formats.shared.reading import why
+from umgclip.sources.formats.shared.tar_samples import END, HIDDEN, Sample, read_samples
+from umgclip.sources.note import Found, Note, Problem, shown
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import HUMAN, Request
+
+TARS = ("tar", "tgz", "gz", "tbz2", "bz2", "txz", "xz")
+_TEXTS = ("txt", "caption", "text", "alt")
+_LABELS = ("cls", "class")
+_APART = "samples of which a part stands apart from its image, so that it is not joined to it"
+_MANIFEST_BYTES = 256 << 20
+
+
+def plan_tars(request: Request, plan: Plan, place: Place, working: Path) -> None:
+    """List the tars; classes come from a manifest of ours beside them, or from a file of names."""
+    plan.add_files(entry for entry in place.entries() if not entry.name.rpartition("/")[2].startswith("."))
+    plan.plan_files(TARS)
+    plan.state("other_files", plan.other_files(TARS))
+    names = read_class_names(request.class_names, working)
+    if names:
+        plan.seen("class_names", names)
+        plan.state("class_names", names)
+        plan.state("classes", {"things": list(dict.fromkeys(names.values())), "stuff": []})
+    elif place.exists(MANIFEST):
+        try:
+            classes = Manifest.model_validate_json(place.read(MANIFEST, _MANIFEST_BYTES)).classes
+        except ValidationError:
+            return  # somebody else's manifest
+        if classes is not None:
+            plan.state("classes", classes.model_dump())
+
+
+def read_tars(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+    """The images of some tars. A tar that breaks off gives what it holds up to there, and a problem."""
+    for item in plan.items(*span):
+        samples = read_samples(place, item.name, limit)
+        yield from telling_hidden(shown(item.name), samples, partial(_found, request=request, plan=plan))
+
+
+def telling_hidden(tar: str, samples: Iterable[Sample], found: Callable[[str, Sample], Found]) -> Iterator[Found]:
+    """What is found in a tar; hidden files in it are counted, with the sample before them or the first."""
+    waiting: Found | None = None
+    hidden: Counter[str] = Counter()
+    try:
+        for sample in samples:
+            if HIDDEN in sample.parts:
+                base = sample.key.rpartition("/")[2]
+                kind = "._*" if base.startswith("._") else base if base == ".DS_Store" else ".*"
+                hidden[f"hidden files in tars, left out: {kind}"] += 1
+                continue
+            if waiting is not None:
+                yield waiting
+            waiting = found(f"{tar}:{sample.key}", sample)
+            waiting.note.told.update(hidden)
+            hidden.clear()
+    except Exception:
+        if waiting is not None:  # what was read before is whole
+            yield waiting
+        raise
+    if waiting is not None:
+        waiting.note.told.update(hidden)
+        yield waiting
+
+
+def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
+    note = Note(problems=list(sample.problems))
+    ended, image = sample.parts.get(END), sample.image
+    if isinstance(ended, Problem):
+        return Found(name, ended, "", note)
+    if sample.is_apart:
+        note.told[_APART] += 1
+    if sample.is_again:
+        note.told["samples of a name that another sample of their tar has"] += 1
+    if sample.is_dotted and image is not None:
+        note.told["images whose names hold dots, each a sample of its own"] += 1
+    for part, content in sample.parts.items():
+        if isinstance(content, bytes) and part != image:
+            _read_part(note, part, content, request, plan)
+        elif isinstance(content, Problem) and part != image:
+            note.problems.append(content)
+    if image is None:
+        expected = "an image such as jpg, png or webp directly behind the key"
+        got = ", ".join(part or "(no extension)" for part in sorted(sample.parts))
+        return Found(name, Problem("no_image", f"expected {expected}, got {got}"), "", note)
+    return Found(name, sample.parts[image], image, note)
+
+
+def _read_part(note: Note, part: str, content: bytes, request: Request, plan: Plan) -> None:
+    if part == "json":
+        _read_json(note, content, request)
+    elif part in _TEXTS:
+        _read_text(note, content, request)
+    elif part in _LABELS:
+        _read_label(note, content, plan)
+    elif part != EMBEDDINGS:
+        note.unknown[f".{part}"] += 1
+
+
+def _read_json(note: Note, content: bytes, request: Request) -> None:
+    try:
+        note.join(read_note(parse(decode(content, request.encoding)), request.speaker, request.box_format))
+    except ValueError as error:
+        note.problems.append(Problem("bad_text", f"json: {why(error)}"))
+
+
+def _read_text(note: Note, content: bytes, request: Request) -> None:
+    try:
+        note.caption(decode(content, request.encoding), request.speaker.captions)
+    except UnicodeError as error:
+        note.problems.append(Problem("bad_text", f"txt: {why(error)}"))
+    note.captions = note.captions or []
+
+
+def _read_label(note: Note, content: bytes, plan: Plan) -> None:
+    number = content.decode("ascii", "replace").strip()
+    name = (plan.fact("class_names") or {}).get(number)
+    if name is None:
+        note.problems.append(Problem("no_class", f"class {number!r}: expected its name in --class-names"))
+        return
+    note.single = name
+    note.tag(name, HUMAN)

@@ -1,0 +1,1 @@
+"""An import from its request to a finished dataset: parts, samples, duplicates, statistics."""

@@ -1,0 +1,114 @@
+"""The net under every importer: an image that brings something unforeseen about costs itself alone, and is named.
+
+Importers say in their own words what is wrong with a source. What they did not think of is caught here: the image goes
+to the quarantine as `import_error`, with the line of the error, and the next one is read. An image over which the
+process died twice goes there as `crashed`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from umgclip.io import tables
+from umgclip.io.places import place_at
+from umgclip.io.survivors import ATTEMPTS, Deaths
+from umgclip.params import ImportParams
+from umgclip.sources.formats.catalog import KINDS
+from umgclip.sources.formats.shared.reading import COMMON_TROUBLE, unforeseen
+from umgclip.sources.importing.samples import LIMIT_UNIT, Taken, table_row, take
+from umgclip.sources.note import Found, Note, Problem, shown
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
+
+
+class Rows(NamedTuple):
+    """What the tables say of a sample: of its image, and of each of its regions."""
+
+    image: dict[str, Any]
+    regions: list[dict[str, Any]]
+
+
+def read_all(
+    request: Request, params: ImportParams, plan: Plan, span: tuple[int, int], deaths: Deaths
+) -> Iterator[Found]:
+    """All images of some positions, those that cannot be read as a problem.
+
+    Raises:
+        StorageError, OutputError: what every other image would meet too.
+    """
+    kind, place = KINDS[request.kind], place_at(request.source)
+    limit = params.max_image_mb * LIMIT_UNIT
+
+    def read(first: int, last: int) -> Iterator[Found]:
+        return kind.read(request, plan, place, (first, last), limit)
+
+    if kind.images_a_part is None:
+        return _read_listed(read, plan, span, deaths.left_out())
+    return _read_tar(read(*span), _name(plan, span[0]), deaths)
+
+
+def _read_listed(
+    read: Callable[[int, int], Iterator[Found]], plan: Plan, span: tuple[int, int], left_out: dict[int, str]
+) -> Iterator[Found]:
+    """One image a position; after one that fails, reading begins anew behind it."""
+    first, last = span
+    while first < last:
+        until = min((span[0] + number for number in left_out if span[0] + number >= first), default=last)
+        if until == first:
+            name = _name(plan, first)
+            yield Found(name, Problem("crashed", left_out[first - span[0]]), "", Note())
+            first += 1
+            continue
+        try:
+            for found in read(first, min(until, last)):
+                yield found
+                first += 1
+        except COMMON_TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+            yield Found(_name(plan, first), unforeseen(error), "", Note())
+            first += 1
+
+
+def _read_tar(reader: Iterator[Found], tar: str, deaths: Deaths) -> Iterator[Found]:
+    """The images of a tar. One that is left out is passed over; if that does not help, the tar ends before it."""
+    left_out = deaths.left_out()
+    for number in itertools.count():
+        if deaths.times(number) > ATTEMPTS:
+            yield Found(f"{tar}:(from image {number} on)", Problem("crashed", left_out[number]), "", Note())
+            return
+        try:
+            found = next(reader)
+        except StopIteration:
+            return
+        except COMMON_TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+            yield Found(f"{tar}:(from image {number} on)", unforeseen(error), "", Note())
+            return
+        yield replace(found, data=Problem("crashed", left_out[number]), note=Note()) if number in left_out else found
+
+
+def settle(found: Found, request: Request, params: ImportParams) -> tuple[Taken | None, Rows | None, list[Problem]]:
+    """`take`, and the rows about it, under the net.
+
+    Raises:
+        StorageError, OutputError: what every other image would meet too.
+    """
+    try:
+        taken, problems = take(found, request, params)
+        if taken is None:
+            return None, None, problems
+        regions = [tables.region_row(taken.record, region) for region in taken.record.regions or []]
+        return taken, Rows(table_row(taken, ""), regions), problems
+    except COMMON_TROUBLE:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+        return None, None, [unforeseen(error), *found.note.problems]
+
+
+def _name(plan: Plan, position: int) -> str:
+    return next((shown(item.name) for item in plan.items(position, position + 1)), f"(position {position})")

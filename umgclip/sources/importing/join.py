@@ -1,0 +1,284 @@
+"""The end of an import: its parts become one dataset. Duplicates go, tables are joined, the manifest is drawn up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from umgclip import __version__
+from umgclip.data.wording import first_spellings, name_key
+from umgclip.errors import DataError, InputError
+from umgclip.io import tables
+from umgclip.io.atomic import sha256_json
+from umgclip.io.manifest import ClassList, MadeBy, Manifest, ShardInfo
+from umgclip.io.places import Folder, Place
+from umgclip.records import stored_record
+from umgclip.sources.importing.duplicates import Again, Index
+from umgclip.sources.importing.parts import TABLES, Part, Work
+from umgclip.sources.importing.rewriting import Rewriting, Stored
+from umgclip.sources.importing.samples import quarantine_rows
+from umgclip.sources.note import Problem
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
+
+OUTPUTS = ("images", "regions", "quarantine")
+_MOST_CLASSES = 100_000
+_MARKER_BYTES = 256 << 20
+_LOOKED_UP, _COPIED = 500, 10_000  # rows at once
+
+
+@dataclass(frozen=True)
+class Before:
+    """A dataset that an import adds to."""
+
+    manifest: Manifest
+    place: Place
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A dataset that is ready to be put in its place: shards where they lie, tables in `folder`.
+
+    `replaced` are names of shards for which others were written.
+    """
+
+    manifest: Manifest
+    shards: list[Stored]
+    folder: Path
+    counts: Counter[str]
+    unknown: Counter[str]
+    told: Counter[str]
+    replaced: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tables and the shards that they speak of."""
+
+    tables: dict[str, Path]
+    shards: list[str]
+
+
+def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, folder: Path) -> Finished:
+    """Join the parts of an import, all of which are done.
+
+    Args:
+        work: the import.
+        parts: its parts.
+        plan: its plan.
+        before: what is there and stays.
+        folder: an empty local folder for tables and new shards.
+
+    Raises:
+        DataError: not one image could be taken in.
+        InputError: a held-out class is none of the classes.
+    """
+    index = Index(folder / "index.sqlite")
+    stored: dict[str, Stored] = {}
+    groups: list[_Group] = []
+    counts: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    told = Counter(plan.told())
+    if before is not None:
+        groups.append(_group_before(before, folder))
+        stored |= {info.path: Stored(before.place, info) for info in before.manifest.shards}
+        index.add(_keys(groups[0].tables["images"]))
+    for part in parts:
+        marker = json.loads(work.parts.read(part.marker, _MARKER_BYTES))
+        group = _Group(_part_tables(work.parts, part, folder), [info["path"] for info in marker["shards"]])
+        groups.append(group)
+        stored |= {info["path"]: Stored(work.shards, ShardInfo(**info)) for info in marker["shards"]}
+        index.add(_keys(group.tables["images"]))
+        index.drop(Again(**row) for row in _rows(group.tables["again"]))
+        counts.update(marker["counts"])
+        unknown.update(marker["unknown"])
+        told.update(marker["told"])
+    index.finish()
+    rewriting = Rewriting(index, stored, folder)
+    rewriting.run()
+    for name in ("images", "regions"):
+        _join(folder / f"{name}.parquet", name, groups, rewriting, index)
+    counts.update(_join_quarantine(folder / "quarantine.parquet", groups, plan, index, rewriting.conflicts))
+    index.close()
+    shards = [rewriting.changed.get(name, shard) for name, shard in stored.items()]
+    shards = [shard for shard in shards if shard.info.samples]
+    if not shards:
+        raise DataError(
+            f"{work.request.source}: expected images to import, took in none: {_worst(folder, counts, plan)}"
+        )
+    manifest = _manifest(work, [shard.info for shard in shards], _classes(work.request, plan, folder, before), before)
+    return Finished(manifest, shards, folder, counts, unknown, told, frozenset(rewriting.changed))
+
+
+def _worst(folder: Path, counts: Counter[str], plan: Plan) -> str:
+    """What became of the images: reasons with their numbers and an example, and files that are not read."""
+    rows = pq.read_table(folder / "quarantine.parquet", columns=["reason", "shard", "detail"])
+    named = ", ".join(f"{one['counts']} {one['values']}" for one in rows["reason"].value_counts().to_pylist()[:5])
+    if rows.num_rows:
+        first = rows.slice(0, 1).to_pylist()[0]
+        named += f" ({first['shard']}: {' '.join(first['detail'].split())[:200]})"
+    others = ", ".join(f"{number} {suffix}" for suffix, number in list((plan.fact("other_files") or {}).items())[:5])
+    return (named or f"{counts['images']} image files found") + (f"; not read: {others}" if others else "")
+
+
+def _part_tables(parts: Place, part: Part, folder: Path) -> dict[str, Path]:
+    """A part's tables as local files."""
+    return {name: _local(parts, part.table(name), folder) for name in TABLES}
+
+
+def _local(place: Place, name: str, folder: Path) -> Path:
+    """A file of a place, downloaded if it is elsewhere."""
+    if isinstance(place, Folder):
+        return place.path / name
+    path = folder / f"fetched-{name}"
+    with place.open(name) as source, path.open("wb") as target:
+        while piece := source.read(1 << 20):
+            target.write(piece)
+    return path
+
+
+def _group_before(before: Before, folder: Path) -> _Group:
+    """The tables of the dataset that is there; made from its shards where it has none."""
+    shards = [info.path for info in before.manifest.shards]
+    if all(before.place.exists(f"{name}.parquet") for name in OUTPUTS):
+        return _Group({name: _local(before.place, f"{name}.parquet", folder) for name in OUTPUTS}, shards)
+    made = {name: folder / f"before-{name}.parquet" for name in OUTPUTS}
+    writers = {name: tables.TableWriter(path, TABLES[name]) for name, path in made.items()}
+    for info in before.manifest.shards:
+        for raw in Stored(before.place, info).samples():
+            record = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}")
+            about = {"format": raw.extension, "bytes": len(raw.image)}
+            writers["images"].add([{**tables.image_row(record, info.path), **about}])
+            writers["regions"].add([tables.region_row(record, region) for region in record.regions or []])
+    for writer in writers.values():
+        writer.close()
+    return _Group(made, shards)
+
+
+def _rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    for batch in _batches(path, columns):
+        yield from batch.to_pylist()
+
+
+def _batches(path: Path, columns: list[str] | None = None, size: int = 2000) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as table:
+        yield from table.iter_batches(size, columns=columns)
+
+
+def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
+    for row in _rows(path, ["key", "shard", "name"]):
+        yield row["key"], row["shard"], row["name"] or row["key"]
+
+
+def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting, index: Index) -> None:
+    """One table out of the groups' own; rows of rewritten shards are those of the new ones."""
+    writer = tables.TableWriter(path, TABLES[name])
+    for group in groups:
+        own = set(group.shards) - set(rewriting.changed)
+        for batch in _batches(group.tables[name], size=_LOOKED_UP if rewriting.changed else _COPIED):
+            if rewriting.changed:
+                kept = index.shards_of(batch.column("key").to_pylist())
+                batch = batch.filter(pa.array([kept.get(key) in own for key in batch.column("key").to_pylist()]))
+            writer.add_batch(batch)
+        for shard in group.shards:
+            if shard in rewriting.changed:
+                for batch in _batches(rewriting.table(shard, name)):
+                    writer.add_batch(batch)
+    writer.close()
+
+
+def _join_quarantine(
+    path: Path, groups: Iterable[_Group], plan: Plan, index: Index, conflicts: set[str]
+) -> dict[str, int]:
+    """The quarantine of plan, parts and duplicates; gives the numbers of duplicates and of refused images."""
+    writer = tables.TableWriter(path, tables.QUARANTINE)
+    for name, problem in plan.problems():
+        writer.add(quarantine_rows(name, None, [problem]))
+    for group in groups:
+        for batch in _batches(group.tables["quarantine"]):
+            writer.add_batch(batch)
+    again = 0
+    for found in index.all_again():
+        again += 1
+        reason = "conflicting_class" if found.name in conflicts else "duplicate"
+        detail = f"the same image as {found.key}" + (
+            ", which has another class and keeps it" if reason != "duplicate" else ""
+        )
+        writer.add(quarantine_rows(found.name, found.key, [Problem(reason, detail)]))
+    writer.close()
+    return {"duplicates": again}
+
+
+def _classes(request: Request, plan: Plan, folder: Path, before: Before | None) -> ClassList | None:
+    """A benchmark's classes: those that its source lists, or those that its regions have."""
+    if request.split != "benchmark":
+        return None
+    listed = plan.fact("classes") or _seen_classes(folder)
+    had = before.manifest.classes if before is not None else None
+    lists: list[dict[str, Any]] = [(had.model_dump() if had else {}), listed or {}, {"held_out": request.held_out}]
+    things, stuff = (_spelled(classes.get(name) or [] for classes in lists) for name in ("things", "stuff"))
+    held_out, templates = (
+        list(dict.fromkeys(item for classes in lists for item in classes.get(name) or []))
+        for name in ("held_out", "templates")
+    )
+    names, groups = (_joined(classes.get(name) or {} for classes in lists) for name in ("names", "groups"))
+    known = first_spellings([*things, *stuff])
+    unknown = [name for name in held_out if name_key(name) not in known]
+    if unknown:
+        raise InputError(f"held_out: expected names of classes ({', '.join(things[:5])}, ...), got {unknown}")
+    if not known:
+        return None
+    held_out = list(dict.fromkeys(name if name in {*things, *stuff} else known[name_key(name)] for name in held_out))
+    more = {"names": names or None, "templates": templates or None, "groups": groups or None}
+    return ClassList(things=things, stuff=stuff, held_out=held_out, **more)
+
+
+def _spelled(lists: Iterable[list[str]]) -> list[str]:
+    """The names of all lists; one that an earlier list spells otherwise is written as there."""
+    found: list[str] = []
+    known: set[str] = set()
+    for names in lists:
+        found += [name for name in names if name_key(name) not in known]
+        known |= set(map(name_key, names))
+    return list(dict.fromkeys(found))
+
+
+def _joined(tables: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    joined: dict[str, list[str]] = {}
+    for table in tables:
+        for name, values in table.items():
+            joined[name] = list(dict.fromkeys([*joined.get(name, []), *values]))
+    return joined
+
+
+def _seen_classes(folder: Path) -> dict[str, list[str]]:
+    """The labels of all regions."""
+    seen: dict[str, set[str]] = {"things": set(), "stuff": set()}
+    for batch in _batches(folder / "regions.parquet", ["label", "is_stuff"], size=100_000):
+        for name, chosen in (("stuff", batch.column("is_stuff")), ("things", pc.invert(batch.column("is_stuff")))):
+            seen[name].update(batch.column("label").filter(chosen).unique().drop_null().to_pylist())
+        if sum(map(len, seen.values())) > _MOST_CLASSES:
+            raise DataError(f"benchmark: expected at most {_MOST_CLASSES} classes, got more: its labels are no classes")
+    return {name: list(first_spellings(sorted(labels)).values()) for name, labels in seen.items()}
+
+
+def _manifest(work: Work, shards: list[ShardInfo], classes: ClassList | None, before: Before | None) -> Manifest:
+    decides = {"request": work.request.decides(), "params": work.params.decisive()}
+    made_by = MadeBy(
+        stage="import",
+        params_sha256=sha256_json(decides),
+        code_version=__version__,
+        input_sha256=before.manifest.digest() if before else None,
+    )
+    notes = {"kind": work.request.kind, "name": work.request.name, "split": work.request.split}
+    if work.request.license:
+        notes["license"] = work.request.license
+    return Manifest(made_by=made_by, shards=shards, classes=classes, notes=notes)

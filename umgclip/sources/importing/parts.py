@@ -1,0 +1,261 @@
+"""The parts of an import, each done by one process: some images in, shards and tables out, a marker last.
+
+What is marked is not done again. Which process does a part, and how many there are, changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from umgclip.errors import DataError
+from umgclip.io import tables
+from umgclip.io.atomic import explain_os_errors
+from umgclip.io.manifest import describe_shard
+from umgclip.io.places import Place
+from umgclip.io.shards import ShardWriter
+from umgclip.io.survivors import Deaths, run_parts
+from umgclip.params import ImportParams, threads
+from umgclip.sources.formats.catalog import KINDS
+from umgclip.sources.formats.shared.reading import UNFORESEEN, one_at_a_time
+from umgclip.sources.importing.failures import Rows, read_all, settle
+from umgclip.sources.importing.samples import LIMIT_UNIT, Taken, quarantine_rows
+from umgclip.sources.note import Problem
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
+
+_NAMED = 12  # hexadecimal digits of a shard's hash in its name
+_HINT = (
+    "import: workers die over and over; if memory runs out, run again with a smaller data.imports.workers, max_pixels "
+    "or max_image_mb"
+)
+HOPELESS = 200  # images that fail one after the other
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every part of an import needs to know.
+
+    Attributes:
+        plan: the SQLite file of the plan.
+        scratch: a local folder for files on their way.
+        shards: where finished shards go.
+        parts: where tables and markers go.
+        stem: what names of shards begin with; another one for each dataset that is added to.
+    """
+
+    request: Request
+    params: ImportParams
+    plan: Path
+    scratch: Path
+    shards: Place
+    parts: Place
+    stem: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some positions of the plan."""
+
+    number: int
+    span: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"part {self.number}"
+
+    @property
+    def marker(self) -> str:
+        """The file that says that the part is done; written last."""
+        return f"{self.number:06d}.json"
+
+    def table(self, name: str) -> str:
+        """The file of one of its tables."""
+        return f"{self.number:06d}.{name}.parquet"
+
+
+TABLES = {
+    "images": tables.IMPORTED,
+    "regions": tables.REGIONS,
+    "quarantine": tables.QUARANTINE,
+    "again": tables.AGAIN,
+}
+_SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; samples in one
+
+
+class _Tables:
+    """Rows of a part, and what it counts."""
+
+    def __init__(self, part: Part, folder: Path) -> None:
+        self.paths = {name: folder / part.table(name) for name in TABLES}
+        self._writers = {name: tables.TableWriter(self.paths[name], schema) for name, schema in TABLES.items()}
+        self.unknown: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        self._writers[name].add(rows)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def split_parts(plan: Plan, request: Request, params: ImportParams) -> list[Part]:
+    """The parts of a plan: so many images as a shard may have, or one tar."""
+    total = plan.size()
+    size = KINDS[request.kind].images_a_part or _shard_samples(params, total)
+    return [Part(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
+
+
+def _shard_samples(params: ImportParams, images: int) -> int:
+    """Most samples in a shard. A shard is what one worker reads, so small sets have small ones, on every machine."""
+    if params.shard_samples != "auto":
+        return params.shard_samples
+    return max(_FEWEST, min(_MOST, -(-images // _SHARDS)))
+
+
+def run_import_parts(
+    work: Work, parts: list[Part], workers: int, advance: Callable[[int], None], *, alone: bool = False
+) -> None:
+    """Do all parts. An image over which a process dies is tried once more, and then put aside as `crashed`.
+
+    Args:
+        work: the import.
+        parts: those that are not done.
+        workers: processes; 0: one per core.
+        advance: called with the number of images looked at since the last call; below 0 for those that are done again.
+        alone: do it in this process, where one worker is asked for; an image that ends it ends the import.
+
+    Raises:
+        DataError, StorageError, OutputError: a place cannot be read or written.
+        UmgclipError: processes die over and over.
+    """
+    workers = min(workers or threads(), len(parts))
+    if not alone or workers > 1:
+        run_parts(partial(do_part, work), parts, workers, advance, _HINT)
+        return
+    for part in parts:
+        do_part(work, part, advance, Deaths())
+
+
+def do_part(work: Work, part: Part, advance: Callable[[int], None], deaths: Deaths) -> None:
+    """Do a part, whole or not at all.
+
+    Args:
+        work: the import.
+        part: some of its positions.
+        advance: called with 1 before the next image is touched.
+        deaths: where in the part processes died before.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=work.scratch))
+    try:
+        with explain_os_errors(scratch), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
+            rows = _Tables(part, scratch)
+            shards = list(_shards(work, part, scratch, rows, _taken(work, part, rows, advance, deaths)))
+            rows.close()
+            for path in rows.paths.values():
+                work.parts.put(path, path.name)
+            marker = {"shards": shards, "unknown": rows.unknown, "told": rows.told, "counts": rows.counts}
+            path = scratch / part.marker
+            path.write_text(json.dumps(marker, sort_keys=True), encoding="utf-8")
+            _sync(path)
+            work.parts.put(path, part.marker)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _shards(
+    work: Work, part: Part, scratch: Path, rows: _Tables, found: Iterator[tuple[Taken, Rows]]
+) -> Iterator[dict[str, Any]]:
+    """Write and store the shards of a part; gives what the manifest says of each."""
+    writer: ShardWriter | None = None
+    path, size, number = scratch / "shard.tar", 0, 0
+    # a part is a shard's worth, but where it is a tar whose images nobody has counted
+    most = _MOST if work.params.shard_samples == "auto" else work.params.shard_samples
+    pending: list[Rows] = []
+    seen: set[str] = set()
+    for taken, about in found:
+        record = taken.record
+        if record.key in seen:  # what is said of it now is kept for later
+            rows.add("again", [{"key": record.key, "name": taken.name, "json": taken.sample.json.decode()}])
+            continue
+        seen.add(record.key)
+        writer = writer or ShardWriter(path)
+        writer.write(taken.sample)
+        pending.append(about)
+        size += len(taken.sample.image) + len(taken.sample.json)
+        if writer.samples >= most or size >= work.params.shard_mb * LIMIT_UNIT:
+            writer.close()
+            yield _store(work, (part.number, number), path, pending, rows)
+            writer, size, pending, number = None, 0, [], number + 1
+    if writer is not None:
+        writer.close()
+        yield _store(work, (part.number, number), path, pending, rows)
+
+
+def _store(
+    work: Work,
+    numbers: tuple[int, int],
+    path: Path,
+    pending: list[Rows],
+    rows: _Tables,
+) -> dict[str, Any]:
+    _sync(path)
+    info = describe_shard(path, len(pending))
+    name = shard_name(work.stem, *numbers, info.sha256)
+    work.shards.put(path, name)
+    path.unlink()
+    rows.add("images", ({**image, "shard": name} for image, _ in pending))
+    rows.add("regions", (region for _, regions in pending for region in regions))
+    return info.model_copy(update={"path": name}).model_dump()
+
+
+def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
+    """A shard is called by its place and its content, so that another one never takes its place."""
+    return f"{stem}-{part:06d}-{number:03d}-{sha256[:_NAMED]}.tar"
+
+
+def _taken(
+    work: Work, part: Part, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
+) -> Iterator[tuple[Taken, Rows]]:
+    failures = 0  # that nobody foresaw, one after the other from the first image on
+    with Plan(work.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
+        for found in read_all(work.request, work.params, plan, part.span, deaths):
+            taken, about, problems = settle(found, work.request, work.params)
+            rows.counts["images"] += 1
+            rows.unknown.update(found.note.unknown)
+            rows.told.update(found.note.told)
+            rows.add("quarantine", quarantine_rows(found.name, taken.record.key if taken else None, problems))
+            if taken is not None and about is not None:
+                rows.counts["rewritten"] += taken.changed
+                yield taken, about
+            if failures == rows.counts["images"] - 1 and problems and problems[0].reason == UNFORESEEN:
+                failures += 1
+                _check_hope(work.request, failures, problems[0])
+            advance(1)
+
+
+def _check_hope(request: Request, failures: int, problem: Problem) -> None:
+    if failures == HOPELESS:
+        raise DataError(
+            f"{request.source}: expected images for {request.kind}; the first {failures} of a part all failed in a way "
+            f"that is not foreseen, the last with {problem.detail}"
+        )
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

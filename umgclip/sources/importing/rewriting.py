@@ -1,0 +1,120 @@
+"""Shards that duplicates make necessary: without what is elsewhere already, with what was said of it there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from umgclip.io import tables
+from umgclip.io.manifest import ShardInfo, describe_shard
+from umgclip.io.places import Folder, Place
+from umgclip.io.shard_source import open_shard, shard_at
+from umgclip.io.shards import RawSample, ShardWriter, read_samples
+from umgclip.io.streams import Stream
+from umgclip.records import ImageRecord, parse_record, shows_one_object, stored_record
+from umgclip.sources.importing.duplicates import Again, Index, merge
+
+_HASHED = re.compile(r"-[0-9a-f]{12}$")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A shard: where it lies, and what a manifest says of it."""
+
+    place: Place
+    info: ShardInfo
+
+    def __str__(self) -> str:
+        return shard_at(self.place, self.info.path)
+
+    def open(self) -> Stream:
+        """Its bytes, from front to end."""
+        return open_shard(self.place, self.info.path)
+
+    def samples(self) -> Iterator[RawSample]:
+        """Its samples, in order."""
+        with self.open() as handle:
+            yield from read_samples(handle, str(self))
+
+
+class Rewriting:
+    """The shards of a dataset, as far as they have to change.
+
+    Args:
+        index: the dataset's images.
+        stored: all shards by name.
+        folder: a local folder for the new ones and their tables.
+
+    Attributes:
+        changed: the new shard in place of an old one, by the old one's name; without samples if nothing is left.
+        conflicts: names of single-object images that were there before with another class.
+    """
+
+    def __init__(self, index: Index, stored: Mapping[str, Stored], folder: Path) -> None:
+        self._index, self._stored, self._folder = index, stored, folder
+        self.changed: dict[str, Stored] = {}
+        self.conflicts: set[str] = set()
+
+    def run(self) -> None:
+        """Find what has to change, and write it."""
+        dropping = self._index.shards_with_drops()
+        for shard in dropping:
+            names = self._index.drops(shard)
+            samples = (raw for raw in self._stored[shard].samples() if raw.key in names)
+            self._index.drop(Again(raw.key, names[raw.key], raw.json.decode()) for raw in samples)
+        self._index.finish()
+        for shard in sorted({*dropping, *self._index.shards_told()}):
+            self._rewrite(shard)
+
+    def table(self, shard: str, name: str) -> Path:
+        """A table of a rewritten shard's rows, by the old shard's name."""
+        return self._folder / f"{shard}.{name}.parquet"
+
+    def _rewrite(self, shard: str) -> None:
+        drops, again = self._index.drops(shard), self._index.again(shard)
+        path = self._folder / "rewritten.tar"
+        writer = ShardWriter(path)
+        differs = bool(drops)
+        rows: list[ImageRecord] = []
+        sizes: list[tuple[str, int]] = []
+        for raw in self._stored[shard].samples():
+            if raw.key in drops:
+                continue
+            record = self._merged(
+                stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}"), again.get(raw.key, [])
+            )
+            content = record.to_json()
+            differs = differs or content != raw.json
+            writer.write(RawSample(raw.key, raw.image, raw.extension, content, raw.embeddings))
+            rows.append(record)
+            sizes.append((raw.extension, len(raw.image)))
+        writer.close()
+        if not differs:
+            path.unlink()
+            return
+        info = describe_shard(path, len(rows))
+        name = f"{_HASHED.sub('', Path(shard).stem)}-{info.sha256[:12]}.tar"
+        path.rename(self._folder / name)
+        self.changed[shard] = Stored(Folder(self._folder), info.model_copy(update={"path": name}))
+        self._tables(shard, name, rows, sizes)
+
+    def _merged(self, record: ImageRecord, others: list[Again]) -> ImageRecord:
+        if shows_one_object(record):
+            labels = {tag.text for tag in record.tags or []}
+            for other in others:
+                if {tag.text for tag in parse_record(other.json, where=other.name).tags or []} != labels:
+                    self.conflicts.add(other.name)
+        return merge(record, others)
+
+    def _tables(self, shard: str, name: str, records: list[ImageRecord], sizes: list[tuple[str, int]]) -> None:
+        names = self._index.names_of(record.key for record in records)
+        images: list[dict[str, Any]] = [
+            {**tables.image_row(record, name), "name": names[record.key], "format": extension, "bytes": size}
+            for record, (extension, size) in zip(records, sizes, strict=True)
+        ]
+        regions = [tables.region_row(record, region) for record in records for region in record.regions or []]
+        tables.write_table(self.table(shard, "images"), images, tables.IMPORTED)
+        tables.write_table(self.table(shard, "regions"), regions, tables.REGIONS)

@@ -1,0 +1,259 @@
+"""An import from its request to a dataset in its place, whole or not at all; what was interrupted goes on.
+
+Beside the dataset's folder, or under a prefix of its own in S3, wait the parts that are done. They are named after
+everything that decides the result, so an import of something else never takes them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+from pydantic import ValidationError
+
+from umgclip import __version__
+from umgclip.errors import DataError, InputError, OutputError
+from umgclip.io.atomic import explain_os_errors, sha256_json
+from umgclip.io.manifest import MANIFEST, Manifest, write_manifest
+from umgclip.io.places import Folder, Place, place_at
+from umgclip.params import ImportParams
+from umgclip.sources.formats.catalog import KINDS
+from umgclip.sources.importing.join import OUTPUTS, Before, Finished, finish
+from umgclip.sources.importing.parts import Part, Work, run_import_parts, split_parts
+from umgclip.sources.importing.statistics import STATISTICS, Statistics, write_statistics
+from umgclip.sources.plan import Plan
+from umgclip.sources.request import Request
+
+_MANIFEST_BYTES = 256 << 20
+_PARTS = ".import-{}"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        manifest: of the dataset.
+        statistics: of all of it.
+        images: image files looked at, those of parts that were done before included.
+        resumed: parts that were done before.
+        parts: all parts.
+    """
+
+    manifest: Manifest
+    statistics: Statistics
+    images: int
+    resumed: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who wants to know how an import goes.
+
+    Attributes:
+        start: called with the number of images, None if unknown.
+        advance: called with the number of images done since the last call.
+        replacing: called with a dataset that is to be replaced, before any work; raises to keep it.
+    """
+
+    start: Callable[[int | None], None] = lambda _total: None
+    advance: Callable[[int], None] = lambda _count: None
+    replacing: Callable[[Manifest], None] = lambda _there: None
+
+
+def run_import(
+    request: Request,
+    params: ImportParams,
+    out: str | Path,
+    *,
+    append: bool = False,
+    watch: Watch | None = None,
+    alone: bool = False,
+) -> Imported:
+    """Import into the dataset `out/SPLIT`.
+
+    Args:
+        request: what to import.
+        params: how to store it.
+        out: a folder, or an S3 prefix, for the datasets `train` and `benchmark`.
+        append: add to the dataset that is there, instead of replacing it.
+        watch: told of the progress.
+        alone: where one worker is enough this process does the work, so that an image that ends it ends the import.
+
+    Raises:
+        InputError: `out` holds something else, another import writes there, or the request fits the source not.
+        DataError: the source is missing or broken, or nothing could be taken in.
+        OutputError, StorageError: a place cannot be written, or does not answer.
+        UmgclipError: processes die over and over.
+    """
+    target = place_at(out).within(request.split)
+    with _workshop(target) as root, explain_os_errors(root):
+        before = _before(target)
+        plan = _plan(request, root)
+        watch = watch or Watch()
+        if before is not None and not append:
+            watch.replacing(before)
+        digest = plan.digest()
+        base = before.digest() if before and append else None
+        fingerprint = sha256_json([request.decides(), params.decisive(), digest, base, _code()])[:16]
+        stem = f"{request.split}-{base[:8]}" if base else request.split
+        work = _work(request, params, target, (root, fingerprint, stem))
+        _forget_others(root, fingerprint)
+        parts = split_parts(plan, request, params)
+        done = _done(work, parts)
+        watch.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
+        watch.advance(sum(part.span[1] - part.span[0] for part in done))
+        plan.close()
+        run_import_parts(work, [part for part in parts if part not in done], params.workers, watch.advance, alone=alone)
+        with Plan(work.plan) as reading:
+            folder = root / "finish"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            finished = finish(work, parts, reading, Before(before, target) if before and append else None, folder)
+            statistics = write_statistics(finished, reading)
+        _put(finished, target, before, work, parts)
+    return Imported(finished.manifest, statistics, finished.counts["images"], len(done), len(parts))
+
+
+def _code() -> list[str]:
+    """What else decides the bytes: this package and what writes images anew."""
+    return [__version__, PIL.__version__]
+
+
+@contextmanager
+def _workshop(target: Place) -> Iterator[Path]:
+    """A local folder for what is not done yet, of one import at a time; kept when it fails, so that it can go on."""
+    if isinstance(target, Folder):
+        path = target.path.parent / f".{target.path.name}.import.partial"
+        _recover(target.path)
+        with explain_os_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"--out: another import is writing {target.path}; wait for it") from error
+        else:
+            yield path
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(handle)
+        return
+    with tempfile.TemporaryDirectory(prefix="umgclip-import-") as name:  # what is done is in S3
+        yield Path(name)
+
+
+def _before(target: Place) -> Manifest | None:
+    """The dataset that is there.
+
+    Raises:
+        InputError: something else is there.
+    """
+    if target.exists(MANIFEST):
+        try:
+            return Manifest.model_validate_json(target.read(MANIFEST, _MANIFEST_BYTES))
+        except ValidationError as error:
+            raise InputError(f"--out: {target}/{MANIFEST} is none of this package's; expected a new place") from error
+    if isinstance(target, Folder) and target.path.exists() and any(target.path.iterdir()):
+        raise InputError(f"--out: expected a new folder or a dataset, which is replaced; {target} holds other files")
+    return None
+
+
+def _plan(request: Request, root: Path) -> Plan:
+    plan = Plan(root / "plan.sqlite", fresh=True)
+    inputs = root / "inputs"
+    inputs.mkdir(exist_ok=True)
+    try:
+        KINDS[request.kind].plan(request, plan, place_at(request.source), inputs)
+        plan.index()
+    except sqlite3.Error as error:
+        raise OutputError(f"{plan.path}: cannot be written: {error}") from error
+    if not plan.size():
+        others = plan.fact("other_files") or {}
+        name, first = next(plan.problems(), ("", None))
+        seen = ", ".join(f"{n} {suffix}" for suffix, n in list(others.items())[:5])
+        if first is not None:
+            seen = f"{seen or 'none'}; the first problem: {first.reason} ({name}: {first.detail[:200]})"
+        raise DataError(f"{request.source}: expected images for {request.kind}, found {seen or 'no files at all'}")
+    return plan
+
+
+def _work(request: Request, params: ImportParams, target: Place, names: tuple[Path, str, str]) -> Work:
+    root, fingerprint, stem = names
+    inner = root / fingerprint
+    inner.mkdir(exist_ok=True)
+    scratch = root / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    parts = Folder(inner) if isinstance(target, Folder) else target.within(_PARTS.format(fingerprint))
+    shards = Folder(inner) if isinstance(target, Folder) else target
+    return Work(request, params, root / "plan.sqlite", scratch, shards, parts, stem)
+
+
+def _forget_others(root: Path, fingerprint: str) -> None:
+    """Remove parts of imports of something else."""
+    for path in root.iterdir():
+        if path.is_dir() and path.name not in (fingerprint, "scratch", "inputs"):
+            shutil.rmtree(path)
+
+
+def _done(work: Work, parts: list[Part]) -> list[Part]:
+    names = {entry.name for entry in work.parts.entries()}
+    return [part for part in parts if part.marker in names]
+
+
+def _put(finished: Finished, target: Place, before: Manifest | None, work: Work, parts: list[Part]) -> None:
+    """Put the dataset in its place."""
+    files = [finished.folder / f"{name}.parquet" for name in OUTPUTS] + [finished.folder / STATISTICS]
+    if isinstance(target, Folder):
+        _put_folder(finished, target.path, files)
+        return
+    for shard in finished.shards:
+        if isinstance(shard.place, Folder):
+            target.put(shard.place.path / shard.info.path, shard.info.path)
+    for path in files:
+        target.put(path, path.name)
+    write_manifest(finished.folder, finished.manifest)
+    target.put(finished.folder / MANIFEST, MANIFEST)
+    # from here on the new manifest holds; what follows is tidying
+    kept = {shard.path for shard in finished.manifest.shards}
+    made = {info.path for info in (before.shards if before else [])} | finished.replaced
+    for name in sorted(made - kept):
+        target.delete(name)
+    for entry in list(work.parts.entries()):
+        work.parts.delete(entry.name)
+
+
+def _put_folder(finished: Finished, into: Path, files: list[Path]) -> None:
+    new, old = (into.parent / f".{into.name}.{state}.partial" for state in ("new", "old"))
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    place = Folder(new)
+    for shard in finished.shards:
+        if not isinstance(shard.place, Folder):
+            raise OutputError(f"{shard.info.path}: expected a local shard, it lies at {shard.place}")
+        place.put(shard.place.path / shard.info.path, shard.info.path)
+    for path in files:
+        place.put(path, path.name)
+    write_manifest(new, finished.manifest)
+    if into.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        into.rename(old)
+    new.rename(into)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(into: Path) -> None:
+    """Undo half of an exchange that was stopped between its two steps."""
+    old = into.parent / f".{into.name}.old.partial"
+    if old.is_dir() and not into.exists():
+        old.rename(into)

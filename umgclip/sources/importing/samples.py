@@ -1,0 +1,163 @@
+"""From what a source found to a stored sample: the image looked through, the words placed on it, a key by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from umgclip.errors import InputError
+from umgclip.geometry.masks import decode
+from umgclip.io import tables
+from umgclip.io.images import PreparedImage, RejectedImageError, prepare_image
+from umgclip.io.shards import RawSample
+from umgclip.params import ImportParams
+from umgclip.records import ImageRecord, Region, Source
+from umgclip.safe_text import well_formed
+from umgclip.sources.importing.regions import Placed, number_regions, place_regions
+from umgclip.sources.note import Found, Note, Problem, RawRegion
+from umgclip.sources.request import Request
+
+KEY_LENGTH = 16
+_MISMATCH = "size_mismatch"
+_NUMBERED = "regions with new ids, theirs were missing or equal"
+LIMIT_UNIT = 1_000_000  # bytes in an MB
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A sample to store, where it came from, and whether its bytes had to be written anew."""
+
+    sample: RawSample
+    record: ImageRecord
+    name: str
+    changed: bool
+
+
+def take(found: Found, request: Request, params: ImportParams) -> tuple[Taken | None, list[Problem]]:
+    """A sample out of what was found, and everything about it that could not be kept.
+
+    Args:
+        found: an image and what its source says of it.
+        request: the import.
+        params: limits and qualities.
+    """
+    if isinstance(found.data, Problem):
+        return None, [found.data, *found.note.problems]
+    try:
+        image = prepare_image(
+            found.data,
+            extension=found.extension,
+            max_pixels=params.max_pixels,
+            quality=params.jpeg_quality,
+            strict=params.mislabelled == "quarantine",
+        )
+    except RejectedImageError as error:
+        return None, [Problem(error.reason, str(error)), *found.note.problems]
+    record, problems = _record(image, found.note, request)
+    if record is None:
+        return None, [*problems, *found.note.problems]
+    sample = RawSample(record.key, image.data, image.extension, record.to_json())
+    return Taken(sample, record, found.name, image.changed), [*found.note.problems, *problems]
+
+
+def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iterator[dict[str, Any]]:
+    """Rows of `quarantine.parquet`; the column `shard` holds the name in the source."""
+    for problem in problems:
+        yield {
+            "key": key,
+            "shard": well_formed(name),
+            "region_id": well_formed(problem.region_id) if problem.region_id is not None else None,
+            "stage": "import",
+            "reason": problem.reason,
+            "detail": well_formed(problem.detail[:2000]),
+        }
+
+
+def table_row(taken: Taken, shard: str) -> dict[str, Any]:
+    """One row of an import's `images.parquet`."""
+    about = {"name": taken.name, "format": taken.sample.extension, "bytes": len(taken.sample.image)}
+    return {**tables.image_row(taken.record, shard), **about}
+
+
+def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord | None, list[Problem]]:
+    """The record of an image; None where its truth is that of another image."""
+    digest = hashlib.sha256(image.data).hexdigest()
+    own = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
+    if note.record is not None:
+        return _again(note.record, own)
+    if numbered := number_regions(note.regions or []):
+        note.told[_NUMBERED] += numbered
+    placed = place_regions(note.regions or [], image, note.size_wh)
+    note.told.update(placed.told)
+    if placed.mismatched:
+        if request.split == "benchmark":
+            lost = (problem for problem in placed.problems if problem.reason == _MISMATCH)
+            return None, [replace(problem, region_id=None) for problem in lost][:1]
+        _forget_mismatched(note, placed)
+    single = request.split == "benchmark" and note.single is not None
+    source = Source(
+        dataset=note.dataset or f"{request.name}/{'singles' if single else request.split}",
+        url=note.url,
+        license=note.license or request.license,
+    )
+    asked = note.regions is not None
+    record = ImageRecord(
+        **own,
+        source=source,
+        captions=note.captions,
+        tags=note.tags,
+        regions=placed.regions if asked else None,
+        negative_tags=note.negative_tags,
+        not_exhaustive=note.not_exhaustive,
+    )
+    return record, placed.problems
+
+
+def _forget_mismatched(note: Note, placed: Placed) -> None:
+    """Take away the labels of regions that belong to an image of another size: nobody knows what is in this one."""
+    lost = {problem.region_id for problem in placed.problems if problem.reason == _MISMATCH}
+    named = [{tag.text for tag in raw.tags or []} for raw in note.regions or [] if raw.id in lost]
+    kept = {tag.text for region in placed.regions for tag in region.tags or []}
+    gone = set().union(*named) - kept
+    note.tags = [tag for tag in note.tags or [] if tag.text not in gone] or None
+    note.regions = note.regions if placed.regions else None
+
+
+def _again(record: ImageRecord, own: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
+    """A record of ours with the image's own key and size."""
+    if (record.width, record.height) == (own["width"], own["height"]):
+        found = [(region, _unusable(region, record)) for region in record.regions or []]
+        kept = None if record.regions is None else [region for region, problem in found if problem is None]
+        problems = [problem for _, problem in found if problem is not None]
+        return record.model_copy(update={**own, "regions": _numbered(kept)}), problems
+    detail = f"expected {record.width} x {record.height} as recorded, got {own['width']} x {own['height']}"
+    lost = [Problem("size_mismatch", detail, region.id) for region in record.regions or []]
+    return record.model_copy(update={**own, "regions": None}), lost or [Problem("size_mismatch", detail)]
+
+
+def _numbered(regions: list[Region] | None) -> list[Region] | None:
+    """The regions, each with an id that no other one has."""
+    raws = [RawRegion(region.id) for region in regions or []]
+    if not number_regions(raws):
+        return regions
+    return [region.model_copy(update={"id": raw.id}) for region, raw in zip(regions or [], raws, strict=True)]
+
+
+def _unusable(region: Region, record: ImageRecord) -> Problem | None:
+    """Why a region of a record of ours cannot be read again; another program may have written it."""
+    x0, y0, x1, y1 = region.box_xyxy
+    if not (0 <= x0 < x1 <= record.width and 0 <= y0 < y1 <= record.height):
+        size = f"{record.width} x {record.height}"
+        return Problem("bad_box", f"expected a box inside {size}, got {list(region.box_xyxy)}", region.id)
+    if region.mask is None:
+        return None
+    if region.mask.size != (record.height, record.width):
+        detail = f"expected a mask of size {[record.height, record.width]}, got {list(region.mask.size)}"
+        return Problem("bad_mask", detail, region.id)
+    try:
+        decode(region.mask)
+    except InputError as error:
+        return Problem("bad_mask", str(error), region.id)
+    return None
