@@ -33,7 +33,7 @@ from benchmarks.scale.estimate import Estimate, between, bootstrap
 from benchmarks.scale.simulator import Cluster, Workload
 from umgclip.annotate.engines.local import run_jobs
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.tally import Tally
+from umgclip.annotate.progress import Tally
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import mine
 from umgclip.io.images import decode_image, encode_jpeg
@@ -194,9 +194,9 @@ def main() -> None:
     text = "\n\n".join(
         [
             tables.checked(one, found, f"{threads()} cores ({platform.machine()})"),
-            f"{images} with `clip_teacher` as measured (scenes of 96 px, the demo's tower):",
+            f"{images} with `clip_teacher` as measured (96 px scenes, the demo's tower):",
             tables.by_cores(cpu, arguments.core_price),
-            f"{images} with published times of GPU roles, which nobody measured here:",
+            f"{images} with published times of GPU roles (not measured here):",
             tables.by_recipe(gpu, arguments.gpu_price),
             tables.sources(assumed["roles"]),
         ]

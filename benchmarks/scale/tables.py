@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from benchmarks.scale.check import Check, Run
 from benchmarks.scale.estimate import Estimate
 
 _HOUR = 3600
+_WIDTH = 98  # characters of a line of Markdown
 _SHOWN_S = 0.0001
 
 
@@ -26,22 +28,22 @@ def checked(one: Run, found: Check, machine: str) -> str:
     rate = sum(one.images[1:]) / sum(one.seconds[1:])
     spent = sorted({**one.roles, **one.beside}.items(), key=lambda item: -item[1])
     rows = [
-        f"Measured on {machine}: {sum(one.images)} images of the demo in {len(one.images)} shards, by one worker "
-        f"{rate:.1f} images a second.",
+        f"Measured on {machine} with {sum(one.images)} images of the demo in {len(one.images)} shards. One worker: "
+        f"{rate:.1f} images/s.",
         "",
-        "| fitted to one worker | |",
+        "| fitted to one worker | time |",
         "|---|---|",
         f"| per image | {1000 * found.cost.per_image_s:.1f} ms |",
         *(f"| ... {name} | {1000 * seconds:.1f} ms |" for name, seconds in spent if seconds >= _SHOWN_S),
         f"| per shard | {found.cost.per_shard_s:.2f} s |",
-        f"| start of a worker, with its models | {found.startup_s:.1f} s |",
+        f"| worker start, with its models | {found.startup_s:.1f} s |",
         "",
-        "| the same shards by two workers | |",
+        "| the same shards, two workers | |",
         "|---|---|",
         f"| predicted | {found.predicted_s:.1f} s |",
         f"| measured | {found.measured_s:.1f} s |",
-        f"| **error of the prediction** | **{100 * found.error:+.1f} %** |",
-        f"| seconds of a shard beside another, over alone | {found.slowdown:.2f} |",
+        f"| **prediction error** | **{100 * found.error:+.1f} %** |",
+        f"| time of a shard next to another, relative to alone | {found.slowdown:.2f} |",
     ]
     return "\n".join(rows)
 
@@ -61,13 +63,16 @@ def by_recipe(rows: Mapping[tuple[str, int], Estimate], price: float | None) -> 
 
 
 def sources(roles: Mapping[str, Mapping[str, Any]]) -> str:
-    """What is assumed of each role, and who says so."""
-    rows = ["| role | model | seconds an image | GPU | source |", "|---|---|---|---|---|"]
+    """Return the assumed time of each role as a table, and the sources of these times as a list."""
+    rows = ["| role | model | seconds per image | GPU |", "|---|---|---|---|"]
+    listed = ["", "Sources of these times:", ""]
     for name, role in roles.items():
         known = dict.fromkeys(role["seconds"] or ())
-        seconds = " to ".join(f"{s:g}" for s in known) or "unknown, and so in no recipe"
-        rows.append(f"| {name} | {role['model']} | {seconds} | {role['gpu'] or ''} | {role['source']} |")
-    return "\n".join(rows)
+        seconds = " to ".join(f"{s:g}" for s in known) or "unknown, in no recipe"
+        rows.append(f"| {name} | {role['model']} | {seconds} | {role['gpu'] or ''} |")
+        text = f"* {name}: {role['source']}"
+        listed += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return "\n".join(rows + listed)
 
 
 def _head(first: str, unit: str, price: float | None) -> list[str]:

@@ -22,7 +22,7 @@ ALLOWED = {
     "umgclip.cli.session": set(),
     "umgclip.cli.report": set(),
     "umgclip.cli.syncing": set(),
-    "umgclip.cli.project.init": set(),
+    "umgclip.cli.project.create": set(),
     "umgclip.cli.data.importing": set(),
     "umgclip.cli.doctor.machine": TABLES,
     "umgclip.cli.doctor.data": TABLES,

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from umgclip.__main__ import STAGES, app
-from umgclip.cli.project.init import Wishes, make_project
+from umgclip.cli.project.create import Wishes, make_project
 from umgclip.params import SECTIONS, read_params
 from umgclip.params.section import INDIFFERENT
 

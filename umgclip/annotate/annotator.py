@@ -10,12 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from umgclip.annotate.cache.cache import Desk
-from umgclip.annotate.crops import region_crop
 from umgclip.annotate.draft import Annotated, Draft, with_own_ids, written
 from umgclip.annotate.models.build import Parts, assemble
-from umgclip.annotate.policy_refusal import refusal
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.proposal import Proposal, region_crop
+from umgclip.annotate.rejected import Rejected, refusal
 from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.annotate.rules.apply import Judge
 from umgclip.data.stream import Sample

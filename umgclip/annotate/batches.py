@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from umgclip.annotate.cache.cache import Shown
-from umgclip.annotate.clock import Clock
 from umgclip.annotate.job import Job
 from umgclip.annotate.journal import Journal
+from umgclip.annotate.progress import Clock
 from umgclip.data.stream import Sample, decode, prefetched
 from umgclip.errors import DataError
 from umgclip.io.shard_source import read_shard_at

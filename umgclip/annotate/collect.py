@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate import retry as kept
-from umgclip.annotate.given import Given
+from umgclip.annotate import retry
 from umgclip.annotate.job import Job
 from umgclip.annotate.output import TABLES
 from umgclip.annotate.plan import Plan
-from umgclip.annotate.policy_refusal import refused
+from umgclip.annotate.rejected import refused
+from umgclip.annotate.vocabulary import Given
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io import tables
@@ -80,7 +80,7 @@ def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, 
         reasons.update(mark["rejected"])
         failed.update(mark["reasons"])
     for name, schema in TABLES.items():
-        parts = (kept.table(job, name, marks[job.name]["tables"][name]) for job in jobs)
+        parts = (retry.table(job, name, marks[job.name]["tables"][name]) for job in jobs)
         counts[f"{name}_rows"] = tables.join_tables(folder / f"{name}.parquet", parts, schema)
     counts["labelled_regions"] = _labelled(folder)
     counts["rejected"] = dict(sorted(reasons.items()))

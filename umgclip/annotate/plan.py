@@ -10,11 +10,9 @@ from typing import Any
 
 from umgclip import __version__
 from umgclip.annotate.cache.code import code_digest
-from umgclip.annotate.cache.identity import answer_identities
-from umgclip.annotate.digests import file_digests
-from umgclip.annotate.given import Given
+from umgclip.annotate.cache.identity import answer_identities, file_digests
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.vocabulary import read_names
+from umgclip.annotate.vocabulary import Given, read_names
 from umgclip.annotate.words import note, require_words
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams

@@ -3,14 +3,75 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from umgclip.annotate.tally import Tally
 from umgclip.io.atomic import write_json
+
+
+def _seconds() -> dict[str, float]:
+    return defaultdict(float)
+
+
+def _negative(counts: Counter[str]) -> Counter[str]:
+    return Counter({reason: -count for reason, count in counts.items()})
+
+
+@dataclass
+class Tally:
+    """What was done since the last one.
+
+    Attributes:
+        images: samples finished, whatever became of them.
+        failed: samples that went to the quarantine, by reason.
+        lost: those of them that `annotate.max_failed` counts, by reason too.
+        examples: one of the lost for each reason, `KEY: what happened`.
+        seconds: per role, in which models were at work.
+        asked: rows per role that a model looked at; the others came from the store.
+        regions: per role, those that it found or was shown.
+    """
+
+    images: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=_seconds)
+    asked: Counter[str] = field(default_factory=Counter)
+    regions: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Count another's things too."""
+        self.images += other.images
+        self.lost.update(other.lost)
+        self.examples = {**other.examples, **self.examples}
+        self.failed.update(other.failed)
+        self.asked.update(other.asked)
+        self.regions.update(other.regions)
+        for role, value in other.seconds.items():
+            self.seconds[role] = self.seconds.get(role, 0.0) + value
+
+    def taken_back(self) -> Tally:
+        """What undoes the counts of samples that are done again; the work on them was done all the same."""
+        return Tally(-self.images, _negative(self.failed), _negative(self.lost))
+
+
+@runtime_checkable
+class Report(Protocol):
+    """Who watches a run. Engines call it from one thread; it may end the run by raising."""
+
+    def add(self, tally: Tally) -> None:
+        """Something was done."""
+        ...
+
+    def workers(self, alive: int) -> None:
+        """So many workers are there now."""
+        ...
+
 
 _EVERY_S = 1.0
 _WINDOW_S = 60.0  # that rates are measured over
@@ -105,3 +166,44 @@ def _per(count: int, seconds: float) -> float:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+_T = TypeVar("_T")
+
+
+class Clock:
+    """Adds up; each name is used by one thread."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._spent: dict[str, float] = {}
+
+    @contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Time of a block."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Time that was measured elsewhere."""
+        self._spent[name] = self._spent.get(name, 0.0) + seconds
+
+    def each(self, name: str, items: Iterator[_T]) -> Iterator[_T]:
+        """The items, with the time that each takes to come."""
+        while True:
+            with self.on(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+    def read(self) -> dict[str, float]:
+        """Seconds so far, to the millisecond."""
+        return {name: round(value, 3) for name, value in sorted(self._spent.items())}
+
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return round(time.perf_counter() - self._started, 3)

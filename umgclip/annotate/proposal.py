@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from umgclip.annotate.roles import Pixels
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
@@ -116,3 +117,12 @@ class Proposal:
         if isinstance(self._shape, Mask):
             return mask_ops.tight_box(self._shape) or (0.0, 0.0, 0.0, 0.0)
         return mask_ops.box_of(self._shape)
+
+
+def region_crop(pixels: Pixels, proposal: Proposal, context: float) -> Pixels:
+    """A region's box, `context` times as large, cut to its image."""
+    height, width = pixels.shape[:2]
+    around = box_ops.clip(box_ops.expand(np.array([proposal.box_xyxy]), context), width, height)[0]
+    x0, y0 = np.floor(around[:2]).astype(int)
+    x1, y1 = np.ceil(around[2:]).astype(int)
+    return pixels[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate import retry as kept
+from umgclip.annotate import retry
 from umgclip.annotate.cache.files import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
 from umgclip.annotate.cut import cut_captions
@@ -19,9 +19,8 @@ from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.models.source_name import describe
 from umgclip.annotate.plan import SPLITS, Plan, make_plan, manifests_of, samples_of
-from umgclip.annotate.policy_refusal import not_refused
-from umgclip.annotate.progress import Progress
-from umgclip.annotate.tally import Report, Tally
+from umgclip.annotate.progress import Progress, Report, Tally
+from umgclip.annotate.rejected import not_refused
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
@@ -121,12 +120,12 @@ class _Limited(Progress):
 def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
     """What runs the jobs."""
     if name == "local":
-        from umgclip.annotate.engines import local as engine_local
+        from umgclip.annotate.engines import local
 
-        return engine_local.run_jobs
-    from umgclip.annotate.engines import ray as engine_ray
+        return local.run_jobs
+    from umgclip.annotate.engines import ray
 
-    return engine_ray.run_jobs
+    return ray.run_jobs
 
 
 def _make_folders(plan: Plan, out: Path, retry_failed: bool) -> None:
@@ -136,7 +135,7 @@ def _make_folders(plan: Plan, out: Path, retry_failed: bool) -> None:
     with explain_os_errors(plan.place.path):
         folders = {job.out.path for jobs in plan.jobs.values() for job in jobs if isinstance(job.out, Folder)}
         if retry_failed and not all(folder.is_dir() for folder in folders):
-            kept.restore(out, kept.path_for(out), plan.digest, plan.jobs)
+            retry.restore(out, retry.path_for(out), plan.digest, plan.jobs)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -162,7 +161,7 @@ def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
 def _end(plan: Plan, out: Path, marks: Mapping[str, Marks]) -> None:
     """Keep what a second try at failed samples needs; the finished shards have gone where they belong."""
     if isinstance(plan.place, Folder):
-        write_json(kept.path_for(out), {"config": plan.digest, **marks})
+        write_json(retry.path_for(out), {"config": plan.digest, **marks})
         shutil.rmtree(plan.place.path)
 
 

@@ -19,17 +19,17 @@ from typing import Any
 from umgclip.annotate.cache.code import code_digest
 from umgclip.annotate.cache.codec import Packed
 from umgclip.annotate.cache.files import Row, Shelf, shelf_name
-from umgclip.annotate.given import Given
 from umgclip.annotate.job import Job
 from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
+from umgclip.io import tables
 from umgclip.io.atomic import sha256_file
 from umgclip.io.manifest import REMOTE
 from umgclip.io.places import Place, place_at
 from umgclip.io.processes import worker_pool
 from umgclip.io.shard_source import read_shard_at
 from umgclip.params import AnnotateParams, threads
-from umgclip.records import stored_record
+from umgclip.records import ImageRecord, stored_record
 
 Said = dict[str, Any]
 _WHOLE = Row("shard", "")
@@ -97,10 +97,10 @@ def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], Sai
         yield from map(read, jobs)
         return
     if params.engine == "ray":
-        from umgclip.annotate.engines import ray as engine_ray
+        from umgclip.annotate.engines import ray
 
-        if engine_ray.has_cluster(params.ray.address):
-            yield from engine_ray.each_job(jobs, params.ray.address, read)
+        if ray.has_cluster(params.ray.address):
+            yield from ray.each_job(jobs, params.ray.address, read)
             return
     done = 0
     try:
@@ -137,3 +137,30 @@ def _sorted(counts: Counter[str]) -> dict[str, int]:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass
+class Given:
+    """Names that came with the images, as tags of them or of their regions: known, however rare."""
+
+    things: set[str] = field(default_factory=set)
+    stuff: set[str] = field(default_factory=set)
+
+    def add(self, record: ImageRecord) -> None:
+        """Those of an image."""
+        self.things.update(tag.text for tag in record.tags or [])
+        for region in record.regions or []:
+            (self.stuff if region.is_stuff else self.things).update(tag.text for tag in region.tags or [])
+
+    def add_written(self, dataset: Path) -> None:
+        """Names that models wrote and no vocabulary held, from the tables."""
+        regions = (
+            tables.read_columns(dataset / "regions.parquet", ["label", "is_stuff"])
+            .group_by(["label", "is_stuff"])
+            .aggregate([])
+        )
+        for label, is_stuff in zip(regions["label"].to_pylist(), regions["is_stuff"].to_pylist(), strict=True):
+            if label is not None:
+                (self.stuff if is_stuff else self.things).add(label)
+        for joined_tags in tables.read_columns(dataset / "images.parquet", ["tags"])["tags"].unique().to_pylist():
+            self.things.update(name for name in joined_tags.split("|") if name)

@@ -19,14 +19,13 @@ from umgclip.annotate.batches import Lost, Piece, pieces
 from umgclip.annotate.cache.cache import Desk, Shown
 from umgclip.annotate.cache.fallback import first_line
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
-from umgclip.annotate.clock import Clock
 from umgclip.annotate.draft import Annotated
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.journal import Journal
 from umgclip.annotate.output import Entry, Output, entry, output, write_marker
-from umgclip.annotate.policy_refusal import not_refused
-from umgclip.annotate.previous import Previous
-from umgclip.annotate.tally import Tally
+from umgclip.annotate.progress import Clock, Tally
+from umgclip.annotate.rejected import not_refused
+from umgclip.annotate.retry import Previous
 from umgclip.data.stream import Sample
 from umgclip.errors import DataError, UmgclipError
 from umgclip.io.places import place_at

@@ -34,7 +34,7 @@ def square_canvas(image_px: int | None, tower: DenseClip, field: str) -> tuple[i
 
 
 def random_window(width: int, height: int, least: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random part of an image, of its own aspect, as `x0, y0, x1, y1` in pixels; `least`: its least share of a side."""
+    """Draw a part of an image, of its own aspect, as `x0, y0, x1, y1` in pixels; `least`: its least share of a side."""
     share = rng.uniform(least, 1.0)
     wide, high = max(1, round(width * share)), max(1, round(height * share))
     x0, y0 = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
@@ -42,7 +42,7 @@ def random_window(width: int, height: int, least: float, rng: np.random.Generato
 
 
 def relit(pixels: UInt8[np.ndarray, "h w 3"], most: float, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with contrast changed by a share of up to `most`, and brightness in step; 0 changes and draws nothing."""
+    """Change contrast by a random share of up to `most`, and brightness in step; 0 changes and draws nothing."""
     if not most:
         return pixels
     change = rng.uniform(-most, most, 2)

@@ -170,5 +170,5 @@ def mine(captions: Iterable[str], min_count: MinCount, held_out: Iterable[str] =
 
 
 def with_article(name: str) -> str:
-    """ "an apple", "a dog"."""
+    """Put "a" or "an" before a name: "an apple", "a dog"."""
     return ("an " if name[:1] in "aeiou" else "a ") + name

@@ -17,8 +17,7 @@ from umgclip.evaluate.benchmarks.segmented import SegmentReader
 from umgclip.evaluate.examples import Classes, Example, batched, open_benchmark, read_examples
 from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.reader import Reader
-from umgclip.evaluate.report import page as report
-from umgclip.evaluate.report import pictures, plots
+from umgclip.evaluate.report import page, pictures, plots
 from umgclip.evaluate.report.cases import Cases
 from umgclip.evaluate.report.intervals import intervals
 from umgclip.evaluate.report.pictures import Shown
@@ -115,7 +114,7 @@ class Gallery:
 def run(
     params: EvaluateParams, inputs: EvaluateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Evaluate both models; writes `inputs.metrics` and the folder `out` (report.html, plots, pictures, protocol.json).
+    """Evaluate both models; writes `inputs.metrics` and the folder `out` (page.html, plots, pictures, protocol.json).
 
     Args:
         params: the section `evaluate`.
@@ -165,7 +164,7 @@ def run(
         plots.write(working / "plots", metrics, suites)
         shown = Shown(metrics, suites, gallery.singles, gallery.scenes, proposals)
         pictures.write(working / "pictures", shown)
-        report.write(working / report.REPORT, metrics, suites, cases)
+        page.write(working / page.REPORT, metrics, suites, cases)
         write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
         if params.measure_cost:
             write_json(working / "cost.json", {suite.name: _rounded(suite.cost_ms()) for suite in suites})

@@ -12,7 +12,7 @@ import torch
 from umgclip.annotate import stage
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.plan import jobs_of, make_recipe
-from umgclip.annotate.tally import Tally
+from umgclip.annotate.progress import Tally
 from umgclip.annotate.worker import ShardWorker
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import Vocabulary, mine

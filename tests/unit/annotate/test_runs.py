@@ -13,10 +13,9 @@ import pytest
 
 from umgclip.annotate import stage
 from umgclip.annotate.annotator import Annotator
-from umgclip.annotate.engines import local as engine_local
-from umgclip.annotate.progress import Progress
+from umgclip.annotate.engines import local
+from umgclip.annotate.progress import Progress, Tally
 from umgclip.annotate.roles import Failure
-from umgclip.annotate.tally import Tally
 from umgclip.cli.options import place
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
@@ -132,7 +131,7 @@ class Watch:
 
 def test_a_worker_that_is_killed_is_replaced(shard):
     watch = Watch()
-    engine_local.run_jobs([shard.job("out")], shard.recipe(), watch)
+    local.run_jobs([shard.job("out")], shard.recipe(), watch)
     assert watch.killed
     assert shard.bytes_of("out") == shard.bytes_of("plain")
 

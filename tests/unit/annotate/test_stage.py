@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from umgclip.annotate import given, stage
+from umgclip.annotate import stage
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.atomic import atomic_file

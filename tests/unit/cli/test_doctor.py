@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from umgclip.cli.doctor import machine as doctor
+from umgclip.cli.doctor import machine
 
 ROOT = Path(__file__).parents[3]
 PREFECT, S3 = "PREFECT_API_URL", "UMGCLIP_REMOTE_URL"
@@ -30,8 +30,8 @@ def plain(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def examined(root: Path) -> dict[str, doctor.Finding]:
-    return {finding.what: finding for finding in doctor.examine(root, ROOT / "params.yaml")}
+def examined(root: Path) -> dict[str, machine.Finding]:
+    return {finding.what: finding for finding in machine.examine(root, ROOT / "params.yaml")}
 
 
 def closed_port() -> int:
@@ -124,8 +124,8 @@ def test_no_credentials_of_an_address_are_shown(tmp_path, monkeypatch, url):
 
 def test_too_little_memory_and_disk_are_named(tmp_path, monkeypatch):
     memory, disk = namedtuple("M", "available total"), namedtuple("D", "free")
-    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory(1 << 30, 8 << 30))
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: disk(1 << 30))
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory(1 << 30, 8 << 30))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: disk(1 << 30))
     found = examined(tmp_path)
     assert found["memory"].found == "1.0 of 8.0 GiB free"
     assert "4 GiB" in found["memory"].mend

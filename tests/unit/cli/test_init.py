@@ -9,8 +9,8 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from umgclip.__main__ import STAGES
-from umgclip.cli.project import init as project
-from umgclip.cli.project.init import Wishes, default_name, make_project, write_code_digests
+from umgclip.cli.project import create
+from umgclip.cli.project.create import Wishes, default_name, make_project, write_code_digests
 from umgclip.errors import InputError, ParamsError
 from umgclip.io.atomic import sha256_file
 from umgclip.params import AnnotateParams, BaseParams, EvaluateParams, RegisterParams, load_section
@@ -158,4 +158,4 @@ def test_a_wheel_brings_the_templates_along():
     brought = {Path(into).name: ROOT / source for source, into in settings["force-include"].items()}
     assert {into.rpartition("/")[0] for into in settings["force-include"].values()} == {"umgclip/project"}
     assert set(brought) == {"params.yaml", "dvc.yaml", "models.json"}
-    assert all(path.read_text() == project.template(name) for name, path in brought.items())
+    assert all(path.read_text() == create.template(name) for name, path in brought.items())

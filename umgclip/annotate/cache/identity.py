@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from umgclip.annotate.cache.code import code_digest
 from umgclip.annotate.cache.role_calls import QUESTIONS
 from umgclip.data.vocabulary import Vocabulary
-from umgclip.io.atomic import sha256_json
+from umgclip.errors import InputError
+from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.params import AnnotateParams
 
 _FOUNDATION = "umgclip.annotate.models.foundation."
@@ -111,3 +113,39 @@ def _read_params(params: AnnotateParams, role: str, name: str, kind: str) -> dic
     built_in = {"clip_teacher": params.label, "segment_tree": params.proposer, "grabcut": params.masker}
     section = params.models[name] if name in params.models else built_in[name]
     return section.decisive(*_UNREAD.get((kind, role), set()))
+
+
+def weights_digest(folder: Path, where: str) -> str:
+    """SHA-256 over names and contents of a model folder's files.
+
+    Raises:
+        InputError: no such folder, or no weights in it.
+    """
+    if not folder.is_dir() or not any(folder.glob("*.safetensors")):
+        raise InputError(f"{where}.path: expected a folder with config.json and *.safetensors, got {folder}")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return sha256_json({path.name: sha256_file(path) for path in files})
+
+
+def _file_digest(path: Path, where: str) -> str:
+    if not path.is_file():
+        raise InputError(f"{where}.path: expected a file, found {'a folder' if path.is_dir() else 'none'}: {path}")
+    return sha256_file(path)
+
+
+def file_digests(params: AnnotateParams) -> dict[str, str]:
+    """Of every local file or folder that the params name and a role uses.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    found = {}
+    if params.rules.vocabulary is not None:
+        found["vocabulary"] = sha256_file(Path(params.rules.vocabulary))
+    used = {name for role in type(params.roles).model_fields for name in params.roles.of(role)}
+    for name, model in params.models.items():
+        path = getattr(model, "path", None)
+        if name in used and path is not None:
+            where = f"annotate.models.{name}"
+            found[name] = _file_digest(Path(path), where) if model.kind == "face" else weights_digest(Path(path), where)
+    return found

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.tally import Report, Tally
+from umgclip.annotate.progress import Report, Tally
 from umgclip.errors import UmgclipError
 from umgclip.io.processes import begin_worker
 from umgclip.params import threads

@@ -19,12 +19,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from umgclip.annotate.engines.ray_counts import Counts
 from umgclip.annotate.engines.ray_pools import Pool, make_pools, sizes
-from umgclip.annotate.engines.ray_rows import call_on_row, enter_folder, error_value
+from umgclip.annotate.engines.ray_rows import Counts, call_on_row, enter_folder, error_value
 from umgclip.annotate.engines.ray_session import session_folder, set_environment
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.tally import Report, Tally
+from umgclip.annotate.progress import Report, Tally
 from umgclip.errors import InputError, UmgclipError
 from umgclip.io.places import Folder
 from umgclip.params import threads

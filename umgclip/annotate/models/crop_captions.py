@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from umgclip.annotate.crops import region_crop
-from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.proposal import Proposal, region_crop
 from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.roles import Failure, Partly, Pixels
 from umgclip.params.annotators import Qwen3VlParams, VlmParams

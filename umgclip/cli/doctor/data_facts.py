@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from umgclip.annotate.given import Given
+from umgclip.annotate.vocabulary import Given
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import ChunkCounts, Vocabulary, looks_english
 from umgclip.io.manifest import read_manifest

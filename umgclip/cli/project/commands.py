@@ -36,27 +36,27 @@ def init(
     Example: umgclip init birds --pretrained laion2b_s34b_b79k --model ViT-B-32
     """
     from umgclip.cli import session
-    from umgclip.cli.project import init as project
+    from umgclip.cli.project import create
 
     asking = sys.stdin.isatty()
     if name is None:
-        name = project.default_name(folder)
+        name = create.default_name(folder)
         name = typer.prompt("Name of the model in the registry", default=name) if asking else name
     if pretrained is None:
         said = "Base: scratch, a tag of open_clip, a checkpoint or a folder"
         pretrained = typer.prompt(said, default="scratch") if asking else "scratch"
         if asking and pretrained != "scratch" and model is None:
             model = typer.prompt("Its model in open_clip", default="ViT-B-32")
-    wishes = project.Wishes(name, str(pretrained), model, language, vocabulary)
-    session.show(project.make_project(folder, wishes))
+    wishes = create.Wishes(name, str(pretrained), model, language, vocabulary)
+    session.show(create.make_project(folder, wishes))
 
 
 def code(out: Annotated[Path, typer.Option("--out", help="the folder for a file a stage")]) -> None:
     """Digests of the code that decides each stage's result; for the pipeline of `umgclip init`."""
     from umgclip.cli import session
-    from umgclip.cli.project import init as project
+    from umgclip.cli.project import create
 
-    session.show(project.write_code_digests(out))
+    session.show(create.write_code_digests(out))
 
 
 def follow(

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from umgclip.evaluate.benchmarks.classification import TOP
-from umgclip.evaluate.examples import Example, TrueRegion
-from umgclip.evaluate.folds import in_second_half
+from umgclip.evaluate.examples import Example, TrueRegion, in_second_half
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.readouts.readout import Readout, RegionBatch
 from umgclip.evaluate.readouts.select import readouts

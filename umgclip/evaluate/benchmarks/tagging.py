@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from umgclip.evaluate.examples import Example
-from umgclip.evaluate.folds import in_second_half
+from umgclip.evaluate.examples import Example, in_second_half
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.metrics.tagging import best_f1_threshold, mean_average_precision, weighted_mean_average_precision
 from umgclip.metrics.weighted import Weighted, ratio

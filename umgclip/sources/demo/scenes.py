@@ -32,7 +32,7 @@ from umgclip.io.manifest import (
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, Region, Source, Text
-from umgclip.sources.demo import art as demo_art
+from umgclip.sources.demo import art
 from umgclip.sources.demo.classes import STUFF, Thing, things
 
 LICENSE = "CC BY-SA 4.0 (contains OpenMoji)"
@@ -55,7 +55,7 @@ def compose(kinds: list[Thing], params: DataParams, rng: np.random.Generator) ->
     """Draw one scene with the given things, in order from back to front."""
     side = params.image_px
     stuff = str(rng.choice(STUFF))
-    canvas = demo_art.background(stuff, side, rng).astype(np.float32) / 255
+    canvas = art.background(stuff, side, rng).astype(np.float32) / 255
     low, high = (0.42, 0.82) if len(kinds) == 1 else (0.34, 0.62 - 0.04 * len(kinds))
     owned: list[np.ndarray] = []
     drawn: list[Thing] = []
@@ -65,10 +65,10 @@ def compose(kinds: list[Thing], params: DataParams, rng: np.random.Generator) ->
             margin = size * 0.46
             centre = (rng.uniform(margin, side - margin), rng.uniform(margin, side - margin))
             angle, flip = rng.uniform(-25, 25), rng.random() < 0.5
-            layer = demo_art.place(kind.emoji_name, size, centre, angle, bool(flip), side)
+            layer = art.place(kind.emoji_name, size, centre, angle, bool(flip), side)
             mask = layer[..., 3] >= 0.5
             if all((old & ~mask).sum() >= _MIN_VISIBLE * max(old.sum(), 1) for old in owned):
-                canvas, mask = demo_art.over(canvas, layer)
+                canvas, mask = art.over(canvas, layer)
                 owned = [old & ~mask for old in owned] + [mask]
                 drawn.append(kind)
                 break

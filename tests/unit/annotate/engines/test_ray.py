@@ -17,15 +17,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.annotate import stage
-from umgclip.annotate import vocabulary as names
-from umgclip.annotate.engines import local as engine_local
-from umgclip.annotate.engines import ray as engine_ray
-from umgclip.annotate.engines import ray_session
-from umgclip.annotate.engines.ray_counts import Counts
+from umgclip.annotate import stage, vocabulary
+from umgclip.annotate.engines import local, ray, ray_session
 from umgclip.annotate.engines.ray_pools import chain, make_pools, others, sizes
+from umgclip.annotate.engines.ray_rows import Counts
 from umgclip.annotate.plan import jobs_of, make_recipe
-from umgclip.annotate.tally import Tally
+from umgclip.annotate.progress import Tally
 from umgclip.annotate.worker import ShardWorker
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import mine
@@ -103,7 +100,7 @@ def actors():
 def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
     jobs, recipe = world
     local, ray = jobs("local"), jobs("ray")
-    engine_local.run_jobs(local, recipe(), Watch())
+    local.run_jobs(local, recipe(), Watch())
     killed = []
 
     def kill(watch):
@@ -112,7 +109,7 @@ def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
             os.kill(killed[0], signal.SIGKILL)
 
     watch = Watch(kill)
-    engine_ray.run_jobs(ray, recipe(ray={"workers": 1}), watch)
+    ray.run_jobs(ray, recipe(ray={"workers": 1}), watch)
     assert killed
     assert watch.total.images == 24
     assert watch.total.asked["proposer"] >= 24
@@ -124,18 +121,18 @@ def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
 def test_models_with_pools_of_their_own_give_the_same_bytes(world, tmp_path):
     jobs, recipe = world
     alone, together = jobs("alone"), jobs("pools")
-    engine_local.run_jobs(alone, recipe(), Watch())
+    local.run_jobs(alone, recipe(), Watch())
     small = {"workers": 1, "cpus": 0.5}
     params = {"workers": 1, "cpus": 0.5, "pools": {"segment_tree": small, "grabcut": small}}
     watch = Watch()
-    engine_ray.run_jobs(together, recipe(store=str(tmp_path / "answers"), ray=params), watch)
+    ray.run_jobs(together, recipe(store=str(tmp_path / "answers"), ray=params), watch)
     assert watch.seen == [4, 0]
     assert watch.total.images == 24
     assert watch.total.asked["proposer"] == watch.total.asked["masker"] == 24  # once each, by whoever may
     assert bytes_of(together) == bytes_of(alone)
     # all is stored now: the first pool puts the shards together, and nothing is asked
     again, watch = jobs("again"), Watch()
-    engine_ray.run_jobs(again, recipe(store=str(tmp_path / "answers"), ray=params), watch)
+    ray.run_jobs(again, recipe(store=str(tmp_path / "answers"), ray=params), watch)
     assert (watch.total.images, sum(watch.total.asked.values())) == (24, 0)
     assert bytes_of(again) == bytes_of(alone)
 
@@ -152,19 +149,19 @@ def own_module(monkeypatch):
 @pytest.mark.heavy
 def test_a_cluster_reads_what_one_process_reads(data, tmp_path, monkeypatch):
     jobs, params = jobs_of(data, read_manifest(data), "train"), params_of(engine="ray", store=None)
-    one = names.read_names(jobs, params)
+    one = vocabulary.read_names(jobs, params)
     assert sum(one.chunks.seen.values()) > 24
-    assert not engine_ray.has_cluster(None)
-    monkeypatch.setattr(names, "_FEW", 0)
+    assert not ray.has_cluster(None)
+    monkeypatch.setattr(vocabulary, "_FEW", 0)
     here = []
-    monkeypatch.setattr(names, "worker_pool", here.append)
-    with engine_ray.connected(None, 2.0):
-        assert engine_ray.has_cluster(None)
-        assert names.read_names(jobs, params) == one
+    monkeypatch.setattr(vocabulary, "worker_pool", here.append)
+    with ray.connected(None, 2.0):
+        assert ray.has_cluster(None)
+        assert vocabulary.read_names(jobs, params) == one
         broken = tmp_path / "broken.tar"
         broken.write_bytes(Path(jobs[0].source).read_bytes()[:5000])
         with pytest.raises(DataError, match="broken.tar"):
-            names.read_names([*jobs, dataclasses.replace(jobs[0], source=str(broken))], params)
+            vocabulary.read_names([*jobs, dataclasses.replace(jobs[0], source=str(broken))], params)
     assert here == []
 
 
@@ -174,9 +171,9 @@ def test_an_image_that_ends_every_worker_is_put_aside(world, monkeypatch, own_mo
     out = jobs("poison")
     poison = [raw.key for raw in read_shard(Path(out[1].source))][2]
     monkeypatch.setenv("POISON", poison)
-    monkeypatch.setattr(engine_ray, "Worker", deadly.Deadly)
+    monkeypatch.setattr(ray, "Worker", deadly.Deadly)
     watch = Watch()
-    engine_ray.run_jobs(out, recipe(attempts=1, ray={"workers": 2}), watch)
+    ray.run_jobs(out, recipe(attempts=1, ray={"workers": 2}), watch)
     rows = [row for path in out[0].out.path.glob("*.quarantine.parquet") for row in pq.read_table(path).to_pylist()]
     assert [(row["key"], row["reason"]) for row in rows] == [(poison, "crashed")]
     assert (watch.total.images, watch.total.failed["crashed"]) == (24, 1)
@@ -190,7 +187,7 @@ def test_what_failed_is_tried_again_with_the_bytes_of_the_local_engine(
     module = own_module("failing_worker")
     keys = [raw.key for _, raw in read_raw(data)]
     monkeypatch.setenv("FAILING", str(tmp_path / "failing"))
-    monkeypatch.setattr(engine_ray, "Worker", module.FailingWorker)
+    monkeypatch.setattr(ray, "Worker", module.FailingWorker)
 
     def run_here(jobs, recipe, report):
         worker = module.failing(ShardWorker(recipe))
@@ -226,7 +223,7 @@ def worker(world):
 
     def make(folder, run):
         made = dataclasses.replace(recipe(), run=run)
-        return engine_ray.Worker(made, SimpleNamespace(), str(Path.cwd()), last=True), jobs(folder)[0]
+        return ray.Worker(made, SimpleNamespace(), str(Path.cwd()), last=True), jobs(folder)[0]
 
     return make
 

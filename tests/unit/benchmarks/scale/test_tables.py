@@ -22,7 +22,7 @@ def test_two_workers_are_predicted_from_one():
     text = tables.checked(ONE, found, "2 cores")
     assert "| per image | 200.0 ms |\n| ... proposer | 150.0 ms |\n| ... write | 10.0 ms |\n| per shard" in text
     assert "**-20.0 %**" in text
-    assert "5 shards, by one worker 4.0 images a second" in text
+    assert "5 shards. One worker: 4.0 images/s." in text
 
 
 def test_only_like_is_compared():
@@ -52,6 +52,11 @@ def test_what_is_not_known_is_said():
         "region_captioner": {"model": "A", "seconds": None, "gpu": None, "source": "none found"},
     }
     assert tables.sources(roles).splitlines()[2:] == [
-        "| captioner | A | 0.1 | B | c |",
-        "| region_captioner | A | unknown, and so in no recipe |  | none found |",
+        "| captioner | A | 0.1 | B |",
+        "| region_captioner | A | unknown, in no recipe |  |",
+        "",
+        "Sources of these times:",
+        "",
+        "* captioner: c",
+        "* region_captioner: none found",
     ]

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from umgclip.evaluate.examples import batched, read_examples
-from umgclip.evaluate.report import page as report
 from umgclip.evaluate.report.cases import Cases
+from umgclip.evaluate.report.page import write
 from umgclip.evaluate.suite import Suite
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
@@ -53,8 +53,8 @@ def page(kit, read_with, toy, tmp_path):
         metrics = {suite.name: suite.results() for suite in suites} | {"annotator": {"recall": 0.5}}
         protocol = {"benchmark": {"sha256": "0" * 64, "scenes": 27}, "settings": {"resize": "squash"}}
         extra = {} if intervals is None else {"intervals": intervals}
-        report.write(tmp_path / "report.html", {**metrics, "protocol": protocol, **extra}, suites, cases)
-        return (tmp_path / "report.html").read_text(encoding="utf-8"), cases
+        write(tmp_path / "page.html", {**metrics, "protocol": protocol, **extra}, suites, cases)
+        return (tmp_path / "page.html").read_text(encoding="utf-8"), cases
 
     return make
 

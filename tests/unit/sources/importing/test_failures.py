@@ -11,8 +11,7 @@ from umgclip.errors import DataError, StorageError
 from umgclip.io.places import place_at
 from umgclip.sources.formats import tars
 from umgclip.sources.formats.shared import reading
-from umgclip.sources.importing import failures as net
-from umgclip.sources.importing import parts as jobs
+from umgclip.sources.importing import failures, parts
 
 
 @pytest.fixture
@@ -44,14 +43,14 @@ def test_an_image_about_which_anything_is_raised_is_named_with_the_line(kit, pho
 
 
 def test_what_placing_its_words_raises_costs_the_image_too(kit, photos, tmp_path, monkeypatch):
-    take = net.take
+    take = failures.take
 
     def raising(found, request, params):
         if found.name == "a/8.jpg":
             raise ZeroDivisionError("division by zero")
         return take(found, request, params)
 
-    monkeypatch.setattr(net, "take", raising)
+    monkeypatch.setattr(failures, "take", raising)
     done = kit.bring("folder", photos, tmp_path / "data")
     assert len(done.records) == 9
     assert done.reasons == [("import_error", "a/8.jpg")]
@@ -64,7 +63,7 @@ def test_a_store_that_does_not_answer_ends_the_import(kit, photos, tmp_path, fai
 
 
 def test_a_set_that_fails_as_a_whole_ends_with_the_error(kit, photos, tmp_path, failing, monkeypatch):
-    monkeypatch.setattr(jobs, "HOPELESS", 3)
+    monkeypatch.setattr(parts, "HOPELESS", 3)
     failing(None, KeyError("segments"))
     with pytest.raises(DataError, match=r"the first 3 of a part all failed .* KeyError: 'segments' \(umgclip/"):
         kit.bring("folder", photos, tmp_path / "data")
@@ -109,18 +108,18 @@ DYING = textwrap.dedent(
     """
     import os, signal, sys
     from umgclip.params import ImportParams
-    from umgclip.sources import intake
+    from umgclip.sources.importing import samples
     from umgclip.sources.importing.run import run_import
     from umgclip.sources.request import Request
 
-    prepare = intake.prepare_image
+    prepare = samples.prepare_image
 
     def deadly(data, **more):
         if len(data) == int(sys.argv[3]):  # an image over which C code dies
             os.kill(os.getpid(), signal.SIGSEGV)
         return prepare(data, **more)
 
-    intake.prepare_image = deadly  # also in the workers, which import this file
+    samples.prepare_image = deadly  # also in the workers, which import this file
 
     if __name__ == "__main__":
         request = Request(sys.argv[4], sys.argv[1], "train", "test")

@@ -18,8 +18,7 @@ from umgclip.io.manifest import read_manifest
 from umgclip.io.places import place_at
 from umgclip.params import ImportParams
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.sources.importing import parts as jobs
-from umgclip.sources.importing import run as importing
+from umgclip.sources.importing import run
 from umgclip.sources.importing.parts import split_parts
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
@@ -152,7 +151,7 @@ class StoppedError(Exception):
 
 
 def stop_after(monkeypatch, parts):
-    do, done = jobs.do_part, []
+    do, done = parts.do_part, []
 
     def stopping(work, part, advance, deaths):
         if len(done) == parts:
@@ -160,7 +159,7 @@ def stop_after(monkeypatch, parts):
         do(work, part, advance, deaths)
         done.append(part.number)
 
-    monkeypatch.setattr(jobs, "do_part", stopping)
+    monkeypatch.setattr(parts, "do_part", stopping)
     return done
 
 
@@ -200,7 +199,7 @@ def test_parts_of_something_else_are_not_taken(kit, photos, tmp_path, monkeypatc
 def test_a_stop_while_datasets_change_places_loses_none(kit, photos, tmp_path, monkeypatch, moment):
     kit.bring("folder", photos, tmp_path / "data")
     kit.photo(photos / "new.jpg", 88)
-    rename = importing.Path.rename
+    rename = run.Path.rename
 
     def stopping(path, target):
         if path.name == f".train.{moment}.partial" or (moment == "old" and str(target).endswith(".old.partial")):
@@ -210,7 +209,7 @@ def test_a_stop_while_datasets_change_places_loses_none(kit, photos, tmp_path, m
         return rename(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing.Path, "rename", stopping)
+        patch.setattr(run.Path, "rename", stopping)
         with pytest.raises(StoppedError):
             kit.bring("folder", photos, tmp_path / "data")
     done = kit.bring("folder", photos, tmp_path / "data", append=True)
@@ -312,11 +311,11 @@ def test_progress_is_told(kit, photos, tmp_path):
 
     for workers in (1, 2):
         totals, counts = [], []
-        importing.run_import(
+        run.run_import(
             Request("folder", str(photos), "train", "test"),
             ImportParams(workers=workers, shard_samples=3),
             tmp_path / f"data{workers}",
-            watch=importing.Watch(totals.append, counts.append),
+            watch=run.Watch(totals.append, counts.append),
         )
         assert (totals, sum(counts)) == ([10], 10)
     assert multiprocessing.active_children() == []

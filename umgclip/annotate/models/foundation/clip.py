@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from umgclip.annotate.crops import region_crop
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.owlv2 import in_template
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
-from umgclip.annotate.proposal import Proposal
+from umgclip.annotate.proposal import Proposal, region_crop
 from umgclip.annotate.roles import Failure, Pixels
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
