@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator
@@ -11,8 +13,10 @@ from pathlib import Path
 
 WRITTEN_BY_RUNS = ("dvc.lock", "metrics")
 _TIMEOUT_S = 20
-# parts of the package that describe or move values: a change there changes no result
+# parts of the package that describe values: a change there changes no result
 DESCRIBING = ("errors", "params", "records", "stage", "provenance", "tracking")
+# those, and parts that move values between files and memory: DVC does not follow them, digests of code leave them out
+PLUMBING = (*DESCRIBING, "io", "safe_text")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except subprocess.TimeoutExpired:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+@functools.cache
+def code_digest(module: str) -> str:
+    """Return the hex SHA-256 of the source of a module and of all of this package that it imports, plumbing aside.
+
+    Args:
+        module: as in `umgclip.train.stage`.
+    """
+    seen = sources(Path(__file__).parents[1], module, PLUMBING)
+    digest = hashlib.sha256()
+    for name in sorted(seen):
+        digest.update(f"{name} {len(seen[name])}\n".encode())
+        digest.update(seen[name])
+    return digest.hexdigest()
 
 
 def sources(root: Path, module: str, without: Collection[str]) -> dict[str, bytes]:

@@ -15,13 +15,10 @@ from umgclip.__main__ import STAGES, app
 from umgclip.cli.project.create import Wishes, make_project
 from umgclip.params import SECTIONS, read_params
 from umgclip.params.section import INDIFFERENT
+from umgclip.provenance import PLUMBING
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
-# what writes files, moves values or describes them: a change there does not make results stale
-PLUMBING = (
-    "errors", "safe_text", "params", "records", "stage", "provenance", "tracking", "io",
-)  # fmt: skip
 # where, how fast and how patiently work is done: another value makes no stage stale. A new key that is not among these
 # decides, and is to be listed in dvc.yaml
 OF_NO_EFFECT = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from umgclip import __version__
-from umgclip.annotate.cache.code import code_digest
 from umgclip.annotate.cache.identity import answer_identities, file_digests
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.vocabulary import Given, read_names
@@ -22,6 +21,7 @@ from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
 from umgclip.model.clip.layout import WEIGHTS
 from umgclip.params import AnnotateParams
+from umgclip.provenance import code_digest
 
 # where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
 SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}

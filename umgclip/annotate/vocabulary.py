@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate.cache.code import code_digest
 from umgclip.annotate.cache.codec import Packed
 from umgclip.annotate.cache.files import Row, Shelf, shelf_name
 from umgclip.annotate.job import Job
@@ -29,6 +28,7 @@ from umgclip.io.places import Place, place_at
 from umgclip.io.processes import worker_pool
 from umgclip.io.shard_source import read_shard_at
 from umgclip.params import AnnotateParams, threads
+from umgclip.provenance import code_digest
 from umgclip.records import ImageRecord, stored_record
 
 Said = dict[str, Any]

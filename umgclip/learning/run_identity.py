@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from umgclip.params import TrainParams
 
-_PACKAGES = ("data", "geometry", "learning", "losses", "model", "train")
 _LIBRARIES = ("torch", "open_clip_torch", "peft", "timm")
 
 
@@ -31,15 +28,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{name}"] = str(value)
     return flat
-
-
-def code_digest(*more: str) -> str:
-    """Hex SHA-256 over the source files that training runs through; `more` are packages beside those of `train`."""
-    root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(path for package in (*_PACKAGES, *more) for path in (root / package).rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def libraries(*more: str) -> dict[str, str]:

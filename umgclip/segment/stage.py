@@ -12,11 +12,12 @@ from umgclip.learning.checkpoint import Checkpoints
 from umgclip.learning.counts import rows_of
 from umgclip.learning.curves import Curves
 from umgclip.learning.quarantine import read_dropped, write_unreadable
-from umgclip.learning.run_identity import code_digest, flatten, libraries
+from umgclip.learning.run_identity import flatten, libraries
 from umgclip.learning.world import choose_device
 from umgclip.model.segmenter import files
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
+from umgclip.provenance import code_digest
 from umgclip.segment.feed import Feed
 from umgclip.segment.labels import aliases, embed_labels, labels_of
 from umgclip.segment.loop import Trained, train
@@ -116,7 +117,7 @@ def _belongs_to(
         "data": manifest.digest(),
         "quarantine": sha256_file(inputs.quarantine),
         **hashes,
-        "code": code_digest("segment"),
+        "code": code_digest("umgclip.segment.stage"),
         "libraries": libraries("transformers", "scipy"),
     }
 

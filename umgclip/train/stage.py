@@ -16,13 +16,14 @@ from umgclip.learning.checkpoint import Checkpoints
 from umgclip.learning.counts import rows_of
 from umgclip.learning.curves import Curves
 from umgclip.learning.quarantine import Dropped, read_dropped, write_unreadable
-from umgclip.learning.run_identity import code_digest, decisive, flatten, libraries
+from umgclip.learning.run_identity import decisive, flatten, libraries
 from umgclip.learning.world import World, choose_device
 from umgclip.model.adapters.adapt import Adapted, adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
+from umgclip.provenance import code_digest
 from umgclip.stage import Summary
 from umgclip.train.defaults import resolved, told, warnings
 from umgclip.train.feed import Feed
@@ -91,7 +92,7 @@ def run(
         "data": manifest.digest(),
         "quarantine": sha256_file(inputs.quarantine),
         "base": base_sha256,
-        "code": code_digest(),
+        "code": code_digest("umgclip.train.stage"),
         "libraries": libraries(),
     }
     checkpoints = Checkpoints(inputs.work / "checkpoint.pt", belongs_to, world)

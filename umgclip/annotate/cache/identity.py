@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from umgclip.annotate.cache.code import code_digest
 from umgclip.annotate.cache.role_calls import QUESTIONS
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.params import AnnotateParams
+from umgclip.provenance import code_digest
 
 _FOUNDATION = "umgclip.annotate.models.foundation."
 _MODULES = {

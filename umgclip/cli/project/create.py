@@ -17,12 +17,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from umgclip.annotate.cache.code import code_digest
 from umgclip.cli.project.followed import add_named
 from umgclip.data.vocabulary_file import read_vocabulary
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import atomic_file, explain_os_errors
 from umgclip.params import SCRATCH, Section, parse_sections
+from umgclip.provenance import code_digest
 from umgclip.stage import Summary
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
