@@ -12,9 +12,9 @@ import numpy as np
 from umgclip.annotate.cache.cache import Desk
 from umgclip.annotate.draft import Annotated, Draft, with_own_ids, written
 from umgclip.annotate.models.build import Parts, assemble
-from umgclip.annotate.proposal import Proposal, region_crop
-from umgclip.annotate.rejected import Rejected, refusal
-from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal, region_crop
+from umgclip.annotate.rejected import Failure, Rejected, refusal
+from umgclip.annotate.roles import Partly
 from umgclip.annotate.rules.apply import Judge
 from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import Vocabulary

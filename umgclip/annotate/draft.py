@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.records import ImageRecord, Region, Text
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-from umgclip.annotate.roles import Pixels
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
+
+Pixels = UInt8[np.ndarray, "_ _ 3"]
+
 
 Box = tuple[float, float, float, float]
 

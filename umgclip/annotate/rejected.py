@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from umgclip.annotate.roles import Failure
 from umgclip.records import Text
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a role has no answer for an image: `reason` is a word to count by, `detail` what happened."""
+
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True)

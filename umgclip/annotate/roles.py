@@ -9,14 +9,13 @@ image, an embedder gives the base's own view of images and regions. All work on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Rejected
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.records import Text
 
 __all__ = [
@@ -34,16 +33,6 @@ __all__ = [
     "RegionTagger",
     "Tagger",
 ]
-
-Pixels = UInt8[np.ndarray, "_ _ 3"]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a role has no answer for an image: `reason` is a word to count by, `detail` what happened."""
-
-    reason: str
-    detail: str
 
 
 T = TypeVar("T")

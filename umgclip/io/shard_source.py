@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from umgclip.errors import DataError
+from umgclip.io.manifest import ShardInfo
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample, read_samples, read_shard
 from umgclip.io.storage import Storage, locate
 from umgclip.io.streams import Stream
+
+
+@dataclass(frozen=True)
+class ShardAt:
+    """A shard: where it lies, and what a manifest says of it."""
+
+    place: Place
+    info: ShardInfo
+
+    def __str__(self) -> str:
+        return shard_at(self.place, self.info.path)
+
+    def open(self) -> Stream:
+        """Its bytes, from front to end."""
+        return open_shard(self.place, self.info.path)
+
+    def samples(self) -> Iterator[RawSample]:
+        """Its samples, in order."""
+        with self.open() as handle:
+            yield from read_samples(handle, str(self))
+
 
 _REMOTE = "s3://"
 

@@ -18,10 +18,10 @@ from umgclip.io.atomic import fresh_folder, write_bytes
 from umgclip.io.images import SIDEWAYS, encode_png, orientation_of
 from umgclip.io.manifest import Manifest, describe_shard, write_manifest
 from umgclip.io.places import Place
+from umgclip.io.shard_source import ShardAt
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, Region, stored_record
 from umgclip.sources.formats.coco import ours
-from umgclip.sources.importing.rewriting import Stored
 from umgclip.stage import Summary
 
 Advance = Callable[[int], None]
@@ -42,7 +42,7 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
         for number, info in enumerate(manifest.shards):
             path = folder / f"{number:05d}.tar"
             writer = ShardWriter(path)
-            for raw in Stored(place, info).samples():
+            for raw in ShardAt(place, info).samples():
                 captions = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}").captions or []
                 text = captions[0].text.encode() if captions else b""
                 writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
@@ -67,7 +67,7 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
     with fresh_folder(out) as folder, ExitStack() as opened:
         written = _Coco(folder, manifest, opened)
         for info in manifest.shards:
-            for raw in Stored(place, info).samples():
+            for raw in ShardAt(place, info).samples():
                 written.add(raw, _checked(raw, f"{info.path}:{raw.key}"))
             advance(info.samples)
         written.close()

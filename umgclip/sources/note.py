@@ -13,6 +13,15 @@ from umgclip.records import ImageRecord, Region, Text
 from umgclip.safe_text import brief, well_formed
 from umgclip.sources.values import expected, share
 
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who wrote what has no source of its own: captions, and everything else."""
+
+    captions: str
+    others: str
+
+
 _NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
 LONGEST_TEXT = 100_000  # characters of a caption or a name
 BoxForm = Literal["xyxy", "xywh"]

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.io.texts import check_encoding
-from umgclip.sources.formats.shared.loose_json import Speaker
-from umgclip.sources.note import BoxForm
+from umgclip.sources.note import BoxForm, Speaker
 
 Kind = Literal[
     "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",

@@ -9,7 +9,7 @@ from umgclip.annotate.cache.cache import Desk
 from umgclip.annotate.cache.fallback import guarded
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
 from umgclip.annotate.models.clip_teacher import ClipTeacher
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.worker import ShardWorker
 from umgclip.errors import InputError, UmgclipError
 from umgclip.io.shards import read_shard

@@ -15,7 +15,7 @@ from umgclip.annotate import stage
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.engines import local
 from umgclip.annotate.progress import Progress, Tally
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.cli.options import place
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError

@@ -21,9 +21,9 @@ from scipy.io import savemat
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import place_at
+from umgclip.io.shard_source import ShardAt
 from umgclip.params import ImportParams
 from umgclip.records import ImageRecord, parse_record
-from umgclip.sources.importing.rewriting import Stored
 from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
 
@@ -126,7 +126,7 @@ def opened(place: Any, resumed: int = 0) -> Outcome:
     names = {row["key"]: row["name"] for row in table(place, "images")}
     records, images = {}, {}
     for info in manifest.shards:
-        for raw in Stored(place, info).samples():
+        for raw in ShardAt(place, info).samples():
             records[names[raw.key] or raw.key] = parse_record(raw.json, where=raw.key)
             images[names[raw.key] or raw.key] = raw.image
     statistics = json.loads(place.read("statistics.json", 1 << 20))

@@ -17,8 +17,8 @@ from umgclip.annotate.cache.inputs import input_digest
 from umgclip.annotate.cache.lazy_model import Model
 from umgclip.annotate.cache.role_calls import QUESTIONS, Question
 from umgclip.annotate.progress import Tally
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.io.places import Place
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from umgclip.annotate.cache.cache import Desk
 from umgclip.annotate.cache.lazy_model import Model
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.records import Text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.errors import UmgclipError
 
 

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from umgclip.annotate.models.assign import assign
 from umgclip.annotate.models.looks import crop_sides, crops, in_batches
-from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.annotate.proposal import Pixels
+from umgclip.annotate.roles import Proposal
 from umgclip.data.vocabulary import Vocabulary, with_article
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.placement import placement

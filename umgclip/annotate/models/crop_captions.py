@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from umgclip.annotate.proposal import Proposal, region_crop
-from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal, region_crop
+from umgclip.annotate.rejected import Failure, Rejected
+from umgclip.annotate.roles import Partly
 from umgclip.params.annotators import Qwen3VlParams, VlmParams
 from umgclip.records import Text
 

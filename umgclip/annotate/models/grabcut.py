@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.annotate.proposal import Pixels
+from umgclip.annotate.roles import Proposal
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.params import MaskerParams

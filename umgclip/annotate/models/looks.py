@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.annotate.proposal import Pixels
+from umgclip.annotate.roles import Proposal
 from umgclip.errors import InputError
 from umgclip.geometry.crops import background_colour, crop_region
 from umgclip.params import LabelParams

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from umgclip.annotate.models.foreground import foreground
-from umgclip.annotate.roles import Pixels, Proposal
+from umgclip.annotate.proposal import Pixels
+from umgclip.annotate.roles import Proposal
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.background import smooth_lab
 from umgclip.params import ProposerParams

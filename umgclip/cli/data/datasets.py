@@ -13,10 +13,10 @@ from umgclip.data.stream import decode
 from umgclip.errors import DataError
 from umgclip.io.manifest import MANIFEST, Manifest, read_manifest, read_manifest_at
 from umgclip.io.places import Folder, Place, place_at
+from umgclip.io.shard_source import ShardAt
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, stored_record
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.sources.importing.rewriting import Stored
 from umgclip.sources.importing.statistics import STATISTICS, measure
 from umgclip.stage import Summary
 
@@ -77,7 +77,7 @@ def datasets(folder: Path) -> dict[Path, Manifest]:
 
 def _unreadable(place: Place, manifest: Manifest, advance: Callable[[int], None]) -> Iterator[str]:
     for shard in manifest.shards:
-        stored = Stored(place, shard)
+        stored = ShardAt(place, shard)
         _check_hash(stored)
         samples = 0
         for raw in stored.samples():
@@ -93,7 +93,7 @@ def _unreadable(place: Place, manifest: Manifest, advance: Callable[[int], None]
         advance(samples)
 
 
-def _check_hash(stored: Stored) -> None:
+def _check_hash(stored: ShardAt) -> None:
     digest = hashlib.sha256()
     with stored.open() as handle:
         while piece := handle.read(1 << 20):
@@ -194,7 +194,7 @@ def head(where: str, count: int) -> Iterator[Summary]:
         DataError: there is none, or a shard is damaged.
     """
     for name, (place, manifest) in opened(where).items():
-        samples = (raw for info in manifest.shards for raw in Stored(place, info).samples())
+        samples = (raw for info in manifest.shards for raw in ShardAt(place, info).samples())
         for raw in itertools.islice(samples, count):
             record = stored_record(raw.json, key=raw.key, where=f"{name}:{raw.key}")
             yield Summary(f"{name}: {record.key}", tuple(_sample_rows(record, raw.extension, len(raw.image))))

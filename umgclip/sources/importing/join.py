@@ -20,10 +20,11 @@ from umgclip.io import tables
 from umgclip.io.atomic import sha256_json
 from umgclip.io.manifest import ClassList, MadeBy, Manifest, ShardInfo
 from umgclip.io.places import Folder, Place
+from umgclip.io.shard_source import ShardAt
 from umgclip.records import stored_record
 from umgclip.sources.importing.duplicates import Again, Index
 from umgclip.sources.importing.parts import TABLES, Part, Work
-from umgclip.sources.importing.rewriting import Rewriting, Stored
+from umgclip.sources.importing.rewriting import Rewriting
 from umgclip.sources.importing.samples import quarantine_rows
 from umgclip.sources.note import Problem
 from umgclip.sources.plan import Plan
@@ -51,7 +52,7 @@ class Finished:
     """
 
     manifest: Manifest
-    shards: list[Stored]
+    shards: list[ShardAt]
     folder: Path
     counts: Counter[str]
     unknown: Counter[str]
@@ -82,20 +83,20 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
         InputError: a held-out class is none of the classes.
     """
     index = Index(folder / "index.sqlite")
-    stored: dict[str, Stored] = {}
+    stored: dict[str, ShardAt] = {}
     groups: list[_Group] = []
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     told = Counter(plan.told())
     if before is not None:
         groups.append(_group_before(before, folder))
-        stored |= {info.path: Stored(before.place, info) for info in before.manifest.shards}
+        stored |= {info.path: ShardAt(before.place, info) for info in before.manifest.shards}
         index.add(_keys(groups[0].tables["images"]))
     for part in parts:
         marker = json.loads(work.parts.read(part.marker, _MARKER_BYTES))
         group = _Group(_part_tables(work.parts, part, folder), [info["path"] for info in marker["shards"]])
         groups.append(group)
-        stored |= {info["path"]: Stored(work.shards, ShardInfo(**info)) for info in marker["shards"]}
+        stored |= {info["path"]: ShardAt(work.shards, ShardInfo(**info)) for info in marker["shards"]}
         index.add(_keys(group.tables["images"]))
         index.drop(Again(**row) for row in _rows(group.tables["again"]))
         counts.update(marker["counts"])
@@ -153,7 +154,7 @@ def _group_before(before: Before, folder: Path) -> _Group:
     made = {name: folder / f"before-{name}.parquet" for name in OUTPUTS}
     writers = {name: tables.TableWriter(path, TABLES[name]) for name, path in made.items()}
     for info in before.manifest.shards:
-        for raw in Stored(before.place, info).samples():
+        for raw in ShardAt(before.place, info).samples():
             record = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}")
             about = {"format": raw.extension, "bytes": len(raw.image)}
             writers["images"].add([{**tables.image_row(record, info.path), **about}])

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from umgclip.io import tables
-from umgclip.io.manifest import ShardInfo, describe_shard
-from umgclip.io.places import Folder, Place
-from umgclip.io.shard_source import open_shard, shard_at
-from umgclip.io.shards import RawSample, ShardWriter, read_samples
-from umgclip.io.streams import Stream
+from umgclip.io.manifest import describe_shard
+from umgclip.io.places import Folder
+from umgclip.io.shard_source import ShardAt
+from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, parse_record, shows_one_object, stored_record
 from umgclip.sources.importing.duplicates import Again, Index, merge
 
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A shard: where it lies, and what a manifest says of it."""
-
-    place: Place
-    info: ShardInfo
-
-    def __str__(self) -> str:
-        return shard_at(self.place, self.info.path)
-
-    def open(self) -> Stream:
-        """Its bytes, from front to end."""
-        return open_shard(self.place, self.info.path)
-
-    def samples(self) -> Iterator[RawSample]:
-        """Its samples, in order."""
-        with self.open() as handle:
-            yield from read_samples(handle, str(self))
 
 
 class Rewriting:
@@ -53,9 +31,9 @@ class Rewriting:
         conflicts: names of single-object images that were there before with another class.
     """
 
-    def __init__(self, index: Index, stored: Mapping[str, Stored], folder: Path) -> None:
+    def __init__(self, index: Index, stored: Mapping[str, ShardAt], folder: Path) -> None:
         self._index, self._stored, self._folder = index, stored, folder
-        self.changed: dict[str, Stored] = {}
+        self.changed: dict[str, ShardAt] = {}
         self.conflicts: set[str] = set()
 
     def run(self) -> None:
@@ -98,7 +76,7 @@ class Rewriting:
         info = describe_shard(path, len(rows))
         name = f"{_HASHED.sub('', Path(shard).stem)}-{info.sha256[:12]}.tar"
         path.rename(self._folder / name)
-        self.changed[shard] = Stored(Folder(self._folder), info.model_copy(update={"path": name}))
+        self.changed[shard] = ShardAt(Folder(self._folder), info.model_copy(update={"path": name}))
         self._tables(shard, name, rows, sizes)
 
     def _merged(self, record: ImageRecord, others: list[Again]) -> ImageRecord:

@@ -17,9 +17,9 @@ from umgclip.io import tables
 from umgclip.io.atomic import write_json
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Folder, Place
+from umgclip.io.shard_source import ShardAt
 from umgclip.records import stored_record
 from umgclip.sources.importing.join import Finished
-from umgclip.sources.importing.rewriting import Stored
 from umgclip.sources.plan import Plan
 
 STATISTICS = "statistics.json"
@@ -147,7 +147,7 @@ def measure(place: Place, manifest: Manifest) -> Statistics:
     """Count the samples of a dataset that may have no tables, shard by shard."""
     found = Statistics()
     for info in manifest.shards:
-        for batch, add in _shard_batches(Stored(place, info), found):
+        for batch, add in _shard_batches(ShardAt(place, info), found):
             add(batch)
     if isinstance(place, Folder) and (place.path / "quarantine.parquet").is_file():
         with pq.ParquetFile(place.path / "quarantine.parquet") as table:
@@ -156,7 +156,7 @@ def measure(place: Place, manifest: Manifest) -> Statistics:
     return found
 
 
-def _shard_batches(stored: Stored, found: Statistics) -> Iterator[tuple[pa.RecordBatch, Any]]:
+def _shard_batches(stored: ShardAt, found: Statistics) -> Iterator[tuple[pa.RecordBatch, Any]]:
     images: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     for raw in stored.samples():

@@ -17,11 +17,11 @@ from umgclip.errors import DataError
 from umgclip.io.images import decode_image
 from umgclip.io.manifest import Manifest, ShardInfo
 from umgclip.io.places import Place
+from umgclip.io.shard_source import ShardAt
 from umgclip.io.survivors import Deaths, run_parts
 from umgclip.io.tables import write_table
 from umgclip.params import threads
 from umgclip.safe_text import line_of
-from umgclip.sources.importing.rewriting import Stored
 from umgclip.sources.near_duplicates.perceptual_hash import SIDE_PX, perceptual_hash
 
 _VERSION = "phash-1"  # of the hash, in the names of the files
@@ -103,7 +103,7 @@ def hash_shard(todo: _Shard, advance: Callable[[int], None], deaths: Deaths) -> 
     cv2.setNumThreads(1)
     shard, left_out = todo.info, deaths.left_out()
     rows: list[dict[str, Any]] = []
-    for raw in Stored(todo.place, shard).samples():
+    for raw in ShardAt(todo.place, shard).samples():
         row: dict[str, Any] = {"key": raw.key, "shard": shard.path}
         try:
             if len(rows) in left_out:

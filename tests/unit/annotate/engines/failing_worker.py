@@ -5,7 +5,7 @@ from pathlib import Path
 
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.engines.ray import Worker
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.worker import ShardWorker
 
 

@@ -7,8 +7,7 @@ import torch
 from umgclip.annotate.annotator import Annotator, build_annotator
 from umgclip.annotate.models.build import Parts
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import count_reasons
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure, count_reasons
 from umgclip.annotate.rules.apply import Judge
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.stream import Sample

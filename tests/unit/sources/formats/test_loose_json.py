@@ -2,7 +2,8 @@
 
 import pytest
 
-from umgclip.sources.formats.shared.loose_json import Speaker, read_note
+from umgclip.sources.formats.shared.loose_json import read_note
+from umgclip.sources.note import Speaker
 
 SPEAKER = Speaker("alt", "tagger")
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 
 T = TypeVar("T")
 R = TypeVar("R")

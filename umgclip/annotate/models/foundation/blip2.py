@@ -10,8 +10,8 @@ from umgclip.annotate.models.foundation.generation import generate
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.params.annotators import Blip2Params
 from umgclip.records import Text

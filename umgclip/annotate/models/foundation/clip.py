@@ -18,8 +18,8 @@ from umgclip.annotate.models.foundation.owlv2 import in_template
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
-from umgclip.annotate.proposal import Proposal, region_crop
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal, region_crop
+from umgclip.annotate.rejected import Failure
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams

@@ -8,8 +8,8 @@ from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
 from umgclip.annotate.models.foundation.weights import load
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.params.annotators import DetrParams
 
 _CLASSES = {"detr": "DetrForObjectDetection", "rt_detr_v2": "RTDetrV2ForObjectDetection"}

@@ -17,8 +17,8 @@ from umgclip.annotate.models.foundation.generation import generate
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
-from umgclip.annotate.proposal import Box, Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Box, Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.caption_text import whole_sentences
 from umgclip.params.annotators import Florence2Params
 from umgclip.records import Text

@@ -18,8 +18,8 @@ from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
 from umgclip.annotate.models.foundation.queries import Looking, in_groups
 from umgclip.annotate.models.foundation.weights import load
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.params.annotators import GroundingDinoParams
 

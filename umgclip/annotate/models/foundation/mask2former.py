@@ -10,8 +10,8 @@ import numpy as np
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
 from umgclip.annotate.models.foundation.weights import load
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.geometry import masks as mask_ops
 from umgclip.params.annotators import Mask2FormerParams
 from umgclip.records import Text

@@ -19,8 +19,8 @@ from umgclip.annotate.models.foundation.pictures import pictures, sizes
 from umgclip.annotate.models.foundation.queries import Looking
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure
 from umgclip.data.vocabulary import Vocabulary, with_article
 from umgclip.params.annotators import Owlv2Params
 

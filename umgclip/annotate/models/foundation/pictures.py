@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from umgclip.annotate.roles import Pixels
+from umgclip.annotate.proposal import Pixels
 
 
 def pictures(images: Sequence[Pixels]) -> list[Image.Image]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from umgclip.annotate.models.source_name import source_name
+from umgclip.annotate.proposal import Pixels
 from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Pixels
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.params.annotators import FaceParams

@@ -10,8 +10,8 @@ from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.clip import Clip
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
-from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Failure, Pixels
+from umgclip.annotate.proposal import Pixels
+from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams

@@ -14,9 +14,9 @@ from umgclip.annotate.models.source_name import source_name, with_prompt
 from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
 from umgclip.annotate.models.vlm.client import Client, Question
 from umgclip.annotate.models.vlm.scale import Scale
-from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Rejected
-from umgclip.annotate.roles import Failure, Partly, Pixels
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.annotate.rejected import Failure, Rejected
+from umgclip.annotate.roles import Partly
 from umgclip.io.images import encode_jpeg
 from umgclip.params.annotators import VlmParams
 from umgclip.records import Text

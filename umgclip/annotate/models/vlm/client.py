@@ -22,7 +22,7 @@ from umgclip.annotate.models.vlm.answers import NoAnswerError, parse, response_f
 from umgclip.annotate.models.vlm.reading import spoken, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
 from umgclip.annotate.models.vlm.wire import Limits, Raw, Wire, WireError
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.repetition import loops
 from umgclip.errors import InputError, UmgclipError

@@ -15,7 +15,7 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.records import Text, parse_record
 from umgclip.safe_text import brief
-from umgclip.sources.note import BoxForm, Note, Problem, RawRegion, said
+from umgclip.sources.note import BoxForm, Note, Problem, RawRegion, Speaker, said
 from umgclip.sources.values import expected, number, share, size_px, whole
 
 _PLAIN = re.compile(r"[^a-z0-9]")
@@ -45,14 +45,6 @@ _SILENT = frozenset(
      "dataset", "split", "schemaversion", "clipsimilarityvitb32", "clipsimilarityvitl14", "area", "flagshortneg",
      "flaglongneg", "iscn", "originalkey", "categoryid")
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """Who wrote what has no source of its own: captions, and everything else."""
-
-    captions: str
-    others: str
 
 
 @dataclass

@@ -15,8 +15,8 @@ from umgclip.io.json_text import parse
 from umgclip.io.places import Folder, Place
 from umgclip.io.texts import decode
 from umgclip.safe_text import line_of
-from umgclip.sources.formats.shared.loose_json import Speaker, read_note
-from umgclip.sources.note import BoxForm, Note, Problem, only_numbers, shown
+from umgclip.sources.formats.shared.loose_json import read_note
+from umgclip.sources.note import BoxForm, Note, Problem, Speaker, only_numbers, shown
 
 UNFORESEEN = "import_error"  # the reason of what no importer thought of
 # what every other image would meet too: a store that does not answer, a full disk, a broken plan

@@ -6,7 +6,7 @@ import torch
 from umgclip.annotate.models.build import build_model
 from umgclip.annotate.models.foundation.sam2 import Sam2
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.params import AnnotateParams
 from umgclip.params.annotators import Sam2Params
 

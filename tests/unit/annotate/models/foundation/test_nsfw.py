@@ -6,7 +6,8 @@ import torch
 
 from umgclip.annotate.models.foundation.clip import Clip
 from umgclip.annotate.models.policy.nsfw import Nsfw
-from umgclip.annotate.roles import Failure, Policy
+from umgclip.annotate.rejected import Failure
+from umgclip.annotate.roles import Policy
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams, NsfwParams

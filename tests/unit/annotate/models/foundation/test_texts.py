@@ -12,7 +12,7 @@ from umgclip.annotate.models.foundation.florence2 import Florence2, locations
 from umgclip.annotate.models.foundation.qwen3_vl import Qwen3Vl
 from umgclip.annotate.models.source_name import prompt_key
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.params.annotators import Blip2Params, ClipParams, Florence2Params, Qwen3VlParams
 

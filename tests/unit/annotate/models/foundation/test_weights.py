@@ -6,7 +6,7 @@ import torch
 from umgclip.annotate.models.build import build_model
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.weights import load
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError
 from umgclip.params.annotators import ClipParams, DetrParams, Sam2Params
 

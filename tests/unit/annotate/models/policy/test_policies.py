@@ -11,8 +11,7 @@ from umgclip.annotate import stage
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.models.build import Parts
-from umgclip.annotate.rejected import Rejected, refused
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure, Rejected, refused
 from umgclip.annotate.rules.apply import Judge
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.stage import AnnotateInputs

@@ -15,7 +15,8 @@ from umgclip.annotate.models.vlm.answers import BoxesAnswer, CaptionAnswer, NoAn
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, read_reply
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure, Partly
+from umgclip.annotate.rejected import Failure
+from umgclip.annotate.roles import Partly
 from umgclip.records import Text
 
 CAT = '{"caption": "a cat on a mat"}'

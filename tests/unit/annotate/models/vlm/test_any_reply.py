@@ -14,7 +14,7 @@ from umgclip.annotate.models.vlm import wire
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.wire import Raw
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.errors import UmgclipError
 from umgclip.params.annotators import VlmParams
 from umgclip.records import Text

@@ -16,7 +16,7 @@ from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.answers import BoxesAnswer, TagsAnswer, parse
 from umgclip.annotate.models.vlm.client import UNKNOWN_SCORE, Client
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
 

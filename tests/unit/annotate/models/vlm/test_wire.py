@@ -16,7 +16,7 @@ from tests.unit.annotate.vlm.conftest import RawServer, http, said
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.client import Client
 from umgclip.annotate.models.vlm.wire import Limits, Wire, WireError
-from umgclip.annotate.roles import Failure
+from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
 
