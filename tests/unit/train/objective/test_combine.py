@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from umgclip.errors import InputError
-from umgclip.train.objective import combine
-from umgclip.train.objective.combine import TERMS
+
+from umgclip.train.objective.combine import TERMS, combine
 
 ALLOWED = ", ".join(TERMS)
 ONE = torch.tensor(1.0)
