@@ -13,9 +13,7 @@ from umgclip.cli.terminal import Sheet
 from umgclip.errors import DataError
 from umgclip.io.json_file import read_object
 from umgclip.metrics.protocol import require_same_protocol
-
-BENCHMARKS = ("classification", "retrieval", "tagging", "region", "semantic", "panoptic")
-
+from umgclip.params.register import BENCHMARKS
 
 # what a README has room for: the benchmark, how a reader calls the metric, and its name
 _SHORT = (

@@ -8,7 +8,15 @@ from pydantic import Field
 
 from umgclip.params.section import BOX_SHARE, BoxShare, Device, Precision, Section, Template, Weight
 
-MetricName = Annotated[str, Field(pattern=r"^(classification|retrieval|tagging|region|semantic|panoptic)\.[a-z0-9_]+$")]
+BENCHMARKS = (
+    "classification",
+    "retrieval",
+    "tagging",
+    "region",
+    "semantic",
+    "panoptic",
+)
+MetricName = Annotated[str, Field(pattern=rf"^({'|'.join(BENCHMARKS)})\.[a-z0-9_]+$")]
 
 
 class GateParams(Section):
