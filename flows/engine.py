@@ -17,7 +17,7 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from flows.failures import Unavailable, may_pass
+from flows.dvc.failures import Unavailable, may_pass
 from flows.light import prefect_at_work
 from flows.settings import StageSettings
 from umgclip.errors import InputError

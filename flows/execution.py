@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from flows import engine, handoff, results
-from flows.graph import Stage
-from flows.handoff import Order
+from flows import engine, results
+from flows.dvc import handoff
+from flows.dvc.graph import Stage
+from flows.dvc.handoff import Order
+from flows.dvc.process import OnLine
+from flows.dvc.repro import NotRestored, Outcome, State, recall, repro
+from flows.dvc.workspace import PARAMS, Workspace
 from flows.plan import Plan, prepared
-from flows.process import OnLine
-from flows.repro import NotRestored, Outcome, State, recall, repro
 from flows.stages import follow, perform
-from flows.workspace import PARAMS, Workspace
 from umgclip.tracking import Run, stage_run
 
 _FILES = ("dvc.lock", "dvc.yaml", PARAMS)
@@ -113,7 +114,7 @@ class _Step:
 
 
 def _sharing(plan: Plan) -> list[str]:
-    """Options of `dvc_repo.py` by the settings of the remote."""
+    """Options of `dvc/repo.py` by the settings of the remote."""
     if plan.settings.remote.location() is None:
         return []
     return ["--shared", *(["--push"] if plan.settings.remote.push else [])]

@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 
 from flows import engine
-from flows.failures import StageFailed, Unavailable
-from flows.handoff import Order
+from flows.dvc.failures import StageFailed, Unavailable
+from flows.dvc.handoff import Order
 from flows.remote import RemoteRun
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError

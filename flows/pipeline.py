@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from flows import engine
+from flows.dvc.overrides import read_assignments
 from flows.execution import execute
 from flows.light import flow
-from flows.overrides import read_assignments
 from flows.plan import Place, Wish, make_plan, opened, preview
 from umgclip.cli import exits
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flows import engine, handoff
-from flows.failures import explain
-from flows.graph import Graph, Stage, read_graph
-from flows.overrides import locate, overridden
-from flows.settings import FlowSettings, load_settings
-from flows.status import forecast
-from flows.workspace import (
+from flows import engine
+from flows.dvc import handoff
+from flows.dvc.failures import explain
+from flows.dvc.graph import Graph, Stage, read_graph
+from flows.dvc.overrides import locate, overridden
+from flows.dvc.status import forecast
+from flows.dvc.workspace import (
     LOCAL_CONFIG,
     PARAMS,
     Workspace,
@@ -25,6 +25,7 @@ from flows.workspace import (
     other_params,
     restored,
 )
+from flows.settings import FlowSettings, load_settings
 from umgclip.errors import InputError, ParamsError
 from umgclip.tracking import store_from_env
 

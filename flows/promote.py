@@ -21,8 +21,8 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows import engine
+from flows.dvc.workspace import PARAMS, find_root
 from flows.settings import load_settings
-from flows.workspace import PARAMS, find_root
 from umgclip.cli import exits
 from umgclip.errors import InputError, PromotionError
 from umgclip.params import RegisterParams, load_section

@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from flows import engine, handoff
+from flows import engine
+from flows.dvc import handoff
+from flows.dvc.workspace import git
 from flows.execution import execute
 from flows.plan import Place, Plan, Wish, make_plan, opened, prepared
 from flows.settings import RAW_PREFIX, RefreshSettings, StageSettings, load_settings
-from flows.workspace import git
 from umgclip.cli import exits
 from umgclip.errors import InputError
 from umgclip.io.storage import Location, Storage, locate

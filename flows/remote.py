@@ -24,9 +24,9 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows import engine
-from flows.failures import StageFailed, Unavailable, may_pass
-from flows.handoff import Order, work
-from flows.nodes import Meeting, job_of_this_pod
+from flows.dvc.failures import StageFailed, Unavailable, may_pass
+from flows.dvc.handoff import Order, work
+from flows.dvc.nodes import Meeting, job_of_this_pod
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 from umgclip.learning.nodes import Seat

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from flows import engine
-from flows.repro import Outcome
+from flows.dvc.repro import Outcome
 from umgclip.errors import TrackingError, UmgclipError
 from umgclip.params import RegisterParams, load_section
 from umgclip.register.gates import flatten_metrics

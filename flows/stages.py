@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flows import engine
-from flows.failures import may_pass
-from flows.repro import Outcome
+from flows.dvc.failures import may_pass
+from flows.dvc.repro import Outcome
 from flows.settings import StageSettings
 
 Work = Callable[[], Outcome]

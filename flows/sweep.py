@@ -22,17 +22,18 @@ import typer
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows import engine, handoff
+from flows import engine
+from flows.dvc import handoff
+from flows.dvc.failures import explain, may_pass
+from flows.dvc.overrides import overridden, read_assignments
+from flows.dvc.repro import Outcome, State, refusing
+from flows.dvc.workspace import PARAMS, Workspace, git
 from flows.execution import flow_tags, log_files, make_order
-from flows.failures import explain, may_pass
-from flows.overrides import overridden, read_assignments
 from flows.plan import Plan, Wish, make_plan, opened, prepared
 from flows.remote import RemoteRun
-from flows.repro import Outcome, State, refusing
 from flows.settings import SweepSettings, load_settings
 from flows.stages import perform
 from flows.trials import Range, assignment, grid, read_space, sample
-from flows.workspace import PARAMS, Workspace, git
 from umgclip.cli import exits
 from umgclip.errors import DataError, InputError, ParamsError, UmgclipError
 from umgclip.register.gates import flatten_metrics

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
-from flows.handoff import Order, work
-from flows.nodes import Meeting, job_of_this_pod
+from flows.dvc.handoff import Order, work
+from flows.dvc.nodes import Meeting, job_of_this_pod
 from umgclip.cli.lines import say
 from umgclip.errors import InputError, UmgclipError
 
@@ -25,7 +25,7 @@ def take_part(environment: Mapping[str, str]) -> None:
 
     Raises:
         InputError: a variable is missing, or the order is for fewer nodes.
-        StageFailed, Unavailable: as `flows.handoff.work`.
+        StageFailed, Unavailable: as `flows.dvc.handoff.work`.
     """
     for name in (INDEX, RUN):
         if not environment.get(name, "").strip():

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from flows.overrides import locate
+from flows.dvc.overrides import locate
 from umgclip.errors import ParamsError
 
 MOST = 1000

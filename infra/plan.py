@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from flows.orders import REPOSITORIES, without_login
+from flows.dvc.orders import REPOSITORIES, without_login
 from infra import postgres
 from infra.kept import Choice, recall, scratch
 from infra.login import USER, Login, login_of

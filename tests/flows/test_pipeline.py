@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.failures import StageFailed, Unavailable
+from flows.dvc.failures import StageFailed, Unavailable
+from flows.dvc.repro import repro
 from flows.pipeline import pipeline
-from flows.repro import repro
 from umgclip.errors import InputError, ParamsError
 
 STAGES = ("base", "train", "evaluate", "register")

@@ -8,9 +8,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from flows.failures import StageFailed, Unavailable
-from flows.graph import read_graph
-from flows.handoff import Order, carried_files, check_commit
+from flows.dvc.failures import StageFailed, Unavailable
+from flows.dvc.graph import read_graph
+from flows.dvc.handoff import Order, carried_files, check_commit
 from flows.remote import Watch, dispatch, remote_stage
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from umgclip.errors import InputError
-
 from umgclip.train.objective.combine import TERMS, combine
 
 ALLOWED = ", ".join(TERMS)

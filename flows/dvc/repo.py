@@ -1,6 +1,6 @@
 """What the `dvc` command does not tell or do, through DVC's own Python interface, in a process of its own.
 
-`python -m flows.dvc_repo`, in the repository of the working directory:
+`python -m flows.dvc.repo`, in the repository of the working directory:
 
 * `graph`: write the stages, in running order, as JSON. `--look`: and which leading ones are up to date.
 * `bring STAGE`: `dvc repro --single-item`, but an earlier result is found wherever there is one (`run_cache.py`).
@@ -28,7 +28,7 @@ from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from flows import listings, run_cache
+from flows.dvc import listings, run_cache
 
 
 def graph(repo: Repo) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def _told(error: BaseException | None) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the words say; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="flows.dvc_repo")
+    parser = argparse.ArgumentParser(prog="flows.dvc.repo")
     parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "share", "upload", "download"])
     parser.add_argument("names", nargs="*")
     for option in ("--shared", "--push", "--force", "--look"):

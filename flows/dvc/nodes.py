@@ -23,11 +23,11 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import create_flow_run_input, delete_flow_run_input, read_flow_run_input
 from prefect.settings import get_current_settings
 
-from flows.failures import Unavailable, explain
-from flows.graph import Stage
-from flows.process import OnLine, Setting, ignore, run
-from flows.repro import Outcome, State
-from flows.workspace import Workspace
+from flows.dvc.failures import Unavailable, explain
+from flows.dvc.graph import Stage
+from flows.dvc.process import OnLine, Setting, ignore, run
+from flows.dvc.repro import Outcome, State
+from flows.dvc.workspace import Workspace
 from umgclip.errors import InputError
 from umgclip.learning.nodes import Seat, own_address
 

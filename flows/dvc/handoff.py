@@ -15,14 +15,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import checkpoints, engine, orders, places, results
-from flows.failures import explain
-from flows.graph import Graph, Stage, read_graph
-from flows.overrides import overridden
-from flows.process import OnLine, ignore
-from flows.repro import NotRestored, Outcome, recall, repro
+from flows import engine, results
+from flows.dvc import checkpoints, clones, orders
+from flows.dvc.failures import explain
+from flows.dvc.graph import Graph, Stage, read_graph
+from flows.dvc.overrides import overridden
+from flows.dvc.process import OnLine, ignore
+from flows.dvc.repro import NotRestored, Outcome, recall, repro
+from flows.dvc.workspace import PARAMS, Workspace, clone, configure, environment, git
 from flows.settings import RemoteSettings, load_settings
-from flows.workspace import PARAMS, Workspace, clone, configure, environment, git
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
 from umgclip.learning.nodes import Seat
@@ -213,9 +214,9 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         StageFailed: the stage says no.
         Unavailable: something around it failed.
     """
-    home = places.own_folder()
+    home = clones.own_folder()
     orders.check_remote(order.remote_url, load_settings().remote.location())
-    with places.place(home / "work", order.key(), order.node) as folder:
+    with clones.place(home / "work", order.key(), order.node) as folder:
         root = folder / "clone"
         clone(orders.permitted_repository(order.repo), order.commit, root)
         known, rest = orders.checked_files(root, order.files)
@@ -233,7 +234,7 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         if take_seat is not None:
             workspace = replace(workspace, environment={**workspace.environment, **take_seat().variables()})
         if order.node > 0:
-            from flows.nodes import follow
+            from flows.dvc.nodes import follow
 
             return follow(workspace, stages[-1], on_line, order.timeout_s)
         with results.evidence(root, order.parent_run, order.trial) as reached:

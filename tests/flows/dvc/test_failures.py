@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.failures import StageFailed, Unavailable, explain, may_pass
-from flows.process import Finished
+from flows.dvc.failures import StageFailed, Unavailable, explain, may_pass
+from flows.dvc.process import Finished
 from umgclip.errors import GateError, StorageError, TrackingError
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.workspace import dvc_repo_command
+from flows.dvc.workspace import dvc_repo_command
 from umgclip.errors import InputError
 
 _READ_TIMEOUT_S = 120

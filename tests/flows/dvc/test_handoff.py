@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows import orders
-from flows.failures import StageFailed
-from flows.graph import read_graph
-from flows.handoff import (
+from flows.dvc import orders
+from flows.dvc.clones import own_folder
+from flows.dvc.failures import StageFailed
+from flows.dvc.graph import read_graph
+from flows.dvc.handoff import (
     Order,
     carried_files,
     check_commit,
@@ -20,10 +21,9 @@ from flows.handoff import (
     source_of,
     work,
 )
-from flows.places import own_folder
-from flows.repro import NotRestored, State, repro
+from flows.dvc.repro import NotRestored, State, repro
+from flows.dvc.workspace import Workspace, clone, configure, environment
 from flows.settings import RemoteSettings
-from flows.workspace import Workspace, clone, configure, environment
 from umgclip.errors import InputError
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from configobj import ConfigObj
 
-from flows import places
-from flows.failures import Unavailable, explain
-from flows.process import Finished, OnLine, Setting, ignore, run
+from flows.dvc import clones
+from flows.dvc.failures import Unavailable, explain
+from flows.dvc.process import Finished, OnLine, Setting, ignore, run
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
 from umgclip.tracking import PARENT_RUN, SPOOL, spool_folder, store_from_env
@@ -51,11 +51,11 @@ class Workspace:
         Raises:
             Unavailable: it took longer than `timeout_s`.
         """
-        command = _own("listings", "--wait-for-lock", *words)
+        command = _own("dvc.listings", "--wait-for-lock", *words)
         return self._run(command, f"dvc {words[0]}", on_line, timeout_s)
 
     def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
-        """Run `flows/dvc_repo.py`, a failure is a result.
+        """Run `flows/dvc/repo.py`, a failure is a result.
 
         Raises:
             Unavailable: it took longer than `timeout_s`.
@@ -70,13 +70,13 @@ class Workspace:
 
 
 def dvc_repo_command(*words: str) -> list[str]:
-    """What Python is given to run `flows/dvc_repo.py` as it is here, whatever version of it a checkout has."""
-    return _own("dvc_repo", *words)
+    """What Python is given to run `flows/dvc/repo.py` as it is here, whatever version of it a checkout has."""
+    return _own("dvc.repo", *words)
 
 
 def _own(module: str, *words: str) -> list[str]:
     script = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from flows.{module} import main; sys.exit(main())"
-    return ["-c", script, str(Path(__file__).parents[1]), *words]
+    return ["-c", script, str(Path(__file__).parents[2]), *words]
 
 
 def find_root(folder: Path | None = None) -> Path:
@@ -256,7 +256,7 @@ def kept_clone(root: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - w
         purpose: such as the overrides of a run.
     """
     commit = git(root, "rev-parse", "HEAD")
-    with places.place(places.own_folder() / "clones", str(root), commit, *purpose) as folder:
+    with clones.place(clones.own_folder() / "clones", str(root), commit, *purpose) as folder:
         own = folder / root.name
         clone(str(root), commit, own)
         for left in (own / LOCAL_CONFIG, own / _BEFORE):  # by an attempt that was killed

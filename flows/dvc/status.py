@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flows.failures import explain
-from flows.graph import Graph
-from flows.workspace import Workspace
+from flows.dvc.failures import explain
+from flows.dvc.graph import Graph
+from flows.dvc.workspace import Workspace
 
 RUNS = "run"
 NOTHING = "nothing: up to date"

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
+from flows.dvc.workspace import git
 from flows.settings import load_settings
-from flows.workspace import git
 from umgclip.errors import InputError
 
 REPOSITORIES = "UMGCLIP_REPOSITORIES"

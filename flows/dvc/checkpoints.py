@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.failures import StageFailed
+from flows.dvc.failures import StageFailed
 from umgclip.errors import InputError, UmgclipError
 from umgclip.io.atomic import atomic_file
 from umgclip.io.storage import Location, Storage, locate

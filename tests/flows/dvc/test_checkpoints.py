@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.checkpoints import Shared, shared, supported
-from flows.failures import StageFailed, Unavailable
+from flows.dvc.checkpoints import Shared, shared, supported
+from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import StorageError
 
 FILES = ("curves.csv", "checkpoint.pt")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.graph import read_graph
+from flows.dvc.graph import read_graph
 from umgclip.__main__ import STAGES
 from umgclip.errors import InputError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

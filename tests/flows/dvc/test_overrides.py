@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows.overrides import locate, overridden, read_assignments
+from flows.dvc.overrides import locate, overridden, read_assignments
 from umgclip.errors import ParamsError
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 
 
 def test_values_change_and_everything_else_stays():

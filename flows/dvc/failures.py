@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from flows.process import Finished
+from flows.dvc.process import Finished
 from umgclip.errors import PeerError, StorageError, TrackingError, UmgclipError
 
 _STAGE_ENDED = re.compile(r"failed to run: (?P<command>.+), exited with (?P<code>-?\d+)")

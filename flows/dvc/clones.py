@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows.failures import StageFailed, Unavailable
+from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import DataError, GateError, InputError, UmgclipError
 
 WORKER_FOLDER = "UMGCLIP_WORKER_DIR"

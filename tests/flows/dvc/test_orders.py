@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows.handoff import Order
-from flows.orders import check_kept, check_remote, checked_files, permitted_repository, without_login
-from flows.overrides import overridden
+from flows.dvc.handoff import Order
+from flows.dvc.orders import check_kept, check_remote, checked_files, permitted_repository, without_login
+from flows.dvc.overrides import overridden
 from umgclip.errors import InputError, ParamsError
 from umgclip.params import parse_sections
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = Path(__file__).parents[3] / "params.yaml"
 POINTER = "outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 4\n  nfiles: 1\n  hash: md5\n  path: data\n"
 LOCK = "schema: '2.0'\nstages: {}\n"
 NAMES = (

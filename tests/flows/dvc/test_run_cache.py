@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.failures import StageFailed
-from flows.handoff import fetch_trial
+from flows.dvc.failures import StageFailed
+from flows.dvc.handoff import fetch_trial
+from flows.dvc.repro import State, recall, repro
+from flows.dvc.workspace import Workspace, cache_folder, configure, environment
 from flows.pipeline import pipeline
-from flows.repro import State, recall, repro
-from flows.workspace import Workspace, cache_folder, configure, environment
 
 STAGES = ["base", "train", "evaluate"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.failures import StageFailed, Unavailable
-from flows.places import own_folder, place
+from flows.dvc.clones import own_folder, place
+from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import InputError
 
 
@@ -49,7 +49,7 @@ def test_a_place_stays_where_the_next_attempt_can_go_on(tmp_path, error, left):
 
 def test_two_at_once_get_two_and_the_dead_own_nothing(tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from flows.places import place\n"
+        "import sys, time; from pathlib import Path; from flows.dvc.clones import place\n"
         "with place(Path(sys.argv[1]), 'train') as own: print(own, flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
