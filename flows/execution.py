@@ -10,6 +10,7 @@ from typing import Any
 
 from flows import engine, results
 from flows.dvc import handoff
+from flows.dvc.evidence import Reached
 from flows.dvc.graph import Stage
 from flows.dvc.handoff import Order
 from flows.dvc.process import OnLine
@@ -37,7 +38,7 @@ def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dic
     said = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
     champion = results.read_champion(plan.source, plan.root / PARAMS)
     with stage_run(name, said, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
-        reached = results.Reached()
+        reached = Reached()
         try:
             outcomes = _run_stages(plan, run, reached)
         finally:
@@ -137,7 +138,7 @@ def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
     )
 
 
-def _run_stages(plan: Plan, run: Run, reached: results.Reached) -> list[Outcome]:
+def _run_stages(plan: Plan, run: Run, reached: Reached) -> list[Outcome]:
     workspace = plan.workspace(run.run_id)
     progress = engine.Progress(f"Stages up to {plan.stages[-1].name}")
     if plan.settings.remote.location() is not None:

@@ -163,7 +163,7 @@ def _check_pools(plan: Plan) -> str:
             f"MLFLOW_TRACKING_URI: expected a server, as a stage goes to another machine, got {store.name}"
         )
     commit = handoff.check_commit(plan.root, plan.graph)
-    handoff.check_pushed(plan.source, commit, plan.settings.remote)
+    handoff.check_pushed(plan.source, commit, plan.settings.remote, engine.log().warning)
     return commit
 
 

@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 from flows import engine
 from flows.dvc.failures import StageFailed, Unavailable, may_pass
 from flows.dvc.handoff import Order, work
-from flows.dvc.nodes import Meeting, job_of_this_pod
+from flows.nodes import Meeting, job_of_this_pod
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 from umgclip.learning.nodes import Seat
@@ -56,7 +56,7 @@ def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
         engine.log().info("%s: %s", order.stage, line)
 
     try:
-        outcome = work(order, on_line, _meeting(order))
+        outcome = work(order, on_line, _meeting(order), engine.log().warning)
     except UmgclipError as error:
         engine.log().error("%s", error)
         name = UNAVAILABLE if may_pass(error) else STAGE_FAILED

@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 
 from flows.dvc.handoff import Order, work
-from flows.dvc.nodes import Meeting, job_of_this_pod
+from flows.nodes import Meeting, job_of_this_pod
 from umgclip.cli.lines import say
 from umgclip.errors import InputError, UmgclipError
 

@@ -6,6 +6,7 @@ Files travel through DVC's remote, values through the order. Only the orchestrat
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +16,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows import engine, results
 from flows.dvc import checkpoints, clones, orders
+from flows.dvc.evidence import Reached, evidence
 from flows.dvc.failures import explain
+from flows.dvc.follow import follow
 from flows.dvc.graph import Graph, Stage, read_graph
 from flows.dvc.overrides import overridden
 from flows.dvc.process import OnLine, ignore
@@ -29,6 +31,7 @@ from umgclip.io.atomic import write_bytes
 from umgclip.learning.nodes import Seat
 from umgclip.tracking import SPOOL
 
+_log = logging.getLogger("umgclip.flows")
 _LOCK = "dvc.lock"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
@@ -109,7 +112,9 @@ def source_of(root: Path, settings: RemoteSettings) -> str:
     return orders.without_login(settings.repo or _origin(root) or str(root))
 
 
-def check_pushed(root: Path, commit: str, settings: RemoteSettings) -> None:
+def check_pushed(
+    root: Path, commit: str, settings: RemoteSettings, warn: Callable[[str], object] = _log.warning
+) -> None:
     """Ask the repository that workers clone whether it has a commit. One that does not answer costs a warning.
 
     Raises:
@@ -126,7 +131,7 @@ def check_pushed(root: Path, commit: str, settings: RemoteSettings) -> None:
         # objects only: no branch, local or remote, moves
         git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "--", repo, *tips)
     except InputError as error:
-        engine.log().warning("could not see whether workers can clone %s: %s", commit, str(error).replace(repo, bare))
+        warn(f"could not see whether workers can clone {commit}: {str(error).replace(repo, bare)}")
         return
     if not _reaches(root, tips, commit):
         raise InputError(
@@ -201,13 +206,19 @@ def fetch_trial(workspace: Workspace, trial: str) -> None:
         raise explain(f"download of trial {trial}", finished)
 
 
-def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] | None = None) -> Outcome:
+def work(
+    order: Order,
+    on_line: OnLine = ignore,
+    take_seat: Callable[[], Seat] | None = None,
+    warn: Callable[[str], object] = _log.warning,
+) -> Outcome:
     """The worker's part: clone, download, compute, upload.
 
     Args:
         order: what.
         on_line: gets what DVC and the stage write.
         take_seat: called once the inputs are there, where several nodes compute together.
+        warn: called with what failed beside the stage and stops nothing.
 
     Raises:
         InputError: the order does not fit the commit.
@@ -234,16 +245,12 @@ def work(order: Order, on_line: OnLine = ignore, take_seat: Callable[[], Seat] |
         if take_seat is not None:
             workspace = replace(workspace, environment={**workspace.environment, **take_seat().variables()})
         if order.node > 0:
-            from flows.dvc.nodes import follow
-
             return follow(workspace, stages[-1], on_line, order.timeout_s)
-        with results.evidence(root, order.parent_run, order.trial) as reached:
+        with evidence(root, order.parent_run, order.trial, warn) as reached:
             return _compute(workspace, order, stages if order.with_upstream else stages[-1:], reached, on_line)
 
 
-def _compute(
-    workspace: Workspace, order: Order, stages: Sequence[Stage], reached: results.Reached, on_line: OnLine
-) -> Outcome:
+def _compute(workspace: Workspace, order: Order, stages: Sequence[Stage], reached: Reached, on_line: OnLine) -> Outcome:
     with checkpoints.shared(workspace.root, order.stage, order.remote_url, order.key(), on_line):
         for stage in stages:
             reached.begins(stage.name)

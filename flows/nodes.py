@@ -7,12 +7,11 @@ beside it. They meet at an address that the first one leaves with its flow run o
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -23,11 +22,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import create_flow_run_input, delete_flow_run_input, read_flow_run_input
 from prefect.settings import get_current_settings
 
-from flows.dvc.failures import Unavailable, explain
-from flows.dvc.graph import Stage
-from flows.dvc.process import OnLine, Setting, ignore, run
-from flows.dvc.repro import Outcome, State
-from flows.dvc.workspace import Workspace
+from flows.dvc.failures import Unavailable
 from umgclip.errors import InputError
 from umgclip.learning.nodes import Seat, own_address
 
@@ -101,25 +96,6 @@ class Meeting:
             raise Unavailable(
                 f"node {self.node} of {self.count}: the first node has ended: {state.message or state.name}"
             )
-
-
-def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout_s: float | None = None) -> Outcome:
-    """Run a stage's command as one node of several; what it writes, if anything, is nobody's result.
-
-    Raises:
-        StageFailed: the stage says no.
-        Unavailable: another node was lost, or something around the stage failed.
-    """
-    started = time.monotonic()
-    shell = shutil.which("sh") or "/bin/sh"
-    try:
-        finished = run([shell, "-c", stage.cmd], Setting(workspace.root, workspace.environment, timeout_s), on_line)
-    except TimeoutError as error:
-        raise Unavailable(f"stage {stage.name}: {error}") from error
-    if finished.code != 0:
-        said = f"failed to run: {stage.cmd}, exited with {finished.code}"  # as DVC says it
-        raise explain(f"stage {stage.name}", replace(finished, lines=(*finished.lines, said)))
-    return Outcome(stage.name, State.RAN, time.monotonic() - started)
 
 
 def job_of_this_pod() -> str:

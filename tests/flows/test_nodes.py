@@ -15,21 +15,21 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
-from flows import group
-from flows.dvc import nodes
+from flows import group, nodes
 from flows.dvc.failures import StageFailed, Unavailable
+from flows.dvc.follow import follow
 from flows.dvc.graph import read_graph
 from flows.dvc.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
-from flows.dvc.nodes import Meeting, follow, job_of_this_pod
 from flows.dvc.process import Finished
 from flows.dvc.repro import State, repro
 from flows.dvc.workspace import Workspace, configure, environment
+from flows.nodes import Meeting, job_of_this_pod
 from flows.remote import dispatch, remote_stage
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 from umgclip.learning.nodes import Seat
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
