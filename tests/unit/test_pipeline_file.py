@@ -128,15 +128,34 @@ def test_paths_are_the_defaults_of_the_command(name):
     assert unknown == set()
 
 
+def folders_of_code(name: str) -> list[str]:
+    return [dep for dep in PIPELINE["stages"][name]["deps"] if dep.startswith("umgclip/")]
+
+
+def used_modules(name: str, imports: grimp.ImportGraph) -> set[str]:
+    """Files of this package that a stage imports, directly or not, plumbing aside."""
+    names = {f"umgclip.{name}.stage", *imports.find_upstream_modules(f"umgclip.{name}.stage")}
+    parts = (module.split(".") for module in names)
+    modules = {"/".join(module) for module in parts if len(module) > 1 and module[1] not in PLUMBING}
+    return {module for module in modules if not (ROOT / module).is_dir()}  # a package's __init__ holds its docstring
+
+
 @pytest.mark.parametrize("name", ["base", "annotate", "validate", "train", "evaluate"])
 def test_code_that_decides_a_result_is_a_dependency(name, imports):
-    listed = [dep for dep in PIPELINE["stages"][name]["deps"] if dep.startswith("umgclip/")]
-    assert all((ROOT / dep).exists() for dep in listed)
-    used = {module.replace(".", "/") for module in imports.find_upstream_modules(f"umgclip.{name}.stage")}
-    used = {module for module in used if "/" in module and module.split("/")[1] not in PLUMBING}
-    missing = {m for m in used if not any(Path(f"{m}.py").is_relative_to(dep) for dep in listed)}
-    missing = {m for m in missing if not (ROOT / m).is_dir()}  # a package's own __init__ holds its docstring
+    listed = folders_of_code(name)
+    missing = {m for m in used_modules(name, imports) if not any(Path(m).is_relative_to(dep) for dep in listed)}
     assert missing == set()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_dependency_on_code_is_a_folder_that_the_stage_imports(name, imports):
+    listed, used = folders_of_code(name), used_modules(name, imports)
+    assert all((ROOT / dep).is_dir() for dep in listed)
+    assert [dep for dep in listed if not any(Path(module).is_relative_to(dep) for module in used)] == []
+
+
+def test_stages_follow_these_many_folders_of_code():
+    assert sum(len(folders_of_code(name)) for name in STAGES) == 24
 
 
 def test_registration_is_never_cached():
