@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -23,6 +23,7 @@ GIT_FILL, GIT_LINE = "#f1f8e9", "#558b2f"
 TOOL = "#b23c17"
 MARGIN = 24
 ROW = 36  # height of a layer
+COLUMNS = 3  # of the smaller stacks
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,22 @@ def layers(contracts: Sequence[Mapping[str, Any]]) -> str:
     """Draw every contract of layers as a stack: a module may import what lies below it, never what lies above."""
     first, *others = (contract for contract in contracts if contract["type"] == "layers")
     tools = tools_of(contracts)
-    wide, gap, top = 1120.0, 28.0, MARGIN + _height(first)
-    each = (wide - gap * (len(others) - 1)) / max(1, len(others))
-    height = top + max(map(_height, others), default=0.0) + MARGIN
+    wide, gap = 1120.0, 28.0
+    each = (wide - gap * (COLUMNS - 1)) / COLUMNS
+    ends = [MARGIN + _height(first)] * COLUMNS  # where the next stack of each column begins
+    places = []
+    for stack in others:
+        column = ends.index(min(ends))
+        places.append((MARGIN + (each + gap) * column, ends[column]))
+        ends[column] += _height(stack)
+    height = max(ends) + MARGIN
     canvas = Canvas(wide + MARGIN * 2, height, "The layers: what may import what, by the import contracts")
     _draw_stack(canvas, (MARGIN, MARGIN), wide, first, tools)
-    for number, stack in enumerate(others):
-        _draw_stack(canvas, (MARGIN + (each + gap) * number, top), each, stack, {})
-    legend = "A module imports from layers below its own. Modules side by side import nothing of each other."
+    for place, stack in zip(places, others, strict=True):
+        _draw_stack(canvas, place, each, stack, {})
+    legend = "A module imports from layers below its own; modules side by side import nothing of each other."
+    if any(":" in layer for stack in (first, *others) for layer in stack["layers"]):
+        legend += " Dashed: they may."
     note = " In red: packages that only this one may import." if tools else ""
     canvas.text((MARGIN, height - MARGIN + 8), legend + note, "small", "start")
     return canvas.svg()
@@ -226,20 +235,16 @@ def _draw_stack(
 ) -> None:
     left, top = corner
     canvas.text((left, top + 14), stack["containers"][0], "name", "start")
-    for number, names in enumerate(_modules(stack["layers"])):
+    for number, layer in enumerate(stack["layers"]):
+        names = [name.strip(" ()") for name in layer.replace(":", "|").split("|")]
         y, each = top + 24 + ROW * number, width / len(names)
         for column, name in enumerate(names):
             x = left + each * column
-            canvas.box((x + 2, y + 2), (each - 4, ROW - 4), STAGE_FILL, STAGE_LINE, dash=False)
+            canvas.box((x + 2, y + 2), (each - 4, ROW - 4), STAGE_FILL, STAGE_LINE, dash=":" in layer)
             marks = tools.get(name, [])
             canvas.text((x + each / 2, y + (16 if marks else 22)), name, "tiny" if len(names) > 3 else "")
             if marks:
                 canvas.text((x + each / 2, y + 28), ", ".join(marks), "tool")
-
-
-def _modules(contract: Iterable[str]) -> Iterator[list[str]]:
-    for layer in contract:
-        yield [name.strip(" ()") for name in layer.replace(":", "|").split("|")]
 
 
 def draw(root: Path) -> dict[str, str]:
