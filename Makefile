@@ -32,7 +32,7 @@ $(STAMP): requirements.lock pyproject.toml umgclip/__init__.py
 	@touch $@
 
 # the same seed and versions give the same bytes, so data.dvc changes only where one of them did
-$(DEMO): params.yaml requirements.lock $(wildcard umgclip/sources/demo*.py) umgclip/io/images.py umgclip/io/shards.py | $(STAMP)
+$(DEMO): params.yaml requirements.lock $(wildcard umgclip/sources/demo/*.py) umgclip/io/images.py umgclip/io/shards.py | $(STAMP)
 	umgclip data demo --out data
 	@before=$$(cat data.dvc 2>/dev/null); dvc add --quiet data; \
 	  test "$$before" = "$$(cat data.dvc)" || echo "data.dvc: the demo differs from the recorded one; updated"
