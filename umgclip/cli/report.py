@@ -52,7 +52,7 @@ def markdown(evaluation: Path) -> str:
     if quality := numbers(metrics.get("annotator", {})):
         lines += [
             "",
-            f"The annotator against the truth: precision {quality['precision']:.2f}, recall {quality['recall']:.2f}, "
+            f"The annotator against the truth: precision {quality['precision']:.2f}, recall {quality['recall']:.2f},",
             f"right label where the box is right {quality['label_precision']:.2f}, mask IoU {quality['mask_iou']:.2f}.",
         ]
     return "\n".join(lines)

@@ -11,7 +11,9 @@ _ANSWERS = "umgclip.inference.folder"  # from here on, what is imported decides 
 
 
 def other_code(version: Path) -> tuple[str, ...]:
-    """Modules that decide a version's answers and do something else here than where it was registered.
+    """Return the modules that decide a version's answers and differ from those that it was registered with.
+
+    A version of an older layout of the package, which cannot be compared module by module, gives `umgclip`.
 
     Args:
         version: folder of its files; those that bring no code are taken to be the same.
@@ -20,6 +22,8 @@ def other_code(version: Path) -> tuple[str, ...]:
     if not kept.is_dir():
         return ()
     then, now = (sources(root, _ANSWERS, DESCRIBING) for root in (kept, _ROOT))
+    if not then:  # registered before these modules had their present names
+        return ("umgclip",)
     return tuple(
         name for name in sorted({*then, *now}) if name not in then or name not in now or _differs(then[name], now[name])
     )
