@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from umgclip import __version__
-from umgclip.browse import cards, refused
+from umgclip.browse import cards, quarantines
 from umgclip.browse.cards import Card
+from umgclip.browse.quarantines import Fault
 from umgclip.browse.reading import Wanted, draw, pick
-from umgclip.browse.refused import Fault
 from umgclip.browse.settings import Selection
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, write_bytes, write_json
@@ -45,7 +45,7 @@ class _Quarantine:
 
     own: list[Path]
     later: list[Path]
-    chosen: refused.Chosen
+    chosen: quarantines.Chosen
     shards: dict[str, str] | None  # None: no table tells, so they are looked for in every shard that is read
     notes: list[str] = field(default_factory=list)
 
@@ -77,11 +77,11 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
             raise DataError("\n  ".join(["no shard could be read:", *shown.problems[:5]]))
         for name in quarantine.chosen.names:
             shown.add_missing(name, quarantine.shards, advance)
-        own, later = (refused.collect(tables, shown.names) for tables in (quarantine.own, quarantine.later))
+        own, later = (quarantines.collect(tables, shown.names) for tables in (quarantine.own, quarantine.later))
         for card in shown.cards:
             _judge(card, own.get(card["key"], []), later.get(card["key"], []))
         about = _about(inputs, selection, quarantine, shown)
-        about["rejected"] = _add_rejected(refused.table_of(inputs.place, REJECTED, Path(scratch)), shown)
+        about["rejected"] = _add_rejected(quarantines.table_of(inputs.place, REJECTED, Path(scratch)), shown)
         _write_page(folder, about, shown.cards)
     return _summary(out, about)
 
@@ -128,17 +128,17 @@ class _Shown:
 
 def _look(inputs: Inputs, selection: Selection, scratch: Path) -> _Quarantine:
     place, notes = inputs.place, []
-    own = refused.table_of(place, OWN, scratch)
+    own = quarantines.table_of(place, OWN, scratch)
     later = []
     for number, where in enumerate(inputs.quarantines):
         (scratch / str(number)).mkdir()
         later.append(fetch(where, scratch / str(number)))
     owned = [own] if own is not None else []
-    chosen = refused.choose([*owned, *later], selection.quarantined, selection.seed)
-    table = refused.table_of(place, TABLE, scratch) if chosen.names else None
+    chosen = quarantines.choose([*owned, *later], selection.quarantined, selection.seed)
+    table = quarantines.table_of(place, TABLE, scratch) if chosen.names else None
     if chosen.names and table is None:
         notes.append(f"no {TABLE} at hand: images in quarantine are looked for in the shards that are read, only")
-    shards = refused.shards_of(table, chosen.names) if table is not None else None
+    shards = quarantines.shards_of(table, chosen.names) if table is not None else None
     return _Quarantine(owned, later, chosen, shards, notes)
 
 
@@ -177,7 +177,7 @@ def _judge(card: Card, own: list[Fault], later: list[Fault]) -> None:
 
 def _add_rejected(table: Path | None, shown: _Shown) -> list[tuple[str, int]]:
     """What rules of annotate refused of the images shown; gives all rows by reason."""
-    reasons, found = refused.collect_rejected(table, shown.names) if table is not None else (Counter(), {})
+    reasons, found = quarantines.collect_rejected(table, shown.names) if table is not None else (Counter(), {})
     for card in shown.cards:
         card["rejected"] = [asdict(one) for one in found.get(card["key"], [])]
     return _frequent(reasons)

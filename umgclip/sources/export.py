@@ -21,7 +21,7 @@ from umgclip.io.places import Place
 from umgclip.io.shard_source import ShardAt
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, Region, stored_record
-from umgclip.sources.formats.coco import ours
+from umgclip.sources.formats.coco import umgclip_fields as fields
 from umgclip.stage import Summary
 
 Advance = Callable[[int], None]
@@ -144,13 +144,13 @@ class _Coco:
         number, name = self.counts["images"], f"{raw.key}.{raw.extension}"
         write_bytes(self._folder / "images" / name, raw.image)
         image = self._image(record, number, name)
-        about_regions = image | {ours.OURS: ours.region_image(record)}
-        self._files["captions"].add("images", image | {ours.OURS: ours.caption_image(record)})
+        about_regions = image | {fields.OURS: fields.region_image(record)}
+        self._files["captions"].add("images", image | {fields.OURS: fields.caption_image(record)})
         self._files["instances"].add("images", about_regions)
         for caption in record.captions or []:
             self.counts["captions"] += 1
             about = {"id": self.counts["captions"], "image_id": number, "caption": caption.text}
-            self._files["captions"].add("annotations", about | {ours.OURS: caption.model_dump(mode="json")})
+            self._files["captions"].add("annotations", about | {fields.OURS: caption.model_dump(mode="json")})
         for region in record.regions or []:
             self._files["instances"].add("annotations", self._instance(region, number))
         masked = [region for region in record.regions or [] if region.mask and region.tags]
@@ -167,7 +167,7 @@ class _Coco:
     def close(self) -> None:
         about: dict[str, Any] = {"description": f"umgclip {__version__}"}
         if self._classes is not None:
-            about[ours.OURS] = {"classes": self._classes.model_dump(mode="json")}
+            about[fields.OURS] = {"classes": self._classes.model_dump(mode="json")}
         licenses = [{"id": number, "name": text, "url": ""} for text, number in self._licenses.items()]
         categories = [self._as_category(*key, number) for key, number in self._categories.items()]
         for kind, file in self._files.items():
@@ -181,7 +181,7 @@ class _Coco:
     def _as_category(name: str, is_stuff: bool, number: int) -> dict[str, Any]:
         supercategory = "stuff" if is_stuff else "thing"
         about = {"id": number, "name": name, "isthing": int(not is_stuff), "supercategory": supercategory}
-        return about if name == ours.UNLABELLED else about | {ours.OURS: {"name": name, "label": name}}
+        return about if name == fields.UNLABELLED else about | {fields.OURS: {"name": name, "label": name}}
 
     def _category(self, name: str, *, is_stuff: bool) -> int:
         return self._categories.setdefault((name, is_stuff), len(self._categories) + 1)
@@ -192,13 +192,13 @@ class _Coco:
         return {
             "id": self.counts["regions"],
             "image_id": image,
-            "category_id": self._category(ours.label(region) or ours.UNLABELLED, is_stuff=region.is_stuff),
+            "category_id": self._category(fields.label(region) or fields.UNLABELLED, is_stuff=region.is_stuff),
             "bbox": [x0, y0, round(x1 - x0, 3), round(y1 - y0, 3)],
             "area": mask_ops.area(region.mask) if region.mask else round((x1 - x0) * (y1 - y0), 3),
             "iscrowd": int(region.is_crowd),
             "segmentation": region.mask.model_dump() if region.mask else [],
             "score": region.score,
-            ours.OURS: region.model_dump(mode="json", exclude={"mask"}),
+            fields.OURS: region.model_dump(mode="json", exclude={"mask"}),
         }
 
     def _panoptic(self, key: str, record: ImageRecord, regions: list[Region], image: int) -> dict[str, Any]:
@@ -222,11 +222,11 @@ class _Coco:
             x0, y0, x1, y1 = mask_ops.box_of(visible)
             yield {
                 "id": number,
-                "category_id": self._category(ours.label(region), is_stuff=region.is_stuff),
+                "category_id": self._category(fields.label(region), is_stuff=region.is_stuff),
                 "area": int(visible.sum()),
                 "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
                 "iscrowd": int(region.is_crowd),
-                ours.OURS: region.model_dump(mode="json", exclude={"mask"}),
+                fields.OURS: region.model_dump(mode="json", exclude={"mask"}),
             }
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from umgclip.io.atomic import write_bytes
 from umgclip.params import ValidateParams
-from umgclip.validate.judge import Tally
+from umgclip.validate.gate import Tally
 from umgclip.validate.report import mend
 
 PAGE = "index.html"

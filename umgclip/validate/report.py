@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from umgclip.params import ValidateParams
-from umgclip.validate.judge import Tally
+from umgclip.validate.gate import Tally
 
 
 @dataclass(frozen=True)

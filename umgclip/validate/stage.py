@@ -20,7 +20,7 @@ from umgclip.stage import Summary
 from umgclip.validate import measures, suites
 from umgclip.validate.engine import Engine
 from umgclip.validate.facts import FACT_NEEDS, dataset_facts
-from umgclip.validate.judge import Judge, Plan
+from umgclip.validate.gate import Judge, Plan
 from umgclip.validate.measures import Measure, add_measures
 from umgclip.validate.page import DOCS, PAGE, write_page
 from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report

@@ -10,7 +10,7 @@ import pytest
 
 from umgclip.params import ValidateParams
 from umgclip.validate.engine import Engine
-from umgclip.validate.judge import Judge, Plan
+from umgclip.validate.gate import Judge, Plan
 from umgclip.validate.rules import (
     Check,
     Rule,

@@ -18,7 +18,7 @@ from umgclip.io.atomic import fresh_folder
 from umgclip.io.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
 from umgclip.validate import suites
-from umgclip.validate.judge import Tally
+from umgclip.validate.gate import Tally
 from umgclip.validate.report import gate_message
 from umgclip.validate.stage import ValidateInputs, run
 

@@ -237,7 +237,7 @@ class Target:
 def _import(kind: str, source: str, split: str, options: dict[str, Any], target: Target) -> None:
     from umgclip.cli import session
     from umgclip.params import DataParams, load_section
-    from umgclip.sources.formats.recognised import OtherFormatError
+    from umgclip.sources.formats.other_formats import OtherFormatError
     from umgclip.sources.request import Request
 
     section = load_section(target.params, DataParams).imports

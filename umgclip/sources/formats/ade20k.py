@@ -11,7 +11,7 @@ from umgclip.errors import InputError
 from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, read_label_table, restored, synonyms
 from umgclip.sources.formats.shared.origins import ADE20K, ADE20K_FULL
-from umgclip.sources.formats.shared.pairs import list_folder, plan_pairs, read_pairs
+from umgclip.sources.formats.shared.paired_folders import list_folder, plan_pairs, read_pairs
 from umgclip.sources.formats.shared.segments import labelled, read_colours, read_ids, semantic_regions
 from umgclip.sources.note import Found, Note, Problem
 from umgclip.sources.plan import Item, Plan

@@ -11,7 +11,7 @@ from umgclip.io.json_stream import read_elements
 from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import CITYSCAPES
-from umgclip.sources.formats.shared.pairs import list_folder, plan_pairs, read_pairs
+from umgclip.sources.formats.shared.paired_folders import list_folder, plan_pairs, read_pairs
 from umgclip.sources.formats.shared.segments import coco_ids, panoptic_regions, read_colours, read_ids, semantic_regions
 from umgclip.sources.note import Found, Note
 from umgclip.sources.plan import Item, Plan

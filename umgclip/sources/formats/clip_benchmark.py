@@ -15,7 +15,7 @@ from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import CLIP_BENCHMARK
-from umgclip.sources.formats.shared.pairs import list_folder
+from umgclip.sources.formats.shared.paired_folders import list_folder
 from umgclip.sources.formats.shared.tar_samples import END, Sample, read_samples
 from umgclip.sources.formats.tars import TARS, telling_hidden
 from umgclip.sources.note import Found, Note, Problem, shown

@@ -11,9 +11,9 @@ from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
-from umgclip.sources.formats.recognised import refuse_other_formats, tell_unread_tables
-from umgclip.sources.formats.shared.captions import CaptionTable
-from umgclip.sources.formats.shared.labelled import is_hidden
+from umgclip.sources.formats.other_formats import refuse_other_formats, tell_unread_tables
+from umgclip.sources.formats.shared.annotation_files import is_hidden
+from umgclip.sources.formats.shared.caption_tables import CaptionTable
 from umgclip.sources.formats.shared.labels import read_class_names
 from umgclip.sources.formats.shared.reading import in_order, read_beside, read_image
 from umgclip.sources.note import Found, Note, Problem, shown

@@ -11,7 +11,7 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import IMAGENET
-from umgclip.sources.formats.shared.pairs import read_noted
+from umgclip.sources.formats.shared.paired_folders import read_noted
 from umgclip.sources.note import Found, Note, Problem, shown
 from umgclip.sources.plan import Item, Plan
 from umgclip.sources.request import HUMAN, Request

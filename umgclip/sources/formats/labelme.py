@@ -23,7 +23,7 @@ from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.records import Text
-from umgclip.sources.formats.shared.labelled import Form, chosen_subset, is_hidden, plan_labelled, read_labelled
+from umgclip.sources.formats.shared.annotation_files import Form, chosen_subset, is_hidden, plan_labelled, read_labelled
 from umgclip.sources.note import Found, Note, Problem, RawRegion
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request

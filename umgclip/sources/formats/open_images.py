@@ -14,7 +14,7 @@ from umgclip.io.places import Place, fetch
 from umgclip.io.texts import open_text
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import OPEN_IMAGES
-from umgclip.sources.formats.shared.pairs import read_noted
+from umgclip.sources.formats.shared.paired_folders import read_noted
 from umgclip.sources.note import Found, Note, Problem
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import HUMAN, Request

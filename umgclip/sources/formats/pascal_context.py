@@ -9,7 +9,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.shared.labels import Labels, class_list, read_label_table, restored
 from umgclip.sources.formats.shared.origins import PASCAL_CONTEXT
-from umgclip.sources.formats.shared.pairs import list_folder, read_pairs
+from umgclip.sources.formats.shared.paired_folders import list_folder, read_pairs
 from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
 from umgclip.sources.note import Found, Note
 from umgclip.sources.plan import Item, Plan

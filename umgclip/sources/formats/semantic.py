@@ -10,7 +10,7 @@ from umgclip.errors import InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch, place_at
 from umgclip.sources.formats.shared.labels import class_list, read_label_table, restored
-from umgclip.sources.formats.shared.pairs import read_pairs
+from umgclip.sources.formats.shared.paired_folders import read_pairs
 from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
 from umgclip.sources.note import Found, Note
 from umgclip.sources.plan import Item, Plan, extension_of

@@ -17,7 +17,7 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.records import Text
-from umgclip.sources.formats.shared.labelled import (
+from umgclip.sources.formats.shared.annotation_files import (
     LABEL_BYTES,
     Form,
     chosen_subset,

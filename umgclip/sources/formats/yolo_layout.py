@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from umgclip.errors import InputError
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
-from umgclip.sources.formats.shared.labelled import in_folder
+from umgclip.sources.formats.shared.annotation_files import in_folder
 from umgclip.sources.note import Problem, shown
 from umgclip.sources.plan import Plan
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.errors import InputError
-from umgclip.sources.formats.coco.ours import is_unlabelled, label_of
+from umgclip.sources.formats.coco.umgclip_fields import is_unlabelled, label_of
 from umgclip.sources.formats.shared.labels import Label, Labels, synonyms
 from umgclip.sources.values import flag
 

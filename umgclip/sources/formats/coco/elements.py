@@ -13,7 +13,7 @@ from umgclip.io.json_stream import read_elements
 from umgclip.safe_text import brief
 from umgclip.sources.formats.coco.categories import Categories
 from umgclip.sources.formats.coco.listing import Listing
-from umgclip.sources.formats.coco.ours import OURS
+from umgclip.sources.formats.coco.umgclip_fields import OURS
 from umgclip.sources.note import Problem
 from umgclip.sources.plan import Plan
 from umgclip.sources.values import ident, number

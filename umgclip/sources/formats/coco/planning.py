@@ -11,7 +11,7 @@ from umgclip.io.places import Place, fetch, place_at
 from umgclip.sources.formats.coco.categories import Categories, join
 from umgclip.sources.formats.coco.elements import CocoFile
 from umgclip.sources.formats.coco.listing import Listing
-from umgclip.sources.formats.coco.ours import with_classes
+from umgclip.sources.formats.coco.umgclip_fields import with_classes
 from umgclip.sources.formats.shared.labels import class_list
 from umgclip.sources.formats.shared.origins import COCO
 from umgclip.sources.plan import Plan

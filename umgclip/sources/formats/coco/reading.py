@@ -9,8 +9,8 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.io.places import Place
 from umgclip.sources.formats.coco.maps import read_map
+from umgclip.sources.formats.coco.note_builder import Files, Listed, Telling
 from umgclip.sources.formats.coco.planning import masks_place
-from umgclip.sources.formats.coco.telling import Files, Listed, Telling
 from umgclip.sources.formats.shared.labels import restored
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.formats.shared.segments import panoptic_segments

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.browse.refused import choose, collect, shards_of
+from umgclip.browse.quarantines import choose, collect, shards_of
 from umgclip.errors import DataError
 
 

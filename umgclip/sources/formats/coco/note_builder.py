@@ -9,7 +9,7 @@ from typing import Any
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.safe_text import brief
-from umgclip.sources.formats.coco import ours
+from umgclip.sources.formats.coco import umgclip_fields as fields
 from umgclip.sources.formats.shared.labels import Label, Labels
 from umgclip.sources.formats.shared.segments import labelled
 from umgclip.sources.note import Note, Problem, RawRegion
@@ -46,7 +46,7 @@ class Listed:
     kind: str
     about: dict[str, Any]
     size: tuple[int, int] | None
-    ours: ours.ImageAbout | None
+    ours: fields.ImageAbout | None
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Telling:
             self.note.problems.append(Problem("bad_size", wrong))
         about = None
         try:
-            about = ours.read_image(content.get(ours.OURS))
+            about = fields.read_image(content.get(fields.OURS))
         except InputError as error:
             self.note.problems.append(Problem("bad_record", str(error)))
         one = Listed(number, self.files.kinds[number], content, size, about)
@@ -90,14 +90,14 @@ class Telling:
         note.url = note.url or next((tidy(url) for url in urls if isinstance(url, str) and tidy(url)), None)
         note.license = note.license or self.files.licenses.get(f"{one.json}:{ident(about.get('license'))}") or None
         if one.ours is not None:
-            source = one.ours.source
+            source = one.fields.source
             note.dataset, note.url, note.license = source.dataset, source.url, source.license
 
     def _federated(self, one: Listed) -> None:
         """LVIS checks some classes of an image: those that are not there, and those that are not annotated in full."""
         if one.ours is not None:
-            self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
-            self.note.not_exhaustive = one.ours.not_exhaustive or self.note.not_exhaustive
+            self.note.negative_tags = one.fields.negative_tags or self.note.negative_tags
+            self.note.not_exhaustive = one.fields.not_exhaustive or self.note.not_exhaustive
             return
         negative, incomplete = (self._known(one, f"{name}_category_ids") for name in ("neg", "not_exhaustive"))
         if negative is not None:
@@ -130,7 +130,7 @@ class Telling:
             self.note.problems.append(Problem("no_caption", detail))
             return
         try:
-            exact = ours.read_text(said.get(ours.OURS), text)
+            exact = fields.read_text(said.get(fields.OURS), text)
         except InputError as error:
             self.note.problems.append(Problem("bad_record", f"annotation {name}: {error}"))
             exact = None
@@ -175,13 +175,13 @@ class Telling:
     def _restore(self, region: RawRegion, said: dict[str, Any], label: Label) -> None:
         """Add what we wrote of the region; its label counts as the category has it now."""
         try:
-            known = ours.read_region(said.get(ours.OURS))
+            known = fields.read_region(said.get(fields.OURS))
         except InputError as error:
             self.note.problems.append(Problem("bad_record", str(error), region.id or None))
             return
         if known is None:
             return
-        if ours.label(known) != label.label:
+        if fields.label(known) != label.label:
             known = known.model_copy(update={"tags": region.tags})
         region.id, region.known, region.tags = known.id, known, known.tags or []
 
@@ -204,21 +204,21 @@ class Telling:
             if one.ours is None:
                 continue
             if one.kind == "caption":
-                if one.ours.captions is None and not self.note.captions:
+                if one.fields.captions is None and not self.note.captions:
                     self.note.captions = None
                 continue
-            if one.ours.regions is None and not self.note.regions:
+            if one.fields.regions is None and not self.note.regions:
                 self.note.regions = None
             self._end_tags(one.ours)
 
-    def _end_tags(self, about: ours.ImageAbout) -> None:
+    def _end_tags(self, about: fields.ImageAbout) -> None:
         """The image's tags as they were, without those of regions that are gone, with those of new ones."""
         was, regions = about.regions or {}, self.note.regions or []
-        now = {region.known.id: ours.label(region.known) for region in regions if region.known is not None}
+        now = {region.known.id: fields.label(region.known) for region in regions if region.known is not None}
         new = {
             tag.text: tag
             for region in regions
-            if region.known is None or was.get(region.known.id) != ours.label(region.known)
+            if region.known is None or was.get(region.known.id) != fields.label(region.known)
             for tag in region.tags[:1]
         }
         gone = {*was.values()} - {*now.values()}

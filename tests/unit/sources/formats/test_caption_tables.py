@@ -9,7 +9,7 @@ import pytest
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Entry
-from umgclip.sources.formats.shared.captions import CaptionTable
+from umgclip.sources.formats.shared.caption_tables import CaptionTable
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Request
 

@@ -12,7 +12,7 @@ from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.sources.formats import labelme, voc, yolo
-from umgclip.sources.formats.shared.labelled import Form, label_file
+from umgclip.sources.formats.shared.annotation_files import Form, label_file
 from umgclip.sources.note import only_numbers, shown
 from umgclip.sources.plan import Plan
 from umgclip.sources.request import Kind
