@@ -90,14 +90,14 @@ class Telling:
         note.url = note.url or next((tidy(url) for url in urls if isinstance(url, str) and tidy(url)), None)
         note.license = note.license or self.files.licenses.get(f"{one.json}:{ident(about.get('license'))}") or None
         if one.ours is not None:
-            source = one.fields.source
+            source = one.ours.source
             note.dataset, note.url, note.license = source.dataset, source.url, source.license
 
     def _federated(self, one: Listed) -> None:
         """LVIS checks some classes of an image: those that are not there, and those that are not annotated in full."""
         if one.ours is not None:
-            self.note.negative_tags = one.fields.negative_tags or self.note.negative_tags
-            self.note.not_exhaustive = one.fields.not_exhaustive or self.note.not_exhaustive
+            self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
+            self.note.not_exhaustive = one.ours.not_exhaustive or self.note.not_exhaustive
             return
         negative, incomplete = (self._known(one, f"{name}_category_ids") for name in ("neg", "not_exhaustive"))
         if negative is not None:
@@ -204,10 +204,10 @@ class Telling:
             if one.ours is None:
                 continue
             if one.kind == "caption":
-                if one.fields.captions is None and not self.note.captions:
+                if one.ours.captions is None and not self.note.captions:
                     self.note.captions = None
                 continue
-            if one.fields.regions is None and not self.note.regions:
+            if one.ours.regions is None and not self.note.regions:
                 self.note.regions = None
             self._end_tags(one.ours)
 
