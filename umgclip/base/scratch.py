@@ -19,12 +19,13 @@ from umgclip.base.feed import CaptionBatch, CaptionFeed, Kind
 from umgclip.base.muon import Muon
 from umgclip.base.used_tokens import UsedTokens
 from umgclip.data.stream import prefetched
-from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.losses.image_text import info_nce
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
 from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.clip.files import build, tower_config
 from umgclip.model.clip.placement import placement
+from umgclip.model.clip.prompts import with_article
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import BaseParams
 

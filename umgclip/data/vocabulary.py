@@ -167,8 +167,3 @@ def mine(captions: Iterable[str], min_count: MinCount, held_out: Iterable[str] =
     counts = ChunkCounts()
     counts.add(captions)
     return counts.vocabulary(min_count, held_out)
-
-
-def with_article(name: str) -> str:
-    """Put "a" or "an" before a name: "an apple", "a dog"."""
-    return ("an " if name[:1] in "aeiou" else "a ") + name

@@ -13,7 +13,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from umgclip.data.vocabulary import with_article
 from umgclip.errors import InputError
 from umgclip.evaluate.examples import Classes, Example, TrueRegion
 from umgclip.evaluate.features import FeatureCache
@@ -21,6 +20,7 @@ from umgclip.evaluate.templates import template_set
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.images import ImageInput, Placed
 from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.encoder import DensePath
 from umgclip.model.segmenter.segments import Segments
@@ -228,12 +228,6 @@ class Reader:
 def _cut(dense: Float[Tensor, "b d h w"], placed: Sequence[Placed]) -> list[Float[Tensor, "d _ _"]]:
     """Of each map what holds image."""
     return [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)]
-
-
-def fill_template(template: str, name: str) -> str:
-    """A class prompt: `{}` is the name, `{a}` its article, so that "{a} {}" gives "a dog" and "an apple"."""
-    article = with_article(name).partition(" ")[0]
-    return template.replace("{a}", article).replace("{}", name)
 
 
 @torch.inference_mode()

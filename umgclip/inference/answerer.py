@@ -14,7 +14,6 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from umgclip.data.vocabulary import with_article
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Resize
 from umgclip.inference.base_files import restore_base, trained_resize
@@ -23,6 +22,7 @@ from umgclip.inference.request import Limits, Prepared, Target, prepare
 from umgclip.inference.text_cache import TextCache
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip.images import ImageInput, Placed
+from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.readout import pool_boxes
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params.section import BOX_SHARE, TEMPLATE
@@ -92,7 +92,7 @@ class Answerer:
         self._tokenize = self._tower.tokenizer
         self.texts = TextCache(_TEXTS_KEPT)
         # kept for good: the labels of strangers must not push them out
-        self._own_prompts = frozenset(fill(template, text) for text in vocabulary)
+        self._own_prompts = frozenset(fill_template(template, text) for text in vocabulary)
         self._own: dict[str, Tensor] = {}
 
     @classmethod
@@ -146,7 +146,9 @@ class Answerer:
 
     def prompts(self, request: Prepared) -> list[str]:
         """The texts of a request in their prompt, each once."""
-        return list(dict.fromkeys(fill(self.template, text) for text in (*request.labels, *request.vocabulary)))
+        return list(
+            dict.fromkeys(fill_template(self.template, text) for text in (*request.labels, *request.vocabulary))
+        )
 
     def known(self, prompts: Iterable[str], *, again: bool = False) -> dict[str, Float[Tensor, "d"]]:
         """Embeddings of those of the prompts that are remembered: the registered vocabulary's, and those used lately.
@@ -254,18 +256,13 @@ class Answerer:
     def _embed_texts(self, requests: Sequence[Prepared], given: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "d"]]:
         """Embeddings of texts, by the text."""
         texts = dict.fromkeys(text for request in requests for text in (*request.labels, *request.vocabulary))
-        prompts = {text: fill(self.template, text) for text in texts}
+        prompts = {text: fill_template(self.template, text) for text in texts}
         rows = dict(given)
         rows |= self.known(dict.fromkeys(prompt for prompt in prompts.values() if prompt not in rows))
         missing = [prompt for prompt in dict.fromkeys(prompts.values()) if prompt not in rows]
         for start in range(0, len(missing), _TEXT_BATCH):
             rows |= self.embed(missing[start : start + _TEXT_BATCH])
         return {text: rows[prompt] for text, prompt in prompts.items()}
-
-
-def fill(template: str, label: str) -> str:
-    """A prompt: `{}` is the label, `{a}` its article, as in the evaluation's class prompts."""
-    return template.replace("{a}", with_article(label).partition(" ")[0]).replace("{}", label)
 
 
 def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - lists in lists, as deep as the tensor

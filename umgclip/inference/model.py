@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
-from umgclip.inference.answerer import fill
 from umgclip.inference.arguments import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
 from umgclip.inference.text_cache import TextCache
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.preprocess import FITS, Fit
+from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.readout import pool_boxes, pool_masks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import Usage
@@ -268,7 +268,7 @@ class Model:
         texts = listed_texts(labels, "labels", empty_allowed=False)
         if not texts:
             raise InputError("labels: expected at least one text, got none")
-        prompts = [fill(self.template, text) for text in texts]
+        prompts = [fill_template(self.template, text) for text in texts]
         known = self._labels.get(prompts)
         if missing := [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]:
             fresh = dict(zip(missing, torch.from_numpy(self._embed(missing, _TEXT_BATCH)), strict=True))

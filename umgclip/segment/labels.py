@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.data.stream import read_raw
-from umgclip.data.vocabulary import with_article
 from umgclip.errors import DataError
 from umgclip.io import tables
+from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params.segment import SegmentParams
 from umgclip.records import stored_record
@@ -75,12 +75,6 @@ def aliases(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) ->
     found = {}
     for name, is_stuff in labels:
         template = (params.stuff_templates if is_stuff else params.thing_templates)[0]
-        tokens = tower.tokenizer([fill(template, name)])[0].numpy().tobytes()
+        tokens = tower.tokenizer([fill_template(template, name)])[0].numpy().tobytes()
         found[name, is_stuff] = first.setdefault((tokens, is_stuff), (name, is_stuff))
     return found
-
-
-def fill(template: str, name: str) -> str:
-    """A class prompt: `{}` is the name, `{a}` its article."""
-    article = with_article(name).partition(" ")[0]
-    return template.replace("{a}", article).replace("{}", name)

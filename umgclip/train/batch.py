@@ -14,11 +14,11 @@ from torch import Tensor
 from umgclip.data.canvas import random_window, relit, square_canvas
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
-from umgclip.data.vocabulary import with_article
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
 from umgclip.model.clip.images import valid_cells
 from umgclip.model.clip.preprocess import Preprocess, to_input
+from umgclip.model.clip.prompts import with_article
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.records import Region, Text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from umgclip.data.vocabulary import ChunkCounts, Vocabulary, chunks, looks_english, mine, with_article
+from umgclip.data.vocabulary import ChunkCounts, Vocabulary, chunks, looks_english, mine
 from umgclip.data.vocabulary_file import ConceptParams, VocabularyFile, joined
 from umgclip.errors import DataError
 
@@ -71,10 +71,6 @@ def test_finding_reads_whole_chunks_in_order() -> None:
     vocabulary = Vocabulary(things=("dog", "hot dog"), stuff=("grass",))
     assert vocabulary.find("grass under a hot dog, a small dog and a dog") == ["grass", "hot dog", "dog"]
     assert vocabulary.find("") == []
-
-
-def test_articles() -> None:
-    assert [with_article(name) for name in ("dog", "apple", "red apple")] == ["a dog", "an apple", "a red apple"]
 
 
 @pytest.mark.parametrize(("photos_of_each", "least"), [(9, 5), (5, 5), (3, 3), (1, 1)])

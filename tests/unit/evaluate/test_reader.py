@@ -1,31 +1,17 @@
 """How a model reads images, masks, crops and class names."""
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from umgclip.evaluate.benchmarks.region import RegionTop1
 from umgclip.evaluate.benchmarks.semantic import label_map
 from umgclip.evaluate.examples import read_examples
-from umgclip.evaluate.reader import Reader, fill_template, read_masks
+from umgclip.evaluate.reader import Reader, read_masks
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.readout import pool_masks
-
-
-@pytest.mark.parametrize(
-    ("template", "name", "prompt"),
-    [
-        ("{a} {}", "apple", "an apple"),
-        ("{a} {}", "dog", "a dog"),
-        ("a photo of {a} {}.", "owl", "a photo of an owl."),
-        ("on {}", "grass", "on grass"),
-    ],
-)
-def test_prompts_get_the_article_of_the_name(template, name, prompt):
-    assert fill_template(template, name) == prompt
 
 
 def test_templates_are_averaged_and_normalised(read_with, kit):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from umgclip.geometry.masks import encode, to_grid
-from umgclip.inference.answerer import ANSWER, Answerer, fill
+from umgclip.inference.answerer import ANSWER, Answerer
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import encode_png
 from umgclip.model.adapters.adapt import adapt, add_lora, load_tuned
@@ -159,11 +159,6 @@ def test_threads_get_the_answers_of_their_own_requests(answerer: Answerer):
     for index, answers in got.items():
         for answer in answers:
             assert_same(answer, wanted[index])
-
-
-def test_a_prompt_has_the_article_of_its_label():
-    assert fill("a photo of {a} {}", "apple") == "a photo of an apple"
-    assert fill("{}", "dog") == "dog"
 
 
 def test_loaded_from_folders_it_is_the_tuned_model(tiny, tmp_path):

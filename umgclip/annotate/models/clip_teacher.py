@@ -18,10 +18,11 @@ from umgclip.annotate.models.assign import assign
 from umgclip.annotate.models.looks import crop_sides, crops, in_batches
 from umgclip.annotate.proposal import Pixels
 from umgclip.annotate.roles import Proposal
-from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.placement import placement
 from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.prompts import with_article
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text

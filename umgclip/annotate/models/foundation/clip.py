@@ -14,7 +14,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.owlv2 import in_template
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
@@ -22,6 +21,7 @@ from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.annotate.rejected import Failure
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
+from umgclip.model.clip.prompts import fill_template
 from umgclip.params.annotators import ClipParams
 from umgclip.records import Text
 
@@ -106,7 +106,7 @@ class Clip:
     def _probabilities(self, features: Float[Tensor, "n d"]) -> Float[np.ndarray, "n v"]:
         if self._concepts is None:
             names = self._vocabulary.concepts
-            texts = [in_template(self._params.template, name) for name in names]
+            texts = [fill_template(self._params.template, name) for name in names]
             parts = [self._embed_texts(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
             self._concepts = torch.cat(parts) if parts else features.new_zeros(0, features.shape[-1])
         logits = features @ self._concepts.T * self._loaded.model.logit_scale.float().exp()

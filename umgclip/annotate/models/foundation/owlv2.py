@@ -21,7 +21,8 @@ from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
-from umgclip.data.vocabulary import Vocabulary, with_article
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.model.clip.prompts import fill_template
 from umgclip.params.annotators import Owlv2Params
 
 _TEXTS = 256  # embedded at once
@@ -80,14 +81,9 @@ class Owlv2:
         missing = [query for query in queries if query not in self._texts]
         for start in range(0, len(missing), _TEXTS):
             names = missing[start : start + _TEXTS]
-            texts = [in_template(self._params.template, name) for name in names]
+            texts = [fill_template(self._params.template, name) for name in names]
             tokenizer: Any = self._loaded.processor.tokenizer
             inputs = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
             out = self._loaded.model.owlv2.get_text_features(**self._loaded.on_device(inputs)).pooler_output
             self._texts.update(zip(names, torch.nn.functional.normalize(out, dim=-1), strict=True))
         return torch.stack([self._texts[query] for query in queries])
-
-
-def in_template(template: str, name: str) -> str:
-    """A class prompt: {} is the name, {a} its article."""
-    return template.replace("{a}", with_article(name).split(" ", 1)[0]).replace("{}", name)
