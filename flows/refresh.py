@@ -23,7 +23,7 @@ from flows.settings import RAW_PREFIX, RefreshSettings, StageSettings, load_sett
 from umgclip.cli import exits
 from umgclip.errors import InputError
 from umgclip.io.storage import Location, Storage, locate
-from umgclip.sources.delivery import Import, import_delivery, read_delivery
+from umgclip.sources.delivery import DeliveryResult, import_delivery, read_delivery
 from umgclip.tracking import finished_run, store_from_env
 
 _DIGEST, _COMMIT = "umgclip.raw_digest", "umgclip.refreshed_commit"
@@ -62,7 +62,7 @@ def _prefix(given: str | None, settings: RefreshSettings) -> Location:
     return locate(url)
 
 
-def _bring(plan: Plan, storage: Storage, prefix: Location, settings: StageSettings) -> Import:
+def _bring(plan: Plan, storage: Storage, prefix: Location, settings: StageSettings) -> DeliveryResult:
     """Import the delivery into the workspace and tell DVC."""
     into = plan.root / plan.settings.refresh.into
     pointer, tracked = _pointer(plan, into)

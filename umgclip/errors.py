@@ -28,6 +28,10 @@ class DataError(UmgclipError):
     exit_code = 3
 
 
+class TooLargeError(DataError):
+    """A file or an object has more bytes than its reader allows."""
+
+
 class GateError(UmgclipError):
     """A validation gate failed: the data are not fit to train on."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from umgclip.browse.reading import Found
+from umgclip.browse.reading import PickedSample
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.outline import svg_path
@@ -22,7 +22,7 @@ _QUALITY = 82
 Card = dict[str, Any]
 
 
-def describe(found: Found, side_px: int) -> tuple[Card, bytes | None]:
+def describe(found: PickedSample, side_px: int) -> tuple[Card, bytes | None]:
     """A card and its picture; what cannot be read is said in the card's notes and never raised.
 
     The picture is written anew: it has no metadata, and is a JPEG file whatever the shard holds.

@@ -45,7 +45,7 @@ class _Quarantine:
 
     own: list[Path]
     later: list[Path]
-    chosen: quarantines.Chosen
+    chosen: quarantines.ChosenImages
     shards: dict[str, str] | None  # None: no table tells, so they are looked for in every shard that is read
     notes: list[str] = field(default_factory=list)
 

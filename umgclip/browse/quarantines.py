@@ -41,14 +41,14 @@ class Fault:
 
 
 @dataclass
-class Chosen:
+class ChosenImages:
     """Rows by reason, and images to show: keys, or names where an image got no key."""
 
     reasons: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
 
 
-def choose(tables: Sequence[Path], count: int, seed: int) -> Chosen:
+def choose(tables: Sequence[Path], count: int, seed: int) -> ChosenImages:
     """Choose images out of quarantines, as evenly over the reasons as they allow.
 
     Which images are chosen depends on their names and the seed, not on the order of rows.
@@ -56,7 +56,7 @@ def choose(tables: Sequence[Path], count: int, seed: int) -> Chosen:
     Raises:
         DataError: a table is damaged or no quarantine.
     """
-    chosen = Chosen()
+    chosen = ChosenImages()
     nearest: dict[str, dict[str, str]] = {}
     for table in tables:
         for batch in _batches(table):
@@ -106,7 +106,7 @@ def _fault(row: dict[str, str | None]) -> Fault:
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedAnswer:
     """What an annotator said and a rule refused.
 
     Without `box` it was said of the whole image, without `text` it is the place itself.
@@ -122,14 +122,14 @@ class Rejected:
     detail: str
 
 
-def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str], dict[str, list[Rejected]]]:
+def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str], dict[str, list[RejectedAnswer]]]:
     """Rows by reason of a dataset's `rejected.parquet`, and those of some images, at most a hundred of each.
 
     Raises:
         DataError: the table is damaged or another one.
     """
     reasons: Counter[str] = Counter()
-    found: dict[str, list[Rejected]] = {}
+    found: dict[str, list[RejectedAnswer]] = {}
     wanted = pa.array(sorted(names), pa.string())
     with _explained(table), pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_BATCH):
@@ -141,17 +141,17 @@ def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str],
                 if len(rows) < _FAULTS:
                     rows.append(_rejected(row))
                 elif len(rows) == _FAULTS:
-                    rows.append(Rejected("", "(more)", None, None, None, None, None, _MORE))
+                    rows.append(RejectedAnswer("", "(more)", None, None, None, None, None, _MORE))
     return reasons, found
 
 
-def _rejected(row: dict[str, Any]) -> Rejected:
+def _rejected(row: dict[str, Any]) -> RejectedAnswer:
     sides = [row[side] for side in ("x0", "y0", "x1", "y1")]
     box = None if None in sides else [round(side, 2) for side in sides]
     score = None if row["score"] is None else round(row["score"], 4)
     text = None if row["text"] is None else _cut(row["text"])
     said = (text, score, row["source"], row["region_id"], box)
-    return Rejected(row["role"] or "", row["reason"] or "", *said, _cut(row["detail"] or ""))
+    return RejectedAnswer(row["role"] or "", row["reason"] or "", *said, _cut(row["detail"] or ""))
 
 
 def _cut(text: str) -> str:

@@ -36,7 +36,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class PickedSample:
     """One sample as stored. What it lacks is None, and `problem` says why."""
 
     shard: str
@@ -73,7 +73,7 @@ def draw(manifest: Manifest, count: int, shards: int, seed: int) -> dict[str, Wa
     return {path: Wanted(frozenset(positions)) for path, positions in drawn.items()}
 
 
-def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[Found]:
+def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
     """Take samples out of one shard, in its order; keys that it does not hold are passed over.
 
     Raises:
@@ -123,11 +123,11 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | str:
     return data if len(data) == info.size else f"{info.name}: truncated: expected {info.size} bytes, got {len(data)}"
 
 
-def _found(shard: str, position: int, key: str, files: Mapping[str, bytes | str]) -> Found:
+def _found(shard: str, position: int, key: str, files: Mapping[str, bytes | str]) -> PickedSample:
     image = next((files[extension] for extension in EXTENSIONS if extension in files), "no image file")
     json = files.get("json", "no JSON file")
     problems = [content for content in (image, json) if isinstance(content, str)]
-    return Found(
+    return PickedSample(
         shard,
         position,
         key,

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError, InputError, TooLargeError
 from umgclip.io.atomic import atomic_file, explain_os_errors
 from umgclip.io.regular import NoFileError, open_regular
 from umgclip.io.storage import Location, Storage, locate
@@ -40,7 +40,8 @@ class Place(Protocol):
         """The bytes of one file.
 
         Raises:
-            DataError: there is none, or it has more than `limit` bytes.
+            DataError: there is none.
+            TooLargeError: it has more than `limit` bytes; this is a DataError, too.
         """
         ...
 
@@ -126,10 +127,10 @@ class Folder:
         with self.open(name) as handle:
             size = os.fstat(handle.fileno()).st_size
             if size > limit:
-                raise DataError(f"{self.path / name}: expected at most {limit} bytes, got {size}")
+                raise TooLargeError(f"{self.path / name}: expected at most {limit} bytes, got {size}")
             data = handle.read(limit + 1)  # files of /proc and the like have more than their size says
             if len(data) > limit:
-                raise DataError(f"{self.path / name}: expected at most {limit} bytes, got more")
+                raise TooLargeError(f"{self.path / name}: expected at most {limit} bytes, got more")
             return data
 
     def open(self, name: str) -> BufferedReader:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from umgclip.errors import DataError, InputError, StorageError
+from umgclip.errors import DataError, InputError, StorageError, TooLargeError
 from umgclip.io.atomic import atomic_file
 from umgclip.safe_text import without_secrets
 
@@ -87,12 +87,13 @@ class Storage:
             limit: most bytes that it may have.
 
         Raises:
-            DataError: there is no such object, or it is larger.
+            DataError: there is no such object.
+            TooLargeError: it is larger.
             InputError, StorageError: as for `list`.
         """
         with self.open(source) as stream:
             if stream.size > limit:
-                raise DataError(f"{source}: expected at most {limit} bytes, got {stream.size}")
+                raise TooLargeError(f"{source}: expected at most {limit} bytes, got {stream.size}")
             return stream.read()
 
     def open(self, source: Location) -> ObjectStream:

@@ -23,7 +23,7 @@ _MANIFEST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Import:
+class DeliveryResult:
     """What an import did: the dataset's digest, and how many shards came and how many were here."""
 
     digest: str
@@ -54,7 +54,7 @@ def read_delivery(storage: Storage, prefix: Location) -> Manifest:
 
 def import_delivery(
     storage: Storage, prefix: Location, into: Path, advance: Callable[[int], None] = lambda _samples: None
-) -> Import:
+) -> DeliveryResult:
     """Make a folder hold what lies under a prefix; it changes at once, when everything is there and its hashes fit.
 
     An import that was interrupted goes on with the shards that it had.
@@ -92,7 +92,7 @@ def import_delivery(
             into.rename(old)
         working.rename(into)
         shutil.rmtree(old, ignore_errors=True)
-    return Import(read_manifest(into).digest(), downloaded, len(manifest.shards) - downloaded)
+    return DeliveryResult(read_manifest(into).digest(), downloaded, len(manifest.shards) - downloaded)
 
 
 def _here(shard: ShardInfo, working: Path, into: Path) -> bool:

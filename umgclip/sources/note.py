@@ -103,14 +103,14 @@ class Note:
         if only_numbers(text):
             self.problems.append(_no_words(text))
             return
-        self.captions = said(self.captions or [], text, source, self._sure(text, score))
+        self.captions = append_text(self.captions or [], text, source, self._sure(text, score))
 
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
         """Add a tag, unless it is empty or was said before; whole books are a problem."""
         if len(text) > LONGEST_TEXT:
             self.problems.append(_too_long(text))
             return
-        self.tags = said(self.tags or [], text, source, self._sure(text, score))
+        self.tags = append_text(self.tags or [], text, source, self._sure(text, score))
 
     def _sure(self, text: str, score: Any) -> float:  # noqa: ANN401 - what a file held
         """A score from 0 to 1; what is none is told, and counts as if the source had not said how sure it is."""
@@ -121,7 +121,7 @@ class Note:
 
     def negative_tag(self, text: str, source: str) -> None:
         """Add a tag that was verified to be wrong."""
-        self.negative_tags = said(self.negative_tags or [], text, source)
+        self.negative_tags = append_text(self.negative_tags or [], text, source)
 
     def truths(self, captions: Iterable[str], source: str) -> None:
         """Add all captions of a benchmark, those that are equal too: each of them is a query."""
@@ -137,7 +137,7 @@ class Note:
         for tag in region.tags[:1]:
             self.tag(tag.text, tag.source)
 
-    def join(self, other: Note) -> None:
+    def merge(self, other: Note) -> None:
         """Add what another note says."""
         for text in other.captions or []:
             self.caption(text.text, text.source, text.score)
@@ -161,7 +161,7 @@ class Note:
 
 
 @dataclass
-class Found:
+class SourceImage:
     """One image of a source.
 
     Attributes:
@@ -190,7 +190,7 @@ def _no_words(text: str) -> Problem:
     return Problem("bad_text", f"expected a caption of words, got numbers alone: {text[:80]!r}")
 
 
-def said(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:
+def append_text(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:
     """The texts and one more in its tidy form, unless it is empty or its words are there from the same source."""
     clean = tidy(text)
     if not clean or any(other.text == clean and other.source == source for other in texts):

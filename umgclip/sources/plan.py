@@ -42,7 +42,7 @@ _CACHE_KIB = 8192
 
 
 @dataclass(frozen=True)
-class Item:
+class PlannedImage:
     """One planned image: its position, its file's name in the source, and what the plan knows of it."""
 
     position: int
@@ -50,7 +50,7 @@ class Item:
     about: dict[str, Any]
 
 
-class Plan:
+class ImportPlan:
     """The plan of one import.
 
     Args:
@@ -80,7 +80,7 @@ class Plan:
         self._db.commit()
         self._db.close()
 
-    def __enter__(self) -> Plan:
+    def __enter__(self) -> ImportPlan:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -321,14 +321,14 @@ class Plan:
         """Planned items."""
         return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
 
-    def items(self, first: int, last: int) -> Iterator[Item]:
+    def items(self, first: int, last: int) -> Iterator[PlannedImage]:
         """Items from position `first` to before `last`."""
         rows = self._db.execute(
             "SELECT position, name, about FROM items WHERE position >= ? AND position < ? ORDER BY position",
             (first, last),
         )
         for position, name, about in rows:
-            yield Item(position, os.fsdecode(name), json.loads(about) if about else {})
+            yield PlannedImage(position, os.fsdecode(name), json.loads(about) if about else {})
 
     def extras(self, position: int) -> list[tuple[str, Any]]:
         """What was said of an item, in the order in which it was added."""

@@ -98,13 +98,13 @@ class Engine:
 
 def _expectation(rule: Rule, tolerance: float) -> Expectation:
     arguments: dict[str, Any] = {
-        **rule.check.kwargs,
+        **rule.condition.kwargs,
         "mostly": 1.0 - tolerance,
         "severity": rule.severity,
         "meta": {"rule": rule.name},
         "notes": f"Rule {rule.name}, {rule.severity}, tolerance {tolerance:g}",
     }
-    return rule.check.expectation(**arguments)
+    return rule.condition.expectation(**arguments)
 
 
 def _verdict(result: Any) -> Verdict:  # noqa: ANN401 - its class is not exported

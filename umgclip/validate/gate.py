@@ -21,7 +21,7 @@ Status = Literal["pass", "tolerated", "warning", "fail", "error"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TableCheck:
     """The work on one table.
 
     Attributes:
@@ -42,12 +42,12 @@ class Plan:
 
     def problem(self, rule: Rule) -> str | None:
         """Why a rule cannot be checked, naming the column; null if it can."""
-        sources = [source for column in rule.check.columns for source in self.needs.get(column, (column,))]
+        sources = [source for column in rule.condition.columns for source in self.needs.get(column, (column,))]
         return next((self.problems[source] for source in sources if source in self.problems), None)
 
 
 @dataclass
-class Tally:
+class RuleOutcome:
     """What became of one rule over a whole table."""
 
     table: str
@@ -80,11 +80,11 @@ class Tally:
         return self.status in ("fail", "error")
 
 
-class Judge:
-    """Collects tallies and quarantined rows over all tables.
+class Gate:
+    """Collects outcomes and quarantined rows over all tables.
 
     Attributes:
-        tallies: one for each rule so far, in order.
+        outcomes: one for each rule so far, in order.
     """
 
     def __init__(self, engine: Engine, params: ValidateParams) -> None:
@@ -92,18 +92,23 @@ class Judge:
         self._engine = engine
         self._params = params
         self._rows: list[pa.Table] = []
-        self.tallies: list[Tally] = []
+        self.outcomes: list[RuleOutcome] = []
 
-    def judge(self, plan: Plan) -> None:
+    def check(self, table_check: TableCheck) -> None:
         """Check all rules of one table."""
-        tallies = [Tally(plan.table, rule, self._tolerance(rule), error=plan.problem(rule)) for rule in plan.rules]
-        self.tallies += tallies
-        ready = [tally for tally in tallies if tally.error is None]
-        tolerances = {tally.rule.name: tally.tolerance for tally in ready}
-        for number, frame in enumerate(plan.frames):
-            verdicts = self._engine.check(plan.table, [tally.rule for tally in ready], frame, tolerances, chunk=number)
-            for tally in ready:
-                self._count(tally, frame, verdicts[tally.rule.name], keyed=plan.rows_have_keys)
+        outcomes = [
+            RuleOutcome(table_check.table, rule, self._tolerance(rule), error=table_check.problem(rule))
+            for rule in table_check.rules
+        ]
+        self.outcomes += outcomes
+        ready = [outcome for outcome in outcomes if outcome.error is None]
+        tolerances = {outcome.rule.name: outcome.tolerance for outcome in ready}
+        for number, frame in enumerate(table_check.frames):
+            verdicts = self._engine.check(
+                table_check.table, [outcome.rule for outcome in ready], frame, tolerances, chunk=number
+            )
+            for outcome in ready:
+                self._count(outcome, frame, verdicts[outcome.rule.name], keyed=table_check.rows_have_keys)
 
     def quarantine(self) -> pa.Table:
         """One row for each fault found: key, region_id (null: the image), stage, reason, detail."""
@@ -114,26 +119,28 @@ class Judge:
         by_name = {str(name): tolerance for name, tolerance in self._params.tolerances.items()}
         return by_name.get(rule.name, own)
 
-    def _count(self, tally: Tally, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> None:
-        check = tally.rule.check
-        mask = check.failing(frame)
+    def _count(self, outcome: RuleOutcome, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> None:
+        condition = outcome.rule.condition
+        mask = condition.failing(frame)
         failed = int(mask.sum())
-        tally.checked += int(check.applies(frame).sum())
-        tally.failed += failed
+        outcome.checked += int(condition.applies(frame).sum())
+        outcome.failed += failed
         if verdict.error is not None or verdict.failed != failed:
             said = verdict.error or f"the expectation counts {verdict.failed} failing rows, the row mask {failed}"
-            tally.error = tally.error or f"columns {', '.join(check.columns)}: {said}"
+            outcome.error = outcome.error or f"columns {', '.join(condition.columns)}: {said}"
         if not failed:
             return
         bad = frame[mask]
-        details = [_detail(check.columns, row) for row in bad[list(check.columns)].itertuples(index=False, name=None)]
+        details = [
+            _detail(condition.columns, row) for row in bad[list(condition.columns)].itertuples(index=False, name=None)
+        ]
         if not keyed:
-            tally.examples += details[: EXAMPLES - len(tally.examples)]
+            outcome.examples += details[: EXAMPLES - len(outcome.examples)]
             return
         keys, ids = (_column(bad, name) for name in ("key", "region_id"))
         names = [f"{k}/{r}" if r is not None else f"{k}" for k, r in zip(keys[:EXAMPLES], ids[:EXAMPLES], strict=True)]
-        tally.examples += names[: EXAMPLES - len(tally.examples)]
-        reasons = [tally.rule.name] * failed
+        outcome.examples += names[: EXAMPLES - len(outcome.examples)]
+        reasons = [outcome.rule.name] * failed
         self._rows.append(pa.table([keys, ids, [STAGE] * failed, reasons, details], schema=QUARANTINE))
 
 

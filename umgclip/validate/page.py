@@ -10,25 +10,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from umgclip.io.atomic import write_bytes
 from umgclip.params import ValidateParams
-from umgclip.validate.gate import Tally
+from umgclip.validate.gate import RuleOutcome
 from umgclip.validate.report import mend
 
 PAGE = "index.html"
 DOCS = "great_expectations"  # the folder of the Data Docs beside it
 
 
-def write_page(folder: Path, report: Mapping[str, Any], tallies: Sequence[Tally], params: ValidateParams) -> None:
+def write_page(
+    folder: Path, report: Mapping[str, Any], outcomes: Sequence[RuleOutcome], params: ValidateParams
+) -> None:
     """Write the page into the folder of the Data Docs.
 
     Args:
         folder: that folder.
         report: the whole judgement as plain values.
-        tallies: what became of every rule.
+        outcomes: what became of every rule.
         params: the section `validate`, whose keys are named beside rules that fail.
     """
-    closing = [(tally, mend(tally, params)) for tally in tallies if tally.closes_gate]
-    touched = [(t, "") for t in tallies if not t.closes_gate and t.status != "pass"]
-    kept = [(tally, "") for tally in tallies if tally.status == "pass"]
+    closing = [(outcome, mend(outcome, params)) for outcome in outcomes if outcome.closes_gate]
+    touched = [(t, "") for t in outcomes if not t.closes_gate and t.status != "pass"]
+    kept = [(outcome, "") for outcome in outcomes if outcome.status == "pass"]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from umgclip.params import ValidateParams
-from umgclip.validate.gate import Tally
+from umgclip.validate.gate import RuleOutcome
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ def count_passed(images: pd.DataFrame, regions: pd.DataFrame, quarantine: pa.Tab
     )
 
 
-def make_report(tallies: list[Tally], images: Passed, regions: Passed, annotate: pd.DataFrame) -> dict[str, Any]:
+def make_report(outcomes: list[RuleOutcome], images: Passed, regions: Passed, annotate: pd.DataFrame) -> dict[str, Any]:
     """The whole judgement as plain values.
 
     Args:
-        tallies: what became of every rule.
+        outcomes: what became of every rule.
         images: counts of images.
         regions: counts of regions.
         annotate: `region_id` and `reason` of what annotation had quarantined before.
     """
     reasons = annotate["reason"].fillna("unknown").value_counts()
     return {
-        "passed": not any(tally.closes_gate for tally in tallies),
+        "passed": not any(outcome.closes_gate for outcome in outcomes),
         "images": images.as_dict(),
         "regions": regions.as_dict(),
         "annotate_quarantine": {
@@ -78,7 +78,7 @@ def make_report(tallies: list[Tally], images: Passed, regions: Passed, annotate:
             "regions": int(annotate["region_id"].notna().sum()),
             "reasons": {str(reason): int(count) for reason, count in reasons.items()},
         },
-        "rules": {tally.rule.name: _rule(tally) for tally in tallies},
+        "rules": {outcome.rule.name: _rule(outcome) for outcome in outcomes},
     }
 
 
@@ -95,54 +95,54 @@ def make_metrics(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def gate_message(tallies: list[Tally], docs: Path, params: ValidateParams) -> str:
+def gate_message(outcomes: list[RuleOutcome], docs: Path, params: ValidateParams) -> str:
     """What the gate says when it closes: each rule with what was measured, its limit, and the keys to change.
 
     Args:
-        tallies: what became of every rule.
+        outcomes: what became of every rule.
         docs: folder of the Data Docs.
         params: the section `validate`, whose values are named beside its keys.
     """
-    closing = [tally for tally in tallies if tally.closes_gate]
-    lines = [f"validation gate closed: {len(closing)} of {len(tallies)} rules; see {docs / 'index.html'}"]
-    return "\n  ".join([*lines, *(_line(tally, params) for tally in closing)])
+    closing = [outcome for outcome in outcomes if outcome.closes_gate]
+    lines = [f"validation gate closed: {len(closing)} of {len(outcomes)} rules; see {docs / 'index.html'}"]
+    return "\n  ".join([*lines, *(_line(outcome, params) for outcome in closing)])
 
 
-def _line(tally: Tally, params: ValidateParams) -> str:
-    rule = tally.rule
-    name = f"{rule.name} [{rule.check.says()}]"
-    if tally.error is not None:
-        return f"{name}: ERROR {tally.error}"
-    if tally.table == "dataset":
-        said = f"{name}: measured {', '.join(tally.examples)}"
+def _line(outcome: RuleOutcome, params: ValidateParams) -> str:
+    rule = outcome.rule
+    name = f"{rule.name} [{rule.condition.says()}]"
+    if outcome.error is not None:
+        return f"{name}: ERROR {outcome.error}"
+    if outcome.table == "dataset":
+        said = f"{name}: measured {', '.join(outcome.examples)}"
     else:
         said = (
-            f"{name}: {tally.failed} of {tally.checked} rows failed ({tally.share:.2%}), "
-            f"tolerance {tally.tolerance:.2%}; e.g. {', '.join(tally.examples)}"
+            f"{name}: {outcome.failed} of {outcome.checked} rows failed ({outcome.share:.2%}), "
+            f"tolerance {outcome.tolerance:.2%}; e.g. {', '.join(outcome.examples)}"
         )
-    return "\n    ".join([said, f"-> {mend(tally, params)}"])
+    return "\n    ".join([said, f"-> {mend(outcome, params)}"])
 
 
-def mend(tally: Tally, params: ValidateParams) -> str:
+def mend(outcome: RuleOutcome, params: ValidateParams) -> str:
     """The keys of `params.yaml` that decide, with their values, and what else helps."""
-    rule = tally.rule
+    rule = outcome.rule
     keys = [f"validate.{name} ({getattr(params, name):g})" for name in rule.bounds]
-    if tally.table != "dataset":
-        keys.append(f"validate.tolerances.{rule.name} ({tally.tolerance:g})")
+    if outcome.table != "dataset":
+        keys.append(f"validate.tolerances.{rule.name} ({outcome.tolerance:g})")
     return "; ".join([f"change {' or '.join(keys)} in params.yaml", *([rule.hint] if rule.hint else [])])
 
 
-def _rule(tally: Tally) -> dict[str, Any]:
+def _rule(outcome: RuleOutcome) -> dict[str, Any]:
     return {
-        "table": tally.table,
-        "expectation": tally.rule.check.says(),
-        "severity": tally.rule.severity,
-        "bounds": [f"validate.{name}" for name in tally.rule.bounds],
-        "tolerance": tally.tolerance,
-        "checked": tally.checked,
-        "failed": tally.failed,
-        "share": tally.share,
-        "status": tally.status,
-        "examples": tally.examples,
-        "error": tally.error,
+        "table": outcome.table,
+        "expectation": outcome.rule.condition.says(),
+        "severity": outcome.rule.severity,
+        "bounds": [f"validate.{name}" for name in outcome.rule.bounds],
+        "tolerance": outcome.tolerance,
+        "checked": outcome.checked,
+        "failed": outcome.failed,
+        "share": outcome.share,
+        "status": outcome.status,
+        "examples": outcome.examples,
+        "error": outcome.error,
     }

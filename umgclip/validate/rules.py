@@ -22,7 +22,7 @@ Severity = Literal["critical", "warning"]
 
 
 @dataclass(frozen=True)
-class Check:
+class Condition:
     """A condition on the rows of a table.
 
     Attributes:
@@ -61,7 +61,7 @@ class Rule:
 
     Attributes:
         name: the reason that the quarantine gives, one of `umgclip.params.RuleName`.
-        check: the condition.
+        condition: what rows must meet.
         severity: `critical` closes the gate when too many rows fail, `warning` only counts and quarantines.
         tolerance: share of failing rows that is let through, if not that of the params.
         bounds: the params of the section `validate` that the condition is made of.
@@ -69,16 +69,16 @@ class Rule:
     """
 
     name: str
-    check: Check
+    condition: Condition
     severity: Severity = "critical"
     tolerance: float | None = None
     bounds: tuple[str, ...] = ()
     hint: str = ""
 
 
-def present(column: str) -> Check:
+def present(column: str) -> Condition:
     """No null in a column."""
-    return Check(
+    return Condition(
         gxe.ExpectColumnValuesToNotBeNull,
         {"column": column},
         (column,),
@@ -87,9 +87,9 @@ def present(column: str) -> Check:
     )
 
 
-def absent(column: str) -> Check:
+def absent(column: str) -> Condition:
     """Nothing but nulls in a column: it is a measure that holds what was found wrong."""
-    return Check(
+    return Condition(
         gxe.ExpectColumnValuesToBeNull,
         {"column": column},
         (column,),
@@ -100,7 +100,7 @@ def absent(column: str) -> Check:
 
 def within(
     column: str, low: int | float | None = None, high: int | float | None = None, *, above: bool = False
-) -> Check:
+) -> Condition:
     """Numbers from `low` to `high`, both included; with `above`, `low` itself is too small."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
@@ -115,10 +115,10 @@ def within(
     kwargs: dict[str, Any] = {"column": column}
     kwargs |= {} if low is None else {"min_value": low, "strict_min": above}
     kwargs |= {} if high is None else {"max_value": high}
-    return Check(gxe.ExpectColumnValuesToBeBetween, kwargs, (column,), breaks)
+    return Condition(gxe.ExpectColumnValuesToBeBetween, kwargs, (column,), breaks)
 
 
-def greater(column: str, than: str, *, or_equal: bool = False) -> Check:
+def greater(column: str, than: str, *, or_equal: bool = False) -> Condition:
     """One column's numbers greater than another's in the same row."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
@@ -126,12 +126,12 @@ def greater(column: str, than: str, *, or_equal: bool = False) -> Check:
         return (left < right) if or_equal else (left <= right)
 
     kwargs = {"column_A": column, "column_B": than, "or_equal": or_equal, "ignore_row_if": "either_value_is_missing"}
-    return Check(gxe.ExpectColumnPairValuesAToBeGreaterThanB, kwargs, (column, than), breaks)
+    return Condition(gxe.ExpectColumnPairValuesAToBeGreaterThanB, kwargs, (column, than), breaks)
 
 
-def matching(column: str, pattern: str) -> Check:
+def matching(column: str, pattern: str) -> Condition:
     """Strings that fit a regular expression from their start."""
-    return Check(
+    return Condition(
         gxe.ExpectColumnValuesToMatchRegex,
         {"column": column, "regex": pattern},
         (column,),
@@ -139,10 +139,10 @@ def matching(column: str, pattern: str) -> Check:
     )
 
 
-def member(column: str, allowed: Iterable[str]) -> Check:
+def member(column: str, allowed: Iterable[str]) -> Condition:
     """Strings out of a closed set."""
     values = sorted(allowed)
-    return Check(
+    return Condition(
         gxe.ExpectColumnValuesToBeInSet,
         {"column": column, "value_set": values},
         (column,),
@@ -150,10 +150,10 @@ def member(column: str, allowed: Iterable[str]) -> Check:
     )
 
 
-def not_member(column: str, forbidden: Iterable[str]) -> Check:
+def not_member(column: str, forbidden: Iterable[str]) -> Condition:
     """Strings that are not in a closed set."""
     values = sorted(forbidden)
-    return Check(
+    return Condition(
         gxe.ExpectColumnValuesToNotBeInSet,
         {"column": column, "value_set": values},
         (column,),
@@ -161,7 +161,7 @@ def not_member(column: str, forbidden: Iterable[str]) -> Check:
     )
 
 
-def unique(*columns: str) -> Check:
+def unique(*columns: str) -> Condition:
     """No two rows alike in these columns; every copy fails. The frame must be the whole table."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
@@ -169,6 +169,6 @@ def unique(*columns: str) -> Check:
         return (frame.duplicated(list(columns), keep=False) & whole).to_numpy()
 
     if len(columns) == 1:
-        return Check(gxe.ExpectColumnValuesToBeUnique, {"column": columns[0]}, columns, breaks)
+        return Condition(gxe.ExpectColumnValuesToBeUnique, {"column": columns[0]}, columns, breaks)
     kwargs = {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}
-    return Check(gxe.ExpectCompoundColumnsToBeUnique, kwargs, columns, breaks)
+    return Condition(gxe.ExpectCompoundColumnsToBeUnique, kwargs, columns, breaks)

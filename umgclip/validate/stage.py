@@ -20,7 +20,7 @@ from umgclip.stage import Summary
 from umgclip.validate import measures, suites
 from umgclip.validate.engine import Engine
 from umgclip.validate.facts import FACT_NEEDS, dataset_facts
-from umgclip.validate.gate import Judge, Plan
+from umgclip.validate.gate import Gate, TableCheck
 from umgclip.validate.measures import Measure, add_measures
 from umgclip.validate.page import DOCS, PAGE, write_page
 from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report
@@ -64,27 +64,27 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
         with fresh_folder(inputs.data_docs) as docs:
             engine = Engine(docs / DOCS)
             tables = _Tables.open(inputs)
-            judge = Judge(engine, params)
+            gate = Gate(engine, params)
             for plan in _plans(params, inputs, tables):
-                judge.judge(plan)
-            quarantine = judge.quarantine()
+                gate.check(plan)
+            quarantine = gate.quarantine()
             images, regions = count_passed(tables.image_keys, tables.region_keys, quarantine)
-            report = make_report(judge.tallies, images, regions, tables.dropped)
+            report = make_report(gate.outcomes, images, regions, tables.dropped)
             with explain_os_errors(inputs.data_docs):
                 engine.write_docs()
-                write_page(docs, report, judge.tallies, params)
+                write_page(docs, report, gate.outcomes, params)
                 folder, prefix = (working, "") if report["passed"] else (docs, "failed_")
                 pq.write_table(quarantine, folder / f"{prefix}quarantine.parquet")
             write_json(folder / f"{prefix}report.json", report)
         write_json(inputs.metrics, make_metrics(report))
         if not report["passed"]:
-            raise GateError(gate_message(judge.tallies, inputs.data_docs, params))
-    touched = [f"{tally.rule.name} ({tally.failed})" for tally in judge.tallies if tally.failed]
-    absent = [tally.rule.name for tally in judge.tallies if tally.table == "dataset" and not tally.checked]
+            raise GateError(gate_message(gate.outcomes, inputs.data_docs, params))
+    touched = [f"{outcome.rule.name} ({outcome.failed})" for outcome in gate.outcomes if outcome.failed]
+    absent = [outcome.rule.name for outcome in gate.outcomes if outcome.table == "dataset" and not outcome.checked]
     return Summary(
         "validate",
         (
-            ("rules", f"{len(judge.tallies)} checked, {len(touched)} with failing rows"),
+            ("rules", f"{len(gate.outcomes)} checked, {len(touched)} with failing rows"),
             ("failing rows", ", ".join(touched) or "none"),
             *((("not asked, for want of captions or labels", ", ".join(absent)),) if absent else ()),
             ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
@@ -121,7 +121,7 @@ class _Tables:
         )
 
 
-def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[Plan]:
+def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:
     concepts = read_vocabulary(inputs.vocabulary)
     images, regions = tables.images, tables.regions
     of_image = measures.image_measures(params, {*concepts.things, *concepts.stuff})
@@ -139,11 +139,11 @@ def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> I
     keys = iter([add_measures(tables.region_keys, owner)])
     problems = regions.problems | {f"images.{name}": text for name, text in images.problems.items()}
     needs = {measure.name: measure.needs for measure in owner}
-    yield Plan("region_keys", suites.region_key_rules(), keys, problems, needs)
+    yield TableCheck("region_keys", suites.region_key_rules(), keys, problems, needs)
 
     facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped)])
     problems = regions.problems | images.problems
-    yield Plan("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
+    yield TableCheck("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
 
 
 def _plan(
@@ -152,8 +152,8 @@ def _plan(
     frames: Iterator[pd.DataFrame],
     table: ColumnTable,
     added: tuple[Measure, ...],
-) -> Plan:
-    return Plan(name, rules, frames, table.problems, {measure.name: measure.needs for measure in added})
+) -> TableCheck:
+    return TableCheck(name, rules, frames, table.problems, {measure.name: measure.needs for measure in added})
 
 
 def _chunks(table: ColumnTable, added: tuple[Measure, ...], params: ValidateParams) -> Iterator[pd.DataFrame]:

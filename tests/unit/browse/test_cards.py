@@ -8,13 +8,15 @@ import numpy as np
 from PIL import Image
 
 from umgclip.browse.cards import describe
-from umgclip.browse.reading import Found
+from umgclip.browse.reading import PickedSample
 from umgclip.io.images import encode_jpeg
 from umgclip.records import Mask, Region, Text
 
 
 def stored(raw, **changes):
-    return Found(**{"shard": "a.tar", "position": 0, "key": raw.key, "image": raw.image, "json": raw.json, **changes})
+    return PickedSample(
+        **{"shard": "a.tar", "position": 0, "key": raw.key, "image": raw.image, "json": raw.json, **changes}
+    )
 
 
 def test_a_card_says_all_that_the_record_says(kit):
@@ -62,7 +64,7 @@ def test_a_broken_record_keeps_its_picture(kit):
 
 
 def test_a_sample_without_files_is_a_card_too():
-    card, picture = describe(Found("a.tar", 0, "k", None, None, "no image file"), 512)
+    card, picture = describe(PickedSample("a.tar", 0, "k", None, None, "no image file"), 512)
     assert (card["notes"], card["readable"], picture) == (["no image file"], False, None)
 
 

@@ -4,14 +4,14 @@ import pytest
 
 from umgclip.io.places import Entry
 from umgclip.sources.naming import spellings
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 
 
 @pytest.fixture
 def plan(tmp_path):
     names = ("train/cat 1.jpg", "train/Dog.JPG", "val/0001.jpg", "train/0001.jpg", "val/same.jpg", "val/same.png",
              "b/caf\u00e9.webp", "val/notes.txt", "val/only.png")  # fmt: skip
-    with Plan(tmp_path / "plan.sqlite", fresh=True) as plan:
+    with ImportPlan(tmp_path / "plan.sqlite", fresh=True) as plan:
         plan.add_files(Entry(name, 1, "") for name in names)
         yield plan
 

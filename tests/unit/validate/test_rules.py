@@ -10,9 +10,9 @@ import pytest
 
 from umgclip.params import ValidateParams
 from umgclip.validate.engine import Engine
-from umgclip.validate.gate import Judge, Plan
+from umgclip.validate.gate import Gate, TableCheck
 from umgclip.validate.rules import (
-    Check,
+    Condition,
     Rule,
     absent,
     greater,
@@ -25,7 +25,7 @@ from umgclip.validate.rules import (
 )
 
 # In the order of the rows of `frame`, the rows that fail.
-CASES: list[tuple[Check, list[int]]] = [
+CASES: list[tuple[Condition, list[int]]] = [
     (present("text"), [2]),
     (absent("text"), [0, 1, 3, 4, 5, 6]),
     (absent("nulls"), []),
@@ -66,7 +66,7 @@ def frame() -> pd.DataFrame:
 
 @pytest.mark.parametrize(("number", "case"), list(enumerate(CASES)))
 def test_mask_and_expectation_agree(
-    number: int, case: tuple[Check, list[int]], engine: Engine, frame: pd.DataFrame
+    number: int, case: tuple[Condition, list[int]], engine: Engine, frame: pd.DataFrame
 ) -> None:
     check, expected = case
     rule = Rule(f"rule{number}", check)
@@ -79,13 +79,13 @@ def test_mask_and_expectation_agree(
 
 def test_a_mask_that_disagrees_is_an_error(engine: Engine, frame: pd.DataFrame) -> None:
     blind = present("a")
-    wrong = Check(blind.expectation, blind.kwargs, blind.columns, lambda f: np.zeros(len(f), bool), nulls=True)
-    judge = Judge(engine, ValidateParams())
+    wrong = Condition(blind.expectation, blind.kwargs, blind.columns, lambda f: np.zeros(len(f), bool), nulls=True)
+    gate = Gate(engine, ValidateParams())
 
-    judge.judge(Plan("wrong", (Rule("wrong", wrong),), [frame], {}))
+    gate.check(TableCheck("wrong", (Rule("wrong", wrong),), [frame], {}))
 
-    assert judge.tallies[0].status == "error"
-    assert judge.tallies[0].error == "columns a: the expectation counts 1 failing rows, the row mask 0"
+    assert gate.outcomes[0].status == "error"
+    assert gate.outcomes[0].error == "columns a: the expectation counts 1 failing rows, the row mask 0"
 
 
 def test_what_great_expectations_cannot_do_is_an_error(engine: Engine, frame: pd.DataFrame) -> None:
@@ -110,9 +110,9 @@ def test_a_tolerance_of_a_rule_beats_that_of_all(engine: Engine, frame: pd.DataF
         Rule("region_label_held_out", not_member("text", {"x"}), tolerance=0.0),
         Rule("region_box_left", within("b", low=0.5)),
     )
-    judge = Judge(engine, ValidateParams(tolerance=0.6, tolerances={"region_box_left": 0.1}))
-    judge.judge(Plan("tolerances", rules, [frame], {}))
-    assert [(t.tolerance, t.failed, t.checked, t.status) for t in judge.tallies] == [
+    gate = Gate(engine, ValidateParams(tolerance=0.6, tolerances={"region_box_left": 0.1}))
+    gate.check(TableCheck("tolerances", rules, [frame], {}))
+    assert [(t.tolerance, t.failed, t.checked, t.status) for t in gate.outcomes] == [
         (0.6, 3, 6, "tolerated"),
         (0.0, 2, 6, "fail"),
         (0.1, 3, 5, "fail"),

@@ -18,7 +18,7 @@ from umgclip.io.atomic import fresh_folder
 from umgclip.io.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
 from umgclip.validate import suites
-from umgclip.validate.gate import Tally
+from umgclip.validate.gate import RuleOutcome
 from umgclip.validate.report import gate_message
 from umgclip.validate.stage import ValidateInputs, run
 
@@ -240,7 +240,9 @@ def test_every_rule_names_params_that_exist() -> None:
         *suites.region_key_rules(), *suites.dataset_rules(params),
     ]  # fmt: skip
     for rule in rules:
-        said = gate_message([Tally("images", rule, 0.0, checked=1, failed=1, examples=["k"])], Path("docs"), params)
+        said = gate_message(
+            [RuleOutcome("images", rule, 0.0, checked=1, failed=1, examples=["k"])], Path("docs"), params
+        )
         assert rule.severity != "critical" or f"validate.tolerances.{rule.name} (0)" in said
         assert all(f"validate.{name} (" in said or rule.severity != "critical" for name in rule.bounds)
 

@@ -88,7 +88,7 @@ def _command(kind: str, help_: str, **own: Option) -> None:
     """Add the command of a kind of source, with its own options and the common ones."""
 
     def command(**given: Any) -> None:  # noqa: ANN401 - as typed in `options`
-        target = Target(*(given.pop(name) for name in ("out", "append", "replace", "params")))
+        target = ImportTarget(*(given.pop(name) for name in ("out", "append", "replace", "params")))
         _import(kind, given.pop("source"), given.pop("split"), given, target)
 
     options = {"source": COMMON["source"], **own, **COMMON}
@@ -225,7 +225,7 @@ _command(
 
 
 @dataclass(frozen=True)
-class Target:
+class ImportTarget:
     """Where an import writes, and how."""
 
     out: str
@@ -234,7 +234,7 @@ class Target:
     params: Path
 
 
-def _import(kind: str, source: str, split: str, options: dict[str, Any], target: Target) -> None:
+def _import(kind: str, source: str, split: str, options: dict[str, Any], target: ImportTarget) -> None:
     from umgclip.cli import session
     from umgclip.params import DataParams, load_section
     from umgclip.sources.formats.other_formats import OtherFormatError
@@ -274,21 +274,21 @@ def _is_said(value: object) -> bool:
     return value is not None and value is not False and value not in ("", [])
 
 
-def _run(request: Request, section: ImportParams, target: Target) -> Imported:
+def _run(request: Request, section: ImportParams, target: ImportTarget) -> Imported:
     from umgclip.cli import session
-    from umgclip.sources.importing.run import Watch, run_import
+    from umgclip.sources.importing.run import ImportCallbacks, run_import
 
     with session.untracked("data import") as opened:
         advances: list[Callable[[int], None]] = []
-        watch = Watch(
+        callbacks = ImportCallbacks(
             lambda total: advances.append(opened.counter(total)),
             lambda count: advances[0](count) if advances else None,
             lambda there: _may_replace(target, request.split, there),
         )
-        return run_import(request, section, target.out, append=target.append, watch=watch)
+        return run_import(request, section, target.out, append=target.append, callbacks=callbacks)
 
 
-def _may_replace(target: Target, split: str, there: Manifest) -> None:
+def _may_replace(target: ImportTarget, split: str, there: Manifest) -> None:
     """No dataset goes without a word: --replace says so, or who sits at the terminal.
 
     Raises:

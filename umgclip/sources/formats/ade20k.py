@@ -13,8 +13,8 @@ from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, 
 from umgclip.sources.formats.shared.origins import ADE20K, ADE20K_FULL
 from umgclip.sources.formats.shared.paired_folders import list_folder, plan_pairs, read_pairs
 from umgclip.sources.formats.shared.segments import labelled, read_colours, read_ids, semantic_regions
-from umgclip.sources.note import Found, Note, Problem
-from umgclip.sources.plan import Item, Plan
+from umgclip.sources.note import Note, Problem, SourceImage
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
 
 NAMES = "objectInfo150.txt"
@@ -27,7 +27,7 @@ STUFF = frozenset(
 _VOID = (0,)
 
 
-def plan_ade20k(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_ade20k(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List images and maps of one subset; read the classes."""
     subset = request.subset or "validation"
     if request.task == "full":
@@ -46,7 +46,7 @@ def plan_ade20k(request: Request, plan: Plan, place: Place, working: Path) -> No
     plan.state("classes", class_list(labels))
 
 
-def _parsing_classes(data: bytes, plan: Plan) -> Labels:
+def _parsing_classes(data: bytes, plan: ImportPlan) -> Labels:
     """Number and names of `objectInfo150.txt`, the first and the last column."""
     plan.seen(NAMES, data)
     rows = [line.split("\t") for line in data.decode("utf-8-sig").splitlines()[1:] if line.strip()]
@@ -55,7 +55,7 @@ def _parsing_classes(data: bytes, plan: Plan) -> Labels:
     return distinct((int(row[0]), synonyms(row[-1]), int(row[0]) not in STUFF) for row in rows)
 
 
-def _instance_classes(place: Place, plan: Plan) -> dict[str, str]:
+def _instance_classes(place: Place, plan: ImportPlan) -> dict[str, str]:
     """The number in scene parsing of each class of the instance task."""
     data = ADE20K.read(place, INSTANCE_CLASSES, "the classes of the instance task")
     plan.seen(INSTANCE_CLASSES, data)
@@ -65,7 +65,7 @@ def _instance_classes(place: Place, plan: Plan) -> dict[str, str]:
     return {str(int(instance)): str(int(parsing)) for instance, parsing in rows}
 
 
-def _full_classes(request: Request, plan: Plan, working: Path) -> Labels:
+def _full_classes(request: Request, plan: ImportPlan, working: Path) -> Labels:
     """The classes that are asked for, by their number in the full data set."""
     if request.class_names is None:
         raise InputError(
@@ -77,11 +77,13 @@ def _full_classes(request: Request, plan: Plan, working: Path) -> Labels:
     return read_label_table(data, request.class_names)
 
 
-def read_ade20k(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_ade20k(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     labels, instances = restored(plan.fact("labels")), plan.fact("instances") or {}
 
-    def note_of(item: Item) -> Note:
+    def note_of(item: PlannedImage) -> Note:
         if request.task == "full":
             return _full(place, item.name, labels)
         if request.task == "panoptic":

@@ -23,8 +23,8 @@ from umgclip.sources.formats.semantic import plan_semantic, read_semantic
 from umgclip.sources.formats.tars import plan_tars, read_tars
 from umgclip.sources.formats.voc import plan_voc, read_voc
 from umgclip.sources.formats.yolo import plan_yolo, read_yolo
-from umgclip.sources.note import Found
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import SourceImage
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Kind, Request
 
 
@@ -35,8 +35,8 @@ class SourceKind:
     `images_a_part` is the number of planned items in a part; None: as many as a shard holds.
     """
 
-    plan: Callable[[Request, Plan, Place, Path], None]
-    read: Callable[[Request, Plan, Place, tuple[int, int], int], Iterator[Found]]
+    plan: Callable[[Request, ImportPlan, Place, Path], None]
+    read: Callable[[Request, ImportPlan, Place, tuple[int, int], int], Iterator[SourceImage]]
     images_a_part: int | None = None
 
 

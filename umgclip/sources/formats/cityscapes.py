@@ -13,8 +13,8 @@ from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, 
 from umgclip.sources.formats.shared.origins import CITYSCAPES
 from umgclip.sources.formats.shared.paired_folders import list_folder, plan_pairs, read_pairs
 from umgclip.sources.formats.shared.segments import coco_ids, panoptic_regions, read_colours, read_ids, semantic_regions
-from umgclip.sources.note import Found, Note
-from umgclip.sources.plan import Item, Plan
+from umgclip.sources.note import Note, SourceImage
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
 
 IMAGES, MAPS = "leftImg8bit", "gtFine"
@@ -29,7 +29,7 @@ THINGS = {
 _VOID = frozenset(range(256)) - STUFF.keys() - THINGS.keys()
 
 
-def plan_cityscapes(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_cityscapes(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List images and maps of one subset."""
     subset = request.subset or "val"
     if request.task in (None, "semantic"):
@@ -43,7 +43,7 @@ def plan_cityscapes(request: Request, plan: Plan, place: Place, working: Path) -
     plan.state("classes", class_list(labels))
 
 
-def _plan_panoptic(request: Request, plan: Plan, place: Place, working: Path) -> Labels:
+def _plan_panoptic(request: Request, plan: ImportPlan, place: Place, working: Path) -> Labels:
     """Take the images of the JSON; it calls them by their id and leaves the city out of their paths."""
     subset = request.subset or "val"
     name = f"{MAPS}/cityscapes_panoptic_{subset}"
@@ -67,11 +67,13 @@ def _image(name: str, subset: str) -> str:
     return f"{IMAGES}/{subset}/{name.partition('_')[0]}/{name}_{IMAGES}.png"
 
 
-def read_cityscapes(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_cityscapes(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     labels = restored(plan.fact("labels"))
 
-    def note_of(item: Item) -> Note:
+    def note_of(item: PlannedImage) -> Note:
         note = Note()
         if request.task == "panoptic":
             ids = coco_ids(read_colours(place, f"{item.about['folder']}/{item.about['file_name']}"))

@@ -16,17 +16,17 @@ from umgclip.io.texts import decode
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import CLIP_BENCHMARK
 from umgclip.sources.formats.shared.paired_folders import list_folder
-from umgclip.sources.formats.shared.tar_samples import END, Sample, read_samples
+from umgclip.sources.formats.shared.tar_samples import END, TarSample, read_samples
 from umgclip.sources.formats.tars import TARS, telling_hidden
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import HUMAN, Request
 
 CLASSES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
 KINDS = ("classification", "multilabel", "retrieval")
 
 
-def plan_clip_benchmark(request: Request, plan: Plan, place: Place, _working: Path) -> None:
+def plan_clip_benchmark(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
     """List the tars of a split; read class names and templates."""
     subset = request.subset or "test"
     list_folder(plan, place, subset, CLIP_BENCHMARK)
@@ -48,7 +48,7 @@ def plan_clip_benchmark(request: Request, plan: Plan, place: Place, _working: Pa
         plan.state("classes", class_list(labels, [template.replace("{c}", "{}") for template in templates]))
 
 
-def _check_tars(plan: Plan, place: Place, subset: str) -> None:
+def _check_tars(plan: ImportPlan, place: Place, subset: str) -> None:
     """Compare the tars with `nshards.txt`."""
     name = f"{subset}/nshards.txt"
     text = CLIP_BENCHMARK.read(place, name, "the number of tars").decode("ascii", "replace").strip()
@@ -68,8 +68,8 @@ def _lines(data: bytes, name: str) -> list[str]:
 
 
 def read_clip_benchmark(
-    _request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int
-) -> Iterator[Found]:
+    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some tars."""
     kind, labels = plan.fact("kind"), restored(plan.fact("labels"))
     for item in plan.items(*span):
@@ -77,10 +77,10 @@ def read_clip_benchmark(
         yield from telling_hidden(shown(item.name), samples, partial(_found, kind=kind, labels=labels))
 
 
-def _found(name: str, sample: Sample, kind: str, labels: Labels) -> Found:
+def _found(name: str, sample: TarSample, kind: str, labels: Labels) -> SourceImage:
     parts = sample.parts
     if isinstance(ended := parts.get(END), Problem):  # the tar breaks off
-        return Found(name, ended, "", Note())
+        return SourceImage(name, ended, "", Note())
     extension = sample.image or ""
     data = parts.get(extension, Problem("no_image", f"expected an image among {sorted(parts)}"))
     wanted, read = {
@@ -92,7 +92,9 @@ def _found(name: str, sample: Sample, kind: str, labels: Labels) -> Found:
     said = parts.get(wanted, Problem("no_class", f"expected .{wanted} beside the image, got {sorted(parts)}"))
     problem = said if isinstance(said, Problem) else read(note, said, labels)
     note.unknown.update(f".{part}" for part in parts if part not in (extension, wanted))
-    return Found(name, problem if problem is not None and not isinstance(data, Problem) else data, extension, note)
+    return SourceImage(
+        name, problem if problem is not None and not isinstance(data, Problem) else data, extension, note
+    )
 
 
 def _class(note: Note, content: bytes, labels: Labels) -> Problem | None:

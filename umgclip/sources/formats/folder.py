@@ -16,8 +16,8 @@ from umgclip.sources.formats.shared.annotation_files import is_hidden
 from umgclip.sources.formats.shared.caption_tables import CaptionTable
 from umgclip.sources.formats.shared.labels import read_class_names
 from umgclip.sources.formats.shared.reading import in_order, read_beside, read_image
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 from umgclip.sources.request import HUMAN, Request
 
 BESIDE = ("txt", "caption", "json")
@@ -25,7 +25,7 @@ _REPEATED = "rows of the table that say again what another said"
 _NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
 
 
-def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_folder(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List the files; read the table of captions."""
     plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
     plan.plan_files(FORMAT_OF)
@@ -50,11 +50,13 @@ def plan_folder(request: Request, plan: Plan, place: Place, working: Path) -> No
         plan.state("classes", {"things": sorted(spelled.values()), "stuff": []})
 
 
-def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_folder(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     names = plan.fact("class_names") or {}
 
-    def loads() -> Iterator[Callable[[], Found]]:
+    def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
             note = Note()
             for _, text in plan.extras(item.position):
@@ -68,17 +70,17 @@ def read_folder(request: Request, plan: Plan, place: Place, span: tuple[int, int
     yield from in_order(loads(), place)
 
 
-def _load(request: Request, place: Place, item: Item, beside: list[str], note: Note, limit: int) -> Found:
-    note.join(read_beside(place, beside, request.speaker, request.box_format, request.encoding))
+def _load(request: Request, place: Place, item: PlannedImage, beside: list[str], note: Note, limit: int) -> SourceImage:
+    note.merge(read_beside(place, beside, request.speaker, request.box_format, request.encoding))
     data: bytes | Problem = _NO_CLASS
     if request.labels == "folders" and note.single is None and request.split == "train":
         note.problems.append(_NO_CLASS)
     if request.labels == "none" or note.single is not None or request.split == "train":
         data = read_image(place, item.name, limit)
-    return Found(shown(item.name), data, extension_of(item.name), note)
+    return SourceImage(shown(item.name), data, extension_of(item.name), note)
 
 
-def _label(note: Note, item: Item, request: Request, names: dict[str, str]) -> None:
+def _label(note: Note, item: PlannedImage, request: Request, names: dict[str, str]) -> None:
     if request.labels != "folders":
         return
     folder, _, rest = shown(item.name).partition("/")

@@ -17,8 +17,8 @@ from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.places import Folder, Place, fetch
 from umgclip.sources.formats.shared.loose_json import read_note
 from umgclip.sources.formats.shared.reading import in_order, read_image
-from umgclip.sources.note import Found, Problem, shown
-from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.note import Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 from umgclip.sources.request import Request
 
 PATHS = ("f_path", "image", "image_path", "img_path", "file_name", "filename", "path", "file")
@@ -27,7 +27,7 @@ _GUESSED = ("jpg", "png", "webp", "jpeg")
 _KEY_FOLDER = 5  # img2dataset puts 000120003.jpg into the folder 00012
 
 
-def plan_grounded(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_grounded(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """Read the JSON (or parquet) files in the order of their names, an element at a time."""
     if not request.annotations:
         raise InputError("finehard: expected --annotations, a JSON file or a folder of them, got none")
@@ -54,7 +54,7 @@ def _files(where: str, working: Path) -> list[Path]:
     return [fetch(where, working)]
 
 
-def _values(path: Path, plan: Plan) -> Iterator[Any]:
+def _values(path: Path, plan: ImportPlan) -> Iterator[Any]:
     if path.suffix.lower() == ".parquet":
 
         def choose(schema: pa.Schema) -> list[str]:
@@ -77,11 +77,11 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _broken_line(plan: Plan, path: Path, where: str, detail: str) -> None:
+def _broken_line(plan: ImportPlan, path: Path, where: str, detail: str) -> None:
     plan.refuse_row(f"{path.name}: {where}", detail)
 
 
-def _refuse(plan: Plan, path: Path, value: Any) -> bool:  # noqa: ANN401 - what JSON held
+def _refuse(plan: ImportPlan, path: Path, value: Any) -> bool:  # noqa: ANN401 - what JSON held
     plan.add_problem(str(path.name), Problem("bad_record", f"expected an object, got {str(value)[:80]}"))
     return False
 
@@ -96,17 +96,19 @@ def _name(value: dict[str, Any]) -> str:
     return _path(value) or key
 
 
-def read_grounded(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_grounded(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
 
-    def loads() -> Iterator[Callable[[], Found]]:
+    def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
             yield partial(_load, request, place, item, limit)
 
     yield from in_order(loads(), place)
 
 
-def _load(request: Request, place: Place, item: Item, limit: int) -> Found:
+def _load(request: Request, place: Place, item: PlannedImage, limit: int) -> SourceImage:
     value = item.about["value"]
     note = read_note(value, request.speaker, request.box_format)
     name = item.name
@@ -114,4 +116,4 @@ def _load(request: Request, place: Place, item: Item, limit: int) -> Found:
         places = (name, f"{name[:_KEY_FOLDER]}/{name}")
         guesses = [f"{found}.{extension}" for found in places for extension in _GUESSED]
         name = next((guess for guess in guesses if place.exists(guess)), name)
-    return Found(shown(name), read_image(place, name, limit), extension_of(name), note)
+    return SourceImage(shown(name), read_image(place, name, limit), extension_of(name), note)

@@ -12,12 +12,12 @@ from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import IMAGENET
 from umgclip.sources.formats.shared.paired_folders import read_noted
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Item, Plan
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
 
 
-def plan_imagenet(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_imagenet(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List the images; the classes are those that they have, in the order of ImageNet's synsets."""
     plan.add_files(place.entries())
     plan.plan_files(FORMAT_OF)
@@ -32,7 +32,7 @@ def plan_imagenet(request: Request, plan: Plan, place: Place, working: Path) -> 
     plan.state("other_files", plan.other_files(FORMAT_OF))
 
 
-def _solution(request: Request, plan: Plan, working: Path) -> set[str]:
+def _solution(request: Request, plan: ImportPlan, working: Path) -> set[str]:
     """Give each image the synset that Kaggle's table has for it; gives the synsets."""
     plan.add_ids((_stem(item.name), item.position) for item in plan.items(0, plan.size()))
     used: set[str] = set()
@@ -44,7 +44,7 @@ def _solution(request: Request, plan: Plan, working: Path) -> set[str]:
     return used
 
 
-def _rows(path: Path, used: set[str], plan: Plan) -> Iterator[tuple[str, str]]:
+def _rows(path: Path, used: set[str], plan: ImportPlan) -> Iterator[tuple[str, str]]:
     """Image and synset; behind the synset stand boxes."""
     for image, boxes in read_table(path, ("ImageId", "PredictionString"), plan.refuse_row):
         synset = boxes.strip().partition(" ")[0]
@@ -68,7 +68,9 @@ def imagenet_classes() -> tuple[Labels, list[str]]:
     return by_synset | by_number, [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
 
 
-def read_imagenet(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_imagenet(
+    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     labels = restored(plan.fact("labels"))
     for found in read_noted(((item, _note(item, plan, labels)) for item in plan.items(*span)), place, limit):
@@ -77,7 +79,7 @@ def read_imagenet(_request: Request, plan: Plan, place: Place, span: tuple[int, 
         yield found
 
 
-def _note(item: Item, plan: Plan, labels: Labels) -> Note:
+def _note(item: PlannedImage, plan: ImportPlan, labels: Labels) -> Note:
     told = [synset for kind, synset in plan.extras(item.position) if kind == "synset"]
     note, label = Note(), labels.get(told[0] if told else shown(item.name).partition("/")[0])
     if label is not None:

@@ -15,13 +15,13 @@ from umgclip.io.places import Place, fetch
 from umgclip.safe_text import brief
 from umgclip.sources.formats.shared.origins import KARPATHY
 from umgclip.sources.formats.shared.reading import in_order, read_image
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.values import expected, words
 
 
-def plan_karpathy(request: Request, plan: Plan, _place: Place, working: Path) -> None:
+def plan_karpathy(request: Request, plan: ImportPlan, _place: Place, working: Path) -> None:
     """Take the images of one split from the JSON."""
     if len(request.annotations) != 1:
         raise InputError("karpathy: expected --annotations, dataset_flickr30k.json or dataset_coco.json, once")
@@ -38,7 +38,9 @@ def plan_karpathy(request: Request, plan: Plan, _place: Place, working: Path) ->
         raise DataError(f"{path}: expected images of the split {wanted!r}, got {there or 'no images'}")
 
 
-def _items(path: Path, wanted: str, splits: Counter[str], plan: Plan) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def _items(
+    path: Path, wanted: str, splits: Counter[str], plan: ImportPlan
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """The images of a split; one without a name, and sentences that are none, are problems."""
     for number, value in enumerate(value for kind, value in read_elements(path) if kind == "images"):
         where = f"{path.name}: images[{number}]"
@@ -61,7 +63,7 @@ def _name(value: dict[str, Any]) -> str | None:
     return f"{folder}/{name}" if folder and name else name
 
 
-def _sentences(value: dict[str, Any], where: str, plan: Plan) -> Iterator[str]:
+def _sentences(value: dict[str, Any], where: str, plan: ImportPlan) -> Iterator[str]:
     sentences = value.get("sentences")
     for sentence in sentences if isinstance(sentences, list) else [sentences]:
         raw = words(sentence.get("raw")) if isinstance(sentence, dict) else None
@@ -71,19 +73,21 @@ def _sentences(value: dict[str, Any], where: str, plan: Plan) -> Iterator[str]:
             plan.add_problem(where, Problem("bad_text", expected("sentences", "objects with a text raw", sentence)))
 
 
-def read_karpathy(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_karpathy(
+    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
 
-    def loads() -> Iterator[Callable[[], Found]]:
+    def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
             yield partial(_load, place, item, limit)
 
     yield from in_order(loads(), place)
 
 
-def _load(place: Place, item: Item, limit: int) -> Found:
+def _load(place: Place, item: PlannedImage, limit: int) -> SourceImage:
     base = item.name.rpartition("/")[2]  # all images in one folder, where they do not lie as COCO has them
     name = base if base != item.name and not place.exists(item.name) and place.exists(base) else item.name
     note = Note(captions=[])
     note.truths(item.about["captions"], HUMAN)
-    return Found(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)
+    return SourceImage(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)

@@ -24,8 +24,8 @@ from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.records import Text
 from umgclip.sources.formats.shared.annotation_files import Form, chosen_subset, is_hidden, plan_labelled, read_labelled
-from umgclip.sources.note import Found, Note, Problem, RawRegion
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import Note, Problem, RawRegion, SourceImage
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 from umgclip.sources.values import size_px
 
@@ -45,7 +45,7 @@ _CORNERS = 64  # of a circle
 _MOST_PIXELS = 1 << 28
 
 
-def plan_labelme(request: Request, plan: Plan, place: Place, _working: Path) -> None:
+def plan_labelme(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
     """Find the JSON file of each image.
 
     Raises:
@@ -56,7 +56,9 @@ def plan_labelme(request: Request, plan: Plan, place: Place, _working: Path) -> 
     plan.state("other_files", plan.other_files((*FORMAT_OF, "json")))
 
 
-def read_labelme(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_labelme(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions. One without JSON has no regions, not even none."""
     yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
 

@@ -15,14 +15,14 @@ from umgclip.io.texts import open_text
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import OPEN_IMAGES
 from umgclip.sources.formats.shared.paired_folders import read_noted
-from umgclip.sources.note import Found, Note, Problem
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import Note, Problem, SourceImage
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import HUMAN, Request
 
 _COLUMNS = ("ImageID", "LabelName", "Confidence")
 
 
-def plan_open_images(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_open_images(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List the images; give each the rows of the tables that speak of it."""
     if not request.annotations or request.class_names is None:
         raise InputError(
@@ -56,14 +56,14 @@ def _fetched(where: str, working: Path, expected: str) -> Path:
         raise OPEN_IMAGES.missing(where, expected) from error
 
 
-def _rows(path: Path, used: Counter[str], plan: Plan) -> Iterator[tuple[str, tuple[str, str]]]:
+def _rows(path: Path, used: Counter[str], plan: ImportPlan) -> Iterator[tuple[str, tuple[str, str]]]:
     """Label and confidence by image."""
     for image, label, confidence in read_table(path, _COLUMNS, plan.refuse_row):
         used[label] += 1
         yield image, (label, confidence)
 
 
-def _descriptions(path: Path, used: Counter[str], plan: Plan) -> Labels:
+def _descriptions(path: Path, used: Counter[str], plan: ImportPlan) -> Labels:
     """Names of the labels that the tables use; older files have no line of titles."""
     with open_text(path) as handle:
         rows = []
@@ -77,7 +77,9 @@ def _descriptions(path: Path, used: Counter[str], plan: Plan) -> Labels:
     return distinct((label.lstrip("\ufeff"), [name], True) for label, name in rows)
 
 
-def read_open_images(_request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_open_images(
+    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions. One without a verified label is not taken in: nothing is known of it."""
     labels = restored(plan.fact("labels"))
     noted = ((item, _note([row for _, row in plan.extras(item.position)], labels)) for item in plan.items(*span))

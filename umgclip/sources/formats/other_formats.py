@@ -14,7 +14,7 @@ from umgclip.io.texts import decode
 from umgclip.sources.formats import labelme, voc, yolo
 from umgclip.sources.formats.shared.annotation_files import Form, label_file
 from umgclip.sources.note import only_numbers, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Kind
 
 _LOOKED_AT = 32  # images
@@ -38,7 +38,7 @@ class OtherFormatError(InputError):
         self.found = f"{source}: beside the images lie {names[kind]} ({example})"
 
 
-def refuse_other_formats(plan: Plan, place: Place, source: str) -> None:
+def refuse_other_formats(plan: ImportPlan, place: Place, source: str) -> None:
     """Look at the files beside the first images.
 
     Raises:
@@ -54,7 +54,7 @@ def refuse_other_formats(plan: Plan, place: Place, source: str) -> None:
             raise OtherFormatError(kind, source, f"{shown(fitting[0])}, in {len(fitting)} of the first {len(found)}")
 
 
-def tell_unread_tables(plan: Plan) -> None:
+def tell_unread_tables(plan: ImportPlan) -> None:
     """Say which tables lie in a folder that is read without one, and which JSON files look like COCO's."""
     for name in itertools.islice(plan.file_names(_TABLES), _NAMED):
         plan.tell(f"tables that are not read, --captions reads one ({shown(name)})")
@@ -63,7 +63,7 @@ def tell_unread_tables(plan: Plan) -> None:
         plan.tell(f"JSON of COCO that is not read, `umgclip data import coco` does ({shown(name)})")
 
 
-def _abouts(plan: Plan, form: Form) -> Iterator[str]:
+def _abouts(plan: ImportPlan, form: Form) -> Iterator[str]:
     for item in plan.items(0, 50 * _LOOKED_AT):
         name = label_file(plan, form, item.name)
         if name is not None:

@@ -11,8 +11,8 @@ from umgclip.sources.formats.shared.labels import Labels, class_list, read_label
 from umgclip.sources.formats.shared.origins import PASCAL_CONTEXT
 from umgclip.sources.formats.shared.paired_folders import list_folder, read_pairs
 from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
-from umgclip.sources.note import Found, Note
-from umgclip.sources.plan import Item, Plan
+from umgclip.sources.note import Note, SourceImage
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
 
 IMAGES, MAPS = "JPEGImages", "trainval"
@@ -22,7 +22,7 @@ _LISTS = ("{}.txt", "ImageSets/SegmentationContext/{}.txt")
 _ALSO = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 
-def plan_pascal_context(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_pascal_context(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """Take the images that a list names; read the classes."""
     if request.task not in (None, "59", "459"):
         raise InputError(f"task: expected 59 or 459 for pascal_context, got {request.task!r}")
@@ -70,12 +70,12 @@ def _listed(request: Request, place: Place, working: Path) -> list[str]:
 
 
 def read_pascal_context(
-    _request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int
-) -> Iterator[Found]:
+    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     labels = restored(plan.fact("labels"))
 
-    def note_of(item: Item) -> Note:
+    def note_of(item: PlannedImage) -> Note:
         note = Note()
         stem = item.name.rpartition("/")[2].removesuffix(".jpg")
         ids = read_ids(place, f"{MAPS}/{stem}.mat")

@@ -12,14 +12,14 @@ from umgclip.io.places import Place, fetch, place_at
 from umgclip.sources.formats.shared.labels import class_list, read_label_table, restored
 from umgclip.sources.formats.shared.paired_folders import read_pairs
 from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
-from umgclip.sources.note import Found, Note
-from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.note import Note, SourceImage
+from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 from umgclip.sources.request import Request
 
 MAPS = ("png", "tif", "tiff", "mat")
 
 
-def plan_semantic(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_semantic(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List images and maps; read the table of classes."""
     if request.masks is None or request.class_names is None:
         raise InputError("semantic: expected --masks, a folder of maps, and --class-names, numbers with names")
@@ -33,11 +33,13 @@ def plan_semantic(request: Request, plan: Plan, place: Place, working: Path) -> 
     plan.state("classes", class_list(labels))
 
 
-def read_semantic(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_semantic(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions."""
     masks, labels = place_at(request.masks or ""), restored(plan.fact("labels"))
 
-    def note_of(item: Item) -> Note:
+    def note_of(item: PlannedImage) -> Note:
         note = Note()
         stem = item.name.removesuffix(f".{extension_of(item.name)}")
         name = next((f"{stem}.{kind}" for kind in MAPS if masks.exists(f"{stem}.{kind}")), f"{stem}.png")

@@ -17,9 +17,9 @@ from umgclip.io.texts import decode
 from umgclip.sources.formats.shared.labels import read_class_names
 from umgclip.sources.formats.shared.loose_json import read_note
 from umgclip.sources.formats.shared.reading import why
-from umgclip.sources.formats.shared.tar_samples import END, HIDDEN, Sample, read_samples
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.formats.shared.tar_samples import END, HIDDEN, TarSample, read_samples
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import HUMAN, Request
 
 TARS = ("tar", "tgz", "gz", "tbz2", "bz2", "txz", "xz")
@@ -29,7 +29,7 @@ _APART = "samples of which a part stands apart from its image, so that it is not
 _MANIFEST_BYTES = 256 << 20
 
 
-def plan_tars(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_tars(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """List the tars; classes come from a manifest of ours beside them, or from a file of names."""
     plan.add_files(entry for entry in place.entries() if not entry.name.rpartition("/")[2].startswith("."))
     plan.plan_files(TARS)
@@ -48,16 +48,20 @@ def plan_tars(request: Request, plan: Plan, place: Place, working: Path) -> None
             plan.state("classes", classes.model_dump())
 
 
-def read_tars(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_tars(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some tars. A tar that breaks off gives what it holds up to there, and a problem."""
     for item in plan.items(*span):
         samples = read_samples(place, item.name, limit)
         yield from telling_hidden(shown(item.name), samples, partial(_found, request=request, plan=plan))
 
 
-def telling_hidden(tar: str, samples: Iterable[Sample], found: Callable[[str, Sample], Found]) -> Iterator[Found]:
+def telling_hidden(
+    tar: str, samples: Iterable[TarSample], found: Callable[[str, TarSample], SourceImage]
+) -> Iterator[SourceImage]:
     """What is found in a tar; hidden files in it are counted, with the sample before them or the first."""
-    waiting: Found | None = None
+    waiting: SourceImage | None = None
     hidden: Counter[str] = Counter()
     try:
         for sample in samples:
@@ -80,11 +84,11 @@ def telling_hidden(tar: str, samples: Iterable[Sample], found: Callable[[str, Sa
         yield waiting
 
 
-def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
+def _found(name: str, sample: TarSample, request: Request, plan: ImportPlan) -> SourceImage:
     note = Note(problems=list(sample.problems))
     ended, image = sample.parts.get(END), sample.image
     if isinstance(ended, Problem):
-        return Found(name, ended, "", note)
+        return SourceImage(name, ended, "", note)
     if sample.is_apart:
         note.told[_APART] += 1
     if sample.is_again:
@@ -99,11 +103,11 @@ def _found(name: str, sample: Sample, request: Request, plan: Plan) -> Found:
     if image is None:
         expected = "an image such as jpg, png or webp directly behind the key"
         got = ", ".join(part or "(no extension)" for part in sorted(sample.parts))
-        return Found(name, Problem("no_image", f"expected {expected}, got {got}"), "", note)
-    return Found(name, sample.parts[image], image, note)
+        return SourceImage(name, Problem("no_image", f"expected {expected}, got {got}"), "", note)
+    return SourceImage(name, sample.parts[image], image, note)
 
 
-def _read_part(note: Note, part: str, content: bytes, request: Request, plan: Plan) -> None:
+def _read_part(note: Note, part: str, content: bytes, request: Request, plan: ImportPlan) -> None:
     if part == "json":
         _read_json(note, content, request)
     elif part in _TEXTS:
@@ -116,7 +120,7 @@ def _read_part(note: Note, part: str, content: bytes, request: Request, plan: Pl
 
 def _read_json(note: Note, content: bytes, request: Request) -> None:
     try:
-        note.join(read_note(parse(decode(content, request.encoding)), request.speaker, request.box_format))
+        note.merge(read_note(parse(decode(content, request.encoding)), request.speaker, request.box_format))
     except ValueError as error:
         note.problems.append(Problem("bad_text", f"json: {why(error)}"))
 
@@ -129,7 +133,7 @@ def _read_text(note: Note, content: bytes, request: Request) -> None:
     note.captions = note.captions or []
 
 
-def _read_label(note: Note, content: bytes, plan: Plan) -> None:
+def _read_label(note: Note, content: bytes, plan: ImportPlan) -> None:
     number = content.decode("ascii", "replace").strip()
     name = (plan.fact("class_names") or {}).get(number)
     if name is None:

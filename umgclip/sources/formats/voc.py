@@ -29,8 +29,8 @@ from umgclip.sources.formats.shared.annotation_files import (
     plan_labelled,
     read_labelled,
 )  # fmt: skip
-from umgclip.sources.note import Found, Note, Problem, RawRegion, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import Note, Problem, RawRegion, SourceImage, shown
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 _FILENAME = re.compile(rb"<filename>\s*([^<]+?)\s*</filename>")
@@ -56,7 +56,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LIST_BYTES = 256 << 20
 
 
-def plan_voc(request: Request, plan: Plan, place: Place, _working: Path) -> None:
+def plan_voc(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
     """Find the images of the subset and the XML file of each.
 
     Raises:
@@ -81,7 +81,7 @@ def plan_voc(request: Request, plan: Plan, place: Place, _working: Path) -> None
     plan.state("other_files", plan.other_files((*FORMAT_OF, "xml", "txt")))
 
 
-def _photographs(plan: Plan, subset: Subset) -> Subset:
+def _photographs(plan: ImportPlan, subset: Subset) -> Subset:
     """The images of a subset; where the kit's folders are there, without the maps of `SegmentationClass`."""
     inside = f"/{_IMAGES}/"
     if not any(inside in f"/{name}" for name in plan.file_names(FORMAT_OF)):
@@ -93,7 +93,7 @@ def _photographs(plan: Plan, subset: Subset) -> Subset:
 class _Listed:
     """Whether an image is in the lists of a subset: one for each root, such as VOC2007 and VOC2012."""
 
-    def __init__(self, plan: Plan, place: Place, encoding: str | None) -> None:
+    def __init__(self, plan: ImportPlan, place: Place, encoding: str | None) -> None:
         self._plan, self._place, self._encoding = plan, place, encoding
         self.files: list[tuple[str, str]] = []
         self._left: dict[str, set[str]] | None = None
@@ -131,7 +131,9 @@ class _Listed:
                 self._plan.add_problem(name, Problem("no_image", f"a line of {shown(self.files[0][1])}: no such image"))
 
 
-def read_voc(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_voc(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions. One without XML has no regions, not even none."""
     yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
 

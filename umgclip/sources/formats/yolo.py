@@ -27,8 +27,8 @@ from umgclip.sources.formats.shared.annotation_files import (
 )  # fmt: skip
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, read_class_names, restored
 from umgclip.sources.formats.yolo_layout import NAME_FILES, read_layout
-from umgclip.sources.note import Found, Note, Problem, RawRegion
-from umgclip.sources.plan import Plan
+from umgclip.sources.note import Note, Problem, RawRegion, SourceImage
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt", "trainval.txt", "README.roboflow.txt", "README.dataset.txt")
@@ -40,7 +40,7 @@ _FEW = 3  # lines of four corners that may be polygons by chance
 _MANY = 8  # lines of one length that are key points, not polygons
 
 
-def plan_yolo(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_yolo(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """Find the classes, the subset, and the label file of each image.
 
     Raises:
@@ -71,7 +71,7 @@ def _numbered(names: dict[str, str]) -> dict[int, str]:
         raise InputError(f"class_names: expected a name for each number, got {str(names)[:80]}") from error
 
 
-def _refuse_other_tasks(plan: Plan, place: Place) -> None:
+def _refuse_other_tasks(plan: ImportPlan, place: Place) -> None:
     """Turned boxes and key points are lines of numbers too: but all of them of one length."""
     lengths: Counter[int] = Counter()
     abouts = (item.about["about"] for item in plan.items(0, plan.size()) if "about" in item.about)
@@ -90,7 +90,9 @@ def _refuse_other_tasks(plan: Plan, place: Place) -> None:
     raise InputError(f"{place}: expected boxes or polygons, got what looks like {what}; --task segment reads polygons")
 
 
-def read_yolo(request: Request, plan: Plan, place: Place, span: tuple[int, int], limit: int) -> Iterator[Found]:
+def read_yolo(
+    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+) -> Iterator[SourceImage]:
     """The images of some positions. One without a label file has no regions, not even none."""
     labels = restored(plan.fact("labels"))
     yield from read_labelled(plan, place, span, limit, partial(_note, labels=labels, request=request))

@@ -17,7 +17,7 @@ from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.sources.formats.shared.annotation_files import in_folder
 from umgclip.sources.note import Problem, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 
 SUBSETS = ("train", "val", "valid", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "predefined_classes.txt")
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
     divisions: dict[str, Callable[[str], bool]]
 
 
-def read_layout(plan: Plan, place: Place, encoding: str | None) -> Layout:
+def read_layout(plan: ImportPlan, place: Place, encoding: str | None) -> Layout:
     """Look for the files that describe a source.
 
     Raises:
@@ -73,7 +73,7 @@ def _short(names: Names) -> str:
     return ", ".join(f"{number} {name}" for number, name in list(names.items())[:3])
 
 
-def _yamls(plan: Plan, place: Place) -> Iterator[Described]:
+def _yamls(plan: ImportPlan, place: Place) -> Iterator[Described]:
     """`data.yaml` and files like it: those that have `names`."""
     for name in plan.file_names(["yaml", "yml"]):
         try:
@@ -113,7 +113,7 @@ def _places(value: Any) -> list[str]:  # noqa: ANN401 - what YAML held
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
-def _datas(plan: Plan, place: Place, encoding: str | None) -> Iterator[Described]:
+def _datas(plan: ImportPlan, place: Place, encoding: str | None) -> Iterator[Described]:
     """Darknet's `obj.data`: lines of `key = value`; its names stand in a file of their own."""
     for name in plan.file_names(["data"]):
         lines = (line.partition("=") for line in _read(place, name, encoding))
@@ -123,7 +123,7 @@ def _datas(plan: Plan, place: Place, encoding: str | None) -> Iterator[Described
             yield Described(shown(name), {}, subsets, name.rpartition("/")[0])
 
 
-def _lists(plan: Plan, place: Place, encoding: str | None) -> Iterator[Described]:
+def _lists(plan: ImportPlan, place: Place, encoding: str | None) -> Iterator[Described]:
     """Files with a name a line, and lists of images at the top."""
     for name in plan.file_names(["txt", "names", "labels"]):
         folder, _, base = name.rpartition("/")
@@ -141,7 +141,7 @@ def _read(place: Place, name: str, encoding: str | None) -> list[str]:
         raise InputError(f"{shown(name)}: expected lines in UTF-8 or as --encoding says, got other bytes") from error
 
 
-def _folders(plan: Plan) -> dict[str, Callable[[str], bool]]:
+def _folders(plan: ImportPlan) -> dict[str, Callable[[str], bool]]:
     """Subsets by folders of their names: `images/train/1.jpg`, `train/images/1.jpg`."""
     found: dict[str, Callable[[str], bool]] = {}
     for subset in SUBSETS:
@@ -154,7 +154,7 @@ def _folders(plan: Plan) -> dict[str, Callable[[str], bool]]:
 class _Division:
     """Whether an image is in a subset; its folder or list is looked for when that is asked for the first time."""
 
-    def __init__(self, plan: Plan, place: Place, described: Described, places: list[str]) -> None:
+    def __init__(self, plan: ImportPlan, place: Place, described: Described, places: list[str]) -> None:
         self._plan, self._place, self._described, self._places = plan, place, described, places
         self._tests: list[Callable[[str], bool]] | None = None
 

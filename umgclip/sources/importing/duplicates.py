@@ -21,7 +21,7 @@ CREATE TABLE again (key TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL);
 
 
 @dataclass(frozen=True)
-class Again:
+class RepeatedImage:
     """An image that was there before: its key, its name in the source, and its record's JSON."""
 
     key: str
@@ -29,7 +29,7 @@ class Again:
     json: str
 
 
-class Index:
+class ImageIndex:
     """The images of a dataset by key.
 
     Args:
@@ -53,7 +53,7 @@ class Index:
             except sqlite3.IntegrityError:
                 self._db.execute("INSERT INTO drops VALUES (?, ?, ?)", (shard, key, name))
 
-    def drop(self, found: Iterable[Again]) -> None:
+    def drop(self, found: Iterable[RepeatedImage]) -> None:
         """What is said of images that are there already."""
         self._db.executemany("INSERT INTO again VALUES (?, ?, ?)", ((a.key, a.name, a.json) for a in found))
 
@@ -91,25 +91,25 @@ class Index:
         found = self._db.execute("SELECT DISTINCT shard FROM again JOIN images USING (key) ORDER BY shard")
         return [shard for (shard,) in found]
 
-    def again(self, shard: str) -> dict[str, list[Again]]:
+    def again(self, shard: str) -> dict[str, list[RepeatedImage]]:
         """What was found again of a shard's images, by key, in order."""
         rows = self._db.execute(
             "SELECT again.key, again.name, again.json FROM again JOIN images USING (key) "
             "WHERE images.shard = ? ORDER BY again.rowid",
             (shard,),
         )
-        found: dict[str, list[Again]] = {}
+        found: dict[str, list[RepeatedImage]] = {}
         for row in rows:
-            found.setdefault(row[0], []).append(Again(*row))
+            found.setdefault(row[0], []).append(RepeatedImage(*row))
         return found
 
-    def all_again(self) -> Iterator[Again]:
+    def all_again(self) -> Iterator[RepeatedImage]:
         """Everything that was found again, in order."""
         for row in self._db.execute("SELECT key, name, json FROM again ORDER BY rowid"):
-            yield Again(*row)
+            yield RepeatedImage(*row)
 
 
-def merge(first: ImageRecord, others: Iterable[Again]) -> ImageRecord:
+def merge(first: ImageRecord, others: Iterable[RepeatedImage]) -> ImageRecord:
     """A record with what others say of the same image: each text and each region once, in order.
 
     A single object's record stays as it is: another class would make two of it.

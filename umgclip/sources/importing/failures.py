@@ -18,9 +18,9 @@ from umgclip.io.survivors import ATTEMPTS, Deaths
 from umgclip.params import ImportParams
 from umgclip.sources.formats.catalog import KINDS
 from umgclip.sources.formats.shared.reading import COMMON_TROUBLE, unforeseen
-from umgclip.sources.importing.samples import LIMIT_UNIT, Taken, table_row, take
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Plan
+from umgclip.sources.importing.samples import LIMIT_UNIT, PreparedSample, prepare_sample, table_row
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 
@@ -32,8 +32,8 @@ class Rows(NamedTuple):
 
 
 def read_all(
-    request: Request, params: ImportParams, plan: Plan, span: tuple[int, int], deaths: Deaths
-) -> Iterator[Found]:
+    request: Request, params: ImportParams, plan: ImportPlan, span: tuple[int, int], deaths: Deaths
+) -> Iterator[SourceImage]:
     """All images of some positions, those that cannot be read as a problem.
 
     Raises:
@@ -42,7 +42,7 @@ def read_all(
     kind, place = KINDS[request.kind], place_at(request.source)
     limit = params.max_image_mb * LIMIT_UNIT
 
-    def read(first: int, last: int) -> Iterator[Found]:
+    def read(first: int, last: int) -> Iterator[SourceImage]:
         return kind.read(request, plan, place, (first, last), limit)
 
     if kind.images_a_part is None:
@@ -51,15 +51,15 @@ def read_all(
 
 
 def _read_listed(
-    read: Callable[[int, int], Iterator[Found]], plan: Plan, span: tuple[int, int], left_out: dict[int, str]
-) -> Iterator[Found]:
+    read: Callable[[int, int], Iterator[SourceImage]], plan: ImportPlan, span: tuple[int, int], left_out: dict[int, str]
+) -> Iterator[SourceImage]:
     """One image a position; after one that fails, reading begins anew behind it."""
     first, last = span
     while first < last:
         until = min((span[0] + number for number in left_out if span[0] + number >= first), default=last)
         if until == first:
             name = _name(plan, first)
-            yield Found(name, Problem("crashed", left_out[first - span[0]]), "", Note())
+            yield SourceImage(name, Problem("crashed", left_out[first - span[0]]), "", Note())
             first += 1
             continue
         try:
@@ -69,16 +69,16 @@ def _read_listed(
         except COMMON_TROUBLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one image may bring about
-            yield Found(_name(plan, first), unforeseen(error), "", Note())
+            yield SourceImage(_name(plan, first), unforeseen(error), "", Note())
             first += 1
 
 
-def _read_tar(reader: Iterator[Found], tar: str, deaths: Deaths) -> Iterator[Found]:
+def _read_tar(reader: Iterator[SourceImage], tar: str, deaths: Deaths) -> Iterator[SourceImage]:
     """The images of a tar. One that is left out is passed over; if that does not help, the tar ends before it."""
     left_out = deaths.left_out()
     for number in itertools.count():
         if deaths.times(number) > ATTEMPTS:
-            yield Found(f"{tar}:(from image {number} on)", Problem("crashed", left_out[number]), "", Note())
+            yield SourceImage(f"{tar}:(from image {number} on)", Problem("crashed", left_out[number]), "", Note())
             return
         try:
             found = next(reader)
@@ -87,28 +87,30 @@ def _read_tar(reader: Iterator[Found], tar: str, deaths: Deaths) -> Iterator[Fou
         except COMMON_TROUBLE:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one image may bring about
-            yield Found(f"{tar}:(from image {number} on)", unforeseen(error), "", Note())
+            yield SourceImage(f"{tar}:(from image {number} on)", unforeseen(error), "", Note())
             return
         yield replace(found, data=Problem("crashed", left_out[number]), note=Note()) if number in left_out else found
 
 
-def settle(found: Found, request: Request, params: ImportParams) -> tuple[Taken | None, Rows | None, list[Problem]]:
+def prepare_safely(
+    found: SourceImage, request: Request, params: ImportParams
+) -> tuple[PreparedSample | None, Rows | None, list[Problem]]:
     """`take`, and the rows about it, under the net.
 
     Raises:
         StorageError, OutputError: what every other image would meet too.
     """
     try:
-        taken, problems = take(found, request, params)
-        if taken is None:
+        prepared, problems = prepare_sample(found, request, params)
+        if prepared is None:
             return None, None, problems
-        regions = [tables.region_row(taken.record, region) for region in taken.record.regions or []]
-        return taken, Rows(table_row(taken, ""), regions), problems
+        regions = [tables.region_row(prepared.record, region) for region in prepared.record.regions or []]
+        return prepared, Rows(table_row(prepared, ""), regions), problems
     except COMMON_TROUBLE:
         raise
     except Exception as error:  # noqa: BLE001 - whatever one image may bring about
         return None, None, [unforeseen(error), *found.note.problems]
 
 
-def _name(plan: Plan, position: int) -> str:
+def _name(plan: ImportPlan, position: int) -> str:
     return next((shown(item.name) for item in plan.items(position, position + 1)), f"(position {position})")

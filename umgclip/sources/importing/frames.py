@@ -52,14 +52,14 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class FrameChoice:
     """A frame, and what is to be said of it in the summary; None: the size fits no picture of the image."""
 
     frame: Frame | None
     told: str | None = None
 
 
-def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, exchanged: bool = False) -> Chosen:
+def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, exchanged: bool = False) -> FrameChoice:
     """What a source measured.
 
     A size that is the file's own and not that of the image as shown means coordinates in the file as it lies; any
@@ -77,18 +77,18 @@ def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, 
     is_inside = any(extent.fits((frame.width, frame.height)) for frame in given)
     if fitting and image.orientation >= 5 and (exchanged or not is_inside):
         where = AS_IT_LIES if fitting[0].turn != 1 else AS_SHOWN
-        return Chosen(
+        return FrameChoice(
             fitting[0],
             f"images whose regions fit {where} only"
             if not is_inside
             else f"images whose regions are read {where}, as others of the file",
         )
     if fitting and not given and not extent.fits(size_wh or (0, 0)):
-        return Chosen(fitting[0], f"images with {EXCHANGED}")
+        return FrameChoice(fitting[0], f"images with {EXCHANGED}")
     if not given:
-        return Chosen(None)
+        return FrameChoice(None)
     kept = next((frame for frame in given if extent.fits((frame.width, frame.height))), given[0])
-    return Chosen(kept, _said(kept, image))
+    return FrameChoice(kept, _said(kept, image))
 
 
 def _said(frame: Frame, image: PreparedImage) -> str | None:

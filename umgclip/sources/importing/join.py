@@ -22,12 +22,12 @@ from umgclip.io.manifest import ClassList, MadeBy, Manifest, ShardInfo
 from umgclip.io.places import Folder, Place
 from umgclip.io.shard_source import ShardAt
 from umgclip.records import stored_record
-from umgclip.sources.importing.duplicates import Again, Index
-from umgclip.sources.importing.parts import TABLES, Part, Work
+from umgclip.sources.importing.duplicates import ImageIndex, RepeatedImage
+from umgclip.sources.importing.parts import TABLES, ImportContext, ImportPart
 from umgclip.sources.importing.rewriting import Rewriting
 from umgclip.sources.importing.samples import quarantine_rows
 from umgclip.sources.note import Problem
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 OUTPUTS = ("images", "regions", "quarantine")
@@ -37,7 +37,7 @@ _LOOKED_UP, _COPIED = 500, 10_000  # rows at once
 
 
 @dataclass(frozen=True)
-class Before:
+class ExistingDataset:
     """A dataset that an import adds to."""
 
     manifest: Manifest
@@ -45,7 +45,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedImport:
     """A dataset that is ready to be put in its place: shards where they lie, tables in `folder`.
 
     `replaced` are names of shards for which others were written.
@@ -68,11 +68,13 @@ class _Group:
     shards: list[str]
 
 
-def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, folder: Path) -> Finished:
+def finish(
+    context: ImportContext, parts: list[ImportPart], plan: ImportPlan, before: ExistingDataset | None, folder: Path
+) -> FinishedImport:
     """Join the parts of an import, all of which are done.
 
     Args:
-        work: the import.
+        context: the import that is under way.
         parts: its parts.
         plan: its plan.
         before: what is there and stays.
@@ -82,7 +84,7 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
         DataError: not one image could be taken in.
         InputError: a held-out class is none of the classes.
     """
-    index = Index(folder / "index.sqlite")
+    index = ImageIndex(folder / "index.sqlite")
     stored: dict[str, ShardAt] = {}
     groups: list[_Group] = []
     counts: Counter[str] = Counter()
@@ -93,12 +95,12 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
         stored |= {info.path: ShardAt(before.place, info) for info in before.manifest.shards}
         index.add(_keys(groups[0].tables["images"]))
     for part in parts:
-        marker = json.loads(work.parts.read(part.marker, _MARKER_BYTES))
-        group = _Group(_part_tables(work.parts, part, folder), [info["path"] for info in marker["shards"]])
+        marker = json.loads(context.parts.read(part.marker, _MARKER_BYTES))
+        group = _Group(_part_tables(context.parts, part, folder), [info["path"] for info in marker["shards"]])
         groups.append(group)
-        stored |= {info["path"]: ShardAt(work.shards, ShardInfo(**info)) for info in marker["shards"]}
+        stored |= {info["path"]: ShardAt(context.shards, ShardInfo(**info)) for info in marker["shards"]}
         index.add(_keys(group.tables["images"]))
-        index.drop(Again(**row) for row in _rows(group.tables["again"]))
+        index.drop(RepeatedImage(**row) for row in _rows(group.tables["again"]))
         counts.update(marker["counts"])
         unknown.update(marker["unknown"])
         told.update(marker["told"])
@@ -113,13 +115,15 @@ def finish(work: Work, parts: list[Part], plan: Plan, before: Before | None, fol
     shards = [shard for shard in shards if shard.info.samples]
     if not shards:
         raise DataError(
-            f"{work.request.source}: expected images to import, took in none: {_worst(folder, counts, plan)}"
+            f"{context.request.source}: expected images to import, took in none: {_worst(folder, counts, plan)}"
         )
-    manifest = _manifest(work, [shard.info for shard in shards], _classes(work.request, plan, folder, before), before)
-    return Finished(manifest, shards, folder, counts, unknown, told, frozenset(rewriting.changed))
+    manifest = _manifest(
+        context, [shard.info for shard in shards], _classes(context.request, plan, folder, before), before
+    )
+    return FinishedImport(manifest, shards, folder, counts, unknown, told, frozenset(rewriting.changed))
 
 
-def _worst(folder: Path, counts: Counter[str], plan: Plan) -> str:
+def _worst(folder: Path, counts: Counter[str], plan: ImportPlan) -> str:
     """What became of the images: reasons with their numbers and an example, and files that are not read."""
     rows = pq.read_table(folder / "quarantine.parquet", columns=["reason", "shard", "detail"])
     named = ", ".join(f"{one['counts']} {one['values']}" for one in rows["reason"].value_counts().to_pylist()[:5])
@@ -130,7 +134,7 @@ def _worst(folder: Path, counts: Counter[str], plan: Plan) -> str:
     return (named or f"{counts['images']} image files found") + (f"; not read: {others}" if others else "")
 
 
-def _part_tables(parts: Place, part: Part, folder: Path) -> dict[str, Path]:
+def _part_tables(parts: Place, part: ImportPart, folder: Path) -> dict[str, Path]:
     """A part's tables as local files."""
     return {name: _local(parts, part.table(name), folder) for name in TABLES}
 
@@ -146,7 +150,7 @@ def _local(place: Place, name: str, folder: Path) -> Path:
     return path
 
 
-def _group_before(before: Before, folder: Path) -> _Group:
+def _group_before(before: ExistingDataset, folder: Path) -> _Group:
     """The tables of the dataset that is there; made from its shards where it has none."""
     shards = [info.path for info in before.manifest.shards]
     if all(before.place.exists(f"{name}.parquet") for name in OUTPUTS):
@@ -179,7 +183,7 @@ def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
         yield row["key"], row["shard"], row["name"] or row["key"]
 
 
-def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting, index: Index) -> None:
+def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting, index: ImageIndex) -> None:
     """One table out of the groups' own; rows of rewritten shards are those of the new ones."""
     writer = tables.TableWriter(path, TABLES[name])
     for group in groups:
@@ -197,7 +201,7 @@ def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting,
 
 
 def _join_quarantine(
-    path: Path, groups: Iterable[_Group], plan: Plan, index: Index, conflicts: set[str]
+    path: Path, groups: Iterable[_Group], plan: ImportPlan, index: ImageIndex, conflicts: set[str]
 ) -> dict[str, int]:
     """The quarantine of plan, parts and duplicates; gives the numbers of duplicates and of refused images."""
     writer = tables.TableWriter(path, tables.QUARANTINE)
@@ -218,7 +222,7 @@ def _join_quarantine(
     return {"duplicates": again}
 
 
-def _classes(request: Request, plan: Plan, folder: Path, before: Before | None) -> ClassList | None:
+def _classes(request: Request, plan: ImportPlan, folder: Path, before: ExistingDataset | None) -> ClassList | None:
     """A benchmark's classes: those that its source lists, or those that its regions have."""
     if request.split != "benchmark":
         return None
@@ -271,15 +275,17 @@ def _seen_classes(folder: Path) -> dict[str, list[str]]:
     return {name: list(first_spellings(sorted(labels)).values()) for name, labels in seen.items()}
 
 
-def _manifest(work: Work, shards: list[ShardInfo], classes: ClassList | None, before: Before | None) -> Manifest:
-    decides = {"request": work.request.decides(), "params": work.params.decisive()}
+def _manifest(
+    context: ImportContext, shards: list[ShardInfo], classes: ClassList | None, before: ExistingDataset | None
+) -> Manifest:
+    decides = {"request": context.request.decides(), "params": context.params.decisive()}
     made_by = MadeBy(
         stage="import",
         params_sha256=sha256_json(decides),
         code_version=__version__,
         input_sha256=before.manifest.digest() if before else None,
     )
-    notes = {"kind": work.request.kind, "name": work.request.name, "split": work.request.split}
-    if work.request.license:
-        notes["license"] = work.request.license
+    notes = {"kind": context.request.kind, "name": context.request.name, "split": context.request.split}
+    if context.request.license:
+        notes["license"] = context.request.license
     return Manifest(made_by=made_by, shards=shards, classes=classes, notes=notes)

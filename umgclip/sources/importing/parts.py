@@ -30,10 +30,10 @@ from umgclip.io.survivors import Deaths, run_parts
 from umgclip.params import ImportParams, threads
 from umgclip.sources.formats.catalog import KINDS
 from umgclip.sources.formats.shared.reading import UNFORESEEN, one_at_a_time
-from umgclip.sources.importing.failures import Rows, read_all, settle
-from umgclip.sources.importing.samples import LIMIT_UNIT, Taken, quarantine_rows
+from umgclip.sources.importing.failures import Rows, prepare_safely, read_all
+from umgclip.sources.importing.samples import LIMIT_UNIT, PreparedSample, quarantine_rows
 from umgclip.sources.note import Problem
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 _NAMED = 12  # hexadecimal digits of a shard's hash in its name
@@ -45,7 +45,7 @@ HOPELESS = 200  # images that fail one after the other
 
 
 @dataclass(frozen=True)
-class Work:
+class ImportContext:
     """What every part of an import needs to know.
 
     Attributes:
@@ -66,7 +66,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Part:
+class ImportPart:
     """Some positions of the plan."""
 
     number: int
@@ -97,7 +97,7 @@ _SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; s
 class _Tables:
     """Rows of a part, and what it counts."""
 
-    def __init__(self, part: Part, folder: Path) -> None:
+    def __init__(self, part: ImportPart, folder: Path) -> None:
         self.paths = {name: folder / part.table(name) for name in TABLES}
         self._writers = {name: tables.TableWriter(self.paths[name], schema) for name, schema in TABLES.items()}
         self.unknown: Counter[str] = Counter()
@@ -112,11 +112,11 @@ class _Tables:
             writer.close()
 
 
-def split_parts(plan: Plan, request: Request, params: ImportParams) -> list[Part]:
+def split_parts(plan: ImportPlan, request: Request, params: ImportParams) -> list[ImportPart]:
     """The parts of a plan: so many images as a shard may have, or one tar."""
     total = plan.size()
     size = KINDS[request.kind].images_a_part or _shard_samples(params, total)
-    return [Part(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
+    return [ImportPart(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
 
 
 def _shard_samples(params: ImportParams, images: int) -> int:
@@ -127,12 +127,17 @@ def _shard_samples(params: ImportParams, images: int) -> int:
 
 
 def run_import_parts(
-    work: Work, parts: list[Part], workers: int, advance: Callable[[int], None], *, alone: bool = False
+    context: ImportContext,
+    parts: list[ImportPart],
+    workers: int,
+    advance: Callable[[int], None],
+    *,
+    alone: bool = False,
 ) -> None:
     """Do all parts. An image over which a process dies is tried once more, and then put aside as `crashed`.
 
     Args:
-        work: the import.
+        context: the import that is under way.
         parts: those that are not done.
         workers: processes; 0: one per core.
         advance: called with the number of images looked at since the last call; below 0 for those that are done again.
@@ -144,70 +149,70 @@ def run_import_parts(
     """
     workers = min(workers or threads(), len(parts))
     if not alone or workers > 1:
-        run_parts(partial(do_part, work), parts, workers, advance, _HINT)
+        run_parts(partial(do_part, context), parts, workers, advance, _HINT)
         return
     for part in parts:
-        do_part(work, part, advance, Deaths())
+        do_part(context, part, advance, Deaths())
 
 
-def do_part(work: Work, part: Part, advance: Callable[[int], None], deaths: Deaths) -> None:
+def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], None], deaths: Deaths) -> None:
     """Do a part, whole or not at all.
 
     Args:
-        work: the import.
+        context: the import that is under way.
         part: some of its positions.
         advance: called with 1 before the next image is touched.
         deaths: where in the part processes died before.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=work.scratch))
+    scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=context.scratch))
     try:
         with explain_os_errors(scratch), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
             rows = _Tables(part, scratch)
-            shards = list(_shards(work, part, scratch, rows, _taken(work, part, rows, advance, deaths)))
+            shards = list(_shards(context, part, scratch, rows, _taken(context, part, rows, advance, deaths)))
             rows.close()
             for path in rows.paths.values():
-                work.parts.put(path, path.name)
+                context.parts.put(path, path.name)
             marker = {"shards": shards, "unknown": rows.unknown, "told": rows.told, "counts": rows.counts}
             path = scratch / part.marker
             path.write_text(json.dumps(marker, sort_keys=True), encoding="utf-8")
             _sync(path)
-            work.parts.put(path, part.marker)
+            context.parts.put(path, part.marker)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _shards(
-    work: Work, part: Part, scratch: Path, rows: _Tables, found: Iterator[tuple[Taken, Rows]]
+    context: ImportContext, part: ImportPart, scratch: Path, rows: _Tables, found: Iterator[tuple[PreparedSample, Rows]]
 ) -> Iterator[dict[str, Any]]:
     """Write and store the shards of a part; gives what the manifest says of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
     # a part is a shard's worth, but where it is a tar whose images nobody has counted
-    most = _MOST if work.params.shard_samples == "auto" else work.params.shard_samples
+    most = _MOST if context.params.shard_samples == "auto" else context.params.shard_samples
     pending: list[Rows] = []
     seen: set[str] = set()
-    for taken, about in found:
-        record = taken.record
+    for prepared, about in found:
+        record = prepared.record
         if record.key in seen:  # what is said of it now is kept for later
-            rows.add("again", [{"key": record.key, "name": taken.name, "json": taken.sample.json.decode()}])
+            rows.add("again", [{"key": record.key, "name": prepared.name, "json": prepared.sample.json.decode()}])
             continue
         seen.add(record.key)
         writer = writer or ShardWriter(path)
-        writer.write(taken.sample)
+        writer.write(prepared.sample)
         pending.append(about)
-        size += len(taken.sample.image) + len(taken.sample.json)
-        if writer.samples >= most or size >= work.params.shard_mb * LIMIT_UNIT:
+        size += len(prepared.sample.image) + len(prepared.sample.json)
+        if writer.samples >= most or size >= context.params.shard_mb * LIMIT_UNIT:
             writer.close()
-            yield _store(work, (part.number, number), path, pending, rows)
+            yield _store(context, (part.number, number), path, pending, rows)
             writer, size, pending, number = None, 0, [], number + 1
     if writer is not None:
         writer.close()
-        yield _store(work, (part.number, number), path, pending, rows)
+        yield _store(context, (part.number, number), path, pending, rows)
 
 
 def _store(
-    work: Work,
+    context: ImportContext,
     numbers: tuple[int, int],
     path: Path,
     pending: list[Rows],
@@ -215,8 +220,8 @@ def _store(
 ) -> dict[str, Any]:
     _sync(path)
     info = describe_shard(path, len(pending))
-    name = shard_name(work.stem, *numbers, info.sha256)
-    work.shards.put(path, name)
+    name = shard_name(context.stem, *numbers, info.sha256)
+    context.shards.put(path, name)
     path.unlink()
     rows.add("images", ({**image, "shard": name} for image, _ in pending))
     rows.add("regions", (region for _, regions in pending for region in regions))
@@ -229,22 +234,22 @@ def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
 
 
 def _taken(
-    work: Work, part: Part, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
-) -> Iterator[tuple[Taken, Rows]]:
+    context: ImportContext, part: ImportPart, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
+) -> Iterator[tuple[PreparedSample, Rows]]:
     failures = 0  # that nobody foresaw, one after the other from the first image on
-    with Plan(work.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
-        for found in read_all(work.request, work.params, plan, part.span, deaths):
-            taken, about, problems = settle(found, work.request, work.params)
+    with ImportPlan(context.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
+        for found in read_all(context.request, context.params, plan, part.span, deaths):
+            prepared, about, problems = prepare_safely(found, context.request, context.params)
             rows.counts["images"] += 1
             rows.unknown.update(found.note.unknown)
             rows.told.update(found.note.told)
-            rows.add("quarantine", quarantine_rows(found.name, taken.record.key if taken else None, problems))
-            if taken is not None and about is not None:
-                rows.counts["rewritten"] += taken.changed
-                yield taken, about
+            rows.add("quarantine", quarantine_rows(found.name, prepared.record.key if prepared else None, problems))
+            if prepared is not None and about is not None:
+                rows.counts["rewritten"] += prepared.changed
+                yield prepared, about
             if failures == rows.counts["images"] - 1 and problems and problems[0].reason == UNFORESEEN:
                 failures += 1
-                _check_hope(work.request, failures, problems[0])
+                _check_hope(context.request, failures, problems[0])
             advance(1)
 
 

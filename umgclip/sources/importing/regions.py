@@ -32,7 +32,7 @@ class MisplacedError(InputError):
 
 
 @dataclass
-class Placed:
+class PlacedRegions:
     """Regions of a stored image.
 
     Attributes:
@@ -53,19 +53,19 @@ def number_regions(raws: Iterable[RawRegion]) -> int:
     The first region of an id keeps it. The same regions in the same order get the same ids.
     """
     raws = list(raws)
-    taken = {raw.id for raw in raws}
+    prepared = {raw.id for raw in raws}
     seen, numbered, number = {""}, 0, 0
     for raw in raws:
         if raw.id in seen:
-            while f"given-{number}" in taken:
+            while f"given-{number}" in prepared:
                 number += 1
             raw.id, numbered = f"given-{number}", numbered + 1
-            taken.add(raw.id)
+            prepared.add(raw.id)
         seen.add(raw.id)
     return numbered
 
 
-def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None) -> Placed:
+def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None) -> PlacedRegions:
     """Regions of the stored image, in order, and what could not be placed.
 
     Args:
@@ -73,7 +73,7 @@ def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size
         image: the stored image.
         size_wh: the size in pixels that the source gives of the image, if any.
     """
-    placed = Placed()
+    placed = PlacedRegions()
     frames = _frames(raws, image, size_wh, placed)
     for raw in raws:
         frame = frames[_picture(raw, size_wh)]
@@ -98,7 +98,7 @@ def _picture(raw: RawRegion, size_wh: Size | None) -> tuple[Size | None, bool]:
 
 
 def _frames(
-    raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None, placed: Placed
+    raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None, placed: PlacedRegions
 ) -> dict[tuple[Size | None, bool], Frame | None]:
     extents: dict[tuple[Size | None, bool], Extent] = {}
     for raw in raws:
@@ -124,7 +124,7 @@ def _measure(raw: RawRegion, extent: Extent) -> None:
     extent.reach(*((x0 + x1, y0 + y1) if raw.form == "xywh" else (x1, y1)))
 
 
-def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: Placed) -> Region:
+def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedRegions) -> Region:
     """A region of which at least one half, box or mask, is good; the other half is a problem then."""
     wrong: MisplacedError | None = None
     mask, box = None, None
@@ -187,7 +187,7 @@ def _turned(x: float, y: float, frame: Frame) -> tuple[float, float]:
     return right, down
 
 
-def _clipped(box: Box, image: PreparedImage, placed: Placed) -> Box:
+def _clipped(box: Box, image: PreparedImage, placed: PlacedRegions) -> Box:
     sides = (image.width, image.height) * 2
     x0, y0, x1, y1 = (round(min(max(n, 0.0), float(side)), _DIGITS) for n, side in zip(box, sides, strict=True))
     if not (x0 < x1 and y0 < y1):
@@ -198,7 +198,7 @@ def _clipped(box: Box, image: PreparedImage, placed: Placed) -> Box:
     return x0, y0, x1, y1
 
 
-def _mask(raw: RawRegion, frame: Frame, image: PreparedImage, placed: Placed) -> Mask | None:
+def _mask(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedRegions) -> Mask | None:
     if is_nothing(raw.shape):
         return None
     try:

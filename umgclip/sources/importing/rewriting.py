@@ -13,7 +13,7 @@ from umgclip.io.places import Folder
 from umgclip.io.shard_source import ShardAt
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, parse_record, shows_one_object, stored_record
-from umgclip.sources.importing.duplicates import Again, Index, merge
+from umgclip.sources.importing.duplicates import ImageIndex, RepeatedImage, merge
 
 _HASHED = re.compile(r"-[0-9a-f]{12}$")
 
@@ -31,7 +31,7 @@ class Rewriting:
         conflicts: names of single-object images that were there before with another class.
     """
 
-    def __init__(self, index: Index, stored: Mapping[str, ShardAt], folder: Path) -> None:
+    def __init__(self, index: ImageIndex, stored: Mapping[str, ShardAt], folder: Path) -> None:
         self._index, self._stored, self._folder = index, stored, folder
         self.changed: dict[str, ShardAt] = {}
         self.conflicts: set[str] = set()
@@ -42,7 +42,7 @@ class Rewriting:
         for shard in dropping:
             names = self._index.drops(shard)
             samples = (raw for raw in self._stored[shard].samples() if raw.key in names)
-            self._index.drop(Again(raw.key, names[raw.key], raw.json.decode()) for raw in samples)
+            self._index.drop(RepeatedImage(raw.key, names[raw.key], raw.json.decode()) for raw in samples)
         self._index.finish()
         for shard in sorted({*dropping, *self._index.shards_told()}):
             self._rewrite(shard)
@@ -79,7 +79,7 @@ class Rewriting:
         self.changed[shard] = ShardAt(Folder(self._folder), info.model_copy(update={"path": name}))
         self._tables(shard, name, rows, sizes)
 
-    def _merged(self, record: ImageRecord, others: list[Again]) -> ImageRecord:
+    def _merged(self, record: ImageRecord, others: list[RepeatedImage]) -> ImageRecord:
         if shows_one_object(record):
             labels = {tag.text for tag in record.tags or []}
             for other in others:

@@ -26,10 +26,10 @@ from umgclip.io.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.params import ImportParams
 from umgclip.sources.formats.catalog import KINDS
-from umgclip.sources.importing.join import OUTPUTS, Before, Finished, finish
-from umgclip.sources.importing.parts import Part, Work, run_import_parts, split_parts
+from umgclip.sources.importing.join import OUTPUTS, ExistingDataset, FinishedImport, finish
+from umgclip.sources.importing.parts import ImportContext, ImportPart, run_import_parts, split_parts
 from umgclip.sources.importing.statistics import STATISTICS, Statistics, write_statistics
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 _MANIFEST_BYTES = 256 << 20
@@ -56,7 +56,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Watch:
+class ImportCallbacks:
     """Who wants to know how an import goes.
 
     Attributes:
@@ -76,7 +76,7 @@ def run_import(
     out: str | Path,
     *,
     append: bool = False,
-    watch: Watch | None = None,
+    callbacks: ImportCallbacks | None = None,
     alone: bool = False,
 ) -> Imported:
     """Import into the dataset `out/SPLIT`.
@@ -86,7 +86,7 @@ def run_import(
         params: how to store it.
         out: a folder, or an S3 prefix, for the datasets `train` and `benchmark`.
         append: add to the dataset that is there, instead of replacing it.
-        watch: told of the progress.
+        callbacks: called as the import goes on.
         alone: where one worker is enough this process does the work, so that an image that ends it ends the import.
 
     Raises:
@@ -99,28 +99,32 @@ def run_import(
     with _workshop(target) as root, explain_os_errors(root):
         before = _before(target)
         plan = _plan(request, root)
-        watch = watch or Watch()
+        callbacks = callbacks or ImportCallbacks()
         if before is not None and not append:
-            watch.replacing(before)
+            callbacks.replacing(before)
         digest = plan.digest()
         base = before.digest() if before and append else None
         fingerprint = sha256_json([request.decides(), params.decisive(), digest, base, _code()])[:16]
         stem = f"{request.split}-{base[:8]}" if base else request.split
-        work = _work(request, params, target, (root, fingerprint, stem))
+        context = _work(request, params, target, (root, fingerprint, stem))
         _forget_others(root, fingerprint)
         parts = split_parts(plan, request, params)
-        done = _done(work, parts)
-        watch.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
-        watch.advance(sum(part.span[1] - part.span[0] for part in done))
+        done = _done(context, parts)
+        callbacks.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
+        callbacks.advance(sum(part.span[1] - part.span[0] for part in done))
         plan.close()
-        run_import_parts(work, [part for part in parts if part not in done], params.workers, watch.advance, alone=alone)
-        with Plan(work.plan) as reading:
+        run_import_parts(
+            context, [part for part in parts if part not in done], params.workers, callbacks.advance, alone=alone
+        )
+        with ImportPlan(context.plan) as reading:
             folder = root / "finish"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            finished = finish(work, parts, reading, Before(before, target) if before and append else None, folder)
+            finished = finish(
+                context, parts, reading, ExistingDataset(before, target) if before and append else None, folder
+            )
             statistics = write_statistics(finished, reading)
-        _put(finished, target, before, work, parts)
+        _put(finished, target, before, context, parts)
     return Imported(finished.manifest, statistics, finished.counts["images"], len(done), len(parts))
 
 
@@ -168,8 +172,8 @@ def _before(target: Place) -> Manifest | None:
     return None
 
 
-def _plan(request: Request, root: Path) -> Plan:
-    plan = Plan(root / "plan.sqlite", fresh=True)
+def _plan(request: Request, root: Path) -> ImportPlan:
+    plan = ImportPlan(root / "plan.sqlite", fresh=True)
     inputs = root / "inputs"
     inputs.mkdir(exist_ok=True)
     try:
@@ -187,7 +191,7 @@ def _plan(request: Request, root: Path) -> Plan:
     return plan
 
 
-def _work(request: Request, params: ImportParams, target: Place, names: tuple[Path, str, str]) -> Work:
+def _work(request: Request, params: ImportParams, target: Place, names: tuple[Path, str, str]) -> ImportContext:
     root, fingerprint, stem = names
     inner = root / fingerprint
     inner.mkdir(exist_ok=True)
@@ -196,7 +200,7 @@ def _work(request: Request, params: ImportParams, target: Place, names: tuple[Pa
     scratch.mkdir()
     parts = Folder(inner) if isinstance(target, Folder) else target.within(_PARTS.format(fingerprint))
     shards = Folder(inner) if isinstance(target, Folder) else target
-    return Work(request, params, root / "plan.sqlite", scratch, shards, parts, stem)
+    return ImportContext(request, params, root / "plan.sqlite", scratch, shards, parts, stem)
 
 
 def _forget_others(root: Path, fingerprint: str) -> None:
@@ -206,12 +210,14 @@ def _forget_others(root: Path, fingerprint: str) -> None:
             shutil.rmtree(path)
 
 
-def _done(work: Work, parts: list[Part]) -> list[Part]:
-    names = {entry.name for entry in work.parts.entries()}
+def _done(context: ImportContext, parts: list[ImportPart]) -> list[ImportPart]:
+    names = {entry.name for entry in context.parts.entries()}
     return [part for part in parts if part.marker in names]
 
 
-def _put(finished: Finished, target: Place, before: Manifest | None, work: Work, parts: list[Part]) -> None:
+def _put(
+    finished: FinishedImport, target: Place, before: Manifest | None, context: ImportContext, parts: list[ImportPart]
+) -> None:
     """Put the dataset in its place."""
     files = [finished.folder / f"{name}.parquet" for name in OUTPUTS] + [finished.folder / STATISTICS]
     if isinstance(target, Folder):
@@ -229,11 +235,11 @@ def _put(finished: Finished, target: Place, before: Manifest | None, work: Work,
     made = {info.path for info in (before.shards if before else [])} | finished.replaced
     for name in sorted(made - kept):
         target.delete(name)
-    for entry in list(work.parts.entries()):
-        work.parts.delete(entry.name)
+    for entry in list(context.parts.entries()):
+        context.parts.delete(entry.name)
 
 
-def _put_folder(finished: Finished, into: Path, files: list[Path]) -> None:
+def _put_folder(finished: FinishedImport, into: Path, files: list[Path]) -> None:
     new, old = (into.parent / f".{into.name}.{state}.partial" for state in ("new", "old"))
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()

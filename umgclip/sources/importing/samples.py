@@ -15,8 +15,8 @@ from umgclip.io.shards import RawSample
 from umgclip.params import ImportParams
 from umgclip.records import ImageRecord, Region, Source
 from umgclip.safe_text import well_formed
-from umgclip.sources.importing.regions import Placed, number_regions, place_regions
-from umgclip.sources.note import Found, Note, Problem, RawRegion
+from umgclip.sources.importing.regions import PlacedRegions, number_regions, place_regions
+from umgclip.sources.note import Note, Problem, RawRegion, SourceImage
 from umgclip.sources.request import Request
 
 KEY_LENGTH = 16
@@ -26,7 +26,7 @@ LIMIT_UNIT = 1_000_000  # bytes in an MB
 
 
 @dataclass(frozen=True)
-class Taken:
+class PreparedSample:
     """A sample to store, where it came from, and whether its bytes had to be written anew."""
 
     sample: RawSample
@@ -35,7 +35,9 @@ class Taken:
     changed: bool
 
 
-def take(found: Found, request: Request, params: ImportParams) -> tuple[Taken | None, list[Problem]]:
+def prepare_sample(
+    found: SourceImage, request: Request, params: ImportParams
+) -> tuple[PreparedSample | None, list[Problem]]:
     """A sample out of what was found, and everything about it that could not be kept.
 
     Args:
@@ -59,7 +61,7 @@ def take(found: Found, request: Request, params: ImportParams) -> tuple[Taken | 
     if record is None:
         return None, [*problems, *found.note.problems]
     sample = RawSample(record.key, image.data, image.extension, record.to_json())
-    return Taken(sample, record, found.name, image.changed), [*found.note.problems, *problems]
+    return PreparedSample(sample, record, found.name, image.changed), [*found.note.problems, *problems]
 
 
 def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iterator[dict[str, Any]]:
@@ -75,10 +77,10 @@ def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iter
         }
 
 
-def table_row(taken: Taken, shard: str) -> dict[str, Any]:
+def table_row(prepared: PreparedSample, shard: str) -> dict[str, Any]:
     """One row of an import's `images.parquet`."""
-    about = {"name": taken.name, "format": taken.sample.extension, "bytes": len(taken.sample.image)}
-    return {**tables.image_row(taken.record, shard), **about}
+    about = {"name": prepared.name, "format": prepared.sample.extension, "bytes": len(prepared.sample.image)}
+    return {**tables.image_row(prepared.record, shard), **about}
 
 
 def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord | None, list[Problem]]:
@@ -115,7 +117,7 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
     return record, placed.problems
 
 
-def _forget_mismatched(note: Note, placed: Placed) -> None:
+def _forget_mismatched(note: Note, placed: PlacedRegions) -> None:
     """Take away the labels of regions that belong to an image of another size: nobody knows what is in this one."""
     lost = {problem.region_id for problem in placed.problems if problem.reason == _MISMATCH}
     named = [{tag.text for tag in raw.tags or []} for raw in note.regions or [] if raw.id in lost]

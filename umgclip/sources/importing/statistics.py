@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from umgclip.io.manifest import Manifest
 from umgclip.io.places import Folder, Place
 from umgclip.io.shard_source import ShardAt
 from umgclip.records import stored_record
-from umgclip.sources.importing.join import Finished
-from umgclip.sources.plan import Plan
+from umgclip.sources.importing.join import FinishedImport
+from umgclip.sources.plan import ImportPlan
 
 STATISTICS = "statistics.json"
 _BATCH = 10_000
@@ -124,7 +123,7 @@ def _count(counter: Counter[str], column: pa.Array) -> None:
         counter.update(dict(kept))
 
 
-def write_statistics(finished: Finished, plan: Plan) -> Statistics:
+def write_statistics(finished: FinishedImport, plan: ImportPlan) -> Statistics:
     """Count a finished import, and write `statistics.json` beside its tables."""
     found = Statistics()
     _add_tables(found, finished.folder)
@@ -170,9 +169,3 @@ def _shard_batches(stored: ShardAt, found: Statistics) -> Iterator[tuple[pa.Reco
 
 def _batch(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(list(rows), schema=schema)
-
-
-def read_statistics(path: Path) -> dict[str, Any]:
-    """What an import wrote."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content

@@ -10,7 +10,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Entry
 from umgclip.sources.formats.shared.caption_tables import CaptionTable
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 FILES = ("0.jpg", "1.jpg", "été.jpg", "a/2.jpg", "b/2.jpg", "c/22.05.png", "c/key7.webp")
@@ -18,7 +18,7 @@ FILES = ("0.jpg", "1.jpg", "été.jpg", "a/2.jpg", "b/2.jpg", "c/22.05.png", "c/
 
 @pytest.fixture
 def plan(tmp_path):
-    with Plan(tmp_path / "plan.sqlite", fresh=True) as made:
+    with ImportPlan(tmp_path / "plan.sqlite", fresh=True) as made:
         made.add_files(Entry(name, 1, "") for name in FILES)
         made.plan_files(FORMAT_OF)
         yield made
@@ -166,7 +166,7 @@ def test_names_that_two_images_have(read):
 
 
 def test_two_files_of_one_composed_name_are_ambiguous(tmp_path):
-    with Plan(tmp_path / "p.sqlite", fresh=True) as plan:
+    with ImportPlan(tmp_path / "p.sqlite", fresh=True) as plan:
         plan.add_files(Entry(name, 1, "") for name in ("caf\u00e9.jpg", "cafe\u0301.jpg"))
         plan.plan_files(FORMAT_OF)
         plan.add_rows([("caf\u00e9.jpg", "which?")])

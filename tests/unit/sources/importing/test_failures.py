@@ -43,14 +43,14 @@ def test_an_image_about_which_anything_is_raised_is_named_with_the_line(kit, pho
 
 
 def test_what_placing_its_words_raises_costs_the_image_too(kit, photos, tmp_path, monkeypatch):
-    take = failures.take
+    prepare_sample = failures.prepare_sample
 
     def raising(found, request, params):
         if found.name == "a/8.jpg":
             raise ZeroDivisionError("division by zero")
-        return take(found, request, params)
+        return prepare_sample(found, request, params)
 
-    monkeypatch.setattr(failures, "take", raising)
+    monkeypatch.setattr(failures, "prepare_sample", raising)
     done = kit.bring("folder", photos, tmp_path / "data")
     assert len(done.records) == 9
     assert done.reasons == [("import_error", "a/8.jpg")]
@@ -124,8 +124,9 @@ DYING = textwrap.dedent(
     if __name__ == "__main__":
         request = Request(sys.argv[4], sys.argv[1], "train", "test")
         counts = []
-        from umgclip.sources.importing.run import Watch
-        run_import(request, ImportParams(workers=2, shard_samples=4), sys.argv[2], watch=Watch(advance=counts.append))
+        from umgclip.sources.importing.run import ImportCallbacks
+        callbacks = ImportCallbacks(advance=counts.append)
+        run_import(request, ImportParams(workers=2, shard_samples=4), sys.argv[2], callbacks=callbacks)
         print(sum(counts))
     """
 )

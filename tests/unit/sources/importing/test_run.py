@@ -20,7 +20,7 @@ from umgclip.params import ImportParams
 from umgclip.sources.demo.scenes import write_demo
 from umgclip.sources.importing import run
 from umgclip.sources.importing.parts import split_parts
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 
@@ -50,7 +50,7 @@ def test_shards_end_at_their_number_of_samples_or_their_size(kit, tmp_path):
 
 @pytest.mark.parametrize(("images", "parts", "largest"), [(20, 1, 20), (900, 16, 57), (40_000, 40, 1000)])
 def test_small_sets_are_cut_into_shards_for_many_workers(images, parts, largest, tmp_path):
-    with Plan(tmp_path / "plan.sqlite", fresh=True) as plan:
+    with ImportPlan(tmp_path / "plan.sqlite", fresh=True) as plan:
         plan.add_items((number, f"{number}.jpg", {}) for number in range(images))
         found = split_parts(plan, Request("folder", "photos", "train", name="test"), ImportParams())
     assert len(found) == parts
@@ -315,7 +315,7 @@ def test_progress_is_told(kit, photos, tmp_path):
             Request("folder", str(photos), "train", "test"),
             ImportParams(workers=workers, shard_samples=3),
             tmp_path / f"data{workers}",
-            watch=run.Watch(totals.append, counts.append),
+            callbacks=run.ImportCallbacks(totals.append, counts.append),
         )
         assert (totals, sum(counts)) == ([10], 10)
     assert multiprocessing.active_children() == []

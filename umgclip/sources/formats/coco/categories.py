@@ -132,7 +132,7 @@ def _plain(name: str, *, is_thing: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedCategories:
     """The labels of all files by `FILE:NUMBER`, each spelled as the first file has it, and LVIS's groups."""
 
     labels: Labels
@@ -143,7 +143,7 @@ class Joined:
         return {label.label: label for label in self.labels.values() if label.label}
 
 
-def join(files: Iterable[tuple[int, Categories]]) -> Joined:
+def join(files: Iterable[tuple[int, Categories]]) -> JoinedCategories:
     """The categories of all files: what has one name is one label.
 
     Raises:
@@ -164,7 +164,7 @@ def join(files: Iterable[tuple[int, Categories]]) -> Joined:
             frequency = FREQUENCIES.get(categories.found[key].frequency or "")
             if frequency and before.label not in groups.get(frequency, []):
                 groups.setdefault(frequency, []).append(before.label)
-    return Joined({key: known[named] for key, named in labels.items()}, groups)
+    return JoinedCategories({key: known[named] for key, named in labels.items()}, groups)
 
 
 class _Names:

@@ -15,7 +15,7 @@ from umgclip.sources.formats.coco.categories import Categories
 from umgclip.sources.formats.coco.listing import Listing
 from umgclip.sources.formats.coco.umgclip_fields import OURS
 from umgclip.sources.note import Problem
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.values import ident, number
 
 _SECTIONS = ("images", "annotations", "categories", "licenses")
@@ -36,7 +36,7 @@ class CocoFile:
     licenses: dict[str, str] = field(default_factory=dict)
     ours: dict[str, Any] = field(default_factory=dict)
 
-    def read(self, plan: Plan, listing: Listing) -> Iterator[tuple[str, Any]]:
+    def read(self, plan: ImportPlan, listing: Listing) -> Iterator[tuple[str, Any]]:
         """Annotations as rows of their images; everything else is kept on the way.
 
         Raises:
@@ -59,7 +59,7 @@ class CocoFile:
         if not images:
             raise DataError(f"{self.path}: images: expected a list of images as COCO has it, got none ({self.kind})")
 
-    def _elements(self, plan: Plan) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _elements(self, plan: ImportPlan) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of the sections that count. Objects and lists of them are read as if they were one list."""
         for section, value in read_elements(self.path):
             if section == "info" and isinstance(value, dict) and isinstance(value.get(OURS), dict):
@@ -78,7 +78,7 @@ class CocoFile:
                     detail = f"{section}: expected an object, got {brief(element)}"
                     plan.add_problem(self.path.name, Problem("bad_element", detail))
 
-    def _image(self, value: dict[str, Any], plan: Plan, listing: Listing) -> bool:
+    def _image(self, value: dict[str, Any], plan: ImportPlan, listing: Listing) -> bool:
         image = ident(value.get("id"))
         name = next((found for key in _NAMES if (found := _file_name(key, value.get(key)))), None)
         if name is None or image is None:
@@ -92,7 +92,7 @@ class CocoFile:
         return True
 
     def _annotation(
-        self, value: dict[str, Any], count: int, plan: Plan, listing: Listing
+        self, value: dict[str, Any], count: int, plan: ImportPlan, listing: Listing
     ) -> tuple[str, dict[str, Any]] | None:
         image = ident(value.get("image_id"))
         if image is None:
@@ -112,7 +112,7 @@ class CocoFile:
             listing.reach(key, x + width, y + height)
         return key, {"of": key, "said": value}
 
-    def _category(self, value: dict[str, Any], plan: Plan) -> None:
+    def _category(self, value: dict[str, Any], plan: ImportPlan) -> None:
         key = ident(value.get("id"))
         if key is None:
             detail = f"categories: expected an id, got {brief(value)}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from umgclip.sources.naming import plain_path, several
 from umgclip.sources.note import Problem
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.values import size_px
 
 _SCHEMA = """
@@ -38,7 +38,7 @@ class Listing:
         files: the JSON files, by number.
     """
 
-    def __init__(self, plan: Plan, files: list[Path]) -> None:
+    def __init__(self, plan: ImportPlan, files: list[Path]) -> None:
         self._plan, self._db, self._files = plan, plan.db, files
         self._db.executescript(_SCHEMA)
         self._reached: list[tuple[str, float, float]] = []

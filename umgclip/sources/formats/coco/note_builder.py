@@ -20,7 +20,7 @@ _REGIONAL = ("instance", "segments")
 
 
 @dataclass(frozen=True)
-class Files:
+class FileFacts:
     """What the plan knows of all files: labels and licenses by `JSON:ID`, kinds and conventions by number."""
 
     labels: Labels
@@ -31,7 +31,7 @@ class Files:
 
 
 @dataclass
-class Listed:
+class ListedImage:
     """An image as one of the files lists it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Listed:
 
 
 @dataclass
-class Telling:
+class NoteBuilder:
     """One image while its note is written: first `image` for each file that lists it, then what they say, then `end`.
 
     Attributes:
@@ -59,9 +59,9 @@ class Telling:
         listed: the image as each file lists it, by `JSON:ID`.
     """
 
-    files: Files
+    files: FileFacts
     note: Note = field(default_factory=Note)
-    listed: dict[str, Listed] = field(default_factory=dict)
+    listed: dict[str, ListedImage] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
 
     def image(self, content: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Telling:
             about = fields.read_image(content.get(fields.OURS))
         except InputError as error:
             self.note.problems.append(Problem("bad_record", str(error)))
-        one = Listed(number, self.files.kinds[number], content, size, about)
+        one = ListedImage(number, self.files.kinds[number], content, size, about)
         self.listed[content["of"]] = one
         self._origin(one)
         if one.kind == "caption":
@@ -84,7 +84,7 @@ class Telling:
             self.note.tags, self.note.regions = self.note.tags or [], self.note.regions or []
             self._federated(one)
 
-    def _origin(self, one: Listed) -> None:
+    def _origin(self, one: ListedImage) -> None:
         note, about = self.note, one.about
         urls = (about.get(name) for name in ("flickr_url", "coco_url"))
         note.url = note.url or next((tidy(url) for url in urls if isinstance(url, str) and tidy(url)), None)
@@ -93,7 +93,7 @@ class Telling:
             source = one.ours.source
             note.dataset, note.url, note.license = source.dataset, source.url, source.license
 
-    def _federated(self, one: Listed) -> None:
+    def _federated(self, one: ListedImage) -> None:
         """LVIS checks some classes of an image: those that are not there, and those that are not annotated in full."""
         if one.ours is not None:
             self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
@@ -107,7 +107,7 @@ class Telling:
         if incomplete is not None:
             self.note.not_exhaustive = list(dict.fromkeys([*(self.note.not_exhaustive or []), *incomplete]))
 
-    def _known(self, one: Listed, name: str) -> list[str] | None:
+    def _known(self, one: ListedImage, name: str) -> list[str] | None:
         numbers = one.about.get(name)
         if numbers is None:
             return None
@@ -119,7 +119,7 @@ class Telling:
             self.note.problems.append(Problem("no_class", detail))
         return [label.label for label in found.values() if label is not None and label.label]
 
-    def _label(self, one: Listed, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
+    def _label(self, one: ListedImage, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
         return self.files.labels.get(f"{one.json}:{ident(category)}")
 
     def caption(self, said: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ class Telling:
         else:
             self.note.caption(text, HUMAN)
 
-    def instance(self, one: Listed, said: dict[str, Any]) -> None:
+    def instance(self, one: ListedImage, said: dict[str, Any]) -> None:
         """A region: a box, its pixels, or both."""
         region = self.region(one, said, said.get("segmentation"))
         if region is None:
@@ -154,7 +154,7 @@ class Telling:
         else:
             self.keep(region)
 
-    def region(self, one: Listed, said: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
+    def region(self, one: ListedImage, said: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
         """A region with its label; None: it has none that is known."""
         number = ident(said.get("id"))
         name = f"given-{number}" if number is not None else ""
@@ -189,7 +189,7 @@ class Telling:
         """Add a region, and its label as a tag of the image."""
         self.note.region(region)
 
-    def _is_repeated(self, one: Listed, said: dict[str, Any]) -> bool:
+    def _is_repeated(self, one: ListedImage, said: dict[str, Any]) -> bool:
         """Whether another file, or the same image under another id, has the same region."""
         if sum(other.kind in _REGIONAL for other in self.listed.values()) < 2:
             return False

@@ -14,14 +14,14 @@ from umgclip.sources.formats.coco.listing import Listing
 from umgclip.sources.formats.coco.umgclip_fields import with_classes
 from umgclip.sources.formats.shared.labels import class_list
 from umgclip.sources.formats.shared.origins import COCO
-from umgclip.sources.plan import Plan
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 _SUSPECTS = 20  # images of a file that are looked at to learn how it counts turned ones
 _LOOK_BYTES = 256 << 20
 
 
-def plan_coco(request: Request, plan: Plan, place: Place, working: Path) -> None:
+def plan_coco(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
     """Read the JSON files, one after the other, and find the images that they list."""
     files = _files(request, working)
     plan.add_files(place.entries())
@@ -97,7 +97,7 @@ def _is_exchanged(file: CocoFile, listing: Listing, place: Place) -> bool:
     return False
 
 
-def _state_labels(files: list[CocoFile], plan: Plan) -> None:
+def _state_labels(files: list[CocoFile], plan: ImportPlan) -> None:
     joined = join((file.number, file.categories) for file in files)
     plan.state("labels", joined.labels)
     for file in files:

@@ -11,8 +11,8 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
 from umgclip.sources.formats.shared.reading import in_order, read_image, why
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Plan, extension_of
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, extension_of
 from umgclip.sources.request import Request
 
 LABEL_BYTES = 64 << 20
@@ -47,7 +47,7 @@ class Subset(NamedTuple):
     holds: Callable[[str], bool]
 
 
-def plan_labelled(plan: Plan, place: Place, form: Form, subset: Subset) -> None:
+def plan_labelled(plan: ImportPlan, place: Place, form: Form, subset: Subset) -> None:
     """Make the images of a subset items, each with the file about it; what is about no image is a problem.
 
     Args:
@@ -91,12 +91,12 @@ def plan_labelled(plan: Plan, place: Place, form: Form, subset: Subset) -> None:
             plan.add_problem(shown(name), Problem("no_image", f"{form.what} of an image that is not there"))
 
 
-def label_file(plan: Plan, form: Form, name: str) -> str | None:
+def label_file(plan: ImportPlan, form: Form, name: str) -> str | None:
     """The file about an image: in the folder that answers to its own, beside it, or the only one of its name."""
     return _about(plan, form, name)[0]
 
 
-def _about(plan: Plan, form: Form, name: str) -> tuple[str | None, list[str]]:
+def _about(plan: ImportPlan, form: Form, name: str) -> tuple[str | None, list[str]]:
     """The file about an image, and others that would fit."""
     stem = name[: -len(extension_of(name)) - 1]
     swapped = [path for images, labels in form.folders if (path := _swapped(stem, images, labels)) is not None]
@@ -111,7 +111,7 @@ def _about(plan: Plan, form: Form, name: str) -> tuple[str | None, list[str]]:
     return (far[0], []) if len(far) == 1 else (None, far)
 
 
-def _by_their_word(plan: Plan, place: Place, form: Form) -> dict[str, str]:
+def _by_their_word(plan: ImportPlan, place: Place, form: Form) -> dict[str, str]:
     """Files that are called like no image, by the image that they say they are about."""
     found: dict[str, str] = {}
     for about in plan.file_names([form.extension]):
@@ -128,7 +128,7 @@ def _by_their_word(plan: Plan, place: Place, form: Form) -> dict[str, str]:
     return found
 
 
-def _tell_others(plan: Plan, form: Form, name: str, others: list[str]) -> None:
+def _tell_others(plan: ImportPlan, form: Form, name: str, others: list[str]) -> None:
     if len(others) > 1:
         fitting = " and ".join(map(shown, others[:2]))
         plan.add_problem(shown(name), Problem("ambiguous_name", f"several files of {form.what} fit: {fitting}"))
@@ -172,17 +172,19 @@ def in_folder(folder: str) -> Callable[[str], bool]:
     return lambda name: not folder or name.startswith(f"{folder}/")
 
 
-def read_labelled(plan: Plan, place: Place, span: tuple[int, int], limit: int, note_of: Reader) -> Iterator[Found]:
+def read_labelled(
+    plan: ImportPlan, place: Place, span: tuple[int, int], limit: int, note_of: Reader
+) -> Iterator[SourceImage]:
     """The images of some positions with what the files about them say; a file that cannot be read costs only itself."""
 
-    def load(name: str, about: str | None) -> Found:
+    def load(name: str, about: str | None) -> SourceImage:
         note = Note()
         if about is not None:
             try:
                 note = note_of(place.read(about, LABEL_BYTES), name)
             except (DataError, ValueError) as error:
                 note.problems.append(Problem("bad_text", f"{shown(about)}: {why(error)}"))
-        return Found(shown(name), read_image(place, name, limit), extension_of(name), note)
+        return SourceImage(shown(name), read_image(place, name, limit), extension_of(name), note)
 
     yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), place)
 

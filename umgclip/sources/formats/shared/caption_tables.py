@@ -26,7 +26,7 @@ from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.texts import is_text, open_text, printable
 from umgclip.safe_text import brief
 from umgclip.sources.note import LONGEST_TEXT
-from umgclip.sources.plan import Plan, extension_of
+from umgclip.sources.plan import ImportPlan, extension_of
 from umgclip.sources.request import Request
 
 IMAGE_COLUMNS = (
@@ -57,7 +57,7 @@ class CaptionTable:
         plan: takes problems and what is to be told; knows which images there are.
     """
 
-    def __init__(self, path: Path, request: Request, plan: Plan) -> None:
+    def __init__(self, path: Path, request: Request, plan: ImportPlan) -> None:
         self._path, self._request, self._plan = path, request, plan
         self._known: dict[frozenset[str], Columns | None] = {}
         self._read = 0

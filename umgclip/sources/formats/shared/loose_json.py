@@ -15,7 +15,7 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.records import Text, parse_record
 from umgclip.safe_text import brief
-from umgclip.sources.note import BoxForm, Note, Problem, RawRegion, Speaker, said
+from umgclip.sources.note import BoxForm, Note, Problem, RawRegion, Speaker, append_text
 from umgclip.sources.values import expected, number, share, size_px, whole
 
 _PLAIN = re.compile(r"[^a-z0-9]")
@@ -195,7 +195,7 @@ def _regions(note: Note, value: Any, speaker: Speaker, form: BoxForm, *, is_stuf
                 region.raw.box = one[:4] if isinstance(one, list) else None
                 region.raw.score = _sure(one[4]) if isinstance(one, list) and len(one) == 5 else 1.0
             if isinstance(name, str) and not name.isdigit():
-                region.raw.tags = said(region.raw.tags, name, speaker.others)
+                region.raw.tags = append_text(region.raw.tags, name, speaker.others)
             region.raw.shares = _are_shares(region.raw.box)
             note.unknown.update(f"region.{unknown}" for unknown in region.unknown)
             note.regions.append(region.raw)
@@ -248,7 +248,7 @@ def _read(region: _Region, texts: list[Text], value: Any, by: tuple[str, float])
         sure = share(own)
         if sure is None:
             region.unknown.append(f"score {brief(own)}")
-        texts = said(texts, text, source, score if sure is None else sure * score)
+        texts = append_text(texts, text, source, score if sure is None else sure * score)
     return texts
 
 
@@ -297,4 +297,4 @@ def _ground(note: Note, value: dict[str, Any], grounded: dict[str, Any], speaker
                 region = RawRegion(id=f"given-{len(note.regions)}", box=box, shares=True, score=numbers[6])
                 by_box[box] = region
                 note.regions.append(region)
-            setattr(region, kind, said(getattr(region, kind), text, speaker.others, numbers[6]))
+            setattr(region, kind, append_text(getattr(region, kind), text, speaker.others, numbers[6]))

@@ -9,7 +9,7 @@ from umgclip.io.places import Place
 
 
 @dataclass(frozen=True)
-class Home:
+class Origin:
     """A data set: its name, its page, its terms in short."""
 
     name: str
@@ -31,37 +31,37 @@ class Home:
         return place.read(name, limit)
 
 
-IMAGENET = Home(
+IMAGENET = Origin(
     "ImageNet", "https://image-net.org/download.php", "terms of access: research and education, not commercial"
 )
-COCO = Home(
+COCO = Origin(
     "COCO",
     "https://cocodataset.org/#download, LVIS at https://www.lvisdataset.org/dataset",
     "annotations: CC BY 4.0; images: on Flickr's terms",
 )
-CLIP_BENCHMARK = Home(
+CLIP_BENCHMARK = Origin(
     "CLIP_benchmark's collection", "https://huggingface.co/clip-benchmark", "each data set has terms of its own"
 )
-KARPATHY = Home(
+KARPATHY = Origin(
     "the JSON with Karpathy's split",
     "https://cs.stanford.edu/people/karpathy/deepimagesent",
     "images: Flickr30k and COCO, on Flickr's terms",
 )
-ADE20K = Home(
+ADE20K = Origin(
     "ADE20K's scene parsing benchmark",
     "http://sceneparsing.csail.mit.edu",
     "images: research and education, not commercial; annotations: BSD-3-Clause",
 )
-ADE20K_FULL = Home("ADE20K (full)", "https://ade20k.csail.mit.edu", ADE20K.terms)
-PASCAL_CONTEXT = Home(
+ADE20K_FULL = Origin("ADE20K (full)", "https://ade20k.csail.mit.edu", ADE20K.terms)
+PASCAL_CONTEXT = Origin(
     "PASCAL Context",
     "https://cs.stanford.edu/~roozbeh/pascal-context",
     "images: PASCAL VOC 2010, on Flickr's terms",
 )
-CITYSCAPES = Home(
+CITYSCAPES = Origin(
     "Cityscapes", "https://www.cityscapes-dataset.com/downloads", "own licence: research and tests, not commercial"
 )
-OPEN_IMAGES = Home(
+OPEN_IMAGES = Origin(
     "Open Images",
     "https://storage.googleapis.com/openimages/web/download_v7.html",
     "annotations: CC BY 4.0; images: listed as CC BY 2.0",

@@ -8,15 +8,15 @@ from functools import partial
 
 from umgclip.errors import DataError
 from umgclip.io.places import Place
-from umgclip.sources.formats.shared.origins import Home
+from umgclip.sources.formats.shared.origins import Origin
 from umgclip.sources.formats.shared.reading import in_order, read_image
-from umgclip.sources.note import Found, Note, Problem, shown
-from umgclip.sources.plan import Item, Plan, extension_of
+from umgclip.sources.note import Note, Problem, SourceImage, shown
+from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 
-Reader = Callable[[Item], Note]
+Reader = Callable[[PlannedImage], Note]
 
 
-def list_folder(plan: Plan, place: Place, folder: str, home: Home) -> None:
+def list_folder(plan: ImportPlan, place: Place, folder: str, origin: Origin) -> None:
     """List the files of a folder under their names from the source's root.
 
     Raises:
@@ -25,10 +25,12 @@ def list_folder(plan: Plan, place: Place, folder: str, home: Home) -> None:
     try:
         plan.add_files(replace(entry, name=f"{folder}/{entry.name}") for entry in place.within(folder).entries())
     except DataError as error:
-        raise home.missing(place.within(folder), "a folder") from error
+        raise origin.missing(place.within(folder), "a folder") from error
 
 
-def plan_pairs(plan: Plan, place: Place, folders: tuple[str, str], extensions: Iterable[str], home: Home) -> None:
+def plan_pairs(
+    plan: ImportPlan, place: Place, folders: tuple[str, str], extensions: Iterable[str], origin: Origin
+) -> None:
     """Make the images of a folder items.
 
     Args:
@@ -36,40 +38,42 @@ def plan_pairs(plan: Plan, place: Place, folders: tuple[str, str], extensions: I
         place: the source.
         folders: of the images and of the files about them; they may be the same.
         extensions: of the images.
-        home: of the data set.
+        origin: of the data set, for messages about what is missing.
 
     Raises:
         DataError: a folder is missing, or holds no images.
     """
     for folder in dict.fromkeys(folders):
-        list_folder(plan, place, folder, home)
+        list_folder(plan, place, folder, origin)
     plan.plan_files(extensions, folders[0])
     if not plan.size():
-        raise home.missing(place.within(folders[0]), f"images ({', '.join(sorted(extensions))})")
+        raise origin.missing(place.within(folders[0]), f"images ({', '.join(sorted(extensions))})")
 
 
-def read_pairs(plan: Plan, place: Place, span: tuple[int, int], limit: int, note_of: Reader) -> Iterator[Found]:
+def read_pairs(
+    plan: ImportPlan, place: Place, span: tuple[int, int], limit: int, note_of: Reader
+) -> Iterator[SourceImage]:
     """The images of some positions, each with its note. An image whose truth cannot be read is not taken in."""
 
-    def loads() -> Iterator[Callable[[], Found]]:
+    def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
             yield partial(_load, place, item, limit, note_of)
 
     yield from in_order(loads(), place)
 
 
-def read_noted(noted: Iterable[tuple[Item, Note]], place: Place, limit: int) -> Iterator[Found]:
+def read_noted(noted: Iterable[tuple[PlannedImage, Note]], place: Place, limit: int) -> Iterator[SourceImage]:
     """Images of which everything is known already."""
 
-    def load(item: Item, note: Note) -> Found:
-        return Found(shown(item.name), read_image(place, item.name, limit), extension_of(item.name), note)
+    def load(item: PlannedImage, note: Note) -> SourceImage:
+        return SourceImage(shown(item.name), read_image(place, item.name, limit), extension_of(item.name), note)
 
     yield from in_order((partial(load, item, note) for item, note in noted), place)
 
 
-def _load(place: Place, item: Item, limit: int, note_of: Reader) -> Found:
+def _load(place: Place, item: PlannedImage, limit: int, note_of: Reader) -> SourceImage:
     try:
         note, data = note_of(item), read_image(place, item.name, limit)
     except DataError as error:
         note, data = Note(), Problem("no_masks", str(error))
-    return Found(shown(item.name), data, extension_of(item.name), note)
+    return SourceImage(shown(item.name), data, extension_of(item.name), note)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-from umgclip.errors import DataError, OutputError, StorageError
+from umgclip.errors import DataError, OutputError, StorageError, TooLargeError
 from umgclip.io.json_text import parse
 from umgclip.io.places import Folder, Place
 from umgclip.io.texts import decode
@@ -68,9 +68,11 @@ def read_image(place: Place, name: str, limit: int) -> bytes | Problem:
     """The bytes of an image file, or why there are none."""
     try:
         return place.read(name, limit)
+    except TooLargeError as error:
+        return Problem("too_large", str(error))
     except DataError as error:
-        there = place.exists(name) or "expected a file" in str(error)  # a device, a pipe
-        return Problem("too_large" if "at most" in str(error) else "unreadable" if there else "no_image", str(error))
+        exists = place.exists(name) or "expected a file" in str(error)  # a device or a pipe
+        return Problem("unreadable" if exists else "no_image", str(error))
 
 
 def read_beside(
@@ -92,7 +94,7 @@ def read_beside(
             if not name.lower().endswith(".json"):
                 _captions(note, shown(name), content, speaker)
             else:
-                note.join(read_note(parse(content), speaker, form))
+                note.merge(read_note(parse(content), speaker, form))
         except (DataError, ValueError) as error:
             note.problems.append(Problem("bad_text", f"{shown(name)}: {why(error)}"))
     return note

@@ -40,7 +40,7 @@ _MAGIC = 10
 
 
 @dataclass
-class Sample:
+class TarSample:
     """Members of one key by field.
 
     `problems` are those of members that are not among them. `is_again`: another sample of this key came before.
@@ -93,7 +93,7 @@ class _Member(NamedTuple):
         return "." not in self.field or self.field == EMBEDDINGS
 
 
-def read_samples(place: Place, name: str, limit: int) -> Iterator[Sample]:
+def read_samples(place: Place, name: str, limit: int) -> Iterator[TarSample]:
     """The samples of a tar, packed or not.
 
     A tar that breaks off gives what it holds up to there, and then a sample whose field `END` is the problem. Files
@@ -128,14 +128,14 @@ def is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-def _split(members: Iterator[_Member], most: int) -> Iterator[Sample]:
+def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
     """Members of one key, told apart into samples when the next key comes; `most`: bytes that a key may have."""
     pending: list[_Member] = []
     fields: set[str] = set()
     held = over = 0
     for member in members:
         if is_hidden(member.name):  # it tears no sample apart
-            yield Sample(shown(member.name), {HIDDEN: member.content})
+            yield TarSample(shown(member.name), {HIDDEN: member.content})
             continue
         is_end = not member.name
         if pending and (is_end or member.key != pending[0].key):
@@ -146,7 +146,7 @@ def _split(members: Iterator[_Member], most: int) -> Iterator[Sample]:
             pending = [one for one in pending if one.stem == member.stem]
             held = sum(map(_size, pending))
         if is_end:
-            yield Sample(END, {END: member.content})
+            yield TarSample(END, {END: member.content})
             return
         if held + _size(member) > most or len(pending) >= _MEMBERS:
             over += 1
@@ -168,7 +168,7 @@ def _size(member: _Member) -> int:
     return len(member.content) if isinstance(member.content, bytes) else 0
 
 
-def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterator[Sample]:
+def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterator[TarSample]:
     """The samples of a key: one, or as many as there are names with dots.
 
     Args:
@@ -184,25 +184,25 @@ def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterato
         yield sample
 
 
-def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[Sample]:
+def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[TarSample]:
     names = {member.field for member in members}
     if any(member.is_plain for member in members) or names <= fields:
-        sample = Sample(shown(members[0].key), {})
+        sample = TarSample(shown(members[0].key), {})
         for member in members:
             if member.field in sample.parts and sample.image is not None:  # the key begins anew
                 yield sample
-                sample = Sample(sample.key, {})
+                sample = TarSample(sample.key, {})
             sample.add(member.field, member.content)
         if sample.image is not None:
             fields |= {name for name in names if "." in name}
         yield sample
         return
     stems = {member.stem for member in members if member.name.rpartition(".")[2].lower() in FORMAT_OF}
-    found: dict[str, Sample] = {}
+    found: dict[str, TarSample] = {}
     for member in members:
         owners = [stem for stem in stems if member.name.startswith(f"{stem}.")]
         owner = min(owners, key=len, default=member.stem)
-        found.setdefault(owner, Sample(shown(owner), {}, is_dotted=True)).add(
+        found.setdefault(owner, TarSample(shown(owner), {}, is_dotted=True)).add(
             member.name[len(owner) + 1 :].lower(), member.content
         )
     yield from found.values()
