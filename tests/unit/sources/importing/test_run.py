@@ -150,11 +150,11 @@ class StoppedError(Exception):
     """Stands for whatever ends a process."""
 
 
-def stop_after(monkeypatch, parts):
+def stop_after(monkeypatch, count):
     do, done = parts.do_part, []
 
     def stopping(work, part, advance, deaths):
-        if len(done) == parts:
+        if len(done) == count:
             raise StoppedError
         do(work, part, advance, deaths)
         done.append(part.number)
