@@ -44,3 +44,4 @@ def test_a_server_that_asks_for_another_login_is_named(login: str | None, named:
             engine.start(nothing)
     finally:
         server.shutdown()
+        server.server_close()

@@ -63,6 +63,7 @@ def endpoint() -> Iterator[str]:
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.port}"
     server.shutdown()
+    server.server_close()
 
 
 def test_boto_is_answered_with_our_key_and_by_signed_addresses(endpoint: str):

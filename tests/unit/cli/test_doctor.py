@@ -78,6 +78,7 @@ def test_a_prefect_server_that_asks_for_another_login_is_named(tmp_path, monkeyp
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", login)
         said[login] = examined(tmp_path)["Prefect"]
     server.shutdown()
+    server.server_close()
     assert "PREFECT_API_AUTH_STRING: expected the login of Prefect" in said[""].found
     assert "got none" in said[""].found
     assert "got another one" in said["me:wrong"].found
