@@ -16,6 +16,8 @@ import pytest
 from infra.processes import Ledger, Record, Service, ServiceError, check_port, is_alive, kernel_start
 from umgclip.errors import InputError
 
+# a server outlives the command that starts it, so nobody waits for it; a later command finds it by its record
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 # a leader with a child in a session of its own, as a worker has flow runs; each says its pid
 FAMILY = """
 import os, subprocess, sys, time

@@ -24,6 +24,9 @@ from infra.processes import MARK, Ledger, Service, ServiceError
 from tests.infra.conftest import variables
 from umgclip.errors import InputError
 
+# a server outlives the command that starts it, so nobody waits for it; a later command finds it by its record
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
 ROOT = Path(__file__).parents[2]
 
 

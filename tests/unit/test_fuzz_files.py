@@ -30,6 +30,9 @@ from umgclip.model.clip.pretrained.checkpoint_file import read_checkpoint
 from umgclip.params import LoraParams, TowerParams, TrainParams
 from umgclip.records import KEY, ImageRecord, Mask, Region, Source, Text, stored_record
 
+# the libraries that read a damaged file warn of whatever they come upon before they refuse it
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:(torch|PIL|zipfile)")
+
 T = TypeVar("T")
 QUICK = settings(
     max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

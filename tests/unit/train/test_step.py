@@ -148,6 +148,8 @@ def test_equal_texts_of_two_parts_are_one_text(loaded: Loaded, tiny: TowerParams
 
 
 @pytest.mark.slow
+# torch.compile meets warnings while it traces; it hides them only where they are printed, not where they are raised
+@pytest.mark.filterwarnings("default")
 def test_compiled_towers_have_the_same_gradients(
     make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams
 ) -> None:

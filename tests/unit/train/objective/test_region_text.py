@@ -174,6 +174,6 @@ def test_no_described_region_costs_nothing_and_keeps_the_graph() -> None:
     regions, bias = torch.randn(2, 4, requires_grad=True), torch.tensor(-10.0, requires_grad=True)
     loss = region_sigmoid_loss(regions, torch.randn(3, 4), torch.zeros(2, 3, dtype=torch.bool), 1.0, bias)
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert bias.grad is not None
     assert regions.grad.abs().max() == 0

@@ -15,8 +15,6 @@ from umgclip.errors import InputError
 from umgclip.model.clip.pretrained.checkpoint_file import read_checkpoint
 from umgclip.model.clip.pretrained.torchscript_file import read_torchscript
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-
 
 class Tower(nn.Module):
     """Tensors of several kinds, two of which share their elements."""
