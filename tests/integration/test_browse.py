@@ -264,4 +264,5 @@ def test_the_command_writes_serves_and_ends(browser, dataset, tmp_path):
         assert browser.asked() == {url.rstrip("/")}
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    process.communicate(timeout=20)
+    assert process.returncode == 0

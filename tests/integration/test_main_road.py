@@ -40,6 +40,12 @@ CHANGES = {
 }
 
 
+def pixels(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file."""
+    with Image.open(path) as image:
+        return image.size
+
+
 def write_photos(folder: Path, count: int, seed: int, *, in_class_folders: bool = False) -> None:
     """Crops of the photographs, of many sizes and aspects, with captions and boxes in tables beside them."""
     rng, rows, objects = np.random.default_rng(seed), [], []
@@ -62,7 +68,7 @@ def write_photos(folder: Path, count: int, seed: int, *, in_class_folders: bool 
         csv.writer(handle).writerows([("file_name", "caption"), *rows])
     coco = {
         "images": [
-            {"id": i, "file_name": p.name, **dict(zip(("width", "height"), Image.open(p).size, strict=True))}
+            {"id": i, "file_name": p.name, **dict(zip(("width", "height"), pixels(p), strict=True))}
             for i, (p, _, _) in enumerate(objects)
         ],
         "categories": [{"id": i, "name": name} for i, name in enumerate(PHOTOGRAPHS, 1)],

@@ -36,7 +36,7 @@ def test_a_parent_that_is_killed_leaves_no_worker(tmp_path, state):
     workers = [psutil.Process(int(pid)) for pid in running.stdout.readline().split()]
     assert workers
     os.kill(running.pid, signal.SIGKILL)
-    running.wait()
+    running.communicate()
     gone, alive = psutil.wait_procs(workers, timeout=20)
     for each in alive:
         each.kill()
