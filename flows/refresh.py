@@ -73,7 +73,7 @@ def _bring(plan: Plan, storage: Storage, prefix: Location, settings: StageSettin
         raise InputError(f"{plan.root / tracked}: expected it here or in DVC's remote (UMGCLIP_REMOTE_URL)")
     done = engine.retried(lambda: import_delivery(storage, prefix, into), settings)
     engine.log().info(
-        "%s: %d shards downloaded, %d were here, digest %s", into, done.downloaded, done.kept, done.digest
+        "%s: %d shards downloaded, %d were here, digest %s", into, done.downloaded, done.reused, done.digest
     )
     workspace.dvc("add", pointer.removesuffix(".dvc"))
     if plan.settings.remote.location() is not None and plan.settings.remote.push:

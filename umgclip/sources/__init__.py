@@ -1,1 +1,1 @@
-"""Where raw images come from. Each source writes shards of images with alt text, and a manifest."""
+"""Imports of raw images from files, S3 and the demo; each one writes shards with alt texts, tables and a manifest."""

@@ -1,7 +1,7 @@
-"""A raw dataset from an S3 prefix: `manifest.json` and the shards that it lists, as `data/train` holds them.
+"""Download of a raw dataset from an S3 prefix: `manifest.json` and the shards that it lists, as in `data/train`.
 
-Whoever delivers writes the shards first and the manifest last, so a manifest says that everything is there. A folder
-becomes what the prefix holds: shards that are here already are not downloaded again, others go.
+The sender uploads the shards first and the manifest last, so a manifest means that everything is there. The local
+folder becomes a copy of the prefix: shards that are already here are not downloaded again, and other files are deleted.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _MANIFEST_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """What an import did: the dataset's digest, and how many shards came and how many were here."""
+    """The result of a download: the dataset's digest, the shards downloaded, and the shards already here."""
 
     digest: str
     downloaded: int
-    kept: int
+    reused: int
 
 
 def read_delivery(storage: Storage, prefix: Location) -> Manifest:
-    """What lies under a prefix.
+    """Read and check the manifest below an S3 prefix.
 
     Raises:
         DataError: no manifest there, or one that is none of ours; names the key.
@@ -55,9 +55,9 @@ def read_delivery(storage: Storage, prefix: Location) -> Manifest:
 def import_delivery(
     storage: Storage, prefix: Location, into: Path, advance: Callable[[int], None] = lambda _samples: None
 ) -> DeliveryResult:
-    """Make a folder hold what lies under a prefix; it changes at once, when everything is there and its hashes fit.
+    """Make a folder a copy of an S3 prefix; it changes at once, after every hash was compared.
 
-    An import that was interrupted goes on with the shards that it had.
+    A download that was interrupted resumes with the shards that it had.
 
     Args:
         storage: the store.
@@ -96,7 +96,7 @@ def import_delivery(
 
 
 def _here(shard: ShardInfo, working: Path, into: Path) -> bool:
-    """Whether a shard is in the working folder, or can be taken over from the present one."""
+    """Return whether a shard is in the working folder; link or copy it from the present dataset where possible."""
     path, present = working / shard.path, into / shard.path
     if path.is_file() and path.stat().st_size == shard.bytes and sha256_file(path) == shard.sha256:
         return True

@@ -1,4 +1,4 @@
-"""Datasets as other programs read them: COCO's JSON files beside image files, and tars as img2dataset writes them."""
+"""Exports for other programs: COCO's JSON files beside image files, and tars in img2dataset's layout."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Advance = Callable[[int], None]
 _KINDS = ("captions", "instances", "panoptic")
 
 
-def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
-    """Tars `00000.tar` and so on: `KEY.jpg`, `KEY.txt` with the first caption, `KEY.json` with the whole record.
+def to_webdataset(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
+    """Write tars `00000.tar` and so on with `KEY.jpg`, `KEY.txt` (first caption) and `KEY.json` (whole record).
 
-    A manifest with the classes lies beside them, so that nothing is lost on the way back.
+    A manifest with the classes is written beside the tars, so that an import of them loses nothing.
 
     Raises:
         DataError: a shard is damaged.
@@ -42,7 +42,7 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
         for number, info in enumerate(manifest.shards):
             path = folder / f"{number:05d}.tar"
             writer = ShardWriter(path)
-            for raw in ShardAt(place, info).samples():
+            for raw in ShardAt(dataset, info).samples():
                 captions = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}").captions or []
                 text = captions[0].text.encode() if captions else b""
                 writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
@@ -53,12 +53,13 @@ def to_webdataset(place: Place, manifest: Manifest, out: Path, advance: Advance)
     return Summary(f"data export: {out}", (("tars", str(len(shards))), ("images", str(manifest.samples))))
 
 
-def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
-    """`images/` and `annotations/captions.json`, `instances.json`, and `panoptic.json` with its PNG files.
+def to_coco(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
+    """Write `images/` and `annotations/`: `captions.json`, `instances.json`, and `panoptic.json` with its PNG files.
 
-    A region's label is its category, one without is `(unlabelled)`. What COCO has no field for stands under the key
-    `umgclip`, which `data import coco` reads: captions and instances together come back as they went. Panoptic segments
-    are written of images in which some stuff has a mask; a thing covers stuff, and a later region an earlier one.
+    The category of a region is its label; a region without label gets `(unlabelled)`. What COCO has no field for is
+    stored under the key `umgclip`, which `data import coco` reads: captions and instances together restore the dataset.
+    Panoptic segments are written for images in which some stuff has a mask; things are drawn over stuff, and later
+    regions over earlier ones.
 
     Raises:
         DataError: a shard is damaged.
@@ -67,7 +68,7 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
     with fresh_folder(out) as folder, ExitStack() as opened:
         written = _Coco(folder, manifest, opened)
         for info in manifest.shards:
-            for raw in ShardAt(place, info).samples():
+            for raw in ShardAt(dataset, info).samples():
                 written.add(raw, _checked(raw, f"{info.path}:{raw.key}"))
             advance(info.samples)
         written.close()
@@ -76,7 +77,7 @@ def to_coco(place: Place, manifest: Manifest, out: Path, advance: Advance) -> Su
 
 
 def _checked(raw: RawSample, where: str) -> ImageRecord:
-    """A sample's record, which is of its image, and whose masks can be decoded."""
+    """Parse a sample's record; check that its size is the image's and that its masks can be decoded."""
     record = stored_record(raw.json, key=raw.key, where=where)
     try:
         turn, raw_wh = orientation_of(raw.image)
@@ -87,13 +88,13 @@ def _checked(raw: RawSample, where: str) -> ImageRecord:
         raise DataError(f"{where}: {error}") from error
     width, height = raw_wh if turn < SIDEWAYS else raw_wh[::-1]
     if (width, height) != (record.width, record.height):
-        said = f"{record.width} x {record.height} pixels as recorded"
-        raise DataError(f"{where}: expected {said}, got {width} x {height}")
+        recorded = f"{record.width} x {record.height} pixels as recorded"
+        raise DataError(f"{where}: expected {recorded}, got {width} x {height}")
     return record
 
 
 class _File:
-    """A COCO file whose long lists are written as they come; what is known at the end comes last."""
+    """A COCO file whose long lists are written as they come; sections known only at the end come last."""
 
     def __init__(self, path: Path, opened: ExitStack) -> None:
         self._path = path
@@ -123,7 +124,7 @@ class _File:
 
 
 class _Coco:
-    """The files of one export."""
+    """The image files and JSON files of one export."""
 
     def __init__(self, folder: Path, manifest: Manifest, opened: ExitStack) -> None:
         self._folder, self._classes = folder, manifest.classes

@@ -1,4 +1,4 @@
-"""Which file a table or a JSON file means: the names of images as other programs write them."""
+"""Search for the image file that a table or a JSON file names: programs write the same name in many ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the na
 
 
 class Match(NamedTuple):
-    """What was found for a name.
+    """The image files that fit a name.
 
     Attributes:
         names: the files: one, none, or several that fit equally.
@@ -28,38 +28,38 @@ class Match(NamedTuple):
 
 
 def spellings(name: str) -> list[str]:
-    """The paths that a name may mean, the literal one first.
+    """List the paths that a name may mean, the literal one first.
 
-    A URL means its path, or what its query holds as `d` (Label Studio's local files); backslashes part folders;
-    `%20` is a space; a drive, a leading slash and `./` say where somebody's files lay.
+    A URL means its path, or the value of `d` in its query (Label Studio's local files). Backslashes are read as slashes
+    and `%20` as a space. A drive, a leading slash and `./` are dropped: they belong to another machine.
     """
-    found = [name]
+    candidates = [name]
     if "://" in name or name.startswith("/data/"):
         parts = urlsplit(name.replace("\\", "/"))
-        found += [inner for inner in parse_qs(parts.query).get("d", [])] + [parts.path]
-    found += [spelled.replace("\\", "/") for spelled in found]
-    found += [unquote(spelled) for spelled in found]
-    return list(dict.fromkeys(clean for spelled in found if (clean := plain_path(spelled))))
+        candidates += [inner for inner in parse_qs(parts.query).get("d", [])] + [parts.path]
+    candidates += [spelled.replace("\\", "/") for spelled in candidates]
+    candidates += [unquote(spelled) for spelled in candidates]
+    return list(dict.fromkeys(clean for spelled in candidates if (clean := plain_path(spelled))))
 
 
 def plain_path(name: str) -> str:
-    """A path in Unicode's composed form, without drive, leading slash, `.`, `..` and doubled slashes."""
-    kept: list[str] = []
+    """Return a path in Unicode's composed form (NFC), without drive, leading slash, `.`, `..` and doubled slashes."""
+    parts: list[str] = []
     for part in _DRIVE.sub("", unicodedata.normalize("NFC", name)).split("/"):
         if part == "..":
-            kept = kept[:-1]
+            parts = parts[:-1]
         elif part not in ("", "."):
-            kept.append(part)
-    return "/".join(kept)
+            parts.append(part)
+    return "/".join(parts)
 
 
 def tail_of(path: str) -> str:
-    """A path from its end, without case, as `a.jpg/train/images/`: what ends alike begins alike."""
+    """Return a path reversed and in lower case, as `a.jpg/train/images/`: paths that end alike begin alike."""
     return "".join(f"{part}/" for part in reversed(path.casefold().split("/")))
 
 
 class FileNames:
-    """Files by whatever somebody calls them.
+    """The files of a source, searched by the names that other programs give them.
 
     Args:
         db: with the table `files` and its columns `name`, `nfc`, `tail` and `extension`, the latter indexed.
@@ -69,9 +69,10 @@ class FileNames:
         self._db = db
 
     def find(self, name: str) -> Match:
-        """The image file of that path; else the one whose path ends most like it, in any case; else one like it.
+        """Find the image file of this path, else the one with the longest common ending, else one with a similar name.
 
-        Like it: with another extension, or without what Label Studio puts in front.
+        The ending is compared without case. A similar name has another extension, or lacks the prefix that Label Studio
+        adds.
         """
         tried = spellings(name)
         for spelled in tried:
@@ -80,8 +81,8 @@ class FileNames:
                 return Match([row[0] for row in rows[:2]], exact=True)
         for search in (self._ending_alike, self._other_extension):
             for spelled in (*tried, *(short for path in tried if (short := _without_upload(path)))):
-                if found := search(spelled):
-                    return Match(found)
+                if names := search(spelled):
+                    return Match(names)
         return Match([])
 
     def _ending_alike(self, path: str) -> list[bytes]:
@@ -126,6 +127,6 @@ def _without_upload(path: str) -> str:
 
 
 def several(names: list[bytes]) -> str:
-    """Some files in a message."""
+    """Name at most two files for a message, and say whether there are more."""
     shown = [name.decode("utf-8", "backslashreplace") for name in names[:2]]
     return f"{' and '.join(shown)}{' and others' if len(names) > 2 else ''}"

@@ -1,4 +1,4 @@
-"""What a source finds: an image file, and what was said of it in the source's own words and coordinates."""
+"""Data classes of what an importer reads: image files, and what the source states about them in its own coordinates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from umgclip.sources.values import expected, share
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who wrote what has no source of its own: captions, and everything else."""
+    """Names of those who wrote captions and everything else, where the source does not name them itself."""
 
     captions: str
     others: str
@@ -29,7 +29,7 @@ BoxForm = Literal["xyxy", "xywh"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that does not enter the dataset: why, as one word to count, and in detail; `region_id` of a region."""
+    """Something that stays out of the dataset: a reason code to count, details, and `region_id` if it is a region."""
 
     reason: str
     detail: str
@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass
 class RawRegion:
-    """A region as a source gives it.
+    """A region in the source's own coordinates, with its texts.
 
     Attributes:
         id: as the source has it; empty, or another region's too, until `number_regions` has seen it.
@@ -67,7 +67,7 @@ class RawRegion:
 
 @dataclass
 class Note:
-    """All that a source says of one image. None: it does not speak of that at all.
+    """All that a source states about one image; a field is None where the source does not cover it.
 
     Attributes:
         size_wh: the size in pixels that the coordinates belong to, where the source says it.
@@ -96,7 +96,7 @@ class Note:
     problems: list[Problem] = field(default_factory=list)
 
     def caption(self, text: str, source: str, score: float = 1.0) -> None:
-        """Add a caption, unless it is empty or was said before; numbers alone and whole books are a problem."""
+        """Add a caption unless it is empty or a repeat; only numbers, or more than 100,000 characters, is a problem."""
         if len(text) > LONGEST_TEXT:
             self.problems.append(_too_long(text))
             return
@@ -106,25 +106,25 @@ class Note:
         self.captions = append_text(self.captions or [], text, source, self._sure(text, score))
 
     def tag(self, text: str, source: str, score: float = 1.0) -> None:
-        """Add a tag, unless it is empty or was said before; whole books are a problem."""
+        """Add a tag unless it is empty or a repeat; more than 100,000 characters is a problem."""
         if len(text) > LONGEST_TEXT:
             self.problems.append(_too_long(text))
             return
         self.tags = append_text(self.tags or [], text, source, self._sure(text, score))
 
     def _sure(self, text: str, score: Any) -> float:  # noqa: ANN401 - what a file held
-        """A score from 0 to 1; what is none is told, and counts as if the source had not said how sure it is."""
+        """Return a score from 0 to 1; record a problem and return 1.0 if it is not a number."""
         read = share(score)
         if read is None:
             self.problems.append(Problem("bad_score", f"{brief(text)}: {expected('score', 'a number', score)}"))
         return 1.0 if read is None else read
 
     def negative_tag(self, text: str, source: str) -> None:
-        """Add a tag that was verified to be wrong."""
+        """Add a tag that was verified to be absent from the image."""
         self.negative_tags = append_text(self.negative_tags or [], text, source)
 
     def truths(self, captions: Iterable[str], source: str) -> None:
-        """Add all captions of a benchmark, those that are equal too: each of them is a query."""
+        """Add all captions of a benchmark, repeats included: each of them is a query."""
         clean = list(map(tidy, captions))
         self.problems += [_no_words(text) for text in clean if only_numbers(text)]
         self.problems += [_too_long(text) for text in clean if len(text) > LONGEST_TEXT]
@@ -132,13 +132,13 @@ class Note:
         self.captions = [*(self.captions or []), *(Text(text=text, source=source) for text in clean if text)]
 
     def region(self, region: RawRegion) -> None:
-        """Add a region, and its label as a tag of the image."""
+        """Add a region, and its first tag as a tag of the image."""
         self.regions = [*(self.regions or []), region]
         for tag in region.tags[:1]:
             self.tag(tag.text, tag.source)
 
     def merge(self, other: Note) -> None:
-        """Add what another note says."""
+        """Add everything that another note of the same image states."""
         for text in other.captions or []:
             self.caption(text.text, text.source, text.score)
         for text in other.tags or []:
@@ -162,7 +162,7 @@ class Note:
 
 @dataclass
 class SourceImage:
-    """One image of a source.
+    """One image of a source, with its bytes and its note.
 
     Attributes:
         name: how it is called there, for people; UTF-8.
@@ -178,7 +178,7 @@ class SourceImage:
 
 
 def only_numbers(text: str) -> bool:
-    """Whether a text is numbers and nothing else, as lines of coordinates are."""
+    """Return whether a text consists of numbers only, as lines of coordinates do."""
     return _NUMBERS.fullmatch(text) is not None
 
 
@@ -191,7 +191,7 @@ def _no_words(text: str) -> Problem:
 
 
 def append_text(texts: list[Text], text: str, source: str, score: float = 1.0) -> list[Text]:
-    """The texts and one more in its tidy form, unless it is empty or its words are there from the same source."""
+    """Append a text with whitespace normalised; skip empty texts and repeats from the same source."""
     clean = tidy(text)
     if not clean or any(other.text == clean and other.source == source for other in texts):
         return texts
@@ -199,7 +199,7 @@ def append_text(texts: list[Text], text: str, source: str, score: float = 1.0) -
 
 
 def shown(name: str) -> str:
-    """A name as UTF-8: bytes that are none are written in hexadecimal, halves of an emoji as U+FFFD."""
+    """Return a name as valid UTF-8: other bytes are written in hexadecimal, halves of an emoji as U+FFFD."""
     try:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:

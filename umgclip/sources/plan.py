@@ -1,7 +1,7 @@
-"""What an import has to do, in a SQLite file: no list of a million images is ever held in memory.
+"""The plan of an import in a SQLite file, so that no list of a million images is ever held in memory.
 
-The parent process writes the plan, workers read it. Images have positions; what a source's tables and JSON files say of
-them stands beside them, by position.
+The parent process writes the plan and workers read it. Every image has a position; statements from the source's tables
+and JSON files are stored by position.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CACHE_KIB = 8192
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One planned image: its position, its file's name in the source, and what the plan knows of it."""
+    """One image of the plan: its position, its file name in the source, and facts that the plan has about it."""
 
     position: int
     name: str
@@ -51,7 +51,7 @@ class PlannedImage:
 
 
 class ImportPlan:
-    """The plan of one import.
+    """All images of one import, the files of the source, and everything that its tables state about them.
 
     Args:
         path: the SQLite file.
@@ -72,11 +72,11 @@ class ImportPlan:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The file, for tables that only one kind of source needs."""
+        """The SQLite connection, for tables that only one format needs."""
         return self._db
 
     def close(self) -> None:
-        """Write and close."""
+        """Commit all changes and close the SQLite file."""
         self._db.commit()
         self._db.close()
 
@@ -87,15 +87,15 @@ class ImportPlan:
         self.close()
 
     def seen(self, *parts: object) -> None:
-        """Make something that decides the result a part of the plan's digest."""
+        """Add something that decides the result to the plan's digest."""
         self._digest.update(json.dumps([str(part) for part in parts]).encode())
 
     def digest(self) -> str:
-        """Hex SHA-256 of all that decides the result."""
+        """Return the hexadecimal SHA-256 of everything that decides the result."""
         return hashlib.sha256(self._digest.digest() + self._listed.to_bytes(40, "big")).hexdigest()
 
     def add_files(self, entries: Iterable[Entry]) -> None:
-        """Files that a listing found, in any order."""
+        """Add files of a listing, in any order, and their sizes and stamps to the digest."""
         self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", map(self._file_row, entries))
 
     def _file_row(self, entry: Entry) -> tuple[bytes, bytes, str, str, str]:
@@ -108,7 +108,7 @@ class ImportPlan:
         return os.fsencode(entry.name), os.fsencode(stem), text, tail_of(text), extension
 
     def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
-        """Make every file with one of these extensions an item, in the order of their names; of a folder, if given."""
+        """Plan every file with one of these extensions as an image, sorted by name; only below `folder` if given."""
         wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
         inside = os.fsencode(f"{folder}/" if folder else "")
         self._db.execute(
@@ -119,42 +119,42 @@ class ImportPlan:
         self._db.executescript("CREATE UNIQUE INDEX names ON items (name);")
 
     def other_files(self, extensions: Iterable[str]) -> dict[str, int]:
-        """How many files have which of the other extensions."""
+        """Count the files with any other extension, by extension."""
         wanted = set(extensions)
         counted = self._db.execute("SELECT extension, count(*) FROM files GROUP BY extension ORDER BY extension")
         return {f".{extension}": number for extension, number in counted if extension not in wanted}
 
     def beside(self, name: str, extensions: Iterable[str]) -> list[str]:
-        """Files called like an image, with another extension or one more: `a.txt` and `a.jpg.txt` of `a.jpg`."""
+        """List files named like an image, with another extension or one more: `a.txt` and `a.jpg.txt` for `a.jpg`."""
         wanted = set(extensions)
         stem = name.rpartition(".")[0]
         rows = self._db.execute(
             "SELECT name, extension FROM files WHERE stem IN (?, ?) ORDER BY name",
             (os.fsencode(stem), os.fsencode(name)),
         )
-        return [os.fsdecode(found) for found, extension in rows if extension in wanted]
+        return [os.fsdecode(other) for other, extension in rows if extension in wanted]
 
     def file_names(self, extensions: Iterable[str]) -> Iterator[str]:
-        """Files with one of these extensions, in the order of their names."""
+        """Yield the files with one of these extensions, sorted by name."""
         wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
         rows = self._db.execute(f"SELECT name FROM files WHERE extension IN ({wanted}) ORDER BY name")  # noqa: S608
         return (os.fsdecode(name) for (name,) in rows)
 
     def has_extension(self, extension: str) -> bool:
-        """Whether a file has this extension."""
+        """Return whether any file has this extension."""
         return self._db.execute("SELECT 1 FROM files WHERE extension = ?", (extension,)).fetchone() is not None
 
     def has_file(self, name: str) -> bool:
-        """Whether there is a file of this path."""
+        """Return whether there is a file at this path."""
         return self._db.execute("SELECT 1 FROM files WHERE name = ?", (os.fsencode(name),)).fetchone() is not None
 
     def has_folder(self, name: str) -> bool:
-        """Whether there are files below this path."""
+        """Return whether there are files below this path."""
         bounds = os.fsencode(f"{name}/"), os.fsencode(f"{name}0")  # a nought comes next to the slash
         return self._db.execute("SELECT 1 FROM files WHERE name > ? AND name < ?", bounds).fetchone() is not None
 
     def files_called(self, base: str) -> list[str]:
-        """Files of this name in whatever folder, in any case; two where there are more."""
+        """List files with this name in any folder and case; at most two."""
         begin = tail_of(_nfc(base))
         rows = self._db.execute(
             "SELECT name FROM files WHERE tail >= ? AND tail < ? ORDER BY tail LIMIT 2", (begin, begin + "\U0010ffff")
@@ -162,7 +162,7 @@ class ImportPlan:
         return [os.fsdecode(name) for (name,) in rows]
 
     def images_called(self, stem: str) -> int:
-        """How many image files are called so, in whatever folder, case and format; at most 2."""
+        """Count image files with this stem in any folder, case and format; at most 2."""
         begin = tail_of(_nfc(f"{stem}."))[:-1]
         wanted = ", ".join(f"'{extension}'" for extension in sorted(FORMAT_OF))
         rows = self._db.execute(
@@ -173,7 +173,7 @@ class ImportPlan:
         return len(list(itertools.islice(same, 2)))
 
     def lone_files(self, extensions: Iterable[str]) -> dict[str, int]:
-        """How many files with one of these extensions are called like no item, by extension."""
+        """Count files with one of these extensions that are named like no planned image, by extension."""
         wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
         counted = self._db.execute(
             f"SELECT extension, count(*) FROM files AS f WHERE extension IN ({wanted}) AND NOT EXISTS "  # noqa: S608
@@ -183,33 +183,33 @@ class ImportPlan:
         return {f".{extension}": number for extension, number in counted}
 
     def add_items(self, items: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
-        """Items from a table: position, name, what is known."""
+        """Plan images: position, name, and facts about each."""
         self._db.executemany(
             "INSERT INTO items VALUES (?, ?, ?)",
             ((position, os.fsencode(name), json.dumps(about, default=str)) for position, name, about in items),
         )
 
     def add_extras(self, extras: Iterable[tuple[int, str, Any]]) -> None:
-        """Things said of items: position, kind, any JSON value."""
+        """Store statements about planned images: position, kind, any JSON value."""
         self._db.executemany(
             "INSERT INTO extras VALUES (?, ?, ?)",
             ((owner, kind, json.dumps(content)) for owner, kind, content in extras),
         )
 
     def add_rows(self, rows: Iterable[tuple[str, Any]]) -> None:
-        """Things said of files by whatever name a table gives them; `match_rows` finds the items."""
+        """Store table rows by the file name that the table gives; `match_rows` assigns them to images later."""
         self._db.executemany(
             "INSERT INTO rows VALUES (?, ?)", ((_nfc(name), json.dumps(content)) for name, content in rows)
         )
 
     def find(self, name: str) -> Match:
-        """The image file that somebody calls so."""
+        """Find the image file that somebody else's file calls by this name."""
         return FileNames(self._db).find(name)
 
     def match_rows(self, kind: str) -> None:
-        """Give each row to the item whose file it means.
+        """Assign each row to the planned image whose file it names.
 
-        What fits none, or more than one, is a problem.
+        A row that fits no image, or more than one, becomes a problem.
         """
         self._db.executescript("CREATE INDEX row_names ON rows (name);")
         exact = (
@@ -229,37 +229,37 @@ class ImportPlan:
 
     def _match_one(self, name: str, content: str, kind: str) -> None:
         match = self.find(name)
-        found = [row for file in match.names for row in self._db.execute(_POSITION, (file,))]
-        if len(found) == 1:
-            self._db.execute("INSERT INTO extras VALUES (?, ?, ?)", (found[0][0], kind, content))
+        positions = [row for file in match.names for row in self._db.execute(_POSITION, (file,))]
+        if len(positions) == 1:
+            self._db.execute("INSERT INTO extras VALUES (?, ?, ?)", (positions[0][0], kind, content))
         else:
-            reason = "ambiguous_name" if found else "no_image"
-            what = f"several images fit: {several(match.names)}" if found else "no such image"
+            reason = "ambiguous_name" if positions else "no_image"
+            what = f"several images fit: {several(match.names)}" if positions else "no such image"
             self.add_problem(name, Problem(reason, f"a row of the table: {what}"))
 
     def folders(self) -> list[str]:
-        """The first folder in the items' names, each once, in order; items without one are left out."""
-        found = self._db.execute(
+        """List the first folder of the planned images' names, each once, sorted; images without folder are left out."""
+        rows = self._db.execute(
             "SELECT DISTINCT substr(name, 1, instr(name, x'2f') - 1) AS folder FROM items "
             "WHERE instr(name, x'2f') > 0 ORDER BY folder"
         )
-        return [os.fsdecode(bytes(folder)) for (folder,) in found]
+        return [os.fsdecode(bytes(folder)) for (folder,) in rows]
 
     def add_problem(self, name: str, problem: Problem) -> None:
-        """Something that went wrong before any image was read."""
+        """Record something that went wrong before any image was read."""
         self._db.execute("INSERT INTO problems VALUES (?, ?, ?)", (name, problem.reason, problem.detail))
 
     def refuse_row(self, where: str, detail: str) -> None:
-        """A row of a table that cannot be read."""
+        """Record a table row that cannot be read."""
         self.add_problem(where, Problem("bad_row", detail))
 
     def problems(self) -> Iterator[tuple[str, Problem]]:
-        """What went wrong, in order."""
+        """Yield what went wrong while planning, in order."""
         for name, reason, detail in self._db.execute("SELECT name, reason, detail FROM problems ORDER BY rowid"):
             yield name, Problem(reason, detail)
 
     def tell(self, what: str, number: int = 1) -> None:
-        """Count something that the summary says by name."""
+        """Count something that the summary reports under this description."""
         if number:
             self._db.execute(
                 "INSERT INTO told VALUES (?, ?) ON CONFLICT (what) DO UPDATE SET number = number + excluded.number",
@@ -267,33 +267,33 @@ class ImportPlan:
             )
 
     def told(self) -> dict[str, int]:
-        """What was counted, by name."""
+        """Return the counts for the summary, by description."""
         return dict(self._db.execute("SELECT what, number FROM told ORDER BY what"))
 
     def index(self) -> None:
-        """Make extras quick to find; after the last of them."""
+        """Index the extras for fast look-ups; call this after the last of them."""
         self._db.executescript("CREATE INDEX IF NOT EXISTS owners ON extras (owner);")
         self._db.commit()
 
     def state(self, name: str, content: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Keep a fact about the whole source."""
+        """Store a fact about the whole source."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(content)))
 
     def fact(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
-        """A fact that was kept, or None."""
-        found = self._db.execute("SELECT content FROM facts WHERE name = ?", (name,)).fetchone()
-        return json.loads(found[0]) if found else None
+        """Return a fact about the whole source, or None if it was not stored."""
+        row = self._db.execute("SELECT content FROM facts WHERE name = ?", (name,)).fetchone()
+        return json.loads(row[0]) if row else None
 
     def add_ids(self, ids: Iterable[tuple[str, int]]) -> None:
-        """What a table calls items; the first item of an id keeps it."""
+        """Store the ids that a table gives to images; the first image with an id keeps it."""
         self._db.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", ids)
 
     def has_id(self, name: str) -> bool:
-        """Whether an item is called so."""
+        """Return whether an image has this id."""
         return self._db.execute("SELECT 1 FROM ids WHERE id = ?", (name,)).fetchone() is not None
 
     def match_ids(self, kind: str, *, each: bool = True) -> None:
-        """Give the rows to the items of their ids, and start with no rows; what fits none is a problem.
+        """Assign the rows to the images with their ids, and delete the rows; rows without image are problems.
 
         Args:
             kind: of what is said.
@@ -318,11 +318,11 @@ class ImportPlan:
         self._db.execute("DELETE FROM rows")
 
     def size(self) -> int:
-        """Planned items."""
+        """Return the number of planned images."""
         return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
 
     def items(self, first: int, last: int) -> Iterator[PlannedImage]:
-        """Items from position `first` to before `last`."""
+        """Yield the planned images from position `first` up to, but not including, `last`."""
         rows = self._db.execute(
             "SELECT position, name, about FROM items WHERE position >= ? AND position < ? ORDER BY position",
             (first, last),
@@ -331,18 +331,18 @@ class ImportPlan:
             yield PlannedImage(position, os.fsdecode(name), json.loads(about) if about else {})
 
     def extras(self, position: int) -> list[tuple[str, Any]]:
-        """What was said of an item, in the order in which it was added."""
+        """Return the statements about the image at a position, in the order in which they were added."""
         rows = self._db.execute("SELECT kind, content FROM extras WHERE owner = ? ORDER BY rowid", (position,))
         return [(kind, json.loads(content)) for kind, content in rows]
 
 
 def extension_of(name: str) -> str:
-    """What stands after the last dot of a file's name, in lower case; empty without one."""
+    """Return the part of a file name after its last dot in lower case; empty if there is none."""
     base = name.rpartition("/")[2]
     return base.rpartition(".")[2].lower() if "." in base.lstrip(".") else ""
 
 
 def _nfc(name: str) -> str:
-    """A file's name in Unicode's composed form; bytes of it that are no UTF-8 are replaced."""
+    """Return a file name in Unicode's composed form (NFC); bytes that are not UTF-8 are replaced."""
     text = os.fsencode(name).decode("utf-8", "replace")
     return unicodedata.normalize("NFC", text.removeprefix("./"))

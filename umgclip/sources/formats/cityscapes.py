@@ -29,28 +29,28 @@ THINGS = {
 _VOID = frozenset(range(256)) - STUFF.keys() - THINGS.keys()
 
 
-def plan_cityscapes(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
+def plan_cityscapes(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
     """List images and maps of one subset."""
     subset = request.subset or "val"
     if request.task in (None, "semantic"):
-        plan_pairs(plan, place, (f"{IMAGES}/{subset}", f"{MAPS}/{subset}"), ("png",), CITYSCAPES)
+        plan_pairs(plan, source, (f"{IMAGES}/{subset}", f"{MAPS}/{subset}"), ("png",), CITYSCAPES)
         labels = distinct((n, [name], n in THINGS) for n, name in (THINGS | STUFF).items())
     elif request.task == "panoptic":
-        labels = _plan_panoptic(request, plan, place, working)
+        labels = _plan_panoptic(request, plan, source, working)
     else:
         raise InputError(f"task: expected semantic or panoptic for cityscapes, got {request.task!r}")
     plan.state("labels", labels)
     plan.state("classes", class_list(labels))
 
 
-def _plan_panoptic(request: Request, plan: ImportPlan, place: Place, working: Path) -> Labels:
-    """Take the images of the JSON; it calls them by their id and leaves the city out of their paths."""
+def _plan_panoptic(request: Request, plan: ImportPlan, source: Place, working: Path) -> Labels:
+    """Plan the images of the panoptic JSON, which names them by id and leaves the city out of their paths."""
     subset = request.subset or "val"
     name = f"{MAPS}/cityscapes_panoptic_{subset}"
-    if not place.exists(f"{name}.json"):
-        raise CITYSCAPES.missing(f"{place}/{name}.json", "the panoptic JSON (cityscapesScripts' csCreatePanopticImgs)")
-    list_folder(plan, place, name, CITYSCAPES)
-    list_folder(plan, place, f"{IMAGES}/{subset}", CITYSCAPES)
+    if not source.exists(f"{name}.json"):
+        raise CITYSCAPES.missing(f"{source}/{name}.json", "the panoptic JSON (cityscapesScripts' csCreatePanopticImgs)")
+    list_folder(plan, source, name, CITYSCAPES)
+    list_folder(plan, source, f"{IMAGES}/{subset}", CITYSCAPES)
     path = fetch(f"{request.source.rstrip('/')}/{name}.json", working)
     plan.seen("panoptic", sha256_file(path))
     plan.add_items(
@@ -68,19 +68,19 @@ def _image(name: str, subset: str) -> str:
 
 
 def read_cityscapes(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
     labels = restored(plan.fact("labels"))
 
     def note_of(item: PlannedImage) -> Note:
         note = Note()
         if request.task == "panoptic":
-            ids = coco_ids(read_colours(place, f"{item.about['folder']}/{item.about['file_name']}"))
+            ids = coco_ids(read_colours(source, f"{item.about['folder']}/{item.about['file_name']}"))
             panoptic_regions(note, ids, item.about["segments_info"], labels)
         else:
             stem = item.name.removeprefix(f"{IMAGES}/").removesuffix(f"_{IMAGES}.png")
-            semantic_regions(note, read_ids(place, f"{MAPS}/{stem}_gtFine_labelIds.png"), labels, _VOID)
+            semantic_regions(note, read_ids(source, f"{MAPS}/{stem}_gtFine_labelIds.png"), labels, _VOID)
         return note
 
-    yield from read_pairs(plan, place, span, limit, note_of)
+    yield from read_pairs(plan, source, span, limit, note_of)

@@ -1,4 +1,4 @@
-"""CLIP_benchmark's WebDatasets: tars of a split, with class names, templates and the kind of data set beside them."""
+"""CLIP_benchmark's WebDatasets: tars of a split, with class names, templates and the task beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, 
 from umgclip.sources.formats.shared.origins import CLIP_BENCHMARK
 from umgclip.sources.formats.shared.paired_folders import list_folder
 from umgclip.sources.formats.shared.tar_samples import END, TarSample, read_samples
-from umgclip.sources.formats.tars import TARS, telling_hidden
+from umgclip.sources.formats.tars import TARS, count_hidden
 from umgclip.sources.note import Note, Problem, SourceImage, shown
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import HUMAN, Request
@@ -26,38 +26,40 @@ CLASSES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.
 KINDS = ("classification", "multilabel", "retrieval")
 
 
-def plan_clip_benchmark(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
+def plan_clip_benchmark(request: Request, plan: ImportPlan, source: Place, _working: Path) -> None:
     """List the tars of a split; read class names and templates."""
     subset = request.subset or "test"
-    list_folder(plan, place, subset, CLIP_BENCHMARK)
+    list_folder(plan, source, subset, CLIP_BENCHMARK)
     plan.plan_files(TARS, subset)
-    _check_tars(plan, place, subset)
+    _check_tars(plan, source, subset)
     kind = (
-        place.read(KIND, 1 << 20).decode("utf-8", "replace").strip().lower() if place.exists(KIND) else "classification"
+        source.read(KIND, 1 << 20).decode("utf-8", "replace").strip().lower()
+        if source.exists(KIND)
+        else "classification"
     )
     if kind not in KINDS:
-        raise DataError(f"{place}/{KIND}: expected {', '.join(KINDS)}, got {kind!r}")
+        raise DataError(f"{source}/{KIND}: expected {', '.join(KINDS)}, got {kind!r}")
     plan.seen(KIND, kind)
     plan.state("kind", kind)
     if kind != "retrieval":
-        names = _lines(CLIP_BENCHMARK.read(place, CLASSES, "the names of the classes, a line each"), CLASSES)
-        templates = _lines(place.read(TEMPLATES, 1 << 24), TEMPLATES) if place.exists(TEMPLATES) else []
+        names = _lines(CLIP_BENCHMARK.read(source, CLASSES, "the names of the classes, a line each"), CLASSES)
+        templates = _lines(source.read(TEMPLATES, 1 << 24), TEMPLATES) if source.exists(TEMPLATES) else []
         plan.seen("classes", names, templates)
         labels = distinct((number, [name], True) for number, name in enumerate(names))
         plan.state("labels", labels)
         plan.state("classes", class_list(labels, [template.replace("{c}", "{}") for template in templates]))
 
 
-def _check_tars(plan: ImportPlan, place: Place, subset: str) -> None:
-    """Compare the tars with `nshards.txt`."""
+def _check_tars(plan: ImportPlan, source: Place, subset: str) -> None:
+    """Check that the split has as many tars as `nshards.txt` states."""
     name = f"{subset}/nshards.txt"
-    text = CLIP_BENCHMARK.read(place, name, "the number of tars").decode("ascii", "replace").strip()
+    text = CLIP_BENCHMARK.read(source, name, "the number of tars").decode("ascii", "replace").strip()
     if not text.isdigit():
-        raise DataError(f"{place}/{name}: expected the number of tars, got {text[:40]!r}")
-    there = {item.name for item in plan.items(0, plan.size())}
+        raise DataError(f"{source}/{name}: expected the number of tars, got {text[:40]!r}")
+    listed = {item.name for item in plan.items(0, plan.size())}
     for number in range(int(text)):
-        if f"{subset}/{number}.tar" not in there:
-            raise CLIP_BENCHMARK.missing(f"{place}/{subset}/{number}.tar", f"one of {text} tars")
+        if f"{subset}/{number}.tar" not in listed:
+            raise CLIP_BENCHMARK.missing(f"{source}/{subset}/{number}.tar", f"one of {text} tars")
 
 
 def _lines(data: bytes, name: str) -> list[str]:
@@ -68,16 +70,16 @@ def _lines(data: bytes, name: str) -> list[str]:
 
 
 def read_clip_benchmark(
-    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    _request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some tars."""
+    """Read the images of the tars at some positions of the plan."""
     kind, labels = plan.fact("kind"), restored(plan.fact("labels"))
     for item in plan.items(*span):
-        samples = read_samples(place, item.name, limit)
-        yield from telling_hidden(shown(item.name), samples, partial(_found, kind=kind, labels=labels))
+        samples = read_samples(source, item.name, limit)
+        yield from count_hidden(shown(item.name), samples, partial(_image, kind=kind, labels=labels))
 
 
-def _found(name: str, sample: TarSample, kind: str, labels: Labels) -> SourceImage:
+def _image(name: str, sample: TarSample, kind: str, labels: Labels) -> SourceImage:
     parts = sample.parts
     if isinstance(ended := parts.get(END), Problem):  # the tar breaks off
         return SourceImage(name, ended, "", Note())
@@ -89,8 +91,8 @@ def _found(name: str, sample: TarSample, kind: str, labels: Labels) -> SourceIma
         "retrieval": ("txt", _captions),
     }[kind]
     note = Note(problems=list(sample.problems))
-    said = parts.get(wanted, Problem("no_class", f"expected .{wanted} beside the image, got {sorted(parts)}"))
-    problem = said if isinstance(said, Problem) else read(note, said, labels)
+    content = parts.get(wanted, Problem("no_class", f"expected .{wanted} beside the image, got {sorted(parts)}"))
+    problem = content if isinstance(content, Problem) else read(note, content, labels)
     note.unknown.update(f".{part}" for part in parts if part not in (extension, wanted))
     return SourceImage(
         name, problem if problem is not None and not isinstance(data, Problem) else data, extension, note
@@ -107,7 +109,7 @@ def _class(note: Note, content: bytes, labels: Labels) -> Problem | None:
 
 
 def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
-    """A vector over the classes: 1 is there, 0 is not, and below 0 nobody knows."""
+    """Read a vector over the classes: 1 is present, 0 is absent, and below 0 is unknown."""
     try:
         _check_size(content)
         truth = np.load(BytesIO(content), allow_pickle=False).reshape(-1)

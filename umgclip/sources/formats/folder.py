@@ -25,15 +25,15 @@ _REPEATED = "rows of the table that say again what another said"
 _NO_CLASS = Problem("no_class", "expected an image in the folder of its class")
 
 
-def plan_folder(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """List the files; read the table of captions."""
-    plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
+def plan_folder(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """List the files of a folder and read the table of captions, if any."""
+    plan.add_files(entry for entry in source.entries() if not is_hidden(entry.name))
     plan.plan_files(FORMAT_OF)
     others = Counter(plan.other_files((*FORMAT_OF, *BESIDE)))
     plan.state("other_files", others + Counter(plan.lone_files(BESIDE)))
     if request.kind == "folder" and not request.captions:
         if request.labels == "none" and not request.ignore_labels:
-            refuse_other_formats(plan, place, request.source)
+            refuse_other_formats(plan, source, request.source)
         tell_unread_tables(plan)
     if request.captions:
         table = fetch(request.captions, working)
@@ -51,9 +51,9 @@ def plan_folder(request: Request, plan: ImportPlan, place: Place, working: Path)
 
 
 def read_folder(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
     names = plan.fact("class_names") or {}
 
     def loads() -> Iterator[Callable[[], SourceImage]]:
@@ -65,18 +65,20 @@ def read_folder(
                 if len(note.captions or []) + len(note.problems) == had:
                     note.told[_REPEATED] += 1
             _label(note, item, request, names)
-            yield partial(_load, request, place, item, plan.beside(item.name, BESIDE), note, limit)
+            yield partial(_load, request, source, item, plan.beside(item.name, BESIDE), note, limit)
 
-    yield from in_order(loads(), place)
+    yield from in_order(loads(), source)
 
 
-def _load(request: Request, place: Place, item: PlannedImage, beside: list[str], note: Note, limit: int) -> SourceImage:
-    note.merge(read_beside(place, beside, request.speaker, request.box_format, request.encoding))
+def _load(
+    request: Request, source: Place, item: PlannedImage, beside: list[str], note: Note, limit: int
+) -> SourceImage:
+    note.merge(read_beside(source, beside, request.speaker, request.box_format, request.encoding))
     data: bytes | Problem = _NO_CLASS
     if request.labels == "folders" and note.single is None and request.split == "train":
         note.problems.append(_NO_CLASS)
     if request.labels == "none" or note.single is not None or request.split == "train":
-        data = read_image(place, item.name, limit)
+        data = read_image(source, item.name, limit)
     return SourceImage(shown(item.name), data, extension_of(item.name), note)
 
 

@@ -1,4 +1,4 @@
-"""JSON files of many images with their regions, and the images elsewhere: FineHARD, GRIT and what is written so."""
+"""JSON files of many images with their regions, and the images elsewhere: FineHARD, GRIT and similar data sets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _GUESSED = ("jpg", "png", "webp", "jpeg")
 _KEY_FOLDER = 5  # img2dataset puts 000120003.jpg into the folder 00012
 
 
-def plan_grounded(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """Read the JSON (or parquet) files in the order of their names, an element at a time."""
+def plan_grounded(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """Read the JSON or parquet files in the order of their names, one element at a time."""
     if not request.annotations:
         raise InputError("finehard: expected --annotations, a JSON file or a folder of them, got none")
     position = itertools.count()
@@ -44,7 +44,7 @@ def plan_grounded(request: Request, plan: ImportPlan, place: Place, working: Pat
 
 
 def _files(where: str, working: Path) -> list[Path]:
-    """The files that an argument names: one, or all of a local folder."""
+    """List the files that an argument names: one file, or all files of a local folder."""
     if "://" not in where and Path(where).is_dir():
         folder = Folder(Path(where))
         names = sorted(
@@ -69,7 +69,7 @@ def _values(path: Path, plan: ImportPlan) -> Iterator[Any]:
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
-    """Whether values of a type are bytes, or hold some: such as the images themselves."""
+    """Return whether values of a type are bytes or contain bytes, such as the images themselves."""
     if pa.types.is_struct(kind):
         return any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -91,29 +91,29 @@ def _path(value: dict[str, Any]) -> str | None:
 
 
 def _name(value: dict[str, Any]) -> str:
-    """The image's path as given, or the key that its file is called by."""
+    """Return the image's path as given, else the key after which its file is named."""
     key = next((str(value[name]) for name in _KEYS if value.get(name) is not None), "(no path)")
     return _path(value) or key
 
 
 def read_grounded(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
 
     def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
-            yield partial(_load, request, place, item, limit)
+            yield partial(_load, request, source, item, limit)
 
-    yield from in_order(loads(), place)
+    yield from in_order(loads(), source)
 
 
-def _load(request: Request, place: Place, item: PlannedImage, limit: int) -> SourceImage:
+def _load(request: Request, source: Place, item: PlannedImage, limit: int) -> SourceImage:
     value = item.about["value"]
     note = read_note(value, request.speaker, request.box_format)
     name = item.name
     if item.about.get("guess"):
-        places = (name, f"{name[:_KEY_FOLDER]}/{name}")
-        guesses = [f"{found}.{extension}" for found in places for extension in _GUESSED]
-        name = next((guess for guess in guesses if place.exists(guess)), name)
-    return SourceImage(shown(name), read_image(place, name, limit), extension_of(name), note)
+        stems = (name, f"{name[:_KEY_FOLDER]}/{name}")
+        guesses = [f"{stem}.{extension}" for stem in stems for extension in _GUESSED]
+        name = next((guess for guess in guesses if source.exists(guess)), name)
+    return SourceImage(shown(name), read_image(source, name, limit), extension_of(name), note)

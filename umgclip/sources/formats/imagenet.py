@@ -1,4 +1,4 @@
-"""ImageNet and its relatives: a folder a class, by synset, or by number as in ImageNetV2; or Kaggle's table."""
+"""ImageNet and its relatives: one folder per class, by synset, or by number as in ImageNetV2; or Kaggle's table."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
 
 
-def plan_imagenet(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """List the images; the classes are those that they have, in the order of ImageNet's synsets."""
-    plan.add_files(place.entries())
+def plan_imagenet(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """List the images; the classes are those that occur, in the order of ImageNet's synsets."""
+    plan.add_files(source.entries())
     plan.plan_files(FORMAT_OF)
     used = _solution(request, plan, working) if request.annotations else {shown(folder) for folder in plan.folders()}
     labels, templates = imagenet_classes()
     chosen = {key: label for key, label in labels.items() if key in used}
     if not chosen:
         expected = "folders named by synset, such as n01440764, or by number from 0 to 999"
-        raise IMAGENET.missing(place, f"{expected}, or --annotations LOC_val_solution.csv for images without folders")
+        raise IMAGENET.missing(source, f"{expected}, or --annotations LOC_val_solution.csv for images without folders")
     plan.state("labels", chosen)
     plan.state("classes", class_list(chosen, templates))
     plan.state("other_files", plan.other_files(FORMAT_OF))
 
 
 def _solution(request: Request, plan: ImportPlan, working: Path) -> set[str]:
-    """Give each image the synset that Kaggle's table has for it; gives the synsets."""
+    """Assign the synsets of Kaggle's table to the images; return the synsets that occur."""
     plan.add_ids((_stem(item.name), item.position) for item in plan.items(0, plan.size()))
     used: set[str] = set()
     for where in request.annotations:
@@ -45,7 +45,7 @@ def _solution(request: Request, plan: ImportPlan, working: Path) -> set[str]:
 
 
 def _rows(path: Path, used: set[str], plan: ImportPlan) -> Iterator[tuple[str, str]]:
-    """Image and synset; behind the synset stand boxes."""
+    """Yield image and synset of each row; the boxes after the synset are not read."""
     for image, boxes in read_table(path, ("ImageId", "PredictionString"), plan.refuse_row):
         synset = boxes.strip().partition(" ")[0]
         used.add(synset)
@@ -57,7 +57,7 @@ def _stem(name: str) -> str:
 
 
 def imagenet_classes() -> tuple[Labels, list[str]]:
-    """The 1000 classes by synset and by number, with open_clip's names, and OpenAI's 80 templates."""
+    """Return the 1000 classes by synset and by number, with open_clip's names, and OpenAI's 80 templates."""
     # both load torch, which an import of anything else can do without
     from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
     from timm.data import ImageNetInfo
@@ -69,14 +69,14 @@ def imagenet_classes() -> tuple[Labels, list[str]]:
 
 
 def read_imagenet(
-    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    _request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan; an image without a class is refused."""
     labels = restored(plan.fact("labels"))
-    for found in read_noted(((item, _note(item, plan, labels)) for item in plan.items(*span)), place, limit):
-        if found.note.single is None:
-            found.data = Problem("no_class", "expected one of ImageNet's 1000 classes as its folder or in the table")
-        yield found
+    for image in read_noted(((item, _note(item, plan, labels)) for item in plan.items(*span)), source, limit):
+        if image.note.single is None:
+            image.data = Problem("no_class", "expected one of ImageNet's 1000 classes as its folder or in the table")
+        yield image
 
 
 def _note(item: PlannedImage, plan: ImportPlan, labels: Labels) -> Note:

@@ -21,8 +21,8 @@ from umgclip.sources.request import HUMAN, Request
 from umgclip.sources.values import expected, words
 
 
-def plan_karpathy(request: Request, plan: ImportPlan, _place: Place, working: Path) -> None:
-    """Take the images of one split from the JSON."""
+def plan_karpathy(request: Request, plan: ImportPlan, _source: Place, working: Path) -> None:
+    """Plan the images of one split of the JSON."""
     if len(request.annotations) != 1:
         raise InputError("karpathy: expected --annotations, dataset_flickr30k.json or dataset_coco.json, once")
     try:
@@ -41,7 +41,7 @@ def plan_karpathy(request: Request, plan: ImportPlan, _place: Place, working: Pa
 def _items(
     path: Path, wanted: str, splits: Counter[str], plan: ImportPlan
 ) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The images of a split; one without a name, and sentences that are none, are problems."""
+    """Yield the images of a split; record a problem for an image without name and for unusable sentences."""
     for number, value in enumerate(value for kind, value in read_elements(path) if kind == "images"):
         where = f"{path.name}: images[{number}]"
         if not isinstance(value, dict):
@@ -58,7 +58,7 @@ def _items(
 
 
 def _name(value: dict[str, Any]) -> str | None:
-    """Where COCO has its images, below `filepath`; Flickr30k has none."""
+    """Return the path that COCO gives an image, below `filepath`; Flickr30k has no folders."""
     name, folder = words(value.get("filename")), words(value.get("filepath"))
     return f"{folder}/{name}" if folder and name else name
 
@@ -74,20 +74,20 @@ def _sentences(value: dict[str, Any], where: str, plan: ImportPlan) -> Iterator[
 
 
 def read_karpathy(
-    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    _request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
 
     def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
-            yield partial(_load, place, item, limit)
+            yield partial(_load, source, item, limit)
 
-    yield from in_order(loads(), place)
+    yield from in_order(loads(), source)
 
 
-def _load(place: Place, item: PlannedImage, limit: int) -> SourceImage:
+def _load(source: Place, item: PlannedImage, limit: int) -> SourceImage:
     base = item.name.rpartition("/")[2]  # all images in one folder, where they do not lie as COCO has them
-    name = base if base != item.name and not place.exists(item.name) and place.exists(base) else item.name
+    name = base if base != item.name and not source.exists(item.name) and source.exists(base) else item.name
     note = Note(captions=[])
     note.truths(item.about["captions"], HUMAN)
-    return SourceImage(shown(item.name), read_image(place, name, limit), extension_of(item.name), note)
+    return SourceImage(shown(item.name), read_image(source, name, limit), extension_of(item.name), note)

@@ -32,8 +32,8 @@ from umgclip.sources.values import size_px
 
 def _image_of(data: bytes) -> str | None:
     value = parse(decode(data))
-    said = value.get("imagePath") if isinstance(value, dict) and "shapes" in value else None
-    return said if isinstance(said, str) else None
+    path = value.get("imagePath") if isinstance(value, dict) and "shapes" in value else None
+    return path if isinstance(path, str) else None
 
 
 FORM = Form(
@@ -45,26 +45,26 @@ _CORNERS = 64  # of a circle
 _MOST_PIXELS = 1 << 28
 
 
-def plan_labelme(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
+def plan_labelme(request: Request, plan: ImportPlan, source: Place, _working: Path) -> None:
     """Find the JSON file of each image.
 
     Raises:
         DataError: there is none.
     """
-    plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
-    plan_labelled(plan, place, FORM, chosen_subset(request, {}, place))
+    plan.add_files(entry for entry in source.entries() if not is_hidden(entry.name))
+    plan_labelled(plan, source, FORM, chosen_subset(request, {}, source))
     plan.state("other_files", plan.other_files((*FORMAT_OF, "json")))
 
 
 def read_labelme(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions. One without JSON has no regions, not even none."""
-    yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
+    """Read the images at some positions of the plan; one without JSON has no statement about regions."""
+    yield from read_labelled(plan, source, span, limit, partial(_note, request=request))
 
 
 def _note(data: bytes, _name: str, request: Request) -> Note:
-    """What a file says.
+    """Parse a labelme file into a note.
 
     Raises:
         ValueError: it is none of labelme's.
@@ -83,13 +83,13 @@ def _note(data: bytes, _name: str, request: Request) -> Note:
         problem = _shape(note, f"given-{number}", shape, groups, request)
         if problem is not None:
             note.problems.append(problem)
-    said = [name for name, flag in (value.get("flags") or {}).items() if flag is True]
-    note.unknown.update(f"flag {name}" for name in said)
+    flags = [name for name, flag in (value.get("flags") or {}).items() if flag is True]
+    note.unknown.update(f"flag {name}" for name in flags)
     return note
 
 
 def _shape(note: Note, name: str, shape: Any, groups: Groups, request: Request) -> Problem | None:  # noqa: ANN401
-    """Add an object; polygons of one label and group are one. Gives what is wrong with it."""
+    """Add an object; polygons with the same label and group are one object. Return the problem if it is unusable."""
     if not isinstance(shape, dict) or not isinstance(shape.get("label"), str) or not tidy(shape["label"]):
         return Problem("no_class", f"label: expected the name of a class, got {str(shape)[:80]}", name)
     label, group = tidy(shape["label"].replace("_", " ")), shape.get("group_id")
@@ -112,7 +112,7 @@ def _shape(note: Note, name: str, shape: Any, groups: Groups, request: Request) 
 
 
 def _place(region: RawRegion, kind: str, points: Points, mask: Any, size_wh: tuple[int, int] | None) -> bool:  # noqa: ANN401
-    """Give a region its place; false: the shape has no area, or is none that is known."""
+    """Set a region's box or shape; return False if the shape has no area or its kind is unknown."""
     if kind == "polygon" and len(points) >= 3:
         region.shape = [[n for point in points for n in point]]
     elif kind == "rectangle" and len(points) in (2, 4):
@@ -128,15 +128,15 @@ def _place(region: RawRegion, kind: str, points: Points, mask: Any, size_wh: tup
 def _points(value: Any) -> Points | None:  # noqa: ANN401 - what JSON held
     if not isinstance(value, list):
         return None
-    found = []
+    points = []
     for point in value:
         fits = isinstance(point, list) and len(point) == 2
         if not fits or any(
             isinstance(n, bool) or not isinstance(n, int | float) or abs(n) > _MOST_PIXELS for n in point
         ):
             return None
-        found.append((float(point[0]), float(point[1])))
-    return found
+        points.append((float(point[0]), float(point[1])))
+    return points
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - what JSON held
@@ -150,7 +150,7 @@ def _circle(centre: tuple[float, float], edge: tuple[float, float]) -> list[floa
 
 
 def _mask(value: Any, corner: tuple[float, float], size_wh: tuple[int, int]) -> np.ndarray | None:  # noqa: ANN401
-    """A mask of the whole image out of the piece that stands in the file."""
+    """Paste a mask, which the file stores as a crop, into a mask of the whole image."""
     try:
         with Image.open(BytesIO(base64.b64decode(value)), formats=("PNG",)) as image:
             piece = np.asarray(image.convert("L")) > 0

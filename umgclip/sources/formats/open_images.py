@@ -1,4 +1,4 @@
-"""Open Images: tables of labels that humans verified to be in an image, or not to be in it."""
+"""Open Images: tables of labels that humans verified to be present in an image, or absent from it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from umgclip.sources.request import HUMAN, Request
 _COLUMNS = ("ImageID", "LabelName", "Confidence")
 
 
-def plan_open_images(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """List the images; give each the rows of the tables that speak of it."""
+def plan_open_images(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """List the images and assign to each the rows of the tables about it."""
     if not request.annotations or request.class_names is None:
         raise InputError(
             "open_images: expected --annotations, a table of verified image labels, and --class-names, its descriptions"
         )
-    plan.add_files(place.entries())
+    plan.add_files(source.entries())
     plan.plan_files(FORMAT_OF)
     plan.add_ids((_id(item.name), item.position) for item in plan.items(0, plan.size()))
     used: Counter[str] = Counter()
@@ -57,14 +57,14 @@ def _fetched(where: str, working: Path, expected: str) -> Path:
 
 
 def _rows(path: Path, used: Counter[str], plan: ImportPlan) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Label and confidence by image."""
+    """Yield image, label and confidence of each row."""
     for image, label, confidence in read_table(path, _COLUMNS, plan.refuse_row):
         used[label] += 1
         yield image, (label, confidence)
 
 
 def _descriptions(path: Path, used: Counter[str], plan: ImportPlan) -> Labels:
-    """Names of the labels that the tables use; older files have no line of titles."""
+    """Read the names of the labels that occur; older files have no header line."""
     with open_text(path) as handle:
         rows = []
         for row in read_rows(handle, ",", lambda cells: len(cells) == 2):
@@ -78,20 +78,20 @@ def _descriptions(path: Path, used: Counter[str], plan: ImportPlan) -> Labels:
 
 
 def read_open_images(
-    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    _request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions. One without a verified label is not taken in: nothing is known of it."""
+    """Read the images at some positions of the plan; an image without a verified label is refused."""
     labels = restored(plan.fact("labels"))
     noted = ((item, _note([row for _, row in plan.extras(item.position)], labels)) for item in plan.items(*span))
-    for found in read_noted(noted, place, limit):
-        if not found.note.tags and not found.note.negative_tags:
-            found.data = Problem("no_class", "expected a verified label, got none")
-        yield found
+    for image in read_noted(noted, source, limit):
+        if not image.note.tags and not image.note.negative_tags:
+            image.data = Problem("no_class", "expected a verified label, got none")
+        yield image
 
 
 def _note(rows: list[list[str]], labels: Labels) -> Note:
     note = Note(tags=[], negative_tags=[])
-    said: dict[str, set[float]] = {}
+    values_of: dict[str, set[float]] = {}
     for name, confidence in rows:
         label = labels.get(name)
         value = _number(confidence)
@@ -100,8 +100,8 @@ def _note(rows: list[list[str]], labels: Labels) -> Note:
         elif value not in (0.0, 1.0):
             note.problems.append(Problem("no_class", f"{label.label}: expected confidence 0 or 1, got {confidence!r}"))
         else:
-            said.setdefault(label.label, set()).add(value)
-    for label_name, values in said.items():
+            values_of.setdefault(label.label, set()).add(value)
+    for label_name, values in values_of.items():
         if len(values) > 1:
             note.problems.append(Problem("no_class", f"{label_name}: verified to be there and not to be there"))
         elif 1.0 in values:

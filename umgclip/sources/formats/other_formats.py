@@ -1,4 +1,4 @@
-"""Whether what lies beside the images of a folder are labels of a format that another importer reads."""
+"""Detection of annotations beside the images of a folder that the importer of another format reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDTHS = (5, 6)  # numbers on a line of YOLO's boxes; more and odd are polygons
 
 
 class OtherFormatError(InputError):
-    """The source is one of another kind: `kind` reads it, `found` says what was seen."""
+    """Error for a source in another format: `kind` is its importer, `found` describes what was seen."""
 
     def __init__(self, kind: Kind, source: str, example: str) -> None:
         names = {"yolo": "YOLO's labels", "voc": "Pascal VOC's annotations", "labelme": "labelme's annotations"}
@@ -38,8 +38,8 @@ class OtherFormatError(InputError):
         self.found = f"{source}: beside the images lie {names[kind]} ({example})"
 
 
-def refuse_other_formats(plan: ImportPlan, place: Place, source: str) -> None:
-    """Look at the files beside the first images.
+def refuse_other_formats(plan: ImportPlan, source: Place, where: str) -> None:
+    """Check the files beside the first images for annotations in another format.
 
     Raises:
         OtherFormatError: most of those that are there are of another format.
@@ -48,14 +48,14 @@ def refuse_other_formats(plan: ImportPlan, place: Place, source: str) -> None:
     for kind, form in forms:
         if not plan.has_extension(form.extension):
             continue
-        found = list(itertools.islice(_abouts(plan, form), _LOOKED_AT))
-        fitting = [name for name in found if _fits(kind, place, name)]
-        if fitting and 2 * len(fitting) > len(found):
-            raise OtherFormatError(kind, source, f"{shown(fitting[0])}, in {len(fitting)} of the first {len(found)}")
+        beside = list(itertools.islice(_abouts(plan, form), _LOOKED_AT))
+        fitting = [name for name in beside if _fits(kind, source, name)]
+        if fitting and 2 * len(fitting) > len(beside):
+            raise OtherFormatError(kind, where, f"{shown(fitting[0])}, in {len(fitting)} of the first {len(beside)}")
 
 
 def tell_unread_tables(plan: ImportPlan) -> None:
-    """Say which tables lie in a folder that is read without one, and which JSON files look like COCO's."""
+    """Report tables that are not read, and JSON files that look like COCO's."""
     for name in itertools.islice(plan.file_names(_TABLES), _NAMED):
         plan.tell(f"tables that are not read, --captions reads one ({shown(name)})")
     coco = (name for name in plan.file_names(["json"]) if _COCO.search(name.rpartition("/")[2].lower()))
@@ -70,9 +70,9 @@ def _abouts(plan: ImportPlan, form: Form) -> Iterator[str]:
             yield name
 
 
-def _fits(kind: Kind, place: Place, name: str) -> bool:
+def _fits(kind: Kind, source: Place, name: str) -> bool:
     try:
-        data = place.read(name, _HEAD << 6)
+        data = source.read(name, _HEAD << 6)
         if kind == "voc":
             return b"<annotation" in data[:_HEAD]
         text = decode(data)

@@ -22,20 +22,20 @@ _LISTS = ("{}.txt", "ImageSets/SegmentationContext/{}.txt")
 _ALSO = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 
-def plan_pascal_context(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """Take the images that a list names; read the classes."""
+def plan_pascal_context(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """Plan the images of a list and read the classes."""
     if request.task not in (None, "59", "459"):
         raise InputError(f"task: expected 59 or 459 for pascal_context, got {request.task!r}")
-    data = PASCAL_CONTEXT.read(place, NAMES, "the names of the 459 classes")
+    data = PASCAL_CONTEXT.read(source, NAMES, "the names of the 459 classes")
     plan.seen(NAMES, data)
     labels = read_label_table(data, NAMES)
     if request.task != "459":
-        data = PASCAL_CONTEXT.read(place, NAMES_59, "the names of the 59 classes")
+        data = PASCAL_CONTEXT.read(source, NAMES_59, "the names of the 59 classes")
         plan.seen(NAMES_59, data)
         labels = _chosen(labels, read_label_table(data, NAMES_59))
     for folder in (IMAGES, MAPS):
-        list_folder(plan, place, folder, PASCAL_CONTEXT)
-    names = _listed(request, place, working)
+        list_folder(plan, source, folder, PASCAL_CONTEXT)
+    names = _listed(request, source, working)
     plan.seen("list", names)
     plan.add_items((number, f"{IMAGES}/{name}.jpg", {}) for number, name in enumerate(names))
     plan.state("labels", labels)
@@ -43,7 +43,7 @@ def plan_pascal_context(request: Request, plan: ImportPlan, place: Place, workin
 
 
 def _chosen(labels: Labels, wanted: Labels) -> Labels:
-    """The wanted labels under their numbers among all."""
+    """Select the wanted labels, by their numbers among all 459."""
     number_of = {label.names[0].replace(" ", ""): number for number, label in labels.items()}
     chosen = {}
     for label in wanted.values():
@@ -55,31 +55,31 @@ def _chosen(labels: Labels, wanted: Labels) -> Labels:
     return chosen
 
 
-def _listed(request: Request, place: Place, working: Path) -> list[str]:
-    """Names of the images without folder and extension, from a list of lines such as `2008_000002`."""
+def _listed(request: Request, source: Place, working: Path) -> list[str]:
+    """Read names of images without folder and extension from a list of lines such as `2008_000002`."""
     subset = request.subset or "val"
     if request.listed:
         data = fetch(request.listed, working).read_bytes()
     else:
-        found = [name.format(subset) for name in _LISTS if place.exists(name.format(subset))]
-        if not found:
-            raise PASCAL_CONTEXT.missing(f"{place}/{subset}.txt", f"the names of the {subset} images, or --list FILE")
-        data = place.read(found[0], 1 << 24)
+        lists = [name.format(subset) for name in _LISTS if source.exists(name.format(subset))]
+        if not lists:
+            raise PASCAL_CONTEXT.missing(f"{source}/{subset}.txt", f"the names of the {subset} images, or --list FILE")
+        data = source.read(lists[0], 1 << 24)
     words = [line.split()[0] for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     return list(dict.fromkeys(word.rpartition("/")[2].partition(".")[0] for word in words))
 
 
 def read_pascal_context(
-    _request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    _request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
     labels = restored(plan.fact("labels"))
 
     def note_of(item: PlannedImage) -> Note:
         note = Note()
         stem = item.name.rpartition("/")[2].removesuffix(".jpg")
-        ids = read_ids(place, f"{MAPS}/{stem}.mat")
+        ids = read_ids(source, f"{MAPS}/{stem}.mat")
         semantic_regions(note, ids, labels, range(ids.max() + 1))  # what was not chosen is void
         return note
 
-    yield from read_pairs(plan, place, span, limit, note_of)
+    yield from read_pairs(plan, source, span, limit, note_of)

@@ -1,4 +1,4 @@
-"""Images and semantic maps of the same names: PASCAL VOC, and whatever was prepared for a segmentation toolbox."""
+"""Images and semantic maps with the same names: PASCAL VOC, and data prepared for a segmentation toolbox."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from umgclip.sources.request import Request
 MAPS = ("png", "tif", "tiff", "mat")
 
 
-def plan_semantic(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """List images and maps; read the table of classes."""
+def plan_semantic(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """List images and maps, and read the table of classes."""
     if request.masks is None or request.class_names is None:
         raise InputError("semantic: expected --masks, a folder of maps, and --class-names, numbers with names")
     table = fetch(request.class_names, working).read_bytes()
     labels = read_label_table(table, request.class_names, keys=("trainId", "id"))  # toolboxes write the former
     plan.seen("class_names", table)
-    plan.add_files(place.entries())
+    plan.add_files(source.entries())
     plan.plan_files(FORMAT_OF)
     plan.add_files(replace(entry, name=f"masks/{entry.name}") for entry in place_at(request.masks).entries())
     plan.state("labels", labels)
@@ -34,9 +34,9 @@ def plan_semantic(request: Request, plan: ImportPlan, place: Place, working: Pat
 
 
 def read_semantic(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions."""
+    """Read the images at some positions of the plan."""
     masks, labels = place_at(request.masks or ""), restored(plan.fact("labels"))
 
     def note_of(item: PlannedImage) -> Note:
@@ -46,4 +46,4 @@ def read_semantic(
         semantic_regions(note, read_ids(masks, name), labels, request.void)
         return note
 
-    yield from read_pairs(plan, place, span, limit, note_of)
+    yield from read_pairs(plan, source, span, limit, note_of)

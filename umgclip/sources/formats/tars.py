@@ -1,4 +1,4 @@
-"""WebDataset tars: of img2dataset, of this package, or any with images beside texts and JSON."""
+"""WebDataset tars, written by img2dataset, this package or others, with texts and JSON beside the images."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _APART = "samples of which a part stands apart from its image, so that it is not
 _MANIFEST_BYTES = 256 << 20
 
 
-def plan_tars(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
-    """List the tars; classes come from a manifest of ours beside them, or from a file of names."""
-    plan.add_files(entry for entry in place.entries() if not entry.name.rpartition("/")[2].startswith("."))
+def plan_tars(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
+    """List the tars; read classes from a manifest of this package beside them, or from a file of names."""
+    plan.add_files(entry for entry in source.entries() if not entry.name.rpartition("/")[2].startswith("."))
     plan.plan_files(TARS)
     plan.state("other_files", plan.other_files(TARS))
     names = read_class_names(request.class_names, working)
@@ -39,9 +39,9 @@ def plan_tars(request: Request, plan: ImportPlan, place: Place, working: Path) -
         plan.seen("class_names", names)
         plan.state("class_names", names)
         plan.state("classes", {"things": list(dict.fromkeys(names.values())), "stuff": []})
-    elif place.exists(MANIFEST):
+    elif source.exists(MANIFEST):
         try:
-            classes = Manifest.model_validate_json(place.read(MANIFEST, _MANIFEST_BYTES)).classes
+            classes = Manifest.model_validate_json(source.read(MANIFEST, _MANIFEST_BYTES)).classes
         except ValidationError:
             return  # somebody else's manifest
         if classes is not None:
@@ -49,18 +49,18 @@ def plan_tars(request: Request, plan: ImportPlan, place: Place, working: Path) -
 
 
 def read_tars(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some tars. A tar that breaks off gives what it holds up to there, and a problem."""
+    """Read the images of some tars; a truncated tar gives what is before the break, and a problem."""
     for item in plan.items(*span):
-        samples = read_samples(place, item.name, limit)
-        yield from telling_hidden(shown(item.name), samples, partial(_found, request=request, plan=plan))
+        samples = read_samples(source, item.name, limit)
+        yield from count_hidden(shown(item.name), samples, partial(_image, request=request, plan=plan))
 
 
-def telling_hidden(
-    tar: str, samples: Iterable[TarSample], found: Callable[[str, TarSample], SourceImage]
+def count_hidden(
+    tar: str, samples: Iterable[TarSample], image_of: Callable[[str, TarSample], SourceImage]
 ) -> Iterator[SourceImage]:
-    """What is found in a tar; hidden files in it are counted, with the sample before them or the first."""
+    """Yield the images of a tar; count its hidden files in the note of the image before them, or of the first."""
     waiting: SourceImage | None = None
     hidden: Counter[str] = Counter()
     try:
@@ -72,7 +72,7 @@ def telling_hidden(
                 continue
             if waiting is not None:
                 yield waiting
-            waiting = found(f"{tar}:{sample.key}", sample)
+            waiting = image_of(f"{tar}:{sample.key}", sample)
             waiting.note.told.update(hidden)
             hidden.clear()
     except Exception:
@@ -84,7 +84,7 @@ def telling_hidden(
         yield waiting
 
 
-def _found(name: str, sample: TarSample, request: Request, plan: ImportPlan) -> SourceImage:
+def _image(name: str, sample: TarSample, request: Request, plan: ImportPlan) -> SourceImage:
     note = Note(problems=list(sample.problems))
     ended, image = sample.parts.get(END), sample.image
     if isinstance(ended, Problem):

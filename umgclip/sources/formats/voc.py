@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file a image, in `Annotations` next to `JPEGImages` or beside the image, with boxes of objects.
+"""Pascal VOC: one XML file per image with boxes of objects, in `Annotations` next to `JPEGImages` or beside the image.
 
 VOC counts pixels from 1, and the last pixel of a box belongs to it: `xmin` 1 and `xmax` 10 are the first ten pixels,
 from 0 to 10. Source: the VOC 2012 development kit, section 4.1.
@@ -56,14 +56,14 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LIST_BYTES = 256 << 20
 
 
-def plan_voc(request: Request, plan: ImportPlan, place: Place, _working: Path) -> None:
+def plan_voc(request: Request, plan: ImportPlan, source: Place, _working: Path) -> None:
     """Find the images of the subset and the XML file of each.
 
     Raises:
         InputError: there is no such subset.
         DataError: there is no XML.
     """
-    plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
+    plan.add_files(entry for entry in source.entries() if not is_hidden(entry.name))
     lists: dict[str, _Listed] = {}
     names = [name for name in plan.file_names(["txt"]) if f"/{SETS}/" in f"/{name}"]
     names = [name for name in names if f"/{SETS}/Main/" in f"/{name}"] or names
@@ -71,10 +71,10 @@ def plan_voc(request: Request, plan: ImportPlan, place: Place, _working: Path) -
         root, _, base = name.rpartition(f"{SETS}/")
         if "_" not in base:  # aeroplane_train.txt says which images show one class
             called = base.rpartition("/")[2].removesuffix(".txt")
-            lists.setdefault(called, _Listed(plan, place, request.encoding)).files.append((root, name))
+            lists.setdefault(called, _Listed(plan, source, request.encoding)).files.append((root, name))
     known = {name: listed for name, listed in lists.items() if request.subset or name in ("train", "val")}
-    subset = chosen_subset(request, dict(known), place)
-    plan_labelled(plan, place, FORM, _photographs(plan, subset))
+    subset = chosen_subset(request, dict(known), source)
+    plan_labelled(plan, source, FORM, _photographs(plan, subset))
     if isinstance(subset.holds, _Listed):
         subset.holds.report()
     plan.seen("subset", subset.name)
@@ -82,7 +82,7 @@ def plan_voc(request: Request, plan: ImportPlan, place: Place, _working: Path) -
 
 
 def _photographs(plan: ImportPlan, subset: Subset) -> Subset:
-    """The images of a subset; where the kit's folders are there, without the maps of `SegmentationClass`."""
+    """Restrict a subset to `JPEGImages`, if there is such a folder: `SegmentationClass` holds maps."""
     inside = f"/{_IMAGES}/"
     if not any(inside in f"/{name}" for name in plan.file_names(FORMAT_OF)):
         return subset
@@ -91,10 +91,10 @@ def _photographs(plan: ImportPlan, subset: Subset) -> Subset:
 
 
 class _Listed:
-    """Whether an image is in the lists of a subset: one for each root, such as VOC2007 and VOC2012."""
+    """Membership test of a subset: one list for each root, such as VOC2007 and VOC2012."""
 
-    def __init__(self, plan: ImportPlan, place: Place, encoding: str | None) -> None:
-        self._plan, self._place, self._encoding = plan, place, encoding
+    def __init__(self, plan: ImportPlan, source: Place, encoding: str | None) -> None:
+        self._plan, self._source, self._encoding = plan, source, encoding
         self.files: list[tuple[str, str]] = []
         self._left: dict[str, set[str]] | None = None
         self._ids: dict[str, frozenset[str]] = {}
@@ -117,7 +117,7 @@ class _Listed:
 
     def _read(self, path: str) -> Iterator[str]:
         try:
-            text = decode(self._place.read(path, _LIST_BYTES), self._encoding)
+            text = decode(self._source.read(path, _LIST_BYTES), self._encoding)
         except UnicodeError as error:
             raise InputError(f"{shown(path)}: expected names of images in UTF-8, got other bytes") from error
         for line in filter(str.strip, text.splitlines()):
@@ -125,21 +125,21 @@ class _Listed:
             yield name.strip() if flag in ("1", "0", "-1") and name else line.strip()
 
     def report(self) -> None:
-        """Say which names of the lists no image has."""
+        """Report the names in the lists that no image has."""
         for ids in (self._left or {}).values():
             for name in sorted(ids):
                 self._plan.add_problem(name, Problem("no_image", f"a line of {shown(self.files[0][1])}: no such image"))
 
 
 def read_voc(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions. One without XML has no regions, not even none."""
-    yield from read_labelled(plan, place, span, limit, partial(_note, request=request))
+    """Read the images at some positions of the plan; one without XML has no statement about regions."""
+    yield from read_labelled(plan, source, span, limit, partial(_note, request=request))
 
 
 def _note(data: bytes, name: str, request: Request) -> Note:
-    """What an XML file says.
+    """Parse an XML file into a note.
 
     Raises:
         ValueError: it is none, or another one.
@@ -152,8 +152,8 @@ def _note(data: bytes, name: str, request: Request) -> Note:
     elif root.find("size") is not None:
         note.told["VOC files that give no size of their image"] += 1
     called = (root.findtext("filename") or "").replace("\\", "/").strip().rpartition("/")[2]
-    own = name.rpartition("/")[2]
-    if called and called.casefold() not in (own.casefold(), own.rpartition(".")[0].casefold()):
+    base = name.rpartition("/")[2]
+    if called and called.casefold() not in (base.casefold(), base.rpartition(".")[0].casefold()):
         note.told["VOC files whose filename is another than that of their image"] += 1
     for number, element in enumerate(root.iterfind("object")):
         problem = _object(note, f"given-{number}", element, request)
@@ -184,7 +184,7 @@ def _parsed(data: bytes, encoding: str | None) -> ElementTree.Element:
 
 
 def _object(note: Note, name: str, element: ElementTree.Element, request: Request) -> Problem | None:
-    """Add an object; gives what is wrong with it."""
+    """Add an object to the note; return the problem if it is unusable."""
     label = tidy((element.findtext("name") or "").replace("_", " "))
     if not label:
         return Problem("no_class", "name: expected the class of the object, got none", name)

@@ -1,4 +1,4 @@
-"""YOLO: a text file a image, with a line of numbers a object: its class, and a box or a polygon in shares of the image.
+"""YOLO: one text file per image, one line of numbers per object: its class, and a box or polygon as image shares.
 
 Source: https://docs.ultralytics.com/datasets/detect and /segment.
 """
@@ -40,23 +40,23 @@ _FEW = 3  # lines of four corners that may be polygons by chance
 _MANY = 8  # lines of one length that are key points, not polygons
 
 
-def plan_yolo(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
+def plan_yolo(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
     """Find the classes, the subset, and the label file of each image.
 
     Raises:
         InputError: the classes have no names, or the labels are turned boxes or key points, which are not read.
         DataError: there are no labels.
     """
-    plan.add_files(entry for entry in place.entries() if not is_hidden(entry.name))
-    layout = read_layout(plan, place, request.encoding)
+    plan.add_files(entry for entry in source.entries() if not is_hidden(entry.name))
+    layout = read_layout(plan, source, request.encoding)
     names = _numbered(read_class_names(request.class_names, working)) or layout.names
     if not names:
         expected = f"names in data.yaml, obj.names or classes.txt, or --class-names; looked for {', '.join(NAME_FILES)}"
-        raise InputError(f"{place}: expected the names of the classes, found none: {expected}")
-    subset = chosen_subset(request, layout.divisions, place)
-    plan_labelled(plan, place, FORM, subset)
+        raise InputError(f"{source}: expected the names of the classes, found none: {expected}")
+    subset = chosen_subset(request, layout.divisions, source)
+    plan_labelled(plan, source, FORM, subset)
     if request.task is None:
-        _refuse_other_tasks(plan, place)
+        _refuse_other_tasks(plan, source)
     labels = distinct((number, [name.replace("_", " ")], True) for number, name in sorted(names.items()))
     plan.seen("classes", labels, subset.name)
     plan.state("labels", labels)
@@ -71,12 +71,12 @@ def _numbered(names: dict[str, str]) -> dict[int, str]:
         raise InputError(f"class_names: expected a name for each number, got {str(names)[:80]}") from error
 
 
-def _refuse_other_tasks(plan: ImportPlan, place: Place) -> None:
-    """Turned boxes and key points are lines of numbers too: but all of them of one length."""
+def _refuse_other_tasks(plan: ImportPlan, source: Place) -> None:
+    """Refuse turned boxes and key points, which are lines of numbers too, but all of the same length."""
     lengths: Counter[int] = Counter()
     abouts = (item.about["about"] for item in plan.items(0, plan.size()) if "about" in item.about)
     for name in itertools.islice(abouts, _LOOKED_AT):
-        text = place.read(name, LABEL_BYTES).decode("ascii", "replace")
+        text = source.read(name, LABEL_BYTES).decode("ascii", "replace")
         lengths.update(len(line.split()) for line in text.splitlines() if line.strip())
     if len(lengths) != 1:
         return
@@ -87,15 +87,15 @@ def _refuse_other_tasks(plan: ImportPlan, place: Place) -> None:
         what = f"key points (pose): {length} numbers on every line"
     else:
         return
-    raise InputError(f"{place}: expected boxes or polygons, got what looks like {what}; --task segment reads polygons")
+    raise InputError(f"{source}: expected boxes or polygons, got what looks like {what}; --task segment reads polygons")
 
 
 def read_yolo(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions. One without a label file has no regions, not even none."""
+    """Read the images at some positions of the plan; one without a label file has no statement about regions."""
     labels = restored(plan.fact("labels"))
-    yield from read_labelled(plan, place, span, limit, partial(_note, labels=labels, request=request))
+    yield from read_labelled(plan, source, span, limit, partial(_note, labels=labels, request=request))
 
 
 def _note(data: bytes, _name: str, labels: Labels, request: Request) -> Note:
@@ -116,7 +116,7 @@ def _note(data: bytes, _name: str, labels: Labels, request: Request) -> Note:
 
 
 def _object(note: Note, name: str, line: str, labels: Labels, source: str) -> Problem | None:
-    """Add the object of a line; gives what is wrong with it."""
+    """Add the object of a line to the note; return the problem if it is unusable."""
     numbers = [_number(word) for word in line.split()]
     if any(n is None for n in numbers) or not (len(numbers) in (5, 6) or (len(numbers) >= 7 and len(numbers) % 2)):
         expected = "a class and 4 numbers of a box, or 6 and more of a polygon"

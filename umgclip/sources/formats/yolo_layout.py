@@ -1,7 +1,7 @@
-"""What stands beside YOLO's images and labels: the names of the classes, and which images are in which subset.
+"""Files around YOLO's images and labels: the names of the classes, and the images of each subset.
 
-Ultralytics' `data.yaml`, Darknet's `obj.data` and `obj.names` (CVAT writes them too), `classes.txt` of LabelImg and
-Label Studio, `_darknet.labels` of Roboflow; lists such as `train.txt`, or folders called train, val, test.
+Supported are Ultralytics' `data.yaml`, Darknet's `obj.data` and `obj.names` (CVAT writes them too), `classes.txt` of
+LabelImg and Label Studio, `_darknet.labels` of Roboflow; lists such as `train.txt`, or folders called train, val, test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Names = dict[int, str]
 
 
 class Described(NamedTuple):
-    """What one file says.
+    """Class names and subsets as one file describes them.
 
     Attributes:
         where: the file.
@@ -42,19 +42,19 @@ class Described(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The classes by number, and for each subset which images are in it."""
+    """Class names by number, and a membership test for each subset."""
 
     names: Names
     divisions: dict[str, Callable[[str], bool]]
 
 
-def read_layout(plan: ImportPlan, place: Place, encoding: str | None) -> Layout:
-    """Look for the files that describe a source.
+def read_layout(plan: ImportPlan, source: Place, encoding: str | None) -> Layout:
+    """Find and read the files that describe a source.
 
     Raises:
         InputError: one of them cannot be read, describes key points or turned boxes, or two of them differ.
     """
-    described = [*_yamls(plan, place), *_datas(plan, place, encoding), *_lists(plan, place, encoding)]
+    described = [*_yamls(plan, source), *_datas(plan, source, encoding), *_lists(plan, source, encoding)]
     named = [one for one in described if one.names]
     for one in named[1:]:
         if one.names != named[0].names:
@@ -65,7 +65,7 @@ def read_layout(plan: ImportPlan, place: Place, encoding: str | None) -> Layout:
     divisions: dict[str, Callable[[str], bool]] = {}
     for one in described:
         for name, places in one.subsets.items():
-            divisions.setdefault(name, _Division(plan, place, one, places))
+            divisions.setdefault(name, _Division(plan, source, one, places))
     return Layout(named[0].names if named else {}, divisions or _folders(plan))
 
 
@@ -73,11 +73,11 @@ def _short(names: Names) -> str:
     return ", ".join(f"{number} {name}" for number, name in list(names.items())[:3])
 
 
-def _yamls(plan: ImportPlan, place: Place) -> Iterator[Described]:
-    """`data.yaml` and files like it: those that have `names`."""
+def _yamls(plan: ImportPlan, source: Place) -> Iterator[Described]:
+    """Yield the content of `data.yaml` and of other YAML files with `names`."""
     for name in plan.file_names(["yaml", "yml"]):
         try:
-            content = YAML(typ="safe", pure=True).load(decode(place.read(name, _FILE_BYTES)))
+            content = YAML(typ="safe", pure=True).load(decode(source.read(name, _FILE_BYTES)))
         except (YAMLError, ValueError, RecursionError) as error:
             if name.rpartition("/")[2].startswith("data."):
                 what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -113,49 +113,49 @@ def _places(value: Any) -> list[str]:  # noqa: ANN401 - what YAML held
     return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
-def _datas(plan: ImportPlan, place: Place, encoding: str | None) -> Iterator[Described]:
-    """Darknet's `obj.data`: lines of `key = value`; its names stand in a file of their own."""
+def _datas(plan: ImportPlan, source: Place, encoding: str | None) -> Iterator[Described]:
+    """Yield the content of Darknet's `obj.data`, lines of `key = value`; its names are in another file."""
     for name in plan.file_names(["data"]):
-        lines = (line.partition("=") for line in _read(place, name, encoding))
+        lines = (line.partition("=") for line in _read(source, name, encoding))
         values = {key.strip(): value.strip() for key, _, value in lines if value.strip()}
         subsets = {key: [values[key]] for key in SUBSETS if key in values}
         if subsets:
             yield Described(shown(name), {}, subsets, name.rpartition("/")[0])
 
 
-def _lists(plan: ImportPlan, place: Place, encoding: str | None) -> Iterator[Described]:
-    """Files with a name a line, and lists of images at the top."""
+def _lists(plan: ImportPlan, source: Place, encoding: str | None) -> Iterator[Described]:
+    """Yield the content of files with one class name per line, and of lists of images in the top folder."""
     for name in plan.file_names(["txt", "names", "labels"]):
         folder, _, base = name.rpartition("/")
         if base.lower() in NAME_FILES or base.endswith(".names"):
-            lines = [line for line in _read(place, name, encoding) if line]
+            lines = [line for line in _read(source, name, encoding) if line]
             yield Described(shown(name), dict(enumerate(lines)), {})
         elif not folder and base.removesuffix(".txt") in SUBSETS:
             yield Described(shown(name), {}, {base.removesuffix(".txt"): [base]})
 
 
-def _read(place: Place, name: str, encoding: str | None) -> list[str]:
+def _read(source: Place, name: str, encoding: str | None) -> list[str]:
     try:
-        return [line.strip() for line in decode(place.read(name, _FILE_BYTES), encoding).splitlines()]
+        return [line.strip() for line in decode(source.read(name, _FILE_BYTES), encoding).splitlines()]
     except UnicodeError as error:
         raise InputError(f"{shown(name)}: expected lines in UTF-8 or as --encoding says, got other bytes") from error
 
 
 def _folders(plan: ImportPlan) -> dict[str, Callable[[str], bool]]:
-    """Subsets by folders of their names: `images/train/1.jpg`, `train/images/1.jpg`."""
-    found: dict[str, Callable[[str], bool]] = {}
+    """Return subsets by folders with their names: `images/train/1.jpg`, `train/images/1.jpg`."""
+    subsets: dict[str, Callable[[str], bool]] = {}
     for subset in SUBSETS:
         for folder in (subset, f"images/{subset}"):
             if plan.has_folder(folder):
-                found.setdefault(subset, in_folder(folder))
-    return found
+                subsets.setdefault(subset, in_folder(folder))
+    return subsets
 
 
 class _Division:
-    """Whether an image is in a subset; its folder or list is looked for when that is asked for the first time."""
+    """Membership test of a subset; its folder or list is looked for at the first call."""
 
-    def __init__(self, plan: ImportPlan, place: Place, described: Described, places: list[str]) -> None:
-        self._plan, self._place, self._described, self._places = plan, place, described, places
+    def __init__(self, plan: ImportPlan, source: Place, described: Described, places: list[str]) -> None:
+        self._plan, self._source, self._described, self._places = plan, source, described, places
         self._tests: list[Callable[[str], bool]] | None = None
 
     def __call__(self, name: str) -> bool:
@@ -164,14 +164,14 @@ class _Division:
         return any(test(name) for test in self._tests)
 
     def _test(self, where: str) -> Callable[[str], bool]:
-        """A folder, or a list of images, wherever it lies: paths in these files are often those of another machine."""
+        """Return the test for a folder or a list; a path from another machine is searched here by its end."""
         for path in self._candidates(where):
             if path.endswith(".txt") and self._plan.has_file(path):
                 return self._listed(path)
             if not path or self._plan.has_folder(path):
                 return in_folder(path)
         raise InputError(
-            f"{self._described.where}: expected a folder or a list of images in {self._place}, got {where!r}"
+            f"{self._described.where}: expected a folder or a list of images in {self._source}, got {where!r}"
         )
 
     def _candidates(self, where: str) -> Iterator[str]:
@@ -187,26 +187,26 @@ class _Division:
 
     def _listed(self, path: str) -> Callable[[str], bool]:
         names: set[str] = set()
-        for line in filter(None, _read(self._place, path, None)):
+        for line in filter(None, _read(self._source, path, None)):
             beside = _joined(path.rpartition("/")[0], line)
             if self._plan.has_file(beside):
                 names.add(beside)
                 continue
-            found = self._plan.find(line).names
-            if len(found) == 1:
-                names.add(found[0].decode("utf-8", "surrogateescape"))
+            matches = self._plan.find(line).names
+            if len(matches) == 1:
+                names.add(matches[0].decode("utf-8", "surrogateescape"))
             else:
-                reason, what = ("ambiguous_name", "several images fit") if found else ("no_image", "no such image")
+                reason, what = ("ambiguous_name", "several images fit") if matches else ("no_image", "no such image")
                 self._plan.add_problem(line, Problem(reason, f"a line of {shown(path)}: {what}"))
         return names.__contains__
 
 
 def _joined(folder: str, path: str) -> str:
-    """A path below a folder, without `.` and `..`; one that leads out of the source begins there."""
-    kept: list[str] = []
+    """Join a path to a folder and resolve `.` and `..`; a path that leads out of the source starts at its root."""
+    parts: list[str] = []
     for part in ("" if path.startswith("/") else folder).split("/") + path.split("/"):
         if part == "..":
-            kept = kept[:-1]
+            parts = parts[:-1]
         elif part not in ("", "."):
-            kept.append(part)
-    return "/".join(kept)
+            parts.append(part)
+    return "/".join(parts)

@@ -1,6 +1,6 @@
-"""The same image twice: the first one stays and takes over what was said of the others.
+"""Merging of images that occur more than once: the first one stays and takes over the texts and regions of the others.
 
-Which images are there already is kept in a SQLite file, so that memory does not grow with their number.
+The index of all images is a SQLite file, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CREATE TABLE again (key TEXT NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL);
 
 @dataclass(frozen=True)
 class RepeatedImage:
-    """An image that was there before: its key, its name in the source, and its record's JSON."""
+    """A later occurrence of an image: its key, its name in the source, and its record's JSON."""
 
     key: str
     name: str
@@ -30,7 +30,7 @@ class RepeatedImage:
 
 
 class ImageIndex:
-    """The images of a dataset by key.
+    """Index of the images of a dataset by key, with the later occurrences of each.
 
     Args:
         path: the SQLite file, made anew.
@@ -42,77 +42,77 @@ class ImageIndex:
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the SQLite file without a commit."""
         self._db.close()
 
     def add(self, images: Iterable[tuple[str, str, str]]) -> None:
-        """Images in the order of the dataset, as key, shard and name; those that are there already are dropped."""
+        """Add images in the order of the dataset, as key, shard and name; mark those already known for removal."""
         for key, shard, name in images:
             try:
                 self._db.execute("INSERT INTO images VALUES (?, ?, ?)", (key, shard, name))
             except sqlite3.IntegrityError:
                 self._db.execute("INSERT INTO drops VALUES (?, ?, ?)", (shard, key, name))
 
-    def drop(self, found: Iterable[RepeatedImage]) -> None:
-        """What is said of images that are there already."""
-        self._db.executemany("INSERT INTO again VALUES (?, ?, ?)", ((a.key, a.name, a.json) for a in found))
+    def drop(self, repeats: Iterable[RepeatedImage]) -> None:
+        """Store records of later occurrences, whose texts and regions the first one takes over."""
+        self._db.executemany("INSERT INTO again VALUES (?, ?, ?)", ((a.key, a.name, a.json) for a in repeats))
 
     def finish(self) -> None:
-        """Make what was added quick to find."""
+        """Build the SQL indexes for fast look-ups after everything was added."""
         self._db.executescript(
             "CREATE INDEX IF NOT EXISTS dropped ON drops (shard); CREATE INDEX IF NOT EXISTS told ON again (key);"
         )
         self._db.commit()
 
     def shards_with_drops(self) -> list[str]:
-        """Shards that hold images that are there already."""
+        """List the shards that hold later occurrences of an image."""
         return [shard for (shard,) in self._db.execute("SELECT DISTINCT shard FROM drops ORDER BY shard")]
 
     def drops(self, shard: str) -> dict[str, str]:
-        """Keys that a shard must lose, with the images' names."""
+        """Return the keys that must be removed from a shard, with the images' names."""
         return dict(self._db.execute("SELECT key, name FROM drops WHERE shard = ?", (shard,)))
 
     def shards_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """The shard that keeps each image; at most some hundred keys."""
+        """Return the shard in which each image stays; for at most some hundred keys."""
         wanted = sorted(set(keys))
         marks = ", ".join("?" * len(wanted))
         return dict(self._db.execute(f"SELECT key, shard FROM images WHERE key IN ({marks})", wanted))  # noqa: S608
 
     def names_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """What images are called in their source; at most some thousand keys."""
+        """Return the names that images have in their source; for at most some thousand keys."""
         names = {}
         for key in keys:
-            found = self._db.execute("SELECT name FROM images WHERE key = ?", (key,)).fetchone()
-            names[key] = found[0] if found else ""
+            row = self._db.execute("SELECT name FROM images WHERE key = ?", (key,)).fetchone()
+            names[key] = row[0] if row else ""
         return names
 
-    def shards_told(self) -> list[str]:
-        """Shards with images that were found again."""
-        found = self._db.execute("SELECT DISTINCT shard FROM again JOIN images USING (key) ORDER BY shard")
-        return [shard for (shard,) in found]
+    def shards_with_repeats(self) -> list[str]:
+        """List the shards with images that occur again."""
+        rows = self._db.execute("SELECT DISTINCT shard FROM again JOIN images USING (key) ORDER BY shard")
+        return [shard for (shard,) in rows]
 
-    def again(self, shard: str) -> dict[str, list[RepeatedImage]]:
-        """What was found again of a shard's images, by key, in order."""
+    def repeats(self, shard: str) -> dict[str, list[RepeatedImage]]:
+        """Return the later occurrences of a shard's images by key, in order."""
         rows = self._db.execute(
             "SELECT again.key, again.name, again.json FROM again JOIN images USING (key) "
             "WHERE images.shard = ? ORDER BY again.rowid",
             (shard,),
         )
-        found: dict[str, list[RepeatedImage]] = {}
+        repeats_of: dict[str, list[RepeatedImage]] = {}
         for row in rows:
-            found.setdefault(row[0], []).append(RepeatedImage(*row))
-        return found
+            repeats_of.setdefault(row[0], []).append(RepeatedImage(*row))
+        return repeats_of
 
-    def all_again(self) -> Iterator[RepeatedImage]:
-        """Everything that was found again, in order."""
+    def all_repeats(self) -> Iterator[RepeatedImage]:
+        """Yield all later occurrences of images in order."""
         for row in self._db.execute("SELECT key, name, json FROM again ORDER BY rowid"):
             yield RepeatedImage(*row)
 
 
 def merge(first: ImageRecord, others: Iterable[RepeatedImage]) -> ImageRecord:
-    """A record with what others say of the same image: each text and each region once, in order.
+    """Merge the records of later occurrences into the first one: each text and each region once, in order.
 
-    A single object's record stays as it is: another class would make two of it.
+    The record of a single object stays as it is: a second class would turn it into two objects.
     """
     if shows_one_object(first):
         return first

@@ -1,8 +1,8 @@
-"""The net under every importer: an image that brings something unforeseen about costs itself alone, and is named.
+"""Safety net under every importer: an image that raises an unforeseen error costs only itself.
 
-Importers say in their own words what is wrong with a source. What they did not think of is caught here: the image goes
-to the quarantine as `import_error`, with the line of the error, and the next one is read. An image over which the
-process died twice goes there as `crashed`.
+Importers report known faults of a source themselves. Any other exception is caught here: the image goes to the
+quarantine as `import_error` with the error's message, and reading continues with the next image. An image over which
+the process died twice goes there as `crashed`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from umgclip.sources.request import Request
 
 
 class Rows(NamedTuple):
-    """What the tables say of a sample: of its image, and of each of its regions."""
+    """Table rows of one sample: one of its image, and one of each of its regions."""
 
     image: dict[str, Any]
     regions: list[dict[str, Any]]
@@ -34,16 +34,16 @@ class Rows(NamedTuple):
 def read_all(
     request: Request, params: ImportParams, plan: ImportPlan, span: tuple[int, int], deaths: Deaths
 ) -> Iterator[SourceImage]:
-    """All images of some positions, those that cannot be read as a problem.
+    """Read the images of a part; one that cannot be read comes with a problem instead of its bytes.
 
     Raises:
         StorageError, OutputError: what every other image would meet too.
     """
-    kind, place = KINDS[request.kind], place_at(request.source)
+    kind, source = KINDS[request.kind], place_at(request.source)
     limit = params.max_image_mb * LIMIT_UNIT
 
     def read(first: int, last: int) -> Iterator[SourceImage]:
-        return kind.read(request, plan, place, (first, last), limit)
+        return kind.read(request, plan, source, (first, last), limit)
 
     if kind.images_a_part is None:
         return _read_listed(read, plan, span, deaths.left_out())
@@ -53,7 +53,7 @@ def read_all(
 def _read_listed(
     read: Callable[[int, int], Iterator[SourceImage]], plan: ImportPlan, span: tuple[int, int], left_out: dict[int, str]
 ) -> Iterator[SourceImage]:
-    """One image a position; after one that fails, reading begins anew behind it."""
+    """Read one image per position; after a failure, start the reader again behind the failed image."""
     first, last = span
     while first < last:
         until = min((span[0] + number for number in left_out if span[0] + number >= first), default=last)
@@ -63,8 +63,8 @@ def _read_listed(
             first += 1
             continue
         try:
-            for found in read(first, min(until, last)):
-                yield found
+            for image in read(first, min(until, last)):
+                yield image
                 first += 1
         except COMMON_TROUBLE:
             raise
@@ -74,14 +74,14 @@ def _read_listed(
 
 
 def _read_tar(reader: Iterator[SourceImage], tar: str, deaths: Deaths) -> Iterator[SourceImage]:
-    """The images of a tar. One that is left out is passed over; if that does not help, the tar ends before it."""
+    """Read the images of a tar and skip those that crashed; after another crash there, the tar ends before it."""
     left_out = deaths.left_out()
     for number in itertools.count():
         if deaths.times(number) > ATTEMPTS:
             yield SourceImage(f"{tar}:(from image {number} on)", Problem("crashed", left_out[number]), "", Note())
             return
         try:
-            found = next(reader)
+            image = next(reader)
         except StopIteration:
             return
         except COMMON_TROUBLE:
@@ -89,19 +89,19 @@ def _read_tar(reader: Iterator[SourceImage], tar: str, deaths: Deaths) -> Iterat
         except Exception as error:  # noqa: BLE001 - whatever one image may bring about
             yield SourceImage(f"{tar}:(from image {number} on)", unforeseen(error), "", Note())
             return
-        yield replace(found, data=Problem("crashed", left_out[number]), note=Note()) if number in left_out else found
+        yield replace(image, data=Problem("crashed", left_out[number]), note=Note()) if number in left_out else image
 
 
 def prepare_safely(
-    found: SourceImage, request: Request, params: ImportParams
+    image: SourceImage, request: Request, params: ImportParams
 ) -> tuple[PreparedSample | None, Rows | None, list[Problem]]:
-    """`take`, and the rows about it, under the net.
+    """Prepare a sample and its table rows; turn an unforeseen exception into a problem.
 
     Raises:
         StorageError, OutputError: what every other image would meet too.
     """
     try:
-        prepared, problems = prepare_sample(found, request, params)
+        prepared, problems = prepare_sample(image, request, params)
         if prepared is None:
             return None, None, problems
         regions = [tables.region_row(prepared.record, region) for region in prepared.record.regions or []]
@@ -109,7 +109,7 @@ def prepare_safely(
     except COMMON_TROUBLE:
         raise
     except Exception as error:  # noqa: BLE001 - whatever one image may bring about
-        return None, None, [unforeseen(error), *found.note.problems]
+        return None, None, [unforeseen(error), *image.note.problems]
 
 
 def _name(plan: ImportPlan, position: int) -> str:

@@ -1,4 +1,4 @@
-"""The picture that a source's coordinates belong to: as the image is shown, as its file lies, or of another size."""
+"""Frames of coordinates: the image as shown, as its file stores it, or at another size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AS_SHOWN, AS_IT_LIES, EXCHANGED = "as shown", "as the file lies", "width and hei
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of coordinates: its size, and how to come from there to the stored image.
+    """A frame of coordinates: its size, and how to convert points in it to the stored image.
 
-    `turn` is an EXIF orientation (5 to 8) where the source measured the image as it lies, not as it is shown. `scale`
-    is what x and y are multiplied by after that.
+    `turn` is an EXIF orientation (5 to 8) if the source measured the image as stored, not as shown. Afterwards, x and y
+    are multiplied by `scale`.
     """
 
     width: int
@@ -28,24 +28,24 @@ class Frame:
 
     @property
     def moved(self) -> bool:
-        """Whether coordinates have to be changed at all."""
+        """True if coordinates in this frame have to be converted at all."""
         return self.turn != 1 or self.scale != (1.0, 1.0)
 
 
 @dataclass
 class Extent:
-    """How far the regions of an image reach in the source's own pixels, and of which sizes their masks are."""
+    """Extent of the regions of an image in the source's own pixels, and the sizes of their masks."""
 
     right: float = 0.0
     bottom: float = 0.0
     sizes: frozenset[Size] = frozenset()
 
     def reach(self, right: float, bottom: float) -> None:
-        """Note a point that is still inside."""
+        """Extend the extent to a point that is still inside."""
         self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
 
     def fits(self, size: Size) -> bool:
-        """Whether all of it lies in a picture of some size, as far as careful people draw."""
+        """Return whether everything lies inside a picture of this size, with the tolerance for careful annotators."""
         sides = zip((self.right, self.bottom), size, strict=True)
         inside = all(end <= side + max(_SLOPPY_PX, _SLOPPY * side) for end, side in sides)
         return inside and self.sizes <= {size}
@@ -53,18 +53,18 @@ class Extent:
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """A frame, and what is to be said of it in the summary; None: the size fits no picture of the image."""
+    """A frame, and what the summary reports about it; frame None: the size fits no picture of the image."""
 
     frame: Frame | None
     told: str | None = None
 
 
 def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, exchanged: bool = False) -> FrameChoice:
-    """What a source measured.
+    """Choose the frame in which a source measured its coordinates.
 
-    A size that is the file's own and not that of the image as shown means coordinates in the file as it lies; any
-    other size of the same aspect means an image that was resized later. Where coordinates leave that picture and fit
-    the other one, they belong to the other one: some programs show an image upright and write the size of its file.
+    A size that is the file's but not that of the image as shown means coordinates in the file as stored. Any other size
+    with the same aspect means an image that was resized later. If coordinates leave that frame and fit the other one,
+    they belong to the other one: some programs show an image upright and write the size of its file.
 
     Args:
         image: the stored image.
@@ -87,11 +87,11 @@ def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, 
         return FrameChoice(fitting[0], f"images with {EXCHANGED}")
     if not given:
         return FrameChoice(None)
-    kept = next((frame for frame in given if extent.fits((frame.width, frame.height))), given[0])
-    return FrameChoice(kept, _said(kept, image))
+    frame = next((frame for frame in given if extent.fits((frame.width, frame.height))), given[0])
+    return FrameChoice(frame, _summary(frame, image))
 
 
-def _said(frame: Frame, image: PreparedImage) -> str | None:
+def _summary(frame: Frame, image: PreparedImage) -> str | None:
     if frame.turn != 1:
         return "images whose regions were turned with them"
     is_square = image.orientation >= 5 and image.raw_wh[0] == image.raw_wh[1]
@@ -101,7 +101,7 @@ def _said(frame: Frame, image: PreparedImage) -> str | None:
 
 
 def _pictures(image: PreparedImage, size_wh: Size | None) -> tuple[list[Frame], list[Frame]]:
-    """The frames of a given size, the likelier ones first, and those of its sides exchanged."""
+    """Return the frames of a given size, the likelier ones first, and those with its sides exchanged."""
     if size_wh is None:
         upright = [Frame(image.width, image.height)]
         return upright, [Frame(*image.raw_wh, image.orientation)] if image.orientation >= 5 else []

@@ -1,4 +1,4 @@
-"""The end of an import: its parts become one dataset. Duplicates go, tables are joined, the manifest is drawn up."""
+"""Last step of an import: the parts become one dataset without duplicates, with joined tables and a manifest."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _LOOKED_UP, _COPIED = 500, 10_000  # rows at once
 
 @dataclass(frozen=True)
 class ExistingDataset:
-    """A dataset that an import adds to."""
+    """The dataset that an import adds to, and where it is stored."""
 
     manifest: Manifest
-    place: Place
+    source: Place
 
 
 @dataclass(frozen=True)
 class FinishedImport:
-    """A dataset that is ready to be put in its place: shards where they lie, tables in `folder`.
+    """A dataset that is ready to be published: shards where they are stored, tables in `folder`.
 
-    `replaced` are names of shards for which others were written.
+    `replaced` holds the names of shards for which others were written.
     """
 
     manifest: Manifest
@@ -62,16 +62,16 @@ class FinishedImport:
 
 @dataclass(frozen=True)
 class _Group:
-    """Tables and the shards that they speak of."""
+    """Tables of one part or dataset, and the shards that they describe."""
 
     tables: dict[str, Path]
     shards: list[str]
 
 
-def finish(
+def join_parts(
     context: ImportContext, parts: list[ImportPart], plan: ImportPlan, before: ExistingDataset | None, folder: Path
 ) -> FinishedImport:
-    """Join the parts of an import, all of which are done.
+    """Join the finished parts of an import into one dataset.
 
     Args:
         context: the import that is under way.
@@ -92,7 +92,7 @@ def finish(
     told = Counter(plan.told())
     if before is not None:
         groups.append(_group_before(before, folder))
-        stored |= {info.path: ShardAt(before.place, info) for info in before.manifest.shards}
+        stored |= {info.path: ShardAt(before.source, info) for info in before.manifest.shards}
         index.add(_keys(groups[0].tables["images"]))
     for part in parts:
         marker = json.loads(context.parts.read(part.marker, _MARKER_BYTES))
@@ -124,7 +124,7 @@ def finish(
 
 
 def _worst(folder: Path, counts: Counter[str], plan: ImportPlan) -> str:
-    """What became of the images: reasons with their numbers and an example, and files that are not read."""
+    """Summarise the reasons why images were refused, with counts and an example, and the files that are not read."""
     rows = pq.read_table(folder / "quarantine.parquet", columns=["reason", "shard", "detail"])
     named = ", ".join(f"{one['counts']} {one['values']}" for one in rows["reason"].value_counts().to_pylist()[:5])
     if rows.num_rows:
@@ -135,30 +135,30 @@ def _worst(folder: Path, counts: Counter[str], plan: ImportPlan) -> str:
 
 
 def _part_tables(parts: Place, part: ImportPart, folder: Path) -> dict[str, Path]:
-    """A part's tables as local files."""
+    """Return a part's tables as local files."""
     return {name: _local(parts, part.table(name), folder) for name in TABLES}
 
 
-def _local(place: Place, name: str, folder: Path) -> Path:
-    """A file of a place, downloaded if it is elsewhere."""
-    if isinstance(place, Folder):
-        return place.path / name
+def _local(origin: Place, name: str, folder: Path) -> Path:
+    """Return a file as a local path; download it if it is in S3."""
+    if isinstance(origin, Folder):
+        return origin.path / name
     path = folder / f"fetched-{name}"
-    with place.open(name) as source, path.open("wb") as target:
-        while piece := source.read(1 << 20):
+    with origin.open(name) as stream, path.open("wb") as target:
+        while piece := stream.read(1 << 20):
             target.write(piece)
     return path
 
 
 def _group_before(before: ExistingDataset, folder: Path) -> _Group:
-    """The tables of the dataset that is there; made from its shards where it has none."""
+    """Return the tables of the existing dataset; build them from its shards if it has none."""
     shards = [info.path for info in before.manifest.shards]
-    if all(before.place.exists(f"{name}.parquet") for name in OUTPUTS):
-        return _Group({name: _local(before.place, f"{name}.parquet", folder) for name in OUTPUTS}, shards)
+    if all(before.source.exists(f"{name}.parquet") for name in OUTPUTS):
+        return _Group({name: _local(before.source, f"{name}.parquet", folder) for name in OUTPUTS}, shards)
     made = {name: folder / f"before-{name}.parquet" for name in OUTPUTS}
     writers = {name: tables.TableWriter(path, TABLES[name]) for name, path in made.items()}
     for info in before.manifest.shards:
-        for raw in ShardAt(before.place, info).samples():
+        for raw in ShardAt(before.source, info).samples():
             record = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}")
             about = {"format": raw.extension, "bytes": len(raw.image)}
             writers["images"].add([{**tables.image_row(record, info.path), **about}])
@@ -184,14 +184,15 @@ def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting, index: ImageIndex) -> None:
-    """One table out of the groups' own; rows of rewritten shards are those of the new ones."""
+    """Join the groups' tables into one; rows of rewritten shards come from the new shards."""
     writer = tables.TableWriter(path, TABLES[name])
     for group in groups:
-        own = set(group.shards) - set(rewriting.changed)
+        unchanged = set(group.shards) - set(rewriting.changed)
         for batch in _batches(group.tables[name], size=_LOOKED_UP if rewriting.changed else _COPIED):
             if rewriting.changed:
-                kept = index.shards_of(batch.column("key").to_pylist())
-                batch = batch.filter(pa.array([kept.get(key) in own for key in batch.column("key").to_pylist()]))
+                keys = batch.column("key").to_pylist()
+                shard_of = index.shards_of(keys)
+                batch = batch.filter(pa.array([shard_of.get(key) in unchanged for key in keys]))
             writer.add_batch(batch)
         for shard in group.shards:
             if shard in rewriting.changed:
@@ -203,27 +204,27 @@ def _join(path: Path, name: str, groups: Iterable[_Group], rewriting: Rewriting,
 def _join_quarantine(
     path: Path, groups: Iterable[_Group], plan: ImportPlan, index: ImageIndex, conflicts: set[str]
 ) -> dict[str, int]:
-    """The quarantine of plan, parts and duplicates; gives the numbers of duplicates and of refused images."""
+    """Join the quarantine rows of plan, parts and duplicates; return the number of duplicates."""
     writer = tables.TableWriter(path, tables.QUARANTINE)
     for name, problem in plan.problems():
         writer.add(quarantine_rows(name, None, [problem]))
     for group in groups:
         for batch in _batches(group.tables["quarantine"]):
             writer.add_batch(batch)
-    again = 0
-    for found in index.all_again():
-        again += 1
-        reason = "conflicting_class" if found.name in conflicts else "duplicate"
-        detail = f"the same image as {found.key}" + (
+    count = 0
+    for repeat in index.all_repeats():
+        count += 1
+        reason = "conflicting_class" if repeat.name in conflicts else "duplicate"
+        detail = f"the same image as {repeat.key}" + (
             ", which has another class and keeps it" if reason != "duplicate" else ""
         )
-        writer.add(quarantine_rows(found.name, found.key, [Problem(reason, detail)]))
+        writer.add(quarantine_rows(repeat.name, repeat.key, [Problem(reason, detail)]))
     writer.close()
-    return {"duplicates": again}
+    return {"duplicates": count}
 
 
 def _classes(request: Request, plan: ImportPlan, folder: Path, before: ExistingDataset | None) -> ClassList | None:
-    """A benchmark's classes: those that its source lists, or those that its regions have."""
+    """Return the classes of a benchmark: those that its source lists, else the labels of its regions."""
     if request.split != "benchmark":
         return None
     listed = plan.fact("classes") or _seen_classes(folder)
@@ -247,13 +248,13 @@ def _classes(request: Request, plan: ImportPlan, folder: Path, before: ExistingD
 
 
 def _spelled(lists: Iterable[list[str]]) -> list[str]:
-    """The names of all lists; one that an earlier list spells otherwise is written as there."""
-    found: list[str] = []
+    """Merge lists of names; a name that an earlier list spells differently keeps the earlier spelling."""
+    merged: list[str] = []
     known: set[str] = set()
     for names in lists:
-        found += [name for name in names if name_key(name) not in known]
+        merged += [name for name in names if name_key(name) not in known]
         known |= set(map(name_key, names))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(merged))
 
 
 def _joined(tables: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
@@ -265,7 +266,7 @@ def _joined(tables: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
 
 
 def _seen_classes(folder: Path) -> dict[str, list[str]]:
-    """The labels of all regions."""
+    """Collect the labels of all regions, as things and stuff."""
     seen: dict[str, set[str]] = {"things": set(), "stuff": set()}
     for batch in _batches(folder / "regions.parquet", ["label", "is_stuff"], size=100_000):
         for name, chosen in (("stuff", batch.column("is_stuff")), ("things", pc.invert(batch.column("is_stuff")))):

@@ -1,6 +1,7 @@
-"""The parts of an import, each done by one process: some images in, shards and tables out, a marker last.
+"""Parts of an import: each process takes some images, writes shards and tables, and last a marker file.
 
-What is marked is not done again. Which process does a part, and how many there are, changes nothing.
+A part with a marker is never done again. The result depends neither on the number of processes nor on which of them
+does a part.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ HOPELESS = 200  # images that fail one after the other
 
 @dataclass(frozen=True)
 class ImportContext:
-    """What every part of an import needs to know.
+    """Settings and folders that every part of an import needs.
 
     Attributes:
         plan: the SQLite file of the plan.
@@ -67,7 +68,7 @@ class ImportContext:
 
 @dataclass(frozen=True)
 class ImportPart:
-    """Some positions of the plan."""
+    """A range of positions of the plan, done as one unit."""
 
     number: int
     span: tuple[int, int]
@@ -77,11 +78,11 @@ class ImportPart:
 
     @property
     def marker(self) -> str:
-        """The file that says that the part is done; written last."""
+        """Name of the file that marks the part as done; it is written last."""
         return f"{self.number:06d}.json"
 
     def table(self, name: str) -> str:
-        """The file of one of its tables."""
+        """Return the file name of one of the part's tables."""
         return f"{self.number:06d}.{name}.parquet"
 
 
@@ -95,7 +96,7 @@ _SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; s
 
 
 class _Tables:
-    """Rows of a part, and what it counts."""
+    """Table writers of a part, and its counters for the summary."""
 
     def __init__(self, part: ImportPart, folder: Path) -> None:
         self.paths = {name: folder / part.table(name) for name in TABLES}
@@ -113,14 +114,14 @@ class _Tables:
 
 
 def split_parts(plan: ImportPlan, request: Request, params: ImportParams) -> list[ImportPart]:
-    """The parts of a plan: so many images as a shard may have, or one tar."""
+    """Split a plan into parts, each with as many images as a shard may have, or with one tar."""
     total = plan.size()
     size = KINDS[request.kind].images_a_part or _shard_samples(params, total)
     return [ImportPart(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
 
 
 def _shard_samples(params: ImportParams, images: int) -> int:
-    """Most samples in a shard. A shard is what one worker reads, so small sets have small ones, on every machine."""
+    """Return the most samples in a shard; small datasets get small shards, so that all workers have one."""
     if params.shard_samples != "auto":
         return params.shard_samples
     return max(_FEWEST, min(_MOST, -(-images // _SHARDS)))
@@ -134,7 +135,9 @@ def run_import_parts(
     *,
     alone: bool = False,
 ) -> None:
-    """Do all parts. An image over which a process dies is tried once more, and then put aside as `crashed`.
+    """Do all parts in worker processes.
+
+    An image over which a process dies is tried once more, and then goes to the quarantine as `crashed`.
 
     Args:
         context: the import that is under way.
@@ -156,7 +159,7 @@ def run_import_parts(
 
 
 def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], None], deaths: Deaths) -> None:
-    """Do a part, whole or not at all.
+    """Do one part; it is stored as a whole or not at all.
 
     Args:
         context: the import that is under way.
@@ -169,7 +172,8 @@ def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], N
         with explain_os_errors(scratch), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
             rows = _Tables(part, scratch)
-            shards = list(_shards(context, part, scratch, rows, _taken(context, part, rows, advance, deaths)))
+            samples = _prepared_samples(context, part, rows, advance, deaths)
+            shards = list(_shards(context, part, scratch, rows, samples))
             rows.close()
             for path in rows.paths.values():
                 context.parts.put(path, path.name)
@@ -183,16 +187,20 @@ def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], N
 
 
 def _shards(
-    context: ImportContext, part: ImportPart, scratch: Path, rows: _Tables, found: Iterator[tuple[PreparedSample, Rows]]
+    context: ImportContext,
+    part: ImportPart,
+    scratch: Path,
+    rows: _Tables,
+    samples: Iterator[tuple[PreparedSample, Rows]],
 ) -> Iterator[dict[str, Any]]:
-    """Write and store the shards of a part; gives what the manifest says of each."""
+    """Write and store the shards of a part; yield the manifest entry of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
     # a part is a shard's worth, but where it is a tar whose images nobody has counted
     most = _MOST if context.params.shard_samples == "auto" else context.params.shard_samples
     pending: list[Rows] = []
     seen: set[str] = set()
-    for prepared, about in found:
+    for prepared, about in samples:
         record = prepared.record
         if record.key in seen:  # what is said of it now is kept for later
             rows.add("again", [{"key": record.key, "name": prepared.name, "json": prepared.sample.json.decode()}])
@@ -229,21 +237,21 @@ def _store(
 
 
 def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
-    """A shard is called by its place and its content, so that another one never takes its place."""
+    """Build the name of a shard from its part, its number and its content hash, so that names never collide."""
     return f"{stem}-{part:06d}-{number:03d}-{sha256[:_NAMED]}.tar"
 
 
-def _taken(
+def _prepared_samples(
     context: ImportContext, part: ImportPart, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
 ) -> Iterator[tuple[PreparedSample, Rows]]:
     failures = 0  # that nobody foresaw, one after the other from the first image on
     with ImportPlan(context.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
-        for found in read_all(context.request, context.params, plan, part.span, deaths):
-            prepared, about, problems = prepare_safely(found, context.request, context.params)
+        for image in read_all(context.request, context.params, plan, part.span, deaths):
+            prepared, about, problems = prepare_safely(image, context.request, context.params)
             rows.counts["images"] += 1
-            rows.unknown.update(found.note.unknown)
-            rows.told.update(found.note.told)
-            rows.add("quarantine", quarantine_rows(found.name, prepared.record.key if prepared else None, problems))
+            rows.unknown.update(image.note.unknown)
+            rows.told.update(image.note.told)
+            rows.add("quarantine", quarantine_rows(image.name, prepared.record.key if prepared else None, problems))
             if prepared is not None and about is not None:
                 rows.counts["rewritten"] += prepared.changed
                 yield prepared, about

@@ -1,4 +1,4 @@
-"""A source's regions as the records have them: boxes and masks in the pixels of the stored, upright image."""
+"""Conversion of a source's regions to records: boxes and masks in pixels of the stored, upright image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 
 
 class MisplacedError(InputError):
-    """A region, or half of one, that cannot be placed, with a reason of one word."""
+    """Error for a region, or its box or mask, that cannot be placed; `reason` is one word."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -33,7 +33,7 @@ class MisplacedError(InputError):
 
 @dataclass
 class PlacedRegions:
-    """Regions of a stored image.
+    """Regions in pixels of the stored image, and problems with those that could not be placed.
 
     Attributes:
         problems: what could not be placed; a region of which one half is good is among the regions too.
@@ -48,9 +48,9 @@ class PlacedRegions:
 
 
 def number_regions(raws: Iterable[RawRegion]) -> int:
-    """Give each region an id that no other one of the image has; gives how many had none, or another one's.
+    """Give every region a unique id; return the number of regions that had none, or another region's.
 
-    The first region of an id keeps it. The same regions in the same order get the same ids.
+    The first region with an id keeps it. The same regions in the same order get the same ids.
     """
     raws = list(raws)
     prepared = {raw.id for raw in raws}
@@ -66,7 +66,7 @@ def number_regions(raws: Iterable[RawRegion]) -> int:
 
 
 def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size | None) -> PlacedRegions:
-    """Regions of the stored image, in order, and what could not be placed.
+    """Convert regions to pixels of the stored image, in order, and collect those that cannot be placed.
 
     Args:
         raws: the source's.
@@ -93,7 +93,7 @@ def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size
 
 
 def _picture(raw: RawRegion, size_wh: Size | None) -> tuple[Size | None, bool]:
-    """What regions of one frame have in common."""
+    """Return what regions in the same frame have in common."""
     return raw.size_wh or size_wh, raw.exchanged
 
 
@@ -125,7 +125,7 @@ def _measure(raw: RawRegion, extent: Extent) -> None:
 
 
 def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedRegions) -> Region:
-    """A region of which at least one half, box or mask, is good; the other half is a problem then."""
+    """Place a region if its box or its mask is good; the other half becomes a problem."""
     wrong: MisplacedError | None = None
     mask, box = None, None
     try:
@@ -139,9 +139,9 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedReg
     if box is None and mask is None:
         raise wrong or MisplacedError("no_box", "expected a box or a mask, got neither")
     if wrong is not None:
-        kept = "mask" if mask is not None else "box"
-        placed.problems.append(Problem(wrong.reason, f"{wrong}; the region keeps its {kept}", raw.id))
-        placed.told[f"regions that keep their {kept} alone"] += 1
+        half = "mask" if mask is not None else "box"
+        placed.problems.append(Problem(wrong.reason, f"{wrong}; the region keeps its {half}", raw.id))
+        placed.told[f"regions that keep their {half} alone"] += 1
     tight = mask_ops.tight_box(mask) if mask is not None else None
     sure = share(raw.score)
     return Region(
@@ -158,10 +158,10 @@ def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedReg
 
 
 def _restored(region: Region, known: Region) -> Region:
-    """A region with all that was known of it; its place is the present one."""
+    """Return the known record of a region with its present box and mask."""
     near = all(abs(now - was) <= _NEAR_PX for now, was in zip(region.box_xyxy, known.box_xyxy, strict=True))
-    place = {"id": region.id, "mask": region.mask, "is_stuff": region.is_stuff, "is_crowd": region.is_crowd}
-    return known.model_copy(update={**place, "box_xyxy": known.box_xyxy if near else region.box_xyxy})
+    geometry = {"id": region.id, "mask": region.mask, "is_stuff": region.is_stuff, "is_crowd": region.is_crowd}
+    return known.model_copy(update={**geometry, "box_xyxy": known.box_xyxy if near else region.box_xyxy})
 
 
 def _box(raw: RawRegion, frame: Frame) -> Box:
@@ -179,7 +179,7 @@ def _box(raw: RawRegion, frame: Frame) -> Box:
 
 
 def _turned(x: float, y: float, frame: Frame) -> tuple[float, float]:
-    """A point of the file as it lies, in the image as it is shown."""
+    """Turn a point of the file as stored into a point of the image as shown."""
     if frame.turn == 1:
         return x, y
     right = frame.height - y if frame.turn in (6, 7) else y

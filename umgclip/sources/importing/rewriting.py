@@ -1,4 +1,4 @@
-"""Shards that duplicates make necessary: without what is elsewhere already, with what was said of it there."""
+"""Rewriting of shards because of duplicates: later occurrences are removed, and their statements join the first one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HASHED = re.compile(r"-[0-9a-f]{12}$")
 
 
 class Rewriting:
-    """The shards of a dataset, as far as they have to change.
+    """The shards of a dataset that have to change because of duplicates.
 
     Args:
         index: the dataset's images.
@@ -37,22 +37,22 @@ class Rewriting:
         self.conflicts: set[str] = set()
 
     def run(self) -> None:
-        """Find what has to change, and write it."""
+        """Find the shards that have to change, and write new ones."""
         dropping = self._index.shards_with_drops()
         for shard in dropping:
             names = self._index.drops(shard)
             samples = (raw for raw in self._stored[shard].samples() if raw.key in names)
             self._index.drop(RepeatedImage(raw.key, names[raw.key], raw.json.decode()) for raw in samples)
         self._index.finish()
-        for shard in sorted({*dropping, *self._index.shards_told()}):
+        for shard in sorted({*dropping, *self._index.shards_with_repeats()}):
             self._rewrite(shard)
 
     def table(self, shard: str, name: str) -> Path:
-        """A table of a rewritten shard's rows, by the old shard's name."""
+        """Return the path of a table with the rows of a rewritten shard, by the old shard's name."""
         return self._folder / f"{shard}.{name}.parquet"
 
     def _rewrite(self, shard: str) -> None:
-        drops, again = self._index.drops(shard), self._index.again(shard)
+        drops, repeats = self._index.drops(shard), self._index.repeats(shard)
         path = self._folder / "rewritten.tar"
         writer = ShardWriter(path)
         differs = bool(drops)
@@ -62,7 +62,7 @@ class Rewriting:
             if raw.key in drops:
                 continue
             record = self._merged(
-                stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}"), again.get(raw.key, [])
+                stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}"), repeats.get(raw.key, [])
             )
             content = record.to_json()
             differs = differs or content != raw.json

@@ -1,7 +1,7 @@
-"""An import from its request to a dataset in its place, whole or not at all; what was interrupted goes on.
+"""A whole import, from the request to a published dataset; an interrupted import resumes.
 
-Beside the dataset's folder, or under a prefix of its own in S3, wait the parts that are done. They are named after
-everything that decides the result, so an import of something else never takes them.
+Finished parts wait beside the dataset's folder, or below a prefix of their own in S3. Their names depend on everything
+that decides the result, so that another import never takes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from umgclip.io.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.params import ImportParams
 from umgclip.sources.formats.catalog import KINDS
-from umgclip.sources.importing.join import OUTPUTS, ExistingDataset, FinishedImport, finish
+from umgclip.sources.importing.join import OUTPUTS, ExistingDataset, FinishedImport, join_parts
 from umgclip.sources.importing.parts import ImportContext, ImportPart, run_import_parts, split_parts
 from umgclip.sources.importing.statistics import STATISTICS, Statistics, write_statistics
 from umgclip.sources.plan import ImportPlan
@@ -38,7 +38,7 @@ _PARTS = ".import-{}"
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did.
+    """The result of an import: manifest, statistics and counts.
 
     Attributes:
         manifest: of the dataset.
@@ -57,7 +57,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class ImportCallbacks:
-    """Who wants to know how an import goes.
+    """Functions that an import calls as it goes on.
 
     Attributes:
         start: called with the number of images, None if unknown.
@@ -79,7 +79,7 @@ def run_import(
     callbacks: ImportCallbacks | None = None,
     alone: bool = False,
 ) -> Imported:
-    """Import into the dataset `out/SPLIT`.
+    """Import images and annotations into the dataset `out/SPLIT`.
 
     Args:
         request: what to import.
@@ -96,7 +96,7 @@ def run_import(
         UmgclipError: processes die over and over.
     """
     target = place_at(out).within(request.split)
-    with _workshop(target) as root, explain_os_errors(root):
+    with _working_folder(target) as root, explain_os_errors(root):
         before = _before(target)
         plan = _plan(request, root)
         callbacks = callbacks or ImportCallbacks()
@@ -120,22 +120,22 @@ def run_import(
             folder = root / "finish"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            finished = finish(
+            finished = join_parts(
                 context, parts, reading, ExistingDataset(before, target) if before and append else None, folder
             )
             statistics = write_statistics(finished, reading)
-        _put(finished, target, before, context, parts)
+        _publish(finished, target, before, context, parts)
     return Imported(finished.manifest, statistics, finished.counts["images"], len(done), len(parts))
 
 
 def _code() -> list[str]:
-    """What else decides the bytes: this package and what writes images anew."""
+    """Return the versions that decide the bytes: this package, and Pillow, which re-encodes images."""
     return [__version__, PIL.__version__]
 
 
 @contextmanager
-def _workshop(target: Place) -> Iterator[Path]:
-    """A local folder for what is not done yet, of one import at a time; kept when it fails, so that it can go on."""
+def _working_folder(target: Place) -> Iterator[Path]:
+    """Open the local working folder of an import and lock it; keep it if the import fails, so that it can resume."""
     if isinstance(target, Folder):
         path = target.path.parent / f".{target.path.name}.import.partial"
         _recover(target.path)
@@ -157,7 +157,7 @@ def _workshop(target: Place) -> Iterator[Path]:
 
 
 def _before(target: Place) -> Manifest | None:
-    """The dataset that is there.
+    """Read the manifest of the existing dataset, if there is one.
 
     Raises:
         InputError: something else is there.
@@ -204,7 +204,7 @@ def _work(request: Request, params: ImportParams, target: Place, names: tuple[Pa
 
 
 def _forget_others(root: Path, fingerprint: str) -> None:
-    """Remove parts of imports of something else."""
+    """Remove parts of other imports."""
     for path in root.iterdir():
         if path.is_dir() and path.name not in (fingerprint, "scratch", "inputs"):
             shutil.rmtree(path)
@@ -215,13 +215,13 @@ def _done(context: ImportContext, parts: list[ImportPart]) -> list[ImportPart]:
     return [part for part in parts if part.marker in names]
 
 
-def _put(
+def _publish(
     finished: FinishedImport, target: Place, before: Manifest | None, context: ImportContext, parts: list[ImportPart]
 ) -> None:
-    """Put the dataset in its place."""
+    """Publish the dataset at its target."""
     files = [finished.folder / f"{name}.parquet" for name in OUTPUTS] + [finished.folder / STATISTICS]
     if isinstance(target, Folder):
-        _put_folder(finished, target.path, files)
+        _publish_folder(finished, target.path, files)
         return
     for shard in finished.shards:
         if isinstance(shard.place, Folder):
@@ -231,25 +231,25 @@ def _put(
     write_manifest(finished.folder, finished.manifest)
     target.put(finished.folder / MANIFEST, MANIFEST)
     # from here on the new manifest holds; what follows is tidying
-    kept = {shard.path for shard in finished.manifest.shards}
+    current = {shard.path for shard in finished.manifest.shards}
     made = {info.path for info in (before.shards if before else [])} | finished.replaced
-    for name in sorted(made - kept):
+    for name in sorted(made - current):
         target.delete(name)
     for entry in list(context.parts.entries()):
         context.parts.delete(entry.name)
 
 
-def _put_folder(finished: FinishedImport, into: Path, files: list[Path]) -> None:
+def _publish_folder(finished: FinishedImport, into: Path, files: list[Path]) -> None:
     new, old = (into.parent / f".{into.name}.{state}.partial" for state in ("new", "old"))
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    place = Folder(new)
+    folder = Folder(new)
     for shard in finished.shards:
         if not isinstance(shard.place, Folder):
             raise OutputError(f"{shard.info.path}: expected a local shard, it lies at {shard.place}")
-        place.put(shard.place.path / shard.info.path, shard.info.path)
+        folder.put(shard.place.path / shard.info.path, shard.info.path)
     for path in files:
-        place.put(path, path.name)
+        folder.put(path, path.name)
     write_manifest(new, finished.manifest)
     if into.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -259,7 +259,7 @@ def _put_folder(finished: FinishedImport, into: Path, files: list[Path]) -> None
 
 
 def _recover(into: Path) -> None:
-    """Undo half of an exchange that was stopped between its two steps."""
+    """Undo half of an exchange that was stopped between its two renames."""
     old = into.parent / f".{into.name}.old.partial"
     if old.is_dir() and not into.exists():
         old.rename(into)

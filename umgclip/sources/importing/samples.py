@@ -1,4 +1,4 @@
-"""From what a source found to a stored sample: the image looked through, the words placed on it, a key by content."""
+"""Conversion of one source image and its note into a stored sample: image checked, regions placed, key from content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT_UNIT = 1_000_000  # bytes in an MB
 
 @dataclass(frozen=True)
 class PreparedSample:
-    """A sample to store, where it came from, and whether its bytes had to be written anew."""
+    """A sample ready to be stored, its record, its name in the source, and whether its bytes were re-encoded."""
 
     sample: RawSample
     record: ImageRecord
@@ -36,36 +36,36 @@ class PreparedSample:
 
 
 def prepare_sample(
-    found: SourceImage, request: Request, params: ImportParams
+    source_image: SourceImage, request: Request, params: ImportParams
 ) -> tuple[PreparedSample | None, list[Problem]]:
-    """A sample out of what was found, and everything about it that could not be kept.
+    """Convert a source image into a sample; return it with everything about it that had to be left out.
 
     Args:
-        found: an image and what its source says of it.
+        source_image: an image and its source's statements about it.
         request: the import.
         params: limits and qualities.
     """
-    if isinstance(found.data, Problem):
-        return None, [found.data, *found.note.problems]
+    if isinstance(source_image.data, Problem):
+        return None, [source_image.data, *source_image.note.problems]
     try:
         image = prepare_image(
-            found.data,
-            extension=found.extension,
+            source_image.data,
+            extension=source_image.extension,
             max_pixels=params.max_pixels,
             quality=params.jpeg_quality,
             strict=params.mislabelled == "quarantine",
         )
     except RejectedImageError as error:
-        return None, [Problem(error.reason, str(error)), *found.note.problems]
-    record, problems = _record(image, found.note, request)
+        return None, [Problem(error.reason, str(error)), *source_image.note.problems]
+    record, problems = _record(image, source_image.note, request)
     if record is None:
-        return None, [*problems, *found.note.problems]
+        return None, [*problems, *source_image.note.problems]
     sample = RawSample(record.key, image.data, image.extension, record.to_json())
-    return PreparedSample(sample, record, found.name, image.changed), [*found.note.problems, *problems]
+    return PreparedSample(sample, record, source_image.name, image.changed), [*source_image.note.problems, *problems]
 
 
 def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iterator[dict[str, Any]]:
-    """Rows of `quarantine.parquet`; the column `shard` holds the name in the source."""
+    """Yield rows of `quarantine.parquet`; the column `shard` holds the name in the source."""
     for problem in problems:
         yield {
             "key": key,
@@ -78,17 +78,17 @@ def quarantine_rows(name: str, key: str | None, problems: list[Problem]) -> Iter
 
 
 def table_row(prepared: PreparedSample, shard: str) -> dict[str, Any]:
-    """One row of an import's `images.parquet`."""
+    """Build the row of a sample in an import's `images.parquet`."""
     about = {"name": prepared.name, "format": prepared.sample.extension, "bytes": len(prepared.sample.image)}
     return {**tables.image_row(prepared.record, shard), **about}
 
 
 def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord | None, list[Problem]]:
-    """The record of an image; None where its truth is that of another image."""
+    """Build the record of an image; return None if its truth belongs to an image of another size."""
     digest = hashlib.sha256(image.data).hexdigest()
-    own = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
+    identity = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
     if note.record is not None:
-        return _again(note.record, own)
+        return _reused_record(note.record, identity)
     if numbered := number_regions(note.regions or []):
         note.told[_NUMBERED] += numbered
     placed = place_regions(note.regions or [], image, note.size_wh)
@@ -106,7 +106,7 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
     )
     asked = note.regions is not None
     record = ImageRecord(
-        **own,
+        **identity,
         source=source,
         captions=note.captions,
         tags=note.tags,
@@ -118,29 +118,29 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
 
 
 def _forget_mismatched(note: Note, placed: PlacedRegions) -> None:
-    """Take away the labels of regions that belong to an image of another size: nobody knows what is in this one."""
+    """Remove the labels of regions measured on an image of another size: they may be wrong for this one."""
     lost = {problem.region_id for problem in placed.problems if problem.reason == _MISMATCH}
     named = [{tag.text for tag in raw.tags or []} for raw in note.regions or [] if raw.id in lost]
-    kept = {tag.text for region in placed.regions for tag in region.tags or []}
-    gone = set().union(*named) - kept
+    remaining = {tag.text for region in placed.regions for tag in region.tags or []}
+    gone = set().union(*named) - remaining
     note.tags = [tag for tag in note.tags or [] if tag.text not in gone] or None
     note.regions = note.regions if placed.regions else None
 
 
-def _again(record: ImageRecord, own: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
-    """A record of ours with the image's own key and size."""
-    if (record.width, record.height) == (own["width"], own["height"]):
-        found = [(region, _unusable(region, record)) for region in record.regions or []]
-        kept = None if record.regions is None else [region for region, problem in found if problem is None]
-        problems = [problem for _, problem in found if problem is not None]
-        return record.model_copy(update={**own, "regions": _numbered(kept)}), problems
-    detail = f"expected {record.width} x {record.height} as recorded, got {own['width']} x {own['height']}"
+def _reused_record(record: ImageRecord, identity: dict[str, Any]) -> tuple[ImageRecord, list[Problem]]:
+    """Reuse a record of this package with the image's own key and size."""
+    if (record.width, record.height) == (identity["width"], identity["height"]):
+        checked = [(region, _unusable(region, record)) for region in record.regions or []]
+        usable = None if record.regions is None else [region for region, problem in checked if problem is None]
+        problems = [problem for _, problem in checked if problem is not None]
+        return record.model_copy(update={**identity, "regions": _numbered(usable)}), problems
+    detail = f"expected {record.width} x {record.height} as recorded, got {identity['width']} x {identity['height']}"
     lost = [Problem("size_mismatch", detail, region.id) for region in record.regions or []]
-    return record.model_copy(update={**own, "regions": None}), lost or [Problem("size_mismatch", detail)]
+    return record.model_copy(update={**identity, "regions": None}), lost or [Problem("size_mismatch", detail)]
 
 
 def _numbered(regions: list[Region] | None) -> list[Region] | None:
-    """The regions, each with an id that no other one has."""
+    """Return the regions, each with a unique id."""
     raws = [RawRegion(region.id) for region in regions or []]
     if not number_regions(raws):
         return regions
@@ -148,7 +148,7 @@ def _numbered(regions: list[Region] | None) -> list[Region] | None:
 
 
 def _unusable(region: Region, record: ImageRecord) -> Problem | None:
-    """Why a region of a record of ours cannot be read again; another program may have written it."""
+    """Return the problem of a region in an existing record, which another program may have written."""
     x0, y0, x1, y1 = region.box_xyxy
     if not (0 <= x0 < x1 <= record.width and 0 <= y0 < y1 <= record.height):
         size = f"{record.width} x {record.height}"

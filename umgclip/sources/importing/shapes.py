@@ -1,4 +1,4 @@
-"""The pixels of a region as sources write them, as masks: polygons in some forms, COCO's run lengths, arrays."""
+"""Conversion of region shapes to masks: polygons in several notations, COCO's run lengths, and arrays."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from umgclip.sources.values import number, whole
 
 
 class ShapeError(InputError):
-    """What is no shape; the text says what was expected and what came."""
+    """Error for a value that is not a shape; the message says what was expected and what came."""
 
 
 def is_nothing(shape: Any) -> bool:  # noqa: ANN401 - what a file held
-    """Whether a source says that it has no pixels: null, or an empty list."""
+    """Return whether a source states that there are no pixels: null, or an empty list."""
     return shape is None or (isinstance(shape, list) and not shape)
 
 
 def draw(shape: Any, frame: Frame, *, shares: bool) -> tuple[Mask, str | None]:  # noqa: ANN401 - what a file held
-    """The mask of a shape in its frame, and what is wrong with a part of it that was left out.
+    """Draw a shape as a mask of its frame; return it with a message about a part that was left out.
 
     Args:
         shape: polygons, COCO run lengths or an array.
@@ -59,24 +59,24 @@ def draw(shape: Any, frame: Frame, *, shares: bool) -> tuple[Mask, str | None]: 
 
 
 def polygons_of(shape: list[Any]) -> tuple[list[list[float]], str | None]:
-    """The polygons of a list as `[x, y, x, y, ...]`, and the first part that is none.
+    """Return the polygons of a list as `[x, y, x, y, ...]`, and a message about the first unusable part.
 
-    A list holds coordinates in turn, points as pairs or as `{"x": .., "y": ..}`, or several of these.
+    A list holds alternating coordinates, points as pairs or as `{"x": .., "y": ..}`, or several of these.
     """
     parts = [shape] if _is_outline(shape) else shape
-    found, wrong = [], None
+    polygons, wrong = [], None
     for part in parts:
         numbers = [number(n) if not isinstance(n, str) else None for n in _in_turn(part)]
         usable = [n for n in numbers if n is not None]
         if len(numbers) >= 6 and len(numbers) % 2 == 0 and len(usable) == len(numbers):
-            found.append(usable)
+            polygons.append(usable)
         elif wrong is None:
             wrong = brief(part)
-    return found, wrong if wrong is not None or found else brief(shape)
+    return polygons, wrong if wrong is not None or polygons else brief(shape)
 
 
 def _is_outline(shape: list[Any]) -> bool:
-    """Whether a list is one outline, not a list of some: coordinates, or points."""
+    """Return whether a list is one outline of coordinates or points, not a list of outlines."""
     return all(not isinstance(part, list | dict) for part in shape) or all(_is_point(part) for part in shape)
 
 
@@ -87,7 +87,7 @@ def _is_point(part: Any) -> bool:  # noqa: ANN401 - what a file held
 
 
 def _in_turn(part: Any) -> list[Any]:  # noqa: ANN401 - what a file held
-    """An outline's coordinates in turn."""
+    """Return an outline's coordinates as one flat list."""
     if not isinstance(part, list):
         return []
     if part and all(_is_point(point) for point in part):
@@ -115,7 +115,7 @@ def _size(shape: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _without_quotes(counts: str) -> str:
-    r"""Counts as pycocotools has them, where somebody stored what Python shows of bytes: `b'T6`0P1'`."""
+    r"""Strip Python's bytes notation from run lengths that somebody stored as text: `b'T6`0P1'`."""
     if counts[:2] not in ("b'", 'b"'):
         return counts
     try:
@@ -135,7 +135,7 @@ def _drawn(make: Callable[[], Mask]) -> Mask:
 
 
 def moved(mask: Mask, frame: Frame, size_wh: tuple[int, int]) -> Mask:
-    """A mask of a frame as one of the stored image."""
+    """Convert a mask of a frame to the stored image."""
     if not frame.moved:
         return mask
     pixels = mask_ops.decode(mask)
@@ -147,7 +147,7 @@ def moved(mask: Mask, frame: Frame, size_wh: tuple[int, int]) -> Mask:
 
 
 def measure(shape: Any, extent: Extent) -> None:  # noqa: ANN401 - what a file held
-    """Note how far a shape in pixels reaches."""
+    """Extend an extent by a shape in pixels."""
     if isinstance(shape, np.ndarray):
         extent.sizes |= {(shape.shape[1], shape.shape[0])}
     elif isinstance(shape, dict) and len(size := _size(shape)) == 2:

@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers; from its tables, or from its shards where it has none."""
+"""Statistics of a dataset, from its tables, or from its shards if it has none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _SIDES = (0, 64, 128, 224, 336, 448, 672, 1024, 2048, 4096)
 
 @dataclass
 class Statistics:
-    """Counters over all samples. `sums` are of numbers, `labels` of things and stuff, `sides` of shorter sides."""
+    """Counters over all samples of a dataset.
+
+    `sums` hold numbers, `labels` things and stuff, `sides` the shorter sides.
+    """
 
     sums: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
@@ -47,7 +50,7 @@ class Statistics:
     other_files: dict[str, int] = field(default_factory=dict)
 
     def images(self, batch: pa.RecordBatch) -> None:
-        """Count rows of `images.parquet`."""
+        """Count a batch of rows of `images.parquet`."""
         if not batch.num_rows:
             return
         self.sums["images"] += batch.num_rows
@@ -70,7 +73,7 @@ class Statistics:
             self.sides[bound] += pc.sum(pc.greater_equal(shorter, bound)).as_py()
 
     def regions(self, batch: pa.RecordBatch) -> None:
-        """Count rows of `regions.parquet`."""
+        """Count a batch of rows of `regions.parquet`."""
         if not batch.num_rows:
             return
         for name in ("labelled", "has_mask"):
@@ -80,11 +83,11 @@ class Statistics:
         _count(self.stuff, batch.column("label").filter(batch.column("is_stuff")))
 
     def quarantine(self, batch: pa.RecordBatch) -> None:
-        """Count rows of `quarantine.parquet`."""
+        """Count a batch of rows of `quarantine.parquet` by reason."""
         _count(self.reasons, batch.column("reason"))
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, the most frequent labels only."""
+        """Return all counts as plain values, with only the 50 most frequent labels."""
         bounds = [*_SIDES, None]
         sides = {
             f"{low} to {high - 1}" if high else f"{low} and more": self.sides[low] - (self.sides[high] if high else 0)
@@ -118,44 +121,52 @@ def _count(counter: Counter[str], column: pa.Array) -> None:
     for entry in column.drop_null().value_counts().to_pylist():
         counter[entry["values"]] += entry["counts"]
     if len(counter) > 2 * _LABELS_KEPT:
-        kept = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))[:_LABELS_KEPT]
+        frequent = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))[:_LABELS_KEPT]
         counter.clear()
-        counter.update(dict(kept))
+        counter.update(dict(frequent))
 
 
 def write_statistics(finished: FinishedImport, plan: ImportPlan) -> Statistics:
     """Count a finished import, and write `statistics.json` beside its tables."""
-    found = Statistics()
-    _add_tables(found, finished.folder)
-    found.sums["duplicates"] = finished.counts["duplicates"]
-    found.sums["image_files"] = finished.counts["images"]
-    found.sums["rewritten"] = finished.counts["rewritten"]
-    found.unknown, found.told, found.other_files = finished.unknown, finished.told, plan.fact("other_files") or {}
-    write_json(finished.folder / STATISTICS, found.as_json())
-    return found
+    statistics = Statistics()
+    _add_tables(statistics, finished.folder)
+    statistics.sums["duplicates"] = finished.counts["duplicates"]
+    statistics.sums["image_files"] = finished.counts["images"]
+    statistics.sums["rewritten"] = finished.counts["rewritten"]
+    statistics.unknown, statistics.told, statistics.other_files = (
+        finished.unknown,
+        finished.told,
+        plan.fact("other_files") or {},
+    )
+    write_json(finished.folder / STATISTICS, statistics.as_json())
+    return statistics
 
 
-def _add_tables(found: Statistics, folder: Path) -> None:
-    for name, add in (("images", found.images), ("regions", found.regions), ("quarantine", found.quarantine)):
+def _add_tables(statistics: Statistics, folder: Path) -> None:
+    for name, add in (
+        ("images", statistics.images),
+        ("regions", statistics.regions),
+        ("quarantine", statistics.quarantine),
+    ):
         with pq.ParquetFile(folder / f"{name}.parquet") as table:
             for batch in table.iter_batches(_BATCH):
                 add(batch)
 
 
-def measure(place: Place, manifest: Manifest) -> Statistics:
+def measure(dataset: Place, manifest: Manifest) -> Statistics:
     """Count the samples of a dataset that may have no tables, shard by shard."""
-    found = Statistics()
+    statistics = Statistics()
     for info in manifest.shards:
-        for batch, add in _shard_batches(ShardAt(place, info), found):
+        for batch, add in _shard_batches(ShardAt(dataset, info), statistics):
             add(batch)
-    if isinstance(place, Folder) and (place.path / "quarantine.parquet").is_file():
-        with pq.ParquetFile(place.path / "quarantine.parquet") as table:
+    if isinstance(dataset, Folder) and (dataset.path / "quarantine.parquet").is_file():
+        with pq.ParquetFile(dataset.path / "quarantine.parquet") as table:
             for batch in table.iter_batches(_BATCH):
-                found.quarantine(batch)
-    return found
+                statistics.quarantine(batch)
+    return statistics
 
 
-def _shard_batches(stored: ShardAt, found: Statistics) -> Iterator[tuple[pa.RecordBatch, Any]]:
+def _shard_batches(stored: ShardAt, statistics: Statistics) -> Iterator[tuple[pa.RecordBatch, Any]]:
     images: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     for raw in stored.samples():
@@ -163,8 +174,8 @@ def _shard_batches(stored: ShardAt, found: Statistics) -> Iterator[tuple[pa.Reco
         about = {"format": raw.extension, "bytes": len(raw.image)}
         images.append({**tables.image_row(record, stored.info.path), **about})
         regions.extend(tables.region_row(record, region) for region in record.regions or [])
-    yield _batch(images, tables.IMPORTED), found.images
-    yield _batch(regions, tables.REGIONS), found.regions
+    yield _batch(images, tables.IMPORTED), statistics.images
+    yield _batch(regions, tables.REGIONS), statistics.regions
 
 
 def _batch(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:

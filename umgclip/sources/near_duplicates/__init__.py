@@ -1,1 +1,1 @@
-"""Images that look the same: perceptual hashes of a dataset, and which of them are near each other."""
+"""Search for images that look the same: perceptual hashes of a dataset, and the hashes near each other."""

@@ -1,4 +1,4 @@
-"""The perceptual hashes of a dataset: one small parquet a shard, so that what is done is never done again."""
+"""Perceptual hashes of a dataset in one small parquet file per shard, so that no shard is hashed twice."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _SCHEMA = pa.schema([("key", pa.string()), ("shard", pa.string()), ("phash", pa.
 
 @dataclass(frozen=True)
 class _Shard:
-    """A shard without hashes, and the file for them."""
+    """A shard without hashes, and the path of the file for them."""
 
-    place: Place
+    dataset: Place
     info: ShardInfo
     path: Path
 
     def __str__(self) -> str:
-        return f"{self.place}/{self.info.path}"
+        return f"{self.dataset}/{self.info.path}"
 
 
 class DatasetHashes:
@@ -49,30 +49,30 @@ class DatasetHashes:
         self._paths = paths
 
     def codes(self) -> UInt64[np.ndarray, "n"]:
-        """The hashes of all images that could be read."""
+        """Return the hashes of all readable images."""
         parts = [pq.read_table(path, columns=["phash"])["phash"].drop_null().to_numpy() for path in self._paths]
         return np.concatenate([np.zeros(0, np.uint64), *parts])
 
     def rows(self) -> Iterator[pa.Table]:
-        """Key, shard and hash of the images that have one, a shard at a time, in the order of `codes`."""
+        """Yield key, shard and hash of the readable images, a shard at a time, in the order of `codes`."""
         for path in self._paths:
             table = pq.read_table(path)
             yield table.filter(table["phash"].is_valid()).drop_columns("problem")
 
     def problems(self) -> Iterator[dict[str, Any]]:
-        """Key, shard and problem of those that have none."""
+        """Yield key, shard and problem of the images without hash."""
         for path in self._paths:
             table = pq.read_table(path, columns=["key", "shard", "problem"])
             yield from table.filter(table["problem"].is_valid()).to_pylist()
 
 
 def hash_dataset(
-    place: Place, manifest: Manifest, folder: Path, workers: int = 0, advance: Callable[[int], None] = lambda _: None
+    dataset: Place, manifest: Manifest, folder: Path, workers: int = 0, advance: Callable[[int], None] = lambda _: None
 ) -> DatasetHashes:
-    """Hash every image of a dataset, local or in S3. A run that was stopped goes on behind the last finished shard.
+    """Hash every image of a dataset, local or in S3; an interrupted run resumes behind its last shard.
 
     Args:
-        place: where the shards lie.
+        dataset: the folder or S3 prefix that holds the shards.
         manifest: the dataset's.
         folder: for the hashes of each shard, by its SHA-256; what is there is not done again.
         workers: processes; 0: one per core; 1: this process itself; of no effect on the result.
@@ -89,7 +89,7 @@ def hash_dataset(
         if path.is_file():
             advance(shard.samples)
         else:
-            todo.append(_Shard(place, shard, path))
+            todo.append(_Shard(dataset, shard, path))
     if workers == 1:
         for shard_left in todo:
             hash_shard(shard_left, advance, Deaths())
@@ -99,11 +99,11 @@ def hash_dataset(
 
 
 def hash_shard(todo: _Shard, advance: Callable[[int], None], deaths: Deaths) -> None:
-    """Hash a shard's images; one that cannot be hashed, or over which a process died, is noted with its problem."""
+    """Hash a shard's images; one that cannot be hashed, or over which a process died, gets a problem instead."""
     cv2.setNumThreads(1)
     shard, left_out = todo.info, deaths.left_out()
     rows: list[dict[str, Any]] = []
-    for raw in ShardAt(todo.place, shard).samples():
+    for raw in ShardAt(todo.dataset, shard).samples():
         row: dict[str, Any] = {"key": raw.key, "shard": shard.path}
         try:
             if len(rows) in left_out:

@@ -1,4 +1,4 @@
-"""Which hashes belong together: around the first of its kind, or with the nearest of another dataset."""
+"""Grouping of near hashes: around the first of its kind, or to the nearest one of another dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NONE = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each hash the one that it belongs to, -1 for none, and the bits that the two differ in."""
+    """The hash that each hash belongs to, -1 for none, and the number of bits in which the two differ."""
 
     row: Int64[np.ndarray, "n"]
     distance: UInt8[np.ndarray, "n"]
@@ -26,10 +26,10 @@ class Nearest:
 def around_first(
     codes: UInt64[np.ndarray, "n"], distance_max: int, advance: Callable[[int], None] = lambda _: None
 ) -> Nearest:
-    """Every hash belongs to the first one within the distance that belongs to no other; that one is its own.
+    """Assign every hash to the first hash within the distance that is not assigned to another one, or to itself.
 
-    So each is within the distance of the one that stays in its place, and two that stay are never within it of each
-    other. Chains are not followed: images that look alike by small steps do not become one group.
+    So each is within the distance of the one that represents it, and two representatives are never within the distance
+    of each other. Chains are not followed: images that look alike by small steps do not become one group.
 
     Args:
         codes: in the order in which they take precedence.
@@ -65,7 +65,7 @@ def to_others(
     distance_max: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Nearest:
-    """For each hash the nearest of `others` within the distance, the first of equally near ones.
+    """Find the nearest of `others` within the distance for each hash; of equally near ones, the first.
 
     Args:
         codes: the hashes asked for.
@@ -78,9 +78,9 @@ def to_others(
     best = np.full(len(codes), _NONE)
     for start in range(0, len(codes), _BLOCK):
         queries = codes[start : start + _BLOCK]
-        for found in index.near(queries):
+        for pairs in index.near(queries):
             # the distance counts first, then the place among the others
-            np.minimum.at(best, start + found.query, found.distance.astype(np.int64) << 48 | found.row)
+            np.minimum.at(best, start + pairs.query, pairs.distance.astype(np.int64) << 48 | pairs.row)
         advance(len(queries))
     is_near = best != _NONE
     row = np.where(is_near, first[np.where(is_near, best & ((1 << 48) - 1), 0)] if len(first) else -1, -1)
@@ -90,36 +90,36 @@ def to_others(
 def _distinct(
     codes: UInt64[np.ndarray, "n"],
 ) -> tuple[UInt64[np.ndarray, "u"], Int64[np.ndarray, "u"], Int64[np.ndarray, "n"]]:
-    """Different hashes in their order, the first row of each, and each row's number among them."""
+    """Return different hashes in their order, the first row of each, and each row's number among them."""
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return values[order], first[order], place[inverse]
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return values[order], first[order], rank[inverse]
 
 
 def _later(
     index: MultiIndex, codes: UInt64[np.ndarray, "n"], block: Int64[np.ndarray, "b"], taken: Bool[np.ndarray, "n"]
 ) -> list[Near] | None:
-    """Pairs of a row of the block with a free one behind it; None: too many to hold."""
+    """Find pairs of a row of the block with a free row behind it; return None if there are too many to hold."""
     pairs, held = [], 0
-    for found in index.near(codes[block]):
-        query = block[found.query]
-        kept = (found.row > query) & ~taken[found.row]
-        if kept.any():
-            pairs.append(Near(query[kept], found.row[kept], found.distance[kept]))
-            held += int(kept.sum())
+    for near in index.near(codes[block]):
+        query = block[near.query]
+        is_later = (near.row > query) & ~taken[near.row]
+        if is_later.any():
+            pairs.append(Near(query[is_later], near.row[is_later], near.distance[is_later]))
+            held += int(is_later.sum())
         if held > _PAIRS and len(block) > 1:
             return None
     return pairs
 
 
 def _by_query(pairs: list[Near]) -> Iterator[tuple[int, Int64[np.ndarray, "k"]]]:
-    """The rows found by each query, queries in their order."""
+    """Yield each query with the rows found for it, queries in order."""
     if not pairs:
         return
-    query = np.concatenate([found.query for found in pairs])
-    row = np.concatenate([found.row for found in pairs])
+    query = np.concatenate([near.query for near in pairs])
+    row = np.concatenate([near.row for near in pairs])
     order = np.argsort(query, kind="stable")
     query, row = query[order], row[order]
     bounds = np.flatnonzero(np.diff(query, prepend=-1))

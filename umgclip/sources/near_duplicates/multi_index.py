@@ -1,9 +1,10 @@
-"""The hashes near to others, without comparing all with all: multi-index hashing (Norouzi et al., CVPR 2012).
+"""Search for near hashes without comparing all pairs: multi-index hashing (Norouzi et al., CVPR 2012).
 
-64 bits are cut into bands, each with a table of who has which value there. Two hashes that differ in at most d bits
-differ little in at least one band: with m bands and d = m r + a, in at most r bits of one of the first a + 1 bands or
-in at most r - 1 bits of one of the others. So a query looks up its own value and the few values near it in every band,
-and only what it finds there is compared. With bands of about log2(n) bits the time per query hardly grows with n.
+64 bits are cut into bands, and each band has a table from its value to the rows with that value. Two hashes that differ
+in at most d bits differ little in at least one band: with m bands and d = m r + a, in at most r bits of one of the
+first a + 1 bands or in at most r - 1 bits of one of the others. So a query looks up its own value and the few values
+near it in every band, and only the rows found there are compared. With bands of about log2(n) bits the time per query
+hardly grows with n.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOOK_UP, _COMPARE = 1.5, 1.0  # relative costs, as measured at a million hashes
 
 
 class Near(NamedTuple):
-    """Pairs of near hashes: numbers of queries, numbers of indexed hashes, bits that they differ in."""
+    """Pairs of near hashes: numbers of queries, numbers of indexed hashes, bits in which they differ."""
 
     query: Int64[np.ndarray, "p"]
     row: Int64[np.ndarray, "p"]
@@ -34,7 +35,7 @@ class Near(NamedTuple):
 
 @dataclass(frozen=True)
 class _Band:
-    """Some neighbouring bits: rows by their value there, and where each value starts among them."""
+    """Some neighbouring bits: rows sorted by their value there, and where each value starts among them."""
 
     shift: int
     bits: int
@@ -46,14 +47,14 @@ class _Band:
         return _values(codes, self.shift, self.bits)
 
     def flips(self) -> Iterator[int]:
-        """Every change of at most `radius` bits."""
+        """Yield every change of at most `radius` bits."""
         for count in range(self.radius + 1):
-            for places in itertools.combinations(range(self.bits), count):
-                yield sum(1 << place for place in places)
+            for positions in itertools.combinations(range(self.bits), count):
+                yield sum(1 << position for position in positions)
 
 
 class MultiIndex:
-    """Hashes of 64 bits, indexed for one distance. Memory: 4 bytes a hash and band, and the bands' tables.
+    """Hashes of 64 bits, indexed for one distance; memory is 4 bytes per hash and band, plus the bands' tables.
 
     Args:
         codes: the hashes.
@@ -70,7 +71,7 @@ class MultiIndex:
         ]
 
     def near(self, queries: UInt64[np.ndarray, "q"]) -> Iterator[Near]:
-        """All pairs of a query and an indexed hash within the distance; some come more than once."""
+        """Yield all pairs of a query and an indexed hash within the distance; some come more than once."""
         for band in self._bands:
             values = band.values(queries)
             for flip in band.flips():
@@ -85,7 +86,7 @@ class MultiIndex:
 
 
 def _layout(distance_max: int, number: int) -> Iterator[tuple[int, int, int]]:
-    """Shift, width and radius of each band."""
+    """Yield shift, width and radius of each band."""
     radius, rest = divmod(distance_max, number)
     edges = np.linspace(0, BITS, number + 1).astype(int).tolist()
     for band, (low, high) in enumerate(itertools.pairwise(edges)):
@@ -93,7 +94,7 @@ def _layout(distance_max: int, number: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _cost(size: int, distance_max: int, number: int) -> float:
-    """Look-ups and comparisons of one query."""
+    """Estimate look-ups and comparisons of one query."""
     total = 0.0
     for _, bits, radius in _layout(distance_max, number):
         looks = sum(comb(bits, count) for count in range(radius + 1))
@@ -115,7 +116,7 @@ def _values(codes: UInt64[np.ndarray, "n"], shift: int, bits: int) -> Int64[np.n
 def _expanded(
     first: Int64[np.ndarray, "q"], count: Int64[np.ndarray, "q"]
 ) -> Iterator[tuple[Int64[np.ndarray, "c"], Int64[np.ndarray, "c"]]]:
-    """Runs of positions written out, each with its query, about `_CANDIDATES` at a time."""
+    """Write out runs of positions, each with its query, about `_CANDIDATES` at a time."""
     hit = np.flatnonzero(count)
     ends = np.cumsum(count[hit])
     start = 0

@@ -10,10 +10,10 @@ SIDE_PX = 32  # of the grey image whose cosine transform is taken
 
 
 def perceptual_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:
-    """64 bits; images that look alike differ in few of them.
+    """Compute the 64-bit pHash of an image; images that look alike differ in few bits.
 
-    OpenCV's pHash of the image shrunk by areas, since its own shrinking looks at four pixels a cell and so changes
-    with the size of a large image.
+    The image is first shrunk by area averaging: OpenCV's own shrinking looks at four pixels per cell, so that its pHash
+    changes with the size of a large image.
     """
     small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     return int.from_bytes(cv2.img_hash.pHash(small).tobytes(), "big")

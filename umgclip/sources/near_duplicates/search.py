@@ -1,4 +1,4 @@
-"""Near duplicates of a dataset, in itself or in another one, as a table of groups and as quarantine rows."""
+"""Near duplicates of a dataset, within itself or in another one, as a table of groups and as quarantine rows."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _COLUMNS = ("group", "is_kept", "distance", "dataset", "key", "shard", "phash")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset and what it is called in the table."""
+    """A dataset and its name in the table."""
 
     name: str
-    place: Place
+    source: Place
     manifest: Manifest
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to look: bits that two hashes may differ in, processes (0: one per core), whether to write a quarantine."""
+    """Settings of a search: bits that two hashes may differ in, processes (0: one per core), quarantine or not."""
 
     distance_max: int = DISTANCE_MAX
     workers: int = 0
@@ -54,10 +54,10 @@ def find_duplicates(
     advance: Callable[[int], None],
     looked_up: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Groups of images that look the same, one of which is kept.
+    """Find groups of images that look the same, and keep one image of each.
 
-    Without `against` the first image of a group is kept, and the others are within the distance of it. With it, the
-    image of `against` is kept, and the others are those of the dataset that have none nearer there.
+    Without `against`, the first image of a group is kept, and the others are within the distance of it. With `against`,
+    its image is kept, and the others are the images of the dataset that have no nearer one there.
 
     Memory: about 60 bytes an image, 100 MB for the index, and the rows of the images that are in groups.
 
@@ -78,23 +78,23 @@ def find_duplicates(
         DataError, StorageError, OutputError, UmgclipError: as `hash_dataset`.
     """
     require_own(out, search)
-    hashes = hash_dataset(dataset.place, dataset.manifest, out / HASHES, search.workers, advance)
+    hashes = hash_dataset(dataset.source, dataset.manifest, out / HASHES, search.workers, advance)
     codes = hashes.codes()
     if against is None:
-        found = around_first(codes, search.distance_max, looked_up)
-        group = np.where(np.bincount(found.row, minlength=len(codes))[found.row] > 1, found.row, -1)
-        is_kept = found.row == np.arange(len(codes))
-        parts = [_picked(dataset.name, hashes, group, found.distance, is_kept)]
+        nearest = around_first(codes, search.distance_max, looked_up)
+        group = np.where(np.bincount(nearest.row, minlength=len(codes))[nearest.row] > 1, nearest.row, -1)
+        is_kept = nearest.row == np.arange(len(codes))
+        parts = [_picked(dataset.name, hashes, group, nearest.distance, is_kept)]
     else:
-        others = hash_dataset(against.place, against.manifest, out / HASHES, search.workers, advance)
+        others = hash_dataset(against.source, against.manifest, out / HASHES, search.workers, advance)
         theirs = others.codes()
-        found = to_others(codes, theirs, search.distance_max, looked_up)
+        nearest = to_others(codes, theirs, search.distance_max, looked_up)
         group, same = np.full(len(theirs), -1), np.zeros(len(theirs), np.uint8)
-        hit = found.row[found.row >= 0]
+        hit = nearest.row[nearest.row >= 0]
         group[hit] = hit
         parts = [
             _picked(against.name, others, group, same, same == 0),
-            _picked(dataset.name, hashes, found.row, found.distance, np.zeros(len(codes), bool)),
+            _picked(dataset.name, hashes, nearest.row, nearest.distance, np.zeros(len(codes), bool)),
         ]
     table = _in_groups(pa.concat_tables(parts))
     with atomic_file(out / TABLE) as temporary:
@@ -107,7 +107,7 @@ def find_duplicates(
 
 
 def require_own(out: Path, search: Search) -> None:
-    """Refuse a folder where a search would write over what something else wrote, as an import its quarantine.
+    """Refuse a folder in which a search would overwrite files of something else, such as an import's quarantine.
 
     Raises:
         InputError: names what is there.
@@ -125,7 +125,7 @@ def _picked(
     distance: UInt8[np.ndarray, "n"],
     is_kept: Bool[np.ndarray, "n"],
 ) -> pa.Table:
-    """The rows that have a group, -1 being none."""
+    """Return the rows that have a group; -1 means none."""
     picked, start = [], 0
     for rows in hashes.rows():
         span = slice(start, start + len(rows))
@@ -143,7 +143,7 @@ def _picked(
 
 
 def _in_groups(table: pa.Table) -> pa.Table:
-    """Rows by group, the kept one first; groups counted from 0."""
+    """Sort rows by group, the kept image first; number the groups from 0."""
     order = np.lexsort((np.arange(len(table)), ~table["is_kept"].to_numpy(), table["group"].to_numpy()))
     table = table.take(pa.array(order))
     _, number = np.unique(table["group"].to_numpy(), return_inverse=True)
@@ -151,15 +151,15 @@ def _in_groups(table: pa.Table) -> pa.Table:
 
 
 def _write_quarantine(path: Path, table: pa.Table, hashes: DatasetHashes, reason: str) -> None:
-    """Every row that is not kept, and the images that could not be read."""
+    """Write a row for every image that is not kept, and for every image that could not be read."""
     with atomic_file(path) as temporary:
-        writer, kept = TableWriter(temporary, QUARANTINE), ""
+        writer, kept_image = TableWriter(temporary, QUARANTINE), ""
         for batch in table.to_batches(_BATCH):
             for row in batch.to_pylist():
                 if row["is_kept"]:
-                    kept = f"{row['key']} of {row['dataset']}"
+                    kept_image = f"{row['key']} of {row['dataset']}"
                 else:
-                    writer.add([_refused(row, reason, f"{row['distance']} of {BITS} bits from {kept}")])
+                    writer.add([_refused(row, reason, f"{row['distance']} of {BITS} bits from {kept_image}")])
         for row in hashes.problems():
             writer.add([_refused(row, "unreadable", row["problem"])])
         writer.close()

@@ -1,4 +1,4 @@
-"""The categories of COCO's files as labels: each file has its own numbers, names join them."""
+"""Categories of COCO files as labels: every file has its own ids, and equal names join categories of several files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_SUPER = "none"  # what Roboflow writes above its root
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a file.
+    """One category as a COCO file lists it.
 
     Attributes:
         label: what it is called.
@@ -41,26 +41,26 @@ class Category:
 
     @property
     def key(self) -> tuple[str, bool]:
-        """Two categories with one key are one."""
+        """Name and kind (thing or stuff); two categories with the same key are one."""
         return name_key(self.label), self.is_thing
 
 
 @dataclass
 class Categories:
-    """Those of one file by their numbers, and how often each is used there."""
+    """Categories of one file by their ids, and the number of uses of each."""
 
     where: str
-    found: dict[str, Category] = field(default_factory=dict)
+    by_id: dict[str, Category] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
 
     def add(self, number: str, value: dict[str, Any]) -> None:
-        """Read one.
+        """Read a category and store it by its id.
 
         Raises:
-            InputError: the number is another category's.
+            InputError: another category has the same id.
         """
         category = _category(value)
-        known = self.found.setdefault(number, category)
+        known = self.by_id.setdefault(number, category)
         if known.key != category.key:
             raise InputError(
                 f"{self.where}: categories: expected an id for each, got {number} for both {known.label!r} and "
@@ -68,31 +68,31 @@ class Categories:
             )
 
     def roots(self) -> set[str]:
-        """Numbers of categories that stand above all others and name nothing, as Roboflow writes one."""
-        above = {name_key(category.above) for number, category in self.found.items()}
+        """Return ids of unused categories above all others, as Roboflow writes one."""
+        above = {name_key(category.above) for number, category in self.by_id.items()}
         return {
             number
-            for number, category in self.found.items()
+            for number, category in self.by_id.items()
             if name_key(category.above) == _NO_SUPER and not self.used[number] and category.key[0] in above
         }
 
     def labels(self) -> Labels:
-        """Labels by number, without roots. Where two have one name, the number stands behind it."""
-        kept = self._kept()
-        uses = _uses(kept)
-        return {number: _label(number, category, uses) for number, category in kept.items()}
+        """Return labels by id, without roots; where two categories share a name, the label ends with the id."""
+        usable = self._kept()
+        uses = _uses(usable)
+        return {number: _label(number, category, uses) for number, category in usable.items()}
 
     def shared(self) -> int:
-        """How many categories have a name that another one has, too."""
+        """Count the categories whose name another category of the file has, too."""
         return sum(times for times in _uses(self._kept()).values() if times > 1)
 
     def _kept(self) -> dict[str, Category]:
         roots = self.roots()
-        return {number: c for number, c in self.found.items() if number not in roots and (c.names or c.is_none)}
+        return {number: c for number, c in self.by_id.items() if number not in roots and (c.names or c.is_none)}
 
 
-def _uses(kept: dict[str, Category]) -> Counter[str]:
-    return Counter(category.key[0] for category in kept.values() if not category.ours and not category.is_none)
+def _uses(usable: dict[str, Category]) -> Counter[str]:
+    return Counter(category.key[0] for category in usable.values() if not category.ours and not category.is_none)
 
 
 def _label(number: str, category: Category, uses: Counter[str]) -> Label:
@@ -122,7 +122,7 @@ def _category(value: dict[str, Any]) -> Category:
 
 
 def _plain(name: str, *, is_thing: bool) -> str:
-    """Categories as people say them: `cell_phone` is a cell phone, the stuff `wall-other-merged` a wall."""
+    """Return a category's name as people say it: `cell_phone` is a cell phone, the stuff `wall-other-merged` a wall."""
     name = tidy(name)
     if not is_thing:
         for suffix in ("-merged", "-other", "-stuff"):
@@ -133,18 +133,18 @@ def _plain(name: str, *, is_thing: bool) -> str:
 
 @dataclass(frozen=True)
 class JoinedCategories:
-    """The labels of all files by `FILE:NUMBER`, each spelled as the first file has it, and LVIS's groups."""
+    """Labels of all files by `FILE:ID`, spelled as in the first file that has them, and LVIS's frequency groups."""
 
     labels: Labels
     groups: dict[str, list[str]]
 
     def classes(self) -> Labels:
-        """Each label once."""
+        """Return every label of all files once."""
         return {label.label: label for label in self.labels.values() if label.label}
 
 
 def join(files: Iterable[tuple[int, Categories]]) -> JoinedCategories:
-    """The categories of all files: what has one name is one label.
+    """Join the categories of all files: categories with the same name get the same label.
 
     Raises:
         InputError: a name means two things; names both files.
@@ -154,31 +154,31 @@ def join(files: Iterable[tuple[int, Categories]]) -> JoinedCategories:
     groups: dict[str, list[str]] = {}
     names = _Names()
     for number, categories in files:
-        own = categories.labels()
-        names.check(categories, own)
-        for key, label in own.items():
+        file_labels = categories.labels()
+        names.check(categories, file_labels)
+        for key, label in file_labels.items():
             named = name_key(label.label), label.is_thing
             before = known.get(named, label)
             known[named] = Label(before.label, _all_names(before, label), label.is_thing)
             labels[f"{number}:{key}"] = named
-            frequency = FREQUENCIES.get(categories.found[key].frequency or "")
+            frequency = FREQUENCIES.get(categories.by_id[key].frequency or "")
             if frequency and before.label not in groups.get(frequency, []):
                 groups.setdefault(frequency, []).append(before.label)
     return JoinedCategories({key: known[named] for key, named in labels.items()}, groups)
 
 
 class _Names:
-    """What names mean in the files so far: a thing or stuff, one category or several."""
+    """Meanings of names in the files so far: a thing or stuff, one category or several."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[bool, str]] = {}
         self._several: dict[str, tuple[bool, str]] = {}
 
     def check(self, categories: Categories, labels: Labels) -> None:
-        """Refuse a file in which a name means something else than in one before."""
-        uses = Counter(categories.found[number].key[0] for number in labels)
+        """Refuse a file in which a name has another meaning than in an earlier file."""
+        uses = Counter(categories.by_id[number].key[0] for number in labels)
         for number, label in labels.items():
-            category = categories.found[number]
+            category = categories.by_id[number]
             for meaning, kind, words in (
                 (self._kinds, label.is_thing, ("stuff", "a thing")),
                 (self._several, uses[category.key[0]] > 1, ("one category", "several")),

@@ -1,4 +1,4 @@
-"""One of COCO's JSON files, an element at a time: images are listed, what is said of them waits for its image."""
+"""Streaming reader of one COCO JSON file: images are listed, and annotations wait as rows for their image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = (
 
 @dataclass
 class CocoFile:
-    """A JSON file: its number among those of an import, what it is about, and what stands in it once."""
+    """One JSON file of an import: its number, its kind, its categories and its licenses."""
 
     number: int
     kind: str
@@ -37,7 +37,7 @@ class CocoFile:
     ours: dict[str, Any] = field(default_factory=dict)
 
     def read(self, plan: ImportPlan, listing: Listing) -> Iterator[tuple[str, Any]]:
-        """Annotations as rows of their images; everything else is kept on the way.
+        """Yield the annotations as rows of their images; store everything else on the way.
 
         Raises:
             DataError: it is no JSON, or lists no images; names the file.
@@ -60,7 +60,10 @@ class CocoFile:
             raise DataError(f"{self.path}: images: expected a list of images as COCO has it, got none ({self.kind})")
 
     def _elements(self, plan: ImportPlan) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The objects of the sections that count. Objects and lists of them are read as if they were one list."""
+        """Yield section and object for images, annotations, categories and licenses.
+
+        Objects of objects and nested lists are read as if they were one list.
+        """
         for section, value in read_elements(self.path):
             if section == "info" and isinstance(value, dict) and isinstance(value.get(OURS), dict):
                 self.ours = value[OURS]
@@ -80,7 +83,7 @@ class CocoFile:
 
     def _image(self, value: dict[str, Any], plan: ImportPlan, listing: Listing) -> bool:
         image = ident(value.get("id"))
-        name = next((found for key in _NAMES if (found := _file_name(key, value.get(key)))), None)
+        name = next((path for key in _NAMES if (path := _file_name(key, value.get(key)))), None)
         if name is None or image is None:
             what = "a file_name" if name is None else "an id"
             shown = name or str(image)
@@ -122,7 +125,7 @@ class CocoFile:
 
 
 def _plain_elements(value: Any) -> list[Any]:  # noqa: ANN401 - what JSON held
-    """The elements that an element holds: itself, those of a list, or those of an object of objects, by their keys."""
+    """Return the elements inside an element: itself, those of a list, or those of an object of objects with ids."""
     if isinstance(value, list):
         return [inner for part in value for inner in _plain_elements(part)]
     if isinstance(value, dict) and value:
@@ -142,7 +145,7 @@ def _file_name(key: str, value: Any) -> str | None:  # noqa: ANN401 - what JSON 
 
 
 def _of_url(url: str) -> str:
-    """The file in its folder of COCO, as in `val2017/000000000139.jpg`: LVIS's images lie in two of them."""
+    """Return folder and file of a COCO URL, as in `val2017/000000000139.jpg`: LVIS's images are in two folders."""
     return "/".join(PurePosixPath(url.partition("?")[0]).parts[-2:])
 
 

@@ -1,4 +1,4 @@
-"""The images that COCO's files list: ids belong to their file, the image file that is meant joins them."""
+"""Images that COCO files list: ids are valid within one file, so images of several files are joined by image file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMIT ?
 
 
 class Listing:
-    """Images by `JSON:ID`, where JSON is the number of the file that lists them.
+    """Listed images by `JSON:ID`, where JSON is the number of the file that lists them.
 
     Args:
         plan: where the items go.
@@ -44,7 +44,7 @@ class Listing:
         self._reached: list[tuple[str, float, float]] = []
 
     def add(self, number: int, image: str, name: str, about: dict[str, Any]) -> None:
-        """An image of a file. One id of two images, or of two sizes, is nobody's: none is taken in, all are named."""
+        """List an image; one id with two names or two sizes is ambiguous, so all images with it are refused."""
         size, _ = size_px(about.get("width"), about.get("height"))
         row = [f"{number}:{image}", number, name, json.dumps(about), *(size or (None, None))]
         if self._insert(row) is not None:
@@ -76,7 +76,7 @@ class Listing:
         self._db.execute("UPDATE listed SET reason = ?, detail = ? WHERE rowid = ?", (reason, detail, row))
 
     def reach(self, image: str, right: float, bottom: float) -> None:
-        """How far a box of an image reaches, px."""
+        """Record how far a box of an image reaches to the right and to the bottom, in pixels."""
         self._reached.append((image, right, bottom))
         if len(self._reached) >= _PAGE:
             self._write_reached()
@@ -90,15 +90,15 @@ class Listing:
         self._reached = []
 
     def resolve(self) -> None:
-        """Find the image files and make each an item once."""
+        """Find the image files, and plan each of them once."""
         self._write_reached()
         self._find_exact()
         self._find_alike()
-        self._part_doubles()
+        self._resolve_doubles()
         self._plan_items()
 
     def _rows(self, columns: str, where: str = "1") -> Iterator[tuple[Any, ...]]:
-        """Rows in the order of the files, page by page, so that they may change meanwhile."""
+        """Yield rows in the order of the files, page by page, so that they may change meanwhile."""
         last = 0
         while True:
             page = self._db.execute(
@@ -118,7 +118,7 @@ class Listing:
         self._db.execute("CREATE INDEX listed_found ON listed (found, json)")
 
     def _find_alike(self) -> None:
-        """Files of names that are not literal; what another image of the same JSON is called literally is not meant."""
+        """Find files for names that match no path exactly; a file that another entry names exactly is excluded."""
         for row, number, name in self._rows("json, name", "found IS NULL AND reason IS NULL"):
             alike = self._plan.find(name).names
             names = [file for file in alike if not self._is_taken(file, number)]
@@ -134,30 +134,30 @@ class Listing:
         query = "SELECT 1 FROM listed WHERE found = ? AND json = ? AND exact"
         return self._db.execute(query, (file, number)).fetchone() is not None
 
-    def _part_doubles(self) -> None:
-        """A file that two images of a JSON might mean is neither's; one that is listed twice is one image."""
+    def _resolve_doubles(self) -> None:
+        """Refuse a file that two different entries of a JSON may mean; count entries listed twice as one image."""
         doubles = self._db.execute(
             "SELECT json, found, min(exact), count(*), min(name), max(name) FROM listed WHERE found IS NOT NULL "
             "GROUP BY json, found HAVING count(*) > 1"
         ).fetchall()
-        for number, found, exact, times, one, other in doubles:
+        for number, file, exact, times, one, other in doubles:
             if exact or plain_path(one) == plain_path(other):
                 self._plan.tell("images that a file lists twice", times - 1)
                 continue
-            detail = f"expected a file for each image, got {several([found])} for both {one} and {other}"
+            detail = f"expected a file for each image, got {several([file])} for both {one} and {other}"
             self._db.execute(
                 "UPDATE listed SET found = NULL, reason = 'ambiguous_name', detail = ? WHERE json = ? AND found = ?",
-                (detail, number, found),
+                (detail, number, file),
             )
 
     def _plan_items(self) -> None:
         self._db.execute("CREATE UNIQUE INDEX names ON items (name)")
         position = 0
-        for _, key, name, about, found, reason, detail in self._rows("id, name, about, found, reason, detail"):
-            file = found if found is not None else os.fsencode(name)
-            spot = self._db.execute("SELECT position FROM items WHERE name = ?", (file,)).fetchone()
+        for _, key, name, about, file, reason, detail in self._rows("id, name, about, found, reason, detail"):
+            path = file if file is not None else os.fsencode(name)
+            spot = self._db.execute("SELECT position FROM items WHERE name = ?", (path,)).fetchone()
             if spot is None:
-                self._plan.add_items([(position, os.fsdecode(file), {})])
+                self._plan.add_items([(position, os.fsdecode(path), {})])
                 spot, position = (position,), position + 1
             self._plan.add_ids([(key, spot[0])])
             extra = {"of": key, **json.loads(about)} if reason is None else {"reason": reason, "detail": detail}
@@ -166,7 +166,7 @@ class Listing:
         self._plan.tell("images found under another name", self._db.execute(alike).fetchone()[0])
 
     def give_rows(self, kinds: list[str]) -> None:
-        """Give each row to the item of its image.
+        """Assign each annotation row to the planned image that it belongs to.
 
         Args:
             kinds: what each JSON file is about.
@@ -186,6 +186,6 @@ class Listing:
         self._db.execute("DELETE FROM rows")
 
     def suspects(self, number: int, most: int) -> list[tuple[str, tuple[int, int]]]:
-        """Images whose boxes leave the picture and would not, were its sides exchanged: files, and sizes as given."""
+        """List images whose boxes fit only if width and height are exchanged, with their sizes as given."""
         rows = self._db.execute(_SUSPECTS, (number, most)).fetchall()
-        return [(os.fsdecode(found), (width, height)) for found, width, height in rows]
+        return [(os.fsdecode(file), (width, height)) for file, width, height in rows]

@@ -1,4 +1,4 @@
-"""COCO's panoptic maps: PNG files whose colours are the numbers of segments."""
+"""COCO's panoptic maps: PNG files whose colours encode the ids of segments."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from umgclip.sources.values import whole
 
 
 def read_map(masks: Place, name: Any, segments: list[Any]) -> Int32[np.ndarray, "h w"]:  # noqa: ANN401 - what JSON held
-    """The segment of each pixel, 0 for none.
+    """Read the segment id of each pixel; 0 means no segment.
 
-    Programs that make PNG files smaller write a map of few colours with a palette, or in grey: it counts what is seen.
-    Where no segment is found so, the palette's own numbers are the segments'.
+    Programs that shrink PNG files write a map of few colours with a palette, or in grey. The visible colours count;
+    where no listed segment is found in them, the palette's indices are the ids.
 
     Args:
         masks: where the files lie.
@@ -39,13 +39,13 @@ def read_map(masks: Place, name: Any, segments: list[Any]) -> Int32[np.ndarray, 
 
 
 def _there(masks: Place, name: str) -> str:
-    """The file that is there, in the folder of the maps and nowhere else."""
-    found = spellings(name)
-    for spelled in found:
+    """Return the path of the file that exists in the folder of the maps."""
+    candidates = spellings(name)
+    for spelled in candidates:
         for path in (spelled, spelled.rpartition("/")[2]):
             for tried in (path, f"{path.rpartition('.')[0] or path}.png", f"{path}.png"):
                 if masks.exists(tried):
                     return tried
-    if not found:
+    if not candidates:
         raise DataError(f"file_name: expected the name of a PNG file, got {name!r}")
-    return found[0]
+    return candidates[0]

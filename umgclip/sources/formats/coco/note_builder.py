@@ -1,4 +1,4 @@
-"""What COCO's files say of one image, as its note."""
+"""Building of a note from everything that COCO files state about one image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REGIONAL = ("instance", "segments")
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the plan knows of all files: labels and licenses by `JSON:ID`, kinds and conventions by number."""
+    """Facts of the plan about all files: labels and licenses by `JSON:ID`, kinds and conventions by file number."""
 
     labels: Labels
     licenses: dict[str, str]
@@ -51,7 +51,7 @@ class ListedImage:
 
 @dataclass
 class NoteBuilder:
-    """One image while its note is written: first `image` for each file that lists it, then what they say, then `end`.
+    """Builder of one image's note: call `image` for each file that lists it, then the others, then `end`.
 
     Attributes:
         files: what the plan knows of all of them.
@@ -62,10 +62,10 @@ class NoteBuilder:
     files: FileFacts
     note: Note = field(default_factory=Note)
     listed: dict[str, ListedImage] = field(default_factory=dict)
-    _said: dict[str, str] = field(default_factory=dict)
+    _first_image: dict[str, str] = field(default_factory=dict)
 
     def image(self, content: dict[str, Any]) -> None:
-        """An image of a file."""
+        """Add the entry of an image in a file's list."""
         number = content["of"].partition(":")[0]
         size, wrong = size_px(content.get("width"), content.get("height"))
         if wrong is not None:
@@ -94,7 +94,7 @@ class NoteBuilder:
             note.dataset, note.url, note.license = source.dataset, source.url, source.license
 
     def _federated(self, one: ListedImage) -> None:
-        """LVIS checks some classes of an image: those that are not there, and those that are not annotated in full."""
+        """Add LVIS's verified classes: those that are absent, and those that are not annotated exhaustively."""
         if one.ours is not None:
             self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
             self.note.not_exhaustive = one.ours.not_exhaustive or self.note.not_exhaustive
@@ -112,25 +112,25 @@ class NoteBuilder:
         if numbers is None:
             return None
         listed = numbers if isinstance(numbers, list) else [numbers]
-        found = {brief(number): self._label(one, number) for number in listed}
-        unknown = [number for number, label in found.items() if label is None or not label.label]
+        labels = {brief(number): self._label(one, number) for number in listed}
+        unknown = [number for number, label in labels.items() if label is None or not label.label]
         if unknown:
             detail = f"{name}: expected known categories, got {', '.join(unknown)}"
             self.note.problems.append(Problem("no_class", detail))
-        return [label.label for label in found.values() if label is not None and label.label]
+        return [label.label for label in labels.values() if label is not None and label.label]
 
     def _label(self, one: ListedImage, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
         return self.files.labels.get(f"{one.json}:{ident(category)}")
 
-    def caption(self, said: dict[str, Any]) -> None:
-        """A caption."""
-        text, name = said.get("caption"), ident(said.get("id"))
+    def caption(self, annotation: dict[str, Any]) -> None:
+        """Add the caption of an annotation to the note."""
+        text, name = annotation.get("caption"), ident(annotation.get("id"))
         if not isinstance(text, str):
             detail = f"annotation {name}: {expected('caption', 'a text', text)}"
             self.note.problems.append(Problem("no_caption", detail))
             return
         try:
-            exact = fields.read_text(said.get(fields.OURS), text)
+            exact = fields.read_text(annotation.get(fields.OURS), text)
         except InputError as error:
             self.note.problems.append(Problem("bad_record", f"annotation {name}: {error}"))
             exact = None
@@ -141,41 +141,42 @@ class NoteBuilder:
         else:
             self.note.caption(text, HUMAN)
 
-    def instance(self, one: ListedImage, said: dict[str, Any]) -> None:
-        """A region: a box, its pixels, or both."""
-        region = self.region(one, said, said.get("segmentation"))
+    def instance(self, one: ListedImage, annotation: dict[str, Any]) -> None:
+        """Add the region of an annotation, with its box, its pixels, or both."""
+        region = self.region(one, annotation, annotation.get("segmentation"))
         if region is None:
             return
-        region.box, region.form = said.get("bbox"), "xywh"
-        if "score" in said:
-            region.score = said["score"]
-        if self._is_repeated(one, said):
+        region.box, region.form = annotation.get("bbox"), "xywh"
+        if "score" in annotation:
+            region.score = annotation["score"]
+        if self._is_repeated(one, annotation):
             self.note.told["regions that two files tell alike"] += 1
         else:
             self.keep(region)
 
-    def region(self, one: ListedImage, said: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
-        """A region with its label; None: it has none that is known."""
-        number = ident(said.get("id"))
+    def region(self, one: ListedImage, annotation: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
+        """Build a region with its label; record a problem and return None if its category is unknown."""
+        number = ident(annotation.get("id"))
         name = f"given-{number}" if number is not None else ""
-        label = self._label(one, said.get("category_id"))
+        label = self._label(one, annotation.get("category_id"))
         if label is None:
-            detail = f"expected a known category, got {brief(said.get('category_id'))}"
+            detail = f"expected a known category, got {brief(annotation.get('category_id'))}"
             self.note.problems.append(Problem("no_class", detail, name or None))
             return None
         region = labelled(name, label, shape)
         region.size_wh, region.exchanged = one.size, one.json in self.files.exchanged
-        crowd = flag(said.get("iscrowd", 0) or 0)
+        crowd = flag(annotation.get("iscrowd", 0) or 0)
         if crowd is None:
-            self.note.problems.append(Problem("bad_flag", expected("iscrowd", "0 or 1", said["iscrowd"]), name or None))
+            detail = expected("iscrowd", "0 or 1", annotation["iscrowd"])
+            self.note.problems.append(Problem("bad_flag", detail, name or None))
         region.is_crowd = bool(crowd)
-        self._restore(region, said, label)
+        self._restore(region, annotation, label)
         return region
 
-    def _restore(self, region: RawRegion, said: dict[str, Any], label: Label) -> None:
-        """Add what we wrote of the region; its label counts as the category has it now."""
+    def _restore(self, region: RawRegion, annotation: dict[str, Any], label: Label) -> None:
+        """Add our fields of the region; its label is the category's present one."""
         try:
-            known = fields.read_region(said.get(fields.OURS))
+            known = fields.read_region(annotation.get(fields.OURS))
         except InputError as error:
             self.note.problems.append(Problem("bad_record", str(error), region.id or None))
             return
@@ -186,20 +187,20 @@ class NoteBuilder:
         region.id, region.known, region.tags = known.id, known, known.tags or []
 
     def keep(self, region: RawRegion) -> None:
-        """Add a region, and its label as a tag of the image."""
+        """Add a region to the note, and its label as a tag of the image."""
         self.note.region(region)
 
-    def _is_repeated(self, one: ListedImage, said: dict[str, Any]) -> bool:
-        """Whether another file, or the same image under another id, has the same region."""
+    def _is_repeated(self, one: ListedImage, annotation: dict[str, Any]) -> bool:
+        """Return whether another file, or the same image under another id, already has this region."""
         if sum(other.kind in _REGIONAL for other in self.listed.values()) < 2:
             return False
-        label = self._label(one, said.get("category_id"))
-        parts = [label, one.size, *(said.get(name) for name in ("bbox", "segmentation", "iscrowd"))]
+        label = self._label(one, annotation.get("category_id"))
+        parts = [label, one.size, *(annotation.get(name) for name in ("bbox", "segmentation", "iscrowd"))]
         key = json.dumps(parts, sort_keys=True)
-        return self._said.setdefault(key, one.about["of"]) != one.about["of"]
+        return self._first_image.setdefault(key, one.about["of"]) != one.about["of"]
 
     def end(self) -> None:
-        """Put what is said of the whole image as it was in our dataset, as far as nobody changed its regions."""
+        """Restore statements about the whole image from our fields, where its regions are unchanged."""
         for one in self.listed.values():
             if one.ours is None:
                 continue
@@ -212,7 +213,7 @@ class NoteBuilder:
             self._end_tags(one.ours)
 
     def _end_tags(self, about: fields.ImageAbout) -> None:
-        """The image's tags as they were, without those of regions that are gone, with those of new ones."""
+        """Restore the image's tags, remove those of deleted regions, and add those of new regions."""
         was, regions = about.regions or {}, self.note.regions or []
         now = {region.known.id: fields.label(region.known) for region in regions if region.known is not None}
         new = {
@@ -222,6 +223,6 @@ class NoteBuilder:
             for tag in region.tags[:1]
         }
         gone = {*was.values()} - {*now.values()}
-        kept = [tag for tag in about.tags or [] if tag.text not in gone]
-        added = [tag for tag in new.values() if all(tag.text != other.text for other in kept)]
-        self.note.tags = [*kept, *added] if about.tags is not None or added else None
+        remaining = [tag for tag in about.tags or [] if tag.text not in gone]
+        added = [tag for tag in new.values() if all(tag.text != other.text for other in remaining)]
+        self.note.tags = [*remaining, *added] if about.tags is not None or added else None

@@ -1,4 +1,4 @@
-"""An import of COCO's files, planned: every JSON file is read once, without holding any of them in memory."""
+"""Planning of a COCO import: every JSON file is read once as a stream, and none is held in memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SUSPECTS = 20  # images of a file that are looked at to learn how it counts tur
 _LOOK_BYTES = 256 << 20
 
 
-def plan_coco(request: Request, plan: ImportPlan, place: Place, working: Path) -> None:
+def plan_coco(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:
     """Read the JSON files, one after the other, and find the images that they list."""
     files = _files(request, working)
-    plan.add_files(place.entries())
+    plan.add_files(source.entries())
     listing = Listing(plan, [file.path for file in files])
     for file in files:
         plan.seen(file.kind, sha256_file(file.path))
@@ -34,7 +34,7 @@ def plan_coco(request: Request, plan: ImportPlan, place: Place, working: Path) -
     listing.give_rows([file.kind for file in files])
     plan.state("kinds", {str(file.number): file.kind for file in files})
     plan.state("licenses", {f"{file.number}:{key}": text for file in files for key, text in file.licenses.items()})
-    plan.state("exchanged", [str(file.number) for file in files if _is_exchanged(file, listing, place)])
+    plan.state("exchanged", [str(file.number) for file in files if _is_exchanged(file, listing, source)])
     _state_labels(files, plan)
 
 
@@ -64,16 +64,16 @@ def _fetched(where: str, working: Path) -> Path:
         raise COCO.missing(where, "a file") from error
 
 
-def masks_place(request: Request) -> Place | None:
-    """Where the PNG files are: where it is said, or beside the JSON in a folder of its name, as COCO has it."""
+def open_masks(request: Request) -> Place | None:
+    """Open the folder of the PNG files: the given one, or the folder beside the JSON with its name, as in COCO."""
     if not request.panoptic:
         return None
     return place_at(request.panoptic_masks or request.panoptic.removesuffix(".json"))
 
 
 def _check_masks(request: Request) -> None:
-    """That there is any PNG file of segments: one that is missing costs its image, all of them the import."""
-    masks = masks_place(request)
+    """Check that the folder of masks has any file: one missing PNG costs its image, all of them stop the import."""
+    masks = open_masks(request)
     try:
         there = masks is None or any(True for _ in masks.entries())
     except DataError:
@@ -82,14 +82,14 @@ def _check_masks(request: Request) -> None:
         raise COCO.missing(masks, "the PNG files of the segments, or --panoptic-masks")
 
 
-def _is_exchanged(file: CocoFile, listing: Listing, place: Place) -> bool:
-    """Whether boxes of turned images leave the picture of the size that the file gives, and fit the other one.
+def _is_exchanged(file: CocoFile, listing: Listing, source: Place) -> bool:
+    """Return whether boxes of turned images only fit if width and height of the file are exchanged.
 
-    Label Studio, for one, shows an image upright and writes the size of its file.
+    Label Studio, for one, shows an image upright but writes the size of its file.
     """
     for name, size in listing.suspects(file.number, _SUSPECTS):
         try:
-            turn, raw = orientation_of(place.read(name, _LOOK_BYTES))
+            turn, raw = orientation_of(source.read(name, _LOOK_BYTES))
         except DataError:
             continue
         if turn >= 5 and size in (raw, raw[::-1]):
@@ -102,7 +102,7 @@ def _state_labels(files: list[CocoFile], plan: ImportPlan) -> None:
     plan.state("labels", joined.labels)
     for file in files:
         plan.tell("root categories that name nothing, left out", len(file.categories.roots()))
-        nameless = sum(not c.names and not c.is_none for c in file.categories.found.values())
+        nameless = sum(not c.names and not c.is_none for c in file.categories.by_id.values())
         plan.tell("categories without name", nameless)
         plan.tell("categories of one name, with their ids behind it", file.categories.shared())
     classes = joined.classes()

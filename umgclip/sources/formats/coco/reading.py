@@ -1,4 +1,4 @@
-"""The images of COCO's files, each with all that the files say of it."""
+"""Reader of the images of COCO files, each with everything that the files state about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from umgclip.errors import DataError
 from umgclip.io.places import Place
 from umgclip.sources.formats.coco.maps import read_map
 from umgclip.sources.formats.coco.note_builder import FileFacts, ListedImage, NoteBuilder
-from umgclip.sources.formats.coco.planning import masks_place
+from umgclip.sources.formats.coco.planning import open_masks
 from umgclip.sources.formats.shared.labels import restored
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.formats.shared.segments import panoptic_segments
@@ -22,9 +22,9 @@ Extras = list[tuple[str, Any]]
 
 
 def read_coco(
-    request: Request, plan: ImportPlan, place: Place, span: tuple[int, int], limit: int
+    request: Request, plan: ImportPlan, source: Place, span: tuple[int, int], limit: int
 ) -> Iterator[SourceImage]:
-    """The images of some positions. One whose truth nobody knows is not taken in."""
+    """Read the images at some positions of the plan; an image without its truth is refused."""
     files = FileFacts(
         restored(plan.fact("labels")),
         plan.fact("licenses") or {},
@@ -32,19 +32,19 @@ def read_coco(
         frozenset(plan.fact("exchanged") or []),
         request.split == "benchmark",
     )
-    masks = masks_place(request)
+    masks = open_masks(request)
 
     def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
-            yield partial(_load, (place, masks), item, plan.extras(item.position), files, limit)
+            yield partial(_load, (source, masks), item, plan.extras(item.position), files, limit)
 
-    yield from in_order(loads(), place)
+    yield from in_order(loads(), source)
 
 
 def _load(
-    places: tuple[Place, Place | None], item: PlannedImage, extras: Extras, files: FileFacts, limit: int
+    sources: tuple[Place, Place | None], item: PlannedImage, extras: Extras, files: FileFacts, limit: int
 ) -> SourceImage:
-    place, masks = places
+    source, masks = sources
     builder = NoteBuilder(files)
     for kind, content in extras:
         if kind == "image":
@@ -54,16 +54,16 @@ def _load(
     )
     if data is None:
         try:
-            _say(builder, extras, masks)
+            _add_statements(builder, extras, masks)
         except DataError as error:
             data = Problem("no_masks", str(error))
     if data is None:
-        data = read_image(place, item.name, limit)
+        data = read_image(source, item.name, limit)
     return SourceImage(shown(item.name), data, extension_of(item.name), builder.note)
 
 
-def _say(builder: NoteBuilder, extras: Extras, masks: Place | None) -> None:
-    """All that the files say of an image.
+def _add_statements(builder: NoteBuilder, extras: Extras, masks: Place | None) -> None:
+    """Add everything that the files state about an image to its note.
 
     Raises:
         DataError: there is no map of it where there should be one, or it cannot be read.
@@ -85,9 +85,9 @@ def _say(builder: NoteBuilder, extras: Extras, masks: Place | None) -> None:
     builder.end()
 
 
-def _segments(builder: NoteBuilder, one: ListedImage, said: dict[str, Any], masks: Place) -> None:
-    segments = said.get("segments_info")
-    ids = read_map(masks, said.get("file_name"), segments if isinstance(segments, list) else [])
+def _segments(builder: NoteBuilder, one: ListedImage, annotation: dict[str, Any], masks: Place) -> None:
+    segments = annotation.get("segments_info")
+    ids = read_map(masks, annotation.get("file_name"), segments if isinstance(segments, list) else [])
     for number, segment in panoptic_segments(builder.note, ids, segments):
         region = builder.region(one, {**segment, "id": number}, ids == number)
         if region is not None:

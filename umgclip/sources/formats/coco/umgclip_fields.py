@@ -1,7 +1,7 @@
-"""What `data export` writes beside COCO's own fields, under the one key `umgclip`, so that nothing is lost on the way.
+"""Fields that `data export` adds to COCO's own under the key `umgclip`, so that an import restores everything.
 
-COCO's own fields count where they differ: somebody may have changed them and left ours. Programs that rewrite COCO
-leave ours out; what they keep is read as from any other file.
+COCO's own fields count where they differ, since somebody may have changed them. Programs that rewrite COCO files drop
+ours; what they keep is read as from any other file.
 
 =============  =========================================================================================
 where          what stands under `umgclip`
@@ -31,7 +31,7 @@ UNLABELLED = "(unlabelled)"  # the category of regions without label: programs t
 
 
 class ImageAbout(BaseModel):
-    """What is said of an image. What a file is not about is not in there."""
+    """Fields of an image; those that a file does not cover are absent from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,13 +44,13 @@ class ImageAbout(BaseModel):
 
 
 def caption_image(record: ImageRecord) -> dict[str, Any]:
-    """An image among captions."""
+    """Return our fields of an image for the captions file."""
     about = {"source": record.source.model_dump(mode="json")}
     return about if record.captions is not None else {**about, "captions": None}
 
 
 def region_image(record: ImageRecord) -> dict[str, Any]:
-    """An image among regions."""
+    """Return our fields of an image for the instances and panoptic files."""
     regions = None if record.regions is None else {region.id: label(region) for region in record.regions}
     about = ImageAbout(
         source=record.source,
@@ -63,27 +63,27 @@ def region_image(record: ImageRecord) -> dict[str, Any]:
 
 
 def label(region: Region) -> str:
-    """A region's label; empty: it has none."""
+    """Return a region's label; empty if it has none."""
     return region.tags[0].text if region.tags else ""
 
 
 def is_unlabelled(category: dict[str, Any]) -> bool:
-    """Whether a category stands for regions without label; programs that leave our key out keep the name."""
+    """Return whether a category stands for regions without label; it is recognised by its name alone."""
     name = category.get("name")
     return isinstance(name, str) and name_key(name) == UNLABELLED
 
 
 def label_of(category: dict[str, Any]) -> str | None:
-    """The label of a category as the dataset has it, where nobody renamed the category since."""
+    """Return a category's label as in the dataset; None if somebody renamed the category since."""
     about = category.get(OURS)
     if not isinstance(about, dict) or about.get("name") != category.get("name"):
         return None
-    found = about.get("label")
-    return found if isinstance(found, str) and found else None
+    text = about.get("label")
+    return text if isinstance(text, str) and text else None
 
 
 def read_image(about: Any) -> ImageAbout | None:  # noqa: ANN401 - what JSON held
-    """What stands under our key in an image; None where there is nothing.
+    """Parse our fields of an image; None if there are none.
 
     Raises:
         InputError: it is something else.
@@ -91,18 +91,18 @@ def read_image(about: Any) -> ImageAbout | None:  # noqa: ANN401 - what JSON hel
     return None if about is None else _read(ImageAbout, about)
 
 
-def read_text(about: Any, said: str) -> Text | None:  # noqa: ANN401 - what JSON held
-    """A caption as the dataset has it; None where there is nothing, or somebody changed the caption since.
+def read_text(about: Any, caption: str) -> Text | None:  # noqa: ANN401 - what JSON held
+    """Parse our fields of a caption; None if there are none, or if somebody changed the caption since.
 
     Raises:
         InputError: it is something else.
     """
     text = None if about is None else _read(Text, about)
-    return text if text is not None and text.text == said else None
+    return text if text is not None and text.text == caption else None
 
 
 def read_region(about: Any) -> Region | None:  # noqa: ANN401 - what JSON held
-    """A region as the dataset has it, without mask; None where there is nothing.
+    """Parse our fields of a region, without its mask; None if there are none.
 
     Raises:
         InputError: it is something else.
@@ -120,7 +120,7 @@ def _read(kind: type[Any], about: Any) -> Any:  # noqa: ANN401 - one of the kind
 
 
 def with_classes(listed: dict[str, Any], about: dict[str, Any], where: str) -> dict[str, Any]:
-    """The classes of an import, in the order and with all that is said of them in the dataset that was exported.
+    """Order the classes of an import as in the exported dataset, and restore all other facts about them.
 
     Raises:
         InputError: what stands under our key is no list of classes.
@@ -135,8 +135,8 @@ def with_classes(listed: dict[str, Any], about: dict[str, Any], where: str) -> d
     for kind in ("things", "stuff"):
         there = first_spellings(listed[kind])
         known = set(map(name_key, classes[kind]))
-        kept = [name for name in classes[kind] if name_key(name) in there]
-        classes[kind] = kept + [name for key, name in there.items() if key not in known]
+        ordered = [name for name in classes[kind] if name_key(name) in there]
+        classes[kind] = ordered + [name for key, name in there.items() if key not in known]
     labels = {*classes["things"], *classes["stuff"]}
     classes["held_out"] = [name for name in classes["held_out"] if name in labels]
     return {**listed, **{name: value for name, value in classes.items() if value is not None}}

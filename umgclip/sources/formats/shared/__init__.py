@@ -1,1 +1,1 @@
-"""What several formats share: label tables, caption tables, tar samples, loose JSON, panoptic maps."""
+"""Code that several formats share: label tables, caption tables, tar samples, loosely written JSON, panoptic maps."""

@@ -1,4 +1,4 @@
-"""Images with a file about each: beside it, in a folder that answers to the images' own, or by its name alone."""
+"""Images with one annotation file each: beside the image, in a parallel folder, or matched by name alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Reader = Callable[[bytes, str], Note]  # of a file's bytes, and the name of the 
 
 
 class Form(NamedTuple):
-    """How the files of a format are called.
+    """Naming of the annotation files of a format.
 
     Attributes:
         what: one of them, for people.
@@ -41,25 +41,25 @@ class Form(NamedTuple):
 
 
 class Subset(NamedTuple):
-    """The images that count: those for which `holds` is true of their name."""
+    """Images that count: those whose name passes the test `holds`."""
 
     name: str
     holds: Callable[[str], bool]
 
 
-def plan_labelled(plan: ImportPlan, place: Place, form: Form, subset: Subset) -> None:
-    """Make the images of a subset items, each with the file about it; what is about no image is a problem.
+def plan_labelled(plan: ImportPlan, source: Place, form: Form, subset: Subset) -> None:
+    """Plan the images of a subset, each with its annotation file; a file without image is a problem.
 
     Args:
         plan: with the files of the source.
-        place: the source.
+        source: the folder or S3 prefix that is imported.
         form: of the files.
         subset: which images count.
 
     Raises:
         DataError: there are no such files, or no images in the subset.
     """
-    named = _by_their_word(plan, place, form)
+    named = _files_naming_their_image(plan, source, form)
     position = left_out = labelled = 0
     for name in plan.file_names(FORMAT_OF):
         about, others = _about(plan, form, name)
@@ -79,31 +79,31 @@ def plan_labelled(plan: ImportPlan, place: Place, form: Form, subset: Subset) ->
             left_out += 1
     if not labelled and position + left_out:
         near = " or ".join(f"{labels}/ next to {images}/" for images, labels in form.folders)
-        found = "none that belongs to one of them alone" if plan.has_extension(form.extension) else "none"
+        seen = "none that belongs to one of them alone" if plan.has_extension(form.extension) else "none"
         raise DataError(
-            f"{place}: expected {form.what} (.{form.extension}) beside the images or in {near}, found {found}"
+            f"{source}: expected {form.what} (.{form.extension}) beside the images or in {near}, found {seen}"
         )
     plan.tell(f"images that are not in {subset.name}", left_out)
     if left_out and not position:
-        raise DataError(f"{place}: expected images in {subset.name}, found none of {left_out}")
+        raise DataError(f"{source}: expected images in {subset.name}, found none of {left_out}")
     for name in plan.file_names([form.extension]):
         if not plan.has_id(shown(name)) and name.rpartition("/")[2] not in form.others:
             plan.add_problem(shown(name), Problem("no_image", f"{form.what} of an image that is not there"))
 
 
 def label_file(plan: ImportPlan, form: Form, name: str) -> str | None:
-    """The file about an image: in the folder that answers to its own, beside it, or the only one of its name."""
+    """Return the annotation file of an image: in the parallel folder, beside it, or the only one with its name."""
     return _about(plan, form, name)[0]
 
 
 def _about(plan: ImportPlan, form: Form, name: str) -> tuple[str | None, list[str]]:
-    """The file about an image, and others that would fit."""
+    """Return the annotation file of an image, and other files that would fit."""
     stem = name[: -len(extension_of(name)) - 1]
     swapped = [path for images, labels in form.folders if (path := _swapped(stem, images, labels)) is not None]
     near = [f"{path}.{form.extension}" for path in (*swapped, stem, name)]
-    found = [path for path in dict.fromkeys(near) if plan.has_file(path)]
-    if found:
-        return found[0], found[1:]
+    existing = [path for path in dict.fromkeys(near) if plan.has_file(path)]
+    if existing:
+        return existing[0], existing[1:]
     base = stem.rpartition("/")[2]
     far = plan.files_called(f"{base}.{form.extension}")
     if len(far) == 1 and plan.images_called(base) > 1:
@@ -111,21 +111,21 @@ def _about(plan: ImportPlan, form: Form, name: str) -> tuple[str | None, list[st
     return (far[0], []) if len(far) == 1 else (None, far)
 
 
-def _by_their_word(plan: ImportPlan, place: Place, form: Form) -> dict[str, str]:
-    """Files that are called like no image, by the image that they say they are about."""
-    found: dict[str, str] = {}
+def _files_naming_their_image(plan: ImportPlan, source: Place, form: Form) -> dict[str, str]:
+    """Map images to annotation files that are named like no image, but name their image themselves."""
+    file_of: dict[str, str] = {}
     for about in plan.file_names([form.extension]):
         base = about.rpartition("/")[2]
         if base in form.others or plan.images_called(base[: -len(form.extension) - 1]):
             continue
         try:
-            said = form.image_of(place.read(about, LABEL_BYTES))
+            image = form.image_of(source.read(about, LABEL_BYTES))
         except (DataError, ValueError):
             continue
-        names = plan.find(said).names if said else []
+        names = plan.find(image).names if image else []
         if len(names) == 1:
-            found.setdefault(os.fsdecode(names[0]), about)
-    return found
+            file_of.setdefault(os.fsdecode(names[0]), about)
+    return file_of
 
 
 def _tell_others(plan: ImportPlan, form: Form, name: str, others: list[str]) -> None:
@@ -137,7 +137,7 @@ def _tell_others(plan: ImportPlan, form: Form, name: str, others: list[str]) -> 
 
 
 def _swapped(stem: str, images: str, labels: str) -> str | None:
-    """The path in the other folder: the last `images` in it is written `labels`."""
+    """Return the path in the parallel folder: the last `images` in it becomes `labels`."""
     parts = stem.split("/")
     for at in range(len(parts) - 2, -1, -1):
         if parts[at].lower() == images.lower():
@@ -146,7 +146,7 @@ def _swapped(stem: str, images: str, labels: str) -> str | None:
 
 
 def chosen_subset(request: Request, divisions: dict[str, Callable[[str], bool]], where: object) -> Subset:
-    """The subset that is asked for; of a source that is not divided, all of it.
+    """Return the requested subset; all images if the source has no subsets.
 
     Raises:
         InputError: there is no such subset; names those that there are.
@@ -168,27 +168,27 @@ def _plain(subset: str) -> str:
 
 
 def in_folder(folder: str) -> Callable[[str], bool]:
-    """Whether a file lies below a folder; "" is that of the source."""
+    """Return a test whether a file is below a folder; "" is the root of the source."""
     return lambda name: not folder or name.startswith(f"{folder}/")
 
 
 def read_labelled(
-    plan: ImportPlan, place: Place, span: tuple[int, int], limit: int, note_of: Reader
+    plan: ImportPlan, source: Place, span: tuple[int, int], limit: int, note_of: Reader
 ) -> Iterator[SourceImage]:
-    """The images of some positions with what the files about them say; a file that cannot be read costs only itself."""
+    """Read the images at some positions with their annotation files; an unreadable file costs only itself."""
 
     def load(name: str, about: str | None) -> SourceImage:
         note = Note()
         if about is not None:
             try:
-                note = note_of(place.read(about, LABEL_BYTES), name)
+                note = note_of(source.read(about, LABEL_BYTES), name)
             except (DataError, ValueError) as error:
                 note.problems.append(Problem("bad_text", f"{shown(about)}: {why(error)}"))
-        return SourceImage(shown(name), read_image(place, name, limit), extension_of(name), note)
+        return SourceImage(shown(name), read_image(source, name, limit), extension_of(name), note)
 
-    yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), place)
+    yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), source)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or one of its folders begins with a dot, as those that systems leave behind do."""
+    """Return whether a file or one of its folders starts with a dot, as files of operating systems do."""
     return name.startswith(".") or "/." in name or "__MACOSX/" in name

@@ -1,6 +1,6 @@
-"""Tables of captions: CSV and its like, Flickr's token files, parquet, JSON and JSON lines.
+"""Tables of captions: CSV and similar, Flickr's token files, parquet, JSON and JSON lines.
 
-A row that cannot be read, or that says nothing, costs itself: it is a problem with the table's name and its line.
+A row that is unreadable or empty costs only itself: it becomes a problem with the table's name and its line.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _UNREAD_NAMED = 5
 
 
 class Columns(NamedTuple):
-    """Where a table has its images and captions: names, or positions from 1 where it has no line of names."""
+    """Columns of images and captions: names, or positions from 1 for a table without header line."""
 
     image: str
     caption: str
 
 
 class CaptionTable:
-    """A table that is read once.
+    """A table of captions that is read once, as a stream.
 
     Args:
         path: a local file.
@@ -63,7 +63,7 @@ class CaptionTable:
         self._read = 0
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Image name and caption, of all rows that have both.
+        """Yield image name and caption of every row that has both.
 
         Raises:
             InputError: it is no table, or its columns are not found; names them.
@@ -85,15 +85,15 @@ class CaptionTable:
             raise InputError(f"{self._path}: expected {expected}, got {kind or 'no suffix'}")
 
     def _parquet(self) -> Iterator[tuple[str, str]]:
-        found: list[Columns] = []
+        chosen: list[Columns] = []
 
         def choose(schema: pa.Schema) -> Columns:
-            found.append(self._columns(schema.names))
-            self._check_types(schema, found[0])
-            return found[0]
+            chosen.append(self._columns(schema.names))
+            self._check_types(schema, chosen[0])
+            return chosen[0]
 
         for number, row in enumerate(read_parquet_rows(self._path, choose), 1):
-            yield from self._said(f"row {number}", row[found[0].image], row[found[0].caption])
+            yield from self._captions(f"row {number}", row[chosen[0].image], row[chosen[0].caption])
 
     def _check_types(self, schema: pa.Schema, columns: Columns) -> None:
         of = schema.field(columns.image).type
@@ -119,16 +119,19 @@ class CaptionTable:
                 if columns is None:
                     self._broken(where, f"expected an image and a caption, got the fields {', '.join(value)[:200]}")
                     continue
-                yield from self._said(where, value.get(columns.image, name or None), value.get(columns.caption))
+                yield from self._captions(where, value.get(columns.image, name or None), value.get(columns.caption))
             elif name and isinstance(value, str):  # {"a.jpg": "a cat"}, {"a.jpg": ["a cat", "a tabby"]}
-                yield from self._said(where, name, value)
+                yield from self._captions(where, name, value)
             else:
                 self._broken(where, f"expected an object with an image and a caption, got {str(value)[:80]}")
         if number and not any(self._known.values()) and self._known:
             self._columns(sorted(next(iter(self._known))))
 
     def _columns_of_object(self, value: dict[str, Any], *, named: bool) -> Columns | None:
-        """The columns of an object; None: it lacks one. An element of a named array may go without its image."""
+        """Return the columns of a JSON object; None if one is missing.
+
+        An element of a named array may have no image.
+        """
         names = frozenset(value)
         if names not in self._known:
             image = self._pick(list(value), self._request.image_column, IMAGE_COLUMNS)
@@ -184,24 +187,24 @@ class CaptionTable:
             elif len(cells) <= max(at):
                 self._broken(line, f"expected {len(names)} cells, got {len(cells)}: {delimiter.join(cells)[:80]!r}")
             else:
-                yield from self._said(line, cells[at[0]], cells[at[1]])
+                yield from self._captions(line, cells[at[0]], cells[at[1]])
 
     def _is_image(self, cell: str) -> bool:
-        """Whether a cell names an image file, by its extension or because there is such a file."""
+        """Return whether a cell names an image file, by its extension or because there is such a file."""
         name = _unnumbered(cell)
         return bool(name) and (extension_of(name) in FORMAT_OF or bool(self._plan.find(name).names))
 
     def _fits(self, cells: Sequence[str]) -> bool:
-        """Whether these are the cells of a first line: names of columns, or an image and what is said of it."""
+        """Return whether these cells can be a first line: column names, or an image and its caption."""
         return self._has_columns(cells) or (len(cells) > 1 and any(self._is_image(cell.strip()) for cell in cells))
 
     def _has_columns(self, cells: Sequence[str]) -> bool:
         names = [cell.strip() for cell in cells]
-        asked = (self._request.image_column, IMAGE_COLUMNS), (self._request.caption_column, CAPTION_COLUMNS)
-        return all(self._pick(names, said, usual) is not None for said, usual in asked)
+        wanted = (self._request.image_column, IMAGE_COLUMNS), (self._request.caption_column, CAPTION_COLUMNS)
+        return all(self._pick(names, asked, usual) is not None for asked, usual in wanted)
 
     def _positions(self, first: list[str], names: list[str]) -> Columns:
-        """Columns of a table without a line of names: the one that names images, and the only other one."""
+        """Return the columns of a table without header line: the one that names images, and the only other one."""
         image = self._request.image_column or names[next(n for n, cell in enumerate(first) if self._is_image(cell))]
         others = [name for name in names if name != image]
         caption = self._request.caption_column or (others[0] if len(others) == 1 else None)
@@ -214,7 +217,7 @@ class CaptionTable:
         self._plan.tell("tables without a line of names")
         return Columns(image, caption)
 
-    def _said(self, where: str, name: Any, texts: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - what a cell held
+    def _captions(self, where: str, name: Any, texts: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - what a cell held
         if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
             self._broken(where, f"expected the name of an image, got {str(name)[:80]!r}")
             return
@@ -238,7 +241,7 @@ class CaptionTable:
                 yield _unnumbered(str(name).strip()), text
 
     def _several(self, text: Any) -> list[Any]:  # noqa: ANN401 - what a cell held
-        """The texts of a cell: a list of them may be written as JSON has it, or as Python shows it."""
+        """Split a cell that holds a list of texts, written as JSON or in Python's notation."""
         if isinstance(text, str) and text.strip().startswith("[") and text.strip().endswith("]"):
             for read in (json.loads, ast.literal_eval):
                 with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
@@ -252,7 +255,7 @@ class CaptionTable:
         self._plan.refuse_row(f"{self._path.name}: {where}", detail)
 
     def _columns(self, names: list[str]) -> Columns:
-        found = []
+        chosen = []
         for what, asked, usual in (
             ("image_column", self._request.image_column, IMAGE_COLUMNS),
             ("caption_column", self._request.caption_column, CAPTION_COLUMNS),
@@ -269,12 +272,12 @@ class CaptionTable:
                 raise InputError(
                     f"{self._path}: {what}: expected one column {match}, got {names.count(match)} of that name"
                 )
-            found.append(match)
-        self._tell_unread([name for name in names if name not in found], found[1])
-        return Columns(*found)
+            chosen.append(match)
+        self._tell_unread([name for name in names if name not in chosen], chosen[1])
+        return Columns(*chosen)
 
     def _tell_unread(self, names: list[str], caption: str) -> None:
-        """Say which columns are not read; those that could hold captions first."""
+        """Report the columns that are not read; those that could hold captions come first."""
         if not names:
             return
         likely = [name for name in names if name.strip().lower() in CAPTION_COLUMNS]
@@ -289,7 +292,7 @@ class CaptionTable:
 
     @staticmethod
     def _pick(names: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
-        """The name that is asked for, or the first of the usual ones that is there."""
+        """Return the requested column, or the first usual one that exists."""
         if asked is not None:
             return asked if asked in names else None
         lower = {name.strip().lower(): name for name in reversed(names)}
@@ -297,7 +300,7 @@ class CaptionTable:
 
 
 def _first_line(handle: TextIOWrapper) -> tuple[str, int]:
-    """The first line that is not empty, and its number; empty where there is none."""
+    """Return the first line that is not empty, and its number; an empty text if there is none."""
     number, line = 0, "\n"
     while line and not line.strip("\ufeff \t\r\n"):
         number, line = number + 1, handle.readline(_HEAD)

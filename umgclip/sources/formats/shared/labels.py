@@ -1,4 +1,4 @@
-"""The classes of a layout: what its files call them, what we call them, and what a prompt may call them."""
+"""Classes of a data set: what its files call them, the labels that we give them, and their names in prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE = re.compile(r"\s*(-?\d+)\s*[:\t ,]\s*(\S.*)")
 
 
 class Label(NamedTuple):
-    """A class: its label, which no other class has; its names in prompts, best first; whether it is a thing."""
+    """A class: its unique label; its names in prompts, best first; and whether it is a thing."""
 
     label: str
     names: list[str]
@@ -29,9 +29,9 @@ Labels = dict[str, Label]  # by what the layout's files write, a number or an id
 
 
 def distinct(rows: Iterable[tuple[object, Sequence[str], bool]]) -> Labels:
-    """Labels out of key, names and `is_thing` of each class.
+    """Build labels from key, names and `is_thing` of each class.
 
-    Where the first name is also another class's ("missile" in ImageNet), the key stands behind it in the label.
+    Where two classes share their first name ("missile" in ImageNet), the label ends with the key.
     """
     clean = [(str(key), list(map(tidy, names)), is_thing) for key, names, is_thing in rows]
     uses = Counter(name_key(names[0]) for _, names, _ in clean)
@@ -48,7 +48,7 @@ def distinct(rows: Iterable[tuple[object, Sequence[str], bool]]) -> Labels:
 def class_list(
     labels: Labels, templates: Sequence[str] | None = None, groups: Mapping[str, list[str]] | None = None
 ) -> dict[str, Any]:
-    """The fact `classes` of a plan: the manifest's class list without what is held out."""
+    """Return the fact `classes` of a plan: the manifest's class list without held-out classes."""
     every = labels.values()
     return {
         "things": [label.label for label in every if label.is_thing],
@@ -60,15 +60,16 @@ def class_list(
 
 
 def restored(fact: Mapping[str, Any] | None) -> Labels:
-    """Labels that were a fact of a plan."""
+    """Rebuild labels from a fact of a plan."""
     return {key: Label(*row) for key, row in (fact or {}).items()}
 
 
 def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) -> Labels:
-    """A table of numbers and names.
+    """Read a table of numbers and class names.
 
-    As lines `7: road, route` (colon, tab, comma or space behind the number), as a JSON object of names by number, or as
-    a JSON array of objects with a number, `name` and perhaps `isthing`. A name may be several, parted by commas.
+    It may be lines such as `7: road, route` (colon, tab, comma or space after the number), a JSON object of names by
+    number, or a JSON array of objects with a number, `name` and perhaps `isthing`. Several names of a class are
+    separated by commas.
 
     Args:
         data: the file.
@@ -92,7 +93,7 @@ def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) 
 
 
 def synonyms(names: str) -> list[str]:
-    """Names that are parted by commas."""
+    """Split names of a class at commas."""
     return [name for part in names.split(",") if (name := tidy(part))]
 
 
@@ -118,7 +119,7 @@ def _line(line: str, where: object) -> tuple[str, list[str], bool]:
 
 
 def read_class_names(where: str | None, working: Path) -> dict[str, str]:
-    """Names of classes by folder (JSON object, or lines of folder, tab, name) or by number (JSON array, or lines).
+    """Read names of classes by folder (JSON object, or lines `FOLDER<tab>NAME`) or by number (JSON array, or lines).
 
     Raises:
         InputError: the file holds something else.

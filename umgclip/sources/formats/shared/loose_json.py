@@ -1,7 +1,7 @@
-"""JSON about one image, read tolerantly: records of ours, img2dataset, FineHARD, GRIT, UMG-41M and what is like them.
+"""Tolerant parser for JSON about one image: our own records, img2dataset, FineHARD, GRIT, UMG-41M and similar files.
 
-Names are compared without case and punctuation, so `box_xyxy`, `bboxXYXY` and `Box-XYXY` are one. What is not
-understood is counted by its name, never guessed at.
+Names are compared without case and punctuation, so `box_xyxy`, `bboxXYXY` and `Box-XYXY` are the same. Unknown fields
+are counted by name; their meaning is never guessed.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _SILENT = frozenset(
 
 @dataclass
 class _Region:
-    """A region while its fields are read."""
+    """A region while its fields are read, and the names of its unknown fields."""
 
     raw: RawRegion
     unknown: list[str] = field(default_factory=list)
 
 
 def read_note(value: Any, speaker: Speaker, form: BoxForm = "xyxy") -> Note:  # noqa: ANN401 - what JSON held
-    """What the JSON of an image says.
+    """Parse the JSON about an image into a note.
 
     Args:
         value: the decoded JSON: a mapping, a caption, or a list of regions.
@@ -80,7 +80,7 @@ def read_note(value: Any, speaker: Speaker, form: BoxForm = "xyxy") -> Note:  # 
 
 
 def _record(note: Note, value: dict[str, Any]) -> None:
-    """A record of ours; exports put a `caption` beside it."""
+    """Parse a record of this package; an export adds a `caption` beside it."""
     try:
         note.record = parse_record({k: v for k, v in value.items() if k != "caption"}, where="json")
     except DataError as error:
@@ -110,7 +110,7 @@ def _mapping(note: Note, value: dict[str, Any], speaker: Speaker, form: BoxForm)
 
 
 def _words(note: Note, plain: str, value: Any, speaker: Speaker) -> bool:  # noqa: ANN401 - what JSON held
-    """Read a field of words; false: it is none."""
+    """Read a field of texts, URL or license; return False if it is none of these."""
     if plain in _TAGS or plain.removesuffix("s") + "s" in _TAGS or (plain in _REGIONS and _is_texts(value)):
         note.tags = note.tags or []
         return _texts(value, note.tag, speaker.others, split=True)
@@ -127,7 +127,7 @@ def _words(note: Note, plain: str, value: Any, speaker: Speaker) -> bool:  # noq
 
 
 def _is_regions(value: Any) -> bool:  # noqa: ANN401 - what JSON held
-    """Whether it is a list of mappings or of boxes, or nothing at all."""
+    """Return whether a value is a list of mappings or boxes, a mapping, or an empty list."""
     if isinstance(value, dict):
         return True
     return isinstance(value, list) and all(isinstance(inner, dict | list) for inner in value)
@@ -144,15 +144,15 @@ def _texts(
     *,
     split: bool,
 ) -> bool:
-    """Add what a value says; false: it is no text."""
-    found = list(_spoken(value, split=split))
-    for text, score in found:
+    """Add the texts of a value; return False if it has none."""
+    texts = list(_spoken(value, split=split))
+    for text, score in texts:
         add(text, source, score)
-    return bool(found) or value in ("", [], {})
+    return bool(texts) or value in ("", [], {})
 
 
 def _spoken(value: Any, *, split: bool) -> Iterator[tuple[str, float]]:  # noqa: ANN401 - what JSON held
-    """Texts with scores out of a text, a list, a mapping with text and score, or a mapping of texts to scores."""
+    """Yield texts with scores from a text, a list, a mapping with text and score, or a mapping of texts to scores."""
     if isinstance(value, str):
         yield from ((part, 1.0) for part in (re.split(r"\s*[|,;]\s*", value) if split else [value]))
     elif isinstance(value, list):
@@ -177,13 +177,13 @@ def _spoken(value: Any, *, split: bool) -> Iterator[tuple[str, float]]:  # noqa:
 
 
 def _sure(value: Any) -> float:  # noqa: ANN401 - what JSON held
-    """A score as it stands there; what is no finite number is none, which is told where it is used."""
+    """Return a score as it is; NaN if it is not a finite number, which is reported where the score is used."""
     read = number(value)
     return math.nan if read is None else read
 
 
 def _regions(note: Note, value: Any, speaker: Speaker, form: BoxForm, *, is_stuff: bool) -> None:  # noqa: ANN401
-    """Regions out of a list of mappings or boxes, or a mapping of names to them."""
+    """Add the regions of a list of mappings or boxes, or of a mapping from names to them."""
     note.regions = note.regions or []
     named = value.items() if isinstance(value, dict) else ((None, inner) for inner in value)
     for name, inner in named:
@@ -202,7 +202,7 @@ def _regions(note: Note, value: Any, speaker: Speaker, form: BoxForm, *, is_stuf
 
 
 def _are_shares(box: Any) -> bool:  # noqa: ANN401 - what JSON held
-    """Whether numbers are shares of the image: none is above 1, and they are not all whole."""
+    """Return whether the numbers of a box are shares of the image: none above 1, and not all whole."""
     try:
         return all(abs(n) <= 1.001 for n in box) and any(n != int(n) for n in box)
     except (TypeError, ValueError, OverflowError):
@@ -242,12 +242,12 @@ def _flag(raw: RawRegion, plain: str, value: Any) -> None:  # noqa: ANN401 - wha
 
 
 def _read(region: _Region, texts: list[Text], value: Any, by: tuple[str, float]) -> list[Text]:  # noqa: ANN401
-    """The texts and what a value says, by a source that is so sure of the region."""
+    """Append the texts of a value, with their scores multiplied by the region's."""
     source, score = by
-    for text, own in _spoken(value, split=False):
-        sure = share(own)
+    for text, stated in _spoken(value, split=False):
+        sure = share(stated)
         if sure is None:
-            region.unknown.append(f"score {brief(own)}")
+            region.unknown.append(f"score {brief(stated)}")
         texts = append_text(texts, text, source, score if sure is None else sure * score)
     return texts
 
@@ -276,7 +276,7 @@ def _read_box(raw: RawRegion, value: Any, form: BoxForm) -> None:  # noqa: ANN40
 
 
 def _ground(note: Note, value: dict[str, Any], grounded: dict[str, Any], speaker: Speaker) -> None:
-    """GRIT's rows `[start, end, x0, y0, x1, y1, score]`: a span of the caption and a box in shares of the image."""
+    """Read GRIT's rows `[start, end, x0, y0, x1, y1, score]`: a span of the caption and a box in image shares."""
     caption = value.get("caption")
     if not isinstance(caption, str):
         said_of = "a text that its rows point into"

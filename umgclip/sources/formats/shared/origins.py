@@ -1,4 +1,4 @@
-"""Where the public data sets come from and on which terms, for messages about what is missing."""
+"""Download pages and licence terms of the public data sets, for messages about missing files."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from umgclip.io.places import Place
 
 @dataclass(frozen=True)
 class Origin:
-    """A data set: its name, its page, its terms in short."""
+    """A public data set: its name, its download page, and its terms in short."""
 
     name: str
     page: str
     terms: str
 
     def missing(self, where: object, expected: str) -> DataError:
-        """The error that says which file is missing and where the data set is to be had."""
+        """Build the error for a missing file; it names the page to download the data set from."""
         return DataError(f"{where}: expected {expected}, found none; {self.name} is at {self.page} ({self.terms})")
 
-    def read(self, place: Place, name: str, expected: str, limit: int = 64 << 20) -> bytes:
-        """A file of the data set.
+    def read(self, source: Place, name: str, expected: str, limit: int = 64 << 20) -> bytes:
+        """Read a file of the data set.
 
         Raises:
             DataError: it is missing; names the data set's page.
         """
-        if not place.exists(name):
-            raise self.missing(f"{place}/{name}", expected)
-        return place.read(name, limit)
+        if not source.exists(name):
+            raise self.missing(f"{source}/{name}", expected)
+        return source.read(name, limit)
 
 
 IMAGENET = Origin(

@@ -1,4 +1,4 @@
-"""Images in one folder and what is known of each in a file of another: listed together, read together."""
+"""Images in one folder and their annotations in files of another: both are listed and read together."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
 Reader = Callable[[PlannedImage], Note]
 
 
-def list_folder(plan: ImportPlan, place: Place, folder: str, origin: Origin) -> None:
-    """List the files of a folder under their names from the source's root.
+def list_folder(plan: ImportPlan, source: Place, folder: str, origin: Origin) -> None:
+    """List the files of a folder with their paths from the source's root.
 
     Raises:
         DataError: there is no such folder; names the data set's page.
     """
     try:
-        plan.add_files(replace(entry, name=f"{folder}/{entry.name}") for entry in place.within(folder).entries())
+        plan.add_files(replace(entry, name=f"{folder}/{entry.name}") for entry in source.within(folder).entries())
     except DataError as error:
-        raise origin.missing(place.within(folder), "a folder") from error
+        raise origin.missing(source.within(folder), "a folder") from error
 
 
 def plan_pairs(
-    plan: ImportPlan, place: Place, folders: tuple[str, str], extensions: Iterable[str], origin: Origin
+    plan: ImportPlan, source: Place, folders: tuple[str, str], extensions: Iterable[str], origin: Origin
 ) -> None:
-    """Make the images of a folder items.
+    """Plan the images of a folder, and list the folder of their annotations.
 
     Args:
         plan: the plan.
-        place: the source.
+        source: the folder or S3 prefix that is imported.
         folders: of the images and of the files about them; they may be the same.
         extensions: of the images.
         origin: of the data set, for messages about what is missing.
@@ -44,36 +44,36 @@ def plan_pairs(
         DataError: a folder is missing, or holds no images.
     """
     for folder in dict.fromkeys(folders):
-        list_folder(plan, place, folder, origin)
+        list_folder(plan, source, folder, origin)
     plan.plan_files(extensions, folders[0])
     if not plan.size():
-        raise origin.missing(place.within(folders[0]), f"images ({', '.join(sorted(extensions))})")
+        raise origin.missing(source.within(folders[0]), f"images ({', '.join(sorted(extensions))})")
 
 
 def read_pairs(
-    plan: ImportPlan, place: Place, span: tuple[int, int], limit: int, note_of: Reader
+    plan: ImportPlan, source: Place, span: tuple[int, int], limit: int, note_of: Reader
 ) -> Iterator[SourceImage]:
-    """The images of some positions, each with its note. An image whose truth cannot be read is not taken in."""
+    """Read the images at some positions with their notes; an image whose annotation is unreadable is refused."""
 
     def loads() -> Iterator[Callable[[], SourceImage]]:
         for item in plan.items(*span):
-            yield partial(_load, place, item, limit, note_of)
+            yield partial(_load, source, item, limit, note_of)
 
-    yield from in_order(loads(), place)
+    yield from in_order(loads(), source)
 
 
-def read_noted(noted: Iterable[tuple[PlannedImage, Note]], place: Place, limit: int) -> Iterator[SourceImage]:
-    """Images of which everything is known already."""
+def read_noted(noted: Iterable[tuple[PlannedImage, Note]], source: Place, limit: int) -> Iterator[SourceImage]:
+    """Read images whose notes are complete already."""
 
     def load(item: PlannedImage, note: Note) -> SourceImage:
-        return SourceImage(shown(item.name), read_image(place, item.name, limit), extension_of(item.name), note)
+        return SourceImage(shown(item.name), read_image(source, item.name, limit), extension_of(item.name), note)
 
-    yield from in_order((partial(load, item, note) for item, note in noted), place)
+    yield from in_order((partial(load, item, note) for item, note in noted), source)
 
 
-def _load(place: Place, item: PlannedImage, limit: int, note_of: Reader) -> SourceImage:
+def _load(source: Place, item: PlannedImage, limit: int, note_of: Reader) -> SourceImage:
     try:
-        note, data = note_of(item), read_image(place, item.name, limit)
+        note, data = note_of(item), read_image(source, item.name, limit)
     except DataError as error:
         note, data = Note(), Problem("no_masks", str(error))
     return SourceImage(shown(item.name), data, extension_of(item.name), note)

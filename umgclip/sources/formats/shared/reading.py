@@ -1,4 +1,4 @@
-"""Reading image files and what lies beside them, from a folder or from S3, a few ahead where it takes a while."""
+"""Reading of image files and the files beside them, from a folder or from S3, where requests are made ahead."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ahead: ContextVar[int] = ContextVar("ahead", default=AHEAD)
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Read nothing ahead, so that what ends the process is the image that is asked for."""
+    """Disable reading ahead, so that if the process dies, the requested image is the cause."""
     token = _ahead.set(1)
     try:
         yield
@@ -40,13 +40,13 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def unforeseen(error: Exception) -> Problem:
-    """The problem of an image about which something was raised that its importer did not think of."""
+    """Return the problem for an image that raised an exception which its importer did not expect."""
     return Problem(UNFORESEEN, line_of(error))
 
 
-def in_order(loads: Iterable[Callable[[], _T]], place: Place) -> Iterator[_T]:
-    """What the calls return, in their order; those to S3 are made ahead by threads."""
-    if isinstance(place, Folder) or _ahead.get() == 1:
+def in_order(loads: Iterable[Callable[[], _T]], source: Place) -> Iterator[_T]:
+    """Yield the results of the calls in their order; calls to S3 are made ahead by threads."""
+    if isinstance(source, Folder) or _ahead.get() == 1:
         for load in loads:
             yield load()
         return
@@ -64,24 +64,24 @@ def in_order(loads: Iterable[Callable[[], _T]], place: Place) -> Iterator[_T]:
                 future.cancel()
 
 
-def read_image(place: Place, name: str, limit: int) -> bytes | Problem:
-    """The bytes of an image file, or why there are none."""
+def read_image(source: Place, name: str, limit: int) -> bytes | Problem:
+    """Read an image file; return its bytes, or the problem if it is unreadable."""
     try:
-        return place.read(name, limit)
+        return source.read(name, limit)
     except TooLargeError as error:
         return Problem("too_large", str(error))
     except DataError as error:
-        exists = place.exists(name) or "expected a file" in str(error)  # a device or a pipe
+        exists = source.exists(name) or "expected a file" in str(error)  # a device or a pipe
         return Problem("unreadable" if exists else "no_image", str(error))
 
 
 def read_beside(
-    place: Place, names: Iterable[str], speaker: Speaker, form: BoxForm, encoding: str | None = None
+    source: Place, names: Iterable[str], speaker: Speaker, form: BoxForm, encoding: str | None = None
 ) -> Note:
-    """What text and JSON files beside an image say: a caption a line, or whatever the JSON holds.
+    """Read text and JSON files beside an image: one caption per line, or whatever the JSON states.
 
     Args:
-        place: where they lie.
+        source: the folder or S3 prefix that holds them.
         names: of the files.
         speaker: who says it.
         form: how four numbers of a box are read.
@@ -90,7 +90,7 @@ def read_beside(
     note = Note()
     for name in names:
         try:
-            content = decode(place.read(name, _SIDECAR_BYTES), encoding)
+            content = decode(source.read(name, _SIDECAR_BYTES), encoding)
             if not name.lower().endswith(".json"):
                 _captions(note, shown(name), content, speaker)
             else:
@@ -101,13 +101,13 @@ def read_beside(
 
 
 def why(error: Exception) -> str:
-    """What is wrong with a text, and what helps."""
+    """Describe an error in a text, with the option that may help."""
     helps = "; --encoding names the right one, such as latin-1" if isinstance(error, UnicodeError) else ""
     return f"{type(error).__name__}: {error}{helps}"
 
 
 def _captions(note: Note, name: str, content: str, speaker: Speaker) -> None:
-    """A caption a line; a file of numbers alone is one of labels."""
+    """Add one caption per line; a file of numbers only holds labels and is a problem."""
     note.captions = note.captions or []
     lines = [line for line in content.splitlines() if line.strip()]
     if lines and all(map(only_numbers, lines)):

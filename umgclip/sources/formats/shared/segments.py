@@ -1,4 +1,4 @@
-"""Pixels with a number each, as regions: semantic maps, and panoptic maps with a list of their segments."""
+"""Maps with one number per pixel as regions: semantic maps, and panoptic maps with a list of their segments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_UNLISTED = 20  # segments of a map that are told one by one
 
 
 def labelled(name: str, label: Label, shape: Any = None) -> RawRegion:  # noqa: ANN401 - as in `RawRegion`
-    """A region of a class; without tags where the class has no label."""
+    """Return a region of a class; it has no tags if the class has no label."""
     tags = [Text(text=label.label, source=HUMAN)] if label.label else []
     return RawRegion(id=name, shape=shape, tags=tags, is_stuff=not label.is_thing)
 
@@ -37,8 +37,8 @@ def labelled(name: str, label: Label, shape: Any = None) -> RawRegion:  # noqa: 
 def semantic_regions(note: Note, ids: Int32[np.ndarray, "h w"], labels: Labels, void: Iterable[int]) -> None:
     """Add a region for each class of a semantic map.
 
-    How many things of a class there are a semantic map does not tell, so their pixels are a crowd. Void pixels belong
-    to nothing; a number that is neither a class's nor void is counted as not understood.
+    A semantic map does not tell how many things of a class there are, so their pixels are a crowd. Void pixels belong
+    to nothing; a number that is neither a class nor void is counted as not understood.
 
     Args:
         note: of the image; its size is the map's from here on.
@@ -59,10 +59,10 @@ def semantic_regions(note: Note, ids: Int32[np.ndarray, "h w"], labels: Labels, 
 
 
 def panoptic_segments(note: Note, ids: Int32[np.ndarray, "h w"], segments: Any) -> Iterator[tuple[int, dict[str, Any]]]:  # noqa: ANN401
-    """The segments of a panoptic map that have pixels, each with its number; pixels of no segment are void.
+    """Yield the segments of a panoptic map that have pixels, each with its number; other pixels are void.
 
-    What does not fit is a problem of the note: segments without number, with another one's number or without pixels,
-    and pixels of segments that are not listed.
+    What does not fit is a problem of the note: segments without number, with a repeated number or without pixels, and
+    pixels of segments that are not listed.
 
     Args:
         note: of the image.
@@ -130,48 +130,48 @@ def _begin(note: Note, ids: Int32[np.ndarray, "h w"]) -> None:
     note.size_wh = (ids.shape[1], ids.shape[0])
 
 
-def read_ids(place: Place, name: str) -> Int32[np.ndarray, "h w"]:
-    """A map of one channel: PNG or TIFF of 8 or 16 bits, with or without palette, or a MATLAB file with `LabelMap`.
+def read_ids(source: Place, name: str) -> Int32[np.ndarray, "h w"]:
+    """Read a map of one channel: PNG or TIFF of 8 or 16 bits, with or without palette, or MATLAB's `LabelMap`.
 
     Raises:
         DataError: there is no such file, or it is something else.
     """
-    data = place.read(name, MAP_BYTES)
+    data = source.read(name, MAP_BYTES)
     values = _matlab(data, name) if name.endswith(".mat") else _picture(data, name)
     if values.ndim != 2:
         raise DataError(f"{name}: expected a map of one channel, got {values.shape}")
     return values.astype(np.int32)
 
 
-def read_colours(place: Place, name: str) -> Int32[np.ndarray, "h w 3"]:
-    """A map whose numbers are written in the colours.
+def read_colours(source: Place, name: str) -> Int32[np.ndarray, "h w 3"]:
+    """Read a map whose numbers are encoded in the colours.
 
     Raises:
         DataError: there is no such file, or it has no colours.
     """
-    values = _picture(place.read(name, MAP_BYTES), name)
+    values = _picture(source.read(name, MAP_BYTES), name)
     if values.ndim != 3 or values.shape[2] < 3:
         raise DataError(f"{name}: expected a map in colours, got {values.shape}")
     return values[..., :3].astype(np.int32)
 
 
-def read_picture(place: Place, name: str) -> tuple[Int32[np.ndarray, "h w 3"], Int32[np.ndarray, "h w"] | None]:
-    """A map as colours, and as the numbers of its one channel, where it has one.
+def read_picture(source: Place, name: str) -> tuple[Int32[np.ndarray, "h w 3"], Int32[np.ndarray, "h w"] | None]:
+    """Read a map as colours, and as the numbers of its channel if it has only one.
 
     Raises:
         DataError: there is no such file, or it is no picture.
     """
-    values = _picture(place.read(name, MAP_BYTES), name)
+    values = _picture(source.read(name, MAP_BYTES), name)
     if values.ndim == 3 and values.shape[2] >= 3:
         return values[..., :3].astype(np.int32), None
     if values.ndim != 2 or values.dtype == bool:
         raise DataError(f"{name}: expected a map in colours, got {values.shape}")
-    colours = _picture(place.read(name, MAP_BYTES), name, mode="RGB")
+    colours = _picture(source.read(name, MAP_BYTES), name, mode="RGB")
     return colours.astype(np.int32), values.astype(np.int32)
 
 
 def coco_ids(colours: Int32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"]:
-    """The ids that COCO writes as colours: R + 256 G + 65536 B."""
+    """Decode the ids that COCO writes as colours: R + 256 G + 65536 B."""
     return colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
 
 

@@ -1,8 +1,8 @@
-"""The samples of a WebDataset tar: neighbouring members of one key, in whatever order they stand.
+"""Samples of a WebDataset tar: neighbouring members with the same key, in any order.
 
-The key is the name up to the first dot, what follows is the field: `0.jpg` and `0.depth.png` are the image and the
-field `depth.png` of sample 0. Where no member of a key is written so, dots are part of the names: `22.05.jpg` and
-`22.06.jpg` are two samples.
+The key is the name up to the first dot, and the rest is the field: `0.jpg` and `0.depth.png` are the image and the
+field `depth.png` of sample 0. If no member of a key is written in that form, dots are part of the names: `22.05.jpg`
+and `22.06.jpg` are two samples.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _MAGIC = 10
 
 @dataclass
 class TarSample:
-    """Members of one key by field.
+    """Members of one key, by field.
 
-    `problems` are those of members that are not among them. `is_again`: another sample of this key came before.
-    `is_apart`: its image stands elsewhere in the tar.
-    `is_dotted`: no member was written as key and field, so dots are part of the name.
+    `problems` belong to members that are not among them. `is_again`: another sample with this key came before.
+    `is_apart`: its image is elsewhere in the tar. `is_dotted`: no member has the form key and field, so dots are part
+    of the name.
     """
 
     key: str
@@ -57,11 +57,11 @@ class TarSample:
 
     @property
     def image(self) -> str | None:
-        """The field of its image."""
+        """Field of the image; None if the sample has none."""
         return next((name for name in IMAGES if name in self.parts), None)
 
     def add(self, name: str, content: bytes | Problem) -> None:
-        """Add a member; of two of one name the first counts."""
+        """Add a member; of two with the same name the first counts."""
         if name in self.parts:
             self.problems.append(Problem("duplicate_name", f"{self.key}.{name}: a second member of this name"))
         else:
@@ -74,7 +74,7 @@ class _Member(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The name up to the first dot."""
+        """Name of the member up to the first dot."""
         folder, slash, base = self.name.rpartition("/")
         return f"{folder}{slash}{base.partition('.')[0]}"
 
@@ -84,29 +84,29 @@ class _Member(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """The name up to the last dot."""
+        """Name of the member up to the last dot."""
         return self.name.rpartition(".")[0]
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is surely written as key and field."""
+        """True if the member surely has the form key and field."""
         return "." not in self.field or self.field == EMBEDDINGS
 
 
-def read_samples(place: Place, name: str, limit: int) -> Iterator[TarSample]:
-    """The samples of a tar, packed or not.
+def read_samples(source: Place, name: str, limit: int) -> Iterator[TarSample]:
+    """Read the samples of a tar, compressed or not.
 
-    A tar that breaks off gives what it holds up to there, and then a sample whose field `END` is the problem. Files
-    whose names begin with a dot are each the field `HIDDEN` of a sample of their own. Samples of one key all count,
-    whether they stand beside each other or apart.
+    A truncated tar gives what is before the break, and then a sample whose field `END` is the problem. A file whose
+    name starts with a dot is a sample of its own with the field `HIDDEN`. All samples of a key count, whether they are
+    neighbours or apart.
 
     Args:
-        place: where it lies.
+        source: the folder or S3 prefix that holds it.
         name: of the file.
         limit: bytes that a member may have.
     """
     images: set[bytes] = set()
-    for sample in _split(_members(place, name, limit), 2 * limit + _HELD):
+    for sample in _split(_members(source, name, limit), 2 * limit + _HELD):
         if HIDDEN in sample.parts:
             yield sample
             continue
@@ -124,12 +124,12 @@ def read_samples(place: Place, name: str, limit: int) -> Iterator[TarSample]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a member is one that systems leave behind: `._0.jpg`, `.DS_Store`."""
+    """Return whether a member is a hidden file of an operating system: `._0.jpg`, `.DS_Store`."""
     return name.rpartition("/")[2].startswith(".")
 
 
 def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
-    """Members of one key, told apart into samples when the next key comes; `most`: bytes that a key may have."""
+    """Group the members of one key into samples when the next key starts; `most` is the bytes that a key may have."""
     pending: list[_Member] = []
     fields: set[str] = set()
     held = over = 0
@@ -158,7 +158,7 @@ def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
 
 
 def _ready(pending: list[_Member], after: _Member) -> list[_Member]:
-    """Members that need not wait for the end of their key: names with dots, of a whole tar perhaps."""
+    """Return members that need not wait for the end of their key: names with dots, of a whole tar perhaps."""
     if pending[0].is_plain or any(one.is_plain for one in pending):
         return []
     return [one for one in pending if one.stem != after.stem]
@@ -169,7 +169,7 @@ def _size(member: _Member) -> int:
 
 
 def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterator[TarSample]:
-    """The samples of a key: one, or as many as there are names with dots.
+    """Yield the samples of a key: one, or as many as there are names with dots.
 
     Args:
         members: of the key.
@@ -198,20 +198,20 @@ def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[TarSample]
         yield sample
         return
     stems = {member.stem for member in members if member.name.rpartition(".")[2].lower() in FORMAT_OF}
-    found: dict[str, TarSample] = {}
+    sample_of: dict[str, TarSample] = {}
     for member in members:
         owners = [stem for stem in stems if member.name.startswith(f"{stem}.")]
         owner = min(owners, key=len, default=member.stem)
-        found.setdefault(owner, TarSample(shown(owner), {}, is_dotted=True)).add(
+        sample_of.setdefault(owner, TarSample(shown(owner), {}, is_dotted=True)).add(
             member.name[len(owner) + 1 :].lower(), member.content
         )
-    yield from found.values()
+    yield from sample_of.values()
 
 
-def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
-    """The files of a tar; the last one has no name where the tar is damaged."""
+def _members(source: Place, name: str, limit: int) -> Iterator[_Member]:
+    """Yield the files of a tar; after a damaged part comes a member without name."""
     after = "nothing"
-    with place.open(name) as handle:
+    with source.open(name) as handle:
         try:
             tail = Tail(_unpacked(handle))
             with open_tar(tail) as tar:
@@ -223,7 +223,7 @@ def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
                     if is_hidden(info.name):
                         yield _Member(info.name, b"")
                         continue
-                    content = _content(tar, info, limit) if info.isfile() else _linked(place, name, info, limit)
+                    content = _content(tar, info, limit) if info.isfile() else _linked(source, name, info, limit)
                     after = shown(info.name)
                     yield _Member(info.name, content)
             last = tail.drained()
@@ -239,7 +239,7 @@ def _members(place: Place, name: str, limit: int) -> Iterator[_Member]:
 
 
 class _Begun(RawIOBase):
-    """A stream of which the first bytes were looked at."""
+    """A stream whose first bytes were already read, put in front again."""
 
     def __init__(self, head: bytes, rest: Stream) -> None:
         self._head, self._rest = head, rest
@@ -257,7 +257,7 @@ class _Begun(RawIOBase):
 
 
 class _Measured:
-    """What a packed stream holds, unless that is out of all proportion."""
+    """Decompressed stream with a limit on the ratio of its size to the compressed size."""
 
     def __init__(self, packed: _Begun, unpacked: Readable) -> None:
         self._packed, self._unpacked, self._size = packed, unpacked, 0
@@ -271,7 +271,7 @@ class _Measured:
 
 
 def _unpacked(handle: Stream) -> Readable:
-    """What a tar's stream holds; gzip's and the others' own checks are made when it is read to its end."""
+    """Return the decompressed stream of a tar; checksums of gzip and the others are checked at its end."""
     head = handle.read(_MAGIC)
     begun = _Begun(head, handle)
     raw: Any = begun
@@ -294,12 +294,12 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo, limit: int) -> bytes |
     return data
 
 
-def _linked(place: Place, name: str, info: tarfile.TarInfo, limit: int) -> bytes | Problem:
-    """What a link inside a tar leads to, where the tar is a local file that is not packed."""
+def _linked(source: Place, name: str, info: tarfile.TarInfo, limit: int) -> bytes | Problem:
+    """Read the target of a link inside a tar, if the tar is a local uncompressed file."""
     reason = "tar --dereference --hard-dereference stores the files themselves"
-    if isinstance(place, Folder) and (info.islnk() or info.issym()):
+    if isinstance(source, Folder) and (info.islnk() or info.issym()):
         try:
-            with place.open(name) as handle, open_tar(handle, "r:") as tar:
+            with source.open(name) as handle, open_tar(handle, "r:") as tar:
                 opened = tar.extractfile(tar.getmember(info.name))
                 data = opened.read(limit + 1) if opened else b""
                 return data if len(data) <= limit else Problem("too_large", f"expected at most {limit} bytes, got more")
