@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 WRITTEN_BY_RUNS = ("dvc.lock", "metrics")
 _TIMEOUT_S = 20
+_CLASS_AS_TEXT = re.compile(r"(\w+(?:\.\w+)+):\w+")
 # parts of the package that describe values: a change there changes no result
 DESCRIBING = ("errors", "params", "records", "stage", "provenance", "tracking")
 # those, and parts that move values between files and memory: DVC does not follow them, digests of code leave them out
@@ -76,6 +78,8 @@ def code_digest(module: str) -> str:
 def sources(root: Path, module: str, without: Collection[str]) -> dict[str, bytes]:
     """The source of a module and of all of its package that it imports, also inside of functions, by module.
 
+    A class named as text, as in `"umgclip.annotate.models.grabcut:GrabCut"`, counts as imported.
+
     Args:
         root: folder that the package lies in.
         module: as in `umgclip.inference.folder`.
@@ -108,6 +112,8 @@ def _imported(source: bytes) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and (named := _CLASS_AS_TEXT.fullmatch(str(node.value))):
+            yield named[1]
 
 
 def same_code(one: bytes, other: bytes) -> bool:

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from umgclip.__main__ import STAGES, app
+from umgclip.annotate.catalog import CATALOG
+from umgclip.annotate.catalog import __name__ as CATALOG_MODULE
 from umgclip.cli.project.create import Wishes, make_project
 from umgclip.params import SECTIONS, read_params
 from umgclip.params.section import INDIFFERENT
@@ -40,7 +42,10 @@ OF_NO_EFFECT = {
 
 @pytest.fixture(scope="module")
 def imports():
-    return grimp.build_graph("umgclip", cache_dir=None)
+    graph = grimp.build_graph("umgclip", cache_dir=None)
+    for kind in CATALOG.values():  # names classes as text
+        graph.add_import(importer=CATALOG_MODULE, imported=kind.module)
+    return graph
 
 
 def paths(entries: list) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from umgclip import __version__
-from umgclip.annotate.cache.identity import answer_identities, file_digests
+from umgclip.annotate.cache.file_digests import file_digests
+from umgclip.annotate.cache.identity import answer_identities
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.vocabulary import Given, read_names
 from umgclip.annotate.words import note, require_words

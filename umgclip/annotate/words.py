@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from umgclip.annotate.cache.identity import model_kind
+from umgclip.annotate.catalog import CATALOG
 from umgclip.annotate.vocabulary import Names
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.params import AnnotateParams
 
 _SPEAKING_ROLES = ("proposer", "region_tagger", "region_captioner", "tagger", "captioner")
-# what speaks only of concepts: of those that a caption names, or of a vocabulary's
-_OF_CAPTIONS = ("clip_teacher",)
-_OF_VOCABULARY = ("clip", "grounding_dino", "mm_grounding_dino", "owlv2")
-_SILENT = ("segment_tree", "sam2", "given", "none")
 
 
 def require_words(params: AnnotateParams, vocabulary: Vocabulary, names: Names) -> None:
@@ -49,6 +46,6 @@ def note(vocabulary: Vocabulary, names: Names) -> str | None:
 
 def _speaks(params: AnnotateParams, vocabulary: Vocabulary) -> bool:
     """Whether some role can say a word of an image without a caption."""
-    silent = {*_SILENT, *_OF_CAPTIONS, *(() if vocabulary.concepts else _OF_VOCABULARY)}
+    words = ("any", "vocabulary") if vocabulary.concepts else ("any",)
     kinds = {model_kind(params, name) for role in _SPEAKING_ROLES for name in params.roles.of(role)}
-    return bool(kinds - silent)
+    return any(CATALOG[kind].words in words for kind in kinds if kind in CATALOG)  # none and given are in no row

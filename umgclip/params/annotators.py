@@ -7,7 +7,7 @@ one entry may fill several roles and is then loaded once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,14 @@ _COMMIT = r"^[0-9a-f]{40}$"
 BoxUnit = Literal["pixel", "thousandth", "share"]
 
 
-class WeightsParams(Section):
+class AnnotatorParams(Section):
+    """The base of the parameters of all kinds, each of which has a field `kind`."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ()
+    """The roles of `annotate.roles` that the kind may fill."""
+
+
+class WeightsParams(AnnotatorParams):
     """Where a model's weights are and how it runs."""
 
     id: str | None = Field(default=None, description="repository on the Hugging Face hub, with `revision`")
@@ -46,6 +53,8 @@ class WeightsParams(Section):
 class Florence2Params(WeightsParams):
     """Florence-2 (Xiao et al., CVPR 2024): captions, boxes, region captions."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner")
+
     kind: Literal["florence2"] = "florence2"
     captions: list[Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"]] = Field(
         default=["<DETAILED_CAPTION>"], min_length=1, description="one caption of the image each"
@@ -61,6 +70,8 @@ class Florence2Params(WeightsParams):
 class GroundingDinoParams(WeightsParams):
     """Grounding DINO (Liu et al., ECCV 2024) and MM Grounding DINO (Zhao et al., 2024), also LLMDet's weights."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer",)
+
     kind: Literal["grounding_dino", "mm_grounding_dino"]
     queries: Queries = "caption"
     threshold: Share = Field(default=0.3, description="least score of a box")
@@ -70,6 +81,8 @@ class GroundingDinoParams(WeightsParams):
 
 class Owlv2Params(WeightsParams):
     """OWLv2 (Minderer et al., NeurIPS 2023)."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer",)
 
     kind: Literal["owlv2"] = "owlv2"
     queries: Queries = "caption"
@@ -82,6 +95,8 @@ class Owlv2Params(WeightsParams):
 class DetrParams(WeightsParams):
     """DETR (Carion et al., ECCV 2020), RT-DETRv2 (Lv et al., 2024) and other closed detectors of transformers."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer",)
+
     kind: Literal["detr", "rt_detr_v2"]
     threshold: Share = Field(default=0.5, description="least score of a box")
     most: Count = Field(default=100, description="boxes per image")
@@ -89,6 +104,8 @@ class DetrParams(WeightsParams):
 
 class Mask2FormerParams(WeightsParams):
     """Mask2Former (Cheng et al., CVPR 2022), panoptic: masks of things and stuff."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer",)
 
     kind: Literal["mask2former"] = "mask2former"
     things: int = Field(default=80, ge=0, description="the first labels are things (COCO panoptic: 80), the rest stuff")
@@ -98,6 +115,8 @@ class Mask2FormerParams(WeightsParams):
 
 class Sam2Params(WeightsParams):
     """SAM 2 (Ravi et al., ICLR 2025): masks for boxes; as proposer, everything mode."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "masker")
 
     kind: Literal["sam2"] = "sam2"
     min_box_iou: Share = Field(default=0.5, description="of the mask's box with the region's, or the mask is refused")
@@ -111,6 +130,8 @@ class Sam2Params(WeightsParams):
 class ClipParams(WeightsParams):
     """CLIP, SigLIP or SigLIP 2 as tagger of images and regions over the vocabulary, and as filter."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("region_tagger", "tagger", "filter")
+
     kind: Literal["clip"] = "clip"
     template: Template = "a photo of {a} {}"
     threshold: Share = Field(default=0.2, description="least score of a tag; SigLIP: sigmoid, CLIP: softmax")
@@ -122,6 +143,8 @@ class ClipParams(WeightsParams):
 class Blip2Params(WeightsParams):
     """BLIP-2 (Li et al., ICML 2023): short captions of images and of regions' crops."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("region_captioner", "captioner")
+
     kind: Literal["blip2"] = "blip2"
     prompt: str = Field(default="a photo of", description="start of the caption")
     max_new_tokens: Count = 40
@@ -132,6 +155,8 @@ class Blip2Params(WeightsParams):
 class Qwen3VlParams(WeightsParams):
     """Qwen3-VL (2025): captions of images and of regions' crops."""
 
+    ROLES: ClassVar[tuple[str, ...]] = ("region_captioner", "captioner")
+
     kind: Literal["qwen3_vl"] = "qwen3_vl"
     prompt: str = "Describe what is visible in this image in one or two factual sentences."
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
@@ -139,8 +164,10 @@ class Qwen3VlParams(WeightsParams):
     crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
 
 
-class VlmParams(Section):
+class VlmParams(AnnotatorParams):
     """Any server that speaks OpenAI's chat completions (vLLM and others): captions, tags, grounded boxes as JSON."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner")
 
     kind: Literal["vlm"] = "vlm"
     url: Annotated[str, INDIFFERENT] = Field(pattern=r"^https?://[^@\s]+$", description="up to and with /v1")
@@ -193,8 +220,10 @@ Action = Annotated[
 ]
 
 
-class FaceParams(Section):
+class FaceParams(AnnotatorParams):
     """Policy: faces, by YuNet in OpenCV."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("policy",)
 
     kind: Literal["face"] = "face"
     path: Annotated[str, FILE, INDIFFERENT] = Field(
@@ -209,6 +238,8 @@ class FaceParams(Section):
 
 class NsfwParams(WeightsParams):
     """Policy: not safe for work, by an image classifier, or by a CLIP where there are `safe` prompts."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("policy",)
 
     kind: Literal["nsfw"] = "nsfw"
     unsafe: Names = Field(default=["nsfw"], description="labels of the classifier, or prompts of the CLIP")
@@ -233,21 +264,20 @@ ModelParams = Annotated[
     Field(discriminator="kind"),
 ]
 
-# what fills which role: built-ins by name, others by kind
-CAPABLE: Mapping[str, tuple[str, ...]] = {
-    "policy": ("face", "nsfw", "none"),
-    "proposer": (
-        "segment_tree", "florence2", "grounding_dino", "mm_grounding_dino", "owlv2", "detr", "rt_detr_v2",
-        "mask2former", "sam2", "vlm",
-    ),
-    "masker": ("grabcut", "sam2", "none"),
-    "region_tagger": ("clip_teacher", "clip", "given"),
-    "region_captioner": ("clip_teacher", "florence2", "blip2", "qwen3_vl", "vlm", "none"),
-    "tagger": ("clip_teacher", "clip", "florence2", "vlm", "none"),
-    "captioner": ("clip_teacher", "florence2", "blip2", "qwen3_vl", "vlm", "none"),
-    "filter": ("clip_teacher", "clip", "none"),
-}  # fmt: skip
-BUILT_IN = ("clip_teacher", "segment_tree", "grabcut", "given", "none")
+KINDS: Mapping[str, type[AnnotatorParams]] = {
+    kind: section
+    for section in get_args(get_args(ModelParams)[0])
+    for kind in get_args(section.model_fields["kind"].annotation)
+}
+"""The parameters of each kind that an entry of `annotate.models` may have."""
+BUILT_IN: Mapping[str, tuple[str, ...]] = {
+    "clip_teacher": ("region_tagger", "region_captioner", "tagger", "captioner", "filter"),
+    "segment_tree": ("proposer",),
+    "grabcut": ("masker",),
+    "given": ("region_tagger",),
+    "none": ("policy", "masker", "region_captioner", "tagger", "captioner", "filter"),
+}
+"""The roles that each built-in may fill."""
 
 
 class RolesParams(Section):
@@ -273,6 +303,18 @@ class RolesParams(Section):
         """The names of a role."""
         names = getattr(self, role)
         return [names] if isinstance(names, str) else list(names)
+
+
+def _capable(role: str) -> tuple[str, ...]:
+    """Return what may fill a role: annotators that are built in, kinds, and last `given` and `none`."""
+    built_in = [name for name, roles in BUILT_IN.items() if role in roles]
+    last = [name for name in built_in if name in ("given", "none")]
+    kinds = [kind for kind, section in KINDS.items() if role in section.ROLES]
+    return (*(name for name in built_in if name not in last), *kinds, *last)
+
+
+CAPABLE: Mapping[str, tuple[str, ...]] = {role: _capable(role) for role in RolesParams.model_fields}
+"""What may fill each role: built-ins by name, others by kind."""
 
 
 class RulesParams(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from umgclip.annotate.cache.cache import Desk
 from umgclip.annotate.cache.cached_model import Asked
 from umgclip.annotate.cache.identity import model_kind
 from umgclip.annotate.cache.lazy_model import Model
+from umgclip.annotate.catalog import CATALOG, EXTRAS
 from umgclip.annotate.models.grabcut import GrabCut
 from umgclip.annotate.models.segment_tree import SegmentTree
 from umgclip.annotate.roles import (
@@ -125,17 +127,23 @@ def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) ->
         InputError: its weights are not on this machine, or a package that it needs is not installed.
     """
     params, where = models[name], f"annotate.models.{name}"
-    if params.kind == "vlm":
-        try:
-            from umgclip.annotate.models.vlm.annotator import Vlm
-        except ImportError as error:
-            raise InputError(f"{where}: expected httpx, which is not installed: umgclip[vlm]") from error
-        return Vlm(params, where)
-    if params.kind == "face":
-        from umgclip.annotate.models.policy.face import Face
+    kind = CATALOG[params.kind]
+    if kind.extra is not None:
+        _require(kind.extra, where)
+    module, _, called = kind.path.partition(":")
+    build = getattr(importlib.import_module(module), called)
+    return build(params, where, vocabulary) if kind.reads_vocabulary else build(params, where)
 
-        return Face(params, where)
-    # transformers takes seconds to import, and annotators without downloaded weights do without it
-    from umgclip.annotate.models.foundation.build import build
 
-    return build(params, where, vocabulary)
+def _require(extra: str, where: str) -> None:
+    """Check that the package of an extra is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    package = EXTRAS[extra]
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        install = f'pip install "umgclip[{extra}]"'
+        raise InputError(f"{where}: expected {package}, which is not installed; run: {install}") from error

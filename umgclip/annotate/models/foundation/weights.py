@@ -13,7 +13,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 
-from umgclip.annotate.cache.identity import weights_digest
+from umgclip.annotate.cache.file_digests import weights_digest
 from umgclip.annotate.models.source_name import source_name
 from umgclip.errors import InputError
 from umgclip.model.clip.no_code import no_remote_code

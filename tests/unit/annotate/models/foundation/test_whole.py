@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from umgclip.annotate import stage
-from umgclip.annotate.cache.identity import file_digests
+from umgclip.annotate.cache.file_digests import file_digests
 from umgclip.annotate.models.source_name import prompt_key
 from umgclip.data.stream import read_raw
 from umgclip.model.clip import files
