@@ -1,4 +1,4 @@
-"""Which region carries which concept: all concepts of a caption at once, each once, in regions that do not overlap."""
+"""Assignment of concepts to regions: all concepts of a caption at once, each once, in regions that do not overlap."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-_BEAMS = 32  # partial assignments kept from one concept to the next
+_BEAMS = 32  # partial assignments that survive from one concept to the next
 _CANDIDATES = 10  # regions tried for a concept
-_LEAST = 1e-6  # stands for a score or a threshold of 0 in logarithms
+_LEAST = 1e-6  # replaces a score or a threshold of 0 in logarithms
 
 
 def assign(
@@ -19,18 +19,18 @@ def assign(
     overlap: float,
     coverage: float = 0.0,
 ) -> list[tuple[int, int, float]]:
-    """Pairs (region, concept, score), best first.
+    """Return pairs (region, concept, score), the best first.
 
-    The assignment whose product of scores is largest, by beam search over the concepts; a concept without a region
-    counts as `threshold`. Taking the best pair first instead lets a wrong pair take the only place of a right one.
+    A beam search over the concepts looks for the assignment with the largest product of scores; a concept without a
+    region counts as `threshold`. Choosing greedily instead lets a wrong pair take the only region of a right one.
 
     Args:
-        scores: of every region with every concept.
-        masks: of the regions.
-        threshold: score that a pair has to be worth.
-        overlap: largest share of the smaller of two regions that both may hold.
-        coverage: a pair is worth its score times exp(coverage x the region's share of what all regions cover): a
-            caption's things are what stands in the image, so they should leave little of it unexplained.
+        scores: the score of each region with each concept.
+        masks: the masks of the regions.
+        threshold: the least value of a pair.
+        overlap: the largest part of the smaller of two chosen regions that the other may cover, 0 to 1.
+        coverage: the value of a pair is its score times exp(coverage x the region's share of the union of all
+            regions). A caption names the things in an image, so they should leave little of it unexplained.
     """
     if scores.size == 0:
         return []
@@ -54,7 +54,10 @@ def assign(
 
 
 def _apart(masks: Sequence[Bool[np.ndarray, "h w"]], areas: np.ndarray, overlap: float) -> Bool[np.ndarray, "r r"]:
-    """Which regions may both be chosen; pair by pair, because masks of large images would not fit side by side."""
+    """Return which pairs of regions may both be chosen.
+
+    Pairs are compared one by one, because the masks of large images would not fit into memory side by side.
+    """
     apart = np.zeros((len(masks), len(masks)), bool)
     for row in range(len(masks)):
         for other in range(row):

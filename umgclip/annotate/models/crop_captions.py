@@ -1,4 +1,4 @@
-"""Captioners of images as captioners of regions: each region's crop is an image."""
+"""Captioners of images used as captioners of regions: the crop of each region is an image."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from umgclip.annotate.roles import Partly
 from umgclip.params.annotators import Qwen3VlParams, VlmParams
 from umgclip.records import Text
 
-_PASSING = ("unreachable", "timeout", "connection_lost", "server_error", "out_of_memory")  # another try may go well
+_PASSING = ("unreachable", "timeout", "connection_lost", "server_error", "out_of_memory")  # another try may succeed
 
 
 class PromptedCaptioner(ABC):
-    """Captioner and region captioner of a model that answers prompts about an image."""
+    """Base of captioners and region captioners whose model answers prompts about an image."""
 
     _params: Qwen3VlParams | VlmParams
 
     def caption_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Text] | Failure]:
-        """One caption each; proposals say nothing to it."""
+        """Return one caption for each image; proposals are ignored."""
         del proposals
         return self._captions(images, self._params.prompt)
 
     def caption_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[list[Text]] | Failure]:
-        """One phrase for each region's crop."""
+        """Return one phrase for the crop of each region."""
         prompt = self._params.region_prompt
         return captions_of_crops(
             images, proposals, self._params.crop_context, lambda crops: self._captions(crops, prompt)
@@ -37,7 +37,7 @@ class PromptedCaptioner(ABC):
 
     @abstractmethod
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
-        """What the model answers to the prompt, for each image."""
+        """Return the model's answer to the prompt for each image."""
 
 
 def captions_of_crops(
@@ -46,38 +46,38 @@ def captions_of_crops(
     context: float,
     caption: Callable[[Sequence[Pixels]], Sequence[list[Text] | Failure]],
 ) -> list[list[list[Text]] | Failure]:
-    """Captions per region. A crop that cannot be captioned costs its region's caption, not the image.
+    """Return the captions of each region. A crop that cannot be captioned loses its caption; the image stays.
 
-    The image fails where trying again may help, and where no crop of it could be captioned, unless that is a single
-    refusal: then the fault may be the captioner's.
+    The image fails if trying again may help, and if none of its crops could be captioned. A single refusal is an
+    exception: there the fault may be the captioner's.
 
     Args:
-        images: whole.
-        proposals: regions of each.
-        context: side of a crop, times its region's box.
-        caption: captions per crop.
+        images: whole images.
+        proposals: the regions of each image.
+        context: side of a crop, as a multiple of the side of its region's box.
+        caption: returns the captions of each crop.
     """
-    places = [(row, p) for row, found in enumerate(proposals) for p in found]
-    answers = caption([region_crop(images[row], p, context) for row, p in places])
+    owners = [(row, proposal) for row, regions in enumerate(proposals) for proposal in regions]
+    answers = caption([region_crop(images[row], proposal, context) for row, proposal in owners])
     by_image: list[list[list[Text] | Failure]] = [[] for _ in images]
-    for (row, _), answer in zip(places, answers, strict=True):
+    for (row, _), answer in zip(owners, answers, strict=True):
         by_image[row].append(answer)
-    return [_joined(own, found) for own, found in zip(by_image, proposals, strict=True)]
+    return [_joined(captions, regions) for captions, regions in zip(by_image, proposals, strict=True)]
 
 
 def _joined(answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal]) -> list[list[Text]] | Failure:
-    """One image's captions."""
+    """Return the captions of the regions of one image, or why the image fails."""
     failures = [one for one in answers if isinstance(one, Failure)]
     fatal = next((one for one in failures if one.reason in _PASSING), None)
     if fatal is None and failures and len(failures) == len(answers):
         fatal = next((one for one in failures if len(failures) > 1 or one.reason != "refusal"), None)
     if fatal is not None:
         return fatal
-    said = [[] if isinstance(one, Failure) else one for one in answers]
+    captions = [[] if isinstance(one, Failure) else one for one in answers]
     if not failures:
-        return said
+        return captions
     return Partly(
-        said,
+        captions,
         [
             Rejected("region_captioner", one.reason, box_xyxy=p.box_xyxy, detail=one.detail)
             for one, p in zip(answers, regions, strict=True)

@@ -1,4 +1,4 @@
-"""Where the things of an image are: what does not look like its border, with sharp edges and without specks."""
+"""The foreground of an image: the pixels that do not look like its border, with sharp edges and without specks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from jaxtyping import Bool, UInt8
 
 from umgclip.geometry.background import background_distance, smooth_lab
 
-_SHARP_SIGMA = 0.4  # smoothing for the edge's place, in pixels; that for the decision blurs edges over their place
-_EDGE_PX = 5  # side of the window in which an edge falls from full contrast to none
+_SHARP_SIGMA = 0.4  # smoothing to locate edges, in pixels; the smoothing for the decision would move them
+_EDGE_PX = 5  # side of the window within which an edge falls from full contrast to none
 
 
 def foreground(pixels: UInt8[np.ndarray, "h w 3"], distance: float, smallest: float) -> Bool[np.ndarray, "h w"]:
-    """What differs from the image's border.
+    """Return the mask of the pixels that differ from the image's border.
 
-    Smoothing and thin outlines make what differs too large by a rim of about a pixel. An edge stands where the contrast
-    is half of that beside it, so the rim's pixels below that are given back to the ground.
+    Smoothing and thin outlines make the foreground too large by a rim of about a pixel. An edge is where the contrast
+    is half of that next to it, so the pixels of the rim with less contrast are given back to the background.
 
     Args:
         pixels: RGB.
-        distance: least difference, in standard deviations of the nearest border colour.
-        smallest: share of the image; smaller pieces are not things, smaller holes no ground.
+        distance: the least difference, in standard deviations of the nearest border colour.
+        smallest: share of the image; smaller pieces are no things, and smaller holes are no background.
     """
     least = smallest * pixels.shape[0] * pixels.shape[1]
     rough = _tidy(background_distance(smooth_lab(pixels)) > distance, least)
@@ -38,8 +38,8 @@ def _tidy(mask: Bool[np.ndarray, "h w"], least: float) -> Bool[np.ndarray, "h w"
 
 
 def _pieces(mask: Bool[np.ndarray, "h w"], least: float) -> Bool[np.ndarray, "h w"]:
-    """The connected pieces of at least so many pixels."""
+    """Return the connected pieces of at least `least` pixels."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    kept = stats[:, cv2.CC_STAT_AREA] >= least
-    kept[0] = False
-    return kept[labels]
+    is_large = stats[:, cv2.CC_STAT_AREA] >= least
+    is_large[0] = False
+    return is_large[labels]

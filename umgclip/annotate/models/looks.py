@@ -1,4 +1,4 @@
-"""How the teacher looks at regions: square crops, of one side or of the side that each region is worth."""
+"""The square crops that the teacher reads regions from, all of one side or of the side that each region needs."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from umgclip.errors import InputError
 from umgclip.geometry.crops import background_colour, crop_region
 from umgclip.params import LabelParams
 
-_SHARES = (0.5, 0.75)  # of the model's own side, for `auto`; a crop's cost grows with its square
-_LEAST_CELLS = 49  # of a crop's dense map: with fewer there is little to tell things by
-_TOKENS = 8192  # in a forward on a CPU: more are not faster and need memory
+_SHARES = (0.5, 0.75)  # of the model's image side, for `auto`; the cost of a crop grows with its square
+_LEAST_CELLS = 49  # cells in the dense map of a crop; fewer are too coarse to tell things apart
+_TOKENS = 8192  # in one forward pass on a CPU; more are no faster and need more memory
 
 
 def crop_sides(
     crop_px: int | Literal["auto"] | None, image_hw: tuple[int, int], patch_px: tuple[int, int]
 ) -> tuple[int, ...]:
-    """Sides in pixels that crops may have, ascending.
+    """Return the sides in pixels that crops may have, ascending.
 
     Args:
-        crop_px: `annotate.label.crop_px`. `auto`: half or three quarters of the model's own side, where those are at
-            least 49 cells; None: its own.
-        image_hw: the model's own size in pixels.
-        patch_px: of the model.
+        crop_px: `annotate.label.crop_px`. `auto`: half or three quarters of the model's image side, if that gives at
+            least 49 cells; None: the model's image side.
+        image_hw: the model's image size in pixels.
+        patch_px: height and width of the model's patch in pixels.
 
     Raises:
-        InputError: the side is no multiple of the patch.
+        InputError: the side is not a multiple of the patch.
     """
-    own, step = max(image_hw), math.lcm(*patch_px)
+    full, step = max(image_hw), math.lcm(*patch_px)
     if crop_px == "auto":
-        found = {math.ceil(share * own / step) * step for share in _SHARES}
-        return tuple(sorted(side for side in found if (side // step) ** 2 >= _LEAST_CELLS)) or (own,)
+        sides = {math.ceil(share * full / step) * step for share in _SHARES}
+        return tuple(sorted(side for side in sides if (side // step) ** 2 >= _LEAST_CELLS)) or (full,)
     side = image_hw[0] if crop_px is None else crop_px
     if any(side % patch for patch in patch_px):
         raise InputError(f"annotate.label.crop_px: expected a multiple of the model's patch {patch_px}, got {side}")
@@ -47,26 +47,29 @@ def crop_sides(
 def crops(
     pixels: Pixels, proposals: Sequence[Proposal], params: LabelParams, sides: Sequence[int]
 ) -> list[UInt8[np.ndarray, "side side 3"]]:
-    """A crop of each region, of the smallest side that loses none of the region's pixels, or of the largest."""
+    """Return a crop of each region.
+
+    Its side is the smallest that loses none of the region's pixels, or the largest if each would.
+    """
     colour = background_colour(pixels)
     fill = colour if params.fill == "background" else params.fill
     height, width = pixels.shape[:2]
     whole = (0.0, 0.0, float(width), float(height))
-    found = []
+    crop_list = []
     for proposal in proposals:
-        # of the ground the whole image is seen, with the things painted over in the ground's own colour
+        # a background is shown as the whole image, with the things painted over in the background colour
         box = whole if proposal.is_stuff else proposal.box_xyxy
         share, around = (1.0, colour) if proposal.is_stuff else (params.object_share, fill)
-        there = max(box[2] - box[0], box[3] - box[1]) / share
-        side = next((side for side in sides if side >= there), sides[-1])
-        found.append(crop_region(pixels, box, proposal.mask, side, share, around))
-    return found
+        needed = max(box[2] - box[0], box[3] - box[1]) / share
+        side = next((side for side in sides if side >= needed), sides[-1])
+        crop_list.append(crop_region(pixels, box, proposal.mask, side, share, around))
+    return crop_list
 
 
 def in_batches(
     images: Sequence[UInt8[np.ndarray, "height width 3"]], most: int, patch_px: tuple[int, int], on_cpu: bool
 ) -> list[list[int]]:
-    """Rows of images that are embedded together: of one size, at most `most`, on a CPU no more than fit its caches."""
+    """Return groups of rows to embed together: images of one size, at most `most`; on a CPU fewer if large."""
     by_size: dict[tuple[int, ...], list[int]] = {}
     for row, pixels in enumerate(images):
         by_size.setdefault(pixels.shape, []).append(row)

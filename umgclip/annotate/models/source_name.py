@@ -1,4 +1,4 @@
-"""How a model is called in what it wrote: kind, id, revision, and the prompt or its hash."""
+"""The names of sources in records: kind, id and revision of a model, and its prompt or the hash of it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 
 from umgclip.params import AnnotateParams
 
-_SHORT = re.compile(r"^[^\s#]{1,40}$")  # such as <CAPTION>; anything else is named by its hash
+_SHORT = re.compile(r"^[^\s#]{1,40}$")  # such as <CAPTION>; any other prompt is named by its hash
 
 
 def source_name(kind: str, model_id: str, revision: str | None) -> str:
-    """`florence2/florence-community/Florence-2-base@0123456789ab`; twelve digits of the revision."""
+    """Return a source such as `florence2/ORG/NAME@0123456789ab`, with twelve digits of the revision."""
     return f"{kind}/{model_id}@{(revision or 'unknown')[:12]}"
 
 
 def with_prompt(name: str, prompt: str) -> str:
-    """A source with the prompt that it was asked with: itself where it is one short word, its hash otherwise."""
+    """Return a source with its prompt appended: the prompt itself if it is one short word, its hash otherwise."""
     return f"{name}#{prompt_key(prompt)}" if prompt else name
 
 
 def prompt_key(prompt: str) -> str:
-    """What stands for a prompt in a source."""
+    """Return the key that replaces a prompt in a source."""
     return prompt if _SHORT.match(prompt) else f"sha256:{hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
 
 
 def describe(params: AnnotateParams) -> dict[str, object]:
-    """All that sources stand for: roles, models with revisions, thresholds and prompts, rules, and prompts by key."""
+    """Return all that sources refer to: roles, models with revisions, thresholds and prompts, rules, prompts by key."""
     prompts = {
         prompt_key(value): value
         for model in params.models.values()

@@ -1,1 +1,1 @@
-"""Annotators with downloaded weights, by transformers' own classes: no code of a model's repository is ever run."""
+"""Annotators with downloaded weights, by classes of transformers: code of a model's repository is never run."""

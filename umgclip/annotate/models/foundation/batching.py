@@ -1,4 +1,4 @@
-"""Batches that are halved when memory runs out, and in which one bad item does not take the others with it."""
+"""Batches that are halved when memory runs out, and in which one bad item does not spoil the others."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ R = TypeVar("R")
 
 
 def run_batches(items: Sequence[T], size: int, forward: Callable[[Sequence[T]], Sequence[R]]) -> list[R | Failure]:
-    """One result per item, in order.
+    """Return one result for each item, in order.
 
-    A batch that runs out of memory, or that the model refuses, is done again in halves; an item that fails alone is a
-    `Failure` (`out_of_memory` or `model_error`) in its place.
+    A batch that runs out of memory, or on which the model fails, is repeated in halves. An item that fails alone
+    becomes a `Failure` (`out_of_memory` or `model_error`).
 
     Args:
-        items: what `forward` takes.
-        size: items at once.
-        forward: as many results as items; runs in inference mode.
+        items: the input of `forward`.
+        size: items in a batch.
+        forward: returns one result for each item; it runs in inference mode.
     """
     results: list[R | Failure] = []
     for start in range(0, len(items), size):
@@ -36,7 +36,7 @@ def _run(items: Sequence[T], forward: Callable[[Sequence[T]], Sequence[R]]) -> l
         with torch.inference_mode():
             results: list[R | Failure] = [*forward(items)]
     except torch.AcceleratorError:
-        raise  # the device is lost to this process
+        raise  # this process cannot use the device any more
     except torch.OutOfMemoryError as error:
         failure = Failure("out_of_memory", _first_line(error))
     except (RuntimeError, ValueError, IndexError) as error:
@@ -45,7 +45,7 @@ def _run(items: Sequence[T], forward: Callable[[Sequence[T]], Sequence[R]]) -> l
         if len(results) != len(items):
             raise AssertionError(f"expected {len(items)} results, got {len(results)}")
         return results
-    # outside of the handler, where the traceback would keep the batch's tensors alive
+    # outside the handler, because there the traceback keeps the tensors of the batch alive
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(items) == 1:

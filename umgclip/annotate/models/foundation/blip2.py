@@ -1,4 +1,4 @@
-"""BLIP-2: one short caption of an image, or of a region's crop."""
+"""BLIP-2: one short caption of an image, or of the crop of a region."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from umgclip.records import Text
 
 
 class Blip2:
-    """Captioner and region captioner."""
+    """BLIP-2 as captioner of images and of regions."""
 
     def __init__(self, params: Blip2Params, where: str) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         self._loaded = load(params, where, "Blip2ForConditionalGeneration", "Blip2Processor")
-        self._loaded.processor.tokenizer.padding_side = "left"  # so that all answers start at the same place
+        self._loaded.processor.tokenizer.padding_side = "left"  # so that all answers start at the same position
         self.name = with_prompt(self._loaded.name, params.prompt)
 
     def caption_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Text] | Failure]:
-        """One caption each; proposals say nothing to it."""
+        """Return one caption for each image; proposals are ignored."""
         del proposals
         return run_batches(images, self._params.batch, self._caption)
 
     def caption_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[list[Text]] | Failure]:
-        """One caption of each region's crop."""
+        """Return one caption for the crop of each region."""
         context, size = self._params.crop_context, self._params.batch
         return captions_of_crops(images, proposals, context, lambda crops: run_batches(crops, size, self._caption))
 
@@ -52,12 +52,12 @@ class Blip2:
                 images=pictures(images), text=[self._params.prompt] * len(images), padding=True, return_tensors="pt"
             )
         )
-        # models on OPT repeat the prompt before their answer, those on T5 do not
+        # models based on OPT repeat the prompt before their answer, those based on T5 do not
         repeats = not self._loaded.model.config.text_config.is_encoder_decoder
         prompt_tokens = int(inputs["input_ids"].shape[1]) if repeats else 0
         texts = []
         for one in generate(self._loaded, inputs, prompt_tokens, self._params.max_new_tokens, self._params.beams):
-            said = processor.batch_decode([one.ids], skip_special_tokens=True)[0].strip()
-            said = said if one.ended else whole_sentences(said)
-            texts.append([Text(text=said, score=one.score, source=self.name)])
+            caption = processor.batch_decode([one.ids], skip_special_tokens=True)[0].strip()
+            caption = caption if one.ended else whole_sentences(caption)
+            texts.append([Text(text=caption, score=one.score, source=self.name)])
         return texts

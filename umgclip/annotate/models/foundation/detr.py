@@ -1,4 +1,4 @@
-"""Closed detectors: DETR and RT-DETRv2. Their labels are those that they were trained with."""
+"""Closed detectors, DETR and RT-DETRv2, whose labels are those of their training data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CLASSES = {"detr": "DetrForObjectDetection", "rt_detr_v2": "RTDetrV2ForObjectDe
 
 
 class Detr:
-    """Proposer with labels."""
+    """A proposer with the fixed labels of a closed detector."""
 
     def __init__(self, params: DetrParams, where: str) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         self._loaded = load(params, where, _CLASSES[params.kind], "AutoImageProcessor")
@@ -30,7 +30,7 @@ class Detr:
         self._labels = {int(k): str(v) for k, v in self._loaded.model.config.id2label.items()}
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Boxes with labels; captions say nothing to it."""
+        """Return boxes with labels; captions are ignored."""
         del captions
         return run_batches(images, self._params.batch, self._detect)
 

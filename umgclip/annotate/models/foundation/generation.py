@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from umgclip.annotate.models.foundation.weights import Loaded
+from umgclip.annotate.models.foundation.weights import LoadedModel
 
 
 class Generated(NamedTuple):
-    """One answer: its token ids without the prompt's, its score 0 to 1, and whether it ended by itself."""
+    """One answer: its token ids without those of the prompt, its score 0 to 1, and whether it ended by itself."""
 
     ids: torch.Tensor
     score: float
@@ -18,16 +18,16 @@ class Generated(NamedTuple):
 
 
 def generate(
-    loaded: Loaded, inputs: dict[str, Any], prompt_tokens: int, max_new_tokens: int, beams: int = 1
+    loaded: LoadedModel, inputs: dict[str, Any], prompt_tokens: int, max_new_tokens: int, beams: int = 1
 ) -> list[Generated]:
-    """Answers without sampling, so that the same image gives the same text.
+    """Generate answers without sampling, so that the same image gives the same text.
 
     Args:
         loaded: the model.
-        inputs: what its processor gave, on its device.
-        prompt_tokens: ids at the start of each answer that are the prompt's; 0 for encoder-decoders.
-        max_new_tokens: where an answer is cut.
-        beams: of the search; 1 is greedy.
+        inputs: the output of its processor, on its device.
+        prompt_tokens: ids at the start of each answer that belong to the prompt; 0 for encoder-decoders.
+        max_new_tokens: the length at which an answer is cut.
+        beams: beams of the search; 1 is greedy.
     """
     out = loaded.model.generate(
         **inputs, max_new_tokens=max_new_tokens, num_beams=beams, do_sample=False, output_scores=True,
@@ -38,10 +38,10 @@ def generate(
     ends = loaded.model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends])
     answers = []
-    for ids, own in zip(out.sequences[:, prompt_tokens:].cpu(), logs.float().cpu(), strict=True):
-        new = ids[-len(own) :].tolist()
+    for ids, log_probs in zip(out.sequences[:, prompt_tokens:].cpu(), logs.float().cpu(), strict=True):
+        new = ids[-len(log_probs) :].tolist()
         length = next((i + 1 for i, token in enumerate(new) if token in ends), len(new))
-        told = own[:length][torch.isfinite(own[:length])]
-        score = float(told.mean().exp()) if len(told) else 0.0
+        finite = log_probs[:length][torch.isfinite(log_probs[:length])]
+        score = float(finite.mean().exp()) if len(finite) else 0.0
         answers.append(Generated(ids, min(max(score, 0.0), 1.0), any(token in ends for token in new)))
     return answers

@@ -1,8 +1,9 @@
 """Grounding DINO and MM Grounding DINO: boxes for phrases, each box for exactly one of them.
 
 The processor of transformers joins all tokens above a threshold to one label, so that a box may come out as "cat dog"
-or with no label at all. Here a box belongs to the phrase whose tokens it fits best on the mean, which is how the
-authors score benchmarks with fixed classes. Phrases that do not fit into the text encoder together are asked in turns.
+or with no label at all. Here a box belongs to the phrase with the best mean score over its tokens, as in the authors'
+own evaluation on benchmarks with fixed classes. Phrases that do not fit into the text encoder together are divided
+into turns, each with a forward pass.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
-from umgclip.annotate.models.foundation.queries import Looking, in_groups
+from umgclip.annotate.models.foundation.queries import Queries, in_groups
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
@@ -30,15 +31,15 @@ _CLASSES = {
 
 
 class GroundingDino:
-    """Proposer with labels of an open vocabulary."""
+    """A proposer with labels of an open vocabulary."""
 
     def __init__(self, params: GroundingDinoParams, where: str, vocabulary: Vocabulary) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
-        self._params, self._looking = params, Looking(params.queries, vocabulary)
+        self._params, self._queries = params, Queries(params.queries, vocabulary)
         self._loaded = load(params, where, _CLASSES[params.kind], "GroundingDinoProcessor")
         self.name = self._loaded.name
         self._tokenizer = self._loaded.processor.tokenizer
@@ -46,22 +47,21 @@ class GroundingDino:
         self._room = int(self._loaded.model.config.max_text_len) - 2  # [CLS] and [SEP]
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Boxes labelled with what was looked for."""
+        """Return boxes labelled with the queries of each image."""
         results: list[list[Proposal] | Failure] = [[] for _ in images]
-        for queries, rows in in_groups(captions, self._looking).items():
+        for queries, rows in in_groups(captions, self._queries).items():
             turns = self._turns(queries)
 
             def detect(batch: Sequence[Pixels], turns: list[list[str]] = turns) -> list[list[Proposal]]:
                 return self._detect(batch, turns)
 
-            for row, found in zip(
-                rows, run_batches([images[r] for r in rows], self._params.batch, detect), strict=True
-            ):
-                results[row] = found
+            answers = run_batches([images[row] for row in rows], self._params.batch, detect)
+            for row, answer in zip(rows, answers, strict=True):
+                results[row] = answer
         return results
 
     def _turns(self, queries: Sequence[str]) -> list[list[str]]:
-        """Phrases that fit into the text encoder together."""
+        """Divide phrases into groups that fit into the text encoder together."""
         turns: list[list[str]] = []
         used = self._room + 1
         for query in queries:
@@ -74,28 +74,29 @@ class GroundingDino:
         return turns
 
     def _detect(self, images: Sequence[Pixels], turns: list[list[str]]) -> list[list[Proposal]]:
-        found: list[list[Detection]] = [[] for _ in images]
+        detections: list[list[Detection]] = [[] for _ in images]
         for queries in turns:
             texts = [[_phrase(query) for query in queries]] * len(images)
             inputs = self._loaded.processor(images=pictures(images), text=texts, padding=True, return_tensors="pt")
             outputs = self._loaded.model(**self._loaded.on_device(inputs))
             spans = phrase_spans(inputs["input_ids"][0], self._dot)
-            kept = spans[: len(queries)]
-            for own, size, logits, boxes in zip(
-                found, sizes(images), outputs.logits.float().cpu(), outputs.pred_boxes.float().cpu(), strict=True
+            for of_image, size, logits, boxes in zip(
+                detections, sizes(images), outputs.logits.float().cpu(), outputs.pred_boxes.float().cpu(), strict=True
             ):
-                scores, rows = best_phrase(logits.sigmoid(), kept)
+                scores, rows = best_phrase(logits.sigmoid(), spans[: len(queries)])
                 for score, row, box in zip(scores.tolist(), rows.tolist(), boxes.tolist(), strict=True):
                     if score >= self._params.threshold:
-                        own.append(
-                            Detection(_pixels(box, size), score, queries[row], self._looking.is_stuff(queries[row]))
-                        )
+                        is_stuff = self._queries.is_stuff(queries[row])
+                        of_image.append(Detection(_pixels(box, size), score, queries[row], is_stuff))
         most, iou = self._params.most, self._params.nms_iou
-        return [to_proposals(own, size, self.name, most, iou) for own, size in zip(found, sizes(images), strict=True)]
+        return [
+            to_proposals(of_image, size, self.name, most, iou)
+            for of_image, size in zip(detections, sizes(images), strict=True)
+        ]
 
 
 def phrase_spans(input_ids: Int[Tensor, "t"], dot: int) -> list[tuple[int, int]]:
-    """Where each phrase's tokens are, half-open, in a text of phrases that each end with a dot; [CLS] comes first."""
+    """Return the half-open span of tokens of each phrase, in a text whose phrases end with a dot; [CLS] comes first."""
     spans, start = [], 1
     for position, token in enumerate(input_ids.tolist()):
         if token == dot:
@@ -108,11 +109,13 @@ def phrase_spans(input_ids: Int[Tensor, "t"], dot: int) -> list[tuple[int, int]]
 def best_phrase(
     probabilities: Float[Tensor, "q t"], spans: Sequence[tuple[int, int]]
 ) -> tuple[Float[Tensor, "q"], Int[Tensor, "q"]]:
-    """Of each box the phrase with the largest mean over its tokens, and the largest of that phrase's tokens as score.
+    """Return the score and the phrase of each box.
+
+    The phrase is the one with the largest mean over its tokens; the score is the largest of its tokens.
 
     Args:
-        probabilities: of boxes with tokens.
-        spans: tokens of the phrases, half-open.
+        probabilities: of each box with each token.
+        spans: the half-open spans of the phrases.
     """
     if not spans:
         nothing = torch.zeros(len(probabilities))

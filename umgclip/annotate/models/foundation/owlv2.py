@@ -1,7 +1,7 @@
-"""OWLv2: boxes for a vocabulary of any length, or class-agnostic by its objectness.
+"""OWLv2: boxes for a vocabulary of any length, or class-agnostic boxes by objectness.
 
-Its texts and its image meet only in the last product, so every text is embedded once and for all and a batch of images
-costs one forward, however many concepts are looked for.
+Texts and image meet only in the last product. So each text is embedded only once, and a batch of images costs one
+forward pass, however many queries there are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
-from umgclip.annotate.models.foundation.queries import Looking
+from umgclip.annotate.models.foundation.queries import Queries
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -29,22 +29,22 @@ _TEXTS = 256  # embedded at once
 
 
 class Owlv2:
-    """Proposer with labels of an open vocabulary."""
+    """A proposer with labels of an open vocabulary."""
 
     def __init__(self, params: Owlv2Params, where: str, vocabulary: Vocabulary) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
-        self._params, self._looking = params, Looking(params.queries, vocabulary)
+        self._params, self._queries = params, Queries(params.queries, vocabulary)
         self._loaded = load(params, where, "Owlv2ForObjectDetection", "Owlv2Processor")
         self.name = with_prompt(self._loaded.name, params.template)
         self._texts: dict[str, Tensor] = {}
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Boxes labelled with what was looked for; where nothing is to be looked for, boxes by objectness."""
-        wanted = [self._looking.for_caption(caption) for caption in captions]
+        """Return boxes labelled with queries, or boxes by objectness for an image without queries."""
+        wanted = [self._queries.for_caption(caption) for caption in captions]
         return run_batches(list(zip(images, wanted, strict=True)), self._params.batch, self._detect)
 
     def _detect(self, batch: Sequence[tuple[Pixels, list[str]]]) -> list[list[Proposal]]:
@@ -70,12 +70,13 @@ class Owlv2:
     def _proposals(self, image: Pixels, boxes: Tensor, scores: Tensor, labels: Sequence[str | None]) -> list[Proposal]:
         ((height, width),) = sizes([image])
         side = max(height, width)  # the processor pads to a square, to the right and below
-        found = []
+        detections = []
         for (x, y, w, h), score, label in zip(boxes.tolist(), scores.tolist(), labels, strict=True):
             if score >= self._params.threshold:
                 corners = (x - w / 2) * side, (y - h / 2) * side, (x + w / 2) * side, (y + h / 2) * side
-                found.append(Detection(corners, score, label, label is not None and self._looking.is_stuff(label)))
-        return to_proposals(found, (height, width), self.name, self._params.most, self._params.nms_iou)
+                is_stuff = label is not None and self._queries.is_stuff(label)
+                detections.append(Detection(corners, score, label, is_stuff))
+        return to_proposals(detections, (height, width), self.name, self._params.most, self._params.nms_iou)
 
     def _embedded(self, queries: Sequence[str]) -> Float[Tensor, "n d"]:
         missing = [query for query in queries if query not in self._texts]

@@ -1,4 +1,4 @@
-"""Pixels as transformers' processors take them: as PIL images nothing has to guess which axis holds the colours."""
+"""Pixels as PIL images for the processors of transformers, which need not guess the axis of the colours then."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from umgclip.annotate.proposal import Pixels
 
 
 def pictures(images: Sequence[Pixels]) -> list[Image.Image]:
-    """RGB images."""
+    """Return the pixels as RGB images of PIL."""
     return [Image.fromarray(pixels) for pixels in images]
 
 
 def sizes(images: Sequence[Pixels]) -> list[tuple[int, int]]:
-    """Height and width of each."""
+    """Return height and width of each image in pixels."""
     return [(pixels.shape[0], pixels.shape[1]) for pixels in images]

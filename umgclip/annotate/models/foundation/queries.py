@@ -1,4 +1,4 @@
-"""What an open-vocabulary detector looks for in each image."""
+"""The queries of an open-vocabulary detector for each image."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from typing import Literal
 from umgclip.data.vocabulary import Vocabulary
 
 
-class Looking:
-    """Queries per caption."""
+class Queries:
+    """The queries for an image, which its caption may decide."""
 
     def __init__(self, queries: Literal["caption", "vocabulary"] | list[str], vocabulary: Vocabulary) -> None:
-        """Fixed words, the vocabulary's, or the caption's."""
+        """Choose the source of the queries.
+
+        Args:
+            queries: `annotate.models.NAME.queries`: the concepts of each caption, those of the vocabulary, or a list.
+            vocabulary: the concepts that captions may name.
+        """
         self._by_caption = queries == "caption"
         self._vocabulary = vocabulary
         self._all = list(vocabulary.concepts) if isinstance(queries, str) else list(dict.fromkeys(queries))
 
     def for_caption(self, caption: str) -> list[str]:
-        """The caption's concepts, or all where it names none or is not asked."""
+        """Return the concepts of the caption, or all queries if it names none or does not decide."""
         named = list(dict.fromkeys(self._vocabulary.find(caption))) if self._by_caption else []
         return named or self._all
 
     def is_stuff(self, name: str) -> bool:
-        """Whether the vocabulary says that a concept is a background."""
+        """Check whether a concept is a background in the vocabulary."""
         return name in self._vocabulary.stuff
 
 
-def in_groups(captions: Sequence[str], looking: Looking) -> dict[tuple[str, ...], list[int]]:
-    """Rows that look for the same, so that they share their forwards."""
+def in_groups(captions: Sequence[str], queries: Queries) -> dict[tuple[str, ...], list[int]]:
+    """Group rows by their queries, so that rows with the same queries share forward passes."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, caption in enumerate(captions):
-        groups.setdefault(tuple(looking.for_caption(caption)), []).append(row)
+        groups.setdefault(tuple(queries.for_caption(caption)), []).append(row)
     return groups

@@ -1,4 +1,4 @@
-"""Qwen3-VL: captions of images and of regions' crops by a prompt of one's own."""
+"""Qwen3-VL: captions of images and of the crops of regions, by a prompt of the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from umgclip.records import Text
 
 
 class Qwen3Vl(PromptedCaptioner):
-    """Captioner and region captioner. It answers greedily; the rule `repetition` refuses its loops."""
+    """Qwen3-VL as captioner and region captioner. It decodes greedily; the rule `repetition` refuses loops."""
 
     _params: Qwen3VlParams
 
@@ -26,11 +26,11 @@ class Qwen3Vl(PromptedCaptioner):
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         self._loaded = load(params, where, "Qwen3VLForConditionalGeneration", "Qwen3VLProcessor")
-        self._loaded.processor.tokenizer.padding_side = "left"  # so that all answers start at the same place
+        self._loaded.processor.tokenizer.padding_side = "left"  # so that all answers start at the same position
         self.name = self._loaded.name
 
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
@@ -50,7 +50,7 @@ class Qwen3Vl(PromptedCaptioner):
         texts = []
         length = int(inputs["input_ids"].shape[1])
         for one in generate(self._loaded, inputs, length, self._params.max_new_tokens):
-            said = processor.batch_decode([one.ids], skip_special_tokens=True)[0].strip()
-            said = said if one.ended else whole_sentences(said)
-            texts.append([Text(text=said, score=one.score, source=with_prompt(self.name, prompt))])
+            caption = processor.batch_decode([one.ids], skip_special_tokens=True)[0].strip()
+            caption = caption if one.ended else whole_sentences(caption)
+            texts.append([Text(text=caption, score=one.score, source=with_prompt(self.name, prompt))])
         return texts

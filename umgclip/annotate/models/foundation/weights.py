@@ -1,4 +1,4 @@
-"""Weights from a local folder or from the hub's cache; never from the network, which one command fills beforehand."""
+"""Weights from a local folder or from the cache of the hub, which a command fills before; never from the network."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from umgclip.params.annotators import WeightsParams
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model in eval mode on its device, its processor, and what it is called in what it writes."""
+class LoadedModel:
+    """A model in eval mode on its device, with its processor and its name as a source in records."""
 
     model: Any
     processor: Any
@@ -32,7 +32,10 @@ class Loaded:
     name: str
 
     def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Tensors where the model is; pixels alone take its precision, since coordinates would lose theirs."""
+        """Move tensors to the device of the model.
+
+        Only pixels are converted to its precision, because coordinates would lose theirs.
+        """
         moved = {}
         for key, value in inputs.items():
             if isinstance(value, torch.Tensor):
@@ -41,23 +44,23 @@ class Loaded:
         return moved
 
 
-def load(params: WeightsParams, where: str, model_class: str, processor_class: str) -> Loaded:
+def load(params: WeightsParams, where: str, model_class: str, processor_class: str) -> LoadedModel:
     """Load a model and its processor.
 
     Args:
         params: with `id` and `revision`, or `path`.
-        where: the entry in the params, for messages.
-        model_class: a class of transformers.
-        processor_class: a class of transformers.
+        where: name of the model in the params, for messages.
+        model_class: name of a class of transformers.
+        processor_class: name of a class of transformers.
 
     Raises:
-        InputError: the weights are not on this machine (says what to run), do not fit the class, or ask for a device
-            that is not there.
+        InputError: the weights are not on this machine (the message says what to run) or do not fit the class, or the
+            device does not exist.
     """
     folder, revision = _folder(params, where)
     device, dtype = placement(params, where)
     kind = str(getattr(params, "kind", "model"))
-    transformers.utils.logging.disable_progress_bar()  # it writes over the run's own
+    transformers.utils.logging.disable_progress_bar()  # it would overwrite the progress of the run
     plain = {"local_files_only": True, "trust_remote_code": False}
     try:
         with no_remote_code(f"{where}: {params.id or params.path}"):
@@ -72,21 +75,21 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{where}: cannot load {params.id or params.path} as {kind}: {first}") from error
     name = source_name(kind, params.id or Path(str(params.path)).name, revision)
-    return Loaded(model.eval().to(device), processor, device, dtype, name)
+    return LoadedModel(model.eval().to(device), processor, device, dtype, name)
 
 
 def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:
-    """Where the files are, and the revision that they are."""
+    """Return the folder of the weights and their revision."""
     if params.path is not None:
         folder = Path(params.path)
         return folder, weights_digest(folder, where)
-    assert params.id is not None  # noqa: S101 - for the type checker: params are checked
+    assert params.id is not None  # noqa: S101 - for the type checker: the params are validated
     assert params.revision is not None  # noqa: S101
     try:
-        found = snapshot_download(params.id, revision=params.revision, local_files_only=True)
+        snapshot = snapshot_download(params.id, revision=params.revision, local_files_only=True)
     except (LocalEntryNotFoundError, OSError) as error:
         raise InputError(
             f"{where}: weights of {params.id} at {params.revision} are not on this machine "
             f"(looked in {constants.HF_HUB_CACHE}); run: hf download {params.id} --revision {params.revision}"
         ) from error
-    return Path(found), params.revision
+    return Path(snapshot), params.revision

@@ -1,1 +1,1 @@
-"""Policies: what looks at an image before all others and may refuse it. A file each."""
+"""Policies, one in each file: they see an image before all other roles and may refuse it."""

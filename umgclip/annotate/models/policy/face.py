@@ -15,17 +15,17 @@ from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.params.annotators import FaceParams
 
-_MOST = 5000  # candidates before overlapping ones are joined, as in OpenCV's own examples
+_MOST = 5000  # candidates before overlapping ones are merged, as in the examples of OpenCV
 
 
 class Face:
-    """The policy `face`."""
+    """The policy `face`, which detects faces with OpenCV."""
 
     def __init__(self, params: FaceParams, where: str) -> None:
         """Read the network.
 
         Raises:
-            InputError: there is no such file, or it is none that OpenCV takes for YuNet.
+            InputError: there is no such file, or OpenCV cannot read it as YuNet.
         """
         path = Path(params.path)
         if not path.is_file():
@@ -41,7 +41,7 @@ class Face:
         self.name = source_name("face", path.stem, sha256_file(path))
 
     def judge_images(self, images: Sequence[Pixels]) -> list[list[Rejected]]:
-        """Every face that is large enough, by falling score, with its box."""
+        """Return each face that is large enough, with its box, by descending score."""
         return [self._faces(pixels) for pixels in images]
 
     def _faces(self, pixels: Pixels) -> list[Rejected]:
@@ -50,13 +50,15 @@ class Face:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
         self._detector.setInputSize(size)
-        _, found = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        _, detected = self._detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         faces = []
-        for x, y, w, h, *_, score in sorted(found.tolist() if found is not None else [], key=lambda row: -row[-1]):
+        for x, y, w, h, *_, score in sorted(
+            detected.tolist() if detected is not None else [], key=lambda row: -row[-1]
+        ):
             box = (max(x, 0.0), max(y, 0.0), min(x + w, size[0]), min(y + h, size[1]))
             shorter = min(box[2] - box[0], box[3] - box[1]) / min(size)
             if shorter > 0 and shorter >= self._params.min_share:
                 x0, y0, x1, y1 = (round(side / scale, 2) for side in box)
-                said = {"box_xyxy": (x0, y0, x1, y1), "score": round(score, 4), "source": self.name}
-                faces.append(Rejected("policy", "face", **said))
+                finding = {"box_xyxy": (x0, y0, x1, y1), "score": round(score, 4), "source": self.name}
+                faces.append(Rejected("policy", "face", **finding))
         return faces

@@ -18,20 +18,20 @@ from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams
 
 
 class Nsfw:
-    """The policy `nsfw`; its score is the probability of all that is unsafe together."""
+    """The policy `nsfw`; its score is the sum of the probabilities of all unsafe labels or prompts."""
 
     def __init__(self, params: NsfwParams, where: str) -> None:
-        """Load the weights: with `safe` prompts those of a CLIP, otherwise those of an image classifier.
+        """Load the weights: those of a CLIP if there are `safe` prompts, otherwise those of an image classifier.
 
         Raises:
-            InputError: they cannot be had, are of another kind, or know no such label.
+            InputError: they are missing, belong to another kind of model, or have no such label.
         """
         self._params = params
         self._reader = _Prompts(params, where) if params.safe else _Classifier(params, where)
         self.name = self._reader.name
 
     def judge_images(self, images: Sequence[Pixels]) -> list[list[Rejected] | Failure]:
-        """One finding where the score reaches the threshold."""
+        """Return one finding for each image whose score reaches the threshold."""
         return [
             score if isinstance(score, Failure) else self._finding(score)
             for score in run_batches(images, self._params.batch, self._reader.scores)
@@ -44,7 +44,7 @@ class Nsfw:
 
 
 class _Prompts:
-    """A CLIP asked which of all prompts fits best; a SigLIP asks every unsafe one by itself."""
+    """Scores by a CLIP, which compares all prompts, or by a SigLIP, which judges each unsafe prompt on its own."""
 
     def __init__(self, params: NsfwParams, where: str) -> None:
         weights = {name: getattr(params, name) for name in WeightsParams.model_fields}
@@ -59,7 +59,7 @@ class _Prompts:
 
 
 class _Classifier:
-    """An image classifier, with the probabilities of its unsafe labels."""
+    """Scores by an image classifier: the sum of the probabilities of its unsafe labels."""
 
     def __init__(self, params: NsfwParams, where: str) -> None:
         self._loaded = load(params, where, "AutoModelForImageClassification", "AutoImageProcessor")
