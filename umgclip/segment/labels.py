@@ -59,7 +59,7 @@ def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParam
     rows = []
     for name, is_stuff in labels:
         templates = params.stuff_templates if is_stuff else params.thing_templates
-        rows.append([fill(template, name) for template in templates])
+        rows.append([fill_template(template, name) for template in templates])
     texts = list(dict.fromkeys(text for row in rows for text in row))
     device = tower.clip.logit_scale.device
     embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part).to(device))  # noqa: E731

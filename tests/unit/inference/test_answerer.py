@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from umgclip.geometry.masks import encode, to_grid
-from umgclip.inference.answerer import ANSWER, Answerer
+from umgclip.inference.answerer import ANSWER, Answerer, NotFiniteError
 from umgclip.io.atomic import sha256_file
 from umgclip.io.images import encode_png
 from umgclip.model.adapters.adapt import adapt, add_lora, load_tuned
@@ -127,13 +127,13 @@ def test_labels_seen_before_are_not_embedded_again(answerer: Answerer, monkeypat
 
 
 def test_many_new_labels_are_embedded_in_pieces(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answerer, "_TEXT_BATCH", 3)
+    monkeypatch.setattr("umgclip.inference.answerer._TEXT_BATCH", 3)
     labels = [f"thing {number}" for number in range(8)]
     [answer] = answerer.answer([answerer.prepare({"image": encode_png(pixels(1)), "labels": labels})])
-    texts = answerer._tokenize([f"a {label}" for label in labels])
+    texts = answerer._reader.tokenize([f"a {label}" for label in labels])
     with torch.inference_mode():
         rows = answerer._tower.encode_text(texts)
-    wanted = (answerer._scale * torch.tensor(answer["embedding"]) @ rows.T).softmax(-1)
+    wanted = (answerer._scoring.scale * torch.tensor(answer["embedding"]) @ rows.T).softmax(-1)
     np.testing.assert_allclose(answer["label_scores"], wanted, atol=1e-5)
 
 
@@ -241,7 +241,7 @@ def test_no_answer_holds_what_is_no_number(answerer, part):
     with torch.no_grad():
         answerer._tower.clip.get_parameter(part).fill_(torch.nan)
     damaged = Answerer(answerer._tower.clip, device="cpu")
-    with pytest.raises(answerer.NotFiniteError, match="numbers that are infinite or none: its weights are damaged"):
+    with pytest.raises(NotFiniteError, match="numbers that are infinite or none: its weights are damaged"):
         damaged.answer([damaged.prepare(full_request(0) | {"tags": 0})])
 
 
