@@ -5,43 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.evaluate.examples import Classes, Example, TrueRegion
 from umgclip.evaluate.features import FeatureCache
 from umgclip.evaluate.templates import template_set
-from umgclip.geometry import masks as mask_ops
-from umgclip.model.clip.images import ImageInput, Placed
-from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.prompts import fill_template
+from umgclip.model.clip.reader import ClipReader, Scoring, Tokenize, Tower, without_padding
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.encoder import DensePath
 from umgclip.model.segmenter.segments import Segments
 from umgclip.params import EvaluateParams
 
-Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
 Dense = Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
-
-
-@runtime_checkable  # the tests check annotated types as they run
-class Tower(Protocol):
-    """What is asked of a model: `umgclip.model.clip.tower.DenseClip` has it."""
-
-    def encode_image(self, images: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Global (b, d) and dense (b, d, h, w) embeddings of normalised images; `valid` (b, h, w) marks the image."""
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Embeddings (t, d) of tokens (t, length)."""
-
-    def logit_scale(self) -> Tensor:
-        """Inverse temperature, a scalar."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +74,7 @@ class Reader:
         self.classes = classes
         self.params = params
         self.images = images or ImageInput((params.image_px or 0, params.image_px or 0))
-        self._tower = tower
-        self._tokenize = tokenize
+        self.clip = ClipReader(tower, tokenize, self.images)
         self._cache = cache
         self._thing_templates = template_set("thing_templates", params.thing_templates, classes.templates)
         self._stuff_templates = template_set("stuff_templates", params.stuff_templates, classes.templates)
@@ -108,17 +91,21 @@ class Reader:
         """Embeddings of things, then stuff."""
         return torch.cat([self.things, self.stuff])
 
-    @torch.inference_mode()
-    def scale(self) -> float:
-        """The model's inverse temperature."""
-        return float(self._tower.logit_scale())
+    @property
+    def scoring(self) -> Scoring:
+        """How the model turns cosines into probabilities."""
+        return self.clip.scoring
+
+    def probabilities(self, embeddings: Float[Tensor, "rows d"]) -> Float[Tensor, "rows things"]:
+        """Return the probability of each thing for each embedding; see `Scoring.probabilities`."""
+        return self.scoring.probabilities(embeddings, self.things)
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
         """Embeddings of any texts, each different text computed once."""
         unique = list(dict.fromkeys(texts))
         size = self.params.batch
-        parts = [self._tower.encode_text(self._tokenize(unique[i : i + size])) for i in range(0, len(unique), size)]
+        parts = [self.clip.texts(unique[i : i + size]) for i in range(0, len(unique), size)]
         row = {text: i for i, text in enumerate(unique)}
         return torch.cat(parts)[[row[text] for text in texts]]
 
@@ -129,11 +116,11 @@ class Reader:
         pixels, valid = self.images.stack(placed)
 
         def encode() -> dict[str, Tensor]:
-            encoded = self._tower.encode_image(pixels) if valid is None else self._tower.encode_image(pixels, valid)
-            return dict(zip(("image", "dense"), encoded, strict=True))
+            return dict(zip(("image", "dense"), self.clip.encode(pixels, valid), strict=True))
 
-        found = self._kept("image", (pixels, valid), encode)
-        return Seen(found["image"], found["dense"] if valid is None else _cut(found["dense"], placed))
+        features = self._cached("image", (pixels, valid), encode)
+        dense = features["dense"]
+        return Seen(features["image"], dense if valid is None else without_padding(dense, placed))
 
     @torch.inference_mode()
     def dense(self, examples: Sequence[Example], path: DensePath) -> Dense:
@@ -141,8 +128,8 @@ class Reader:
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
         peer = self._peer()
-        dense = self._kept(path, (pixels, valid), lambda: {"dense": peer.encode_dense(pixels, path, valid)})["dense"]
-        return dense if valid is None else _cut(dense, placed)
+        dense = self._cached(path, (pixels, valid), lambda: {"dense": peer.encode_dense(pixels, path, valid)})["dense"]
+        return dense if valid is None else without_padding(dense, placed)
 
     @torch.inference_mode()
     def foveal(
@@ -167,8 +154,8 @@ class Reader:
     def dense_of_windows(self, windows: UInt8[np.ndarray, "n side side 3"]) -> Float[Tensor, "n d h w"]:
         """Dense maps of windows cut out of an image."""
         size = self.params.batch
-        parts = [to_input(windows[i : i + size], self.images.preprocess) for i in range(0, len(windows), size)]
-        return torch.cat([self._tower.encode_image(part)[1] for part in parts])
+        parts = [self.clip.crop_input(windows[i : i + size]) for i in range(0, len(windows), size)]
+        return torch.cat([self.clip.encode(part)[1] for part in parts])
 
     def counted(self, example: Example) -> list[TrueRegion]:
         """The things of an image that are asked for: crowds only where `evaluate.crowd` keeps them."""
@@ -198,21 +185,22 @@ class Reader:
 
     def _peer(self) -> DenseClip:
         """The model where a read-out needs more of it than `Tower` asks."""
-        if not isinstance(self._tower, DenseClip):
-            raise InputError(f"evaluate.readouts: expected a DenseClip for this read-out, got {type(self._tower)}")
-        return self._tower
+        tower = self.clip.tower
+        if not isinstance(tower, DenseClip):
+            raise InputError(f"evaluate.readouts: expected a DenseClip for this read-out, got {type(tower)}")
+        return tower
 
     @torch.inference_mode()
     def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
         """Global embeddings of crops, one forward a region."""
         size = 4 * self.params.batch
-        parts = [to_input(np.stack(crops[i : i + size]), self.images.preprocess) for i in range(0, len(crops), size)]
-        return torch.cat([self._kept("crop", (part,), partial(self._global, part))["image"] for part in parts])
+        parts = [self.clip.crop_input(crops[i : i + size]) for i in range(0, len(crops), size)]
+        return torch.cat([self._cached("crop", (part,), partial(self._global, part))["image"] for part in parts])
 
     def _global(self, pixels: Float[Tensor, "n 3 height width"]) -> dict[str, Tensor]:
-        return {"image": self._tower.encode_image(pixels)[0]}
+        return {"image": self.clip.encode(pixels)[0]}
 
-    def _kept(
+    def _cached(
         self, kind: str, inputs: tuple[Tensor | None, ...], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         return compute() if self._cache is None else self._cache.get(kind, inputs, compute)
@@ -223,19 +211,3 @@ class Reader:
         prompts = [self.classes.prompt_name(name) for name in names]
         each = [self.texts([fill_template(template, name) for name in prompts]) for template in templates]
         return F.normalize(torch.stack(each).mean(0), dim=-1)
-
-
-def _cut(dense: Float[Tensor, "b d h w"], placed: Sequence[Placed]) -> list[Float[Tensor, "d _ _"]]:
-    """Of each map what holds image."""
-    return [one[:, : cells[0], : cells[1]] for one, (_, cells) in zip(dense, placed, strict=True)]
-
-
-@torch.inference_mode()
-def read_masks(
-    dense: Float[Tensor, "d h w"], masks: Sequence[Bool[np.ndarray, "height width"]]
-) -> Float[Tensor, "r d"]:
-    """Embeddings of one image's masks: `pool_masks` of a single map, as one matrix product."""
-    grid = (dense.shape[1], dense.shape[2])
-    weights = torch.from_numpy(np.stack([mask_ops.to_grid(mask, grid) for mask in masks])).flatten(1)
-    # the weights need no sum of 1, because every pooled embedding is normalised
-    return F.normalize(weights @ dense.flatten(1).T, dim=-1)

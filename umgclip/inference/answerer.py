@@ -6,11 +6,11 @@ No MLflow here: the registered model and the server both use this class, so they
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,7 +23,8 @@ from umgclip.inference.text_cache import TextCache
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip.images import ImageInput, Placed
 from umgclip.model.clip.prompts import fill_template
-from umgclip.model.clip.readout import pool_boxes
+from umgclip.model.clip.reader import ClipReader
+from umgclip.model.clip.readout import pool_boxes, pool_masks_of_one
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params.section import BOX_SHARE, TEMPLATE
 
@@ -82,14 +83,13 @@ class Answerer:
         self.box_share = box_share
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._tower = DenseClip(clip).eval().to(self.device)
-        self._dtype = torch.float32
-        self._images = ImageInput.of(self._tower, resize=resize)
-        height, width = self._images.size_hw
-        own = self._images.preprocess.interpolation
-        self.target = Target((width, height), self._images.grid_hw, tuple(vocabulary), resize, own)
+        images = ImageInput.of(self._tower, resize=resize)
+        self._reader = ClipReader(self._tower, self._tower.tokenizer, images, self.device)
+        self._scoring = self._reader.scoring
+        height, width = images.size_hw
+        interpolation = images.preprocess.interpolation
+        self.target = Target((width, height), images.grid_hw, tuple(vocabulary), resize, interpolation)
         self.embed_dim = self._tower.embed_dim
-        self._scale = float(self._tower.logit_scale().detach())
-        self._tokenize = self._tower.tokenizer
         self.texts = TextCache(_TEXTS_KEPT)
         # kept for good: the labels of strangers must not push them out
         self._own_prompts = frozenset(fill_template(template, text) for text in vocabulary)
@@ -126,7 +126,7 @@ class Answerer:
 
     def computing_in(self, dtype: torch.dtype) -> Answerer:
         """The same, its towers' matrix products in another number format from now on; answers stay float32."""
-        self._dtype = dtype
+        self._reader = replace(self._reader, dtype=dtype)
         return self
 
     def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
@@ -165,12 +165,9 @@ class Answerer:
         """How many of the prompts are not remembered."""
         return sum(prompt not in self._own and prompt not in self.texts for prompt in prompts)
 
-    @torch.inference_mode()
     def embed(self, prompts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
         """Embeddings of prompts, on the processor, by one forward of the text tower; they are remembered."""
-        with self._autocast():
-            rows = self._tower.encode_text(self._tokenize(list(prompts)).to(self.device)).float().cpu()
-        fresh = dict(zip(prompts, rows, strict=True))
+        fresh = dict(zip(prompts, self._reader.texts(prompts), strict=True))
         self._own.update({prompt: row for prompt, row in fresh.items() if prompt in self._own_prompts})
         self.texts.put({prompt: row for prompt, row in fresh.items() if prompt not in self._own_prompts})
         return fresh
@@ -189,10 +186,10 @@ class Answerer:
         Every answer is JSON and has all of these keys; what was not asked for is None:
 
         * `embedding`: d numbers, L2-normalised
-        * `label_scores`: softmax over the request's labels
+        * `label_scores`: probability of each of the request's labels; see `Scoring.probabilities`
         * `box_label_scores`, `mask_label_scores`: the same for every box or mask
         * `box_embeddings`, `mask_embeddings`: d numbers a region, L2-normalised
-        * `tags`: `{"label", "score"}`, best first; scores are a softmax over the whole vocabulary
+        * `tags`: `{"label", "score"}`, best first; scores are probabilities over the whole vocabulary
         * `similarity_map`: per label a grid (h, w) of cosines with the patches, row by row from the top left
 
         Raises:
@@ -204,17 +201,15 @@ class Answerer:
         return [self._answer(request, seen, texts) for request, seen in zip(requests, self._see(requests), strict=True)]
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
-        pixels, valid = self._images.stack([Placed(request.pixels, request.cells_hw) for request in requests])
-        cells = () if valid is None else (valid.to(self.device),)
-        with self._autocast():
-            image, dense = self._tower.encode_image(pixels.to(self.device), *cells)
-        image, dense = image.float(), dense.float()
+        placed = [Placed(request.pixels, request.cells_hw) for request in requests]
+        image, dense = self._reader.encode(*self._reader.images.stack(placed))
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
         shares = torch.cat([request.boxes for request in requests]).to(self.device)
         boxes = pool_boxes(dense, shares, owner, self.box_share).cpu().split(counts)
         masks = [
-            _pool_masks(one, request.masks.to(self.device)).cpu() for one, request in zip(dense, requests, strict=True)
+            pool_masks_of_one(one, request.masks.to(self.device)).cpu()
+            for one, request in zip(dense, requests, strict=True)
         ]
         return [_Seen(*parts) for parts in zip(image.cpu(), dense, boxes, masks, strict=True)]
 
@@ -223,11 +218,11 @@ class Answerer:
         answer["embedding"] = _numbers(seen.image)
         if request.labels:
             labels = torch.stack([texts[label] for label in request.labels])
-            answer["label_scores"] = _numbers(self._softmax(seen.image, labels))
+            answer["label_scores"] = _numbers(self._scoring.probabilities(seen.image, labels))
             if len(seen.boxes):
-                answer["box_label_scores"] = _numbers(self._softmax(seen.boxes, labels))
+                answer["box_label_scores"] = _numbers(self._scoring.probabilities(seen.boxes, labels))
             if len(seen.masks):
-                answer["mask_label_scores"] = _numbers(self._softmax(seen.masks, labels))
+                answer["mask_label_scores"] = _numbers(self._scoring.probabilities(seen.masks, labels))
             if request.similarity_map:
                 rows, columns = request.cells_hw
                 dense = seen.dense[:, :rows, :columns].cpu()
@@ -240,18 +235,12 @@ class Answerer:
         return answer
 
     def _tags(self, request: Prepared, image: Tensor, texts: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        scores = self._softmax(image, torch.stack([texts[concept] for concept in request.vocabulary]))
+        scores = self._scoring.probabilities(image, torch.stack([texts[concept] for concept in request.vocabulary]))
         best = scores.topk(min(request.tags, len(scores)))
         return [
             {"label": request.vocabulary[index], "score": score}
             for score, index in zip(_numbers(best.values), best.indices.tolist(), strict=True)
         ]
-
-    def _softmax(self, of: Float[Tensor, "*r d"], labels: Float[Tensor, "n d"]) -> Float[Tensor, "*r n"]:
-        return (self._scale * of @ labels.T).softmax(-1)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
 
     def _embed_texts(self, requests: Sequence[Prepared], given: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "d"]]:
         """Embeddings of texts, by the text."""
@@ -274,8 +263,3 @@ def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - lists in lists, as deep a
     if not values.isfinite().all():
         raise NotFiniteError("the model answers with numbers that are infinite or none: its weights are damaged")
     return values.tolist()
-
-
-def _pool_masks(dense: Float[Tensor, "d h w"], masks: Float[Tensor, "m h w"]) -> Float[Tensor, "m d"]:
-    """`pool_masks` of one image as one matrix product; the weights need no sum of 1, what they pool is normalised."""
-    return F.normalize(masks.flatten(1) @ dense.flatten(1).T, dim=-1)

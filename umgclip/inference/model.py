@@ -17,14 +17,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.geometry.masks import to_grid
 from umgclip.inference.arguments import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
 from umgclip.inference.text_cache import TextCache
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.preprocess import FITS, Fit
 from umgclip.model.clip.prompts import fill_template
-from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.reader import ClipReader
+from umgclip.model.clip.readout import cell_weights, pool_boxes, pool_masks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import Usage
 from umgclip.params.section import BOX_SHARE
@@ -80,14 +80,14 @@ class Model:
         self.template = template
         self.box_share = box_share
         self.embed_dim = self.tower.embed_dim
-        self._images = ImageInput.of(self.tower, image_px, self.resize)
-        self._of_regions = self._images.of_regions
+        images = ImageInput.of(self.tower, image_px, self.resize)
         self._device = next(self.tower.parameters()).device
-        self._tokenize = self.tower.tokenizer
+        self._reader = ClipReader(self.tower, self.tower.tokenizer, images, self._device)
+        self._region_reader = replace(self._reader, images=images.of_regions)
         self._labels = TextCache(_LABELS_KEPT)
 
     def __repr__(self) -> str:
-        height, width = self._images.size_hw
+        height, width = self._reader.images.size_hw
         return (
             f"Model({width} x {height} px by {self.resize}, {self.embed_dim} dimensions, "
             f"template={self.template!r}, box_share={self.box_share:g}, device={str(self._device)!r})"
@@ -105,7 +105,7 @@ class Model:
             InputError: something is no image; names its place in the list.
             DataError: an image cannot be read.
         """
-        rows = [self._see(self._images, part)[0] for part in _batches(_read(images, "images"), batch)]
+        rows = [_finite(self._reader.read(part)[0]) for part in _batches(_read(images, "images"), batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
     def embed_texts(self, texts: Labels, batch: int = _TEXT_BATCH) -> Rows:
@@ -162,10 +162,9 @@ class Model:
         """
 
         def read(dense: Float[Tensor, "d h w"], masks: Masks, size_wh: tuple[int, int], where: str) -> Tensor:
-            grid = (dense.shape[1], dense.shape[2])
-            cells = [to_grid(mask, grid) for mask in masks_inside(masks, (size_wh[1], size_wh[0]), where)]
-            weights = torch.from_numpy(np.stack(cells)) if cells else torch.zeros(0, *grid)
-            return pool_masks(dense[None], weights, torch.zeros(len(cells), dtype=torch.long))
+            inside = masks_inside(masks, (size_wh[1], size_wh[0]), where)
+            weights = cell_weights(inside, (dense.shape[1], dense.shape[2]))
+            return pool_masks(dense[None], weights, torch.zeros(len(weights), dtype=torch.long))
 
         return self._regions(image, masks, "masks", read)
 
@@ -237,8 +236,8 @@ class Model:
         from umgclip.inference.export.open_clip_folder import save_model
 
         save_model(self.tower, self.usage, Path(folder))
-        if self._images.size_hw != self.tower.image_hw:
-            side = self._images.size_hw[0]
+        if self._reader.images.size_hw != self.tower.image_hw:
+            side = self._reader.images.size_hw[0]
             warnings.warn(f"image_px={side} is not saved: give it to umgclip.load again", stacklevel=2)
 
     @property
@@ -258,7 +257,7 @@ class Model:
             raise InputError(f"{where}: expected one entry an image, {len(images)} in all, got {len(each)}")
         found: list[Rows] = []
         for part in _batches(_read(images, "image"), _BATCH):
-            for pixels, dense in zip(part, self._see(self._of_regions, part)[1], strict=True):
+            for pixels, dense in zip(part, self._dense_maps(part), strict=True):
                 place, size = len(found), (pixels.shape[1], pixels.shape[0])
                 found.append(read(dense, each[place], size, f"{where}[{place}]").numpy())
         return found
@@ -276,40 +275,25 @@ class Model:
             known |= fresh
         return torch.stack([known[prompt] for prompt in prompts])
 
-    @torch.inference_mode()
     def _scores(self, rows: Rows, prompts: Float[Tensor, "labels d"]) -> Float[np.ndarray, "n labels"]:
-        logits = self.tower.logit_scale().cpu() * torch.from_numpy(rows) @ prompts.T
-        bias = self.tower.logit_bias()
-        return (logits.softmax(1) if bias is None else (logits + bias.cpu()).sigmoid()).numpy()
+        return self._reader.scoring.probabilities(torch.from_numpy(rows), prompts).numpy()
 
-    @torch.inference_mode()
     def _embed(self, texts: Sequence[str], batch: int) -> Rows:
-        if cut := self._tokenize.cut(texts):
+        if cut := self.tower.tokenizer.cut(texts):
             warnings.warn(
                 f"texts: {len(cut)} of {len(texts)} are longer than the model's {self.tower.context_length} tokens and "
                 f"are cut, first {cut[0][:80]!r}",
                 stacklevel=3,
             )
-        rows = [
-            _finite(self.tower.encode_text(self._tokenize(part).to(self._device))) for part in _batches(texts, batch)
-        ]
+        rows = [_finite(self._reader.texts(part)) for part in _batches(texts, batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
     def _dense(self, pixels: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "d h w"]:
-        return self._see(self._of_regions, [pixels])[1][0]
+        return self._dense_maps([pixels])[0]
 
-    @torch.inference_mode()
-    def _see(
-        self, images: ImageInput, pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]]
-    ) -> tuple[Float[Tensor, "n d"], list[Float[Tensor, "d _ _"]]]:
-        """Global embeddings, and the dense map of each image without its padding."""
-        placed = [images.place(one) for one in pixels]
-        stacked, valid = images.stack(placed)
-        if valid is not None:
-            valid = valid.to(self._device)
-        image, dense = self.tower.encode_image(stacked.to(self._device), valid)
-        inside = [_finite(one[:, : cells[0], : cells[1]]) for one, (_, cells) in zip(dense, placed, strict=True)]
-        return _finite(image), inside
+    def _dense_maps(self, pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float[Tensor, "d _ _"]]:
+        """Return the dense map of each image, without its padding."""
+        return [_finite(dense) for dense in self._region_reader.read(pixels)[1]]
 
 
 _Read = Callable[[Float[Tensor, "d h w"], Any, tuple[int, int], str], Tensor]

@@ -39,7 +39,7 @@ registered concepts unless a request brings its own. Of a box the middle is read
   and says nothing useful about photographs.
 - Region and pixel labels in training were written by models, not people, and hold mistakes.
 - Scores are a softmax over the labels asked for, tags over the vocabulary: some text always wins, also when none
-  fits. They are not calibrated.
+  fits. A model trained with sigmoids (SigLIP) scores every text alone. Scores are not calibrated.
 - Regions are read from the patch grid; what is smaller than a patch is read together with what surrounds it.
 - Images are squeezed to a square; very long ones lose detail. Only short English texts were seen.
 - The numbers below come from one benchmark, which may be small, and say nothing about other kinds of images. What

@@ -50,7 +50,7 @@ class PredictRequest(BaseModel):
 
 
 class Tag(BaseModel):
-    """A concept and its share of the softmax over the vocabulary."""
+    """A concept of the vocabulary and its probability, computed as for labels."""
 
     label: str
     score: float
@@ -60,7 +60,10 @@ class PredictAnswer(BaseModel):
     """The answer to one image; what was not asked for is null. Embeddings have length 1."""
 
     embedding: list[float]
-    label_scores: list[float] | None = Field(description="softmax over the labels, in their order")
+    label_scores: list[float] | None = Field(
+        description="probability of each label, in their order: a softmax over the labels, or for a model trained with "
+        "sigmoids (SigLIP) each label alone"
+    )
     box_label_scores: list[list[float]] | None = Field(description="the same for every box")
     mask_label_scores: list[list[float]] | None = Field(description="the same for every mask")
     box_embeddings: list[list[float]] | None

@@ -59,6 +59,9 @@ class ColourTower:
     def logit_scale(self):
         return torch.tensor(100.0)
 
+    def logit_bias(self):
+        return None
+
 
 class RandomTower(ColourTower):
     """Sees nothing: every embedding of an image is drawn at random."""

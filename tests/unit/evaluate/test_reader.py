@@ -1,5 +1,7 @@
 """How a model reads images, masks, crops and class names."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -7,11 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from umgclip.evaluate.benchmarks.region import RegionTop1
 from umgclip.evaluate.benchmarks.semantic import label_map
 from umgclip.evaluate.examples import read_examples
-from umgclip.evaluate.reader import Reader, read_masks
+from umgclip.evaluate.reader import Reader
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.crops import crop_region
 from umgclip.model.clip.images import ImageInput
-from umgclip.model.clip.readout import pool_masks
+from umgclip.model.clip.readout import pool_masks, read_masks
 
 
 def test_templates_are_averaged_and_normalised(read_with, kit):
@@ -94,7 +96,7 @@ def test_padded_images_have_maps_of_their_own_size(toy, read_with, kit):
     squashed = RegionTop1(read_with(kit.ColourTower()))
     squashed.add([example], read_with(kit.ColourTower()).see([example]))
     padded = RegionTop1(reader)
-    reader._tower = kit.ColourTower()  # crops are not padded
+    reader.clip = replace(reader.clip, tower=kit.ColourTower())  # crops are not padded
     padded.add([example], seen)
     for readout in ("box", "mask"):
         assert np.array_equal(padded.predictions(readout), squashed.predictions(readout))

@@ -155,6 +155,9 @@ class RandomTower:
     def logit_scale(self) -> torch.Tensor:
         return torch.tensor(10.0)
 
+    def logit_bias(self) -> None:
+        return None
+
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
     """What the evaluators make of a benchmark, with a model that guesses."""

@@ -7,11 +7,9 @@ pool, Zhong et al., CVPR 2022); which region carries which of them is one assign
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 
 from umgclip.annotate.models.assign import assign
@@ -21,8 +19,8 @@ from umgclip.annotate.roles import Proposal
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.placement import placement
-from umgclip.model.clip.preprocess import to_input
 from umgclip.model.clip.prompts import with_article
+from umgclip.model.clip.reader import ClipReader
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text
@@ -48,12 +46,11 @@ class ClipTeacher:
         """
         self.name = name
         self._vocabulary, self._params = vocabulary, params
-        self._device, self._dtype = placement(params, "annotate.label")
+        self._device, dtype = placement(params, "annotate.label")
         self._tower = tower.to(self._device)
-        self._tokenizer = tower.tokenizer
-        self._images = ImageInput.of(tower)
+        self._reader = ClipReader(tower, tower.tokenizer, ImageInput.of(tower), self._device, dtype)
         self._sides = crop_sides(params.crop_px, tower.image_hw, tower.patch_px)
-        self._scale = float(tower.logit_scale().detach()) * params.temperature_factor
+        self._scale = self._reader.scoring.scale * params.temperature_factor
         self._batch: list[Pixels] = []
         self._seen: tuple[list[Pixels], np.ndarray] = ([], np.zeros((0, tower.embed_dim), np.float32))
         self._things = self._embed_texts([with_article(name) for name in vocabulary.things])
@@ -64,27 +61,18 @@ class ClipTeacher:
         self._batch = list(images)
 
     def _embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "t d"]:
-        with self._inference():
-            return self._tower.encode_text(self._tokenizer(list(texts)).to(self._device)).float().cpu().numpy()
+        return self._reader.texts(texts).numpy()
 
     def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         found = np.zeros((len(images), self._tower.embed_dim), np.float32)
         on_cpu = self._device.type == "cpu"
-        with self._inference():
-            for rows in in_batches(images, self._params.batch, self._tower.patch_px, on_cpu):
-                batch = to_input(np.stack([images[row] for row in rows]), self._images.preprocess)
-                found[rows] = self._tower.encode_image(batch.to(self._device))[0].float().cpu().numpy()
+        for rows in in_batches(images, self._params.batch, self._tower.patch_px, on_cpu):
+            found[rows] = self._reader.crops([images[row] for row in rows]).cpu().numpy()
         return found
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        half = self._dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=half):
-            yield
 
     def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         """Images of any size, squeezed to the model's own."""
-        return self._embed_images([self._images.place(pixels).pixels for pixels in images])
+        return self._embed_images([self._reader.images.place(pixels).pixels for pixels in images])
 
     def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
         """Of whole images; those of the last call are remembered."""

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.evaluate.benchmarks.panoptic_map import PanopticMap, assemble
 from umgclip.evaluate.benchmarks.segmented import decoder_map, dense_map_alone
 from umgclip.evaluate.examples import Example
-from umgclip.evaluate.reader import Reader, Seen, read_masks
+from umgclip.evaluate.reader import Reader, Seen
 from umgclip.geometry import masks as mask_ops
 from umgclip.metrics.panoptic import PanopticQuality
 from umgclip.metrics.weighted import GroupedSums, Weighted, mean_of_defined, ratio
+from umgclip.model.clip.readout import read_masks
 from umgclip.records import Region
 
 PROTOCOL = (
@@ -138,8 +138,8 @@ def name_proposals(
     masks = cut_proposals(proposals, example.pixels.shape[:2], reader.params.proposal_min_visible)
     labels: list[int] = []
     if masks:
-        logits = reader.scale() * (read_masks(dense, masks) @ reader.all_classes.T)
-        score, label = torch.softmax(logits, dim=1)[:, : len(reader.classes.things)].max(dim=1)
+        shares = reader.scoring.exclusive(read_masks(dense, masks) @ reader.all_classes.T)
+        score, label = shares[:, : len(reader.classes.things)].max(dim=1)
         sure = (score >= reader.params.proposal_min_score).tolist()
         masks = [mask for mask, keep in zip(masks, sure, strict=True) if keep]
         labels = label[sure].tolist()

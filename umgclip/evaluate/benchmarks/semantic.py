@@ -158,7 +158,7 @@ def labels_of(
         return kept.numpy()[upsampled.numpy().argmax(-1)]
     ground = reader.classes.names.index(name)
     upsampled[..., kept == ground] = -torch.inf
-    sure = torch.softmax(reader.scale() * upsampled, dim=-1).amax(-1) >= least
+    sure = reader.scoring.exclusive(upsampled).amax(-1) >= least
     return torch.where(sure, kept[upsampled.argmax(-1)], ground).numpy()
 
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from umgclip.evaluate.reader import Dense, Reader, read_masks
+from umgclip.evaluate.reader import Dense, Reader
 from umgclip.evaluate.readouts.readout import RegionBatch, mask_of
-from umgclip.geometry import masks as mask_ops
-from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.readout import cell_weights, pool_boxes, pool_masks, read_masks
 from umgclip.model.clip.vision.encoder import DensePath
 
 
@@ -62,5 +60,5 @@ def _in_masks(batch: RegionBatch, dense: Dense) -> Float[Tensor, "r d"]:
     if not isinstance(dense, torch.Tensor):
         return torch.cat([read_masks(dense[row], [mask_of(region)]) for row, region in batch.regions])
     grid = (dense.shape[2], dense.shape[3])
-    weights = np.stack([mask_ops.to_grid(mask_of(region), grid) for _, region in batch.regions])
-    return pool_masks(dense, torch.from_numpy(weights), batch.rows())
+    weights = cell_weights([mask_of(region) for _, region in batch.regions], grid)
+    return pool_masks(dense, weights, batch.rows())

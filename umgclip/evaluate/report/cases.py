@@ -14,7 +14,7 @@ from torch import Tensor
 
 from umgclip.evaluate.benchmarks.panoptic import PanopticMap, name_proposals
 from umgclip.evaluate.examples import Example
-from umgclip.evaluate.reader import Reader, Seen, read_masks
+from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.report.case import (
     Case,
     Guess,
@@ -26,7 +26,7 @@ from umgclip.evaluate.report.case import (
     shown_regions,
 )
 from umgclip.evaluate.report.ranking import Ranking
-from umgclip.model.clip.readout import pool_boxes
+from umgclip.model.clip.readout import pool_boxes, read_masks
 from umgclip.records import Region
 
 _TOP, _CAPTIONS = 3, 3
@@ -97,7 +97,7 @@ class Cases:
                 self._scene(example, [seen.dense[row] for seen in seens])
 
     def _single(self, example: Example, images: Sequence[Float[Tensor, " d"]]) -> None:
-        found = [_softmax(reader, image[None]) for reader, image in zip(self._readers, images, strict=True)]
+        found = [reader.probabilities(image[None]).numpy() for reader, image in zip(self._readers, images, strict=True)]
         label = example.tags[0]
         sure = tuple(float(each[0, label]) for each in found)
 
@@ -158,17 +158,12 @@ def _area(box_xyxy: tuple[float, float, float, float]) -> float:
     return max(0.0, x1 - x0) * max(0.0, y1 - y0)
 
 
-def _softmax(reader: Reader, embeddings: Float[Tensor, "rows d"]) -> Probabilities:
-    return torch.softmax(reader.scale() * embeddings @ reader.things.T, dim=1).numpy()
-
-
 def _region_probabilities(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> Probabilities:
     """Of each thing over all things: by its mask, or by its box where some mask is not known."""
     masks = [thing.mask for thing in example.things if thing.mask is not None]
     if len(masks) == len(example.things):
-        return _softmax(reader, read_masks(dense, masks))
+        return reader.probabilities(read_masks(dense, masks)).numpy()
     height, width = example.pixels.shape[:2]
     boxes = torch.tensor([thing.box_xyxy for thing in example.things]) / torch.tensor([width, height, width, height])
-    return _softmax(
-        reader, pool_boxes(dense[None], boxes, torch.zeros(len(boxes), dtype=torch.long), reader.params.box_share)
-    )
+    rows = pool_boxes(dense[None], boxes, torch.zeros(len(boxes), dtype=torch.long), reader.params.box_share)
+    return reader.probabilities(rows).numpy()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import roi_align
+
+from umgclip.geometry.masks import to_grid
 
 _EPS = 1e-6
 
@@ -48,3 +53,26 @@ def pool_masks(
     maps = dense.flatten(2)[image_of_mask]
     pooled = torch.bmm(maps, weights.unsqueeze(2)).squeeze(2)
     return F.normalize(pooled, dim=-1)
+
+
+def cell_weights(masks: Sequence[Bool[np.ndarray, "height width"]], grid_hw: tuple[int, int]) -> Float[Tensor, "r h w"]:
+    """Return the share of each grid cell that each mask covers, with cells off the mask at 0."""
+    if not masks:
+        return torch.zeros(0, *grid_hw)
+    return torch.from_numpy(np.stack([to_grid(mask, grid_hw) for mask in masks]))
+
+
+def pool_masks_of_one(dense: Float[Tensor, "d h w"], weights: Float[Tensor, "r h w"]) -> Float[Tensor, "r d"]:
+    """Pool the masks of one image as one matrix product, `pool_masks` but for rounding.
+
+    The weights need no sum of 1, because every pooled embedding is normalised.
+    """
+    return F.normalize(weights.flatten(1) @ dense.flatten(1).T, dim=-1)
+
+
+@torch.inference_mode()
+def read_masks(
+    dense: Float[Tensor, "d h w"], masks: Sequence[Bool[np.ndarray, "height width"]]
+) -> Float[Tensor, "r d"]:
+    """Embed masks, at the size of the image, out of one image's dense map."""
+    return pool_masks_of_one(dense, cell_weights(masks, (dense.shape[1], dense.shape[2])))
