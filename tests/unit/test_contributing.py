@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("umgclip", "tests", "pyproject.toml", "params.yaml", "dvc.yaml")
-RECIPES = ("Add a dataset format", "Add a benchmark")
+RECIPES = ("Add a dataset format", "Add a benchmark", "Add an annotator kind")
 _BLOCK = re.compile(r"^`([^`\n]+)`(?:, a new file)?:\n\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
