@@ -1,4 +1,4 @@
-"""The model alone, for people who want embeddings and no pipeline: `umgclip.load(...)`."""
+"""`umgclip.load`: the model alone, for people who want embeddings without the pipeline."""
 
 from __future__ import annotations
 
@@ -25,39 +25,44 @@ def load(
     resize: Resize = None,
     box_share: Share = None,
 ) -> Model:
-    """Load a tuned model, or a base.
+    """Load a tuned model or a base, ready to embed and classify.
 
     Args:
         source: `models:/umgclip@champion` or `models:/umgclip/3` of the registry that the environment names, or a
             folder: `artifacts` of the pipeline, a base or any folder of open_clip's, what `umgclip export` or
             `Model.save` wrote, or the files of a registered version.
         adapter: folder of an adapter for a base.
-        device: a torch device; a GPU where there is one when None.
-        image_px: side of the canvas that images are put on, for finer maps; the model's own when None.
-        resize: `squash`, `pad`, or open_clip's `shortest` or `longest`; when None as in training, and for a folder
-            without an adapter as it says itself.
-        box_share: what is read of a box, of its sides about its middle; as the version was registered or exported, or
-            0.7, when None.
+        device: a torch device; None: a GPU if there is one.
+        image_px: side in pixels of the input, larger for finer maps; None: the model's own.
+        resize: `squash`, `pad`, or open_clip's `shortest` or `longest`; None: as in training, and for a folder without
+            an adapter as its own config says.
+        box_share: share of a box's sides that is read, about its middle; None: as registered or exported, else 0.7.
 
     Raises:
-        InputError: there is no such model, or an argument is none of those that there are.
+        InputError: there is no such model, or the value of an argument is not allowed.
         DataError: files are missing or do not belong together.
         TrackingError: the registry does not answer.
+
+    Example:
+        >>> import umgclip
+        >>> model = umgclip.load("artifacts")
+        >>> model.classify("photo.jpg", ["dog", "apple"], boxes_xyxy=[[0, 0, 100, 100], [50, 20, 300, 200]]).shape
+        (2, 2)
     """
     beside = None if adapter is None else Path(_path(adapter, "adapter"))
     check_options(box_share, image_px, resize, device)
-    with open_model(_place(source), beside) as found:
+    with open_model(_location(source), beside) as opened:
         return Model(
-            found.clip,
-            template=found.usage.template,
+            opened.clip,
+            template=opened.usage.template,
             device=device,
             image_px=image_px,
-            resize=found.usage.preprocess.fit if resize is None else resize,
-            box_share=found.usage.box_share if box_share is None else box_share,
+            resize=opened.usage.preprocess.fit if resize is None else resize,
+            box_share=opened.usage.box_share if box_share is None else box_share,
         )
 
 
-def _place(source: Where) -> str | Path:
+def _location(source: Where) -> str | Path:
     source = _path(source, "source")
     return source if isinstance(source, str) and source.startswith("models:/") else Path(source)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.inference.request_values import is_list, is_number, short
-from umgclip.io.pictures import tensor_array
+from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture, tensor_array
 from umgclip.model.clip.preprocess import FITS, Fit
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Device = str | None
 else:  # what callers hand over is checked here, with words of its own, so nothing else has to
     Labels = Boxes = Masks = Where = Share = Pixels = Resize = Device = Any
+
+_Item = TypeVar("_Item")
 
 
 def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]:
@@ -151,3 +154,58 @@ def _inside(mask: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray,
     if not found.any():
         raise InputError(f"{where}: expected at least one pixel inside, got an empty mask")
     return found.astype(bool)
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the torch device of a name after a trial of it; a GPU where there is one when None.
+
+    Raises:
+        InputError: torch does not know the name, or this machine has no such device.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise InputError(f"device: expected one of torch's, such as cpu, cuda or cuda:1, got {name!r}") from error
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # no driver, no such GPU, or torch was built without CUDA
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"device: expected one that is here, such as cpu, got {str(device)!r}: {reason}") from error
+    return device
+
+
+def one_picture(image: Picture) -> UInt8[np.ndarray, "height width 3"]:
+    """Read a single image; a list of images is refused.
+
+    Raises:
+        InputError: it is not one image.
+        DataError: the image cannot be read.
+    """
+    if not is_picture(image):
+        raise InputError(f"image: expected one image, got a {type(image).__name__}")
+    return read_picture(image)
+
+
+def read_pictures(images: Pictures, where: str) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
+    """Read one image or many, one after another.
+
+    Args:
+        images: one image or any iterable of images.
+        where: the argument, for errors.
+    """
+    single = is_picture(images)
+    for index, image in enumerate(pictures(images, where)):
+        yield read_picture(image, "image" if single else f"{where}[{index}]")
+
+
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Group items into lists of `size`; the last one may be shorter.
+
+    Raises:
+        InputError: the size is below 1.
+    """
+    if size < 1:
+        raise InputError(f"batch: expected at least 1, got {size}")
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,11 +1,10 @@
-"""`Model`: images, texts, boxes and masks to embeddings, and to scores of labels."""
+"""`Model`: turns images, texts, boxes and masks into embeddings and probabilities of labels."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -17,7 +16,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError
-from umgclip.inference.arguments import Boxes, Labels, Masks, box_shares, listed_texts, masks_inside
+from umgclip.inference.arguments import (
+    Boxes,
+    Labels,
+    Masks,
+    batches,
+    box_shares,
+    find_device,
+    listed_texts,
+    masks_inside,
+    one_picture,
+    read_pictures,
+)
 from umgclip.inference.text_cache import TextCache
 from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
 from umgclip.model.clip.images import ImageInput
@@ -32,26 +42,38 @@ from umgclip.params.section import BOX_SHARE
 _BATCH, _TEXT_BATCH = 32, 256
 _LABELS_KEPT = 1 << 14
 _Item = TypeVar("_Item")
-Many = list[Any] | tuple[Any, ...]  # any iterable; but a path is one, too, which types cannot tell apart
+Many = list[Any] | tuple[Any, ...]  # any iterable will do; `Iterable` would include a path, which is one image
 Rows = Float[np.ndarray, "n d"]
 
 
 class Model:
-    """Embeds images, texts, boxes and masks into one space; every embedding is a float32 row of length 1.
+    """A CLIP that embeds images, texts, boxes and masks into one space, as float32 rows of length 1.
 
     An image is a path, the bytes of an image file, an open binary file, a PIL image, an RGB array (height, width, 3) of
     uint8 or a tensor (3, height, width); see `umgclip.io.pictures.read_picture` for other types and grey. The same
-    picture gives the same row whatever it comes as. Boxes are `x0, y0, x1, y1` in pixels of the upright image. A text
-    where texts are asked for is one text.
+    picture gives the same row in every form. Boxes are `x0, y0, x1, y1` in pixels of the upright image. A single text
+    counts as a list of one.
 
-    It may be used from several threads, copied and pickled.
+    A model can be used from several threads, copied and pickled.
+
+    Example:
+        >>> import umgclip
+        >>> model = umgclip.load("artifacts")
+        >>> model.embed_dim
+        512
+        >>> images = model.embed_images(["photo.jpg", "photo.jpg"])
+        >>> texts = model.embed_texts(["a photo of a dog", "a photo of a cat", "a photo of an apple"])
+        >>> images.shape, texts.shape
+        ((2, 512), (3, 512))
+        >>> (images @ texts.T).shape  # cosines, because rows have length 1
+        (2, 3)
 
     Attributes:
         embed_dim: dimension of the space.
         template: prompt around a label: `{}` is the label, `{a}` its article.
-        box_share: what is read of a box, of its sides about its middle.
-        resize: what becomes of an aspect that is not the model's.
-        tower: the network, for what is not offered here.
+        box_share: share of a box's sides that is read, about its middle.
+        resize: how an image of another aspect than the model's is fitted.
+        tower: the network, for whatever this class does not offer.
     """
 
     def __init__(
@@ -64,16 +86,16 @@ class Model:
         resize: Fit | None = None,
         box_share: float = BOX_SHARE,
     ) -> None:
-        """Take an open_clip model; see `load` for the arguments.
+        """Wrap an open_clip model and move it to the device; see `umgclip.load` for the arguments.
 
         Raises:
-            InputError: an argument is none of those that there are.
+            InputError: the value of an argument is not allowed.
         """
         if not 0 < box_share <= 1:
             raise InputError(f"box_share: expected more than 0 and at most 1, got {box_share}")
         if "{}" not in template:
             raise InputError(f"template: expected a text with {{}} where the label goes, got {template!r}")
-        self.tower = DenseClip(clip).eval().to(_device(device))
+        self.tower = DenseClip(clip).eval().to(find_device(device))
         self.resize = self.tower.preprocess.fit if resize is None else resize
         if self.resize not in FITS:
             raise InputError(f"resize: expected one of {', '.join(FITS)}, got {resize!r}")
@@ -94,27 +116,44 @@ class Model:
         )
 
     def embed_images(self, images: Pictures, batch: int = _BATCH) -> Rows:
-        """Global embeddings.
+        """Embed whole images.
 
         Args:
-            images: one or any number; they are decoded and embedded in batches, so they need not fit into memory as
-                pixels.
-            batch: images a forward.
+            images: one image or any iterable of images. They are decoded and embedded in batches, so their pixels need
+                not fit into memory together.
+            batch: images per forward pass.
+
+        Returns:
+            One row per image, shape (images, d).
 
         Raises:
-            InputError: something is no image; names its place in the list.
+            InputError: something is not an image; names its index.
             DataError: an image cannot be read.
+
+        Example:
+            >>> import umgclip
+            >>> model = umgclip.load("artifacts")
+            >>> model.embed_images("photo.jpg").shape
+            (1, 512)
         """
-        rows = [_finite(self._reader.read(part)[0]) for part in _batches(_read(images, "images"), batch)]
+        rows = [_finite(self._reader.read(part)[0]) for part in batches(read_pictures(images, "images"), batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
     def embed_texts(self, texts: Labels, batch: int = _TEXT_BATCH) -> Rows:
-        """Text embeddings, of the texts as they are; labels get their prompt in the methods that take labels.
+        """Embed texts as they are, without a prompt; the methods that take labels put them into the prompt.
 
-        A text that is longer than the model's context is cut, with a warning.
+        A text longer than the model's context is cut, with a warning.
+
+        Returns:
+            One row per text, shape (texts, d).
 
         Raises:
-            InputError: something is no text; names its place in the list.
+            InputError: something is not a text; names its index.
+
+        Example:
+            >>> import umgclip
+            >>> umgclip.load("artifacts").embed_texts(["a dog on a beach", "an apple"]).shape
+            (2, 512)
         """
         return self._embed(listed_texts(texts, "texts", empty_allowed=True), batch)
 
@@ -123,18 +162,24 @@ class Model:
     @overload
     def embed_boxes(self, image: Many, boxes_xyxy: Iterable[Boxes]) -> list[Rows]: ...
     def embed_boxes(self, image: Any, boxes_xyxy: Any) -> Any:
-        """Embeddings of regions by box.
+        """Embed regions given by boxes.
 
         Args:
             image: one image, or several.
-            boxes_xyxy: one row `x0, y0, x1, y1` a box, in pixels of the upright image; of several images one such array
-                an image. What lies outside the image is cut off.
+            boxes_xyxy: one row `x0, y0, x1, y1` per box, in pixels of the upright image; for several images one such
+                array per image. The part outside the image is cut off.
 
         Returns:
-            One row a box; of several images a list, one array an image.
+            Shape (boxes, d); for several images a list with one array per image.
 
         Raises:
-            InputError: another shape or number, or a box is empty or outside the image; names it.
+            InputError: the shape or a number is wrong, or a box is empty or outside the image; names the box.
+
+        Example:
+            >>> import umgclip
+            >>> model = umgclip.load("artifacts")
+            >>> model.embed_boxes("photo.jpg", [[0, 0, 100, 100], [50, 20, 300, 200]]).shape
+            (2, 512)
         """
 
         def read(dense: Float[Tensor, "d h w"], boxes: Boxes, size_wh: tuple[int, int], where: str) -> Tensor:
@@ -148,17 +193,26 @@ class Model:
     @overload
     def embed_masks(self, image: Many, masks: Iterable[Masks]) -> list[Rows]: ...
     def embed_masks(self, image: Any, masks: Any) -> Any:
-        """Embeddings of regions by mask.
+        """Embed regions given by masks.
 
         Args:
             image: one image, or several.
-            masks: one array of bool of the image's height and width a region; of several images one list an image.
+            masks: one array of bool per region, of the image's height and width; for several images one list per
+                image.
 
         Returns:
-            One row a mask; of several images a list, one array an image.
+            Shape (masks, d); for several images a list with one array per image.
 
         Raises:
-            InputError: a mask is empty or not of the image's size; names it.
+            InputError: a mask is empty or has another size than the image; names the mask.
+
+        Example:
+            >>> import numpy as np
+            >>> import umgclip
+            >>> mask = np.zeros((480, 640), dtype=bool)
+            >>> mask[100:200, 300:400] = True
+            >>> umgclip.load("artifacts").embed_masks("photo.jpg", [mask]).shape
+            (1, 512)
         """
 
         def read(dense: Float[Tensor, "d h w"], masks: Masks, size_wh: tuple[int, int], where: str) -> Tensor:
@@ -184,26 +238,35 @@ class Model:
         boxes_xyxy: Any = None,  # noqa: ANN401
         masks: Any = None,  # noqa: ANN401
     ) -> Any:
-        """Probabilities of the labels: of boxes, or of masks, or of the whole image as one row.
+        """Return the probability of each label for boxes, masks or whole images.
 
-        Of a model that was trained with a softmax each row sums to 1. Of one trained with a sigmoid (SigLIP) each label
-        is a question of its own.
+        With a model trained with a softmax each row sums to 1. A model trained with sigmoids (SigLIP) scores each label
+        alone; see `umgclip.model.clip.reader.Scoring`.
 
         Args:
             image: one image, or several.
-            labels: what to choose from; a single text is one label.
+            labels: names to choose from; each is put into the prompt `template`.
             boxes_xyxy: as in `embed_boxes`.
             masks: as in `embed_masks`.
 
         Returns:
-            (rows, labels): one row a box or mask, or an image where there are neither; of several images with boxes or
-            masks a list, one array an image.
+            Shape (rows, labels), one row per box or mask, or per image without either. For several images with boxes
+            or masks a list with one array per image.
 
         Raises:
-            InputError: no labels, both boxes and masks, or what the other methods refuse.
+            InputError: there are no labels, there are both boxes and masks, or see the other methods.
+
+        Example:
+            >>> import umgclip
+            >>> model = umgclip.load("artifacts")
+            >>> model.classify("photo.jpg", ["dog", "cat", "apple"]).shape
+            (1, 3)
+            >>> scores = model.classify("photo.jpg", ["dog", "cat"], boxes_xyxy=[[0, 0, 100, 100]])
+            >>> scores.sum(axis=1).round(3).tolist()
+            [1.0]
         """
         if boxes_xyxy is not None and masks is not None:
-            raise InputError("classify: expected boxes_xyxy or masks or neither, got both")
+            raise InputError("classify: expected boxes_xyxy or masks or neither, got both; call it once for each")
         prompts = self._prompts(labels)
         if boxes_xyxy is None and masks is None:
             return self._scores(self.embed_images(image), prompts)
@@ -213,25 +276,43 @@ class Model:
         return self._scores(regions, prompts)
 
     def similarity_map(self, image: Picture, labels: Labels) -> Float[np.ndarray, "labels height width"]:
-        """Cosine of each pixel's place with each label, interpolated to the size of the image."""
-        prompts, pixels = self._prompts(labels), _one(image)
+        """Return the cosine of each pixel with each label, interpolated from the grid to the size of the image.
+
+        Example:
+            >>> import umgclip
+            >>> umgclip.load("artifacts").similarity_map("photo.jpg", ["dog", "apple"]).shape
+            (2, 480, 640)
+        """
+        prompts, pixels = self._prompts(labels), one_picture(image)
         cells = torch.einsum("ld,dhw->lhw", prompts, self._dense(pixels))
         size = (pixels.shape[0], pixels.shape[1])
         return F.interpolate(cells[None], size, mode="bilinear", align_corners=False)[0].numpy()
 
     def dense(self, image: Picture) -> Float[np.ndarray, "d h w"]:
-        """Embeddings of the places of an image, one a cell of the model's grid."""
-        return self._dense(_one(image)).numpy()
+        """Return the dense map of an image: one embedding per cell of the model's grid, shape (d, h, w).
+
+        Example:
+            >>> import umgclip
+            >>> umgclip.load("artifacts").dense("photo.jpg").shape  # 96 pixels in cells of 12
+            (512, 8, 8)
+        """
+        return self._dense(one_picture(image)).numpy()
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write the model into a new folder that `load` reads again, and open_clip as `local-dir:FOLDER`.
+        """Write the model into a new folder, which `umgclip.load` reads, and open_clip as `local-dir:FOLDER`.
 
-        A canvas of another side than the model's own (`image_px`) is no part of it, and is warned of.
+        A side other than the model's (`image_px`) is not saved; a warning says so.
 
         Raises:
-            InputError: the folder holds something already, or the model cannot be written: it was made in memory, or
-                its adapter cannot be merged.
+            InputError: the folder is not empty, or the model cannot be written: it was made in memory, or its adapter
+                cannot be merged.
             OutputError: the folder cannot be written.
+
+        Example:
+            >>> import umgclip
+            >>> umgclip.load("artifacts").save("saved")
+            >>> umgclip.load("saved").embed_dim
+            512
         """
         from umgclip.inference.export.open_clip_folder import save_model
 
@@ -242,11 +323,11 @@ class Model:
 
     @property
     def usage(self) -> Usage:
-        """How images and labels reach the model."""
+        """The settings by which images and labels reach the model."""
         return Usage(replace(self.tower.preprocess, fit=self.resize), self.template, self.box_share)
 
     def _regions(self, image: Any, regions: Any, where: str, read: _Read) -> Rows | list[Rows]:  # noqa: ANN401
-        """What `read` makes of each image's regions on its dense map."""
+        """Apply `read` to the regions of each image and its dense map."""
         if is_picture(image):
             pixels = read_picture(image)
             return read(self._dense(pixels), regions, (pixels.shape[1], pixels.shape[0]), where).numpy()
@@ -255,15 +336,15 @@ class Model:
         images, each = list(pictures(image, "image")), list(regions)
         if len(images) != len(each):
             raise InputError(f"{where}: expected one entry an image, {len(images)} in all, got {len(each)}")
-        found: list[Rows] = []
-        for part in _batches(_read(images, "image"), _BATCH):
+        results: list[Rows] = []
+        for part in batches(read_pictures(images, "image"), _BATCH):
             for pixels, dense in zip(part, self._dense_maps(part), strict=True):
-                place, size = len(found), (pixels.shape[1], pixels.shape[0])
-                found.append(read(dense, each[place], size, f"{where}[{place}]").numpy())
-        return found
+                index, size = len(results), (pixels.shape[1], pixels.shape[0])
+                results.append(read(dense, each[index], size, f"{where}[{index}]").numpy())
+        return results
 
     def _prompts(self, labels: Labels) -> Float[Tensor, "n d"]:
-        """Embeddings of labels in their prompt; those asked for lately are remembered."""
+        """Embed labels in their prompt, from the cache of recent prompts where possible."""
         texts = listed_texts(labels, "labels", empty_allowed=False)
         if not texts:
             raise InputError("labels: expected at least one text, got none")
@@ -285,7 +366,7 @@ class Model:
                 f"are cut, first {cut[0][:80]!r}",
                 stacklevel=3,
             )
-        rows = [_finite(self._reader.texts(part)) for part in _batches(texts, batch)]
+        rows = [_finite(self._reader.texts(part)) for part in batches(texts, batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
     def _dense(self, pixels: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "d h w"]:
@@ -299,41 +380,8 @@ class Model:
 _Read = Callable[[Float[Tensor, "d h w"], Any, tuple[int, int], str], Tensor]
 
 
-def _device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InputError(f"device: expected one of torch's, such as cpu, cuda or cuda:1, got {name!r}") from error
-    try:
-        torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:  # no driver, no such GPU, or torch was built without
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"device: expected one that is here, such as cpu, got {str(device)!r}: {reason}") from error
-    return device
-
-
 def _finite(rows: Tensor) -> Tensor:
     rows = rows.float().cpu()
     if not rows.isfinite().all():
         raise DataError("the model gives numbers that are infinite or none: its weights are damaged")
     return rows
-
-
-def _one(image: Picture) -> UInt8[np.ndarray, "height width 3"]:
-    if not is_picture(image):
-        raise InputError(f"image: expected one image, got a {type(image).__name__}")
-    return read_picture(image)
-
-
-def _read(images: Pictures, where: str) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
-    single = is_picture(images)
-    for place, image in enumerate(pictures(images, where)):
-        yield read_picture(image, "image" if single else f"{where}[{place}]")
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    if size < 1:
-        raise InputError(f"batch: expected at least 1, got {size}")
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,25 @@ SMALL_PX, LARGE_PX = 32**2, 96**2
 _SIZES = ("small", "medium", "large")
 
 
+@dataclass(frozen=True)
+class RegionFact:
+    """One region that was asked for, apart from what was predicted for it.
+
+    Attributes:
+        label: index of its true name.
+        has_mask: whether its mask is known.
+        size: index into small, medium and large; see `_size_of`.
+        image: number of its image among the scenes so far.
+        second_half: whether that image is in the second half; see `in_second_half`.
+    """
+
+    label: int
+    has_mask: bool
+    size: int
+    image: int
+    second_half: bool
+
+
 class RegionTop1:
     """Predicted label of every true region by every read-out."""
 
@@ -46,7 +66,7 @@ class RegionTop1:
         self._rank: dict[str, list[list[np.ndarray]]] = {n: [[] for _ in range(r.variants)] for n, r in self._pairs}
         self._seconds: dict[str, float] = defaultdict(float)
         self._stuff: dict[str, list[np.ndarray]] = defaultdict(list)
-        self._facts: list[tuple[int, bool, int, int, bool]] = []  # label, masked, size, image, second half
+        self._facts: list[RegionFact] = []
         self._images = 0
 
     @property
@@ -68,7 +88,7 @@ class RegionTop1:
                 self._read(name, part)
         halves = [in_second_half(example.key) for example in examples]
         self._facts.extend(
-            (region.label, region.mask is not None, _size_of(region), first + row, halves[row])
+            RegionFact(region.label, region.mask is not None, _size_of(region), first + row, halves[row])
             for row, region in regions
         )
 
@@ -83,7 +103,7 @@ class RegionTop1:
 
     def targets(self, readout: str = "box") -> Int64[np.ndarray, " r"]:
         """True labels, in the same order."""
-        return self._fact(0, readout)
+        return np.array([fact.label for fact in self._readable(readout)], dtype=np.int64)
 
     def results(self) -> Iterator[tuple[str, float]]:
         """`box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, each read-out; none over no region.
@@ -111,7 +131,7 @@ class RegionTop1:
         found: dict[str, Weighted] = {}
         for name in self.readouts:
             right = (self.predictions(name) == self.targets(name)).astype(np.float64)
-            image = self._fact(3, name)
+            image = np.array([fact.image for fact in self._readable(name)], dtype=np.int64)
             for suffix, group in self._groups(name).items():
                 if len(np.unique(image[group])) >= FEWEST_IMAGES:
                     found[f"{name}_top1{suffix}"] = mean_over_items(right[group], image[group], self._images)
@@ -174,7 +194,7 @@ class RegionTop1:
         return {"": np.ones_like(held_out), "_seen": ~held_out, "_heldout": held_out}
 
     def _sizes(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
-        size = self._fact(2, readout)
+        size = np.array([fact.size for fact in self._readable(readout)], dtype=np.int64)
         return {f"_{name}": size == number for number, name in enumerate(_SIZES)}
 
     def _named(self, readout: str) -> dict[str, Bool[np.ndarray, " r"]]:
@@ -185,9 +205,10 @@ class RegionTop1:
         }
         return {f"_{name}": member[targets] for name, member in of_group.items()}
 
-    def _fact(self, number: int, readout: str) -> Int64[np.ndarray, " r"]:
+    def _readable(self, readout: str) -> list[RegionFact]:
+        """Return the regions that a read-out can read: all, or those whose mask is known."""
         needs_masks = self.readouts[readout].needs_masks if readout in self.readouts else False
-        return np.array([fact[number] for fact in self._facts if fact[1] or not needs_masks], dtype=np.int64)
+        return [fact for fact in self._facts if fact.has_mask or not needs_masks]
 
     def _chosen(self, readout: str, kept: dict[str, list[list[np.ndarray]]]) -> Int64[np.ndarray, " r"]:
         """Of several variants, for each half of the images the one with the best top-1 on the other half."""
@@ -198,7 +219,7 @@ class RegionTop1:
         right = np.stack([np.concatenate([none, *parts]) for parts in self._predicted[readout]]) == self.targets(
             readout
         )
-        second = self._fact(4, readout).astype(np.bool_)
+        second = np.array([fact.second_half for fact in self._readable(readout)], dtype=np.bool_)
         chosen = each[0].copy()
         for half in (second, ~second):
             if half.any():
