@@ -18,7 +18,7 @@ from umgclip.params.annotators import ClipParams, NsfwParams, WeightsParams
 
 
 class Nsfw:
-    """The policy `nsfw`; its score is the sum of the probabilities of all unsafe labels or prompts."""
+    """The policy `nsfw`; its score combines the probabilities of all unsafe labels or prompts."""
 
     def __init__(self, params: NsfwParams, where: str) -> None:
         """Load the weights: those of a CLIP if there are `safe` prompts, otherwise those of an image classifier.

@@ -12,7 +12,7 @@ from umgclip.annotate.models.crop_captions import PromptedCaptioner
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.source_name import source_name, with_prompt
 from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
-from umgclip.annotate.models.vlm.client import Client, Question
+from umgclip.annotate.models.vlm.client import Client, ImagePrompt
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure, Rejected
@@ -25,24 +25,24 @@ _MOST = 200  # boxes in an answer
 
 
 class Vlm(PromptedCaptioner):
-    """Every answer is one request per image or crop."""
+    """A model on a server, which is sent one request for each image or crop."""
 
     _params: VlmParams
 
     def __init__(self, params: VlmParams, where: str, client: Client | None = None) -> None:
-        """Nothing is sent yet.
+        """Set up the client; nothing is sent yet.
 
         Args:
             params: server, model, prompts and limits.
-            where: the entry in the params, for messages.
-            client: another one than the params describe.
+            where: name of the model in the params, for messages.
+            client: replaces the client that the params describe.
         """
         self._params = params
         self._client = client or Client(params, where)
         self.name = source_name("vlm", params.model, params.revision)
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
-        """Names of what is visible, each once."""
+        """Return the names of what is visible, each once."""
         del captions
         prompt = self._params.tags_prompt
         source = with_prompt(self.name, prompt)
@@ -56,7 +56,7 @@ class Vlm(PromptedCaptioner):
         return results
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Boxes with labels."""
+        """Return boxes with labels for each image."""
         del captions
         prompt = self._params.boxes_prompt
         results: list[list[Proposal] | Failure] = []
@@ -73,11 +73,11 @@ class Vlm(PromptedCaptioner):
                 results.append(answer)
                 continue
             height, width = pixels.shape[:2]
-            found = [
+            detections = [
                 Detection(scale.to_pixels(one.box, (width, height)), answer.score, one.label)
                 for one in answer.content.objects
             ]
-            proposals = to_proposals(found, (height, width), source, _MOST)
+            proposals = to_proposals(detections, (height, width), source, _MOST)
             refused = _refused("proposer", "bad_box", answer.content.bad, source)
             results.append(Partly(proposals, [*getattr(proposals, "refused", ()), *refused]))
         return results
@@ -92,19 +92,19 @@ class Vlm(PromptedCaptioner):
 
     def _question(
         self, pixels: Pixels, prompt: str, kind: type, check: Callable[[Any], None] | None = None
-    ) -> Question:
+    ) -> ImagePrompt[Any]:
         width, height = _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px)
         if (height, width) != pixels.shape[:2]:
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         jpeg = encode_jpeg(pixels, self._params.jpeg_quality)
-        return Question(base64.b64encode(jpeg).decode("ascii"), prompt, kind, check)
+        return ImagePrompt(base64.b64encode(jpeg).decode("ascii"), prompt, kind, check)
 
     def _scale(self, pixels: Pixels) -> Scale:
         return Scale(self._params.box_unit, _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px))
 
 
 def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Rejected]:
-    """Parts of an answer that are no use."""
+    """Return the unusable parts of an answer as rejected annotations."""
     return [
         Rejected(
             role, reason, Text(text=one.label, score=0.0, source=source) if one.label else None, source=source,
@@ -115,6 +115,6 @@ def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Re
 
 
 def _sent_size(image_hw: tuple[int, int], max_side_px: int) -> tuple[int, int]:
-    """Width and height of the picture that is sent."""
+    """Return width and height of the image as it is sent, in pixels."""
     scale = min(1.0, max_side_px / max(image_hw))
     return max(1, round(image_hw[1] * scale)), max(1, round(image_hw[0] * scale))

@@ -1,7 +1,7 @@
-"""What answers have to look like, and what is made of those that do.
+"""The form of valid answers, and the values that are read from them.
 
-A part that is no use (a box with its corners crossed, a tag that is no text) costs that part: it is kept with what was
-wrong. An answer none of whose parts is of use is none.
+An unusable part (a box with crossed corners, a tag that is not a text) is left out and recorded with the reason. An
+answer without any usable part is not an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_NAME = 200  # characters
 
 
 class NoAnswerError(ValueError):
-    """An answer that is no use; `reason` is a word to count by."""
+    """An unusable answer; `reason` is the word under which it is counted."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -53,7 +53,7 @@ class _Boxes(_Schema):
 
 @dataclass(frozen=True)
 class Bad:
-    """A part of an answer that is no use, and why."""
+    """An unusable part of an answer, with the reason."""
 
     detail: str
     label: str | None = None
@@ -61,7 +61,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class CaptionAnswer:
-    """A description."""
+    """A description of the image in words."""
 
     schema: ClassVar[type[BaseModel]] = _Caption
     hint: ClassVar[str] = '{"caption": "..."}'
@@ -74,7 +74,7 @@ class CaptionAnswer:
 
     @classmethod
     def read(cls, one: Candidate) -> CaptionAnswer:
-        """From `{"caption": TEXT}`, alone or as the only one of a list."""
+        """Read `{"caption": TEXT}`, alone or as the only item of a list."""
         value = one.value
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
@@ -83,7 +83,7 @@ class CaptionAnswer:
 
 @dataclass(frozen=True)
 class TagsAnswer:
-    """Names; none: nothing was seen."""
+    """Names of what is visible; empty if the model saw nothing."""
 
     schema: ClassVar[type[BaseModel]] = _Tags
     hint: ClassVar[str] = '{"tags": ["...", "..."]}'
@@ -97,7 +97,7 @@ class TagsAnswer:
 
     @classmethod
     def read(cls, one: Candidate) -> TagsAnswer:
-        """From `{"tags": [NAME, ...]}`, or the list alone; blank names are none."""
+        """Read `{"tags": [NAME, ...]}`, or the list alone; blank names are skipped."""
         items = _items(one, "tags")
         good, bad = _sorted_out([item for item in items if not _blank(item)], lambda item: _text(item, "tag"))
         return cls(tuple(dict.fromkeys(good)), bad)
@@ -113,7 +113,7 @@ class GroundedObject:
 
 @dataclass(frozen=True)
 class BoxesAnswer:
-    """Objects with their boxes; none: nothing was found."""
+    """Objects with their boxes; empty if the model located nothing."""
 
     schema: ClassVar[type[BaseModel]] = _Boxes
     hint: ClassVar[str] = '{"objects": [{"label": "...", "box": [x0, y0, x1, y1]}]}'
@@ -127,7 +127,7 @@ class BoxesAnswer:
 
     @classmethod
     def read(cls, one: Candidate) -> BoxesAnswer:
-        """From `{"objects": [{"label": NAME, "box": [X0, Y0, X1, Y1]}, ...]}`, or the list alone."""
+        """Read `{"objects": [{"label": NAME, "box": [X0, Y0, X1, Y1]}, ...]}`, or the list alone."""
         good, bad = _sorted_out(_items(one, "objects"), _object)
         return cls(tuple(good), bad)
 
@@ -137,7 +137,7 @@ T = TypeVar("T")
 
 
 def response_format(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the answers
-    """OpenAI's `response_format` that allows nothing but such an answer."""
+    """Return the `response_format` of OpenAI's API that allows only such an answer."""
     return {
         "type": "json_schema",
         "json_schema": {"name": kind.__name__, "strict": True, "schema": kind.schema.model_json_schema()},
@@ -145,17 +145,17 @@ def response_format(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the a
 
 
 def parse(content: Any, kind: type[A]) -> A:  # noqa: ANN401 - what a server sends
-    """An answer's content as the answer.
+    """Read an answer from the content of a message.
 
     Args:
-        content: of the message: a text, parts of one, or an object.
-        kind: what was asked for.
+        content: of the message: a text, parts of a text, or an object.
+        kind: the class of the answer.
 
     Raises:
-        NoAnswerError: it holds no JSON, or none such; says where.
+        NoAnswerError: the content holds no JSON, or none of this form; the message says where.
     """
-    found, fault = candidates(content), None
-    for one in found:
+    fault = None
+    for one in candidates(content):
         try:
             return kind.read(one)
         except NoAnswerError as error:
@@ -166,7 +166,7 @@ def parse(content: Any, kind: type[A]) -> A:  # noqa: ANN401 - what a server sen
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - anything that came
-    """The beginning of a value, for messages; without characters that no file takes."""
+    """Return the beginning of a value for messages, without characters that a file cannot hold."""
     return repr(value if isinstance(value, str) else str(value))[:100]
 
 
@@ -177,7 +177,7 @@ def _get(value: Any, key: str) -> Any:  # noqa: ANN401
 
 
 def _items(one: Candidate, key: str) -> list[Any]:
-    """The list under a key, or the value itself where that is a list of its own."""
+    """Return the list under a key, or the value itself if it is a list and the whole answer."""
     value = one.value
     items = value if isinstance(value, list) and one.is_whole else _get(value, key)
     if not isinstance(items, list) or len(items) > 200:
@@ -187,7 +187,7 @@ def _items(one: Candidate, key: str) -> list[Any]:
 
 
 def _sorted_out(items: Sequence[Any], read: Callable[[Any], T]) -> tuple[list[T], tuple[Bad, ...]]:
-    """Parts that are of use, and the others."""
+    """Split the items into those that can be read and the others, with the reason."""
     good, bad = [], []
     for item in items:
         try:
@@ -205,7 +205,7 @@ def _blank(value: Any) -> bool:  # noqa: ANN401
 
 
 def _text(value: Any, name: str) -> str:  # noqa: ANN401
-    """A text on one line without control characters."""
+    """Return a text on one line without control characters."""
     if not isinstance(value, str):
         raise NoAnswerError("invalid_answer", f"{name}: expected a text, got {shown(value)}")
     if any(unicodedata.category(letter) == "Cs" for letter in value):
@@ -231,7 +231,7 @@ def _object(value: Any) -> GroundedObject:  # noqa: ANN401
 
 
 def _numbers(value: Any) -> tuple[float, float, float, float]:  # noqa: ANN401
-    """Four finite numbers: a list, two corners, a text of them, or named corners."""
+    """Read four finite numbers from a list, two corners, a text, or named corners."""
     given = value
     if isinstance(value, str):
         value = _NUMBER.findall(value) if re.fullmatch(r"[\s\d.,;()\[\]eE+-]*", value) else []

@@ -1,8 +1,8 @@
-"""Requests to a server that speaks OpenAI's chat completions: some at once, asked again with back-off, never for ever.
+"""Requests to a server that speaks OpenAI's chat completions: in parallel, repeated with back-off, within a deadline.
 
-What is one sample's fault (a refusal, no JSON in all tries, a picture that the server rejects, a time-out) is a
-`Failure` of that sample. What is not (the server is gone, the key is wrong, the token budget is used up) ends the run,
-which goes on where it was when it is started again.
+A fault of one sample (a refusal, no JSON in all tries, an image that the server rejects, a time-out) is a `Failure` of
+that sample. Any other fault (the server is gone, the key is wrong, the token budget is used up) ends the run, which
+resumes when it is started again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import httpx
 from umgclip.annotate.models.vlm.answers import NoAnswerError, parse, response_format, shown
 from umgclip.annotate.models.vlm.reading import spoken, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
-from umgclip.annotate.models.vlm.wire import Limits, Raw, Wire, WireError
+from umgclip.annotate.models.vlm.wire import Raw, RequestLimits, Wire, WireError
 from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.repetition import loops
@@ -29,17 +29,17 @@ from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
 from umgclip.safe_text import printable, without_secrets
 
-__all__ = ["UNKNOWN_SCORE", "Answer", "Client", "Question"]
+__all__ = ["UNKNOWN_SCORE", "Answer", "Client", "ImagePrompt"]
 
 A = TypeVar("A")
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
-_MINE = (401, 403, 404, 405)  # nothing that another sample would change
+_MINE = (401, 403, 404, 405)  # errors that every sample would get
 _LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Question(Generic[A]):
-    """A prompt about one JPEG, and the kind of its answer; `check` raises `NoAnswerError` where it cannot be true."""
+class ImagePrompt(Generic[A]):
+    """A prompt about one JPEG and the class of its answer; `check` raises `NoAnswerError` if that cannot be true."""
 
     jpeg_base64: str
     prompt: str
@@ -56,7 +56,7 @@ class Answer(Generic[A]):
 
 
 class _Useless(Exception):
-    """An answer or an error that may be better next time."""
+    """An answer or an error that may be better at the next try."""
 
     def __init__(self, failure: Failure, wait_s: float | None = None) -> None:
         super().__init__(failure.reason)
@@ -64,7 +64,7 @@ class _Useless(Exception):
 
 
 def _key(params: VlmParams, where: str) -> str:
-    """The key that the environment holds; empty: none is asked for."""
+    """Return the API key from the environment, or an empty text if the params name no variable."""
     if params.api_key_env is None:
         return ""
     key = os.environ.get(params.api_key_env, "").strip()
@@ -79,54 +79,54 @@ def _endpoint(params: VlmParams, where: str) -> str:
     try:
         parts = httpx.URL(url)
         if not parts.host or not 0 < (parts.port or 80) < 1 << 16:
-            raise httpx.InvalidURL("no host, or a port that is none")
+            raise httpx.InvalidURL("no host, or an invalid port")
     except httpx.InvalidURL as error:
         raise InputError(f"{where}.url: expected http://HOST:PORT/v1, got {params.url!r} ({error})") from error
     return url
 
 
 class Client:
-    """One server, one model. Safe to use from several threads."""
+    """A client of one server and one model, safe to use from several threads."""
 
     def __init__(self, params: VlmParams, where: str, sleep: Callable[[float], object] | None = None) -> None:
-        """Open nothing yet.
+        """Prepare requests; no connection is opened yet.
 
         Args:
             params: of the model.
-            where: its entry in the params, for messages.
-            sleep: waits so many seconds; None: really, until another request ends the run.
+            where: name of the model in the params, for messages.
+            sleep: waits the given number of seconds; None: a real wait that stops when another request ends the run.
 
         Raises:
-            InputError: `api_key_env` names a variable that holds no key, or `url` is no address.
+            InputError: `api_key_env` names a variable without a key, or `url` is not an address.
         """
         self._key = _key(params, where)
         self._url = _endpoint(params, where)
         self._ended = threading.Event()
         self._params, self._where, self._sleep = params, where, sleep or self._ended.wait
         self._wire = Wire({"Authorization": f"Bearer {self._key}"} if self._key else {}, params.concurrency)
-        self._limits = Limits(params.timeout_s, params.max_reply_kb << 10)
+        self._limits = RequestLimits(params.timeout_s, params.max_reply_kb << 10)
         self._pool = ThreadPoolExecutor(params.concurrency)
         self._tokens, self._lock = 0, threading.Lock()
 
-    def ask(self, questions: Sequence[Question[A]]) -> list[Answer[A] | Failure]:
-        """Answers in the order of the questions, at most `concurrency` on their way at once.
+    def ask(self, questions: Sequence[ImagePrompt[A]]) -> list[Answer[A] | Failure]:
+        """Return the answers in the order of the questions, with at most `concurrency` requests at once.
 
         Raises:
-            UmgclipError: the server does not answer at all, refuses the key or the model, or the budget is used up.
+            UmgclipError: the server does not answer at all or refuses the key or the model, or the budget is used up.
         """
         self._ended.clear()
         futures = [self._pool.submit(self._ask, question) for question in questions]
         try:
             return [future.result() for future in futures]
         finally:
-            self._ended.set()  # or threads that wait for an answer or their next try would keep the process
+            self._ended.set()  # otherwise threads that wait for an answer or their next try keep the process alive
             for future in futures:
                 future.cancel()
             self._wire.stop()
 
-    def _ask(self, question: Question[A]) -> Answer[A] | Failure:
+    def _ask(self, question: ImagePrompt[A]) -> Answer[A] | Failure:
         params, started = self._params, time.monotonic()
-        jitter = random.Random(params.seed)  # noqa: S311 - spreads requests, hides nothing
+        jitter = random.Random(params.seed)  # noqa: S311 - spreads requests, no secret
         for attempt in range(params.retries + 1):
             self._check_budget()
             try:
@@ -148,7 +148,7 @@ class Client:
             )
         return last.failure
 
-    def _try(self, question: Question[A], attempt: int) -> Answer[A]:
+    def _try(self, question: ImagePrompt[A], attempt: int) -> Answer[A]:
         try:
             reply = self._wire.post(self._url, self._body(question, attempt), self._limits)
         except WireError as error:
@@ -158,29 +158,31 @@ class Client:
         return self._read(reply.body, question)
 
     def _complaint(self, reply: Raw) -> Exception:
-        said = self._plain(reply.body.decode("utf-8", "replace"))[:200]
-        if place := reply.headers.get("location"):
-            said = f"it leads to {self._plain(place)[:200]}, where no request and no key is sent; {said}"
+        detail = self._plain(reply.body.decode("utf-8", "replace"))[:200]
+        if target := reply.headers.get("location"):
+            detail = f"it leads to {self._plain(target)[:200]}, where no request and no key is sent; {detail}"
         if reply.status in _MINE or 300 <= reply.status < 400:
             url = without_secrets(self._params.url)
             return UmgclipError(
-                f"{self._where}: {url} answers {reply.status} for the model {self._params.model!r}: {said}"
+                f"{self._where}: {url} answers {reply.status} for the model {self._params.model!r}: {detail}"
             )
         after = reply.headers.get("retry-after", "")
-        failure = Failure("server_error" if reply.status in _AGAIN else "bad_request", f"status {reply.status}: {said}")
+        failure = Failure(
+            "server_error" if reply.status in _AGAIN else "bad_request", f"status {reply.status}: {detail}"
+        )
         wait_s = float(after) if after.isascii() and after.isdigit() else None
         return _Useless(failure, wait_s)
 
-    def _plain(self, said: str) -> str:
-        """What a server says, on one line; some repeat the key that they got."""
-        return printable(without_secrets(said.replace(self._key, "***") if self._key else said))
+    def _plain(self, text: str) -> str:
+        """Return a text of the server on one line, without the key, which some servers repeat."""
+        return printable(without_secrets(text.replace(self._key, "***") if self._key else text))
 
-    def _read(self, body: bytes, question: Question[A]) -> Answer[A]:
+    def _read(self, body: bytes, question: ImagePrompt[A]) -> Answer[A]:
         try:
             reply = read_reply(body)
         except ValueError as error:
             raise _Useless(Failure("invalid_answer", str(error))) from error
-        with self._lock:  # a server that does not say what was used may have used all that it was allowed to
+        with self._lock:  # if the server does not report its use, it may have used all that is allowed
             self._tokens += self._params.max_tokens if reply.tokens is None else reply.tokens
         if reply.refusal or reply.finish == "content_filter":
             raise _Useless(Failure("refusal", shown(reply.refusal or "the server's content filter")))
@@ -189,15 +191,15 @@ class Client:
             raise _Useless(Failure("truncated", f"more than {self._params.max_tokens} tokens: {end}"))
         return self._answer(reply, question)
 
-    def _answer(self, reply: Reply, question: Question[A]) -> Answer[A]:
-        said = spoken(text_of(reply.content))
+    def _answer(self, reply: Reply, question: ImagePrompt[A]) -> Answer[A]:
+        text = spoken(text_of(reply.content))
         try:
             answer = parse(reply.content, question.kind)  # type: ignore[type-var]
             if question.check is not None:
                 question.check(answer)
         except NoAnswerError as error:
-            reason = "repetition" if loops(said, 3) else "refusal" if refuses(said) else error.reason
-            raise _Useless(Failure(reason, shown(said) if reason == "refusal" else str(error))) from error
+            reason = "repetition" if loops(text, 3) else "refusal" if refuses(text) else error.reason
+            raise _Useless(Failure(reason, shown(text) if reason == "refusal" else str(error))) from error
         texts = answer.texts  # type: ignore[attr-defined]
         if texts and all(map(refuses, texts)):
             raise _Useless(Failure("refusal", shown(texts[0])))
@@ -205,7 +207,7 @@ class Client:
             raise _Useless(Failure("repetition", shown(texts[0])))
         return Answer(answer, reply.score)
 
-    def _body(self, question: Question[A], attempt: int) -> dict[str, Any]:
+    def _body(self, question: ImagePrompt[A], attempt: int) -> dict[str, Any]:
         params = self._params
         hint = question.kind.hint  # type: ignore[attr-defined]
         body: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""What a server calls the content of an answer, as JSON values: models wrap JSON in thoughts, words and fences.
+"""JSON values in the content of a message: models wrap their JSON in reasoning, words and fences.
 
-Nothing is mended that could mean something else: a fence, words around, what a model thought before it spoke, one comma
-too many, quotes of Python. What is cut off stays unreadable.
+Only what cannot mean anything else is repaired: a fence, words around the JSON, reasoning before the answer, one comma
+too many, quotes of Python. JSON that is cut off stays unreadable.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_LONGEST = 1 << 17  # characters that are looked through; answers have some hundred tokens
-_MOST_STARTS = 256  # brackets at which JSON may begin
+_LONGEST = 1 << 17  # characters that are searched; answers have some hundred tokens
+_MOST_STARTS = 256  # brackets that are tried as the start of JSON
 _THINKS = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|reflection)>")
 _FENCE = re.compile(r"```\w*")
-# possessive, and a string that does not close goes on to the end: linear, whatever the text
+# possessive, and a string that is not closed extends to the end: linear time for any text
 _STRING_OR_COMMA = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
 _NO_JSON = (ValueError, RecursionError, OverflowError, MemoryError)
@@ -26,14 +26,14 @@ _NO_LITERAL = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A value in an answer; `is_whole`: no bracket before it was left unread, so it is no part of a larger one."""
+    """A value in an answer; `is_whole`: all brackets before it were read, so it is not a part of a larger value."""
 
     value: Any
     is_whole: bool
 
 
 def text_of(content: Any) -> str:  # noqa: ANN401 - what a server sends
-    """The content of a message as text: a text, parts of one, or nothing."""
+    """Return the content of a message, a text or parts of one, as text; an empty text if it is neither."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence) and not isinstance(content, bytes):
@@ -43,7 +43,10 @@ def text_of(content: Any) -> str:  # noqa: ANN401 - what a server sends
 
 
 def spoken(text: str) -> str:
-    """A text without what its model thought before it spoke; thoughts may begin with the answer, or not end."""
+    """Remove the reasoning before the answer from a text.
+
+    The reasoning may begin with the text, without a tag, or have no end.
+    """
     tags = [*_THINKS.finditer(text)]
     if not tags:
         return text.strip()
@@ -53,7 +56,7 @@ def spoken(text: str) -> str:
 
 
 def candidates(content: Any) -> list[Candidate]:  # noqa: ANN401 - what a server sends
-    """JSON values that an answer holds, the likeliest first: the whole of it, else the last objects, then lists."""
+    """Return the JSON values in an answer, the likeliest first: the whole of it, else the last objects, then lists."""
     if isinstance(content, Mapping):
         return [Candidate(content, True)]
     text = text_of(content)[:_LONGEST]
@@ -65,8 +68,8 @@ def candidates(content: Any) -> list[Candidate]:  # noqa: ANN401 - what a server
     whole = _loaded(bare) or _literal(bare)
     if whole is not None:
         return [whole]
-    found = [*_scanned(text)][::-1]
-    return sorted(found, key=lambda one: not isinstance(one.value, dict))
+    last_first = [*_scanned(text)][::-1]
+    return sorted(last_first, key=lambda one: not isinstance(one.value, dict))
 
 
 def _loaded(text: str) -> Candidate | None:
@@ -81,7 +84,7 @@ def _loaded(text: str) -> Candidate | None:
 
 
 def _literal(text: str) -> Candidate | None:
-    """What Python prints for an object: single quotes."""
+    """Read an object as Python prints it, with single quotes."""
     if not text.startswith(("{", "[")) or "'" not in text or "\\" in text:
         return None
     try:
@@ -92,7 +95,7 @@ def _literal(text: str) -> Candidate | None:
 
 
 def _scanned(text: str) -> Iterator[Candidate]:
-    """Values among words, in order."""
+    """Yield the values among words, in order."""
     text = _without_commas(text)
     decoder, at, is_whole = json.JSONDecoder(), 0, True
     for _ in range(_MOST_STARTS):
@@ -108,5 +111,5 @@ def _scanned(text: str) -> Iterator[Candidate]:
 
 
 def _without_commas(text: str) -> str:
-    """Without commas before a closing bracket; texts in quotes stay."""
+    """Remove commas before a closing bracket; quoted texts stay as they are."""
     return _STRING_OR_COMMA.sub(lambda match: match.group(1) or "", text)

@@ -1,4 +1,4 @@
-"""The body of a chat completion as servers really send it: fields may be missing, null, or of an odd type."""
+"""The body of a chat completion as real servers send it: fields may be missing, null, or of an odd type."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from umgclip.annotate.models.vlm.reading import text_of
 
-UNKNOWN_SCORE = 0.5  # of an answer whose server tells no token probabilities
+UNKNOWN_SCORE = 0.5  # of an answer whose server sends no token probabilities
 _REASONING = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server said.
+    """A chat completion, with defaults for what the server left out.
 
     Attributes:
-        content: of the message, as it came; where there is none, what the server took for reasoning.
-        refusal: the message's own refusal, or an empty text.
-        finish: why the answer ended; an empty text: the server does not say.
-        score: mean probability of the answer's tokens, 0 to 1.
-        tokens: used by question and answer; None: the server does not say.
+        content: of the message, unchanged; if it is missing, the field that the server calls reasoning.
+        refusal: the refusal in the message, or an empty text.
+        finish: why the answer ended; empty if the server does not say.
+        score: mean probability of the tokens of the answer, 0 to 1.
+        tokens: used by prompt and answer; None if the server does not say.
     """
 
     content: Any
@@ -34,10 +34,10 @@ class Reply:
 
 
 def read_reply(body: bytes) -> Reply:
-    """A reply's body.
+    """Read the body of a reply.
 
     Raises:
-        ValueError: it is no chat completion; says what it is.
+        ValueError: it is not a chat completion; the message shows what it is.
     """
     try:
         value = json.loads(body)
@@ -48,8 +48,8 @@ def read_reply(body: bytes) -> Reply:
     message = _get(choice, "message")
     if not isinstance(message, Mapping):
         complaint = _get(_get(value, "error"), "message")
-        said = f"the server says {complaint[:80]!r}" if isinstance(complaint, str) else _shown(body)
-        raise ValueError(f"no chat completion: {said}")
+        detail = f"the server says {complaint[:80]!r}" if isinstance(complaint, str) else _shown(body)
+        raise ValueError(f"no chat completion: {detail}")
     content = message.get("content")
     if content is None or content == "":
         content = next((message[key] for key in _REASONING if message.get(key)), None)
@@ -72,7 +72,7 @@ def _shown(body: bytes) -> str:
 
 
 def _count(value: Any) -> int | None:  # noqa: ANN401
-    """A number of tokens, where it is one."""
+    """Return a number of tokens, or None if the value is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -83,7 +83,7 @@ def _count(value: Any) -> int | None:  # noqa: ANN401
 
 
 def _score(tokens: Any) -> float:  # noqa: ANN401
-    """The mean probability of an answer's tokens, where the server tells all of them."""
+    """Return the mean probability of the tokens of an answer, or 0.5 if one of them is missing."""
     if not isinstance(tokens, Sequence) or isinstance(tokens, str) or not tokens:
         return UNKNOWN_SCORE
     logs = [_get(token, "logprob") for token in tokens]

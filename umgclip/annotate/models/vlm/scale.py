@@ -8,7 +8,7 @@ from umgclip.annotate.models.vlm.answers import BoxesAnswer, NoAnswerError
 from umgclip.annotate.proposal import Box
 from umgclip.params.annotators import BoxUnit
 
-_SLACK = 0.01  # of a side: models point a little past the edge
+_SLACK = 0.01  # of a side: models point slightly past the edge
 _ASKED = {
     "pixel": "pixels",
     "thousandth": "thousandths of the image's width and height",
@@ -18,29 +18,29 @@ _ASKED = {
 
 @dataclass(frozen=True)
 class Scale:
-    """What coordinates mean: the unit, and width and height in pixels of the picture that was sent."""
+    """The meaning of coordinates: their unit, and width and height in pixels of the image that was sent."""
 
     unit: BoxUnit
     sent_wh: tuple[int, int]
 
     @property
     def request(self) -> str:
-        """The sentence that asks for this scale."""
+        """The sentence of the prompt that asks for this scale."""
         return f" Boxes are x0, y0, x1, y1 in {_ASKED[self.unit]}."
 
     @property
     def sides(self) -> tuple[float, float]:
-        """Width and height of the picture in this unit."""
+        """Width and height of the image in this unit."""
         if self.unit == "pixel":
             return float(self.sent_wh[0]), float(self.sent_wh[1])
         return (1000.0, 1000.0) if self.unit == "thousandth" else (1.0, 1.0)
 
     def check(self, answer: BoxesAnswer) -> None:
-        """Refuse an answer whose boxes cannot be of this scale.
+        """Refuse an answer whose boxes cannot have this scale.
 
         Raises:
-            NoAnswerError: a box reaches out of the picture, or all lie within its first thousandth or pixel, as shares
-                of 1 do; the whole answer is then of another scale.
+            NoAnswerError: a box reaches out of the image, or all boxes lie within its first thousandth or pixel, as
+                shares of 1 do; the whole answer then has another scale.
         """
         width, height = self.sides
         for one in answer.objects:
@@ -54,6 +54,6 @@ class Scale:
         return NoAnswerError("box_scale", f"box_unit {self.unit}: expected {expected}, got {list(box)}")
 
     def to_pixels(self, box: Box, image_wh: tuple[int, int]) -> Box:
-        """A box in pixels of the stored image."""
+        """Convert a box of an answer to pixels of the stored image."""
         per_x, per_y = image_wh[0] / self.sides[0], image_wh[1] / self.sides[1]
         return box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y

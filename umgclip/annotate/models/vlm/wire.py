@@ -1,8 +1,8 @@
 """One request to a server and its reply, within limits that hold whatever the server does.
 
-The time counts from the first byte out to the last byte in, so a server that sends one byte a minute is no exception;
-the size counts after unpacking, and no more than that is ever unpacked. Redirects are not followed: the key is for the
-server that the params name.
+The time runs from the first byte sent to the last byte received, so a server that sends one byte a minute does not get
+around it. The size counts after decompression, and never more than that is decompressed. Redirects are not followed:
+the key is only for the server that the params name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import httpx
 
 _ZIPPED = ("gzip", "x-gzip", "deflate")
-_GZIP_OR_ZLIB = 47  # for zlib: the header tells which of them it is
-_COMPLAINT_BYTES = 4096  # of a reply that is none
+_GZIP_OR_ZLIB = 47  # for zlib: the header says which of the two it is
+_COMPLAINT_BYTES = 4096  # of the body of an error
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Of one request: seconds in all, and bytes of the reply as they are unpacked."""
+class RequestLimits:
+    """The limits of one request: seconds in all, and bytes of the reply after decompression."""
 
     seconds: float
     reply_bytes: int
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Raw:
-    """What came back; the body is cut where the status is no success. `headers`: names are in lower case."""
+    """The reply of the server, with the names of headers in lower case; the body of an error is cut."""
 
     status: int
     headers: dict[str, str]
@@ -40,12 +40,12 @@ class Raw:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the server says that it is one."""
+        """True if the status is 200, so the body should be an answer."""
         return self.status == httpx.codes.OK
 
 
 class WireError(Exception):
-    """No reply: `unreachable`, `timeout`, `connection_lost`, `too_large` or `stopped`, and in detail."""
+    """No reply came; `reason` is `unreachable`, `timeout`, `connection_lost`, `too_large` or `stopped`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -53,30 +53,30 @@ class WireError(Exception):
 
 
 class Wire:
-    """Connections to one server, from any thread; what is on its way can be stopped."""
+    """Connections to one server, for any thread; requests under way can be stopped."""
 
     def __init__(self, headers: dict[str, str], connections: int) -> None:
-        """Open nothing yet.
+        """Start the thread that sends requests; no connection is opened yet.
 
         Args:
-            headers: of every request.
-            connections: at once.
+            headers: sent with every request.
+            connections: the most that are open at once.
         """
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.AsyncClient(
             headers={"Accept-Encoding": "identity", **headers}, limits=limits, follow_redirects=False,
-            timeout=None,  # noqa: S113 - `_post` has one for all of it
+            timeout=None,  # noqa: S113 - `_post` has one for the whole request
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._going: set[Future[Raw]] = set()
         threading.Thread(target=_serve, args=(self._loop, self._http), daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
-    def post(self, url: str, body: Any, limits: Limits) -> Raw:  # noqa: ANN401 - any JSON value
+    def post(self, url: str, body: Any, limits: RequestLimits) -> Raw:  # noqa: ANN401 - any JSON value
         """Send JSON and wait for the reply.
 
         Raises:
-            WireError: there is none within the limits, or `stop` was called.
+            WireError: there is no reply within the limits, or `stop` was called.
         """
         going = asyncio.run_coroutine_threadsafe(_post(self._http, url, body, limits), self._loop)
         self._going.add(going)
@@ -86,7 +86,7 @@ class Wire:
             raise WireError("stopped", "the run ended before the answer came") from error
         except TimeoutError as error:
             raise WireError("timeout", f"no answer within {limits.seconds:g} s") from error
-        except (httpx.ConnectError, UnicodeError) as error:  # a name that is none is a UnicodeError
+        except (httpx.ConnectError, UnicodeError) as error:  # a malformed host name gives a UnicodeError
             raise WireError("unreachable", _root(error)) from error
         except httpx.RequestError as error:
             raise WireError("connection_lost", f"{type(error).__name__}: {error}") from error
@@ -94,26 +94,26 @@ class Wire:
             self._going.discard(going)
 
     def stop(self) -> None:
-        """Break off what is on its way; whoever waits for it is told so."""
+        """Cancel the requests under way; each `post` that waits for one raises a `WireError`."""
         for going in list(self._going):
             going.cancel()
 
 
 def _root(error: BaseException) -> str:
-    """What the system said, which libraries wrap."""
+    """Return the message of the innermost error, which libraries wrap."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return str(error)
 
 
 def _serve(loop: asyncio.AbstractEventLoop, http: httpx.AsyncClient) -> None:
-    """Run the loop until it is stopped, then give back what it holds."""
+    """Run the loop until it is stopped, then release its resources."""
     loop.run_forever()
     loop.run_until_complete(http.aclose())
     loop.close()
 
 
-async def _post(http: httpx.AsyncClient, url: str, body: Any, limits: Limits) -> Raw:  # noqa: ANN401 - any JSON value
+async def _post(http: httpx.AsyncClient, url: str, body: Any, limits: RequestLimits) -> Raw:  # noqa: ANN401 - any JSON value
     async with asyncio.timeout(limits.seconds), http.stream("POST", url, json=body) as reply:
         headers = {name.lower(): value for name, value in reply.headers.items()}
         if reply.status_code != httpx.codes.OK:
@@ -122,17 +122,21 @@ async def _post(http: httpx.AsyncClient, url: str, body: Any, limits: Limits) ->
 
 
 async def _begin(reply: httpx.Response) -> bytes:
-    """The first bytes, as they came."""
-    said = b""
+    """Return the first bytes of the body, without decompression."""
+    body = b""
     async for part in reply.aiter_raw(_COMPLAINT_BYTES):
-        said += part
-        if len(said) >= _COMPLAINT_BYTES:
+        body += part
+        if len(body) >= _COMPLAINT_BYTES:
             break
-    return said[:_COMPLAINT_BYTES]
+    return body[:_COMPLAINT_BYTES]
 
 
 async def _whole(reply: httpx.Response, most: int) -> bytes:
-    """All of a body, unpacked."""
+    """Return the whole body, decompressed.
+
+    Raises:
+        WireError: it is too large, cut off, or compressed in another way than by gzip or deflate.
+    """
     coding = reply.headers.get("content-encoding", "identity").strip().lower() or "identity"
     if coding != "identity" and coding not in _ZIPPED:
         raise WireError("connection_lost", f"expected a reply that is not packed, or by gzip, got {coding[:40]!r}")
