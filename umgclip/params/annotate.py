@@ -1,4 +1,4 @@
-"""`annotate`: the built-in roles and the run; `annotators` has the models that may fill roles."""
+"""`annotate`: the built-in roles and the run; `annotators.py` has the models that may fill roles."""
 
 from __future__ import annotations
 
@@ -12,85 +12,98 @@ from umgclip.params.section import INDIFFERENT, Count, Device, Precision, Sectio
 
 
 class ProposerParams(Section):
-    """`annotate.proposer`: class-agnostic regions from a segment tree."""
+    """`annotate.proposer`: the class-agnostic regions of the segment tree."""
 
-    background_distance: float = Field(default=3.0, gt=0, description="standard deviations from a border colour")
-    graph_scale: float = Field(default=60.0, gt=0, description="the k of the graph segmentation; larger joins more")
+    background_distance: float = Field(
+        default=3.0, gt=0, description="least difference of the foreground, in standard deviations of a border colour"
+    )
+    graph_scale: float = Field(default=60.0, gt=0, description="k of the graph segmentation; larger values join more")
     min_segment: Share = Field(default=0.006, description="smallest segment as a share of the image")
     min_area: Share = Field(default=0.005, description="smallest region as a share of the image")
     max_area: Share = Field(default=0.7, description="largest region as a share of the image")
-    most: Count = Field(default=20, description="regions looked at per image")
+    most: Count = Field(default=20, description="most regions of an image")
     working_px: Count = Field(
-        default=640, description="longer side of the picture that regions are found in; larger ones are shrunk for it"
+        default=640, description="longer side of the image for the segmentation; larger images are scaled down"
     )
 
 
 class LabelParams(Section):
-    """`annotate.label`: how the CLIP teacher reads regions."""
+    """`annotate.label`: how the CLIP teacher reads and labels regions."""
 
-    looks_at_least: Count = Field(default=4, description="things looked at in an image whose caption names none")
-    looks_per_noun: Count = Field(default=4, description="more of them for each thing that the caption names")
+    looks_at_least: Count = Field(default=4, description="things that are read in an image whose caption names none")
+    looks_per_noun: Count = Field(
+        default=4, description="additional things that are read for each thing in the caption"
+    )
     crop_px: Count | Literal["auto"] | None = Field(
         default="auto",
-        description="side of a region's crop, whole patches; auto: half or 3/4 of the model's own; null: its own",
+        description="side of a region's crop, in whole patches; auto: half or 3/4 of the model's; null: the model's",
     )
-    object_share: float = Field(default=0.6, gt=0, le=1, description="region's longer side as a share of its crop")
-    fill: Literal["none", "background", "mean"] = Field(default="background", description="outside the region's mask")
-    temperature_factor: float = Field(default=0.5, gt=0, description="times the base's logit scale")
-    threshold: Share = Field(default=0.05, description="score that a label has to be worth")
+    object_share: float = Field(default=0.6, gt=0, le=1, description="longer side of the region as a share of its crop")
+    fill: Literal["none", "background", "mean"] = Field(
+        default="background", description="what replaces the pixels outside the region's mask"
+    )
+    temperature_factor: float = Field(default=0.5, gt=0, description="factor on the logit scale of the base")
+    threshold: Share = Field(default=0.05, description="least score of a label")
     coverage: float = Field(
-        default=2.0, ge=0, description="how much more a label is worth on a region that covers more"
+        default=2.0, ge=0, description="preference for labels on regions that cover more: factor in an exponent"
     )
-    stuff_threshold: Share = Field(default=0.3, description="least probability of a background that no caption names")
-    overlap: Share = Field(default=0.3, description="share of a labelled region that another may hold too")
-    keep_unlabelled: int = Field(default=3, ge=0, description="proposals kept without a label, for distillation")
+    stuff_threshold: Share = Field(
+        default=0.3, description="least probability of a background that the caption does not name"
+    )
+    overlap: Share = Field(default=0.3, description="share of a labelled region that another may cover as well")
+    keep_unlabelled: int = Field(default=3, ge=0, description="proposals that stay without a label, for distillation")
     batch: Count = 256
     device: Device = "auto"
-    dtype: Precision = Field(default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16")
+    dtype: Precision = Field(
+        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that supports it, fp16 on other GPUs"
+    )
 
 
 class MaskerParams(Section):
-    """`annotate.masker`: GrabCut around labelled things."""
+    """`annotate.masker`: how GrabCut draws the masks of labelled things."""
 
-    redraw: bool = Field(default=False, description="also where the proposer has drawn a mask")
+    redraw: bool = Field(default=False, description="also redraw masks from the proposer")
     iterations: Count = 2
-    context: float = Field(default=1.4, ge=1, description="crop around the region, times its box")
-    working_px: Count = Field(default=640, description="longer side of the crop that is cut; larger ones are shrunk")
+    context: float = Field(default=1.4, ge=1, description="side of the crop around a region, as a multiple of its box")
+    working_px: Count = Field(
+        default=640, description="longer side of the crop for GrabCut; larger crops are scaled down"
+    )
 
 
 class AnnotateParams(Section):
     """`annotate`: captions, tags, boxes and masks for raw images."""
 
     roles: RolesParams = RolesParams()
-    models: dict[str, ModelParams] = Field(default={}, description="models beside the built-in ones, by a name")
+    models: dict[str, ModelParams] = Field(default={}, description="models in addition to the built-in ones, by a name")
     engine: Annotated[Literal["local", "ray"], INDIFFERENT] = Field(
         default="local", description="processes of this machine, or Ray Data"
     )
     workers: Annotated[int, INDIFFERENT] = Field(default=0, ge=0, description="processes; 0: one per core")
     ray: Annotated[RayParams, INDIFFERENT] = RayParams()
-    batch: Count = Field(default=16, description="images at once")
+    batch: Count = Field(default=16, description="images in a batch")
     store: Annotated[str | None, INDIFFERENT] = Field(
-        default=None, description="folder or s3:// prefix where answers of roles are kept; null: nowhere"
+        default=None, description="folder or s3:// prefix that caches the answers of roles; null: no cache"
     )
     store_gb: Annotated[float, INDIFFERENT] = Field(
-        default=20.0, gt=0, description="of a folder; what was not used for longest goes first"
+        default=20.0, gt=0, description="largest size of a folder; the answers unused for longest are deleted first"
     )
     output: str | None = Field(
-        default=None, pattern=r"^s3://", description="prefix for annotated shards; null: beside their manifest"
+        default=None, pattern=r"^s3://", description="prefix for annotated shards; null: next to their manifest"
     )
     attempts: Annotated[Count, INDIFFERENT] = Field(
-        default=3, description="times that a batch, then an image, may end its worker"
+        default=3, description="times that a batch, then an image, may crash its worker"
     )
     min_concept_count: Count | Literal["auto"] = Field(
-        default="auto", description="captions that must hold a chunk to make it a concept; auto: 5, fewer in small sets"
+        default="auto",
+        description="captions that must contain a noun chunk to make it a concept; auto: 5, fewer in small sets",
     )
     language: Literal["en", "none"] = Field(
-        default="en", description="of captions; none: concepts are those of rules.vocabulary"
+        default="en", description="language of captions; none: only the concepts of rules.vocabulary"
     )
-    held_out: list[str] = Field(default=[], description="concepts that are never written as a label of a region")
-    caption_threshold: Share = Field(default=0.5, description="least filter score of a written image caption")
+    held_out: list[str] = Field(default=[], description="concepts that are never written as the label of a region")
+    caption_threshold: Share = Field(default=0.5, description="least filter score of an image caption that is written")
     max_failed: Annotated[Share, INDIFFERENT] = Field(
-        default=0.01, description="share of samples that may fail before the run stops"
+        default=0.01, description="largest share of samples that may fail before the run stops"
     )
     proposer: ProposerParams = ProposerParams()
     label: LabelParams = LabelParams()

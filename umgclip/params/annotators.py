@@ -1,7 +1,8 @@
-"""`annotate.roles`, `annotate.models` and `annotate.rules`: who does what, with which weights, by which rules.
+"""`annotate.roles`, `annotate.models` and `annotate.rules`: the models of each role, their weights, and the rules.
 
 A role names a built-in (`clip_teacher`, `segment_tree`, `grabcut`, `given`, `none`) or an entry of `annotate.models`;
-one entry may fill several roles and is then loaded once.
+one entry may fill several roles and is then loaded once. A new kind of model is a subclass of `AnnotatorParams` in the
+union `ModelParams`, and a row of `umgclip.annotate.catalog`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from umgclip.params.section import FILE, INDIFFERENT, Count, Device, Precision, 
 Names = Annotated[list[str], Field(min_length=1)]
 Queries = Annotated[
     Literal["caption", "vocabulary"] | list[str],
-    Field(description="what is looked for: the caption's concepts (all where it names none), all concepts, or a list"),
+    Field(description="queries: the concepts of the caption (all if it names none), all concepts, or a list"),
 ]
 _COMMIT = r"^[0-9a-f]{40}$"
 BoxUnit = Literal["pixel", "thousandth", "share"]
@@ -30,16 +31,18 @@ class AnnotatorParams(Section):
 
 
 class WeightsParams(AnnotatorParams):
-    """Where a model's weights are and how it runs."""
+    """The weights of a model, and the device, precision and batch with which it runs."""
 
     id: str | None = Field(default=None, description="repository on the Hugging Face hub, with `revision`")
     revision: str | None = Field(default=None, pattern=_COMMIT, description="full commit hash of `id`")
-    path: Annotated[str | None, FILE, INDIFFERENT] = Field(  # its files decide, wherever they are
+    path: Annotated[str | None, FILE, INDIFFERENT] = Field(  # the files decide, not their path
         default=None, description="local folder written by save_pretrained, instead of `id`"
     )
     device: Device = "auto"
-    dtype: Precision = Field(default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16")
-    batch: Count = Field(default=8, description="images, crops or texts a forward; halved when memory runs out")
+    dtype: Precision = Field(
+        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that supports it, fp16 on other GPUs"
+    )
+    batch: Count = Field(default=8, description="images, crops or texts in a forward pass; halved when memory runs out")
 
     @model_validator(mode="after")
     def _weights_are_pinned(self) -> WeightsParams:
@@ -57,7 +60,7 @@ class Florence2Params(WeightsParams):
 
     kind: Literal["florence2"] = "florence2"
     captions: list[Literal["<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>"]] = Field(
-        default=["<DETAILED_CAPTION>"], min_length=1, description="one caption of the image each"
+        default=["<DETAILED_CAPTION>"], min_length=1, description="prompts; each gives one caption of the image"
     )
     boxes: Literal["<OD>", "<DENSE_REGION_CAPTION>", "<REGION_PROPOSAL>"] = Field(
         default="<OD>", description="as proposer: boxes with labels, with captions, or alone"
@@ -75,8 +78,8 @@ class GroundingDinoParams(WeightsParams):
     kind: Literal["grounding_dino", "mm_grounding_dino"]
     queries: Queries = "caption"
     threshold: Share = Field(default=0.3, description="least score of a box")
-    nms_iou: Share = Field(default=0.7, description="of boxes with the same label")
-    most: Count = Field(default=100, description="boxes per image")
+    nms_iou: Share = Field(default=0.7, description="IoU above which boxes with the same label are duplicates")
+    most: Count = Field(default=100, description="most boxes of an image")
 
 
 class Owlv2Params(WeightsParams):
@@ -88,8 +91,8 @@ class Owlv2Params(WeightsParams):
     queries: Queries = "caption"
     template: Template = "a photo of {a} {}"
     threshold: Share = Field(default=0.1, description="least score of a box")
-    nms_iou: Share = Field(default=0.7, description="of boxes with the same label")
-    most: Count = Field(default=100, description="boxes per image")
+    nms_iou: Share = Field(default=0.7, description="IoU above which boxes with the same label are duplicates")
+    most: Count = Field(default=100, description="most boxes of an image")
 
 
 class DetrParams(WeightsParams):
@@ -99,7 +102,7 @@ class DetrParams(WeightsParams):
 
     kind: Literal["detr", "rt_detr_v2"]
     threshold: Share = Field(default=0.5, description="least score of a box")
-    most: Count = Field(default=100, description="boxes per image")
+    most: Count = Field(default=100, description="most boxes of an image")
 
 
 class Mask2FormerParams(WeightsParams):
@@ -108,9 +111,13 @@ class Mask2FormerParams(WeightsParams):
     ROLES: ClassVar[tuple[str, ...]] = ("proposer",)
 
     kind: Literal["mask2former"] = "mask2former"
-    things: int = Field(default=80, ge=0, description="the first labels are things (COCO panoptic: 80), the rest stuff")
+    things: int = Field(
+        default=80,
+        ge=0,
+        description="number of labels, from the first, that are things (COCO panoptic: 80); the rest are stuff",
+    )
     threshold: Share = Field(default=0.8, description="least score of a segment")
-    overlap: Share = Field(default=0.8, description="least share of a mask that other segments leave")
+    overlap: Share = Field(default=0.8, description="least share of a mask that other segments do not cover")
 
 
 class Sam2Params(WeightsParams):
@@ -119,12 +126,14 @@ class Sam2Params(WeightsParams):
     ROLES: ClassVar[tuple[str, ...]] = ("proposer", "masker")
 
     kind: Literal["sam2"] = "sam2"
-    min_box_iou: Share = Field(default=0.5, description="of the mask's box with the region's, or the mask is refused")
-    pred_iou: Share = Field(default=0.88, description="everything mode: least IoU that the model predicts")
-    stability: Share = Field(default=0.95, description="everything mode: least stability of the mask's border")
+    min_box_iou: Share = Field(
+        default=0.5, description="least IoU of the mask's box with the region's; other masks are refused"
+    )
+    pred_iou: Share = Field(default=0.88, description="everything mode: least IoU that the model predicts for a mask")
+    stability: Share = Field(default=0.95, description="everything mode: least stability of the border of a mask")
     points_per_side: Count = 32
     points_per_batch: Count = 64
-    most: Count = Field(default=100, description="everything mode: regions per image")
+    most: Count = Field(default=100, description="everything mode: most regions of an image")
 
 
 class ClipParams(WeightsParams):
@@ -135,9 +144,9 @@ class ClipParams(WeightsParams):
     kind: Literal["clip"] = "clip"
     template: Template = "a photo of {a} {}"
     threshold: Share = Field(default=0.2, description="least score of a tag; SigLIP: sigmoid, CLIP: softmax")
-    thresholds: dict[str, Share] = Field(default={}, description="the same for single tags")
-    most: Count = Field(default=10, description="tags per image")
-    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+    thresholds: dict[str, Share] = Field(default={}, description="the same for single tags, by name")
+    most: Count = Field(default=10, description="most tags of an image")
+    crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
 
 
 class Blip2Params(WeightsParams):
@@ -149,7 +158,7 @@ class Blip2Params(WeightsParams):
     prompt: str = Field(default="a photo of", description="start of the caption")
     max_new_tokens: Count = 40
     beams: Count = 1
-    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+    crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
 
 
 class Qwen3VlParams(WeightsParams):
@@ -161,7 +170,7 @@ class Qwen3VlParams(WeightsParams):
     prompt: str = "Describe what is visible in this image in one or two factual sentences."
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
     max_new_tokens: Count = 128
-    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+    crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
 
 
 class VlmParams(AnnotatorParams):
@@ -170,9 +179,13 @@ class VlmParams(AnnotatorParams):
     ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner")
 
     kind: Literal["vlm"] = "vlm"
-    url: Annotated[str, INDIFFERENT] = Field(pattern=r"^https?://[^@\s]+$", description="up to and with /v1")
-    model: str = Field(min_length=1, description="name that the server knows")
-    revision: str | None = Field(default=None, description="of the weights that the server runs, for the record")
+    url: Annotated[str, INDIFFERENT] = Field(
+        pattern=r"^https?://[^@\s]+$", description="address of the server, up to and including /v1"
+    )
+    model: str = Field(min_length=1, description="name of the model on the server")
+    revision: str | None = Field(
+        default=None, description="revision of the weights on the server, for the source in records"
+    )
     api_key_env: Annotated[str | None, INDIFFERENT] = Field(
         default=None, description="environment variable that holds the key; null: none"
     )
@@ -182,46 +195,49 @@ class VlmParams(AnnotatorParams):
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
     box_unit: BoxUnit = Field(
         default="thousandth",
-        description="of the boxes in answers: pixels of the image sent, 1/1000 of its sides, or shares of them 0 to 1",
+        description="unit of boxes in answers: pixels of the image sent, thousandths of its sides, or shares of 1",
     )
     structured: bool = Field(default=True, description="ask for JSON by response_format (json_schema)")
-    logprobs: bool = Field(default=True, description="ask for token probabilities, the scores; false: all are 0.5")
+    logprobs: bool = Field(
+        default=True,
+        description="ask for token probabilities, from which scores are computed; false: all scores are 0.5",
+    )
     temperature: float = Field(default=0.7, ge=0, le=2, description="0 makes some models repeat themselves")
     top_p: float = Field(default=0.8, gt=0, le=1)
     seed: int = 0
-    max_tokens: Count = Field(default=400, description="of one answer; a cut answer is asked for again")
+    max_tokens: Count = Field(default=400, description="most tokens of one answer; a cut answer is requested again")
     token_budget: Annotated[Count | None, INDIFFERENT] = Field(
-        default=None, description="tokens that one worker may use; null: no limit"
+        default=None, description="most tokens that one worker uses; null: no limit"
     )
-    concurrency: Annotated[Count, INDIFFERENT] = Field(default=8, description="requests at once, per worker")
+    concurrency: Annotated[Count, INDIFFERENT] = Field(default=8, description="simultaneous requests of one worker")
     timeout_s: Annotated[float, INDIFFERENT] = Field(
-        default=60.0, gt=0, description="of one request and its whole reply"
+        default=60.0, gt=0, description="limit for one request and its whole reply"
     )
     deadline_s: Annotated[float, INDIFFERENT] = Field(
-        default=600.0, gt=0, description="of one answer with all its retries"
+        default=600.0, gt=0, description="limit for one answer with all its retries"
     )
     retries: Annotated[int, INDIFFERENT] = Field(
-        default=5, ge=0, description="after a failed request or an answer that is no use"
+        default=5, ge=0, description="retries after a failed request or an unusable answer"
     )
     backoff_s: Annotated[float, INDIFFERENT] = Field(
-        default=1.0, gt=0, description="before the first retry; doubled every time, with jitter"
+        default=1.0, gt=0, description="wait before the first retry; doubled every time, with jitter"
     )
     max_reply_kb: Annotated[Count, INDIFFERENT] = Field(
-        default=4096, description="of one reply of the server, unpacked; larger ones are not read"
+        default=4096, description="largest reply of the server after decompression; larger ones are not read"
     )
-    max_side_px: Count = Field(default=1024, description="larger images are shrunk before they are sent")
+    max_side_px: Count = Field(default=1024, description="larger images are scaled down before they are sent")
     jpeg_quality: int = Field(default=90, ge=50, le=100)
-    crop_context: float = Field(default=1.2, ge=1, description="a region's crop, times its box")
+    crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
 
 
 Action = Annotated[
     Literal["quarantine", "note"],
-    Field(description="put the image aside, or keep it and write what was found into rejected.parquet"),
+    Field(description="quarantine: put the image aside; note: keep it and write the finding into rejected.parquet"),
 ]
 
 
 class FaceParams(AnnotatorParams):
-    """Policy: faces, by YuNet in OpenCV."""
+    """A policy that finds faces, by YuNet in OpenCV."""
 
     ROLES: ClassVar[tuple[str, ...]] = ("policy",)
 
@@ -230,21 +246,23 @@ class FaceParams(AnnotatorParams):
         description="ONNX file of YuNet (face_detection_yunet_*.onnx of OpenCV's model zoo, MIT)"
     )
     threshold: Share = Field(default=0.7, description="least score of a face")
-    nms_iou: Share = Field(default=0.3, description="of faces")
-    min_share: Share = Field(default=0.0, description="of a face's shorter side in the image's; smaller ones may stay")
-    max_side_px: Count = Field(default=640, description="larger images are shrunk before they are looked at")
+    nms_iou: Share = Field(default=0.3, description="IoU above which overlapping faces are one")
+    min_share: Share = Field(
+        default=0.0, description="shorter side of a face as a share of the image's; smaller faces are ignored"
+    )
+    max_side_px: Count = Field(default=640, description="larger images are scaled down before detection")
     action: Action = "quarantine"
 
 
 class NsfwParams(WeightsParams):
-    """Policy: not safe for work, by an image classifier, or by a CLIP where there are `safe` prompts."""
+    """A policy that finds images not safe for work, by an image classifier, or by a CLIP if `safe` has prompts."""
 
     ROLES: ClassVar[tuple[str, ...]] = ("policy",)
 
     kind: Literal["nsfw"] = "nsfw"
     unsafe: Names = Field(default=["nsfw"], description="labels of the classifier, or prompts of the CLIP")
-    safe: list[str] = Field(default=[], description="prompts of the CLIP for what may stay")
-    threshold: Share = Field(default=0.5, description="least probability of all that is unsafe")
+    safe: list[str] = Field(default=[], description="prompts of the CLIP for images that may stay")
+    threshold: Share = Field(default=0.5, description="least combined probability of what is unsafe")
     action: Action = "quarantine"
 
 
@@ -281,12 +299,12 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = {
 
 
 class RolesParams(Section):
-    """`annotate.roles`: names per role, all of which speak; `masker` works in the order given."""
+    """`annotate.roles`: the names that fill each role. All of them answer; maskers work in the order given."""
 
-    policy: Names = Field(default=["none"], description="look first, and may refuse an image")
+    policy: Names = Field(default=["none"], description="see an image first and may refuse it")
     proposer: Names = ["segment_tree"]
     masker: Names = ["grabcut"]
-    region_tagger: Names = Field(default=["clip_teacher"], description="given: the labels that the proposer brought")
+    region_tagger: Names = Field(default=["clip_teacher"], description="given: the labels from the proposer")
     region_captioner: Names = ["clip_teacher"]
     tagger: Names = ["clip_teacher"]
     captioner: Names = ["clip_teacher"]
@@ -294,13 +312,13 @@ class RolesParams(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_name_is_a_list(cls, given: Any) -> Any:  # noqa: ANN401 - what YAML held
+    def _one_name_is_a_list(cls, given: Any) -> Any:  # noqa: ANN401 - any YAML value
         if not isinstance(given, dict):
             return given
         return {k: [v] if isinstance(v, str) and k != "filter" else v for k, v in given.items()}
 
     def of(self, role: str) -> list[str]:
-        """The names of a role."""
+        """Return the names that fill a role."""
         names = getattr(self, role)
         return [names] if isinstance(names, str) else list(names)
 
@@ -318,43 +336,55 @@ CAPABLE: Mapping[str, tuple[str, ...]] = {role: _capable(role) for role in Roles
 
 
 class RulesParams(Section):
-    """`annotate.rules`: what becomes of what the roles said; null switches a rule off."""
+    """`annotate.rules`: which answers of the roles are written; null switches a rule off."""
 
     vocabulary: Annotated[str | None, FILE] = Field(
-        default=None, description="file of concepts and synonyms beside the mined ones"
+        default=None, description="file with concepts and synonyms in addition to the mined ones"
     )
-    unknown_tags: Literal["reject", "keep"] = Field(default="reject", description="tags that no vocabulary holds")
+    unknown_tags: Literal["reject", "keep"] = Field(
+        default="reject", description="what happens to tags that are in no vocabulary"
+    )
     tag_score_min: Share = 0.0
     region_tag_score_min: Share = 0.0
-    long_caption_words: Count = Field(default=25, description="captions of as many words are long")
-    long_caption_threshold: Share | None = Field(default=None, description="least filter score; null: as short ones")
-    region_caption_threshold: Share | None = Field(
-        default=None, description="least filter score with the region's crop"
+    long_caption_words: Count = Field(default=25, description="captions with at least this many words are long")
+    long_caption_threshold: Share | None = Field(
+        default=None, description="least filter score of long captions; null: as for short ones"
     )
-    store_filter_score: bool = Field(default=False, description="write the filter's score beside the source's own")
-    agree_min: Count = Field(default=1, description="sources that must say a tag of an image before it is written")
-    nms_iou: Share | None = Field(default=None, description="of regions with the same label, and of unlabelled ones")
-    containment: Share | None = Field(default=None, description="share of a region inside another with the same label")
+    region_caption_threshold: Share | None = Field(
+        default=None, description="least filter score of a region's caption with the region's crop"
+    )
+    store_filter_score: bool = Field(
+        default=False, description="write the score of the filter in addition to the score of the source"
+    )
+    agree_min: Count = Field(default=1, description="sources that must give a tag of an image before it is written")
+    nms_iou: Share | None = Field(
+        default=None, description="IoU above which regions with the same label, or without one, are duplicates"
+    )
+    containment: Share | None = Field(
+        default=None, description="share of a region inside another with the same label above which it is a duplicate"
+    )
     given_iou: Share | None = Field(
-        default=0.7, description="with a region that came with the image, which stays alone"
+        default=0.7, description="IoU with a region that came with the image above which the proposed one is dropped"
     )
     area_share_min: Share = 0.0
     area_share_max: Share = 1.0
-    area_px_min: int = Field(default=0, ge=0, description="of a region's box")
-    aspect_max: float | None = Field(default=None, ge=1, description="longer over shorter side of a region's box")
-    caption_words_max: Count = Field(default=100, description="longer ones are cut at the end of a sentence")
+    area_px_min: int = Field(default=0, ge=0, description="least area of a region's box")
+    aspect_max: float | None = Field(
+        default=None, ge=1, description="largest ratio of the longer to the shorter side of a region's box"
+    )
+    caption_words_max: Count = Field(default=100, description="longer captions are cut at the end of a sentence")
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself")
 
 
 def check_roles(roles: RolesParams, models: Mapping[str, Any]) -> None:
-    """Every name is a built-in or a model, and can do what its role asks.
+    """Check that each name is a built-in or a model that may fill its role.
 
     Raises:
-        ValueError: naming the role, what can fill it and what came.
+        ValueError: names the role, what may fill it, and what it got.
     """
     for name in models:
         if name in BUILT_IN:
-            raise ValueError(f"models.{name}: expected a name of its own, got that of a built-in")
+            raise ValueError(f"models.{name}: expected another name, got that of a built-in; rename the model")
     for role, capable in CAPABLE.items():
         for name in roles.of(role):
             if name not in models and name not in BUILT_IN:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from umgclip.params.section import FILE, Count, Device, Precision, Section, Share, Weight
 
-SCRATCH = "scratch"  # of `pretrained`: the small model that the stage `base` trains
+SCRATCH = "scratch"  # value of `pretrained` for the small model that the stage `base` trains
 
 
 class TowerParams(Section):
@@ -35,33 +35,37 @@ class BaseParams(Section):
     )
     model: str = Field(default="umgclip-tiny", description="open_clip model name; of no effect for scratch")
     quick_gelu: bool | Literal["auto"] = Field(
-        default="auto", description="activation of both towers; auto: as name, tag or a config beside the weights say"
+        default="auto",
+        description="activation of both towers; auto: by the name, the tag or a config next to the weights",
     )
     positions: Literal["auto", "antialiased", "plain"] = Field(
-        default="auto", description="bicubic resize of positions to other grids; auto: as the weights' authors do"
+        default="auto", description="bicubic resize of positions to other grids; auto: as the authors of the weights do"
     )
     tokenizer: Annotated[str | None, FILE] = Field(
         default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
     )
-    device: Device = Field(default="auto", description="where scratch trains; auto: a GPU where there is one")
-    dtype: Precision = Field(default="fp32", description="in which scratch computes; its weights are float32")
+    device: Device = Field(default="auto", description="device on which scratch trains; auto: a GPU if there is one")
+    dtype: Precision = Field(default="fp32", description="precision in which scratch computes; its weights are float32")
     tower: TowerParams = TowerParams()
     short_steps: Count = Field(default=120, description="steps on one-concept images before the others join")
     short_batch: Count = 128
     short_px: Count = 48
     full_steps: Count = Field(default=45, description="steps on all images, each followed by two short ones")
     full_batch: Count = 64
-    lr_matrix: float = Field(default=3.0e-3, gt=0, description="Muon, for matrices inside blocks")
-    lr_other: float = Field(default=1.0e-3, gt=0, description="AdamW, for everything else")
+    lr_matrix: float = Field(default=3.0e-3, gt=0, description="learning rate of Muon, for matrices inside blocks")
+    lr_other: float = Field(default=1.0e-3, gt=0, description="learning rate of AdamW, for everything else")
     weight_decay: Weight = 0.05
     tag_weight: Weight = 0.2
-    cut_out_share: Share = Field(default=0.6, description="one-concept images shown without their background")
+    cut_out_share: Share = Field(
+        default=0.6, description="share of one-concept images that are shown without their background"
+    )
     min_concept_count: Count | Literal["auto"] = Field(
-        default="auto", description="captions that must hold a chunk to make it a concept; auto: 5, fewer in small sets"
+        default="auto",
+        description="captions that must contain a noun chunk to make it a concept; auto: 5, fewer in small sets",
     )
     language: Literal["en", "none"] = Field(
-        default="en", description="of captions; none: only concepts of `vocabulary`"
+        default="en", description="language of captions; none: only the concepts of `vocabulary`"
     )
     vocabulary: Annotated[str | None, FILE] = Field(
-        default=None, description="file of concepts and synonyms beside the mined ones"
+        default=None, description="file with concepts and synonyms in addition to the mined ones"
     )

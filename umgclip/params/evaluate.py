@@ -1,4 +1,4 @@
-"""`evaluate`: how models are read and measured."""
+"""`evaluate`: how the models are read out and measured."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from umgclip.params.segment import ReadParams
 
 
 class SemanticParams(Section):
-    """`evaluate.semantic`: how images are read for semantic segmentation."""
+    """`evaluate.semantic`: how images are read out for semantic segmentation."""
 
-    window_px: Count | None = Field(default=None, description="side of windows slid over the image; null: whole images")
-    stride_px: Count | None = Field(default=None, description="from a window to the next; null: windows do not overlap")
-    short_px: Count | None = Field(
-        default=None, description="shorter side of the image under windows; null: a window's"
+    window_px: Count | None = Field(default=None, description="side of the sliding windows; null: whole images")
+    stride_px: Count | None = Field(
+        default=None, description="step from a window to the next; null: windows do not overlap"
     )
-    background: str | None = Field(default=None, description="class that takes what no other class is sure of")
-    background_threshold: Share = Field(default=0.5, description="least softmax probability of a class that is none")
-    refine: Literal["pamr"] | None = Field(default=None, description="measure also scores that follow the edges")
-    refine_classes: Count = Field(default=24, description="classes of an image that are refined")
+    short_px: Count | None = Field(
+        default=None, description="shorter side of the image under windows; null: the side of a window"
+    )
+    background: str | None = Field(default=None, description="class of pixels that no other class is sure of")
+    background_threshold: Share = Field(
+        default=0.5, description="least softmax probability of any class but the background"
+    )
+    refine: Literal["pamr"] | None = Field(default=None, description="also measure scores that are refined along edges")
+    refine_classes: Count = Field(default=24, description="most classes of an image that are refined")
 
     @model_validator(mode="after")
     def _stride_covers(self) -> SemanticParams:
@@ -54,34 +58,45 @@ class EvaluateParams(Section):
 
     image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
-    batch: Annotated[Count, INDIFFERENT] = Field(default=64, description="images a forward")
+    batch: Annotated[Count, INDIFFERENT] = Field(default=64, description="images in a forward pass")
     device: Device = "auto"
     dtype: Precision = Field(default="fp32", description="in which the towers compute; the protocol names it")
     thing_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = Field(
-        default=["{a} {}"], description="embeddings averaged"
+        default=["{a} {}"], description="prompts whose embeddings are averaged"
     )
     stuff_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = ["{}", "on {}"]
     readouts: list[ReadoutName] = Field(
-        default=["box", "mask", "crop", "maskout"], min_length=1, description="ways to read regions, side by side"
+        default=["box", "mask", "crop", "maskout"],
+        min_length=1,
+        description="ways to read out regions, all of which are measured",
     )
     crowd: Literal["leave_out", "keep"] = Field(default="leave_out", description="crowd regions in region recognition")
     tag_threshold: float | None = Field(
-        default=None, ge=-1, le=1, description="cosine of a tag that is said; null: best F1 of the other half of images"
+        default=None,
+        ge=-1,
+        le=1,
+        description="least cosine of a predicted tag; null: the best by F1 on the other half of the images",
     )
     semantic: SemanticParams = SemanticParams()
     cache: Annotated[str | None, INDIFFERENT] = Field(
-        default=None, description="folder that keeps features of images between runs; null: none"
+        default=None, description="folder that caches features of images between runs; null: none"
     )
     resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
     measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
     box_share: BoxShare = BOX_SHARE
     crop_px: Count | None = Field(
-        default=48, description="side of a region's crop, whole patches; null: the model's own"
+        default=48, description="side of a region's crop, in whole patches; null: the model's"
     )
-    crop_frame: float = Field(default=0.8, gt=0, le=1, description="box's longer side as a share of a plain crop")
-    maskout_frame: float = Field(default=0.6, gt=0, le=1, description="the same for a crop with the rest masked out")
-    proposal_min_score: Share = Field(default=0.05, description="least softmax probability of a proposal's best thing")
-    proposal_min_visible: Share = Field(default=0.5, description="least share of a proposal that better ones leave")
+    crop_frame: float = Field(default=0.8, gt=0, le=1, description="longer side of the box as a share of a plain crop")
+    maskout_frame: float = Field(
+        default=0.6, gt=0, le=1, description="the same for a crop whose surroundings are masked out"
+    )
+    proposal_min_score: Share = Field(
+        default=0.05, description="least softmax probability of the best thing of a proposal"
+    )
+    proposal_min_visible: Share = Field(
+        default=0.5, description="least share of a proposal that better proposals do not cover"
+    )
     decoder: ReadParams = ReadParams()
-    match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which an annotator's box is right")
+    match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which a box of the annotator is correct")
     pictures: Count = Field(default=6, description="examples in each picture")

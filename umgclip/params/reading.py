@@ -1,4 +1,4 @@
-"""`params.yaml` as its sections: an unknown key or a wrong type ends with its name."""
+"""Reading of `params.yaml` into its sections; an unknown key or a wrong type is refused by its name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ S = TypeVar("S", bound=Section)
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """All of `params.yaml` as plain values.
+    """Read all of `params.yaml` as plain values.
 
     Raises:
         ParamsError: no such file, no YAML, or sections that are not known.
@@ -48,7 +48,7 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def load_section(path: Path, kind: type[S]) -> S:
-    """One section of `params.yaml`; every other section is checked too.
+    """Read one section of `params.yaml`; all other sections are checked as well.
 
     Raises:
         ParamsError: naming the key, what was expected and what came.
@@ -60,7 +60,7 @@ def load_section(path: Path, kind: type[S]) -> S:
 
 
 def parse_sections(content: Mapping[str, Any], path: Path) -> dict[str, Section]:
-    """Every section of what a parameter file holds; `path` stands before the messages.
+    """Validate the content of a parameter file and return its sections; messages begin with `path`.
 
     Raises:
         ParamsError: naming the key, what was expected and what came.

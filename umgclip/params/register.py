@@ -1,4 +1,4 @@
-"""`register`: the model's version, and the gates before its alias."""
+"""`register`: the registered version of the model, and the gates before its alias."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ MetricName = Annotated[str, Field(pattern=rf"^({'|'.join(BENCHMARKS)})\.[a-z0-9_
 
 
 class GateParams(Section):
-    """When the alias `champion` moves. Metrics are named as in `metrics/evaluate.json`, all of them shares of 1.
+    """`register.gates`: the conditions under which the alias `champion` moves.
 
-    What the benchmark has nothing for is not asked, so the defaults name something of every kind of benchmark.
+    Metrics are named as in `metrics/evaluate.json`; all are shares of 1. A metric that the benchmark dataset cannot
+    measure is skipped, so the defaults name metrics for every kind of dataset.
     """
 
-    floors: dict[MetricName, float] = Field(default={}, description="metric: least value")
+    floors: dict[MetricName, float] = Field(default={}, description="by metric: least value")
     max_regression: dict[MetricName, Weight] = Field(
         default={
             "classification.top1": 0.05,
@@ -34,7 +35,7 @@ class GateParams(Section):
             "tagging.map": 0.03,
             "region.box_top1": 0.05,
         },
-        description="metric: most that may be lost against the champion, or the base while there is no champion",
+        description="by metric: largest loss against the champion, or against the base while there is no champion",
     )
     metrics: list[MetricName] = Field(
         default=[
@@ -51,15 +52,15 @@ class GateParams(Section):
     min_mean_gain: float = Field(default=1.0e-3, description="least mean gain over the champion")
     min_gain_over_base: dict[MetricName, float] = Field(
         default={"region.mask_top1": 0.05, "semantic.miou": 0.02},
-        description="metric: least gain of tuned over base, asked only while there is no champion",
+        description="by metric: least gain of the tuned model over the base, checked only while there is no champion",
     )
     max_latency_ratio: float | None = Field(
-        default=None, gt=0, description="most that answering may take, over the champion's time; null: not measured"
+        default=None, gt=0, description="largest ratio of the time of an answer to the champion's; null: not measured"
     )
 
 
 class RegisterParams(Section):
-    """`register`: the tuned model as a version in MLflow's registry."""
+    """`register`: how the tuned model becomes a version in MLflow's registry."""
 
     name: str = Field(default="umgclip", pattern=r"^[A-Za-z0-9_.-]+$")
     include_base_weights: bool | None = Field(
@@ -67,7 +68,9 @@ class RegisterParams(Section):
     )
     template: Template = Field(default="{a} {}", description="prompt around a label in requests to the model")
     box_share: BoxShare = BOX_SHARE
-    device: Device = Field(default="auto", description="where answers are timed for gates.max_latency_ratio")
-    dtype: Precision = Field(default="fp32", description="in which the towers compute there")
-    promote: bool = Field(default=True, description="false: say what the gates would do and leave `champion` alone")
+    device: Device = Field(default="auto", description="device on which answers are timed for gates.max_latency_ratio")
+    dtype: Precision = Field(default="fp32", description="precision of the towers there")
+    promote: bool = Field(
+        default=True, description="false: report what the gates would decide and leave `champion` where it is"
+    )
     gates: GateParams = GateParams()

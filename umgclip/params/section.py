@@ -1,4 +1,4 @@
-"""What every section of `params.yaml` is made of."""
+"""The base of all sections of `params.yaml`, and the types and marks of their fields."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Weight = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(gt=0)]
 BoxShare = Annotated[
-    float, Field(gt=0.0, le=1.0, description="of a box's sides, about its middle: what is read of it; 1: all")
+    float, Field(gt=0.0, le=1.0, description="part of a box that is read: share of its sides about its centre; 1: all")
 ]
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one"), INDIFFERENT
@@ -29,9 +29,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
 
 BOX_SHARE = 0.7
-"""How boxes are read unless somebody says otherwise; `docs/results.md` has what was tried."""
+"""The default of `box_share`; `docs/results.md` has the values that were tried."""
 TEMPLATE = "{a} {}"
-"""The prompt around a label unless somebody says otherwise."""
+"""The default prompt around a label."""
 
 
 class Section(BaseModel):
@@ -95,24 +95,24 @@ def _left_out(section: Section) -> dict[str, Any]:
 
 
 class LearningParams(Section):
-    """What `train` and `segment` share; what has no default here has one in each."""
+    """The parameters that `train` and `segment` share; each of them sets the defaults that are missing here."""
 
     seed: int = 0
-    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's own")
+    image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
-    batch: Count = Field(description="images a step, of all processes and micro-batches together")
+    batch: Count = Field(description="images in a step, over all processes and micro-batches")
     steps: Count
     lr_peak: Positive | Literal["auto"]
     warmup_share: Share = 0.05
     weight_decay: Weight
     grad_clip: Positive = Field(description="largest norm of all gradients together")
-    min_window: Share = Field(description="least side of the random part of an image, of its own side")
+    min_window: Share = Field(description="least side of a random window, as a share of the image's side")
     relight: Share = Field(description="largest relative change of contrast")
     mirror_share: Share = Field(
-        default=0.5, description="of the images, shown mirrored; one whose texts say left or right never is"
+        default=0.5, description="share of images that are mirrored; an image whose texts say left or right never is"
     )
     max_failed: Annotated[Share, INDIFFERENT] = Field(
-        default=0.01, description="share of samples that may be unreadable before the run stops"
+        default=0.01, description="largest share of unreadable samples before the run stops"
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], INDIFFERENT] = Field(
         default="auto", description="auto: a GPU where there is one"
@@ -121,10 +121,10 @@ class LearningParams(Section):
 
     @property
     def rate(self) -> float:
-        """The peak of the learning rate.
+        """The peak of the learning rate as a number.
 
         Raises:
-            InputError: it is `auto` still; the stage replaces that once it knows the base.
+            InputError: it is still `auto`, which the stage replaces when it knows the base.
         """
         if isinstance(self.lr_peak, str):
             raise InputError(f"lr_peak: expected a number, got {self.lr_peak}; see umgclip.train.defaults.resolved")

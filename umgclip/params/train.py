@@ -1,4 +1,4 @@
-"""`train`: the tuning."""
+"""`train`: the tuning of the base with all grains of annotation."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from umgclip.params.section import INDIFFERENT, Count, LearningParams, Positive,
 
 
 class LoraParams(Section):
-    """Low-rank adapters."""
+    """`train.lora`: low-rank adapters in the blocks of the towers."""
 
     rank: Count = 16
     alpha: Count = 32
     dropout: Share = 0.0
-    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
+    text_tower: bool = Field(default=True, description="false: the text tower is frozen, and no text is encoded twice")
 
 
 class ConvpassParams(Section):
-    """Convolutions over the token grid beside each block of the image tower; the text tower stays as it is."""
+    """`train.convpass`: convolutions over the token grid next to each block of the image tower.
+
+    The text tower stays as it is.
+    """
 
     hidden: Count = Field(default=8, description="channels of the branch")
-    scale: float = Field(default=1.0, gt=0, description="factor of what the branch adds")
+    scale: float = Field(default=1.0, gt=0, description="factor on the output of the branch")
     dropout: Share = 0.1
 
 
 class FullParams(Section):
-    """Everything learns."""
+    """`train.full`: training of all weights without an adapter."""
 
-    text_tower: bool = Field(default=True, description="false: frozen, and no text is encoded twice")
+    text_tower: bool = Field(default=True, description="false: the text tower is frozen, and no text is encoded twice")
 
 
 class LossWeights(Section):
@@ -38,10 +41,12 @@ class LossWeights(Section):
     image_text: Weight = 1.0
     tags: Weight = 0.1
     region_text: Weight = 1.0
-    region_tags: Weight = Field(default=2.0, description="each tag seen in some region of its image")
+    region_tags: Weight = Field(default=2.0, description="each tag is seen in some region of its image")
     pixel: Weight = 1.0
     distill: Weight = Field(default=4.0, description="dense features to the base's embeddings of region crops")
-    relational: Weight = Field(default=0.0, description="regions as near to each other's crops as their own crops are")
+    relational: Weight = Field(
+        default=0.0, description="regions are as close to each other's crops as their own crops are"
+    )
     keep: Weight = Field(default=0.5, description="image embedding to the base's own")
 
 
@@ -49,48 +54,53 @@ class LoaderParams(Section):
     """`train.loader`: how samples reach the optimizer."""
 
     streams: Literal["auto"] | Count = Field(
-        default="auto", description="orders that samples come in side by side; auto: one per process"
+        default="auto", description="parallel orders of samples; auto: one for each process"
     )
     workers: Annotated[Literal["auto"] | Count, INDIFFERENT] = Field(
-        default="auto", description="that decode, per process; auto: 1 on a CPU"
+        default="auto", description="decoding workers of a process; auto: 1 on a CPU"
     )
     backend: Annotated[Literal["threads", "processes"], INDIFFERENT] = Field(
-        default="threads", description="what the workers are"
+        default="threads", description="whether the workers are threads or processes"
     )
 
 
 class TrainParams(LearningParams):
-    """`train`: the tuning."""
+    """`train`: the tuning of the base with all grains of annotation."""
 
     batch: Count = 32
     steps: Count = 300
     lr_peak: Positive | Literal["auto"] = Field(
-        default="auto", description="of the learning rate; auto: by the base, from scratch or pretrained, and adapter"
+        default="auto", description="peak of the learning rate; auto: by adapter and base, scratch or pretrained"
     )
     weight_decay: Weight = 0.01
     grad_clip: Positive = 1.0
     min_window: Share = 1.0
     relight: Share = 0.0
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights that are saved; 0: none")
+    ema_decay: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the averaged weights that are saved; 0: no average"
+    )
     regions_per_image: Count = 8
-    written_caption_share: Share = Field(default=0.3, description="captions by the annotator instead of alt text")
+    written_caption_share: Share = Field(
+        default=0.3, description="share of captions by the annotator instead of the alt text"
+    )
     processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
-    # how a batch is computed, not what: the loss is the same up to rounding
+    # the way a batch is computed; the loss is the same up to rounding
     parallel: Annotated[Literal["ddp", "fsdp2"], INDIFFERENT] = Field(
-        default="ddp", description="what several processes share"
+        default="ddp", description="what several processes share: gradients, or weights as well"
     )
     accumulate: Annotated[Count, INDIFFERENT] = Field(
-        default=1, description="micro-batches that a process's part of a batch is computed in"
+        default=1, description="micro-batches into which a process divides its part of a batch"
     )
     checkpoint_activations: Annotated[bool, INDIFFERENT] = Field(
-        default=False, description="compute blocks twice instead of keeping them"
+        default=False, description="recompute activations of blocks in the backward pass instead of storing them"
     )
     compile: Annotated[bool, INDIFFERENT] = Field(default=False, description="torch.compile")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: bf16 where it is native; fp16 on a GPU without it"
+        default="auto", description="auto: bf16 where the hardware supports it; fp16 on a GPU without it"
     )
     adapter: Literal["auto", "lora", "convpass", "full"] = Field(
-        default="auto", description="what learns; auto: lora where the base has linear layers for it, else convpass"
+        default="auto",
+        description="weights that are trained; auto: lora if the base has linear layers for it, else convpass",
     )
     loader: LoaderParams = LoaderParams()
     lora: LoraParams = LoraParams()

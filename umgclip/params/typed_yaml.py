@@ -1,4 +1,4 @@
-"""YAML files as typed models: what is wrong in one is said with its file, its dotted key and what is allowed there."""
+"""YAML files as typed models; messages name the file, the dotted key and what is allowed there."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_mapping(path: Path, missing: str, of: str) -> dict[str, Any]:
-    """A YAML file as plain values.
+    """Read a YAML file as plain values.
 
     Args:
         path: the file.
-        missing: what to say where there is none.
-        of: what the file is a mapping of, for messages.
+        missing: the message if there is no such file.
+        of: the things that the file maps, for messages.
 
     Raises:
-        ParamsError: no such file, no YAML, or no mapping.
+        ParamsError: there is no such file, or it is not YAML, or not a mapping.
     """
     if not path.is_file():
         raise ParamsError(f"{path}: {missing}")
@@ -38,10 +38,10 @@ def read_mapping(path: Path, missing: str, of: str) -> dict[str, Any]:
 
 
 def parse(model: type[M], content: Any, path: Path, *under: str) -> M:  # noqa: ANN401 - what YAML held
-    """Values as a model; `path` and the keys that they stand under come before the messages.
+    """Validate values as a model; messages begin with `path` and the keys `under` which the values are.
 
     Raises:
-        ParamsError: an unknown key, with the allowed ones, or a wrong value; a line each.
+        ParamsError: an unknown key, with the allowed ones, or a wrong value; one line each.
     """
     try:
         return model.model_validate(content)
@@ -57,7 +57,7 @@ def _explain(model: type[BaseModel], path: Path, under: tuple[str, ...], error: 
     for part in error["loc"][:-1]:
         if hasattr(owner, "model_fields"):
             owner = owner.model_fields[part].annotation
-        else:  # a mapping of models by names that are free
+        else:  # a mapping of models by names that users choose
             owner = get_args(owner)[1] if get_origin(owner) is dict else None
     allowed = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else "?"
     return f"{path}: unknown key {where}; expected one of {allowed}"

@@ -1,4 +1,4 @@
-"""`validate`: what counts as a bad row, and how many of them are too many."""
+"""`validate`: the bounds of a good row, and the share of bad rows that is too many."""
 
 from __future__ import annotations
 
@@ -58,30 +58,31 @@ RuleName = Literal[
 
 
 class ValidateParams(Section):
-    """`validate`: what counts as a bad row, and how many of them are too many."""
+    """`validate`: the bounds of a good row, and the share of bad rows that is too many."""
 
-    tolerance: Share = Field(default=0.01, description="share of failing rows that a critical rule lets through")
+    tolerance: Share = Field(default=0.01, description="largest share of failing rows at which a critical rule passes")
     tolerances: dict[RuleName, Share] = Field(default={}, description="the same for single rules, by name")
     chunk_rows: Annotated[Count, INDIFFERENT] = Field(
         default=1_000_000, description="rows of a table in memory at once"
     )
     side_min_px: Count = 16
     side_max_px: Count = 20_000
-    mask_slack_px: Weight = Field(default=1.0, description="how far a mask may reach out of its box")
+    mask_slack_px: Weight = Field(default=1.0, description="pixels that a mask may extend beyond its box")
     image_caption_words_min: Count = 1
     image_caption_words_max: Count = 100
     region_caption_words_min: Count = 1
     region_caption_words_max: Count = 50
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself in a caption")
-    label_score_mean_min: Share = Field(default=0.1, description="of all labelled regions")
+    label_score_mean_min: Share = Field(default=0.1, description="least mean over all labelled regions")
     label_score_mean_max: Share = 1.0
     captioned_image_share_min: Share = Field(
-        default=0.5, description="images with a caption, where any has one; the others learn from their regions"
+        default=0.5,
+        description="share of images with a caption, checked if any has one; others are trained by their regions",
     )
     labelled_image_share_min: Share = Field(
-        default=0.5, description="images with at least one labelled region, of those with a caption or a label"
+        default=0.5, description="share of images with a labelled region among those with a caption or a label"
     )
-    annotated_image_share_min: Share = Field(default=0.9, description="images that annotation did not have to drop")
+    annotated_image_share_min: Share = Field(default=0.9, description="share of images that annotation did not drop")
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> ValidateParams:

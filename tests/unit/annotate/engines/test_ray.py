@@ -330,7 +330,7 @@ def test_what_is_set_in_the_environment_stays(monkeypatch):
         ("ray: {workers: [3, 2]}", "expected [fewest, most], got [3, 2]"),
         ("ray: {workers: 0}", "workers"),
         ("ray: {cpus: 0.0, gpus: 0.0}", "expected one of them above 0"),
-        ("ray: {pools: {grabcut: {workers: null}}}", "pools.grabcut.workers: expected how many"),
+        ("ray: {pools: {grabcut: {workers: null}}}", "pools.grabcut.workers: expected a number"),
         ("ray: {pools: {grabcut: {}}}", "expected annotate.store"),
         ("ray: {pools: {sam: {}}}", "expected names of models that roles ask, got sam"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.annotate.vlm.conftest import RawServer, http, said
+from tests.unit.annotate.models.vlm.conftest import RawServer, http, said
 
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.client import Client
