@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.annotate.models.vlm.conftest import RawServer, http, said
 
+from tests.unit.annotate.models.vlm.conftest import RawServer, http, said
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.client import Client
 from umgclip.annotate.models.vlm.wire import RequestLimits, Wire, WireError
