@@ -61,7 +61,7 @@ def promote(
         reason: why, which is kept with the version.
     """
     params, store = _registry()
-    look = partial(promotion.promote, params, store=store, force=Force.asked(force, reason))
+    look = partial(promotion.promote, params, store=store, force=Force.from_options(force, reason))
     # `--param version=2` of Prefect's command line is a number
     seen = look(version=None if version is None else str(version), dry_run=True)
     # what a person has seen is what moves: from here on the version goes by its number
@@ -159,7 +159,13 @@ def _number(version: str | None) -> str:
 
 def _show(result: PromotionResult) -> None:
     rows = [
-        {"gate": check.gate, "of": check.metric, "expected": check.expected, "got": check.found, "holds": check.holds}
+        {
+            "gate": check.gate,
+            "of": check.metric,
+            "expected": check.expected,
+            "got": check.measured,
+            "holds": check.holds,
+        }
         for check in result.decision.checks
     ]
     engine.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")

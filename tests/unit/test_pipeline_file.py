@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from umgclip.__main__ import STAGES, app
 from umgclip.annotate.catalog import CATALOG
 from umgclip.annotate.catalog import __name__ as CATALOG_MODULE
-from umgclip.cli.project.create import Wishes, make_project
+from umgclip.cli.project.create import ProjectOptions, make_project
 from umgclip.params import SECTIONS, read_params
 from umgclip.params.section import INDIFFERENT
 from umgclip.provenance import PLUMBING
@@ -88,7 +88,7 @@ def followed(request, tmp_path_factory):
     """DVC with what the stages follow of params.yaml and nothing else: all has run, nothing is stale."""
     root = tmp_path_factory.mktemp("followed")
     if request.param == "project":
-        make_project(root, Wishes("mine"))
+        make_project(root, ProjectOptions("mine"))
     else:
         Repo.init(str(root), no_scm=True)
         (root / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())

@@ -10,7 +10,7 @@ from umgclip.io.atomic import fresh_folder
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import USAGE
 from umgclip.params import RegisterParams
-from umgclip.register.opening import Loaded, open_model
+from umgclip.register.opening import OpenedModel, open_model
 from umgclip.stage import Summary
 
 Format = Literal["open_clip", "peft", "onnx"]
@@ -43,7 +43,7 @@ def export(
     return Summary(f"export --to {to}", (*rows, said, ("folder", str(out))))
 
 
-def _open_clip(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
+def _open_clip(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
     from umgclip.inference.export.open_clip_folder import write_open_clip
     from umgclip.model.clip.files import WEIGHTS
 
@@ -60,7 +60,7 @@ def _open_clip(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]
     return rows
 
 
-def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
+def _peft(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
     from umgclip.inference.export.peft_folder import write_peft
 
     digest = write_peft(DenseClip(loaded.clip), loaded.usage, loaded.adapter, loaded.name, folder)
@@ -71,7 +71,7 @@ def _peft(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _onnx(loaded: Loaded, folder: Path, out: Path) -> list[tuple[str, str]]:
+def _onnx(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
     from umgclip.inference.export import onnx_files
 
     differences = onnx_files.write_onnx(DenseClip(loaded.clip), loaded.usage, folder)

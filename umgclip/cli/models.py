@@ -43,7 +43,7 @@ def promote(
     from umgclip.cli import promotion
     from umgclip.register.force import Force
 
-    promotion.promote(section, version, dry_run=dry_run, force=Force.asked(force, reason))
+    promotion.promote(section, version, dry_run=dry_run, force=Force.from_options(force, reason))
 
 
 def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
@@ -128,18 +128,18 @@ def predict(
     from umgclip.cli import predicting, session
     from umgclip.errors import DataError
 
-    asked = predicting.Asked(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
-    found = predicting.find_images(images)
-    predicting.require_no_image(out, found)
-    asked.check(found)
+    query = predicting.LabelQuery(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
+    paths = predicting.find_images(images)
+    predicting.require_no_image(out, paths)
+    query.check(paths)
     import umgclip
 
     loaded = umgclip.load(model)
     with session.untracked("predict") as opened:
-        answered = predicting.answers(loaded, found, asked, opened.counter(len(found)))
+        answered = predicting.answers(loaded, paths, query, opened.counter(len(paths)))
         failed = predicting.write(answered, out, as_table=as_table)
     if failed:
-        raise DataError(f"{failed} of {len(found)} images could not be answered; their lines say why in `error`")
+        raise DataError(f"{failed} of {len(paths)} images could not be answered; their lines say why in `error`")
 
 
 def export(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 
-def place(where: str | Path) -> Path | str:
+def local_or_s3(where: str | Path) -> Path | str:
     """A local path, or the URL of what lies in S3."""
     return where if isinstance(where, str) and where.startswith("s3://") else Path(where)
 
@@ -17,10 +17,13 @@ Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
 Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]
 Metrics = Annotated[Path, typer.Option("--metrics", help="the JSON file of metrics to write")]
 Data = Annotated[Path, typer.Option("--data", help="folder with the datasets train and benchmark")]
-DataPlace = Annotated[
+DataLocation = Annotated[
     Any,
     typer.Option(
-        "--data", parser=place, metavar="PATH", help="folder or s3:// prefix with the datasets train and benchmark"
+        "--data",
+        parser=local_or_s3,
+        metavar="PATH",
+        help="folder or s3:// prefix with the datasets train and benchmark",
     ),
 ]
 Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]

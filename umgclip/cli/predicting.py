@@ -22,7 +22,7 @@ Boxes = list[Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelQuery:
     """What is asked of every image.
 
     Attributes:
@@ -142,38 +142,40 @@ def require_no_image(out: Path | None, images: Iterable[Path]) -> None:
         raise InputError(f"--out: expected a file for JSON lines, which is replaced; {out} is an image")
 
 
-def answers(model: Model, images: Iterable[Path], asked: Asked, advance: Callable[[int], None]) -> Iterator[Answer]:
+def answers(
+    model: Model, images: Iterable[Path], query: LabelQuery, advance: Callable[[int], None]
+) -> Iterator[Answer]:
     """One answer an image; of an image that cannot be read, why."""
     for path in images:
         answer: Answer = {"image": str(path)}
         try:
-            boxes = asked.boxes_of(path)
+            boxes = query.boxes_of(path)
             if boxes is None:
-                answer["labels"] = _best(model.classify(path, asked.labels)[0], asked)
+                answer["labels"] = _best(model.classify(path, query.labels)[0], query)
             else:
-                answer["boxes"] = _boxes(model, path, boxes, asked)
+                answer["boxes"] = _boxes(model, path, boxes, query)
         except (DataError, InputError) as error:
             answer["error"] = str(error)
         advance(1)
         yield answer
 
 
-def _boxes(model: Model, path: Path, boxes: Boxes, asked: Asked) -> list[Answer]:
+def _boxes(model: Model, path: Path, boxes: Boxes, query: LabelQuery) -> list[Answer]:
     """One answer a box; a box that cannot be one costs itself."""
     try:
-        rows: Any = model.classify(path, asked.labels, boxes_xyxy=boxes) if boxes else []
-        return [{"box_xyxy": box, "labels": _best(row, asked)} for box, row in zip(boxes, rows, strict=True)]
+        rows: Any = model.classify(path, query.labels, boxes_xyxy=boxes) if boxes else []
+        return [{"box_xyxy": box, "labels": _best(row, query)} for box, row in zip(boxes, rows, strict=True)]
     except InputError:
-        model.classify(path, asked.labels)  # where the image itself is at fault, that is the error
-        return [_box(model, path, box, asked) for box in boxes]
+        model.classify(path, query.labels)  # where the image itself is at fault, that is the error
+        return [_box(model, path, box, query) for box in boxes]
 
 
-def _box(model: Model, path: Path, box: Any, asked: Asked) -> Answer:  # noqa: ANN401 - any JSON value
+def _box(model: Model, path: Path, box: Any, query: LabelQuery) -> Answer:  # noqa: ANN401 - any JSON value
     try:
-        row: Any = model.classify(path, asked.labels, boxes_xyxy=[box])[0]
+        row: Any = model.classify(path, query.labels, boxes_xyxy=[box])[0]
     except InputError as error:
         return {"box_xyxy": box, "error": str(error)}
-    return {"box_xyxy": box, "labels": _best(row, asked)}
+    return {"box_xyxy": box, "labels": _best(row, query)}
 
 
 def _failed(answer: Answer) -> bool:
@@ -181,9 +183,9 @@ def _failed(answer: Answer) -> bool:
     return "error" in answer or any("error" in part for part in answer.get("boxes", []))
 
 
-def _best(scores: Any, asked: Asked) -> list[dict[str, Any]]:  # noqa: ANN401 - a row of numpy
-    order = sorted(range(len(asked.labels)), key=lambda index: -float(scores[index]))[: asked.top]
-    return [{"label": asked.labels[index], "score": round(float(scores[index]), 6)} for index in order]
+def _best(scores: Any, query: LabelQuery) -> list[dict[str, Any]]:  # noqa: ANN401 - a row of numpy
+    order = sorted(range(len(query.labels)), key=lambda index: -float(scores[index]))[: query.top]
+    return [{"label": query.labels[index], "score": round(float(scores[index]), 6)} for index in order]
 
 
 def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:

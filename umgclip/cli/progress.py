@@ -14,7 +14,7 @@ _KNOWN = "{n_fmt}/{total_fmt} ({percentage:.0f} %) in {elapsed}, {remaining} to 
 _UNKNOWN = "{n_fmt} in {elapsed}, {rate_fmt}{postfix}"
 
 
-class Progress:
+class ProgressBar:
     """Counts to `total` (None: nobody knows) on `stream`; use as a context manager."""
 
     def __init__(self, label: str, total: int | None, unit: str, stream: TextIO | None = None) -> None:

@@ -52,7 +52,7 @@ def _gates(decision: Decision) -> Sheet:
     for column in ("expected", "got", "holds"):
         table.add_column(column, justify="right")
     for check in decision.checks:
-        table.add_row(check.gate, check.metric, check.expected, check.found, check.holds)
+        table.add_row(check.gate, check.metric, check.expected, check.measured, check.holds)
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from umgclip.errors import InputError
-from umgclip.serve.settings import MIB, Batching, Capacity, RequestLimits, ServeSettings, Source, Timeouts
+from umgclip.serve.settings import MIB, Batching, Capacity, ModelSelection, RequestLimits, ServeSettings, Timeouts
 
 _MODEL, _BATCHES, _LIMITS, _ALL, _TIMES = "Model", "Batching", "Limits of a request", "Limits of all", "Timeouts"
 
@@ -25,10 +25,12 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, _option("port", "Address", "0 takes a free one, and says which", min=0, max=65535)] = 8000,
-    model: Annotated[str, _option("model", _MODEL, "name in the registry")] = Source.name,
-    alias: Annotated[str, _option("alias", _MODEL, "followed when it moves")] = Source.alias,
+    model: Annotated[str, _option("model", _MODEL, "name in the registry")] = ModelSelection.name,
+    alias: Annotated[str, _option("alias", _MODEL, "followed when it moves")] = ModelSelection.alias,
     version: Annotated[int | None, _option("version", _MODEL, "a fixed version instead of the alias", min=1)] = None,
-    poll_s: Annotated[float, _option("poll-s", _MODEL, "seconds between looks at the alias", min=0.1)] = Source.poll_s,
+    poll_s: Annotated[
+        float, _option("poll-s", _MODEL, "seconds between looks at the alias", min=0.1)
+    ] = ModelSelection.poll_s,
     max_batch: Annotated[
         int, _option("max-batch", _BATCHES, "images in a forward; on a GPU 64 or more", min=1)
     ] = Batching.max_images,
@@ -114,7 +116,7 @@ def serve(
     settings = ServeSettings(
         host=host,
         port=port,
-        source=Source(model, alias, None if version is None else str(version), poll_s),
+        selection=ModelSelection(model, alias, None if version is None else str(version), poll_s),
         batching=Batching(max_batch, max_wait_ms, queue, decoders),
         limits=RequestLimits(
             body_bytes=round(max_body_mib * MIB),

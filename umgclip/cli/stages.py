@@ -19,7 +19,7 @@ from umgclip.cli.options import (
     Benchmark,
     Concepts,
     Data,
-    DataPlace,
+    DataLocation,
     Discard,
     Metrics,
     Out,
@@ -51,7 +51,7 @@ def base(
 
 
 def annotate(
-    data: DataPlace = DATA,
+    data: DataLocation = DATA,
     base: Base = ARTIFACTS / "base",
     metrics: Metrics = METRICS / "annotate.json",
     out: Out = ARTIFACTS / "annotate",

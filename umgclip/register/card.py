@@ -189,7 +189,7 @@ def _protocols(facts: CardFacts) -> str:
 def _gates(decision: Decision) -> str:
     """The decision when the version was registered; the version's tag `umgclip.gates` holds the latest one."""
     rows = [
-        f"| {check.gate} | {check.metric} | {check.expected} | {check.found} | {check.holds} |"
+        f"| {check.gate} | {check.metric} | {check.expected} | {check.measured} | {check.holds} |"
         for check in decision.checks
     ]
     table = ["", "| gate | of | expected | got | holds |", "|---|---|---|---|---|", *rows] if rows else []

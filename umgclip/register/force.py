@@ -36,7 +36,7 @@ class Force:
         return cls(_user(), text, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
     @classmethod
-    def asked(cls, force: bool, reason: str | None) -> Force | None:
+    def from_options(cls, force: bool, reason: str | None) -> Force | None:
         """What a command's `--force` and `--reason` ask for, None where nothing is forced.
 
         Raises:

@@ -73,13 +73,13 @@ class Check:
         return f"at least {self.at_least:.3f}" if self.at_least is not None else f"at most {self.at_most:.3f}"
 
     @property
-    def found(self) -> str:
+    def measured(self) -> str:
         """What came, as in `0.470`."""
         return "nothing" if self.got is None else f"{self.got:.3f}"
 
     def __str__(self) -> str:
         """As in `max_regression region.box_top1: expected at least 0.480, got 0.470`."""
-        return f"{self.gate} {self.metric}: expected {self.expected}, got {self.found}"
+        return f"{self.gate} {self.metric}: expected {self.expected}, got {self.measured}"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class OpenedModel:
     """A model and where it came from.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Settings:
 
 
 @contextmanager
-def open_model(source: str | Path, adapter: Path | None = None, root: Path | None = None) -> Iterator[Loaded]:
+def open_model(source: str | Path, adapter: Path | None = None, root: Path | None = None) -> Iterator[OpenedModel]:
     """Load a model.
 
     Args:
@@ -103,14 +103,14 @@ def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:
 
 
 @contextmanager
-def _opened(folder: Path, adapter: Path | None, settings: _Settings | None) -> Iterator[Loaded]:
+def _opened(folder: Path, adapter: Path | None, settings: _Settings | None) -> Iterator[OpenedModel]:
     report = read_report(folder / BASE_REPORT) if (folder / BASE_REPORT).is_file() else {}
     with restore_base(folder) as base:
         clip = files.load(base)[0] if adapter is None else load_tuned(base, adapter)
         usage = _usage(folder if adapter is None else adapter, clip, trained=adapter is not None)
         if settings is not None:
             usage = replace(usage, template=settings.template, box_share=settings.box_share)
-        yield Loaded(clip, base, adapter, str(report.get("model", "umgclip-export")), usage)
+        yield OpenedModel(clip, base, adapter, str(report.get("model", "umgclip-export")), usage)
 
 
 def _usage(folder: Path, clip: Any, *, trained: bool) -> Usage:  # noqa: ANN401 - open_clip's models share no base class

@@ -88,10 +88,10 @@ def promote(
     for _ in range(_ATTEMPTS):
         with explained(store), bounded():
             champion = registry.by_alias(names.CHAMPION)
-            refusal = held_back(registry, known) if version is None else None
+            refusal = rollback_refusal(registry, known) if version is None else None
         before = None if champion is None else str(champion.version)
         said = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
-        decision = said if force is None else forced(said, force, is_champion=before == number)
+        decision = said if force is None else apply_force(said, force, is_champion=before == number)
         result = partial(PromotionResult, params.name, number, decision=decision, champion_before=before)
         if dry_run or before == number:
             return result(moved=False, champion_after=before, dry_run=dry_run, reason=decision.reason)
@@ -111,7 +111,7 @@ def promote(
     raise TrackingError(f"{params.name}@{names.CHAMPION}: expected it to hold still, it was moved {_ATTEMPTS} times")
 
 
-def forced(decision: Decision, force: Force, *, is_champion: bool) -> Decision:
+def apply_force(decision: Decision, force: Force, *, is_champion: bool) -> Decision:
     """A refusal turned into a promotion that says who wanted it, why, and what the gates said; others as they are."""
     if decision.promote or is_champion:
         return decision
@@ -162,7 +162,7 @@ def _measured(store: Store, params: RegisterParams, candidate: str, champion: st
     return ratio_of_versions(store, params, candidate, champion)
 
 
-def held_back(registry: Registry, candidate: Evidence) -> Decision | None:
+def rollback_refusal(registry: Registry, candidate: Evidence) -> Decision | None:
     """The refusal of weights that were rolled back, None for others: no run of the pipeline may undo a rollback."""
     marked = registry.rolled_back(candidate)
     if not marked:

@@ -26,7 +26,7 @@ from umgclip.register import registry as names
 from umgclip.register.card import CardFacts, model_card
 from umgclip.register.gates import Decision, Evidence, flatten_metrics
 from umgclip.register.identity import Identity, identify
-from umgclip.register.promotion import held_back, judge, promote
+from umgclip.register.promotion import judge, promote, rollback_refusal
 from umgclip.register.registry import Registry, evidence_of
 from umgclip.stage import Summary
 from umgclip.tracking import Store, bounded, deliver, experiment, explained, stage_run, store_from_env
@@ -122,7 +122,7 @@ def _register(
         found = registry.by_identity(subject.identity.key)
         champion = registry.by_alias(names.CHAMPION)
         known = replace(subject.evidence, version=str(found.version) if found else None)
-        refusal = held_back(registry, known)
+        refusal = rollback_refusal(registry, known)
     latency = cache(partial(_latency_ratio, params, inputs, store, subject))
     decision = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, latency)
     is_champion = found is not None and champion is not None and str(found.version) == str(champion.version)

@@ -17,9 +17,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from umgclip import __version__
 from umgclip.serve import schema
 from umgclip.serve.batching import Batcher
-from umgclip.serve.connections import Complaints
+from umgclip.serve.connections import LoopErrorHandler
 from umgclip.serve.current import Current
-from umgclip.serve.guard import Watch, is_known, key_of
+from umgclip.serve.guard import RequestMonitor, is_known, key_of
 from umgclip.serve.metrics import Metrics
 from umgclip.serve.predict import Predictor
 from umgclip.serve.settings import API_KEY, ServeSettings
@@ -54,7 +54,7 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        asyncio.get_running_loop().set_exception_handler(Complaints())
+        asyncio.get_running_loop().set_exception_handler(LoopErrorHandler())
         await predictor.decoders.start()
         current.start()
         yield
@@ -66,12 +66,12 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
     app = FastAPI(
         title="umgclip", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.add_middleware(Watch, metrics=metrics)
-    app.add_exception_handler(Exception, _unforeseen)
-    door = [Depends(_door(keys))] if keys else []
-    _add_predict(app, predictor, door)
+    app.add_middleware(RequestMonitor, metrics=metrics)
+    app.add_exception_handler(Exception, _internal_error)
+    auth = [Depends(_key_check(keys))] if keys else []
+    _add_predict(app, predictor, auth)
     _add_health(app, settings, current, batcher, predictor)
-    app.get("/metrics", summary="Counters for Prometheus", dependencies=door, response_class=Response)(
+    app.get("/metrics", summary="Counters for Prometheus", dependencies=auth, response_class=Response)(
         lambda: Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
     )
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
@@ -81,7 +81,7 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
     return app
 
 
-def _add_predict(app: FastAPI, predictor: Predictor, door: list[Any]) -> None:
+def _add_predict(app: FastAPI, predictor: Predictor, auth: list[Any]) -> None:
     responses: dict[int | str, dict[str, Any]] = {
         code: {"model": schema.Error, "description": said} for code, said in _ERRORS.items()
     }
@@ -97,7 +97,7 @@ def _add_predict(app: FastAPI, predictor: Predictor, door: list[Any]) -> None:
         response_class=JSONResponse,
         responses=responses,
         openapi_extra={"requestBody": schema.request_body()},
-        dependencies=door,
+        dependencies=auth,
     )
     async def predict(request: Request) -> Response:
         return await predictor.respond(request)
@@ -120,7 +120,7 @@ def _add_health(
         return JSONResponse({"live": True})
 
 
-def _door(keys: tuple[str, ...]) -> Callable[..., None]:
+def _key_check(keys: tuple[str, ...]) -> Callable[..., None]:
     def check(
         x_api_key: Annotated[str | None, Header(include_in_schema=False)] = None,
         authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
@@ -141,7 +141,7 @@ def _page(name: str) -> Callable[[], Response]:
     return lambda: FileResponse(STATIC / name)
 
 
-async def _unforeseen(_request: Request, _error: Exception) -> Response:
+async def _internal_error(_request: Request, _error: Exception) -> Response:
     """The traceback goes to the log alone."""
     return JSONResponse({"detail": "internal error; the server's log has the reason"}, 500)
 

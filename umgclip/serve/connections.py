@@ -20,7 +20,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from umgclip.errors import InputError
-from umgclip.serve.shares import BusyError, Claim, Pool, network_of
+from umgclip.serve.shares import BusyError, Claim, ResourcePool, network_of
 
 BACKLOG = 128  # connections that the system keeps for us; accepted in one go, and each costs a handle
 _SPARE = 64  # handles for files, the registry and the processes that decode
@@ -43,7 +43,7 @@ class Bounds:
         send_s: seconds in which some of an answer must be read.
     """
 
-    pool: Pool
+    pool: ResourcePool
     head_s: float
     send_s: float
 
@@ -80,7 +80,7 @@ class BoundedProtocol(H11Protocol):
         try:
             self._claim.hold(self.bounds.pool, 1)
         except BusyError as error:
-            self._turn_away(503, str(error))
+            self._reject(503, str(error))
         else:
             self._wait(self.bounds.head_s, self._no_head)
 
@@ -138,12 +138,12 @@ class BoundedProtocol(H11Protocol):
             return
         begun = bool(self.conn.trailing_data[0])
         if begun and not self.transport.is_closing():
-            self._turn_away(408, f"expected a request's head within {self.bounds.head_s:g} s")
+            self._reject(408, f"expected a request's head within {self.bounds.head_s:g} s")
         else:
             self.transport.close()
             self._wait(_LINGER_S, self.transport.abort)
 
-    def _turn_away(self, code: int, said: str) -> None:
+    def _reject(self, code: int, said: str) -> None:
         """An answer past h11, which may be in the middle of a head."""
         body = json.dumps({"detail": said}).encode()
         again = b"retry-after: 1\r\n" if code == 503 else b""
@@ -168,12 +168,12 @@ class BoundedProtocol(H11Protocol):
         self._reading = self.loop.call_later(self.bounds.send_s, look)
 
 
-def bounded(bounds: Bounds) -> type[BoundedProtocol]:
+def bounded_protocol(bounds: Bounds) -> type[BoundedProtocol]:
     """The protocol with these bounds, for uvicorn, which makes one for each connection."""
     return type("Bounded", (BoundedProtocol,), {"bounds": bounds})
 
 
-def affordable(wanted: int) -> int:
+def connection_limit(wanted: int) -> int:
     """How many connections this process has file handles for; the system's soft limit is raised first.
 
     Args:
@@ -196,7 +196,7 @@ def affordable(wanted: int) -> int:
     return soft - needed
 
 
-class Complaints:
+class LoopErrorHandler:
     """The event loop's way to tell of what nobody caught: running out of handles it says once a minute.
 
     asyncio tells of it for every connection that it would accept in one go, with a traceback, and tries again each

@@ -16,7 +16,7 @@ import numpy as np
 from umgclip.errors import DataError, InputError, TrackingError, UmgclipError
 from umgclip.inference.answerer import Answerer
 from umgclip.io.images import encode_png
-from umgclip.serve.settings import Source
+from umgclip.serve.settings import ModelSelection
 
 _BACK_OFF, _LONGEST_S = 2.0, 600.0
 # what anybody may read; an error's own text names files and addresses of this machine
@@ -38,7 +38,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Problem:
+class LoadProblem:
     """Why the newest version does not answer.
 
     Attributes:
@@ -53,7 +53,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Store:
+class ModelSource:
     """The registry, reduced to two questions.
 
     Attributes:
@@ -69,7 +69,7 @@ class Current:
     """Holds the model that answers.
 
     Attributes:
-        source: what the operator asked for.
+        selection: what the operator asked for.
         served: the model that answers.
         problem: why a newer one does not; None when all is well.
         checked_at: when the alias was last read.
@@ -77,7 +77,7 @@ class Current:
         failures: how many looks or loads failed.
     """
 
-    def __init__(self, source: Source, store: Store) -> None:
+    def __init__(self, selection: ModelSelection, source: ModelSource) -> None:
         """Load the first model.
 
         Raises:
@@ -85,20 +85,20 @@ class Current:
             TrackingError: the registry does not answer.
             DataError: the version's files are damaged.
         """
-        self.source = source
-        self._store = store
-        self.problem: Problem | None = None
+        self.selection = selection
+        self._source = source
+        self.problem: LoadProblem | None = None
         self.swaps = self.failures = 0
-        version = store.resolve()
+        version = source.resolve()
         self.checked_at = _now()
         self.served = self._load(version)
-        self._retry_at, self._pause_s = 0.0, source.poll_s
+        self._retry_at, self._pause_s = 0.0, selection.poll_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="umgclip-watch", daemon=True)
 
     def start(self) -> None:
         """Follow the alias, unless a fixed version was asked for."""
-        if self.source.version is None:
+        if self.selection.version is None:
             self._thread.start()
 
     def close(self) -> None:
@@ -113,45 +113,45 @@ class Current:
         """
         version = None
         try:
-            version = self._store.resolve()
+            version = self._source.resolve()
             self.checked_at = _now()
             if version == self.served.version:
                 self._settle()
             elif self.problem is None or self.problem.version != version or time.monotonic() >= self._retry_at:
                 served = self._load(version)
-                _logger.info("%s: version %s answers now, after %s", self.source.name, version, self.served.version)
+                _logger.info("%s: version %s answers now, after %s", self.selection.name, version, self.served.version)
                 self.served = served
                 self.swaps += 1
                 self._settle()
         except UmgclipError as error:
             self._fail(version, error)
         except Exception as error:  # whatever a damaged file sets off, the old model goes on
-            _logger.exception("%s: version %s cannot be loaded", self.source.name, version)
+            _logger.exception("%s: version %s cannot be loaded", self.selection.name, version)
             self._fail(version, error)
 
     def _watch(self) -> None:
-        while not self._stop.wait(self.source.poll_s):
+        while not self._stop.wait(self.selection.poll_s):
             self.check()
 
     def _settle(self) -> None:
-        self.problem, self._pause_s = None, self.source.poll_s
+        self.problem, self._pause_s = None, self.selection.poll_s
 
     def _fail(self, version: str | None, error: Exception) -> None:
         known = self.problem
         repeated = known is not None and known.version == version
         if not repeated:
-            _logger.warning("%s: version %s goes on answering: %s", self.source.name, self.served.version, error)
-        self._pause_s = min(_BACK_OFF * self._pause_s, _LONGEST_S) if repeated else self.source.poll_s
+            _logger.warning("%s: version %s goes on answering: %s", self.selection.name, self.served.version, error)
+        self._pause_s = min(_BACK_OFF * self._pause_s, _LONGEST_S) if repeated else self.selection.poll_s
         self._retry_at = time.monotonic() + self._pause_s
         since = known.since if known is not None and repeated else _now()
         said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), "it cannot be loaded")
-        self.problem = Problem(f"{said}; the server's log has the reason", version, since)
+        self.problem = LoadProblem(f"{said}; the server's log has the reason", version, since)
         self.failures += 1
 
     def _load(self, version: str) -> Served:
         """A version that has answered once: a first forward is slow, and may fail where loading did not."""
         with tempfile.TemporaryDirectory(prefix="umgclip-serve-") as folder:
-            answerer = self._store.fetch(version, Path(folder))
+            answerer = self._source.fetch(version, Path(folder))
         grey = encode_png(np.full((8, 8, 3), 127, np.uint8))
         ready = {"image": grey, "labels": ["thing"], "boxes": [[0, 0, 4, 4]], "similarity_map": True}
         ready |= {"region_embeddings": True, "tags": 1 if answerer.target.vocabulary else 0}

@@ -40,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecodePlan:
     """What requests are read for.
 
     Attributes:
@@ -56,12 +56,12 @@ class Plan:
     limits: RequestLimits
 
 
-class Asked(NamedTuple):
+class ReadRequest(NamedTuple):
     """A body to read; the plan comes with the first that needs it."""
 
     body: bytes
     version: str
-    plan: Plan | None
+    plan: DecodePlan | None
     most_pixels: int | None
 
 
@@ -88,10 +88,10 @@ class TooLarge(NamedTuple):
 Reply = Read | Refused | TooLarge
 
 
-def read(asked: Asked, plan: Plan) -> Reply:
+def read(request: ReadRequest, plan: DecodePlan) -> Reply:
     """Check a request and make it ready for a forward; whatever may be wrong with it ends as a `Refused`."""
     try:
-        return _read(asked.body, plan, asked.most_pixels)
+        return _read(request.body, plan, request.most_pixels)
     except _RefusedError as error:
         return error.refused
     except (LimitError, MemoryError) as error:
@@ -100,7 +100,7 @@ def read(asked: Asked, plan: Plan) -> Reply:
         return Refused(422, str(error))
 
 
-def _read(body: bytes, plan: Plan, most_pixels: int | None) -> Reply:
+def _read(body: bytes, plan: DecodePlan, most_pixels: int | None) -> Reply:
     rows, listed = _rows(body, plan.limits)
     names = [f"body[{index}]" if listed else "body" for index in range(len(rows))]
     _check_texts(rows, plan.limits)
@@ -163,7 +163,7 @@ def _check_texts(rows: Sequence[Mapping[str, Any]], limits: RequestLimits) -> No
         )
 
 
-def _check_answer(rows: Sequence[Mapping[str, Any]], plan: Plan) -> None:
+def _check_answer(rows: Sequence[Mapping[str, Any]], plan: DecodePlan) -> None:
     """Scores, embeddings and maps are numbers, of which a small request could ask for many."""
     rows_hw = plan.target.grid_hw
     numbers = 0
@@ -203,15 +203,15 @@ def main(connection: socket.socket, limits: RequestLimits, *, heavy: bool) -> No
     if heavy:
         os.nice(_NICE)
     _bound_memory(_LEAST_MEMORY + _BYTES_A_PIXEL * limits.pixels + 16 * limits.body_bytes)
-    plan: Plan | None = None
+    plan: DecodePlan | None = None
     with connection, connection.makefile("rwb") as stream:
         while (message := _receive(stream.read)) is not None:
-            asked: Asked = pickle.loads(message)  # noqa: S301 - from the parent
-            plan = asked.plan or plan
-            if plan is None or plan.version != asked.version:
-                raise RuntimeError(f"expected a plan for version {asked.version}")
-            reply = pickle.dumps(read(asked, plan), pickle.HIGHEST_PROTOCOL)
-            del asked, message
+            request: ReadRequest = pickle.loads(message)  # noqa: S301 - from the parent
+            plan = request.plan or plan
+            if plan is None or plan.version != request.version:
+                raise RuntimeError(f"expected a plan for version {request.version}")
+            reply = pickle.dumps(read(request, plan), pickle.HIGHEST_PROTOCOL)
+            del request, message
             stream.write(LENGTH.pack(len(reply)) + reply)
             stream.flush()
 

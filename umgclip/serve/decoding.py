@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from typing import Any
 
 from umgclip.params import threads
-from umgclip.serve.decoder import LENGTH, Asked, Plan, Read, Refused, Reply, TooLarge, main
+from umgclip.serve.decoder import LENGTH, DecodePlan, Read, ReadRequest, Refused, Reply, TooLarge, main
 from umgclip.serve.settings import ServeSettings
 from umgclip.serve.turns import Turns
 
@@ -65,9 +65,9 @@ class _Process:
             theirs.close()
         return cls(process, *await asyncio.open_connection(sock=ours))
 
-    async def ask(self, body: bytes, plan: Plan, most_pixels: int | None) -> Reply:
-        asked = Asked(body, plan.version, None if plan.version == self._version else plan, most_pixels)
-        message = pickle.dumps(asked, pickle.HIGHEST_PROTOCOL)
+    async def ask(self, body: bytes, plan: DecodePlan, most_pixels: int | None) -> Reply:
+        request = ReadRequest(body, plan.version, None if plan.version == self._version else plan, most_pixels)
+        message = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
         self._writer.write(LENGTH.pack(len(message)))
         self._writer.write(message)
         await self._writer.drain()
@@ -174,7 +174,7 @@ class Decoders:
         self._small.close()
         self._large.close()
 
-    async def read(self, body: bytes, plan: Plan, client: str) -> Read | Refused:
+    async def read(self, body: bytes, plan: DecodePlan, client: str) -> Read | Refused:
         """Check a request and make it ready for a forward. To cancel this ends the work.
 
         Args:
@@ -191,7 +191,7 @@ class Decoders:
             raise RuntimeError(f"expected an answer for {reply.pixels} pixels")
         return _with_vocabulary(reply, plan.target.vocabulary) if isinstance(reply, Read) else reply
 
-    async def _ask(self, lane: _Lane, body: bytes, plan: Plan, client: str, most_pixels: int | None) -> Reply:
+    async def _ask(self, lane: _Lane, body: bytes, plan: DecodePlan, client: str, most_pixels: int | None) -> Reply:
         try:
             async with lane.turn(client) as process:
                 return await process.ask(body, plan, most_pixels)

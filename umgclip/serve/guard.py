@@ -98,7 +98,7 @@ async def read_body(request: Request, limit: int, timeout_s: float, hold: Callab
     return b"".join(chunks)
 
 
-class Watch:
+class RequestMonitor:
     """Counts and times every request, and adds the headers that keep a browser from being misled."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from umgclip.serve.current import Current
-from umgclip.serve.shares import Pool
+from umgclip.serve.shares import ResourcePool
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -39,7 +39,7 @@ class Metrics:
         self.batch = Histogram("umgclip_batch_images", "Images in a forward.", buckets=_IMAGES, registry=self.registry)
         self.queue = Gauge("umgclip_queue_images", "Images accepted and not yet answered.", registry=self.registry)
 
-    def watch(self, current: Current, images: Pool) -> None:
+    def watch(self, current: Current, images: ResourcePool) -> None:
         """Add what is known about the model and the queue; read when Prometheus asks."""
         self.queue.set_function(lambda: images.taken)
         self.registry.register(_ModelCollector(current))
@@ -51,9 +51,9 @@ class _ModelCollector(Collector):
 
     def collect(self) -> list[Metric]:
         current, served = self._current, self._current.served
-        source, texts = current.source, served.answerer.texts
+        selection, texts = current.selection, served.answerer.texts
         model = GaugeMetricFamily("umgclip_model", "The model that answers.", labels=["name", "alias", "version"])
-        model.add_metric([source.name, "" if source.version else source.alias, served.version], 1)
+        model.add_metric([selection.name, "" if selection.version else selection.alias, served.version], 1)
         loaded = GaugeMetricFamily(
             "umgclip_model_loaded_timestamp_seconds", "When it was loaded.", value=served.loaded_at.timestamp()
         )

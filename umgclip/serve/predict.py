@@ -17,11 +17,11 @@ from umgclip.errors import UmgclipError
 from umgclip.inference.answerer import Answerer, NotFiniteError
 from umgclip.serve.batching import Answer, Batcher
 from umgclip.serve.current import Current
-from umgclip.serve.decoder import Plan, Read, Refused
+from umgclip.serve.decoder import DecodePlan, Read, Refused
 from umgclip.serve.decoding import Decoders
 from umgclip.serve.guard import client_of, read_body
 from umgclip.serve.settings import ServeSettings
-from umgclip.serve.shares import BusyError, Claim, Pool
+from umgclip.serve.shares import BusyError, Claim, ResourcePool
 
 _RETRY_AFTER_S = "1"
 _logger = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ class Predictor:
     """
 
     def __init__(self, settings: ServeSettings, current: Current, batcher: Batcher, *, keyed: bool) -> None:
-        self.images = Pool("places in the queue", settings.batching.queue_images)
+        self.images = ResourcePool("places in the queue", settings.batching.queue_images)
         self.decoders = Decoders(settings)
-        self._bodies = Pool("bytes of bodies", settings.capacity.bodies_bytes)
-        self._texts = Pool("places for new labels", settings.capacity.texts)
+        self._bodies = ResourcePool("bytes of bodies", settings.capacity.bodies_bytes)
+        self._texts = ResourcePool("places for new labels", settings.capacity.texts)
         self._keyed = keyed
         self._settings = settings
         self._current = current
@@ -75,7 +75,7 @@ class Predictor:
     async def _answer(self, body: bytes, claim: Claim) -> Response:
         served = self._current.served
         # all images are checked before the first is run: a list is answered as a whole or not at all
-        plan = Plan(served.version, served.answerer.target, served.answerer.embed_dim, self._settings.limits)
+        plan = DecodePlan(served.version, served.answerer.target, served.answerer.embed_dim, self._settings.limits)
         found = await self.decoders.read(body, plan, claim.client)
         if isinstance(found, Refused):
             raise HTTPException(found.status, found.detail)

@@ -158,10 +158,10 @@ def health(settings: ServeSettings, current: Current, *, ready: bool, images: in
         ready: whether requests are answered.
         images: images accepted and not yet answered.
     """
-    served, source, problem = current.served, current.source, current.problem
+    served, selection, problem = current.served, current.selection, current.problem
     model = ModelState(
-        name=source.name,
-        alias=None if source.version else source.alias,
+        name=selection.name,
+        alias=None if selection.version else selection.alias,
         version=served.version,
         loaded_at=served.loaded_at,
         device=str(served.answerer.device),
@@ -172,7 +172,7 @@ def health(settings: ServeSettings, current: Current, *, ready: bool, images: in
         live=True,
         ready=ready,
         model=model,
-        alias_checked_at=None if source.version else current.checked_at,
+        alias_checked_at=None if selection.version else current.checked_at,
         problem=None if problem is None else ProblemState(**vars(problem)),
         queue=QueueState(images=images, limit=settings.batching.queue_images),
         limits=vars(settings.limits),

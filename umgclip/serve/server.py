@@ -18,11 +18,11 @@ from prometheus_client import disable_created_metrics
 from umgclip.errors import InputError
 from umgclip.register import download
 from umgclip.serve.app import create_app
-from umgclip.serve.connections import BACKLOG, Bounds, affordable, bounded
-from umgclip.serve.current import Current, Store
+from umgclip.serve.connections import BACKLOG, Bounds, bounded_protocol, connection_limit
+from umgclip.serve.current import Current, ModelSource
 from umgclip.serve.decoding import prepare_forks
-from umgclip.serve.settings import API_KEY, ServeSettings, Source, api_keys
-from umgclip.serve.shares import Pool
+from umgclip.serve.settings import API_KEY, ModelSelection, ServeSettings, api_keys
+from umgclip.serve.shares import ResourcePool
 from umgclip.tracking import store_from_env
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -52,13 +52,13 @@ def run(settings: ServeSettings, root: Path) -> None:
     listening = _listen(settings.host, settings.port)
     try:
         prepare_forks()  # which takes about as long as loading the model does
-        connections = Pool("connections", affordable(settings.capacity.connections))
-        current = Current(settings.source, registry(settings.source, root))
-        _introduce(settings, current, listening, bool(keys))
+        connections = ResourcePool("connections", connection_limit(settings.capacity.connections))
+        current = Current(settings.selection, registry(settings.selection, root))
+        _log_start(settings, current, listening, bool(keys))
         bounds = Bounds(connections, settings.timeouts.head_s, settings.timeouts.send_s)
         config = uvicorn.Config(
             create_app(settings, current, keys),
-            http=bounded(bounds),
+            http=bounded_protocol(bounds),
             backlog=BACKLOG,
             access_log=False,
             log_config=None,
@@ -66,7 +66,7 @@ def run(settings: ServeSettings, root: Path) -> None:
             ws="none",
             timeout_graceful_shutdown=round(settings.timeouts.shutdown_s),
         )
-        _heed_one_stop()
+        _ignore_repeated_stops()
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         _logger.info("stopped")
@@ -75,7 +75,7 @@ def run(settings: ServeSettings, root: Path) -> None:
         gc.unfreeze()  # or the interpreter finds at its end that what was frozen is still there, and lists it
 
 
-def _heed_one_stop() -> None:
+def _ignore_repeated_stops() -> None:
     """Ignore SIGTERM once a stop was asked for: another would cut off the closing of what the first one stopped."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -90,18 +90,18 @@ def _heed_one_stop() -> None:
             signal.signal(number, stop)
 
 
-def registry(source: Source, root: Path) -> Store:
+def registry(selection: ModelSelection, root: Path) -> ModelSource:
     """The model's versions in MLflow.
 
     Args:
-        source: which model, and which of its versions.
+        selection: which model, and which of its versions.
         root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset.
     """
     store = store_from_env(root)
-    wanted = source.version or source.alias
-    return Store(
-        resolve=partial(download.resolve, store, source.name, wanted),
-        fetch=partial(download.fetch, store, source.name),
+    wanted = selection.version or selection.alias
+    return ModelSource(
+        resolve=partial(download.resolve, store, selection.name, wanted),
+        fetch=partial(download.fetch, store, selection.name),
     )
 
 
@@ -121,11 +121,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _introduce(settings: ServeSettings, current: Current, listening: socket.socket, keyed: bool) -> None:
+def _log_start(settings: ServeSettings, current: Current, listening: socket.socket, keyed: bool) -> None:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    source = settings.source
-    followed = "fixed" if source.version else f"follows the alias {source.alias}"
-    _logger.info("%s version %s (%s) on http://%s:%d", source.name, current.served.version, followed, shown, port)
+    selection = settings.selection
+    followed = "fixed" if selection.version else f"follows the alias {selection.alias}"
+    _logger.info("%s version %s (%s) on http://%s:%d", selection.name, current.served.version, followed, shown, port)
     if not keyed and settings.host not in _LOOPBACK:
         _logger.warning("%s is unset: whoever reaches %s may ask", API_KEY, shown)

@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSelection:
     """Which model to serve.
 
     Attributes:
@@ -117,7 +117,7 @@ class ServeSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    source: Source = field(default_factory=Source)
+    selection: ModelSelection = field(default_factory=ModelSelection)
     batching: Batching = field(default_factory=Batching)
     limits: RequestLimits = field(default_factory=RequestLimits)
     timeouts: Timeouts = field(default_factory=Timeouts)

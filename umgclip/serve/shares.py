@@ -13,7 +13,7 @@ class BusyError(UmgclipError):
     """More is asked for than may be under way; asking again a little later helps."""
 
 
-class Pool:
+class ResourcePool:
     """An amount of something, of which a client that holds some gets no more than what stays free for the others.
 
     A lone client comes to half of it, two to a third each, and so on (dynamic thresholds, Choudhury and Hahne, 1998);
@@ -61,9 +61,9 @@ class Claim:
 
     def __init__(self, client: str) -> None:
         self.client = client
-        self._amounts: Counter[Pool] = Counter()
+        self._amounts: Counter[ResourcePool] = Counter()
 
-    def hold(self, pool: Pool, amount: int) -> None:
+    def hold(self, pool: ResourcePool, amount: int) -> None:
         """Hold so much of a pool from now on.
 
         Raises:

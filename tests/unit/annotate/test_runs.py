@@ -16,7 +16,7 @@ from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.engines import local
 from umgclip.annotate.progress import Progress, Tally
 from umgclip.annotate.rejected import Failure
-from umgclip.cli.options import place
+from umgclip.cli.options import local_or_s3
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
@@ -183,4 +183,4 @@ def test_shards_in_s3_that_are_others_are_refused(run_stage, few, s3, tmp_path):
 def test_the_command_takes_folders_and_prefixes():
     # Typer gives a default as it is, and what is typed as text
     for given, expected in ((Path("data"), Path("data")), ("data", Path("data")), ("s3://b/data", "s3://b/data")):
-        assert place(given) == expected
+        assert local_or_s3(given) == expected

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from umgclip.__main__ import STAGES
 from umgclip.cli.project import create
-from umgclip.cli.project.create import Wishes, default_name, make_project, write_code_digests
+from umgclip.cli.project.create import ProjectOptions, default_name, make_project, write_code_digests
 from umgclip.errors import InputError, ParamsError
 from umgclip.io.atomic import sha256_file
 from umgclip.params import AnnotateParams, BaseParams, EvaluateParams, RegisterParams, load_section
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
     folder.mkdir()
     (folder / "weights.pt").touch()
     (folder / "names.txt").write_text("robin\nwren\n")
-    summary = make_project(folder, Wishes("birds", "weights.pt", "ViT-B-32", "none", "names.txt"))
+    summary = make_project(folder, ProjectOptions("birds", "weights.pt", "ViT-B-32", "none", "names.txt"))
     return folder, dict(summary.rows)
 
 
@@ -95,20 +95,20 @@ def test_code_digests_stay_as_they_are(tmp_path):
 def test_nothing_that_is_there_is_overwritten(tmp_path):
     (tmp_path / ".gitignore").write_text("photos/")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    said = dict(make_project(tmp_path, Wishes("mine")).rows)
+    said = dict(make_project(tmp_path, ProjectOptions("mine")).rows)
     assert said["git"] == "the repository that is there"
     lines = (tmp_path / ".gitignore").read_text().splitlines()
     assert lines[:2] == ["photos/", "/data"]
     (tmp_path / "params.yaml").unlink()
     with pytest.raises(InputError, match=r"expected a folder without params.yaml and dvc.yaml, found dvc.yaml"):
-        make_project(tmp_path, Wishes("mine"))
+        make_project(tmp_path, ProjectOptions("mine"))
 
 
 def test_bad_wishes_leave_nothing_behind(tmp_path):
     with pytest.raises(InputError, match="--name: expected letters, digits and any of _.- , got 'my birds'"):
-        Wishes("my birds")
+        ProjectOptions("my birds")
     with pytest.raises(ParamsError, match="base.language"):
-        make_project(tmp_path / "new", Wishes("mine", language="klingon"))
+        make_project(tmp_path / "new", ProjectOptions("mine", language="klingon"))
     assert not (tmp_path / "new").exists()
     assert default_name(tmp_path / "my birds!") == "my-birds"
 
@@ -126,7 +126,7 @@ def test_a_base_is_looked_up_before_anything_is_written(tmp_path, monkeypatch):
         ("lost.pt", "ViT-B-32", "base.pretrained: expected scratch, a file, .* got 'lost.pt'"),
     ):
         with pytest.raises(InputError, match=said):
-            make_project(Path("birds"), Wishes("birds", pretrained, model))
+            make_project(Path("birds"), ProjectOptions("birds", pretrained, model))
         assert not Path("birds").exists()
     for place, pretrained, model, called in (
         ("one", "clip.pt", "ViT-B-32", "../clip.pt"),
@@ -134,7 +134,7 @@ def test_a_base_is_looked_up_before_anything_is_written(tmp_path, monkeypatch):
         ("three", str(tmp_path / "clip.pt"), "ViT-B-32", str(tmp_path / "clip.pt")),
         ("four", "openai", "ViT-B-32", "openai"),
     ):
-        make_project(Path(place), Wishes("birds", pretrained, model))
+        make_project(Path(place), ProjectOptions("birds", pretrained, model))
         assert load_section(Path(place) / "params.yaml", BaseParams).pretrained == called
 
 
@@ -147,9 +147,9 @@ def test_a_vocabulary_is_looked_up_before_anything_is_written(tmp_path, monkeypa
         ("empty.yaml", "empty.yaml: source: Field required"),
     ):
         with pytest.raises(InputError, match=said):
-            make_project(Path("birds"), Wishes("birds", vocabulary=vocabulary))
+            make_project(Path("birds"), ProjectOptions("birds", vocabulary=vocabulary))
         assert not Path("birds").exists()
-    make_project(Path("birds"), Wishes("birds", vocabulary="names.txt"))
+    make_project(Path("birds"), ProjectOptions("birds", vocabulary="names.txt"))
     assert load_section(Path("birds/params.yaml"), BaseParams).vocabulary == "../names.txt"
 
 

@@ -18,8 +18,8 @@ from umgclip.io.images import encode_png
 from umgclip.model.clip import files
 from umgclip.params import TowerParams
 from umgclip.serve.app import create_app
-from umgclip.serve.current import Current, Store
-from umgclip.serve.settings import ServeSettings, Source
+from umgclip.serve.current import Current, ModelSource
+from umgclip.serve.settings import ModelSelection, ServeSettings
 
 VOCABULARY = ("dog", "cat", "apple")
 
@@ -85,8 +85,8 @@ class FakeRegistry:
         (into / "weights").write_bytes(b"0")
         return self.models[version]()
 
-    def store(self) -> Store:
-        return Store(self.resolve, self.fetch)
+    def store(self) -> ModelSource:
+        return ModelSource(self.resolve, self.fetch)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def registry(make_answerer: Callable[[int], Watched]) -> FakeRegistry:
 
 @pytest.fixture
 def current(registry: FakeRegistry) -> Current:
-    return Current(Source(poll_s=0.05), registry.store())
+    return Current(ModelSelection(poll_s=0.05), registry.store())
 
 
 Serve = Callable[..., TestClient]

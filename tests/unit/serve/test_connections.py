@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from umgclip.serve.connections import Bounds, Complaints, bounded
-from umgclip.serve.shares import Pool
+from umgclip.serve.connections import Bounds, LoopErrorHandler, bounded_protocol
+from umgclip.serve.shares import ResourcePool
 
 LARGE = 64 << 20
 HEAD = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -42,8 +42,8 @@ async def app(scope, receive, send) -> None:
 
 class Served:
     def __init__(self) -> None:
-        self.pool = Pool("connections", 8)
-        protocol = bounded(Bounds(self.pool, head_s=0.4, send_s=0.4))
+        self.pool = ResourcePool("connections", 8)
+        protocol = bounded_protocol(Bounds(self.pool, head_s=0.4, send_s=0.4))
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, ws="none"))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
@@ -191,23 +191,23 @@ def test_running_out_of_handles_is_said_once(caplog):
 
     loop = Loop()
     loop.close()
-    complaints = Complaints()
+    handler = LoopErrorHandler()
     for _ in range(1000):
-        complaints(loop, {"message": "socket.accept()", "exception": OSError(errno.EMFILE, "Too many open files")})
+        handler(loop, {"message": "socket.accept()", "exception": OSError(errno.EMFILE, "Too many open files")})
     assert [record.getMessage() for record in caplog.records] == [
         "cannot accept connections: Too many open files; it is tried again each second"
     ]
-    complaints(loop, {"message": "another thing", "exception": ValueError("x")})
+    handler(loop, {"message": "another thing", "exception": ValueError("x")})
     assert told == ["another thing"]
     loop.close()
 
 
 LIMITED = """
 import resource, sys
-from umgclip.serve.connections import affordable
+from umgclip.serve.connections import connection_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 try:
-    print(affordable(512), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    print(connection_limit(512), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 except Exception as error:
     print(error)
 """

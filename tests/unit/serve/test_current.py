@@ -9,7 +9,7 @@ import torch
 
 from umgclip.errors import DataError, InputError, TrackingError
 from umgclip.serve.current import Current
-from umgclip.serve.settings import Source
+from umgclip.serve.settings import ModelSelection
 
 
 def test_the_first_model_has_answered_once_before_it_serves(current, registry):
@@ -24,7 +24,7 @@ def test_the_first_model_has_answered_once_before_it_serves(current, registry):
 def test_a_first_model_that_cannot_be_had_is_an_error(registry):
     registry.alias = InputError("umgclip: expected an alias 'champion', found none")
     with pytest.raises(InputError, match="expected an alias"):
-        Current(Source(), registry.store())
+        Current(ModelSelection(), registry.store())
 
 
 def test_while_the_alias_stays_nothing_is_loaded(current, registry):
@@ -109,7 +109,7 @@ def test_the_problem_ends_when_the_alias_comes_back(current, registry):
 
 
 def test_a_failed_version_is_tried_again_after_longer_and_longer_pauses(registry):
-    current = Current(Source(poll_s=0.1), registry.store())
+    current = Current(ModelSelection(poll_s=0.1), registry.store())
     registry.models["2"] = lambda: (_ for _ in ()).throw(DataError("damaged"))
     registry.alias = "2"
     until = time.monotonic() + 1.0
@@ -159,7 +159,7 @@ def test_a_running_watch_swaps_by_itself_and_survives_failures(current, registry
 
 
 def test_a_fixed_version_is_not_watched(registry):
-    current = Current(Source(version="1", poll_s=0.05), registry.store())
+    current = Current(ModelSelection(version="1", poll_s=0.05), registry.store())
     current.start()
     registry.alias = "2"
     time.sleep(0.3)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from umgclip.inference.request import Target
 from umgclip.serve import decoder, decoding
-from umgclip.serve.decoder import Asked, Plan, Read, Refused, TooLarge, read
+from umgclip.serve.decoder import DecodePlan, Read, ReadRequest, Refused, TooLarge, read
 from umgclip.serve.decoding import SMALL_PIXELS, Decoders
 from umgclip.serve.settings import Batching, RequestLimits, ServeSettings
 
@@ -34,8 +34,8 @@ SMALL = png(24, 24)
 
 
 def ask(content: object, most_pixels: int | None = None, **limits: int) -> object:
-    plan = Plan("1", TARGET, 64, RequestLimits(**limits))
-    return read(Asked(json.dumps(content).encode(), "1", None, most_pixels), plan)
+    plan = DecodePlan("1", TARGET, 64, RequestLimits(**limits))
+    return read(ReadRequest(json.dumps(content).encode(), "1", None, most_pixels), plan)
 
 
 def test_a_request_is_made_ready_without_the_registered_vocabulary():
@@ -116,7 +116,7 @@ def test_too_little_memory_is_413(monkeypatch):
 # ---------------------------------------------------------------- the processes
 
 
-PLAN = Plan("1", TARGET, 64, RequestLimits())
+PLAN = DecodePlan("1", TARGET, 64, RequestLimits())
 LATE = {"image": png(5600, 5600, "RGB"), "masks": [png(5600, 5600)] * 3}  # seconds of work
 
 
@@ -195,7 +195,7 @@ def test_a_request_whose_turn_never_comes_costs_nothing():
 
 
 def test_another_version_may_take_another_size():
-    other = Plan("2", Target((32, 32), (4, 4), VOCABULARY), 64, RequestLimits())
+    other = DecodePlan("2", Target((32, 32), (4, 4), VOCABULARY), 64, RequestLimits())
 
     async def work(decoders: Decoders) -> list[tuple[int, ...]]:
         found = [await decoders.read(body({"image": SMALL, "tags": 1}), one, "a") for one in (PLAN, other, PLAN)]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from umgclip.cli.serving import serve as command
 from umgclip.errors import InputError
-from umgclip.serve.settings import Batching, Capacity, RequestLimits, ServeSettings, Source, Timeouts, api_keys
+from umgclip.serve.settings import Batching, Capacity, ModelSelection, RequestLimits, ServeSettings, Timeouts, api_keys
 
 app = typer.Typer()
 app.command()(command)
@@ -49,7 +49,7 @@ def test_options_reach_the_settings(serve):
     assert settings == ServeSettings(
         host="::1",
         port=0,
-        source=Source("m", "a", "7", 2.0),
+        selection=ModelSelection("m", "a", "7", 2.0),
         batching=Batching(3, 4.0, 50, 6),
         limits=RequestLimits(524_288, 8, 250_000, 9, 10, 11, 18_000_000, 19, 20),
         timeouts=Timeouts(12.0, 13.0, 14.0, 15.0, 16.0),

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from umgclip.serve.shares import BusyError, Claim, Pool, network_of
+from umgclip.serve.shares import BusyError, Claim, ResourcePool, network_of
 
 
 def test_what_is_held_has_a_bound_and_is_given_back():
-    pool = Pool("places", 4)
+    pool = ResourcePool("places", 4)
     with Claim("a") as first, Claim("b") as second:
         first.hold(pool, 3)
         second.hold(pool, 1)
@@ -19,7 +19,7 @@ def test_what_is_held_has_a_bound_and_is_given_back():
 
 
 def test_a_client_gets_half_and_leaves_room_for_another():
-    pool = Pool("places", 8)
+    pool = ResourcePool("places", 8)
     claims = [Claim("greedy") for _ in range(9)]
     for claim in claims[:4]:
         claim.hold(pool, 1)
@@ -33,7 +33,7 @@ def test_a_client_gets_half_and_leaves_room_for_another():
 
 
 def test_who_holds_nothing_may_take_all_that_is_free():
-    pool = Pool("places", 8)
+    pool = ResourcePool("places", 8)
     alone = Claim("a")
     for amount in (1, 5, 8):
         alone.hold(pool, amount)
@@ -43,7 +43,7 @@ def test_who_holds_nothing_may_take_all_that_is_free():
 
 @pytest.mark.parametrize("share", [1, 2, 3, 7])
 def test_however_many_are_greedy_a_newcomer_finds_a_place(share):
-    pool = Pool("places", 64)
+    pool = ResourcePool("places", 64)
     greedy = [Claim(f"client {index}") for index in range(3) for _ in range(64)]
     for claim in greedy:
         try:

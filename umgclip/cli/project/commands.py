@@ -47,8 +47,8 @@ def init(
         pretrained = typer.prompt(said, default="scratch") if asking else "scratch"
         if asking and pretrained != "scratch" and model is None:
             model = typer.prompt("Its model in open_clip", default="ViT-B-32")
-    wishes = create.Wishes(name, str(pretrained), model, language, vocabulary)
-    session.show(create.make_project(folder, wishes))
+    options = create.ProjectOptions(name, str(pretrained), model, language, vocabulary)
+    session.show(create.make_project(folder, options))
 
 
 def code(out: Annotated[Path, typer.Option("--out", help="the folder for a file a stage")]) -> None:

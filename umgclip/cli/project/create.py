@@ -56,7 +56,7 @@ _OF_THE_DEMO = (
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ProjectOptions:
     """What a project is to be like.
 
     Attributes:
@@ -83,21 +83,21 @@ def default_name(folder: Path) -> str:
     return "-".join(_NAME.findall(folder.resolve().name)) or "mine"
 
 
-def make_project(folder: Path, wishes: Wishes) -> Summary:
+def make_project(folder: Path, options: ProjectOptions) -> Summary:
     """Write a project's files into a folder, and start git and DVC where they are missing.
 
     Files that are there are never touched. What may lie there already: photographs, a git repository, `data`.
 
     Raises:
-        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or wishes that
+        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or options that
             no parameter takes.
         OutputError: it cannot be written, or git or DVC fails.
     """
     taken = [name for name in _FILES if (folder / name).exists()]
     if taken:
         raise InputError(f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(taken)}")
-    wishes = _with_vocabulary(folder, _with_base(folder, wishes))
-    params = _params(wishes)
+    options = _with_vocabulary(folder, _with_base(folder, options))
+    params = _params(options)
     sections = parse_sections(YAML(typ="safe").load(params), Path("params.yaml"))
     pipeline = _pipeline(template("dvc.yaml"), sections, folder)
     with explain_os_errors(folder):
@@ -108,7 +108,7 @@ def make_project(folder: Path, wishes: Wishes) -> Summary:
     if not (folder / _PLOTS).exists():
         _write(folder / _PLOTS, template("models.json"))
     rows += [("files", f"{', '.join(_FILES)}, {_ignore(folder)}"), ("data", _data(folder))]
-    rows += [("model's name in the registry", wishes.name), ("next", _next(folder))]
+    rows += [("model's name in the registry", options.name), ("next", _next(folder))]
     return Summary(f"init: {folder.resolve()}", tuple(rows))
 
 
@@ -142,35 +142,35 @@ def write_code_digests(out: Path) -> Summary:
     return Summary("code", tuple((stage, digest[:16]) for stage, digest in digests.items()))
 
 
-def _with_base(folder: Path, wishes: Wishes) -> Wishes:
+def _with_base(folder: Path, options: ProjectOptions) -> ProjectOptions:
     """The base as it is called from within the project, once it is sure that there is such a base."""
-    if wishes.pretrained == SCRATCH:
-        return wishes
-    path = Path(wishes.pretrained).expanduser()
-    there = next((place for place in (path, folder / path) if wishes.pretrained and place.exists()), None)
-    if wishes.model is None and not (there and there.is_dir()):
+    if options.pretrained == SCRATCH:
+        return options
+    path = Path(options.pretrained).expanduser()
+    there = next((place for place in (path, folder / path) if options.pretrained and place.exists()), None)
+    if options.model is None and not (there and there.is_dir()):
         raise InputError(
-            f"--model: expected the name in open_clip of {wishes.pretrained!r}, such as ViT-B-32, got none; "
+            f"--model: expected the name in open_clip of {options.pretrained!r}, such as ViT-B-32, got none; "
             "`--pretrained scratch` trains a small one"
         )
     from umgclip.model.clip.pretrained.load import (
         named_config,  # open_clip, which `code` and a model from scratch do without
     )
 
-    named_config(wishes.model or "", wishes.pretrained if there is None else str(there))
-    return wishes if there is None else replace(wishes, pretrained=_called(path, there, folder))
+    named_config(options.model or "", options.pretrained if there is None else str(there))
+    return options if there is None else replace(options, pretrained=_called(path, there, folder))
 
 
-def _with_vocabulary(folder: Path, wishes: Wishes) -> Wishes:
+def _with_vocabulary(folder: Path, options: ProjectOptions) -> ProjectOptions:
     """The file of concepts as it is called from within the project, once it is sure that it is there."""
-    if wishes.vocabulary is None:
-        return wishes
-    path = Path(wishes.vocabulary).expanduser()
+    if options.vocabulary is None:
+        return options
+    path = Path(options.vocabulary).expanduser()
     there = next((place for place in (path, folder / path) if place.is_file()), None)
     if there is None:
         raise InputError(f"--vocabulary: expected a file of concepts, found none at {path} or {folder / path}")
     read_vocabulary(there, "--vocabulary")
-    return replace(wishes, vocabulary=_called(path, there, folder))
+    return replace(options, vocabulary=_called(path, there, folder))
 
 
 def _called(path: Path, there: Path, folder: Path) -> str:
@@ -178,21 +178,21 @@ def _called(path: Path, there: Path, folder: Path) -> str:
     return str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
 
 
-def _params(wishes: Wishes) -> str:
+def _params(options: ProjectOptions) -> str:
     """The template's parameters, for photographs of one's own."""
     yaml = _yaml()
     params = yaml.load(template("params.yaml"))
     for name in _OF_THE_DEMO:
         params["data"].pop(name, None)
-    params["base"]["pretrained"], params["base"]["language"] = wishes.pretrained, wishes.language
-    params["base"]["vocabulary"] = wishes.vocabulary
-    if wishes.model is not None:
-        params["base"]["model"] = wishes.model
+    params["base"]["pretrained"], params["base"]["language"] = options.pretrained, options.language
+    params["base"]["vocabulary"] = options.vocabulary
+    if options.model is not None:
+        params["base"]["model"] = options.model
     annotate = params["annotate"]
-    annotate["held_out"], annotate["language"] = [], wishes.language
-    annotate["rules"]["vocabulary"] = wishes.vocabulary
+    annotate["held_out"], annotate["language"] = [], options.language
+    annotate["rules"]["vocabulary"] = options.vocabulary
     annotate["label"]["crop_px"], params["evaluate"]["crop_px"] = "auto", None
-    params["register"]["name"] = wishes.name
+    params["register"]["name"] = options.name
     return _dumped(yaml, params)
 
 
