@@ -31,7 +31,7 @@ from umgclip.params import LoraParams, TowerParams, TrainParams
 from umgclip.records import KEY, ImageRecord, Mask, Region, Source, Text, stored_record
 
 # the libraries that read a damaged file warn of whatever they come upon before they refuse it
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:(torch|PIL|zipfile)")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 T = TypeVar("T")
 QUICK = settings(
