@@ -1,4 +1,4 @@
-"""`annotate`: the built-in roles and the run; `annotators.py` has the models that may fill roles."""
+"""`annotate`: the built-in roles and the run; `annotators.py` has the models, `roles.py` the roles and rules."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.params.annotators import CAPABLE, ModelParams, RolesParams, RulesParams, check_roles
+from umgclip.params.annotators import ModelParams
 from umgclip.params.ray import RayParams
+from umgclip.params.roles import CAPABLE, RolesParams, RulesParams, check_roles
 from umgclip.params.section import INDIFFERENT, Count, Device, Precision, Section, Share
 
 

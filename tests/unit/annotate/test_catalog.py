@@ -14,7 +14,8 @@ from umgclip.annotate.models.build import build_model
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import InputError
 from umgclip.params import LabelParams, MaskerParams, ProposerParams
-from umgclip.params.annotators import BUILT_IN, CAPABLE, KINDS, RolesParams, Sam2Params, VlmParams
+from umgclip.params.annotators import KINDS, Sam2Params, VlmParams
+from umgclip.params.roles import BUILT_IN, CAPABLE, RolesParams
 from umgclip.provenance import PLUMBING, sources
 
 ROOT = Path(__file__).parents[3]

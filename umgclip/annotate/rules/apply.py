@@ -18,7 +18,7 @@ from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
-from umgclip.params.annotators import RulesParams
+from umgclip.params.roles import RulesParams
 from umgclip.records import Text
 
 _LONGEST_NAME = 100  # characters of a tag that no vocabulary holds

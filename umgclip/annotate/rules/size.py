@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from umgclip.annotate.proposal import Box
-from umgclip.params.annotators import RulesParams
+from umgclip.params.roles import RulesParams
 
 
 def size_fault(box_xyxy: Box, image_hw: tuple[int, int], params: RulesParams) -> str | None:

@@ -14,7 +14,7 @@ from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.model.clip import files
 from umgclip.params import AnnotateParams, TowerParams
-from umgclip.params.annotators import RulesParams
+from umgclip.params.roles import RulesParams
 from umgclip.records import ImageRecord, Region, Source, Text
 
 VOCABULARY = Vocabulary(("cat", "dog", "owl"), ("sand",), ("owl",))

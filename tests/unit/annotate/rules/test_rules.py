@@ -15,7 +15,7 @@ from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import joined, read_vocabulary
 from umgclip.errors import InputError
-from umgclip.params.annotators import RulesParams
+from umgclip.params.roles import RulesParams
 from umgclip.records import Text
 
 

@@ -21,7 +21,8 @@ from umgclip.io.images import decode_image
 from umgclip.io.manifest import read_manifest
 from umgclip.io.shards import read_shard
 from umgclip.params import AnnotateParams
-from umgclip.params.annotators import FaceParams, NsfwParams, RolesParams, RulesParams
+from umgclip.params.annotators import FaceParams, NsfwParams
+from umgclip.params.roles import RolesParams, RulesParams
 from umgclip.records import ImageRecord, Source
 
 FACE = Rejected("policy", "face", box_xyxy=(1.0, 2.0, 9.0, 9.0), score=0.93, source="face/m@0")
