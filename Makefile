@@ -94,4 +94,4 @@ lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that
 	  --no-emit-index-url --no-annotate infra/docker/servers.in -o infra/docker/servers.lock
 
 clean: ## remove artifacts, plots and the tools' caches; data, MLflow's store and .venv stay
-	rm -rf artifacts plots dvc_plots .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
+	rm -rf artifacts plots dvc_plots site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache
