@@ -51,7 +51,7 @@ _FULL = ("No space left on device", "database or disk is full")
 
 
 def disk_trouble(error: BaseException) -> str | None:
-    """What is wrong with the disk when this is why something failed, None when it is not.
+    """Return what is wrong with the disk if that is why something failed, else None.
 
     Libraries wrap a full disk in errors of their own (torch.save a RuntimeError, safetensors, pyarrow, SQLAlchemy), and
     so all that led to an error is looked at.
@@ -139,10 +139,10 @@ def must_be_readable(path: Path) -> None:
 
 def _owned(path: Path) -> str:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:  # the folder is closed, too
         return ""
-    return f" (mode {stat.S_IMODE(found.st_mode):04o} of user {found.st_uid}, this is user {os.geteuid()})"
+    return f" (mode {stat.S_IMODE(status.st_mode):04o} of user {status.st_uid}, this is user {os.geteuid()})"
 
 
 @contextmanager

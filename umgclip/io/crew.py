@@ -29,7 +29,7 @@ _GONE_AFTER_S = 10.0  # a process that has closed its pipe is about to end
 
 @dataclass(frozen=True)
 class Orders(Generic[J]):
-    """What a crew does, and who is told of it.
+    """The work of a crew, and the callbacks that are told of it.
 
     Attributes:
         make: called in each process first, so it has to be picklable; gives what does a job and tells of it.
@@ -78,7 +78,7 @@ def run_crew(jobs: Sequence[J], workers: int, orders: Orders[J]) -> None:
 
 
 def manner_of_death(code: int | None) -> str:
-    """An exit code in words: `SIGSEGV`, `SIGKILL (out of memory?)`, `exit code 3`."""
+    """Return an exit code in words: `SIGSEGV`, `SIGKILL (out of memory?)`, `exit code 3`."""
     if code is None or code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):
@@ -109,19 +109,19 @@ class _Slot(Generic[J]):
             self.pipe.send((job,))
 
     def hear(self) -> None:
-        """What it says of its job: something to tell, the end, an error; or nothing, for it is dead."""
+        """Receive what a worker reports of its job: progress, the end or an error; None if the worker is dead."""
         assert self.job is not None  # noqa: S101 - for the type checker; only the busy are heard
         try:
-            kind, said = self.pipe.recv()
+            kind, content = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self._replace(self.job)
             return
         if kind == "error":
-            raise said
+            raise content
         if kind == "end":
             self.job = None
         else:
-            self._orders.hear(self.job, said)
+            self._orders.hear(self.job, content)
 
     def _replace(self, job: J) -> None:
         self._process.join(_GONE_AFTER_S)
@@ -139,13 +139,13 @@ class _Slot(Generic[J]):
 
 
 def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
-    """A process, to its end."""
+    """Run jobs in a worker process until it is told to end."""
     begin_worker()
     try:
         do_job = make()
         while True:
             (job,) = pipe.recv()
-            do_job(job, lambda said: pipe.send(("told", said)))
+            do_job(job, lambda content: pipe.send(("told", content)))
             pipe.send(("end", None))
     except (EOFError, BrokenPipeError):
         return  # nobody listens any more
@@ -154,7 +154,7 @@ def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """An exception that another process can read, with its traceback where that helps."""
+    """Return an exception that another process can unpickle, with its traceback where that helps."""
     if not isinstance(error, UmgclipError):
         error.add_note(traceback.format_exc())  # its traceback stays here
     try:

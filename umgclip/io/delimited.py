@@ -70,7 +70,7 @@ class _Lines:
 
 
 def read_table(path: Path, wanted: Sequence[str], broken: Callable[[str, str], None]) -> Iterator[tuple[str, ...]]:
-    """Some columns of a table that is parted by commas.
+    """Read some columns of a comma-separated table.
 
     Args:
         path: a local file in UTF-8 or UTF-16.
@@ -97,7 +97,7 @@ def read_table(path: Path, wanted: Sequence[str], broken: Callable[[str, str], N
 
 
 def split(line: str, delimiter: str) -> list[str]:
-    """The cells of a line: with quotes where they are in order, else as they stand."""
+    """Split a line into cells, with quotes where they are balanced, else literally."""
     csv.field_size_limit(_LONGEST_FIELD)
     try:
         return next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True), [])
@@ -106,7 +106,7 @@ def split(line: str, delimiter: str) -> list[str]:
 
 
 def read_rows(handle: TextIOWrapper, delimiter: str, starts_row: Callable[[Sequence[str]], bool]) -> Iterator[Row]:
-    """The rows of a table from where a file is read; empty lines are left out.
+    """Yield the rows of a table from the file's current position; empty lines are skipped.
 
     Args:
         handle: the file, opened with its line ends as they are.
@@ -139,7 +139,7 @@ def read_rows(handle: TextIOWrapper, delimiter: str, starts_row: Callable[[Seque
 
 
 def delimiter_of(line: str, fits: Callable[[Sequence[str]], bool]) -> str | None:
-    """The delimiter under which the cells of a first line fit; None: there is none."""
+    """Return the delimiter that splits a first line into the expected cells; None if there is none."""
     if line.lower().startswith(_SEP):
         return line[len(_SEP) :][:1].strip("\r\n") or None
     return next((delimiter for delimiter in DELIMITERS if fits(split(line, delimiter))), None)

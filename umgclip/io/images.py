@@ -71,7 +71,7 @@ class PreparedImage:
 
 
 def sniff(data: bytes) -> str | None:
-    """The format that a file's first bytes announce, or None: it is none that can be read."""
+    """Return the format that a file's first bytes announce; None if it cannot be read."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -108,37 +108,37 @@ def prepare_image(
     """
     if not data:
         raise RejectedImageError("empty", "expected image bytes, got an empty file")
-    found, promised = sniff(data), FORMAT_OF.get(extension.lower())
-    if found is None:
+    image_format, promised = sniff(data), FORMAT_OF.get(extension.lower())
+    if image_format is None:
         raise RejectedImageError("mislabelled", f"expected {promised or 'an image'}, got bytes {data[:12]!r}")
-    if strict and promised is not None and found != promised:
-        raise RejectedImageError("mislabelled", f"expected {promised} by its name, got {found}")
+    if strict and promised is not None and image_format != promised:
+        raise RejectedImageError("mislabelled", f"expected {promised} by its name, got {image_format}")
     try:
-        with Image.open(io.BytesIO(data), formats=(found,)) as image:
-            return _prepared(image, data, found, max_pixels, quality)
+        with Image.open(io.BytesIO(data), formats=(image_format,)) as image:
+            return _prepared(image, data, image_format, max_pixels, quality)
     except RejectedImageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
         message = cause(error)
         if isinstance(error, Image.DecompressionBombError) or "decompressed" in message.lower():
             raise RejectedImageError("too_large", message) from error
-        cut = "truncated" in message.lower() or _is_cut(data, found)
+        cut = "truncated" in message.lower() or _is_cut(data, image_format)
         raise RejectedImageError("truncated" if cut else "unreadable", message) from error
 
 
-def _prepared(image: Image.Image, data: bytes, found: str, max_pixels: int, quality: int) -> PreparedImage:
+def _prepared(image: Image.Image, data: bytes, image_format: str, max_pixels: int, quality: int) -> PreparedImage:
     raw_wh = image.size
     if raw_wh[0] * raw_wh[1] > max_pixels:
         raise RejectedImageError("too_large", f"expected at most {max_pixels} pixels, got {raw_wh[0]} x {raw_wh[1]}")
     orientation = _orientation(image)
-    if orientation == 1 and found in FORMATS and _is_plain(image, data):
-        if found == "JPEG":  # every coefficient is read, but few pixels are computed of them
+    if orientation == 1 and image_format in FORMATS and _is_plain(image, data):
+        if image_format == "JPEG":  # every coefficient is read, but few pixels are computed of them
             image.draft(image.mode, (max(raw_wh[0] // 8, 1), max(raw_wh[1] // 8, 1)))
         image.load()
-        return PreparedImage(data, READABLE[found][0], *raw_wh, raw_wh, 1, changed=False)
+        return PreparedImage(data, READABLE[image_format][0], *raw_wh, raw_wh, 1, changed=False)
     upright = _eight_bit(image if orientation == 1 else image.transpose(_TURNS[orientation]))
     pixels = upright if upright.mode == "L" else upright.convert("RGB")
-    buffer, lossy = io.BytesIO(), found in _LOSSY
+    buffer, lossy = io.BytesIO(), image_format in _LOSSY
     if lossy:
         pixels.save(buffer, format="JPEG", quality=quality, subsampling=0)
     else:
@@ -147,18 +147,18 @@ def _prepared(image: Image.Image, data: bytes, found: str, max_pixels: int, qual
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Whether a plain reader gets 8-bit RGB or grey out of the file."""
+    """Return whether a plain decoder gets 8-bit RGB or grey out of the file."""
     if image.mode not in ("RGB", "L") or "transparency" in image.info or getattr(image, "n_frames", 1) > 1:
         return False
     return image.format != "PNG" or data[24] <= 8  # the bit depth of the header
 
 
-def _is_cut(data: bytes, found: str) -> bool:
-    if found == "JPEG":
+def _is_cut(data: bytes, image_format: str) -> bool:
+    if image_format == "JPEG":
         return not data.rstrip(b"\0").endswith(b"\xff\xd9")
-    if found == "PNG":
+    if image_format == "PNG":
         return b"IEND" not in data[-64:]
-    return found == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return image_format == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
 
 
 def decode_image(
@@ -194,7 +194,7 @@ def decode_image(
 
 
 def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """An opened image as pixels: upright by its EXIF orientation, transparency on white, 16 bit as 8 bit.
+    """Convert an opened image to pixels: upright by its EXIF orientation, transparency on white, 16 bit as 8 bit.
 
     Everything that becomes pixels goes through here, so a file and what Pillow made of it are the same picture.
 
@@ -220,7 +220,7 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
 
 
 def orientation_of(data: bytes) -> tuple[int, tuple[int, int]]:
-    """What EXIF says of an image file (1: upright, 2 to 8: to be turned), and width and height as it lies, px.
+    """Return the EXIF orientation of an image file (1: upright, 2 to 8: turned), and its stored width and height, px.
 
     Raises:
         DataError: the header cannot be read.
@@ -233,7 +233,7 @@ def orientation_of(data: bytes) -> tuple[int, tuple[int, int]]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """What EXIF says of an image; Pillow's own `exif_transpose` writes all of EXIF anew and fails on odd ones."""
+    """Return an image's EXIF orientation; Pillow's `exif_transpose` rewrites all of EXIF and fails on odd ones."""
     if image.format == "TIFF":
         image.load()  # Pillow turns these itself, and takes the tag away, when it reads their pixels
     if image.format == "JPEG" and "exif" not in image.info:
@@ -243,7 +243,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8 bit, where Pillow would cut it off at 255, and transparency as it looks on white.
+    """Convert 16-bit grey to 8 bit, where Pillow would cut it off at 255, and transparency as it looks on white.
 
     Mode `I` is what Pillow makes of 16-bit files of some formats, and of 8-bit pixels by `convert("I")`: its values say
     which, 16 bit above 255.
@@ -270,7 +270,7 @@ def encode_jpeg(pixels: UInt8[np.ndarray, "height width 3"], quality: int = 95) 
 
 
 def encode_png(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
-    """Encode as PNG."""
+    """Encode pixels as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=False, compress_level=6)
     return buffer.getvalue()

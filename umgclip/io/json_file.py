@@ -11,7 +11,7 @@ from umgclip.io.atomic import must_be_readable
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file.
+    """Read the JSON object that a file holds.
 
     Raises:
         DataError: no file, one that this user may not read, no JSON, or no object.
@@ -27,7 +27,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A JSON object from a file that an earlier stage wrote.
+    """Read the JSON object that an earlier stage wrote.
 
     Raises:
         DataError: missing, or no JSON object.

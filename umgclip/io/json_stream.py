@@ -20,7 +20,7 @@ _SPACE = " \t\r\n"
 def read_elements(
     path: Path, broken: Callable[[str, str], None] | None = None, encoding: str | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """The elements of a file with the name of the array that they stand in.
+    """Yield the elements of a file, each with the name of the array that contains it.
 
     Of an object, the elements of each value that is an array, and each other value whole; of an array or of JSON
     lines, every element with the name "".
@@ -53,7 +53,7 @@ def read_elements(
 
 
 def _are_lines(path: Path, encoding: str | None, named: bool) -> bool:
-    """Whether each line is a value: the first is a whole one, and the file's name says lines or another follows."""
+    """Return whether each line is a value: the first is complete, and the file's name or a second line says so."""
     with open_text(path, encoding) as handle:
         lines = (line for line in iter(partial(handle.readline, _PIECE), "") if line.strip("\ufeff \t\r\n"))
         first, second = next(lines, ""), next(lines, "")
@@ -115,7 +115,7 @@ class _Text:
         self._text, self._at, self._before, self._ended = "", 0, 0, False
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is not white space; empty at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _SPACE:
                 self._at += 1
@@ -131,14 +131,14 @@ class _Text:
         self._at += 1
 
     def end(self) -> None:
-        """Nothing may come next."""
+        """Check that nothing follows but white space."""
         if self.peek():
             raise self._error(
                 f"expected the end, got {self.peek()!r}; several values stand in an array, or a line each"
             )
 
     def value(self) -> Any:  # noqa: ANN401 - any JSON value
-        """The next value."""
+        """Parse and return the next value."""
         self.peek()
         while True:
             try:

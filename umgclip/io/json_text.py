@@ -32,7 +32,7 @@ _patient: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(parse_int=_wh
 
 
 def parse(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """The one value that a text holds.
+    """Parse the one value that a text holds.
 
     Raises:
         TooDeepError: its lists or objects stand in each other hundreds deep.
@@ -46,7 +46,7 @@ def parse(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def parse_at(text: str, at: int) -> tuple[Any, int]:
-    """The value that begins at a character, and where it ends.
+    """Parse the value that begins at a character; return it and the position of its end.
 
     Raises:
         TooDeepError, ValueError: as `parse`.

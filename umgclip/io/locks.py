@@ -42,7 +42,7 @@ def only_writer(path: Path, where: str = "--out") -> Iterator[None]:
 
 
 def _locked(file: Path, path: Path, where: str) -> int:
-    """An open file that is locked and still has its name."""
+    """Open and lock a file that still has its name once it is locked."""
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -62,7 +62,7 @@ def _locked(file: Path, path: Path, where: str) -> int:
 
 
 def _is_at(handle: int, file: Path) -> bool:
-    """Whether a name still leads to an open file: its last owner may have taken it away."""
+    """Return whether a path still leads to an open file: its last owner may have deleted it."""
     try:
         return os.path.samestat(os.fstat(handle), file.stat())
     except FileNotFoundError:

@@ -45,7 +45,7 @@ def _absent(value: object) -> bool:
 
 
 class MadeBy(_Closed):
-    """What made a dataset: stage, hash of its params, code version, hash of the manifest that it read.
+    """The origin of a dataset: stage, hash of its params, code version, hash of the manifest that it read.
 
     A stage whose dataset another one is made from leaves params and code out, and writes them beside the dataset:
     what left no trace in the samples is no reason to do the other one again.
@@ -96,7 +96,7 @@ class Manifest(_Closed):
 
     @property
     def samples(self) -> int:
-        """Samples in all shards."""
+        """The number of samples in all shards."""
         return sum(shard.samples for shard in self.shards)
 
     def digest(self) -> str:
@@ -106,7 +106,7 @@ class Manifest(_Closed):
 
 
 def describe_shard(path: Path, samples: int) -> ShardInfo:
-    """Hash one finished shard."""
+    """Return size, count and hash of one finished shard."""
     return ShardInfo(path=path.name, sha256=sha256_file(path), samples=samples, bytes=path.stat().st_size)
 
 
@@ -143,7 +143,7 @@ def read_manifest(folder: Path, *, may_be_empty: bool = False) -> Manifest:
 
 
 def read_manifest_at(where: Path | str) -> Manifest:
-    """The manifest of a dataset in a folder, or of one under an `s3://` prefix, whose shards are not looked at.
+    """Read the manifest of a dataset in a folder, or under an `s3://` prefix, whose shards are not checked.
 
     Raises:
         DataError: there is none, or it is damaged.
@@ -158,7 +158,7 @@ def read_manifest_at(where: Path | str) -> Manifest:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that is wrong with a manifest."""
+    """Return the first error of a manifest as text."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "manifest"
     return f"{where}: {first['msg']}, got {str(first.get('input'))[:80]!r}"

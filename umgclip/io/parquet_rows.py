@@ -23,7 +23,7 @@ _TEXTS = ("STRING", "NONE", "JSON", "ENUM")
 
 
 def read_parquet_rows(path: Path, choose: Callable[[pa.Schema], Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """The rows of a file, some columns of each.
+    """Yield the rows of a file, with some columns of each.
 
     Args:
         path: a local file.
@@ -46,8 +46,8 @@ def read_parquet_rows(path: Path, choose: Callable[[pa.Schema], Sequence[str]]) 
 def _checked(path: Path, table: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
     """Look at what the footer says of columns; gives those parts of them that are texts."""
     size, about, schema = path.stat().st_size, table.metadata, table.schema
-    own = [n for n in range(len(schema)) if schema.column(n).path.partition(".")[0] in columns]
-    for column in own:
+    wanted = [n for n in range(len(schema)) if schema.column(n).path.partition(".")[0] in columns]
+    for column in wanted:
         chunks = [about.row_group(group).column(column) for group in range(about.num_row_groups)]
         for what, got, most in (
             ("values", sum(chunk.num_values for chunk in chunks), _VALUES + _VALUES_A_BYTE * size),
@@ -59,13 +59,13 @@ def _checked(path: Path, table: pq.ParquetFile, columns: Sequence[str]) -> list[
                 )
     return [
         schema.column(n).path
-        for n in own
+        for n in wanted
         if schema.column(n).physical_type == "BYTE_ARRAY" and schema.column(n).logical_type.type in _TEXTS
     ]
 
 
 def _rows(path: Path, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows of a batch, in pieces that fit into memory."""
+    """Yield the rows of a batch in pieces that fit into memory."""
     if not batch.num_rows:
         return
     if sum(map(_bytes, batch.columns)) <= _ROW_BYTES:
@@ -79,7 +79,7 @@ def _rows(path: Path, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _bytes(array: pa.Array) -> int:
-    """What an array has when each text is written out."""
+    """Return the bytes of an array once each text is written out."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         lengths = pc.binary_length(array.dictionary).cast(pa.int64())

@@ -1,4 +1,4 @@
-"""Whatever a caller has of a picture to pixels: one reader for the Python API, whose files and arrays are the same."""
+"""Conversion of pictures of any kind (paths, bytes, arrays, tensors, PIL) to pixels: one reader for the Python API."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _LAYERS = (1, 3, 4)
 
 
 def is_picture(value: Any) -> TypeGuard[Picture]:  # noqa: ANN401 - whatever the caller has
-    """Whether it is one picture, and not several; arrays and tensors of four axes are several."""
+    """Return whether a value is one picture and not several; arrays and tensors of four axes are several."""
     if isinstance(value, np.ndarray) or _is_tensor(value):
         return value.ndim < 4
     return isinstance(value, str | PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(value, "read")
 
 
 def pictures(value: Pictures, where: str) -> Iterable[Picture]:
-    """One picture as a list of one; several as they are.
+    """Return one picture as a list of one; several as they are.
 
     Args:
         value: what came.
@@ -58,7 +58,7 @@ def pictures(value: Pictures, where: str) -> Iterable[Picture]:
 
 
 def read_picture(picture: Picture, where: str = "image") -> UInt8[np.ndarray, "height width 3"]:
-    """A picture as upright RGB pixels.
+    """Read a picture as upright RGB pixels.
 
     Files are JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; an animation is its first picture. EXIF orientation is followed
     for files and for PIL images that still have it; transparency is seen on white; 16 bit become 8 bit.
@@ -118,14 +118,14 @@ def _whole(file: Any, where: str) -> bytes:  # noqa: ANN401 - anything with `rea
 
 
 def _all_of(file: Any) -> Any:  # noqa: ANN401 - anything with `read`
-    """All of an open file, wherever it was read or written to; it stays there."""
+    """Read all of an open file and restore its position."""
     if isinstance(file, io.BytesIO):
         return file.getvalue()
     if getattr(file, "seekable", lambda: False)():
-        place = file.tell()
+        position = file.tell()
         file.seek(0)
         data = file.read()
-        file.seek(place)
+        file.seek(position)
         return data
     return file.read()
 
@@ -148,7 +148,7 @@ def _of_tensor(tensor: Tensor, where: str) -> UInt8[np.ndarray, "height width 3"
 
 
 def tensor_array(tensor: Tensor, where: str) -> np.ndarray:
-    """The numbers of a tensor on any device and of any type.
+    """Return the values of a tensor on any device and of any type as an array.
 
     Args:
         tensor: as it came.

@@ -30,14 +30,14 @@ class Entry:
 
 @runtime_checkable
 class Place(Protocol):
-    """Where files lie. Names are relative; those of local files may hold surrogates for bytes that are no UTF-8."""
+    """A folder or S3 prefix. Names are relative; local ones may hold surrogates for bytes that are not UTF-8."""
 
     def entries(self) -> Iterator[Entry]:
-        """All files, in no order."""
+        """Yield all files below, in no order."""
         ...
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of one file.
+        """Return the bytes of one file.
 
         Raises:
             DataError: there is none.
@@ -46,7 +46,7 @@ class Place(Protocol):
         ...
 
     def open(self, name: str) -> Stream:
-        """A file to be read from front to end.
+        """Open a file to read from front to end.
 
         Raises:
             DataError: there is none.
@@ -54,7 +54,7 @@ class Place(Protocol):
         ...
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether a file of this name exists."""
         ...
 
     def size(self, name: str) -> int | None:
@@ -70,12 +70,12 @@ class Place(Protocol):
         ...
 
     def within(self, name: str) -> Place:
-        """A folder of this place."""
+        """Return a folder below this one as a place."""
         ...
 
 
 def place_at(where: str | Path) -> Place:
-    """The place that a path or an `s3://` URL names.
+    """Return the place that a path or an `s3://` URL names.
 
     Raises:
         InputError: it is a URL of another kind.
@@ -89,7 +89,7 @@ def place_at(where: str | Path) -> Place:
 
 @dataclass(frozen=True)
 class Folder:
-    """A local folder."""
+    """A folder of a local file system."""
 
     path: Path
 
@@ -97,7 +97,7 @@ class Folder:
         return str(self.path)
 
     def entries(self) -> Iterator[Entry]:
-        """All files in it and below, links followed once; a device, a pipe, a link to nothing cannot be read."""
+        """Yield all files in it and below, links followed once; a device, a pipe, a link to nothing cannot be read."""
         if not self.path.is_dir():
             raise DataError(f"{self.path}: expected a folder, found {'a file' if self.path.exists() else 'none'}")
         seen: set[tuple[int, int]] = set()
@@ -109,8 +109,8 @@ class Folder:
                 if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
                     continue
                 seen.add((status.st_dev, status.st_ino))
-                with os.scandir(self.path / inner) as found:
-                    for entry in found:
+                with os.scandir(self.path / inner) as listing:
+                    for entry in listing:
                         name = f"{inner}/{entry.name}" if inner else entry.name
                         if entry.is_dir():
                             waiting.append(name)
@@ -123,7 +123,7 @@ class Folder:
                 raise DataError(f"{self.path / inner}: cannot be listed ({error.strerror})") from error
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of one file."""
         with self.open(name) as handle:
             size = os.fstat(handle.fileno()).st_size
             if size > limit:
@@ -134,7 +134,7 @@ class Folder:
             return data
 
     def open(self, name: str) -> BufferedReader:
-        """A file, opened."""
+        """Open a file to read from front to end."""
         try:
             return open_regular(self.path / name)
         except (NoFileError, IsADirectoryError) as error:
@@ -143,11 +143,11 @@ class Folder:
             raise DataError(f"{self.path / name}: cannot be read ({type(error).__name__})") from error
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether a file of this name exists."""
         return (self.path / name).is_file()
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file."""
+        """Return the size of a file in bytes."""
         return (self.path / name).stat().st_size if self.exists(name) else None
 
     def put(self, path: Path, name: str) -> None:
@@ -163,11 +163,11 @@ class Folder:
                     shutil.copyfile(path, temporary)
 
     def delete(self, name: str) -> None:
-        """Unlink a file."""
+        """Delete a file from the folder."""
         (self.path / name).unlink(missing_ok=True)
 
     def within(self, name: str) -> Folder:
-        """A folder below."""
+        """Return a folder below this one."""
         return Folder(self.path / name)
 
 
@@ -185,39 +185,39 @@ class Prefix:
         return Prefix, (self.location,)  # a client does not travel to another process
 
     def entries(self) -> Iterator[Entry]:
-        """All objects below; those that stand for folders are left out."""
+        """Yield all objects below; placeholders of folders are left out."""
         base = self.location.key.rstrip("/")
         start = Location(self.location.bucket, f"{base}/" if base else "")
-        for found in self._storage.list(start):
-            if not found.location.key.endswith("/"):
-                yield Entry(found.location.key[len(start.key) :], found.bytes, found.etag)
+        for stored in self._storage.list(start):
+            if not stored.location.key.endswith("/"):
+                yield Entry(stored.location.key[len(start.key) :], stored.bytes, stored.etag)
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of an object."""
+        """Return the bytes of one object."""
         return self._storage.read(self.location / name, limit)
 
     def open(self, name: str) -> Stream:
-        """An object as a stream."""
+        """Open an object as a stream of bytes."""
         return self._storage.open(self.location / name)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether an object of this name exists."""
         return self._storage.exists(self.location / name)
 
     def size(self, name: str) -> int | None:
-        """Bytes of an object."""
+        """Return the size of an object in bytes."""
         return self._storage.size(self.location / name)
 
     def put(self, path: Path, name: str) -> None:
-        """Upload a file."""
+        """Upload a local file as an object."""
         self._storage.put(path, self.location / name)
 
     def delete(self, name: str) -> None:
-        """Delete an object."""
+        """Delete one object from the bucket."""
         self._storage.delete(self.location / name)
 
     def within(self, name: str) -> Prefix:
-        """A longer prefix."""
+        """Return a longer prefix as a place."""
         return Prefix(self.location / name)
 
 
@@ -240,7 +240,7 @@ def placed(place: Place, name: str) -> Iterator[Path]:
 
 
 def fetch(where: str | Path, into: Path) -> Path:
-    """A file as a local path: itself, or downloaded into a folder.
+    """Return a file as a local path: itself, or a copy downloaded into a folder.
 
     Raises:
         DataError: there is none.
@@ -252,6 +252,6 @@ def fetch(where: str | Path, into: Path) -> Path:
         return path
     path = Path(where)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "a device, a pipe or the like" if path.exists() else "none"
-        raise DataError(f"{path}: expected a file, found {found}")
+        actual = "a folder" if path.is_dir() else "a device, a pipe or the like" if path.exists() else "none"
+        raise DataError(f"{path}: expected a file, found {actual}")
     return path

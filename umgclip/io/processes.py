@@ -42,13 +42,13 @@ def _start(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
 
 
 def begin_worker() -> None:
-    """What every worker process does first: leave Ctrl-C to its parent, and end when the parent does."""
+    """Set up a worker process: leave Ctrl-C to its parent, and end when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """An idle worker holds both ends of its own queue and would wait for ever."""
+    """End this process with its parent: an idle worker holds both ends of its own queue and would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

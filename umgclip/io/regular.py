@@ -14,7 +14,7 @@ _KINDS = {
 
 
 class NoFileError(OSError):
-    """What lies there is no file; says what it is."""
+    """A path that leads to something other than a regular file."""
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -27,11 +27,11 @@ class ShardAt:
         return shard_at(self.place, self.info.path)
 
     def open(self) -> Stream:
-        """Its bytes, from front to end."""
+        """Open the shard's bytes as a stream from front to end."""
         return open_shard(self.place, self.info.path)
 
     def samples(self) -> Iterator[RawSample]:
-        """Its samples, in order."""
+        """Yield the shard's samples in order."""
         with self.open() as handle:
             yield from read_samples(handle, str(self))
 
@@ -40,12 +40,12 @@ _REMOTE = "s3://"
 
 
 def shard_at(folder: str | Path | Place, path: str) -> str:
-    """Where a shard of a manifest is: its own URL, or below the folder or prefix of the manifest."""
+    """Return the path or URL of a manifest's shard: its own URL, or below the folder or prefix of the manifest."""
     return path if path.startswith(_REMOTE) else f"{str(folder).rstrip('/')}/{path}"
 
 
 def open_shard(place: Place, path: str) -> Stream:
-    """A shard of a manifest that lies in a place, from front to end.
+    """Open a shard of a manifest as a stream from front to end.
 
     Raises:
         DataError: there is none.
@@ -56,7 +56,7 @@ def open_shard(place: Place, path: str) -> Stream:
 
 @lru_cache(maxsize=1)
 def _storage() -> Storage:
-    """One client for all shards of a process."""
+    """Return one client for all shards of a process."""
     return Storage()
 
 

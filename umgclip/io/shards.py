@@ -65,7 +65,7 @@ class ShardWriter:
 
     @property
     def samples(self) -> int:
-        """Samples written so far."""
+        """The number of samples written so far."""
         return len(self._keys)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ def read_shard(path: Path) -> Iterator[RawSample]:
 
 
 def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
-    """The same of an open tar, which is read from front to end and called `name` in errors."""
+    """Yield the samples of an open tar, read from front to end and called `name` in errors."""
     pending: dict[str, bytes] = {}
     current = ""
     tail = Tail(handle)
@@ -120,7 +120,7 @@ def read_samples(handle: Stream, name: str) -> Iterator[RawSample]:
 
 
 def key_and_extension(member: str, where: str) -> tuple[str, str]:
-    """The parts of a file's name in a shard.
+    """Split a member's file name into its key and extension.
 
     Raises:
         DataError: it is that of no sample; names `where`.
@@ -140,14 +140,14 @@ class Tail:
         self.went_on = False  # whether `drained` came upon anything but zeros
 
     def read(self, size: int = -1) -> bytes:
-        """As the stream itself reads."""
+        """Read from the stream, and remember its last two blocks."""
         data = self._handle.read(size)
         if data:
             self._last = (self._last + data)[-2 * tarfile.BLOCKSIZE :]
         return data
 
     def drained(self) -> bytes:
-        """What the stream ends with, at most two blocks; a stream that is too short for them ends in a one."""
+        """Return the end of the stream, at most two blocks; a stream that is too short for them ends in a one."""
         while data := self.read(1 << 20):
             self.went_on = self.went_on or any(data)
         return self._last if len(self._last) == 2 * tarfile.BLOCKSIZE else b"\1"

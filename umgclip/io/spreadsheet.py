@@ -10,7 +10,7 @@ _STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def cell(value: object) -> object:
-    """A value as it is safe in a CSV file: a text that a spreadsheet would take for a formula gets a `'` in front.
+    """Return a value that is safe in a CSV file: a text that a spreadsheet would run as a formula gets a `'` prefix.
 
     The rule is OWASP's, against CSV injection. Numbers are no texts and stay as they are.
     """

@@ -51,7 +51,7 @@ class StoredObject:
 
 
 def locate(url: str) -> Location:
-    """`s3://bucket/some/key` as its parts.
+    """Split `s3://bucket/some/key` into bucket and key.
 
     Raises:
         InputError: it is no such URL.
@@ -80,7 +80,7 @@ class Storage:
                     yield StoredObject(Location(prefix.bucket, entry["Key"]), entry["Size"], entry.get("ETag", ""))
 
     def read(self, source: Location, limit: int) -> bytes:
-        """The bytes of a small object.
+        """Return the bytes of a small object.
 
         Args:
             source: where.
@@ -97,7 +97,7 @@ class Storage:
             return stream.read()
 
     def open(self, source: Location) -> ObjectStream:
-        """An object as a stream from its first byte to its last; a broken connection is taken up where it broke.
+        """Open an object as a stream from first to last byte; a broken connection resumes where it broke.
 
         Raises:
             DataError: there is no such object, or another took its place while it was read.
@@ -106,7 +106,7 @@ class Storage:
         return ObjectStream(self._client, source)
 
     def exists(self, where: Location) -> bool:
-        """Whether there is an object of exactly this key.
+        """Return whether an object of exactly this key exists.
 
         Raises:
             InputError, StorageError: as for `list`.
@@ -146,7 +146,7 @@ class Storage:
             self._client.download_file(source.bucket, source.key, str(temporary))
 
     def put(self, path: Path, target: Location) -> None:
-        """Upload a file.
+        """Upload a local file as an object.
 
         Raises:
             DataError: there is no such bucket.
@@ -186,7 +186,7 @@ class ObjectStream:
         self.close()
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, all that are left if negative; nothing at the end."""
+        """Read at most `size` bytes, all that are left if negative; nothing at the end."""
         parts: list[bytes] = []
         while size and (part := self._part(size)):
             parts.append(part)
@@ -194,7 +194,7 @@ class ObjectStream:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to its pool."""
         if self._body is not None:
             self._body.close()
 
@@ -224,11 +224,11 @@ class ObjectStream:
         return b""
 
     def _connect(self) -> None:
-        place = {"Bucket": self._source.bucket, "Key": self._source.key}
+        request = {"Bucket": self._source.bucket, "Key": self._source.key}
         if self._position:
-            place |= {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
+            request |= {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
         with _explained(self._source):
-            answer = self._client.get_object(**place)
+            answer = self._client.get_object(**request)
         if not self._position:
             self.size, self._etag = int(answer["ContentLength"]), answer["ETag"]
         self._body = answer["Body"]

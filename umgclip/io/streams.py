@@ -11,11 +11,11 @@ class Stream(Protocol):
     """An open file, or an object of a store."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes, all that are left if negative; nothing at the end."""
+        """Read at most `size` bytes, all that are left if negative; nothing at the end."""
         ...
 
     def close(self) -> None:
-        """Give it back."""
+        """Release the resources behind the stream."""
         ...
 
     def __enter__(self) -> Stream: ...

@@ -23,16 +23,16 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Deaths:
-    """Where in a part processes died: how many of its things were done then, and in which manner each ended."""
+    """Positions in a part at which processes died: items done by then, and how each process ended."""
 
     over: tuple[tuple[int, str], ...] = ()
 
     def and_one(self, done: int, manner: str) -> Deaths:
-        """One more."""
+        """Return these deaths and one more."""
         return Deaths((*self.over, (done, manner)))
 
     def times(self, number: int) -> int:
-        """How many over the thing of that number, counted from 0."""
+        """Return the number of deaths over the item of this number, counted from 0."""
         return Counter(done for done, _ in self.over)[number]
 
     def left_out(self) -> dict[int, str]:
@@ -94,7 +94,7 @@ class _Watch(Generic[P]):
         self._advance(count)
 
     def lost(self, job: _Job[P], exitcode: int | None) -> _Job[P]:
-        """The part to begin again.
+        """Record a death, and return the part to begin again.
 
         Raises:
             UmgclipError: it was begun often enough.

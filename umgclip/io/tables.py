@@ -53,7 +53,7 @@ AGAIN = _schema(dict.fromkeys(("key", "name", "json"), _S))  # an image that was
 
 
 def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
-    """One row of `images.parquet`."""
+    """Return a record as one row of `images.parquet`."""
     captions, tags, regions = record.captions or [], record.tags or [], record.regions or []
     # the annotator's own caption, or the alt text where it had nothing to say
     written = next((c for c in captions if c.source != "alt"), _first(captions))
@@ -78,7 +78,7 @@ def image_row(record: ImageRecord, shard: str) -> dict[str, Any]:
 
 
 def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
-    """One row of `regions.parquet`.
+    """Return a region as one row of `regions.parquet`.
 
     Raises:
         DataError: its mask is none; names key and region.
@@ -130,7 +130,7 @@ class TableWriter:
         self._rows: list[dict[str, Any]] = []
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows."""
+        """Append rows to the table's file."""
         self._rows.extend(rows)
         if len(self._rows) >= _GROUP:
             self._flush()
@@ -164,5 +164,5 @@ def join_tables(path: Path, parts: Iterable[Path | BytesIO], schema: pa.Schema) 
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a table."""
+    """Read some columns of a parquet table."""
     return pq.read_table(path, columns=list(columns))

@@ -16,10 +16,10 @@ _EXTENDED = (
 
 @runtime_checkable
 class Readable(Protocol):
-    """Whatever gives bytes from front to end."""
+    """An object that can be read from front to end."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes."""
+        """Return at most `size` bytes; nothing at the end."""
         ...
 
 
@@ -32,19 +32,19 @@ class _Info(tarfile.TarInfo):
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError("a file with holes; `tar` without --sparse stores it whole")
         try:
-            found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+            member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
         except RecursionError as error:
             raise tarfile.ReadError("hundreds of headers before a file") from error
         if len(tar.pax_headers) > _MOST_SHARED:
             raise tarfile.ReadError(f"more than {_MOST_SHARED} attributes of all members")
-        return found
+        return member
 
     def _proc_gnusparse_10(self, *_: object) -> None:
         raise tarfile.ReadError("a file with holes; `tar` without --sparse stores it whole")
 
 
 def open_tar(handle: Readable, mode: str = "r|") -> closing[tarfile.TarFile]:
-    """A tar to be read, from front to end (`r|`) or by seeking (`r:`).
+    """Open a tar to read it from front to end (`r|`) or by seeking (`r:`).
 
     Raises:
         tarfile.TarError: it is none; reading on raises it too where a header is longer than any that makes sense.
@@ -53,7 +53,7 @@ def open_tar(handle: Readable, mode: str = "r|") -> closing[tarfile.TarFile]:
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar in order; none is kept."""
+    """Yield the headers of a tar in order, and hold none in memory."""
     for info in tar:
         tar.members.clear()  # type: ignore[attr-defined]
         yield info

@@ -34,12 +34,12 @@ def check_encoding(name: str) -> None:
         raise InputError(f"encoding: expected a name such as latin-1, cp1252, gb18030, got {name!r}") from error
 
 
-def encoding_of(head: bytes, said: str | None = None) -> str:
-    """The encoding of a text: by its byte order mark, or by zeros in most other bytes (UTF-16); else what is said.
+def encoding_of(head: bytes, default: str | None = None) -> str:
+    """Return a text's encoding: by its byte order mark, or by zeros in every other byte (UTF-16); else the given one.
 
     Args:
         head: the first bytes.
-        said: of a text that does not tell; None: UTF-8.
+        default: encoding of a text that does not tell its own; None: UTF-8.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -48,28 +48,28 @@ def encoding_of(head: bytes, said: str | None = None) -> str:
     zeros = head[0::2].count(0), head[1::2].count(0)
     if len(head) >= 4 and max(zeros) > len(head) / 4 and not min(zeros):
         return "utf-16-le" if zeros[1] else "utf-16-be"
-    return said or "utf-8"
+    return default or "utf-8"
 
 
-def decode(data: bytes, said: str | None = None) -> str:
-    """A text.
+def decode(data: bytes, default: str | None = None) -> str:
+    """Decode bytes to a text in one encoding.
 
     Raises:
         UnicodeDecodeError: the bytes are no text of that encoding; names the encoding and the place.
     """
-    return data.decode(encoding_of(data, said))
+    return data.decode(encoding_of(data, default))
 
 
-def open_text(path: Path, said: str | None = None) -> TextIOWrapper:
-    """A file of text, opened to be read with its line ends as they are; `is_text` tells which lines can be read."""
+def open_text(path: Path, default: str | None = None) -> TextIOWrapper:
+    """Open a text file with its line ends as they are; `is_text` tells which lines can be read."""
     with path.open("rb") as handle:
         head = handle.read(_HEAD)
     codecs.register_error(_BAD, _mark)
-    return path.open(encoding=encoding_of(head, said), errors=_BAD, newline="")
+    return path.open(encoding=encoding_of(head, default), errors=_BAD, newline="")
 
 
 def bounded_lines(handle: TextIOWrapper, most: int) -> Iterator[str]:
-    """The lines of a file; of one that is longer than `most` characters, one character more than that."""
+    """Yield the lines of a file, each cut to one character more than `most`."""
     while line := handle.readline(most + 1):
         rest = line
         while len(rest) > most and not rest.endswith(("\n", "\r")):  # pass over what is left of it
@@ -78,12 +78,12 @@ def bounded_lines(handle: TextIOWrapper, most: int) -> Iterator[str]:
 
 
 def is_text(text: str) -> bool:
-    """Whether all of a text could be decoded; a lone surrogate is what could not, or no letter in any case."""
+    """Return whether all of a text could be decoded: what could not is a lone surrogate, or no letter in any case."""
     return not _NO_TEXT.search(text)
 
 
 def printable(text: str) -> str:
-    """A text for a message, with what is no text in hexadecimal."""
+    """Return a text for a message, with undecodable bytes in hexadecimal."""
     return _NO_TEXT.sub(lambda bad: f"\\x{ord(bad[0]) & 0xFF:02x}", text)
 
 

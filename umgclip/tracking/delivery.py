@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of the journals of earlier runs.
+    """Counts of delivered and failed journals of earlier runs.
 
     Attributes:
         sent: runs that are complete in MLflow now, with how they ended.
@@ -63,7 +63,7 @@ def _send(client: MlflowClient, journal: Journal, batch: Sequence[Entry]) -> Non
     elif "tag" in first:
         client.set_tag(run_id, *first["tag"])
     elif "file" in first:
-        path = journal.kept(first["file"])
+        path = journal.copy_of(first["file"])
         log = client.log_artifacts if path.is_dir() else client.log_artifact
         log(run_id, str(path), first["folder"])
     elif "end" in first:
@@ -119,8 +119,8 @@ def _complete(store: Store, client: MlflowClient, journal: Journal) -> str:
             status = "KILLED"
             end_run(client, run_id, status, died_at)
     journal.close(remove=True)
-    said = "its process died" if not ended else "MLflow was away at its end"
-    _logger.warning("run %s: %s; %d values sent now, it stands as %s", run_id, said, values, status)
+    reason = "its process died" if not ended else "MLflow was away at its end"
+    _logger.warning("run %s: %s; %d values sent now, it stands as %s", run_id, reason, values, status)
     return status
 
 

@@ -9,7 +9,7 @@ _UNNAMED = "unnamed"
 
 
 def experiment() -> str | None:
-    """The name of the experiment of DVC (`dvc exp run`, with `--temp` and `--queue` too) that this process is part of.
+    """Return the name of the DVC experiment (`dvc exp run`, also `--temp` and `--queue`) that this process is part of.
 
     None outside of one.
     """
@@ -18,7 +18,7 @@ def experiment() -> str | None:
 
 
 def checkout(root: Path) -> Path:
-    """The folder whose store a stage that runs in `root` uses: `root`, but for an experiment with a folder of its own.
+    """Return the folder whose store a stage in `root` uses: `root`, but for an experiment with a folder of its own.
 
     `--temp` and `--queue` run in `.dvc/tmp/exps/...`, which DVC deletes; `DVC_ROOT` then names the repository that they
     were started in.

@@ -1,4 +1,4 @@
-"""What a run has to tell MLflow, on disk until MLflow has it: neither an outage nor a kill loses it.
+"""A journal on disk of what a run logs, until MLflow has it: neither an outage nor a kill loses it.
 
 One file a run, in the spool of the checkout. Line 1 says how many bytes were sent, line 2 whose they are, each further
 line is one entry: values of metrics, a tag, a file, the end. The process of the run holds a lock on it; a file that
@@ -32,7 +32,7 @@ Entry = Mapping[str, Any]
 
 
 def spool_folder(root: Path) -> Path:
-    """Where the journals of a checkout's runs lie: `UMGCLIP_SPOOL`, else `.umgclip/spool` in it."""
+    """Return the folder with the journals of a checkout's runs: `UMGCLIP_SPOOL`, else `.umgclip/spool` in it."""
     named = os.environ.get(SPOOL, "").strip()
     return Path(named) if named else checkout(root) / ".umgclip" / "spool"
 
@@ -121,24 +121,24 @@ class Journal:
         self._count(entry, 1)
 
     def batch(self) -> list[Entry]:
-        """The oldest entries that wait: of metrics as many as go into one request, of others one; empty: none waits."""
-        found: list[Entry] = []
+        """Return the oldest waiting entries: metrics up to a request's limit, others singly; empty if none wait."""
+        entries: list[Entry] = []
         sent = self._sent
         in_memory = values = 0
         for line, of_memory in self._lines():
             entry = json.loads(line)
             size = len(entry.get("metrics", ()))
-            if found and (size == 0 or "metrics" not in found[0] or values + size > _MOST_VALUES):
+            if entries and (size == 0 or "metrics" not in entries[0] or values + size > _MOST_VALUES):
                 break
-            found.append(entry)
+            entries.append(entry)
             values += size
             in_memory += of_memory
             sent += 0 if of_memory else len(line)
-        self._batch = (sent, in_memory, values, len(found))
-        return found
+        self._batch = (sent, in_memory, values, len(entries))
+        return entries
 
     def done(self) -> None:
-        """What `batch` gave last has arrived."""
+        """Mark what `batch` returned last as delivered."""
         self._sent, in_memory, values, entries = self._batch
         self._batch = (self._sent, 0, 0, 0)
         del self._memory[:in_memory]
@@ -154,25 +154,25 @@ class Journal:
         Raises:
             OutputError: it cannot be written.
         """
-        kept = self._files / f"{time.time_ns():x}" / path.name
-        with explain_os_errors(kept):
-            kept.parent.mkdir(parents=True)
+        copy = self._files / f"{time.time_ns():x}" / path.name
+        with explain_os_errors(copy):
+            copy.parent.mkdir(parents=True)
             if path.is_dir():
-                shutil.copytree(path, kept)
+                shutil.copytree(path, copy)
             else:
-                shutil.copy2(path, kept)
-        return str(kept.relative_to(self._files))
+                shutil.copy2(path, copy)
+        return str(copy.relative_to(self._files))
 
-    def kept(self, name: str) -> Path:
-        """A file that `keep` copied."""
+    def copy_of(self, name: str) -> Path:
+        """Return the path of a file that `keep` copied."""
         return self._files / name
 
     def ended(self) -> bool:
-        """Whether the end is among what waits."""
+        """Return whether the run's end is among the waiting entries."""
         return any("end" in json.loads(line) for line, _ in self._lines())
 
     def written_at_ms(self) -> int:
-        """When the last entry came, in ms since 1970."""
+        """Return the time of the last entry, in ms since 1970."""
         return int(self.path.stat().st_mtime * 1000)
 
     def close(self, *, remove: bool) -> None:
@@ -226,7 +226,7 @@ class Journal:
 
 
 def _new(path: Path, owner: Owner) -> BinaryIO:
-    """A journal's file, locked before anybody can find it."""
+    """Create a journal's file, locked before anybody can see it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".new")
     header = json.dumps({"store": owner.store, "run_id": owner.run_id, "pid": os.getpid()})

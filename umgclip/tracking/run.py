@@ -80,7 +80,7 @@ class Run:
                 self._flush()
 
     def flush(self) -> None:
-        """Send what has gathered, now."""
+        """Send all buffered values to MLflow now."""
         with self._lock:
             self._flush()
 
@@ -110,8 +110,8 @@ class Run:
             told = self._journal.entries == 0
             self._journal.close(remove=told)
         if lost:
-            said = "MLflow at %s: %d entries of run %s are lost, as %s could not be written"
-            _logger.warning(said, self.store.name, lost, self.run_id, path)
+            message = "MLflow at %s: %d entries of run %s are lost, as %s could not be written"
+            _logger.warning(message, self.store.name, lost, self.run_id, path)
         elif not told:
             _logger.warning(
                 "MLflow at %s: %d metric values and the end of run %s as %s wait in %s; the next run sends them, or "

@@ -42,13 +42,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def ensure_experiment(store: Store, client: MlflowClient) -> str:
-    """The experiment's id; made when there is none.
+    """Return the experiment's id; create the experiment if there is none.
 
     Raises:
         TrackingError: it was deleted.
     """
-    found = client.get_experiment_by_name(store.experiment)
-    if found is None:
+    experiment = client.get_experiment_by_name(store.experiment)
+    if experiment is None:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -56,13 +56,13 @@ def ensure_experiment(store: Store, client: MlflowClient) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(store.experiment)  # another process was faster
-    if found is None or found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(store.experiment)  # another process was faster
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"MLflow at {store.name}: experiment {store.experiment!r} is deleted; restore it or set another "
             f"MLFLOW_EXPERIMENT_NAME"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _parent_experiment(store: Store, client: MlflowClient, parent: str) -> str:
@@ -92,10 +92,10 @@ def _open(store: Store, stage: str, params: Mapping[str, Any], root: Path, own_t
         parent = os.environ.get(PARENT_RUN, "").strip()
         if parent:
             tags["mlflow.parentRunId"] = parent
-            place = _parent_experiment(store, client, parent)
+            experiment_id = _parent_experiment(store, client, parent)
         else:
-            place = ensure_experiment(store, client)
-        run_id = str(client.create_run(place, tags=tags, run_name=stage).info.run_id)
+            experiment_id = ensure_experiment(store, client)
+        run_id = str(client.create_run(experiment_id, tags=tags, run_name=stage).info.run_id)
         journal = Journal.create(spool_folder(root), Owner(store.name, run_id))
         try:
             entries = [Param(name, value[:_PARAM_LENGTH]) for name, value in flatten(params).items()]
@@ -140,7 +140,7 @@ def stage_run(
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether it began outside, as with Ctrl-C and a scheduler's signals, whatever went wrong while it was handled."""
+    """Return whether an error began with Ctrl-C or a scheduler's signal, whatever failed while it was handled."""
     while error is not None:
         if not isinstance(error, Exception | SystemExit):
             return True
@@ -164,7 +164,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def finished_run(store: Store, tags: Mapping[str, str]) -> str | None:
-    """The newest run of the store's experiment that ended well and has all these tags; None: there is none.
+    """Return the newest finished run of the store's experiment with all these tags; None if there is none.
 
     Raises:
         TrackingError: the store does not answer, or refuses.
@@ -172,10 +172,10 @@ def finished_run(store: Store, tags: Mapping[str, str]) -> str | None:
     wanted = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
     with explained(store), bounded():
         client = store.client()
-        place = client.get_experiment_by_name(store.experiment)
-        if place is None:
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is None:
             return None
-        found = client.search_runs(
-            [place.experiment_id], " and ".join(["attributes.status = 'FINISHED'", *wanted]), max_results=1
+        runs = client.search_runs(
+            [experiment.experiment_id], " and ".join(["attributes.status = 'FINISHED'", *wanted]), max_results=1
         )
-    return str(found[0].info.run_id) if found else None
+    return str(runs[0].info.run_id) if runs else None

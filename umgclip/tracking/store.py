@@ -1,4 +1,4 @@
-"""Where runs go: the store that the environment names, its errors in our words, and MLflow's own variables."""
+"""The tracking store that the environment names, its errors as `TrackingError`, and MLflow's own variables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go: tracking URI, experiment, and where a new experiment keeps files (None: the server decides)."""
+    """A tracking URI, an experiment, and where a new experiment keeps files (None: the server decides)."""
 
     uri: str
     experiment: str
@@ -42,7 +42,7 @@ class Store:
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) and "?" not in self.uri else None
 
     def client(self) -> MlflowClient:
-        """A client of this store; MLflow is imported here because that takes two seconds."""
+        """Return a client of this store; MLflow is imported here because that takes two seconds."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -50,7 +50,7 @@ class Store:
 
 
 def store_from_env(root: Path) -> Store:
-    """Read the environment.
+    """Return the store that the environment names.
 
     Args:
         root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset; the repository's root. In an
@@ -98,9 +98,9 @@ def explained(store: Store) -> Iterator[None]:
 
 
 def _cause(text: str) -> str:
-    """What of a failed request says why: the words after its last "Caused by", or the end of them all."""
-    _, found, cause = text.rpartition("(Caused by ")
-    return cause.removesuffix(")")[:200] if found else text[-160:]
+    """Return the part of an error that says why a request failed: after its last "Caused by", or its end."""
+    _, separator, cause = text.rpartition("(Caused by ")
+    return cause.removesuffix(")")[:200] if separator else text[-160:]
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, at_ms: int | None = None) -> None:
@@ -129,14 +129,14 @@ def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
         yield
     finally:
         with _variables:
-            place = next(row for row, one in enumerate(_before) if one is before)
+            position = next(row for row, one in enumerate(_before) if one is before)
             for name, value in before.items():
-                later = next((one for one in _before[place + 1 :] if name in one), None)
+                later = next((one for one in _before[position + 1 :] if name in one), None)
                 if later is None:
                     _set(name, value)
                 else:  # another thread has changed it since, and will put back what was there before both
                     later[name] = value
-            del _before[place]
+            del _before[position]
 
 
 def _set(name: str, value: str | None) -> None:

@@ -1,1 +1,1 @@
-"""What learns in a tuned model: LoRA, Convpass or all weights; and their files."""
+"""Adapters, the part of a tuned model that is trained: LoRA, Convpass or all weights; and their files."""

@@ -1,4 +1,4 @@
-"""What learns in a tuned model, and the way back from its files: LoRA, Convpass, or everything.
+"""Adapters of a tuned model, and loading them from files: LoRA, Convpass, or all weights.
 
 LoRA goes through peft (Hu et al., ICLR 2022), always as its plain layer around a linear one: open_clip's own blocks get
 an attention that calls its two projections first (`umgclip.model.clip.attention`).
@@ -117,7 +117,7 @@ def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:
 
 
 def _targets(clip: Any, *, text_tower: bool) -> str:  # noqa: ANN401 - open_clip's models share no base class
-    """A pattern of the layers that get deltas."""
+    """Return a pattern of the layers that get deltas."""
     trunk = getattr(clip.visual, "trunk", None)
     if trunk is None and not hasattr(clip, "text"):
         return _BOTH if text_tower else _IMAGE
@@ -149,7 +149,7 @@ def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
 
 
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
-    """The tuned model in eval mode: plain open_clip, with branches beside its blocks where the adapter is Convpass.
+    """Load the tuned model in eval mode: plain open_clip, with branches beside its blocks for Convpass.
 
     Args:
         base: folder written by the stage `base`.
@@ -172,12 +172,12 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
 def _require_own_weights(base: Path, adapter: Path) -> None:
     """Compare base and adapter with what was written down about them."""
     weights, report = adapter / ADAPTER_WEIGHTS, adapter.parent / TRAIN_REPORT
-    found = base_sha256(base) if (base / files.WEIGHTS).is_file() else None
+    actual = base_sha256(base) if (base / files.WEIGHTS).is_file() else None
     exported = (adapter / USAGE).is_file()
     if report.is_file():
         wanted = str(read_object(report).get("base_sha256"))
-        if found is not None and wanted != found:
-            raise DataError(f"{adapter}: trained on base weights {wanted[:12]}, got {found[:12]} in {base}")
+        if actual is not None and wanted != actual:
+            raise DataError(f"{adapter}: trained on base weights {wanted[:12]}, got {actual[:12]} in {base}")
     if exported:
         adapter_sha256(weights, USAGE, SHA256)
     elif report.is_file():
@@ -207,7 +207,7 @@ def _convpass(config: dict[str, Any], path: Path) -> ConvpassParams:
 
 
 def adapter_kind(adapter: Path) -> str:
-    """`lora`, `convpass` or `full`.
+    """Return the adapter's kind: `lora`, `convpass` or `full`.
 
     Raises:
         DataError: no adapter there.

@@ -22,7 +22,7 @@ _CENTRE = 1  # of a kernel of 3
 
 
 class Convpass(nn.Module):
-    """The branch CP."""
+    """The convolutional branch beside attention or MLP."""
 
     def __init__(self, width: int, params: ConvpassParams) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class WithConvpass(nn.Module):
             return getattr(super().__getattr__("inner"), name)
 
     def forward(self, x: Tensor, *others: Any, **options: Any) -> Any:  # noqa: ANN401 - what the layer takes and gives
-        """The layer's result plus the branch's; of a tuple (attention and its weights) the first."""
+        """Add the branch's output to the layer's; of a tuple (attention and its weights), to the first."""
         out, branch = self.inner(x, *others, **options), self.scale * self.convpass(x)
         return (out[0] + branch, *out[1:]) if isinstance(out, tuple) else out + branch
 

@@ -42,7 +42,7 @@ _PASSED_BY = (
 
 
 def made_by(kind: str, modules: list[str]) -> dict[str, Any]:
-    """What an adapter's folder says of its origin: format, kind, versions of what computed, modules that learned."""
+    """Read the origin of an adapter from its folder: format, kind, versions of what computed, modules that learned."""
     versions = {name: _version(name) for name in ("umgclip", "peft", "open_clip_torch", "torch")}
     return {"format": FORMAT, "kind": kind, "versions": versions, "modules": sorted(modules)}
 
@@ -62,7 +62,7 @@ def _version(name: str) -> str:
 
 
 def merged(clip: nn.Module, adapter: Path) -> nn.Module:
-    """The model with an adapter's deltas in its weights.
+    """Return the model with the adapter's deltas merged into its weights.
 
     Args:
         clip: with linear attention (`umgclip.model.clip.attention`).
@@ -74,12 +74,12 @@ def merged(clip: nn.Module, adapter: Path) -> nn.Module:
     config, weights = read_lora(adapter)
     try:
         wrapped: PeftModel = get_peft_model(clip, config)
-        found = set_peft_model_state_dict(wrapped, weights)
+        loaded = set_peft_model_state_dict(wrapped, weights)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, re.error) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
         raise DataError(f"{adapter / ADAPTER_WEIGHTS}: does not fit the base: {reason}") from error
-    missing = [name for name in found.missing_keys if "lora_" in name]
-    if odd := [*found.unexpected_keys, *missing]:
+    missing = [name for name in loaded.missing_keys if "lora_" in name]
+    if odd := [*loaded.unexpected_keys, *missing]:
         raise DataError(
             f"{adapter / ADAPTER_WEIGHTS}: expected the weights of {ADAPTER_CONFIG}, got other names ({odd[0]})"
         )
@@ -88,7 +88,7 @@ def merged(clip: nn.Module, adapter: Path) -> nn.Module:
 
 
 def read_lora(adapter: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
-    """An adapter's config and weights, in the form of today.
+    """Read an adapter's config and weights, converted to the present format.
 
     Raises:
         DataError: not readable, or of an origin whose deltas cannot be told.
@@ -108,32 +108,33 @@ def read_lora(adapter: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
 
 
 def _config(path: Path, weights: dict[str, Tensor]) -> LoraConfig:
-    """What an adapter's config says, as far as that decides its deltas.
+    """Read the part of an adapter's config that decides its deltas.
 
     peft itself would also take the names of Python modules out of it, and import them.
     """
-    said, usual = read_object(path), LoraConfig().to_dict()
+    config, usual = read_object(path), LoraConfig().to_dict()
     odd = [
-        n for n, value in said.items() if n not in _TAKEN + _PASSED_BY and value and n in usual and value != usual[n]
+        n for n, value in config.items() if n not in _TAKEN + _PASSED_BY and value and n in usual and value != usual[n]
     ]
-    if said.get("peft_type") != "LORA" or odd:
-        found = f"{odd[0]}: {str(said[odd[0]])[:80]!r}" if odd else f"peft_type: {str(said.get('peft_type'))[:80]!r}"
-        raise DataError(f"{path}: expected a plain LoRA, got {found}")
+    if config.get("peft_type") != "LORA" or odd:
+        name = odd[0] if odd else "peft_type"
+        reason = f"{name}: {str(config.get(name))[:80]!r}"
+        raise DataError(f"{path}: expected a plain LoRA, got {reason}")
     ranks = [value.shape[0] for name, value in weights.items() if ".lora_A" in name and value.ndim]
-    pattern = said.get("rank_pattern") or {}
-    asked = [said.get("r", 0), *(pattern.values() if isinstance(pattern, dict) else [pattern])]
+    pattern = config.get("rank_pattern") or {}
+    asked = [config.get("r", 0), *(pattern.values() if isinstance(pattern, dict) else [pattern])]
     if not all(isinstance(rank, int) and 0 < rank <= max(ranks, default=0) for rank in asked):
         raise DataError(
             f"{path}: r: expected at most {max(ranks, default=0)} as the weights have, got {str(asked)[:80]}"
         )
     try:
-        return LoraConfig(**{name: value for name, value in said.items() if name in _TAKEN and name in usual})
+        return LoraConfig(**{name: value for name, value in config.items() if name in _TAKEN and name in usual})
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise DataError(f"{path}: peft refuses it: {line_of(error)}") from error
 
 
 def is_fused(names: Any) -> bool:  # noqa: ANN401 - anything with names in it
-    """Whether names of weights are those of peft's layer around torch's fused attention."""
+    """Return whether weight names are those of peft's layer around torch's fused attention."""
     return any(_IN in name or _OUT in name for name in names)
 
 
@@ -150,23 +151,23 @@ def from_fused(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _require_known_format(adapter: Path) -> None:
     if not (adapter / MADE_BY).is_file():
         return  # peft's own, or older than the file
-    said = read_object(adapter / MADE_BY)
-    if said.get("format") not in range(1, FORMAT + 1):
-        versions = said.get("versions")
+    config = read_object(adapter / MADE_BY)
+    if config.get("format") not in range(1, FORMAT + 1):
+        versions = config.get("versions")
         maker = versions.get("umgclip", "unknown") if isinstance(versions, dict) else "unknown"
         raise DataError(
-            f"{adapter / MADE_BY}: format: expected at most {FORMAT}, got {said.get('format')!r} of umgclip {maker}; "
+            f"{adapter / MADE_BY}: format: expected at most {FORMAT}, got {config.get('format')!r} of umgclip {maker}; "
             "install that version, or train again"
         )
 
 
 def _require_doubling_peft(adapter: Path) -> None:
     """Refuse fused attention's deltas by a peft that may count them once."""
-    said = str(read_object(adapter / ADAPTER_CONFIG).get("peft_version") or "")
-    numbers = tuple(int(part) for part in said.split("@")[0].split(".")[:3] if part.isdigit())
+    config = str(read_object(adapter / ADAPTER_CONFIG).get("peft_version") or "")
+    numbers = tuple(int(part) for part in config.split("@")[0].split(".")[:3] if part.isdigit())
     if numbers > _LAST_DOUBLING:
         newest = ".".join(map(str, _LAST_DOUBLING))
         raise DataError(
             f"{adapter / ADAPTER_CONFIG}: peft_version: expected at most {newest} for an adapter of fused attention, "
-            f"whose out-projection it counted twice, got {said}, of which that is not known; train again"
+            f"whose out-projection it counted twice, got {config}, of which that is not known; train again"
         )

@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
     @staticmethod
     def fits(attention: nn.Module) -> bool:
-        """Whether a module is torch's, with one width and nothing that open_clip does not use."""
+        """Return whether a module is torch's, with one width and no option that open_clip does not use."""
         return (
             type(attention) is nn.MultiheadAttention
             and attention.in_proj_weight is not None
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         attn_mask: Tensor | None = None,
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "*rows d"], None]:
-        """Attend.
+        """Compute attention exactly as `nn.MultiheadAttention.forward` does.
 
         Args:
             query: (b, n, d), or (n, b, d) where the module is not `batch_first`.
@@ -96,11 +96,11 @@ class Attention(nn.Module):
         return out if self.batch_first else out.transpose(0, 1), None
 
     def values(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """The value part of the in-projection, all heads side by side."""
+        """Return the value part of the in-projection, all heads side by side."""
         return self.in_proj(x).chunk(_PARTS, dim=-1)[2]
 
     def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, like: Tensor) -> Tensor | None:
-        """What is added to the logits, (b or 1, heads or 1, n, n)."""
+        """Return what is added to the logits, (b or 1, heads or 1, n, n)."""
         mask = None if attn_mask is None else _added(attn_mask, like)
         if mask is not None and mask.ndim == _PER_IMAGE:
             mask = mask.unflatten(0, (-1, self.num_heads))
@@ -130,7 +130,7 @@ class Attention(nn.Module):
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask as numbers that are added to logits."""
+    """Convert a mask to numbers that are added to logits."""
     if mask.dtype != torch.bool:
         return mask.to(like.dtype)
     return torch.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill(mask, -torch.inf)

@@ -54,7 +54,7 @@ __all__ = [
 
 
 def tower_config(tower: TowerParams) -> dict[str, Any]:
-    """The open_clip model config of the small tower."""
+    """Return the open_clip model config of the small tower."""
     return {
         "embed_dim": tower.embed_dim,
         "vision_cfg": {
@@ -75,7 +75,7 @@ def tower_config(tower: TowerParams) -> dict[str, Any]:
 
 
 def build(model_cfg: Mapping[str, Any]) -> nn.Module:
-    """An open_clip model with random weights; nothing is downloaded.
+    """Build an open_clip model with random weights; nothing is downloaded.
 
     Raises:
         InputError: the config asks for a class without a text tower of its own (CoCa), or for files of the hub that
@@ -120,8 +120,8 @@ def save(
         height, width = clip.visual.image_size
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     digest = write_weights(folder / WEIGHTS, clip.state_dict())
-    own = {SHA256: digest} | ({} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)})
-    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: own})
+    settings = {SHA256: digest} | ({} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)})
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: settings})
     return digest
 
 
@@ -141,7 +141,7 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The same without a look at the hash, for who has looked already.
+    """Load a model without checking its hash, for callers that have checked it.
 
     Raises:
         DataError: a file is missing or does not fit.
@@ -158,8 +158,8 @@ def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         clip.load_state_dict(read_weights(folder / WEIGHTS))
     except (RuntimeError, SafetensorError, OSError) as error:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
-    own = content.get(OWN)
-    positions: Any = own.get("positions", "antialiased") if isinstance(own, dict) else "antialiased"
+    settings = content.get(OWN)
+    positions: Any = settings.get("positions", "antialiased") if isinstance(settings, dict) else "antialiased"
     if positions not in ("antialiased", "plain"):
         raise DataError(f"{folder / CONFIG}: positions: expected antialiased or plain, got {str(positions)[:80]!r}")
     try:
@@ -184,12 +184,12 @@ def set_positions(clip: Any, positions: Literal["antialiased", "plain"]) -> None
 
 
 def positions_of(clip: Any) -> Literal["antialiased", "plain"]:  # noqa: ANN401
-    """How the model's positional embeddings are resized: antialiased, as open_clip does, where nothing is said."""
+    """Return how the model's positional embeddings are resized: antialiased as in open_clip by default."""
     return getattr(clip.visual, "umgclip_positions", "antialiased")
 
 
 def needs_tokenizer_files(model_cfg: Mapping[str, Any]) -> bool:
-    """Whether the model's texts go through a tokenizer that open_clip does not bring along."""
+    """Return whether the model's tokenizer is one that open_clip does not ship."""
     return bool(model_cfg["text_cfg"].get("hf_tokenizer_name"))
 
 

@@ -1,4 +1,4 @@
-"""How images of any size reach a model, and where they lie on its dense map."""
+"""Preparation of images of any size for a model, and their position on its dense map."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What one model takes.
+    """Preparation of images for one model.
 
     Attributes:
         size_hw: sides of the canvas in pixels.
@@ -46,7 +46,7 @@ class ImageInput:
 
     @classmethod
     def of(cls, tower: DenseClip, image_px: int | None = None, resize: Fit = "squash") -> ImageInput:
-        """For a model at its own size, or on a square of `image_px`.
+        """Return the preparation for a model at its own size, or on a square of `image_px`.
 
         Raises:
             InputError: the side is no multiple of the model's patch.
@@ -59,7 +59,7 @@ class ImageInput:
 
     @property
     def of_regions(self) -> ImageInput:
-        """Where regions are read, on a map of the whole image and nothing else.
+        """The preparation for reading regions, on a map of the whole image and nothing else.
 
         `shortest` cuts away what is at the rim, so that regions are read off the squeezed image; `longest` shows the
         canvas to the model, so that they are read off a padded one.
@@ -85,7 +85,7 @@ class ImageInput:
         return Placed(on_canvas(inner, (width, height)), cells)
 
     def _as_open_clip(self, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
-        """By open_clip's own transforms, up to where pixels become fractions."""
+        """Apply open_clip's own transforms, up to where pixels become fractions."""
         steps = image_transform(
             self.size_hw,
             is_train=False,
@@ -104,7 +104,7 @@ class ImageInput:
         return cells_hw[1] / columns, cells_hw[0] / rows
 
     def stack(self, placed: Sequence[Placed]) -> tuple[Float[Tensor, "b 3 height width"], Bool[Tensor, "b h w"] | None]:
-        """A batch for `DenseClip.encode_image`: normalised pixels, and the cells that hold image where not all do."""
+        """Return a batch for `DenseClip.encode_image`: normalised pixels, and which cells hold image unless all do."""
         images = to_input(np.stack([one.pixels for one in placed]), self.preprocess)
         return images, valid_cells([one.cells_hw for one in placed], self.grid_hw, self.resize)
 
@@ -116,7 +116,7 @@ def _resize_of(fit: Fit) -> Resize:
 def valid_cells(
     cells_hw: Sequence[tuple[int, int]], grid_hw: tuple[int, int], resize: Fit
 ) -> Bool[Tensor, "b h w"] | None:
-    """Which cells hold image; None where nothing is padded."""
+    """Return which cells hold image; None where nothing is padded."""
     if resize != "pad":
         return None
     valid = torch.zeros(len(cells_hw), *grid_hw, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Whether weights are those that were written: by the hash that stands beside them, and by being numbers at all."""
+"""Integrity checks of weights: by the hash stored beside them, and for values that are not finite."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def base_sha256(folder: Path) -> str:
     Raises:
         DataError: `open_clip_config.json` or `base.json` names another hash.
     """
-    own = _content(folder / CONFIG).get(OWN)
-    said = {CONFIG: own.get(SHA256) if isinstance(own, dict) else None}
-    said[BASE_REPORT] = _content(folder / BASE_REPORT).get(SHA256)
-    return _compared(folder / WEIGHTS, said)
+    settings = _content(folder / CONFIG).get(OWN)
+    recorded = {CONFIG: settings.get(SHA256) if isinstance(settings, dict) else None}
+    recorded[BASE_REPORT] = _content(folder / BASE_REPORT).get(SHA256)
+    return _compared(folder / WEIGHTS, recorded)
 
 
 def adapter_sha256(path: Path, report: str, field: str) -> str:
@@ -46,16 +46,16 @@ def adapter_sha256(path: Path, report: str, field: str) -> str:
     return _compared(path, {report: _content(path.parent / report).get(field)})
 
 
-def _compared(path: Path, said: dict[str, Any]) -> str:
+def _compared(path: Path, recorded: dict[str, Any]) -> str:
     must_be_readable(path)
-    found = sha256_file(path)
-    for name, expected in said.items():
-        if expected is not None and expected != found:
+    actual = sha256_file(path)
+    for name, expected in recorded.items():
+        if expected is not None and expected != actual:
             raise DataError(
-                f"{path}: damaged or exchanged: expected SHA-256 {expected} as in {name}, got {found}; of weights that "
-                f"you changed yourself, take the old hash out of {name}"
+                f"{path}: damaged or exchanged: expected SHA-256 {expected} as in {name}, got {actual}; "
+                f"if you changed the weights yourself, remove the old hash from {name}"
             )
-    return found
+    return actual
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class PlacedClip(DenseClip):
     def encode_image(
         self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None = None
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
-        """See `DenseClip.encode_image`."""
+        """Encode images on the device, as `DenseClip.encode_image` does."""
         with self._autocast:
             image, dense = super().encode_image(images.to(self._place), self._there(valid))
         return image.float().cpu(), dense.float().cpu()
@@ -37,7 +37,7 @@ class PlacedClip(DenseClip):
     def encode_dense(
         self, images: Float[Tensor, "b 3 height width"], path: DensePath, valid: Bool[Tensor, "b h w"] | None = None
     ) -> Float[Tensor, "b d h w"]:
-        """See `DenseClip.encode_dense`."""
+        """Encode images on the device, as `DenseClip.encode_dense` does."""
         with self._autocast:
             return super().encode_dense(images.to(self._place), path, self._there(valid)).float().cpu()
 
@@ -48,13 +48,13 @@ class PlacedClip(DenseClip):
         image_of_box: Int[Tensor, "r"],
         peak: float,
     ) -> Float[Tensor, "r d"]:
-        """See `DenseClip.encode_foveal`."""
+        """Encode images on the device, as `DenseClip.encode_foveal` does."""
         inputs = (images.to(self._place), box_shares.to(self._place), image_of_box.to(self._place))
         with self._autocast:
             return super().encode_foveal(*inputs, peak).float().cpu()
 
     def encode_text(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
-        """See `DenseClip.encode_text`."""
+        """Encode texts on the device, as `DenseClip.encode_text` does."""
         with self._autocast:
             return super().encode_text(tokens.to(self._place)).float().cpu()
 

@@ -1,4 +1,4 @@
-"""Where a model runs and how precisely, on this machine."""
+"""The device and precision that a model runs with on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @runtime_checkable
-class Placed(Protocol):
+class PlacementParams(Protocol):
     """Params with a device and a precision."""
 
     @property
@@ -23,12 +23,12 @@ class Placed(Protocol):
 
     @property
     def dtype(self) -> str:
-        """`auto`, `fp32`, `bf16` or `fp16`."""
+        """The precision: `auto`, `fp32`, `bf16` or `fp16`."""
         ...
 
 
 def device_of(wanted: str, where: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means on this machine.
+    """Return the device that `auto`, `cpu`, `cuda` or `cuda:N` means on this machine.
 
     Args:
         wanted: one of these.
@@ -47,8 +47,8 @@ def device_of(wanted: str, where: str) -> torch.device:
     return torch.device(name)
 
 
-def placement(params: Placed, where: str) -> tuple[torch.device, torch.dtype]:
-    """The device and the precision that the params mean on this machine.
+def placement(params: PlacementParams, where: str) -> tuple[torch.device, torch.dtype]:
+    """Return the device and the precision that the params mean on this machine.
 
     Raises:
         InputError: there is no such device.

@@ -1,4 +1,4 @@
-"""What a model wants its images to be, as open_clip's preprocess config says: fit, interpolation, mean, deviation."""
+"""A model's preprocessing of images, as in open_clip's preprocess config: fit, interpolation, mean, deviation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FITS: tuple[Fit, ...] = get_args(Fit)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How images are made ready for a model.
+    """The preprocessing of images for one model.
 
     Attributes:
         mean: of each channel, of values from 0 to 1.
@@ -42,26 +42,26 @@ class Preprocess:
 
     @classmethod
     def of(cls, config: Mapping[str, Any] | None) -> Preprocess:
-        """From open_clip's `preprocess_cfg`; open_clip's own defaults where it says nothing.
+        """Read open_clip's `preprocess_cfg`, with open_clip's own defaults for what it omits.
 
         Raises:
             DataError: a value is none of those that there are; names the key.
         """
-        found = config or {}
-        mean, std = (_channels(found.get(name) or default, name) for name, default in _DEFAULTS)
-        fit = found.get("resize_mode") or "shortest"
+        fields = config or {}
+        mean, std = (_channels(fields.get(name) or default, name) for name, default in _DEFAULTS)
+        fit = fields.get("resize_mode") or "shortest"
         if fit not in FITS:
             raise DataError(f"preprocess_cfg.resize_mode: expected one of {', '.join(FITS)}, got {fit!r}")
-        given = found.get("interpolation") or "bicubic"
+        given = fields.get("interpolation") or "bicubic"
         if given not in ("bicubic", "bilinear", "random"):
             raise DataError(f"preprocess_cfg.interpolation: expected bicubic or bilinear, got {given!r}")
-        fill = found.get("fill_color") or 0
+        fill = fields.get("fill_color") or 0
         if not isinstance(fill, int) or not 0 <= fill <= 255:
             raise DataError(f"preprocess_cfg.fill_color: expected a grey level from 0 to 255, got {fill!r}")
         return cls(mean, std, fit, "bilinear" if given == "bilinear" else "bicubic", fill)
 
     def for_open_clip(self, size_hw: tuple[int, int]) -> dict[str, Any]:
-        """The same as open_clip's `preprocess_cfg`; of `pad` what is nearest to it, `longest`."""
+        """Return this as open_clip's `preprocess_cfg`; `pad` becomes the nearest mode, `longest`."""
         return {
             "size": list(size_hw),
             "mode": "RGB",

@@ -22,7 +22,7 @@ def pool_boxes(
     image_of_box: Int[Tensor, "r"],
     share: float = 1.0,
 ) -> Float[Tensor, "r d"]:
-    """One L2-normalised embedding a box, by RoIAlign with one bin (He et al., ICCV 2017).
+    """Return one L2-normalised embedding per box, by RoIAlign with one bin (He et al., ICCV 2017).
 
     The rim of a box shows what is behind its object more often than the object, and cells of the dense map that it
     crosses show things beyond it. Less than the whole box keeps both out.
@@ -47,7 +47,7 @@ def pool_boxes(
 def pool_masks(
     dense: Float[Tensor, "b d h w"], masks: Float[Tensor, "r h w"], image_of_mask: Int[Tensor, "r"]
 ) -> Float[Tensor, "r d"]:
-    """One L2-normalised embedding a mask: sum(m f) / sum(m), m the share of each grid cell that the mask covers."""
+    """Return one L2-normalised embedding per mask: sum(m f) / sum(m), m the covered share of a grid cell."""
     weights = masks.flatten(1).to(dense.dtype)
     weights = weights / weights.sum(1, keepdim=True).clamp(min=_EPS)
     maps = dense.flatten(2)[image_of_mask]

@@ -15,7 +15,7 @@ _SHORT_TEXT = 8  # tokens, with both ends: names and tags; captions are longer
 
 
 def text_module(clip: Any) -> Any:  # noqa: ANN401 - open_clip's models share no base class
-    """The module with the text tower's parts: a model of class `CustomTextCLIP` holds one, `CLIP` is it itself."""
+    """Return the module with the text tower's parts: part of a `CustomTextCLIP`, or the `CLIP` itself."""
     return clip.text if hasattr(clip, "text") else clip
 
 
@@ -24,14 +24,14 @@ def text_parameters(clip: Any) -> list[nn.Parameter]:  # noqa: ANN401
     if hasattr(clip, "text"):
         return list(clip.text.parameters())
     names = ("transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
-    found: list[nn.Parameter] = []
+    rows: list[nn.Parameter] = []
     for part in (getattr(clip, name, None) for name in names):
-        found.extend(part.parameters() if isinstance(part, nn.Module) else [part] if part is not None else [])
-    return found
+        rows.extend(part.parameters() if isinstance(part, nn.Module) else [part] if part is not None else [])
+    return rows
 
 
 def is_causal(text: Any) -> bool:  # noqa: ANN401
-    """Whether what follows the end of a text cannot matter: causal, read at its end, projected by a matrix."""
+    """Return whether padding after the end of a text cannot matter: causal, read at its end, projected by a matrix."""
     pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
     return (
         pool == "argmax"
@@ -43,7 +43,7 @@ def is_causal(text: Any) -> bool:  # noqa: ANN401
 
 
 def encode_text(clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
-    """Text embeddings, L2-normalised.
+    """Encode texts to L2-normalised embeddings of the joint space.
 
     Of a causal tower hardly any padding is computed: texts of similar length go together, and what stands after the
     end-of-text token is irrelevant, so the result is open_clip's own. Other towers (SigLIP) read their padding too.
@@ -85,16 +85,16 @@ class TextFeatures:
 
     @torch.no_grad()
     def __call__(self, clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
-        """The embeddings, of which only those not known are computed, without a graph."""
+        """Return the embeddings, computing only those not known yet, without a graph."""
         keys = [row.tobytes() for row in tokens.cpu().numpy()]
         with self._lock:
-            found = {key: self._rows[key] for key in keys if key in self._rows}
-            for key in found:
+            rows = {key: self._rows[key] for key in keys if key in self._rows}
+            for key in rows:
                 self._rows.move_to_end(key)
-        missing = {key: i for i, key in enumerate(keys) if key not in found}
+        missing = {key: i for i, key in enumerate(keys) if key not in rows}
         if missing:
             fresh = encode_text(clip, tokens[list(missing.values())], embed_dim).float().cpu()
-            found.update(zip(missing, fresh.unbind(), strict=True))
+            rows.update(zip(missing, fresh.unbind(), strict=True))
             with self._lock:
                 for key, row in zip(missing, fresh.unbind(), strict=True):
                     self._rows[key] = row.clone()
@@ -102,4 +102,4 @@ class TextFeatures:
                     self._rows.popitem(last=False)
         if not keys:
             return encode_text(clip, tokens, embed_dim)
-        return torch.stack([found[key] for key in keys]).to(tokens.device)
+        return torch.stack([rows[key] for key in keys]).to(tokens.device)

@@ -68,11 +68,11 @@ class Tokenizer:
 
     @property
     def name(self) -> str:
-        """What the model's config calls it; `CLIP` for the byte pairs that open_clip brings along."""
+        """The tokenizer's name in the model's config; `CLIP` for the byte pairs that open_clip ships."""
         return self._name or "CLIP"
 
     def cut(self, texts: Sequence[str]) -> list[str]:
-        """Those of the texts that do not fit into the context length, so that the model does not see their end."""
+        """Return the texts that exceed the context length, so that the model does not see their end."""
         return [text for text in dict.fromkeys(texts) if self._is_cut(text)]
 
     def _is_cut(self, text: str) -> bool:
@@ -110,7 +110,7 @@ class Tokenizer:
 
 
 def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int) -> Any:  # noqa: ANN401 - open_clip's
-    """open_clip's wrapper of a Hugging Face tokenizer.
+    """Read a Hugging Face tokenizer into open_clip's wrapper.
 
     Args:
         source: folder of its files, or a name in the hub.
@@ -143,7 +143,7 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
 
 
 def _options(text_cfg: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
-    """What a model's config says to its tokenizer, if it may."""
+    """Return the tokenizer options of a model's config, if they are allowed."""
     options = text_cfg.get("tokenizer_kwargs") or {}
     if not isinstance(options, Mapping):
         raise InputError(f"tokenizer: tokenizer_kwargs: expected names and values, got {str(options)[:80]!r}")

@@ -62,12 +62,12 @@ class DenseClip(nn.Module):
 
     @property
     def context_length(self) -> int:
-        """Longest text in tokens."""
+        """The length of the longest text in tokens."""
         return int(self.clip.context_length)
 
     @property
     def embed_dim(self) -> int:
-        """Dimension of the joint space."""
+        """The dimension of the joint embedding space."""
         return self._vision.embed_dim
 
     @property
@@ -82,11 +82,11 @@ class DenseClip(nn.Module):
 
     @property
     def pairwise(self) -> Literal["softmax", "sigmoid"]:
-        """How pairs are scored: against each other (CLIP), or each as a yes-or-no question (SigLIP)."""
+        """The scoring of pairs: against each other by a softmax (CLIP), or each by a sigmoid (SigLIP)."""
         return "softmax" if self.clip.logit_bias is None else "sigmoid"
 
     def logit_scale(self) -> Float[Tensor, ""]:
-        """The learned inverse temperature, as a factor (already exponentiated).
+        """Return the learned inverse temperature as a factor (already exponentiated).
 
         What a checkpoint says, as in open_clip. While a softmax learns it, it counts as 100 at most, as in CLIP.
         """
@@ -96,7 +96,7 @@ class DenseClip(nn.Module):
         return scale.clamp(max=100.0) if learns else scale
 
     def logit_bias(self) -> Float[Tensor, ""] | None:
-        """What is added to every logit of a sigmoid; None for a softmax."""
+        """Return what is added to every logit of a sigmoid; None for a softmax."""
         return None if self.clip.logit_bias is None else self.clip.logit_bias.reshape(())
 
     def forward(

@@ -1,4 +1,4 @@
-"""How images and labels reach a model, as a file beside its weights that every export carries."""
+"""A model's preprocessing and prompt, as a file beside its weights that every export carries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from umgclip.params.section import BOX_SHARE, TEMPLATE
 
 @dataclass(frozen=True)
 class Usage:
-    """How a model is used.
+    """The preprocessing, prompt and box share of a model.
 
     Attributes:
         preprocess: how images are made ready.
@@ -62,7 +62,7 @@ def write_usage(folder: Path, tower: DenseClip, usage: Usage, weights_sha256: st
 
 
 def read_usage(folder: Path) -> Usage | None:
-    """What the file in a folder says; None where there is none.
+    """Read the usage file of a folder; None where there is none.
 
     Raises:
         DataError: a value is none of those that there are; names the key.

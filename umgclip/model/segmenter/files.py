@@ -31,7 +31,7 @@ WEIGHTS = "segmenter.safetensors"
 
 
 class Description(BaseModel):
-    """What `segmenter.json` holds.
+    """The content of a segmenter's `segmenter.json`.
 
     Attributes:
         decoder: sizes.
@@ -59,7 +59,7 @@ class Description(BaseModel):
 
 
 def hashes(base: Path, tuned: Path) -> dict[str, str]:
-    """Of the tower that a segmenter belongs to.
+    """Return the hashes of the tower that a segmenter belongs to.
 
     Raises:
         DataError: weights are missing.
@@ -72,7 +72,7 @@ def hashes(base: Path, tuned: Path) -> dict[str, str]:
 
 
 def build(base: Path, tuned: Path, description: Description, seed: int = 0) -> Segmenter:
-    """A segmenter with random weights on the tuned tower.
+    """Build a segmenter with random weights on the tuned tower.
 
     Args:
         base: folder of the base.
@@ -122,21 +122,21 @@ def load(folder: Path, base: Path, tuned: Path) -> tuple[Segmenter, Description]
         description = Description.model_validate(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
     except (ValidationError, ValueError) as error:
         raise DataError(f"{folder / CONFIG}: not readable: {str(error).splitlines()[0]}") from error
-    for name, found in hashes(base, tuned).items():
+    for name, actual in hashes(base, tuned).items():
         wanted = getattr(description, name)
-        if wanted != found:
-            raise DataError(f"{folder}: trained on a tower with {name} {wanted[:12]}, got {found[:12]}")
+        if wanted != actual:
+            raise DataError(f"{folder}: trained on a tower with {name} {wanted[:12]}, got {actual[:12]}")
     segmenter = build(base, tuned, description)
-    own = segmenter.learned()
+    parameters = segmenter.learned()
     try:
         learned = read_weights(folder / WEIGHTS)
     except SafetensorError as error:
         raise DataError(f"{folder / WEIGHTS}: not readable: {str(error).splitlines()[0]}") from error
     if is_fused(learned):
         learned = from_fused(learned)  # an adapter of an older version
-    if {n: v.shape for n, v in learned.items()} != {n: p.shape for n, p in own.items()}:
+    if {n: v.shape for n, v in learned.items()} != {n: p.shape for n, p in parameters.items()}:
         raise DataError(f"{folder / WEIGHTS}: expected the weights that {CONFIG} describes, got others")
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.copy_(learned[name])
     return segmenter.eval(), description

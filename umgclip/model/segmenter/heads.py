@@ -31,7 +31,7 @@ _LEVELS = 3  # that the decoder's layers look at in turn
 
 
 class Decoded(NamedTuple):
-    """What the queries became after each layer: vectors (b, q, width), and logits of their masks (b, q, h, w)."""
+    """Query states after each layer: vectors (b, q, width), and logits of their masks (b, q, h, w)."""
 
     queries: list[Float[Tensor, "b q width"]]
     masks: list[Float[Tensor, "b q h w"]]
@@ -56,7 +56,7 @@ class Mask2FormerHeads(Mask2FormerPreTrainedModel):
         self.post_init()
 
     def forward(self, levels: Sequence[Float[Tensor, "b width _ _"]]) -> Decoded:
-        """Decode."""
+        """Decode the queries layer by layer."""
         pixels = self.pixels(list(levels), return_dict=True)
         maps = pixels.multi_scale_features
         starts = F.adaptive_avg_pool2d(maps[1], (self.grid, self.grid))
@@ -76,7 +76,7 @@ class Mask2FormerHeads(Mask2FormerPreTrainedModel):
 
 
 def _in_rows(maps: Float[Tensor, "b width h w"]) -> Float[Tensor, "places b width"]:
-    """As transformers' decoder wants its inputs."""
+    """Return the maps as rows, as transformers' decoder expects them."""
     return maps.flatten(2).permute(2, 0, 1)
 
 
@@ -98,7 +98,7 @@ class Places(nn.Module):
         true_masks: list[Float[Tensor, "_ h w"]],
         _true_labels: list[Int[Tensor, " _"]],
     ) -> list[tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]]:
-        """For each image, queries and the rows of the true masks that they are to become."""
+        """Match queries with true masks: for each image, query indices and rows of masks."""
         side = math.isqrt(masks.shape[1])
         return [self._pairs(F.adaptive_avg_pool2d(each[None], side)[0].flatten(1)) for each in true_masks]
 
@@ -125,10 +125,10 @@ class _Loss(Mask2FormerLoss):
             self.empty_weight[-1] = 0.0
 
     def loss_masks(self, masks: Tensor, true_masks: list[Tensor], pairs: Any, _count: Tensor) -> dict[str, Tensor]:  # noqa: ANN401
-        """As in the base class, whose count of masks is that of pairs where each mask is asked of one query."""
+        """Compute the mask losses as the base class does, with the number of pairs where each mask has one query."""
         count = max(1, sum(len(queries) for queries, _ in pairs))
-        found: dict[str, Tensor] = super().loss_masks(masks, true_masks, pairs, count)
-        return found
+        losses: dict[str, Tensor] = super().loss_masks(masks, true_masks, pairs, count)
+        return losses
 
 
 class Criterion:
@@ -154,7 +154,7 @@ class Criterion:
         true_masks: list[Float[Tensor, "_ h w"]],
         true_labels: list[Int[Tensor, " _"]],
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The loss and its parts, unweighted, of the last layer.
+        """Return the loss, and its unweighted parts of the last layer.
 
         Args:
             masks: logits after each layer.
@@ -167,15 +167,15 @@ class Criterion:
         earlier: list[dict[str, Tensor]] = [
             {"masks_queries_logits": m, "class_queries_logits": c} for m, c in zip(masks[:-1], logits[:-1], strict=True)
         ]
-        found: dict[str, Tensor] = loss(masks[-1], logits[-1], true_masks, true_labels, earlier)
+        losses: dict[str, Tensor] = loss(masks[-1], logits[-1], true_masks, true_labels, earlier)
         weight = {"loss_cross_entropy": self._weights.label, "loss_mask": self._weights.mask}
         weight["loss_dice"] = self._weights.dice
-        total = torch.stack([value * weight[_kind(name)] for name, value in found.items()]).sum()
-        return total, {name.removeprefix("loss_"): float(found[name].detach()) for name in weight}
+        total = torch.stack([value * weight[_kind(name)] for name, value in losses.items()]).sum()
+        return total, {name.removeprefix("loss_"): float(losses[name].detach()) for name in weight}
 
 
 def _kind(name: str) -> str:
-    """`loss_mask_3`, of the third layer, is a `loss_mask`."""
+    """Return the kind of a loss: `loss_mask_3`, of the third layer, is a `loss_mask`."""
     return name.rstrip("0123456789").rstrip("_")
 
 

@@ -24,7 +24,7 @@ _EPS = 1e-6
 
 
 class Queries(NamedTuple):
-    """What is known of the queries after a layer.
+    """The state of the queries after a layer.
 
     `masks` are logits at the pyramid's finest resolution, `names` L2-normalised embeddings in the joint space, `pooled`
     those of the frozen dense map alone, `none` logits of being no object.
@@ -37,7 +37,7 @@ class Queries(NamedTuple):
 
 
 class Segmenter(nn.Module):
-    """See the module's text.
+    """The segmenter on a frozen tuned tower.
 
     Args:
         tower: the tuned tower; frozen, and no part of this module's state.
@@ -62,11 +62,11 @@ class Segmenter(nn.Module):
 
     @property
     def tower(self) -> DenseClip:
-        """The frozen tower."""
+        """The frozen tower that the segmenter reads."""
         return self._frozen[0]
 
     def learned(self) -> dict[str, nn.Parameter]:
-        """What learns, by name."""
+        """Return the trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def to_device(self, device: torch.device) -> Segmenter:
@@ -77,7 +77,7 @@ class Segmenter(nn.Module):
     def forward(
         self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None = None
     ) -> list[Queries]:
-        """The queries after each layer, the last of which is the answer."""
+        """Return the queries after each layer; the last one is the result."""
         with torch.no_grad():
             dense, maps = read_maps(self.tower, images, valid)
         if self.adapted is not None:
@@ -99,7 +99,7 @@ class Segmenter(nn.Module):
 
 
 def pool_soft(dense: Float[Tensor, "b d h w"], masks: Float[Tensor, "b q mh mw"]) -> Float[Tensor, "b q d"]:
-    """One L2-normalised embedding a mask: the dense map's mean, weighted by the mask's probability in each cell."""
+    """Return one L2-normalised embedding per mask: the dense map's mean weighted by mask probability per cell."""
     weights = F.adaptive_avg_pool2d(masks.sigmoid(), (dense.shape[2], dense.shape[3])).flatten(2).to(dense.dtype)
     weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=_EPS)
     return F.normalize(weights @ dense.flatten(2).transpose(1, 2), dim=-1)

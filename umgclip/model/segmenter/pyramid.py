@@ -26,11 +26,11 @@ class Pyramid(nn.Module):
         super().__init__()
         self.inputs = nn.ModuleList(
             nn.Sequential(
-                nn.GroupNorm(1, own),  # each image's map by itself: depths differ in scale
-                nn.Conv2d(own, width * finer * finer, 1),
+                nn.GroupNorm(1, channels_in),  # each image's map by itself: depths differ in scale
+                nn.Conv2d(channels_in, width * finer * finer, 1),
                 nn.PixelShuffle(finer),
             )
-            for own, finer in zip(channels, _FINER, strict=True)
+            for channels_in, finer in zip(channels, _FINER, strict=True)
         )
         self.places = nn.ModuleList(nn.Conv2d(4 * len(_OCTAVES), width, 1) for _ in _FINER)
         self.stem = PixelStem(width) if pixel_stem else None
@@ -38,7 +38,7 @@ class Pyramid(nn.Module):
     def forward(
         self, maps: Sequence[Float[Tensor, "b _ h w"]], images: Float[Tensor, "b 3 height wide"]
     ) -> list[Float[Tensor, "b width _ _"]]:
-        """The levels."""
+        """Return the levels of the pyramid."""
         levels = [into(each) for into, each in zip(self.inputs, maps, strict=True)]
         levels[-1] = F.avg_pool2d(levels[-1], 2, ceil_mode=True)
         if self.stem is not None:
@@ -49,7 +49,7 @@ class Pyramid(nn.Module):
 
 
 def fourier_places(like: Float[Tensor, "b _ h w"]) -> Float[Tensor, "1 waves h w"]:
-    """Where each cell lies in the image, as sines and cosines of some octaves along both axes."""
+    """Return each cell's position in the image, as sines and cosines of some octaves along both axes."""
     axes = [(torch.arange(n, device=like.device, dtype=like.dtype) + 0.5) / n for n in like.shape[2:]]
     waves = [
         torch.stack([f(2**octave * math.pi * axis) for octave in _OCTAVES for f in (torch.sin, torch.cos)])

@@ -1,4 +1,4 @@
-"""What a segmenter makes of an image, and the panoptic and semantic maps that follow from it."""
+"""A segmenter's masks of an image, and the panoptic and semantic maps that follow from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAME = 0.5  # IoU from which two masks are of the same thing
 
 @dataclass(frozen=True)
 class Segments:
-    """The masks of one image.
+    """The masks of one image with their scores.
 
     Attributes:
         masks: probability of each pixel, at the resolution asked for.
@@ -32,20 +32,20 @@ class Segments:
     objectness: Float[Tensor, " q"]
 
     def cpu(self) -> Segments:
-        """The same on the CPU."""
+        """Return a copy on the CPU."""
         return Segments(self.masks.cpu(), self.names.cpu(), self.objectness.cpu())
 
     def within(self, size_hw: tuple[int, int]) -> Segments:
-        """The same without what lies right of and below a size: padding."""
+        """Return the masks without the padding right of and below a size."""
         return Segments(self.masks[:, : size_hw[0], : size_hw[1]], self.names, self.objectness)
 
     def semantic(self) -> Int[Tensor, "h w"]:
-        """The name of each pixel: that with the largest sum over masks (Cheng et al., NeurIPS 2021)."""
+        """Return the name of each pixel: that with the largest sum over masks (Cheng et al., NeurIPS 2021)."""
         weights = self.names * self.objectness[:, None]
         return (weights.T @ self.masks.flatten(1)).argmax(dim=0).unflatten(0, self.masks.shape[1:])
 
     def panoptic(self, min_score: float, min_visible: float) -> tuple[Int[Tensor, "h w"], list[int]]:
-        """Disjoint segments: the number of each pixel's segment (from 1; 0 is none), and the name of each segment.
+        """Return disjoint segments: each pixel's segment number (from 1; 0 is none), and each segment's name.
 
         A pixel goes to the mask with the largest product of score and probability, as in MaskFormer.
 
@@ -54,33 +54,33 @@ class Segments:
             min_visible: least share of a mask that better ones leave to it.
         """
         ids = torch.zeros(self.masks.shape[1:], dtype=torch.long)
-        scores, kept, names = self._distinct(min_score)
-        if not len(kept):
+        scores, selected, names = self._distinct(min_score)
+        if not len(selected):
             return ids, []
-        masks = self.masks[kept]
-        best = (scores[kept, None, None] * masks).argmax(dim=0)
-        found: list[int] = []
+        masks = self.masks[selected]
+        best = (scores[selected, None, None] * masks).argmax(dim=0)
+        labels: list[int] = []
         for row, label in enumerate(names.tolist()):
             inside = masks[row] >= _INSIDE
             visible = inside & (best == row)
             if visible.any() and visible.sum() >= min_visible * inside.sum():
-                found.append(label)
-                ids[visible] = len(found)
-        return ids, found
+                labels.append(label)
+                ids[visible] = len(labels)
+        return ids, labels
 
     def _distinct(self, min_score: float) -> tuple[Float[Tensor, " q"], Int[Tensor, " kept"], Int[Tensor, " kept"]]:
-        """The score of every mask; one mask of each group of near-equals, best first; the name of its group."""
+        """Return every mask's score; one mask per group of near-equals, best first; the name of its group."""
         inside = (self.masks >= _INSIDE).flatten(1).float()
         area = inside.sum(dim=1)
         quality = (self.masks.flatten(1) * inside).sum(dim=1) / area.clamp(min=1)
         scores = quality * self.objectness * self.names.amax(dim=1).sqrt()
         shared = inside @ inside.T
         iou = shared / (area[:, None] + area[None] - shared).clamp(min=1)
-        kept: list[int] = []
+        selected: list[int] = []
         for row in scores.argsort(descending=True, stable=True).tolist():
-            if scores[row] >= min_score and area[row] > 0 and all(iou[row, other] < _SAME for other in kept):
-                kept.append(row)
-        chosen = torch.tensor(kept, dtype=torch.long)
+            if scores[row] >= min_score and area[row] > 0 and all(iou[row, other] < _SAME for other in selected):
+                selected.append(row)
+        chosen = torch.tensor(selected, dtype=torch.long)
         votes = (iou[chosen] >= _SAME) * (quality * self.objectness)
         return scores, chosen, (votes @ self.names).argmax(dim=1)
 
@@ -92,7 +92,7 @@ def segments_of(
     seen: Bool[Tensor, " names"],
     exponents: tuple[float, float],
 ) -> list[Segments]:
-    """What the last layer's queries say of each image, masks at their own resolution.
+    """Return the segments of each image from the last layer's queries, masks at their own resolution.
 
     Args:
         segmenter: that made them.
@@ -110,6 +110,6 @@ def segments_of(
 
 
 def resized_to(segments: Segments, size_hw: Sequence[int]) -> Segments:
-    """The same with masks of another size."""
+    """Return the segments with masks of another size."""
     masks = F.interpolate(segments.masks[None], tuple(size_hw), mode="bilinear", align_corners=False)[0]
     return Segments(masks, segments.names, segments.objectness)

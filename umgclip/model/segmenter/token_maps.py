@@ -17,11 +17,11 @@ LEVELS = 4
 
 
 def tapped_blocks(tower: DenseClip) -> list[nn.Module]:
-    """The blocks whose output is read: at one, two and three quarters of the depth; none in a tower without tokens."""
+    """Return the blocks whose output is read: at one, two and three quarters of the depth; none without tokens."""
     visual = tower.clip.visual
     trunk: Any = getattr(visual, "trunk", None)
-    found = visual.transformer.resblocks if hasattr(visual, "transformer") else getattr(trunk, "blocks", ())
-    blocks = list(found)
+    stack = visual.transformer.resblocks if hasattr(visual, "transformer") else getattr(trunk, "blocks", ())
+    blocks = list(stack)
     return [blocks[max(0, len(blocks) * quarter // LEVELS - 1)] for quarter in range(1, LEVELS)] if blocks else []
 
 
@@ -39,7 +39,7 @@ def _width(block: Any) -> int:  # noqa: ANN401 - blocks of several libraries
 def read_maps(
     tower: DenseClip, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
 ) -> tuple[Float[Tensor, "b d h w"], list[Float[Tensor, "b _ h w"]]]:
-    """The dense map, and the maps of four depths, the last of which is the dense map itself."""
+    """Return the dense map, and the maps of four depths, the last of which is the dense map itself."""
     blocks = tapped_blocks(tower)
     maps: dict[nn.Module, Tensor] = {}
     with _tapped(blocks, maps):

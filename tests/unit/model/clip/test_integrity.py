@@ -105,7 +105,7 @@ def test_weights_that_were_changed_on_purpose_are_told_the_way_on(root: Path, tm
     saved = tmp_path / "saved"
     umgclip.load(root).save(saved)
     flip(saved / WEIGHTS)
-    with pytest.raises(DataError, match=f"of weights that you changed yourself, take the old hash out of {CONFIG}"):
+    with pytest.raises(DataError, match=f"if you changed the weights yourself, remove the old hash from {CONFIG}"):
         umgclip.load(saved)
     content = json.loads((saved / CONFIG).read_text(encoding="utf-8"))
     del content[OWN][SHA256]

@@ -69,7 +69,7 @@ class CheckpointFile:
 
 
 def find_weights(folder: Path) -> Path:
-    """The file of weights in a model's folder.
+    """Return the file of weights in a model's folder.
 
     Raises:
         InputError: none of the usual names is there.
@@ -155,7 +155,7 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def _read_shards(index: Path) -> Mapping[str, Any]:
-    """All parts of a sharded checkpoint, which lie beside its index."""
+    """Read all parts of a sharded checkpoint, which are in the folder of its index."""
     try:
         listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted({str(name) for name in listed.values()})
@@ -202,5 +202,5 @@ def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of an error, short enough for a terminal."""
+    """Return the first line of an error, short enough for a terminal."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -43,7 +43,7 @@ _IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
 
 def names_of(weights: Weights, where: str) -> Names:
-    """Whose names the weights of a whole CLIP have.
+    """Return which naming scheme the weights of a whole CLIP follow.
 
     Args:
         weights: as `umgclip.model.clip.pretrained.checkpoint_file` reads them.
@@ -52,14 +52,14 @@ def names_of(weights: Weights, where: str) -> Names:
     Raises:
         InputError: they are no whole CLIP of a kind that gives dense features; says what they are.
     """
-    found = _kind(weights)
-    if found in ("open_clip", "eva_clip", "hugging_face"):
-        return found  # type: ignore[return-value]
-    raise InputError(f"base.pretrained: {where}: expected the weights of a whole CLIP, got {found}")
+    kind = _kind(weights)
+    if kind in ("open_clip", "eva_clip", "hugging_face"):
+        return kind  # type: ignore[return-value]
+    raise InputError(f"base.pretrained: {where}: expected the weights of a whole CLIP, got {kind}")
 
 
 def _kind(weights: Weights) -> str:
-    """One of `Names`, or a description of what it is instead."""
+    """Return one of `Names`, or a description of what the weights are instead."""
     if any(".lora_A." in name or ".lora_B." in name for name in weights):
         return "a LoRA adapter; merge it into its base first"
     if any(name.startswith(("visual.layer1.", "layer1.")) for name in weights):
@@ -81,7 +81,7 @@ def _kind(weights: Weights) -> str:
 
 
 def _towers(weights: Weights) -> tuple[bool, bool]:
-    """Whether there is an image tower, and a text tower, under anybody's names."""
+    """Return whether there is an image tower, and a text tower, under any known names."""
     alone = ("class_embedding", "conv1.weight", "cls_token", "patch_embed.proj.weight", "embeddings.class_embedding")
     image = any(name.startswith(("visual.", "vision_model.")) for name in weights) or any(n in weights for n in alone)
     texts = ("token_embedding.weight", "text.", "text_model.")
@@ -109,13 +109,13 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
         named = _from_hugging_face(weights, where) if names == "hugging_face" else dict(weights)
     if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
         named = convert_to_custom_text_state_dict(named)
-    own = clip.state_dict()
+    expected = clip.state_dict()
     for name in ("logit_scale", "logit_bias"):
-        if name in named and name in own:
-            named[name] = named[name].reshape(own[name].shape)
-    for name in own:  # open_clip resizes lengths, and ends at other widths without a name
-        if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != own[name].shape[-1:]:
-            raise _other_shape(name, named[name], own[name], where)
+        if name in named and name in expected:
+            named[name] = named[name].reshape(expected[name].shape)
+    for name in expected:  # open_clip resizes lengths, and ends at other widths without a name
+        if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != expected[name].shape[-1:]:
+            raise _other_shape(name, named[name], expected[name], where)
     try:
         resize_pos_embed(named, clip, antialias=antialias)
         resize_text_pos_embed(named, clip)
@@ -123,23 +123,23 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
         raise InputError(
             f"base.pretrained: {where}: its positions cannot be resized to the model's grid: {line_of(error)}; {_ASK}"
         ) from error
-    _check(named, own, where, strict=names == "open_clip")
+    _check(named, expected, where, strict=names == "open_clip")
     clip.load_state_dict(
-        {name: value.to(own[name].dtype) for name, value in named.items() if name in own}, strict=False
+        {name: value.to(expected[name].dtype) for name, value in named.items() if name in expected}, strict=False
     )
 
 
-def _other_shape(name: str, found: Tensor, wanted: Tensor, where: str) -> InputError:
-    shapes = f"expected {tuple(wanted.shape)}, got {tuple(found.shape)}"
+def _other_shape(name: str, actual: Tensor, wanted: Tensor, where: str) -> InputError:
+    shapes = f"expected {tuple(wanted.shape)}, got {tuple(actual.shape)}"
     return InputError(f"base.pretrained: {where}: {name}: {shapes}; {_ASK}")
 
 
-def _check(named: Weights, own: Weights, where: str, *, strict: bool) -> None:
-    """Every weight is there and of the right shape; with open_clip's names there is no other either."""
-    if missing := sorted(name for name in own if name != "logit_bias" and name not in named):
+def _check(named: Weights, expected: Weights, where: str, *, strict: bool) -> None:
+    """Check that every weight exists with the right shape; with open_clip's names, also that there is no other."""
+    if missing := sorted(name for name in expected if name != "logit_bias" and name not in named):
         lack = f"expected {missing[0]} ({len(missing)} weights), found none"
         raise InputError(f"base.pretrained: {where}: {lack}; {_ASK}")
-    for name, value in own.items():
+    for name, value in expected.items():
         if name not in named:
             continue
         if named[name].shape != value.shape:
@@ -149,15 +149,15 @@ def _check(named: Weights, own: Weights, where: str, *, strict: bool) -> None:
                 f"base.pretrained: {where}: {name}: expected float32, float16 or bfloat16, got {named[name].dtype}; "
                 "quantised weights cannot be tuned"
             )
-    if "logit_bias" in own and "logit_bias" not in named:
+    if "logit_bias" in expected and "logit_bias" not in named:
         raise InputError(f"base.pretrained: {where}: expected logit_bias of a SigLIP, found none; {_ASK}")
-    extra = sorted(name for name in named if name not in own and not name.endswith(_IGNORED))
+    extra = sorted(name for name in named if name not in expected and not name.endswith(_IGNORED))
     if strict and extra:
         raise InputError(f"base.pretrained: {where}: {extra[0]} ({len(extra)} weights) has no place; {_ASK}")
 
 
 def _from_eva(weights: Weights, clip: Any, antialias: bool) -> dict[str, Tensor]:  # noqa: ANN401
-    """The library timm knows how EVA's image tower is named; the text tower already has open_clip's names."""
+    """Convert EVA-CLIP's weights: timm maps the names of its image tower; its text tower has open_clip's names."""
     if not isinstance(getattr(clip.visual, "trunk", None), nn.Module):
         raise InputError("base.model: expected one of open_clip's EVA models for weights with EVA-CLIP's names")
     named = {name: value for name, value in weights.items() if not name.startswith("visual.")}
@@ -179,12 +179,12 @@ def _renamed(weights: Weights) -> dict[str, Tensor]:
         "logit_scale": weights["logit_scale"],
     }
     for prefix, tower, names in (("vision_model.", "visual.", _VISION), ("text_model.", "", _TEXT)):
-        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        expected = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         for theirs, ours in names.items():
-            named |= {f"{tower}{ours}{n.removeprefix(theirs)}": v for n, v in own.items() if _is_of(n, theirs)}
-        blocks = sorted({int(name.split(".")[2]) for name in own if name.startswith("encoder.layers.")})
+            named |= {f"{tower}{ours}{n.removeprefix(theirs)}": v for n, v in expected.items() if _is_of(n, theirs)}
+        blocks = sorted({int(name.split(".")[2]) for name in expected if name.startswith("encoder.layers.")})
         for number in blocks:
-            named |= _block(own, f"encoder.layers.{number}.", f"{tower}transformer.resblocks.{number}.")
+            named |= _block(expected, f"encoder.layers.{number}.", f"{tower}transformer.resblocks.{number}.")
     return named
 
 
@@ -192,12 +192,12 @@ def _is_of(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
 
 
-def _block(own: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
-    """One block: query, key and value as open_clip's fused projection."""
+def _block(tower_weights: Weights, theirs: str, ours: str) -> dict[str, Tensor]:
+    """Convert one block: query, key and value become open_clip's fused projection."""
     named = {}
     for kind in ("weight", "bias"):
-        parts = [own[f"{theirs}self_attn.{name}_proj.{kind}"] for name in ("q", "k", "v")]
+        parts = [tower_weights[f"{theirs}self_attn.{name}_proj.{kind}"] for name in ("q", "k", "v")]
         named[f"{ours}attn.in_proj_{kind}"] = torch.cat(parts)
-        named[f"{ours}attn.out_proj.{kind}"] = own[f"{theirs}self_attn.out_proj.{kind}"]
-        named |= {f"{ours}{new}.{kind}": own[f"{theirs}{old}.{kind}"] for old, new in _LAYER.items()}
+        named[f"{ours}attn.out_proj.{kind}"] = tower_weights[f"{theirs}self_attn.out_proj.{kind}"]
+        named |= {f"{ours}{new}.{kind}": tower_weights[f"{theirs}{old}.{kind}"] for old, new in _LAYER.items()}
     return named

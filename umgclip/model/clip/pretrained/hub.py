@@ -30,7 +30,7 @@ def quick_without_hub() -> Iterator[bool]:
 
 
 def _answers() -> bool:
-    """Whether its address takes connections; where a proxy speaks to it, nobody here can tell, and it may."""
+    """Return whether the hub's address accepts connections; True behind a proxy, where this cannot be tested."""
     if any(os.environ.get(name) for name in _PROXIES):
         return True
     address = urlsplit(constants.ENDPOINT)

@@ -1,4 +1,4 @@
-"""What the `config.json` of a Hugging Face CLIP says, in open_clip's terms."""
+"""Translation of a Hugging Face CLIP's `config.json` to open_clip's terms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILTERS = {2: "bilinear", 3: "bicubic"}
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """The `config.json` of a CLIP in a folder; None where there is none, or it is another model's.
+    """Read the `config.json` of a CLIP in a folder; None where there is none, or it is another model's.
 
     Raises:
         InputError: it is not JSON.
@@ -44,7 +44,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def uses_quick_gelu(config: Mapping[str, Any], where: Path) -> bool:
-    """Whether the towers were trained with QuickGELU, which is transformers' default for a CLIP.
+    """Return whether the towers were trained with QuickGELU, which is transformers' default for a CLIP.
 
     Raises:
         InputError: the two towers differ, or use another activation.
@@ -59,7 +59,7 @@ def uses_quick_gelu(config: Mapping[str, Any], where: Path) -> bool:
 
 
 def model_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], where: Path) -> dict[str, Any]:
-    """The open_clip config of a `CLIPModel` (OpenAI's, LAION's, FG-CLIP).
+    """Return the open_clip config of a `CLIPModel` (OpenAI's, LAION's, FG-CLIP).
 
     Args:
         config: the folder's `config.json`.
@@ -104,7 +104,7 @@ def model_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], where
 
 
 def preprocess_config(folder: Path) -> dict[str, Any]:
-    """open_clip's preprocess config from `preprocessor_config.json`; empty where there is none.
+    """Return open_clip's preprocess config from `preprocessor_config.json`; empty where there is none.
 
     Raises:
         InputError: it is not JSON.
@@ -113,13 +113,13 @@ def preprocess_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"base.pretrained: {path}: expected JSON: {str(error).splitlines()[0]}") from error
     out: dict[str, Any] = {}
     for theirs, ours in (("image_mean", "mean"), ("image_std", "std")):
-        if found.get(theirs):
-            out[ours] = [float(value) for value in found[theirs]]
-    if found.get("resample") in _FILTERS:
-        out["interpolation"] = _FILTERS[found["resample"]]
+        if config.get(theirs):
+            out[ours] = [float(value) for value in config[theirs]]
+    if config.get("resample") in _FILTERS:
+        out["interpolation"] = _FILTERS[config["resample"]]
     return out

@@ -39,13 +39,13 @@ class Pretrained:
 
     @property
     def quick_gelu(self) -> bool:
-        """Whether its towers use QuickGELU."""
+        """The activation of the towers: True for QuickGELU."""
         return bool(self.model_cfg.get("quick_gelu", False))
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What a checkpoint does not always say of itself.
+    """Settings that a checkpoint does not always contain.
 
     Attributes:
         quick_gelu: `auto` takes what the model's name, the tag, the archive (OpenAI's TorchScript) or a config beside
@@ -59,7 +59,7 @@ class Choices:
 
 
 def load_pretrained(name: str, pretrained: str, choices: Choices | None = None) -> Pretrained:
-    """Load a model.
+    """Load a pretrained CLIP from a tag, file or folder.
 
     Args:
         name: as in `open_clip.list_models()`; of no effect for a folder, whose config says what it is.
@@ -83,7 +83,7 @@ def load_pretrained(name: str, pretrained: str, choices: Choices | None = None) 
 
 
 def named_config(name: str, pretrained: str) -> dict[str, Any] | None:
-    """The architecture that a tag or a checkpoint belongs to, before anything is fetched or read; None for a folder.
+    """Return the architecture of a tag or checkpoint before anything is fetched or read; None for a folder.
 
     Args:
         name: `base.model`.
@@ -111,7 +111,7 @@ def named_config(name: str, pretrained: str) -> dict[str, Any] | None:
 
 
 def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
-    """What open_clip knows how to fetch (or big_vision's arrays)."""
+    """Load weights that open_clip can fetch (or big_vision's arrays)."""
     config = open_clip.get_model_config(name)
     _refuse_coca(config, name)
     tag = open_clip.get_pretrained_cfg(name, pretrained) or {}
@@ -213,7 +213,7 @@ def _positions(choices: Choices, names: foreign.Names) -> Literal["antialiased",
 
 
 def _says_quick_gelu(checkpoint: CheckpointFile, folder: Path, beside: Mapping[str, Any] | None) -> bool | None:
-    """What the file and its neighbours say of the activation; None where they say nothing."""
+    """Return whether the file or its neighbours ask for QuickGELU; None where they do not say."""
     if checkpoint.is_torchscript:
         return True  # the only CLIPs delivered so are OpenAI's
     if beside is not None:
@@ -231,7 +231,7 @@ def _plain_preprocess() -> dict[str, Any]:
 
 
 def _usual_preprocess(name: str) -> dict[str, Any]:
-    """The preprocessing of a model's published weights, where all agree, for a file that comes without."""
+    """Return the preprocessing of a model's published weights, where all agree, for a file without one."""
     known = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
     out = _plain_preprocess()
     for key in ("mean", "std", "interpolation", "resize_mode"):
@@ -242,7 +242,7 @@ def _usual_preprocess(name: str) -> dict[str, Any]:
 
 
 def read_open_clip_config(folder: Path) -> dict[str, Any] | None:
-    """What `open_clip_config.json` of a folder says; None where there is none.
+    """Read a folder's `open_clip_config.json`; None where there is none.
 
     Raises:
         InputError: it is no JSON, or lacks `model_cfg` with both towers.

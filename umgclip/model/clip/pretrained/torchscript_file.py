@@ -47,9 +47,9 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(path) as archive:
         root = _Archive(archive)
-        found: dict[str, Tensor] = {}
-        _collect(root.module(), (), found)
-    return found
+        tensors: dict[str, Tensor] = {}
+        _collect(root.module(), (), tensors)
+    return tensors
 
 
 class _Archive:
@@ -66,12 +66,12 @@ class _Archive:
             raise ValueError(f"expected tensors in this machine's byte order, {sys.byteorder}")
 
     def module(self) -> Any:  # noqa: ANN401 - whatever was pickled, made of plain values
-        """What `data.pkl` says, modules as `_Module`."""
+        """Return the content of `data.pkl`, with modules as `_Module`."""
         with self._zip.open(self._record(self._pickled)) as file:
             return _Unpickler(file, self).load()
 
     def storage(self, kind: _Storage, key: str, elements: int) -> Tensor:
-        """A tensor's elements, all in a row."""
+        """Return a storage's elements as a flat tensor."""
         content = self._bytes(f"{self._folder}data/{key}")
         if len(content) != elements * kind.dtype.itemsize:
             raise ValueError(f"data/{key}: expected {elements} values of {kind.dtype}, got {len(content)} bytes")
@@ -112,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
         self._storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as pickle's own
-        """What a name in the pickle stands for."""
+        """Return what a name in the pickle stands for."""
         if module.split(".")[0] == "__torch__":
             return _Module
         if module == "torch" and name in _DTYPES:
@@ -130,7 +130,7 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"expected modules, tensors and plain values, found {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Tensor:  # noqa: ANN401 - as pickle's own
-        """The elements that a tensor's pickle names."""
+        """Return the storage that a tensor's pickle names."""
         word, kind, key, _, elements = pid
         if word != "storage" or not isinstance(kind, _Storage) or not isinstance(elements, int):
             raise pickle.UnpicklingError("expected a tensor's elements")
@@ -141,7 +141,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
-    """A tensor over elements; refuses one that has more values than they are."""
+    """Return a tensor over a storage; refuse one with more values than the storage has."""
     if math.prod(size) > storage.numel():
         raise ValueError(f"expected at most {storage.numel()} values in a tensor, got {size}")
     return storage.as_strided(size, stride, offset)
@@ -151,11 +151,11 @@ def _first(value: object, *_: object) -> object:
     return value
 
 
-def _collect(value: object, name: tuple[str, ...], found: dict[str, Tensor]) -> None:
+def _collect(value: object, name: tuple[str, ...], tensors: dict[str, Tensor]) -> None:
     if len(name) > _MOST_DEPTH:
         raise ValueError(f"expected modules in modules up to {_MOST_DEPTH} deep")
     if isinstance(value, Tensor):
-        found[".".join(name)] = value
+        tensors[".".join(name)] = value
     elif isinstance(value, _Module) and isinstance(value.state, dict):
         for key, inner in value.state.items():
-            _collect(inner, (*name, str(key)), found)
+            _collect(inner, (*name, str(key)), tensors)

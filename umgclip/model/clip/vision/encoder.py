@@ -1,4 +1,4 @@
-"""What every image tower here offers."""
+"""The interface of every image tower."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DensePath = Literal["value", "last", "surgery"]
 
 @runtime_checkable
 class VisionEncoder(Protocol):
-    """An image tower.
+    """The interface of an image tower's encoder.
 
     Attributes:
         patch_px: height and width in pixels of what one cell of the dense map stands for.
@@ -31,7 +31,7 @@ class VisionEncoder(Protocol):
 
 
 def mean_of_valid(tokens: Float[Tensor, "b n d"], valid: Bool[Tensor, "b h w"] | None) -> Float[Tensor, "b d"]:
-    """The mean over the tokens that hold image."""
+    """Return the mean over the tokens that hold image."""
     if valid is None:
         return tokens.mean(dim=1)
     weight = valid.flatten(1).to(tokens.dtype)

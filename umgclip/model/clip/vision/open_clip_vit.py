@@ -24,7 +24,7 @@ _HIDDEN = -3e4  # has a place in float16, and its exponential has none in float3
 
 
 class OpenClipVit:
-    """See the module's text."""
+    """The encoder of open_clip's own ViT."""
 
     def __init__(self, visual: Any) -> None:  # noqa: ANN401 - open_clip's VisionTransformer
         self._visual = visual
@@ -34,7 +34,7 @@ class OpenClipVit:
 
     @staticmethod
     def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
-        """Whether it is a ViT with a class token, pooled by it or by the mean."""
+        """Return whether a tower is a ViT with a class token, pooled by it or by the mean."""
         return (
             hasattr(visual, "class_embedding")
             and getattr(visual, "attn_pool", None) is None
@@ -64,18 +64,18 @@ class OpenClipVit:
 
     @property
     def reads_class_token(self) -> bool:
-        """Whether the global embedding is the class token's."""
+        """True if the global embedding is the class token's."""
         return bool(self._visual.pool_type == "tok")
 
     @property
     def blocks(self) -> list[Any]:
-        """The transformer's blocks."""
+        """The residual blocks of the transformer, in order."""
         return list(self._visual.transformer.resblocks)
 
     def embed(
         self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
     ) -> tuple[Float[Tensor, "b n channels"], TokenGrid]:
-        """What goes into the first block, and where its tokens stand."""
+        """Return the input of the first block, and the grid of its tokens."""
         visual = self._visual
         cells = visual.conv1(images)
         height, width = cells.shape[2:]
@@ -91,11 +91,11 @@ class OpenClipVit:
         return F.normalize(x @ self._visual.proj, dim=-1)
 
     def block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
-        """Run a block."""
+        """Run one residual block on the tokens."""
         return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
-        """What to add to the logits of each key: nothing, or so much that its weight is exactly 0.
+        """Return what to add to the logits of each key: nothing, or so much that its weight is exactly 0.
 
         Finite, for in the value path a token without image still sees itself: minus infinity would make it NaN.
         open_clip's blocks hand no padding to their attention, so each attention fetches it from the running grid.

@@ -30,7 +30,7 @@ def dense_by(
     path: DensePath,
     valid: Bool[Tensor, "b h w"] | None,
 ) -> Float[Tensor, "b d h w"]:
-    """The dense map by another path, L2-normalised.
+    """Return the dense map by another read-out path, L2-normalised.
 
     Raises:
         InputError: the tower is not open_clip's own ViT, or its blocks are not what the path needs.
@@ -79,7 +79,7 @@ def foveal(
     depth = max(1, len(vit.blocks) // 3)
     for block in vit.blocks[: len(vit.blocks) - depth]:
         x = vit.block(block, x, grid)
-    found = []
+    embeddings = []
     for first in range(0, len(box_shares), _REGIONS_AT_ONCE):
         part = slice(first, first + _REGIONS_AT_ONCE)
         tokens = x[image_of_box[part]]
@@ -89,8 +89,8 @@ def foveal(
             mask = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
             mask[:, 0, 1:] = added
             tokens = vit.block(block, tokens, grid, attn_mask=mask.repeat_interleave(heads, dim=0))
-        found.append(vit.project(tokens[:, 0], norm=True))
-    return torch.cat(found)
+        embeddings.append(vit.project(tokens[:, 0], norm=True))
+    return torch.cat(embeddings)
 
 
 def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
@@ -115,7 +115,7 @@ def _value_value(block: Any, x: Float[Tensor, "b n channels"]) -> Float[Tensor, 
 
 
 def _gaussians(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, peak: float) -> Float[Tensor, "r n"]:
-    """A Gaussian over each box on the token grid, its highest value `peak`, 0 outside the box."""
+    """Return a Gaussian over each box on the token grid, its highest value `peak`, 0 outside the box."""
     rows = (torch.arange(height) + 0.5) / height
     columns = (torch.arange(width) + 0.5) / width
     x0, y0, x1, y1 = (side[:, None, None] for side in box_shares.unbind(1))

@@ -1,4 +1,4 @@
-"""Which encoder reads which image tower."""
+"""Selection of the encoder that reads an image tower."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KINDS = (OpenClipVit, TimmVit, TimmConvNext)
 
 
 def vision_encoder(visual: Any) -> VisionEncoder:  # noqa: ANN401 - open_clip's towers share no base class
-    """The encoder for an open_clip image tower.
+    """Return the encoder for an open_clip image tower.
 
     Raises:
         InputError: no dense features are known for this tower; names what has them.

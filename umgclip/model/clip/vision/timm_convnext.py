@@ -19,7 +19,7 @@ from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
 
 
 class TimmConvNext:
-    """See the module's text."""
+    """The encoder of timm's ConvNeXt in open_clip."""
 
     def __init__(self, visual: Any) -> None:  # noqa: ANN401 - open_clip's TimmModel
         self._visual = visual
@@ -30,7 +30,7 @@ class TimmConvNext:
 
     @staticmethod
     def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
-        """Whether it is a ConvNeXt that averages its map, projected linearly or by an MLP."""
+        """Return whether a tower is a ConvNeXt that averages its map, projected linearly or by an MLP."""
         trunk = getattr(visual, "trunk", None)
         if not isinstance(trunk, ConvNeXt) or not isinstance(trunk.head, ClassifierHead | NormMlpClassifierHead):
             return False
@@ -53,7 +53,7 @@ class TimmConvNext:
     def _stages(
         self, x: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b gh gw"] | None
     ) -> Float[Tensor, "b out gh gw"]:
-        """The stages; padding is put back to zero before every convolution, which is what lies beyond an edge."""
+        """Run the stages; padding is reset to zero before every convolution, which is what lies beyond an edge."""
         stages = self._visual.trunk.stages
         recompute = any(bool(stage.grad_checkpointing) for stage in stages)
         for stage in stages:
@@ -69,7 +69,7 @@ class TimmConvNext:
         return x
 
     def _head(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        """What follows the pooling of the trunk, then open_clip's projection."""
+        """Run what follows the trunk's pooling, then open_clip's projection."""
         return F.normalize(self._visual.head(self._visual.trunk.head(rows[:, :, None, None])), dim=-1)
 
 

@@ -26,7 +26,7 @@ _GRIDS_KEPT = 64
 
 
 class TimmVit:
-    """See the module's text."""
+    """The encoder of timm's ViT in open_clip."""
 
     def __init__(self, visual: Any) -> None:  # noqa: ANN401 - open_clip's TimmModel
         self._visual = visual
@@ -38,7 +38,7 @@ class TimmVit:
 
     @staticmethod
     def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
-        """Whether it is a timm ViT of plain patches, pooled by class token, mean or attention."""
+        """Return whether a tower is a timm ViT of plain patches, pooled by class token, mean or attention."""
         trunk: Any = getattr(visual, "trunk", None)
         if not isinstance(trunk, (VisionTransformer, Eva)) or type(trunk.patch_embed) is not PatchEmbed:
             return False
@@ -88,12 +88,12 @@ class TimmVit:
         prefix = [token.expand(x.shape[0], -1, -1) for token in extra if token is not None]
         if trunk.pos_embed is None:
             return torch.cat([*prefix, x], dim=1)
-        own = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+        prefix_tokens = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
         positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
         if [height, width] != grid:
             antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
             positions = resample_abs_pos_embed(
-                positions, [height, width], old_size=grid, num_prefix_tokens=own, antialias=antialias
+                positions, [height, width], old_size=grid, num_prefix_tokens=prefix_tokens, antialias=antialias
             )
         if trunk.no_embed_class:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
@@ -114,7 +114,7 @@ class TimmVit:
         return self._ropes[key].to(x.device)
 
     def _head(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
-        """What follows the pooling, which acts on each row alone."""
+        """Run what follows the pooling, which acts on each row alone."""
         trunk = self._visual.trunk
         return F.normalize(self._visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(x)))), dim=-1)
 
@@ -133,7 +133,7 @@ class TimmVit:
 def _value_path(
     length: int, prefix: int, keys: Bool[Tensor, "b n"] | None, device: torch.device
 ) -> Bool[Tensor, "b_or_1 1 n n"]:
-    """Who sees whom: class and register tokens all that is image, every other token itself only."""
+    """Return the attention mask of the value path: class and register tokens see the image, others themselves."""
     mask = torch.eye(length, dtype=torch.bool, device=device)[None, None]
     mask = mask.repeat(1 if keys is None else len(keys), 1, 1, 1)
     mask[:, :, :prefix] = True if keys is None else keys[:, None, None, :]

@@ -1,4 +1,4 @@
-"""Where the tokens of a running forward stand in the image, for layers that look at neighbours."""
+"""The token grid of the running forward, for layers that read neighbouring tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _running: ContextVar[TokenGrid | None] = ContextVar("umgclip_token_grid", defaul
 
 
 def current_grid() -> TokenGrid | None:
-    """The grid of the forward that is running in this thread."""
+    """Return the token grid of the forward running in this thread."""
     return _running.get()
 
 
