@@ -1,4 +1,4 @@
-"""A benchmark dataset as examples with their truth, read once from front to back."""
+"""Reading of a benchmark dataset as examples with their truth, once from front to back."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from umgclip.records import ImageRecord, Region, Text, shows_one_object
 
 @dataclass(frozen=True)
 class Classes:
-    """Names of things and stuff. A label is an index into `names`: things first, then stuff.
+    """Names of things and stuff; a label is an index into `names`, things first.
 
     Attributes:
         things: labels of things.
         stuff: labels of stuff.
-        held_out: those that training never sees on a region.
-        templates: prompts that the benchmark brings.
-        prompt_names: what a label is called in a prompt, where that is not the label itself.
-        groups: named sets of labels that are measured apart, such as LVIS's `rare`.
+        held_out: labels that training never sees on a region.
+        templates: prompts that the benchmark provides.
+        prompt_names: name of a label in a prompt, where it differs from the label.
+        groups: named sets of labels that are measured separately, such as LVIS's `rare`.
     """
 
     things: tuple[str, ...]
@@ -44,37 +44,37 @@ class Classes:
         return _numbered(self.things, 0), _numbered(self.stuff, len(self.things))
 
     def label(self, name: str, *, is_stuff: bool) -> int | None:
-        """The label of a name as it is written, or of one that differs in case and white space alone."""
+        """Return the label of a name, exact or else up to case and whitespace; None if there is none."""
         numbers = self._numbers[is_stuff]
         return numbers[name] if name in numbers else numbers.get(name_key(name))
 
     def prompt_name(self, label: str) -> str:
-        """What a label is called in a prompt."""
+        """Return the name of a label in a prompt."""
         return self.prompt_names.get(label, label)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Things, then stuff."""
+        """The names of all classes: things, then stuff."""
         return (*self.things, *self.stuff)
 
     def is_thing(self, label: int) -> bool:
-        """Whether a label is a thing's."""
+        """Return True if a label is that of a thing."""
         return label < len(self.things)
 
     def held_out_mask(self) -> Bool[np.ndarray, " things"]:
-        """For each thing, whether training never labels it."""
+        """Return for each thing whether training never labels it."""
         return np.array([name in self.held_out for name in self.things], dtype=np.bool_)
 
 
 def _numbered(names: tuple[str, ...], first: int) -> dict[str, int]:
-    """Numbers of names, and of what names are compared by; of two that are alike the first one's."""
+    """Number names and the keys that they are compared by; of two equal ones the first counts."""
     numbered = list(enumerate(names, start=first))[::-1]
     return {name_key(name): number for number, name in numbered} | {name: number for number, name in numbered}
 
 
 @dataclass(frozen=True)
 class TrueRegion:
-    """One true region: box in pixels, its visible pixels (None where only the box is known), its label.
+    """One true region: box in pixels, mask of its visible pixels (None if only the box is known), and label.
 
     `is_crowd` marks a group of things of unknown number.
     """
@@ -87,10 +87,10 @@ class TrueRegion:
 
 @dataclass(frozen=True)
 class Example:
-    """One image and as much truth as its benchmark has. `tags` are labels of things.
+    """One image and as much truth as its benchmark has.
 
-    `single` marks an image of one thing, which is the only tag then.
-    `negative_tags` are labels that were verified not to be there; None: every label that is no tag is one.
+    `tags` are labels of things. `single` marks an image of one thing, which is then the only tag.
+    `negative_tags` are labels whose absence was verified; None: every label that is not a tag is absent.
     """
 
     key: str
@@ -104,7 +104,7 @@ class Example:
 
     @cached_property
     def crowds(self) -> frozenset[int]:
-        """The segments that are crowds; see `segments`."""
+        """The ids of the segments that are crowds; see `segments`."""
         regions = (*self.stuff, *self.things)
         return frozenset(i for i in self.segments[1] if regions[i - 1].is_crowd)
 
@@ -112,8 +112,8 @@ class Example:
     def segments(self) -> tuple[Int32[np.ndarray, "h w"], dict[int, int]]:
         """The truth as disjoint segments: the segment id of each pixel (0 is void), and each segment's label.
 
-        Where regions overlap, a thing covers stuff and a later region an earlier one. An image with a region of which
-        only the box is known has no segments: which of its pixels are void nobody knows.
+        Where regions overlap, a thing covers stuff and a later region an earlier one. An image with a region whose
+        mask is unknown has no segments, because its void pixels are unknown.
         """
         ids = np.zeros(self.pixels.shape[:2], dtype=np.int32)
         regions = (*self.stuff, *self.things)
@@ -126,10 +126,10 @@ class Example:
 
 
 def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
-    """The manifest of a benchmark and its classes, which are none where only captions are known.
+    """Read the manifest and the classes of a benchmark; a benchmark of captions alone has no classes.
 
     Raises:
-        DataError: no dataset there, or no sample in it.
+        DataError: the folder holds no dataset, or an empty one.
     """
     manifest = read_manifest(folder)
     classes = manifest.classes
@@ -147,17 +147,17 @@ def open_benchmark(folder: Path) -> tuple[Manifest, Classes]:
 
 
 def _among(labels: Iterable[str], names: Iterable[str]) -> frozenset[str]:
-    """The labels that are among some names."""
+    """Return the labels that are among some names, exactly or up to case and whitespace."""
     exact = frozenset(names)
     keys = {name_key(name) for name in exact}
     return frozenset(label for label in labels if label in exact or name_key(label) in keys)
 
 
 def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
-    """Every example of a benchmark in stored order.
+    """Read every example of a benchmark, in stored order.
 
     Raises:
-        DataError: a damaged shard, or a truth that does not fit the image or the classes, with shard and key.
+        DataError: a shard is damaged, or a truth does not fit the image or the classes; names shard and key.
     """
     for shard, raw in read_raw(folder):
         where = f"{folder / shard}"
@@ -166,7 +166,7 @@ def read_examples(folder: Path, classes: Classes) -> Iterator[Example]:
 
 
 def batched(examples: Iterator[Example], size: int) -> Iterator[list[Example]]:
-    """Lists of at most `size` examples, all singles or all scenes; each kind keeps its order, however they mix."""
+    """Group examples into lists of at most `size`, all singles or all scenes; each kind keeps its order."""
     waiting: dict[bool, list[Example]] = {False: [], True: []}
     for example in examples:
         waiting[example.single].append(example)
@@ -197,13 +197,13 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
 
 
 def _labels(texts: Iterable[Text], classes: Classes) -> tuple[int, ...]:
-    """The things among some tags."""
-    found = {classes.label(text.text, is_stuff=False) for text in texts}
-    return tuple(sorted(label for label in found if label is not None))
+    """Return the labels of the things among some tags."""
+    labels = {classes.label(text.text, is_stuff=False) for text in texts}
+    return tuple(sorted(label for label in labels if label is not None))
 
 
 def _only(things: tuple[TrueRegion, ...], tags: tuple[int, ...], where: str) -> tuple[int, ...]:
-    """The label of a single-object image: its tag if it has one, else its regions' if they share one."""
+    """Return the label of a single-object image: its tag if it has one, else the one that its regions share."""
     labels = tags if len(tags) == 1 else tuple(dict.fromkeys(region.label for region in things))
     if len(labels) != 1:
         raise DataError(
@@ -232,5 +232,5 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
 
 
 def in_second_half(key: str) -> bool:
-    """Whether an image is in the second half; by its key alone, whatever the order of the files."""
+    """Return True if an image is in the second half, by its key alone and so for any order of the files."""
     return bool(hashlib.sha256(key.encode()).digest()[0] & 1)

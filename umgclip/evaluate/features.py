@@ -1,4 +1,4 @@
-"""What a model made of images, kept on disk between runs: by the model's hash and the pixels' own."""
+"""A cache of features on disk, by the hash of the model and the hash of its inputs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Features = Mapping[str, Tensor]
 
 
 class FeatureCache:
-    """Features of one model in a folder, one file a batch of inputs.
+    """Features of one model in a folder, one file per batch of inputs.
 
-    A file's name is the hash of what went in, so another benchmark with the same images finds them too, and other
-    pixels, another size or another resize never do. A file that cannot be read is computed anew.
+    The name of a file is the hash of the inputs. So another benchmark with the same images uses the same file, and
+    other pixels, another size or another resize do not. An unreadable file is computed again.
 
     Args:
-        folder: of all models; made when something is kept.
-        model: what identifies the model: hashes of its weights.
+        folder: the cache of all models; created with the first file.
+        model: identity of the model: the hashes of its weights.
     """
 
     def __init__(self, folder: Path, model: str) -> None:
@@ -32,12 +32,12 @@ class FeatureCache:
         self._folder = folder / name[:24]
 
     def get(self, kind: str, inputs: Sequence[Tensor | None], compute: Callable[[], Features]) -> dict[str, Tensor]:
-        """Features of some inputs, computed only where they are not known.
+        """Return the features of some inputs, from the cache or else computed and stored.
 
         Args:
-            kind: which features; a word.
-            inputs: all that they depend on.
-            compute: gives them.
+            kind: which features, as one word.
+            inputs: everything that they depend on.
+            compute: computes them.
         """
         digest = hashlib.sha256()
         for value in inputs:
@@ -49,7 +49,7 @@ class FeatureCache:
                 return read_weights(path)
             except SafetensorError:
                 path.unlink()
-        found = {name: value.contiguous() for name, value in compute().items()}
+        features = {name: value.contiguous() for name, value in compute().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_weights(path, found)
-        return found
+        write_weights(path, features)
+        return features

@@ -1,4 +1,4 @@
-"""How one model reads the benchmark: images, crops and class names to embeddings."""
+"""A model with the classes of a benchmark: images, crops and class names to embeddings."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Dense = Float[Tensor, "b d h w"] | list[Float[Tensor, "d _ _"]]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model made of a batch of images: L2-normalised global and dense embeddings.
+    """L2-normalised global and dense embeddings of a batch of images.
 
-    Each dense map covers its image and nothing else; where images are padded their maps differ in size.
-    `segments` are a decoder's, where there is one.
+    Each dense map covers exactly its image; with padding, maps differ in size. `segments` are those of a decoder, if
+    there is one.
     """
 
     image: Float[Tensor, "b d"]
@@ -42,11 +42,12 @@ class Seen:
 
 
 class Reader:
-    """A model with the class texts of a benchmark.
+    """A model with the embedded class names of a benchmark.
 
     Attributes:
-        things: embeddings of the things' names.
-        stuff: embeddings of the stuff's names.
+        things: embeddings of the names of things.
+        stuff: embeddings of the names of stuff.
+        clip: the reader of the model.
     """
 
     things: Float[Tensor, "things d"]
@@ -61,15 +62,15 @@ class Reader:
         images: ImageInput | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
-        """Embed the classes.
+        """Embed the names of the classes.
 
         Args:
             tower: the model.
             tokenize: its tokenizer.
-            classes: of the benchmark.
-            params: the section `evaluate`, its sides in pixels not null.
-            images: how images reach the model; a square of `params.image_px` with CLIP's own mean when None.
-            cache: where features are kept between runs; None: nowhere.
+            classes: the classes of the benchmark.
+            params: the section `evaluate`, with its sides in pixels.
+            images: how images reach the model; None: a square of `params.image_px` with CLIP's mean and deviation.
+            cache: a cache of features between runs; None: no cache.
         """
         self.classes = classes
         self.params = params
@@ -83,17 +84,17 @@ class Reader:
 
     @property
     def crop_px(self) -> int:
-        """Side of a region's crop."""
+        """Side of the crop of a region, in pixels."""
         return self.images.size_hw[0] if self.params.crop_px is None else self.params.crop_px
 
     @property
     def all_classes(self) -> Float[Tensor, "classes d"]:
-        """Embeddings of things, then stuff."""
+        """Embeddings of the names of things, then stuff."""
         return torch.cat([self.things, self.stuff])
 
     @property
     def scoring(self) -> Scoring:
-        """How the model turns cosines into probabilities."""
+        """The rule by which the model turns cosines into probabilities."""
         return self.clip.scoring
 
     def probabilities(self, embeddings: Float[Tensor, "rows d"]) -> Float[Tensor, "rows things"]:
@@ -102,7 +103,7 @@ class Reader:
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
-        """Embeddings of any texts, each different text computed once."""
+        """Embed texts, each distinct text once."""
         unique = list(dict.fromkeys(texts))
         size = self.params.batch
         parts = [self.clip.texts(unique[i : i + size]) for i in range(0, len(unique), size)]
@@ -111,7 +112,7 @@ class Reader:
 
     @torch.inference_mode()
     def see(self, examples: Sequence[Example]) -> Seen:
-        """Whole images on the evaluation's canvas, as `evaluate.resize` says."""
+        """Embed whole images, fitted to the model's input as `evaluate.resize` says."""
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
 
@@ -124,7 +125,7 @@ class Reader:
 
     @torch.inference_mode()
     def dense(self, examples: Sequence[Example], path: DensePath) -> Dense:
-        """Dense maps of whole images by another path through the model; see `DenseClip.encode_dense`."""
+        """Return dense maps of whole images by another path through the model; see `DenseClip.encode_dense`."""
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
         peer = self._peer()
@@ -139,52 +140,54 @@ class Reader:
         image_of_box: Int[Tensor, "r"],
         peak: float,
     ) -> Float[Tensor, "r d"]:
-        """Global embeddings of whole images that look at a box each; see `DenseClip.encode_foveal`.
+        """Embed whole images that attend to a box each; see `DenseClip.encode_foveal`.
 
         Raises:
-            InputError: images are padded; the field is named.
+            InputError: images are padded; names the field.
         """
         placed = [self.images.place(example.pixels) for example in examples]
         pixels, valid = self.images.stack(placed)
         if valid is not None:
-            raise InputError("evaluate.readouts: foveal: expected evaluate.resize squash, got pad")
+            raise InputError(
+                "evaluate.readouts: foveal: expected evaluate.resize squash, got pad; change one of the two"
+            )
         return self._peer().encode_foveal(pixels, box_shares, image_of_box, peak)
 
     @torch.inference_mode()
     def dense_of_windows(self, windows: UInt8[np.ndarray, "n side side 3"]) -> Float[Tensor, "n d h w"]:
-        """Dense maps of windows cut out of an image."""
+        """Return the dense maps of windows cut out of an image."""
         size = self.params.batch
         parts = [self.clip.crop_input(windows[i : i + size]) for i in range(0, len(windows), size)]
         return torch.cat([self.clip.encode(part)[1] for part in parts])
 
     def counted(self, example: Example) -> list[TrueRegion]:
-        """The things of an image that are asked for: crowds only where `evaluate.crowd` keeps them."""
+        """Return the things of an image to classify; crowds only if `evaluate.crowd` is `keep`."""
         return [region for region in example.things if self.params.crowd == "keep" or not region.is_crowd]
 
     def protocol(self) -> dict[str, Any]:
-        """How whole images reach the model, which every benchmark depends on."""
+        """Return how whole images reach the model, on which every benchmark depends."""
         height, width = self.images.size_hw
-        own = self.images.preprocess
-        mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (own.mean, own.std))
+        preprocess = self.images.preprocess
+        mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (preprocess.mean, preprocess.std))
         return {
             "resolution": f"{width} x {height}",
             "resize": self.images.resize,
             "crop": "none",
-            "interpolation": f"{own.interpolation}, antialiased",
+            "interpolation": f"{preprocess.interpolation}, antialiased",
             "normalisation": f"mean {mean}, std {std}",
             "score": "cosine",
         }
 
     def thing_protocol(self) -> dict[str, Any]:
-        """The classes of things and their prompts."""
+        """Return the number of things and their prompts."""
         return {"classes": len(self.classes.things), "templates": " | ".join(self._thing_templates)}
 
     def stuff_protocol(self) -> dict[str, Any]:
-        """The classes of stuff and their prompts."""
+        """Return the number of stuff classes and their prompts."""
         return {"stuff_classes": len(self.classes.stuff), "stuff_templates": " | ".join(self._stuff_templates)}
 
     def _peer(self) -> DenseClip:
-        """The model where a read-out needs more of it than `Tower` asks."""
+        """Return the model as a `DenseClip`, for read-outs that need more than a `Tower`."""
         tower = self.clip.tower
         if not isinstance(tower, DenseClip):
             raise InputError(f"evaluate.readouts: expected a DenseClip for this read-out, got {type(tower)}")
@@ -192,7 +195,7 @@ class Reader:
 
     @torch.inference_mode()
     def crops(self, crops: Sequence[UInt8[np.ndarray, "p p 3"]]) -> Float[Tensor, "r d"]:
-        """Global embeddings of crops, one forward a region."""
+        """Embed crops of one size by their global embeddings."""
         size = 4 * self.params.batch
         parts = [self.clip.crop_input(crops[i : i + size]) for i in range(0, len(crops), size)]
         return torch.cat([self._cached("crop", (part,), partial(self._global, part))["image"] for part in parts])

@@ -1,4 +1,4 @@
-"""The stage `evaluate`: the base and the tuned model on the same benchmark, and the annotator beside them."""
+"""The stage `evaluate`, which measures the base, the tuned model and the annotator on one benchmark."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from umgclip.records import Region
 from umgclip.stage import Summary
 
 _DIGITS = 6
-_BESIDE = {"pictures", "resamples", "measure_cost"}  # of no effect on the numbers
+_BESIDE = {"pictures", "resamples", "measure_cost"}  # without effect on the numbers
 _LATER = ("dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _SHORT = {getattr(torch, long): short for short, long in _PRECISIONS.items()}
@@ -65,18 +65,18 @@ _OF_TUNED = (("semantic", "miou_decoder"), ("panoptic", "pq_dense_map"), ("panop
 
 @dataclass(frozen=True)
 class EvaluateInputs:
-    """Where the stage reads, and the file of its metrics.
+    """The inputs of the stage, and the files of its metrics.
 
     Attributes:
         base: folder of the base model.
         adapter: folder of the stage `train`, which holds the adapter.
         benchmark: dataset with truth and classes.
-        annotations: the annotator's dataset of the benchmark's images, made with their captions; it is scored itself.
-        proposals: class-agnostic regions of the same images, made without captions; panoptic segments are cut from it.
+        annotations: the annotator's dataset of the benchmark's images, made with their captions; its quality is scored.
+        proposals: class-agnostic regions of the same images, made without captions, for panoptic segments.
         metrics: JSON file to write.
-        masks: regions of the same images by another masker, which make panoptic segments of their own; None: no such.
-        segmenter: folder that `umgclip segment` wrote, on the tuned model; None: no such.
-        headlines: JSON file for the numbers that `dvc metrics diff` shows, few enough to read; None: not written.
+        masks: regions of the same images by another masker, for further panoptic segments, or None.
+        segmenter: folder that `umgclip segment` wrote for the tuned model, or None.
+        headlines: JSON file for the few numbers that `dvc metrics diff` shows; None: not written.
     """
 
     base: Path
@@ -91,8 +91,8 @@ class EvaluateInputs:
 
 
 @dataclass
-class Gallery:
-    """The first few examples of each kind, whose pixels are kept for the pictures."""
+class FirstExamples:
+    """The first few examples of each kind, with their pixels for the pictures, and counts of all examples."""
 
     size: int
     singles: list[Example] = field(default_factory=list)
@@ -102,9 +102,9 @@ class Gallery:
     )
 
     def add(self, examples: Sequence[Example], proposals: Mapping[str, Sequence[Region]]) -> None:
-        """Count a batch and keep of it what there is room for."""
-        kept, name = (self.singles, "singles") if examples[0].single else (self.scenes, "scenes")
-        kept.extend(examples[: max(0, self.size - len(kept))])
+        """Count a batch and keep its first examples while there is room."""
+        examples_of_kind, name = (self.singles, "singles") if examples[0].single else (self.scenes, "scenes")
+        examples_of_kind.extend(examples[: max(0, self.size - len(examples_of_kind))])
         self.counted[name] += len(examples)
         if name == "scenes":
             self.counted["things"] += sum(len(example.things) for example in examples)
@@ -114,12 +114,12 @@ class Gallery:
 def run(
     params: EvaluateParams, inputs: EvaluateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Evaluate both models; writes `inputs.metrics` and the folder `out` (page.html, plots, pictures, protocol.json).
+    """Evaluate both models; write `inputs.metrics` and the folder `out` (report.html, plots, pictures, protocol.json).
 
     Args:
         params: the section `evaluate`.
-        inputs: what to read, and the metrics file to write.
-        out: the folder to make; an old one is replaced.
+        inputs: what to read, and the files of metrics to write.
+        out: the folder to create; an old one is replaced.
         advance: called with the number of images done, for a progress bar.
 
     Raises:
@@ -140,7 +140,7 @@ def run(
     segments = {"tuned": _segments(readers["tuned"], inputs, (device, dtype))}
     suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
-    gallery = Gallery(params.pictures)
+    first = FirstExamples(params.pictures)
     cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
     examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
     examples = _checked(examples, annotations, inputs.annotations)
@@ -148,21 +148,24 @@ def run(
         cases.add(batch, [suite.add(batch) for suite in suites])
         if not batch[0].single:
             quality.add(batch, annotations)
-        gallery.add(batch, proposals)
+        first.add(batch, proposals)
         advance(len(batch))
-    if gallery.counted["things"] and not gallery.counted["annotated_scenes"]:
-        raise DataError(f"{inputs.proposals}: expected proposals on the scenes of {inputs.benchmark}, got none of them")
+    if first.counted["things"] and not first.counted["annotated_scenes"]:
+        raise DataError(
+            f"{inputs.proposals}: expected proposals on the scenes of {inputs.benchmark}, got none of them; "
+            f"run: umgclip annotate"
+        )
     if not suites[0].results():
         raise DataError(f"{inputs.benchmark}: expected captions, tags, regions or single objects to measure, got none")
     results = {suite.name: suite.results() for suite in suites}
     metrics = _rounded(results | {"annotator": dict(quality.results())})
     if spread := intervals(suites, results, params.resamples):
         metrics["intervals"] = _rounded(spread)
-    metrics["protocol"] = _protocol(params, inputs, manifest, gallery.counted)
+    metrics["protocol"] = _protocol(params, inputs, manifest, first.counted)
     metrics["protocols"] = _blocks(suites[-1], metrics["protocol"], inputs)
     with fresh_folder(out) as working:
         plots.write(working / "plots", metrics, suites)
-        shown = Shown(metrics, suites, gallery.singles, gallery.scenes, proposals)
+        shown = Shown(metrics, suites, first.singles, first.scenes, proposals)
         pictures.write(working / "pictures", shown)
         page.write(working / page.REPORT, metrics, suites, cases)
         write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
@@ -175,13 +178,13 @@ def run(
 
 
 def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
-    """The section with the model's own size where it says null.
+    """Return the section with the model's own size in place of null.
 
     Raises:
-        InputError: a side is no multiple of the model's patch; names the field.
+        InputError: a side is not a multiple of the model's patch; names the field.
     """
-    own = tower.image_hw[0]
-    sides = {"image_px": params.image_px or own, "crop_px": params.crop_px or own}
+    model_px = tower.image_hw[0]
+    sides = {"image_px": params.image_px or model_px, "crop_px": params.crop_px or model_px}
     for name, side in sides.items():
         if any(side % patch for patch in tower.patch_px):
             raise InputError(f"evaluate.{name}: expected a multiple of the model's patch {tower.patch_px}, got {side}")
@@ -198,22 +201,22 @@ def _placed(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> DenseC
 
 
 def _caches(params: EvaluateParams, inputs: EvaluateInputs, device: torch.device) -> dict[str, FeatureCache]:
-    """Where each model's features are kept; none where `evaluate.cache` is null."""
+    """Return the cache of each model's features; none if `evaluate.cache` is null."""
     if params.cache is None:
         return {}
     adapter = inputs.adapter / ADAPTER
     base = " ".join(sha256_file(inputs.base / name) for name in (files.CONFIG, files.WEIGHTS))
     tuned = " ".join(sha256_file(adapter / name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
-    # other devices and precisions give other last bits
+    # on other devices and in other precisions the last bits differ
     how = "" if (device.type, params.dtype) == ("cpu", "fp32") else f" {device.type} {params.dtype}"
     models = {"base": base, "tuned": base + tuned}
     return {name: FeatureCache(Path(params.cache), model + how) for name, model in models.items()}
 
 
-def _segments(reader: Reader, inputs: EvaluateInputs, place: tuple[torch.device, torch.dtype]) -> SegmentReader | None:
+def _segments(reader: Reader, inputs: EvaluateInputs, placed: tuple[torch.device, torch.dtype]) -> SegmentReader | None:
     if inputs.segmenter is None:
         return None
-    return SegmentReader(reader, *load_segmenter(inputs.segmenter, inputs.base, inputs.adapter), place)
+    return SegmentReader(reader, *load_segmenter(inputs.segmenter, inputs.base, inputs.adapter), placed)
 
 
 def _checked(examples: Iterable[Example], proposals: Mapping[str, Sequence[Region]], folder: Path) -> Iterator[Example]:
@@ -228,10 +231,10 @@ def _protocol(
     manifest: Manifest,
     counted: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What the numbers depend on: settings, benchmark, inputs. Lists are joined, because DVC shows no lists."""
-    plain = EvaluateParams()
-    # what there was no choice of before is told only where another choice was made, so that protocols stay comparable
-    usual = {name for name in _LATER if getattr(params, name) == getattr(plain, name)}
+    """Return what the numbers depend on: settings, benchmark, inputs; lists are joined, because DVC shows none."""
+    default = EvaluateParams()
+    # keys that came later appear only with another value than the default, so that older protocols stay comparable
+    usual = {name for name in _LATER if getattr(params, name) == getattr(default, name)}
     settings = _without_lists(params.decisive(*_BESIDE, *usual))
     return {
         "settings": settings,
@@ -254,9 +257,9 @@ def _without_lists(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -> dict[str, Any]:
-    """One block a benchmark that was measured: what another result has to share to stand in one column with this one.
+    """Return a block for each measured benchmark, with the fields that a comparable result has to share.
 
-    `split_sha256` is the benchmark's content, and of proposals theirs; `weights` says whose numbers they are.
+    `split_sha256` identifies the content of the benchmark, `sha256` that of proposals; `weights` identifies the models.
     """
     weights = {"base": protocol["inputs"]["base_sha256"], "tuned": protocol["inputs"]["adapter_sha256"]}
     precision = _PRECISIONS[protocol["settings"].get("dtype", "fp32")]
@@ -279,13 +282,13 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers
 
 
 def _headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Of each model the numbers of the summary, by benchmark."""
-    found: dict[str, Any] = {}
+    """Return the numbers of the summary for each model, by benchmark."""
+    headlines: dict[str, Any] = {}
     for model in ("base", "tuned"):
         for benchmark, metric in (*_SHOWN, *_OF_TUNED):
             if metric in (values := metrics[model].get(benchmark, {})):
-                found.setdefault(model, {}).setdefault(benchmark, {})[metric] = values[metric]
-    return found
+                headlines.setdefault(model, {}).setdefault(benchmark, {})[metric] = values[metric]
+    return headlines
 
 
 def _summary(metrics: Mapping[str, Any]) -> Summary:
@@ -295,8 +298,8 @@ def _summary(metrics: Mapping[str, Any]) -> Summary:
         if None not in pair:
             rows.append((f"{benchmark} {metric}", f"{pair[0]:.3f} -> {pair[1]:.3f}"))
     for benchmark, metric in _OF_TUNED:
-        if metric in (found := metrics["tuned"].get(benchmark, {})):
-            rows.append((f"{benchmark} {metric} (tuned)", f"{found[metric]:.3f}"))
+        if metric in (values := metrics["tuned"].get(benchmark, {})):
+            rows.append((f"{benchmark} {metric} (tuned)", f"{values[metric]:.3f}"))
     rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
     if lacking := [f"{name} ({what})" for name, what in LACKS.items() if name not in metrics["tuned"]]:
         rows.append(("not measured", f"the benchmark has nothing for {', '.join(lacking)}"))

@@ -1,4 +1,4 @@
-"""The six benchmarks of one model, fed batch by batch."""
+"""The six benchmarks of one model, which share one forward pass of each image."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PROTOCOLS = {
 
 
 class Suite:
-    """Six evaluators that share one forward of each image.
+    """Six evaluators that share one forward pass of each image.
 
     Args:
         name: `base` or `tuned`.
         reader: the model.
-        proposals: class-agnostic regions by image key, by who proposed them.
-        segments: a decoder on this model; None: none.
+        proposals: class-agnostic regions by image key, for each proposer.
+        segments: a decoder on this model, or None.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Suite:
 
     @property
     def evaluators(self) -> dict[str, Evaluator]:
-        """The benchmarks by name."""
+        """The six benchmarks by their names."""
         return {name: getattr(self, name) for name in PROTOCOLS}
 
     def add(self, examples: Sequence[Example]) -> Seen:
-        """Evaluate a batch, all singles or all scenes; its pixels are not kept. Gives what the model made of them."""
+        """Evaluate a batch, all singles or all scenes, and return the model's embeddings; pixels are not kept."""
         start = time.perf_counter()
         seen = self.reader.see(examples)
         if examples[0].single:
@@ -74,27 +74,27 @@ class Suite:
         return seen
 
     def results(self) -> dict[str, dict[str, float]]:
-        """Metrics by benchmark, fractions of 1; a benchmark without examples is left out."""
-        found = {name: dict(evaluator.results()) for name, evaluator in self.evaluators.items()}
-        return {name: metrics for name, metrics in found.items() if metrics}
+        """Return the metrics by benchmark, as fractions of 1; a benchmark without examples is left out."""
+        results = {name: dict(evaluator.results()) for name, evaluator in self.evaluators.items()}
+        return {name: metrics for name, metrics in results.items() if metrics}
 
     def protocols(self) -> dict[str, dict[str, Any]]:
-        """How each benchmark was measured, as fields that another result can be compared by."""
+        """Return how each benchmark was measured, as the fields that a comparable result has to share."""
         return {name: evaluator.protocol() for name, evaluator in self.evaluators.items()}
 
     def draws(self, resamples: int) -> dict[str, dict[str, Any]]:
-        """Values of the metrics that get an interval, on random draws of the images, by benchmark.
+        """Return values of the metrics with an interval on random draws of the images, by benchmark.
 
-        Two suites that saw the same images are drawn in pairs. Fewer than `FEWEST_IMAGES` are not drawn from: what
-        comes of a handful says how these differ, not how well the number is known.
+        Two suites that saw the same images get the same draws. Benchmarks of fewer than `FEWEST_IMAGES` images are left
+        out, because so few images do not show how precise a number is.
         """
-        found = {}
+        drawn = {}
         for name, evaluator in self.evaluators.items():
             images, metrics = evaluator.weighted()
             if metrics and resamples and images >= FEWEST_IMAGES:
-                found[name] = draw(metrics, images, resamples=resamples)
-        return found
+                drawn[name] = draw(metrics, images, resamples=resamples)
+        return drawn
 
     def cost_ms(self) -> dict[str, float]:
-        """Milliseconds an image of each read-out, as this run took; those of the dense map with its whole forward."""
+        """Return the milliseconds per image of each read-out in this run, for the dense map with its forward pass."""
         return self.region.cost_ms(self._scene_s)

@@ -1,4 +1,4 @@
-"""Named sets of class prompts beside those that are written out in `params.yaml`."""
+"""Named sets of class prompts, besides those written out in `params.yaml`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from umgclip.errors import InputError
 
 
 def template_set(field: str, wanted: str | Sequence[str], of_benchmark: Sequence[str]) -> tuple[str, ...]:
-    """The prompts of a set, with `{}` for the name.
+    """Return the prompts of a set, with `{}` for the name.
 
     Args:
-        field: of the section `evaluate`, for the error.
-        wanted: `simple` (open_clip's seven), `openai80` (the eighty that CLIP was published with), `manifest` (the
-            benchmark's own), or the prompts themselves.
-        of_benchmark: the prompts that the benchmark brings, none if it brings none.
+        field: key of the section `evaluate`, for the error.
+        wanted: `simple` (open_clip's seven), `openai80` (the eighty that CLIP was published with), `manifest` (those of
+            the benchmark), or the prompts themselves.
+        of_benchmark: the prompts that the benchmark provides, possibly none.
 
     Raises:
-        InputError: the benchmark's own are asked for, and it has none.
+        InputError: the set is `manifest`, and the benchmark provides no prompts.
     """
     if not isinstance(wanted, str):
         return tuple(wanted)
     if wanted == "manifest":
         if not of_benchmark:
             raise InputError(
-                f"evaluate.{field}: expected simple, openai80 or a list, for the benchmark brings no templates of its "
-                f"own; got manifest"
+                f"evaluate.{field}: expected simple, openai80 or a list, because the benchmark provides no templates; "
+                f"got manifest"
             )
         return tuple(of_benchmark)
     templates = {"simple": SIMPLE_IMAGENET_TEMPLATES, "openai80": OPENAI_IMAGENET_TEMPLATES}[wanted]

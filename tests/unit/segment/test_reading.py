@@ -19,7 +19,7 @@ from umgclip.params import EvaluateParams
 def reader_of(tower_folders, params):
     """A reader and a random segmenter on one tower, for some classes."""
 
-    def make(classes, resize="squash", **place):
+    def make(classes, resize="squash", **options):
         description = files.Description(
             decoder=params.decoder, adapter="none", adapter_rank=1, image_px=96, resize=resize,
             things=list(classes.things[:3]), stuff=[], **files.hashes(*tower_folders),
@@ -28,7 +28,7 @@ def reader_of(tower_folders, params):
         tower = segmenter.tower
         settings = EvaluateParams(image_px=96, crop_px=48, resize=resize)
         reader = Reader(tower, tower.tokenizer, classes, settings, ImageInput.of(tower, 96, resize))
-        return reader, SegmentReader(reader, segmenter, description, **place)
+        return reader, SegmentReader(reader, segmenter, description, **options)
 
     return make
 
@@ -37,7 +37,7 @@ def test_another_precision_names_nearly_the_same(demo, reader_of):
     _, classes = open_benchmark(demo / "benchmark")
     scenes = list(itertools.islice(read_examples(demo / "benchmark", classes), 2))
     plain, half = (
-        reader_of(classes, place=(torch.device("cpu"), dtype))[1].read(scenes)
+        reader_of(classes, placement=(torch.device("cpu"), dtype))[1].read(scenes)
         for dtype in (torch.float32, torch.bfloat16)
     )
     for one, other in zip(plain, half, strict=True):

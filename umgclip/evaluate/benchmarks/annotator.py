@@ -1,4 +1,4 @@
-"""The annotator's regions on the benchmark's scenes against the truth."""
+"""Quality of the annotator: its regions on the benchmark's scenes against the truth."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ PROTOCOL = (
 
 
 def read_proposals(folder: Path) -> dict[str, list[Region]]:
-    """The annotator's regions of the benchmark's images, by key; none where the benchmark has single objects alone.
+    """Read the annotator's regions of the benchmark's images, by image key.
+
+    A benchmark of single objects alone has none.
 
     Raises:
-        DataError: no annotated benchmark there, or a damaged one.
+        DataError: the folder holds no annotated benchmark, or a damaged one.
     """
     if not (folder / MANIFEST).is_file():
         raise DataError(
             f"{folder}: expected the annotator's proposals on the benchmark ({MANIFEST}), found none; "
-            f"`umgclip annotate` writes them"
+            f"run: umgclip annotate"
         )
     return {
         raw.key: stored_record(raw.json, key=raw.key, where=f"{folder / shard}:{raw.key}").regions or []
@@ -43,22 +45,22 @@ def read_proposals(folder: Path) -> dict[str, list[Region]]:
 
 
 def check_proposals(regions: Sequence[Region], example: Example, folder: Path) -> None:
-    """Check that an image's proposals are of that image.
+    """Check that the masks of an image's proposals have the image's size.
 
     Raises:
-        DataError: a mask of another size.
+        DataError: a mask has another size.
     """
     for region in regions:
         size = example.pixels.shape[:2]
         if region.mask is not None and region.mask.size != size:
             raise DataError(
-                f"{folder}: {example.key}: region {region.id}: expected a mask of size {size} as the benchmark's "
-                f"image, got {region.mask.size}"
+                f"{folder}: {example.key}: region {region.id}: expected a mask of size {size}, as the benchmark's "
+                f"image, got {region.mask.size}; annotate the benchmark again"
             )
 
 
 class AnnotatorBenchmark:
-    """Agreement of labels, boxes and masks over all scenes.
+    """Agreement of the annotator's labels, boxes and masks with the truth, over all scenes.
 
     Args:
         classes: the benchmark's classes.
@@ -73,7 +75,7 @@ class AnnotatorBenchmark:
         self._masked = True
 
     def add(self, examples: Sequence[Example], proposals: Mapping[str, Sequence[Region]]) -> None:
-        """Count a batch of scenes."""
+        """Count the annotator's regions on a batch of scenes."""
         held_out = self._classes.held_out_mask()
         for example in examples:
             size = example.pixels.shape[:2]
@@ -91,16 +93,16 @@ class AnnotatorBenchmark:
             self._proposed.update(self._of(proposed, [region.score for region in proposed], size), truth)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """The five fractions of `AnnotatorQuality`; nothing without truth, none that would divide by nothing."""
+        """Yield the fractions of `AnnotatorQuality` that are defined; without true things, none."""
         if not self._true:
             return
-        found = {**self._labelled.compute(), "box_recall": self._proposed.compute()["box_recall"]}
+        quality = {**self._labelled.compute(), "box_recall": self._proposed.compute()["box_recall"]}
         for name in ("precision", "recall", "box_recall", "label_precision", "mask_iou"):
-            if not math.isnan(found[name]) and (self._masked or name != "mask_iou"):
-                yield name, found[name]
+            if not math.isnan(quality[name]) and (self._masked or name != "mask_iou"):
+                yield name, quality[name]
 
     def _label(self, region: Region) -> int:
-        """The index of a region's label; a label that is no class of the benchmark has an index of its own."""
+        """Return the index of a region's label; labels outside the benchmark's classes share one more index."""
         if not region.tags or region.tags[0].text in self._classes.held_out:
             return NO_LABEL
         name = region.tags[0].text

@@ -18,11 +18,11 @@ PROTOCOL = (
     "embeddings; micro top-1 and top-5 over all things; mean_per_class: top-1 of each class, averaged"
 )
 
-TOP = 5  # of so many classes or fewer the best five hold the true one whatever a model says
+TOP = 5  # with as many classes or fewer, the best five always hold the true one
 
 
 class Classification:
-    """Scores of every single-object image over the things."""
+    """Zero-shot classification of every single-object image over the things."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -30,22 +30,22 @@ class Classification:
         self._target: list[int] = []
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count a batch of single-object images."""
+        """Score a batch of single-object images."""
         self._scores.append((seen.image @ self._reader.things.T).numpy())
         self._target.extend(example.tags[0] for example in examples)
 
     def scores(self) -> tuple[Float[np.ndarray, "n things"], Int64[np.ndarray, " n"]]:
-        """Scores and true labels so far, in the order of the images; at least one image was added."""
+        """Return scores and true labels in the order of the images; at least one image was added."""
         return np.concatenate(self._scores), np.array(self._target, dtype=np.int64)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`top1`, `top5` and `mean_per_class`; nothing if there was no image. Of five classes or fewer, no `top5`."""
+        """Yield `top1`, `top5` (with more than five classes) and `mean_per_class`; nothing without an image."""
         if self._target:
             yield from top_k_accuracy(*self.scores(), ks=self._ks()).items()
             yield "mean_per_class", mean_per_class_accuracy(*self.scores())
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """All three."""
+        """Return all three metrics as functions of the images' weights."""
         if not self._target:
             return 0, {}
         scores, target = self.scores()
@@ -57,9 +57,9 @@ class Classification:
         return len(target), {**top, "mean_per_class": by_class.weighted(mean_of_shares)}
 
     def _ks(self) -> tuple[int, ...]:
-        """1, and 5 where there are so many classes that it can be wrong."""
+        """Return the k of top-k accuracy: 1, and 5 where there are more than five classes."""
         return (1, TOP) if len(self._reader.classes.things) > TOP else (1,)
 
     def protocol(self) -> dict[str, Any]:
-        """Images, classes and prompts."""
+        """Return the images, classes and prompts that decide the numbers."""
         return {**self._reader.protocol(), **self._reader.thing_protocol(), "images": len(self._target)}

@@ -1,4 +1,4 @@
-"""What every benchmark here is: fed batch by batch, it yields (name, value) and knows nothing of files or tracking."""
+"""The interface of a benchmark, which takes batches and yields (name, value), without files or tracking."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from umgclip.metrics.weighted import Weighted
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """One benchmark of one model."""
+    """One benchmark, fed with the images of one model."""
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count a batch of images, given what the model made of them."""
+        """Count a batch of images and the model's embeddings of them."""
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """Names and values, shares of 1; nothing where there was nothing to measure."""
+        """Yield names and values, fractions of 1; nothing if there was nothing to measure."""
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """The number of images measured, and the metrics that get an interval as functions of their weights."""
+        """Return the number of images, and each metric with an interval as a function of the images' weights."""
 
     def protocol(self) -> dict[str, Any]:
-        """How it was measured: what another result has to share to be compared with this one."""
+        """Return how it was measured: the fields that a comparable result has to share."""

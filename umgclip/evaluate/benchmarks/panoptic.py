@@ -33,13 +33,13 @@ _METRICS = ("pq", "sq", "rq")
 
 
 class Panoptic:
-    """Panoptic quality with true masks, with proposals, and with the masks of another model.
+    """Panoptic quality with true masks, with proposals and with the masks of other models.
 
     Args:
         reader: the model.
-        proposals: class-agnostic regions by image key, by who proposed them (`proposals`: the annotator); an image
+        proposals: class-agnostic regions by image key, for each proposer (`proposals` is the annotator); an image
             without an entry has none.
-        segmented: whether images come with a decoder's segments, which are scored beside those of the dense map alone.
+        segmented: whether images come with a decoder's segments, which are then scored beside those of the dense map.
     """
 
     def __init__(
@@ -48,48 +48,48 @@ class Panoptic:
         self._reader, self._segmented = reader, segmented
         self._proposals = proposals
         things = range(len(reader.classes.things))
-        categories = range(max(1, len(reader.classes.names)))  # a benchmark without classes adds nothing
+        categories = range(max(1, len(reader.classes.names)))  # without classes, no image is counted
         names = ("true_masks", *proposals, *(("dense_map", "decoder") if segmented else ()))
         self._quality = {name: PanopticQuality(categories, things) for name in names}
         self._sums = {name: GroupedSums() for name in names}
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count a batch of scenes."""
+        """Compare the predicted segments of a batch of scenes with the true ones."""
         for number, (example, dense) in enumerate(zip(examples, seen.dense, strict=True)):
             ids, label_of = example.segments
             if not label_of:
                 continue
             truth = {segment: (label, segment in example.crowds) for segment, label in label_of.items()}
-            found = {"true_masks": name_true_masks(self._reader, dense, example)}
+            maps = {"true_masks": name_true_masks(self._reader, dense, example)}
             for name, regions in self._proposals.items():
-                found[name] = name_proposals(self._reader, dense, example, regions.get(example.key, ()))
+                maps[name] = name_proposals(self._reader, dense, example, regions.get(example.key, ()))
             if seen.segments is not None:
-                found["dense_map"] = dense_map_alone(self._reader, dense, example)
-                found["decoder"] = decoder_map(self._reader, seen.segments[number], example)
-            for name, predicted in found.items():
+                maps["dense_map"] = dense_map_alone(self._reader, dense, example)
+                maps["decoder"] = decoder_map(self._reader, seen.segments[number], example)
+            for name, predicted in maps.items():
                 tallies = self._quality[name].update(predicted.ids, predicted.label_of, ids, truth)
                 values = [[t.iou_sum, t.true_positives, t.false_positives, t.false_negatives] for t in tallies.values()]
                 self._sums[name].add(np.array(list(tallies), dtype=np.int64), np.array(values).reshape(-1, 4))
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`pq_`, `sq_` and `rq_`, each of `true_masks` and of each proposer, then of things and of stuff alone.
+        """Yield `pq_`, `sq_` and `rq_` of `true_masks` and of each proposer, then of things and of stuff alone.
 
-        Nothing if there is no true segment, and nothing of a kind that is not there.
+        Nothing is yielded without true segments, nor for things or stuff that are absent.
         """
         for name in self._measured():
-            found = self._quality[name].compute()
+            values = self._quality[name].compute()
             for suffix in ("", "_things", "_stuff"):
                 for metric in _METRICS:
-                    if not math.isnan(found[f"{metric}{suffix}"]):
-                        yield f"{metric}{suffix}_{name}", found[f"{metric}{suffix}"]
+                    if not math.isnan(values[f"{metric}{suffix}"]):
+                        yield f"{metric}{suffix}_{name}", values[f"{metric}{suffix}"]
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """PQ by each kind of masks."""
+        """Return PQ with each kind of masks as a function of the images' weights."""
         metrics = {f"pq_{name}": self._sums[name].weighted(_quality) for name in self._measured()}
         return (len(self._sums["true_masks"]), metrics) if metrics else (0, {})
 
     def protocol(self) -> dict[str, Any]:
-        """Scenes, classes, crowds and thresholds; which proposals they were is known by their hash."""
+        """Return scenes, classes, crowds and thresholds; the stage adds the hash of the proposals."""
         params = self._reader.params
         rule = {"min_score": params.proposal_min_score, "min_visible": params.proposal_min_visible}
         segmented = {"dense_map": {"masks": "connected pixels"}, "decoder": params.decoder.model_dump()}
@@ -116,7 +116,7 @@ def _quality(sums: Float[np.ndarray, "draws classes 4"]) -> Float[np.ndarray, " 
 
 
 def name_true_masks(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> PanopticMap:
-    """The true segments, crowds left out, with the names that the dense map gives them, within their kind."""
+    """Name the true segments, without crowds, by the dense map: things among things, stuff among stuff."""
     ids, every = example.segments
     label_of = {segment: label for segment, label in every.items() if segment not in example.crowds}
     if not label_of:
@@ -134,7 +134,7 @@ def name_true_masks(reader: Reader, dense: Float[Tensor, "d h w"], example: Exam
 def name_proposals(
     reader: Reader, dense: Float[Tensor, "d h w"], example: Example, proposals: Sequence[Region]
 ) -> PanopticMap:
-    """The annotator's proposals with the names that the dense map gives them, on one ground of stuff."""
+    """Name the annotator's proposals by the dense map; all remaining pixels are one segment of stuff."""
     masks = cut_proposals(proposals, example.pixels.shape[:2], reader.params.proposal_min_visible)
     labels: list[int] = []
     if masks:
@@ -152,21 +152,21 @@ def name_proposals(
 
 
 def cut_proposals(proposals: Sequence[Region], size_hw: Sequence[int], min_visible: float) -> list[np.ndarray]:
-    """Disjoint masks of the proposals of things, best score first; the higher score keeps what is shared.
+    """Make the masks of proposed things disjoint, best score first: the higher score keeps shared pixels.
 
     Args:
-        proposals: regions; those of stuff or without a mask are passed over.
+        proposals: regions; those of stuff or without a mask are skipped.
         size_hw: the image's height and width in pixels; every mask has it.
-        min_visible: least share of a mask that must be left to it.
+        min_visible: least share of a mask that must remain visible.
     """
     free = np.ones(tuple(size_hw), dtype=np.bool_)
-    kept: list[np.ndarray] = []
+    disjoint: list[np.ndarray] = []
     for region in sorted(proposals, key=lambda region: -region.score):
         if region.is_stuff or region.mask is None:
             continue
         mask = mask_ops.decode(region.mask)
         visible = mask & free
         if visible.sum() >= max(1.0, min_visible * mask.sum()):
-            kept.append(visible)
+            disjoint.append(visible)
             free &= ~visible
-    return kept
+    return disjoint

@@ -1,4 +1,4 @@
-"""Disjoint segments of an image with their labels."""
+"""Panoptic maps: the disjoint segments of an image with their labels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Masks = Sequence[Bool[np.ndarray, "h w"]]
 
 @dataclass(frozen=True)
 class PanopticMap:
-    """Segment id of each pixel (0: none) and each segment's label."""
+    """The segment id of each pixel (0: none) and the label of each segment."""
 
     ids: Int32[np.ndarray, "h w"]
     label_of: dict[int, int]
 
 
 def assemble(masks: Masks, labels: Sequence[int], classes: Classes, size_hw: tuple[int, ...]) -> PanopticMap:
-    """Disjoint masks as one map; masks of the same stuff become one segment, as panoptic segmentation defines stuff."""
+    """Merge disjoint masks into one map, in which masks of the same stuff are one segment."""
     ids = np.zeros(size_hw, dtype=np.int32)
     label_of: dict[int, int] = {}
     segment_of_stuff: dict[int, int] = {}

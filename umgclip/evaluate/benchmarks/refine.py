@@ -1,4 +1,4 @@
-"""Scores of pixels that follow the edges of the image: PAMR (Araslanov and Roth, CVPR 2020)."""
+"""Refinement of pixel scores along the edges of the image: PAMR (Araslanov and Roth, CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor
 
-DILATIONS = (1, 2, 4, 8, 12, 24)  # px; the values of the paper's experiments, as are the next two
+DILATIONS = (1, 2, 4, 8, 12, 24)  # px; this and the next two: the values of the paper's experiments
 ITERATIONS = 10
 BANDWIDTH = 0.1  # of the local standard deviation
 _RING = [(dy, dx) for dy, dx in product((-1, 0, 1), repeat=2) if (dy, dx) != (0, 0)]
@@ -19,31 +19,33 @@ _REACH = max(DILATIONS)
 
 @torch.inference_mode()
 def refine(scores: Float[Tensor, "c h w"], pixels: Float[Tensor, "k h w"]) -> Float[Tensor, "c h w"]:
-    """Let each pixel take the scores of those around it, the more the nearer they are in colour.
+    """Average each pixel's scores over its neighbours, weighted by similarity of colour.
 
     A pixel's neighbours are rings of eight at each of `DILATIONS`; its own score counts only through them. Nothing is
-    learned, and no class is treated differently from another. Beyond the border the image goes on as at the border.
+    learned, and all classes are treated alike. The image is padded by repeating its border.
 
     Args:
-        scores: of c classes, on any scale.
-        pixels: the image with k channels, at the same size.
+        scores: scores of c classes, on any scale.
+        pixels: the image with k channels, of the same size.
 
     Returns:
-        Averages of the scores, so within their range.
+        Averages of the scores, within their range.
     """
     weights = _affinity(pixels)
     for _ in range(ITERATIONS):
         padded, total = _padded(scores), torch.zeros_like(scores)
-        for step, weight in zip(_STEPS, weights, strict=True):  # one at a time: what is in work stays in cache
+        for step, weight in zip(
+            _STEPS, weights, strict=True
+        ):  # one at a time, so that the data in use stay in the CPU's cache
             total.addcmul_(_moved(padded, step, scores), weight)
         scores = total
     return scores
 
 
 def _affinity(pixels: Float[Tensor, "k h w"]) -> Float[Tensor, "steps h w"]:
-    """Weights of a pixel's neighbours, which sum to 1."""
+    """Return the weight of each neighbour of each pixel; the weights of a pixel sum to 1."""
     padded, count = _padded(pixels), len(_STEPS) + 1
-    # neighbours one after the other: all at once would take gigabytes for an image of a few megapixels
+    # one neighbour after another: all at once would take gigabytes for an image of a few megapixels
     mean = sum((_moved(padded, step, pixels) for step in _STEPS), start=pixels) / count
     squares = sum(((_moved(padded, step, pixels) - mean) ** 2 for step in _STEPS), start=(pixels - mean) ** 2)
     scale = BANDWIDTH * (squares / (count - 1)).sqrt() + 1e-8
@@ -56,6 +58,6 @@ def _padded(maps: Float[Tensor, "c h w"]) -> Float[Tensor, "c h2 w2"]:
 
 
 def _moved(padded: Float[Tensor, "c h2 w2"], step: tuple[int, int], like: Float[Tensor, "d h w"]) -> Tensor:
-    """The map as its neighbours at a step see it."""
+    """Return the padded map shifted by a step, at the size of `like`."""
     (height, width), (dy, dx) = like.shape[-2:], step
     return padded[:, _REACH + dy : _REACH + dy + height, _REACH + dx : _REACH + dx + width]

@@ -1,4 +1,4 @@
-"""Classification of true regions by every read-out asked for, side by side."""
+"""Classification of true regions by each of the configured read-outs."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class RegionFact:
 
 
 class RegionTop1:
-    """Predicted label of every true region by every read-out."""
+    """Top-1 and top-5 accuracy of every read-out over the true regions."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.readouts: dict[str, Readout] = readouts(reader.params)
-        # of each read-out, and each of its variants: predicted labels, and how many things rank before the true one
+        # per read-out and variant: predicted labels, and how many things rank before the true one
         self._predicted: dict[str, list[list[np.ndarray]]] = {
             n: [[] for _ in range(r.variants)] for n, r in self._pairs
         }
@@ -74,7 +74,7 @@ class RegionTop1:
         return list(self.readouts.items())
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count the things of a batch of scenes."""
+        """Classify the things of a batch of scenes by every read-out."""
         regions = [(row, region) for row, e in enumerate(examples) for region in self._reader.counted(e)]
         first = self._images
         self._images += len(examples)
@@ -94,21 +94,21 @@ class RegionTop1:
 
     @property
     def regions(self) -> int:
-        """How many were asked for."""
+        """The number of regions to classify so far."""
         return len(self._facts)
 
     def predictions(self, readout: str) -> Int64[np.ndarray, " r"]:
-        """Predicted labels by a read-out, in the order of scenes and the things that it can read."""
+        """Return the labels that a read-out predicts, in the order of the scenes and the things that it can read."""
         return self._chosen(readout, self._predicted)
 
     def targets(self, readout: str = "box") -> Int64[np.ndarray, " r"]:
-        """True labels, in the same order."""
+        """Return the true labels, in the same order as `predictions`."""
         return np.array([fact.label for fact in self._readable(readout)], dtype=np.int64)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, each read-out; none over no region.
+        """Yield `box_top1`, `box_top1_seen`, `box_top5`, `box_per_class` and so on, for each read-out with regions.
 
-        Of five things or fewer, no `top5`.
+        With five things or fewer there is no `top5`.
         """
         for name in self.readouts:
             targets, rank = self.targets(name), self._chosen(name, self._rank)
@@ -124,21 +124,21 @@ class RegionTop1:
                 yield f"{name}_stuff_top1", float(np.concatenate(self._stuff[name]).mean())
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """Top-1 of all, seen and held-out regions; images are drawn, with all regions that they have.
+        """Return top-1 of all, seen and held-out regions; images are drawn together with all their regions.
 
-        Regions of fewer than `FEWEST_IMAGES` images get no interval.
+        Regions from fewer than `FEWEST_IMAGES` images get no interval.
         """
-        found: dict[str, Weighted] = {}
+        metrics: dict[str, Weighted] = {}
         for name in self.readouts:
             right = (self.predictions(name) == self.targets(name)).astype(np.float64)
             image = np.array([fact.image for fact in self._readable(name)], dtype=np.int64)
             for suffix, group in self._groups(name).items():
                 if len(np.unique(image[group])) >= FEWEST_IMAGES:
-                    found[f"{name}_top1{suffix}"] = mean_over_items(right[group], image[group], self._images)
-        return (self._images, found) if found else (0, {})
+                    metrics[f"{name}_top1{suffix}"] = mean_over_items(right[group], image[group], self._images)
+        return (self._images, metrics) if metrics else (0, {})
 
     def per_class(self, readout: str) -> Iterator[tuple[str, int, float]]:
-        """Name, number of regions and top-1 accuracy of each thing that has regions."""
+        """Yield name, number of regions and top-1 accuracy of each thing that has regions."""
         targets = self.targets(readout)
         right = self.predictions(readout) == targets
         for label, name in enumerate(self._reader.classes.things):
@@ -147,10 +147,10 @@ class RegionTop1:
                 yield name, int(of_class.sum()), float(right[of_class].mean())
 
     def cost_ms(self, image_s: float) -> dict[str, float]:
-        """Milliseconds an image of each read-out, as this run measured them.
+        """Return the milliseconds per image of each read-out, as measured in this run.
 
         Args:
-            image_s: seconds that the forwards of all the whole images took, a part of the cost of what builds on them.
+            image_s: seconds of the forward passes of all whole images, which count for read-outs that build on them.
         """
         return {
             name: 1e3
@@ -161,7 +161,7 @@ class RegionTop1:
         }
 
     def protocol(self) -> dict[str, Any]:
-        """Regions, classes, the crowd rule, and each read-out's own."""
+        """Return regions, classes, the rule for crowds and the protocol of each read-out."""
         return {
             **self._reader.protocol(),
             **self._reader.thing_protocol(),
@@ -210,10 +210,10 @@ class RegionTop1:
         needs_masks = self.readouts[readout].needs_masks if readout in self.readouts else False
         return [fact for fact in self._facts if fact.has_mask or not needs_masks]
 
-    def _chosen(self, readout: str, kept: dict[str, list[list[np.ndarray]]]) -> Int64[np.ndarray, " r"]:
-        """Of several variants, for each half of the images the one with the best top-1 on the other half."""
+    def _chosen(self, readout: str, values: dict[str, list[list[np.ndarray]]]) -> Int64[np.ndarray, " r"]:
+        """Return the values of one variant: for each half of the images the one that is best on the other half."""
         none = np.zeros(0, dtype=np.int64)
-        each = np.stack([np.concatenate([none, *parts]) for parts in kept[readout]])
+        each = np.stack([np.concatenate([none, *parts]) for parts in values[readout]])
         if len(each) == 1:
             return each[0]
         right = np.stack([np.concatenate([none, *parts]) for parts in self._predicted[readout]]) == self.targets(
@@ -228,9 +228,9 @@ class RegionTop1:
 
 
 def covering_readouts(models: Sequence[RegionTop1], first: Sequence[str]) -> list[str]:
-    """The read-outs of all models that read every region, the named ones first; none where there is no region.
+    """Return the read-outs of all models that read every region, the preferred ones first; none without regions.
 
-    Predictions by masks run along the things of the scenes only where all of these have a mask.
+    Predictions by mask cover all things of the scenes only if each of them has a mask.
     """
     names = dict.fromkeys([*first, *models[0].readouts])
     return [
@@ -241,14 +241,14 @@ def covering_readouts(models: Sequence[RegionTop1], first: Sequence[str]) -> lis
 
 
 def _rank(scores: Tensor, target: Tensor) -> Int64[np.ndarray, " r"]:
-    """How many things rank before the true one; equal ones do if they come first, as for argmax."""
+    """Count the things that rank before the true one; ties are ordered by index, as for argmax."""
     true = scores.gather(1, target)
     earlier = torch.arange(scores.shape[1]) < target
     return ((scores > true) | ((scores == true) & earlier)).sum(1).numpy()
 
 
 def _size_of(region: TrueRegion) -> int:
-    """0, 1, 2: small, medium, large."""
+    """Return 0, 1 or 2 for a small, medium or large region, by COCO's areas."""
     x0, y0, x1, y1 = region.box_xyxy
     area = (x1 - x0) * (y1 - y0) if region.mask is None else float(region.mask.sum())
     return int(area >= SMALL_PX) + int(area >= LARGE_PX)

@@ -1,4 +1,4 @@
-"""Image-text retrieval among the scenes."""
+"""Image-text retrieval among the scenes that have captions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KS = (1, 5, 10)
 
 
 class Retrieval:
-    """Embeddings of all scenes and their captions."""
+    """Recall at k between all scenes and their captions."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -44,18 +44,18 @@ class Retrieval:
             self._count += 1
 
     def similarity(self, first: int | None = None) -> Float[np.ndarray, "images texts"]:
-        """Cosines of the images (the first few, if asked) and all captions."""
+        """Return the cosines of the images, or the first few of them, with all captions."""
         return (torch.cat(self._images)[:first] @ self._embedded().T).numpy()
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`i2t_r1` to `t2i_r10`; nothing if there was no caption."""
+        """Yield `i2t_r1` to `t2i_r10`; nothing if there was no caption."""
         if self.captions:
             for way, rank in self._ranked().items():
                 for k in _KS:
                     yield f"{way}_r{k}", float((rank < k).mean())
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """All of them: images are drawn as queries, with their captions, and the gallery stays whole."""
+        """Return all metrics; images are drawn as queries with their captions, and the gallery stays complete."""
         if not self.captions:
             return 0, {}
         image_of_query = {"i2t": np.arange(self._count), "t2i": self._image_of_texts()}
@@ -66,7 +66,7 @@ class Retrieval:
         }
 
     def protocol(self) -> dict[str, Any]:
-        """Images and captions."""
+        """Return the number of images and captions and the rule for ties."""
         return {
             **self._reader.protocol(),
             "images": self._count,

@@ -1,4 +1,4 @@
-"""Segments by the decoder of `umgclip segment`, and by the dense map alone: maps to be scored like any other."""
+"""Panoptic maps by the decoder of `umgclip segment`, and by the dense map alone."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from umgclip.model.segmenter.segments import Segments, resized_to, segments_of
 
 
 class SegmentReader:
-    """A segmenter with the class texts of a benchmark.
+    """A segmenter that names its masks among the classes of a benchmark.
 
     Args:
         reader: the tuned model that the segmenter was trained on.
-        segmenter: in eval mode.
-        description: what its folder says of it.
-        place: where it computes, and in what; what it finds is on the CPU, in float32.
+        segmenter: the decoder, in eval mode.
+        description: its settings, as saved in its folder.
+        placement: device and number format of the forward; results are on the CPU in float32.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class SegmentReader:
         reader: Reader,
         segmenter: Segmenter,
         description: Description,
-        place: tuple[torch.device, torch.dtype] = (torch.device("cpu"), torch.float32),
+        placement: tuple[torch.device, torch.dtype] = (torch.device("cpu"), torch.float32),
     ) -> None:
         side = description.image_px
-        self._device, dtype = place
+        self._device, dtype = placement
         self._autocast = torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32)
         self._reader, self._segmenter = reader, segmenter.to_device(self._device)
         self._images = ImageInput.of(segmenter.tower, side, description.resize)
@@ -50,7 +50,7 @@ class SegmentReader:
 
     @torch.inference_mode()
     def read(self, examples: Sequence[Example]) -> list[Segments]:
-        """Segments of each image, at its own size, named among all classes."""
+        """Segment images; each gets segments at its own size, named among all classes."""
         placed = [self._images.place(example.pixels) for example in examples]
         pixels, valid = self._images.stack(placed)
         with self._autocast:
@@ -59,15 +59,15 @@ class SegmentReader:
         params = self._reader.params.decoder
         exponents = (params.exponent_seen, params.exponent_unseen)
         classes = self._reader.all_classes.to(self._device)
-        found = segments_of(self._segmenter, queries, classes, self._seen, exponents)
+        segments = segments_of(self._segmenter, queries, classes, self._seen, exponents)
         return [
             resized_to(one.cpu().within((cells[0] * FINER, cells[1] * FINER)), example.pixels.shape[:2])
-            for one, (_, cells), example in zip(found, placed, examples, strict=True)
+            for one, (_, cells), example in zip(segments, placed, examples, strict=True)
         ]
 
 
 def decoder_map(reader: Reader, segments: Segments, example: Example) -> PanopticMap:
-    """The panoptic map of the decoder."""
+    """Turn the decoder's segments into a panoptic map."""
     params = reader.params.decoder
     ids, labels = segments.panoptic(params.min_score, params.min_visible)
     masks = [ids.numpy() == number for number in range(1, len(labels) + 1)]
@@ -75,7 +75,7 @@ def decoder_map(reader: Reader, segments: Segments, example: Example) -> Panopti
 
 
 def dense_map_alone(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> PanopticMap:
-    """The panoptic map without any proposals: connected pixels of one class are a segment."""
+    """Make a panoptic map without proposals: connected pixels of one class are one segment."""
     predicted = label_map(reader, dense, example.pixels.shape[:2])
     masks, labels = [], []
     for label in np.unique(predicted).tolist():

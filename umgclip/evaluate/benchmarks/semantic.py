@@ -28,7 +28,7 @@ IGNORE = -1
 
 
 class Semantic:
-    """Confusion of true and predicted class over all pixels of the scenes."""
+    """Mean IoU and pixel accuracy over all pixels of the scenes."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -38,7 +38,7 @@ class Semantic:
         )
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count a batch of scenes."""
+        """Compare the predicted and true labels of a batch of scenes."""
         for number, (example, dense) in enumerate(zip(examples, seen.dense, strict=True)):
             if not example.segments[1]:
                 continue
@@ -54,14 +54,14 @@ class Semantic:
                 self._decoder.update(seen.segments[number].semantic().numpy(), truth)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`miou`, `pixel_accuracy`, `mean_class_accuracy`; nothing without true pixels.
+        """Yield `miou`, `pixel_accuracy` and `mean_class_accuracy`; nothing without true pixels.
 
-        `miou_refined` and `pixel_accuracy_refined` with `semantic.refine`, `miou_decoder` with a decoder.
+        With `semantic.refine` also `miou_refined` and `pixel_accuracy_refined`, with a decoder `miou_decoder`.
         """
         if self._accumulator.matrix.any():
-            found = self._accumulator.compute()
+            values = self._accumulator.compute()
             for name in ("miou", "pixel_accuracy", "mean_class_accuracy"):
-                yield name, found[name]
+                yield name, values[name]
         if self._refined.matrix.any():
             refined = self._refined.compute()
             for name in ("miou", "pixel_accuracy"):
@@ -70,7 +70,7 @@ class Semantic:
             yield "miou_decoder", self._decoder.compute()["miou"]
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """`miou` and `pixel_accuracy`, and `miou_refined` where it was asked for."""
+        """Return `miou`, `pixel_accuracy` and, with `semantic.refine`, `miou_refined`."""
         if not self._accumulator.matrix.any():
             return 0, {}
         metrics = {
@@ -82,7 +82,7 @@ class Semantic:
         return len(self._sums), metrics
 
     def protocol(self) -> dict[str, Any]:
-        """Scenes, classes, windows, and what becomes of background."""
+        """Return scenes, classes, windows and the treatment of background."""
         params = self._reader.params.semantic
         return {
             **self._reader.protocol(),
@@ -100,7 +100,7 @@ class Semantic:
 
 
 def _count(sums: GroupedSums, matrix: Int64[np.ndarray, "classes classes"]) -> None:
-    """Keep of one image: intersection, true and predicted pixels of each class that is there."""
+    """Add the intersection and the true and predicted pixels of each class that one image has."""
     true, predicted = matrix.sum(1), matrix.sum(0)
     present = np.flatnonzero(true + predicted)
     values = np.stack([np.diag(matrix), true, predicted], axis=1)[present]
@@ -114,14 +114,14 @@ def _mean_iou(sums: Float[np.ndarray, "draws classes 3"]) -> Float[np.ndarray, "
 
 @torch.inference_mode()
 def class_scores(reader: Reader, dense: Float[Tensor, "d h w"]) -> Float[Tensor, "classes h w"]:
-    """Cosine of each token and each class."""
+    """Return the cosine of each token with each class."""
     return torch.einsum("cd,dhw->chw", reader.all_classes, dense)
 
 
 def label_map(
     reader: Reader, dense: Float[Tensor, "d h w"], size_hw: Sequence[int]
 ) -> Int64[np.ndarray, "height width"]:
-    """The label that the dense map gives to each pixel of an image of that size."""
+    """Return the label that the dense map gives to each pixel of an image of a size."""
     return labels_of(reader, class_scores(reader, dense), size_hw)
 
 
@@ -132,22 +132,22 @@ def labels_of(
     size_hw: Sequence[int],
     refined_by: UInt8[np.ndarray, "height width 3"] | None = None,
 ) -> Int64[np.ndarray, "height width"]:
-    """The best class of each pixel; background, where it is a class, also where no other is sure enough.
+    """Return the best class of each pixel; background, if it is a class, also where no other reaches the threshold.
 
     Args:
-        reader: who knows the classes.
+        reader: the model with the classes.
         scores: cosines of cells and classes.
-        size_hw: of the image.
-        refined_by: the image, if the scores are to follow its edges; only the `semantic.refine_classes` classes that
-            score best somewhere are then in play.
+        size_hw: height and width of the image.
+        refined_by: the image, if the scores shall follow its edges; only the `semantic.refine_classes` classes that
+            score best somewhere are then considered.
     """
     if refined_by is None:
-        kept = torch.arange(len(scores))
+        classes = torch.arange(len(scores))
     else:
         best = scores.flatten(1).amax(1).topk(min(reader.params.semantic.refine_classes, len(scores)))
-        kept = best.indices.sort().values
-    # classes last in memory: upsampling and argmax then read in order, several times faster
-    stacked = scores[kept][None].contiguous(memory_format=torch.channels_last)
+        classes = best.indices.sort().values
+    # channels last: upsampling and argmax then read memory in order, which is several times faster
+    stacked = scores[classes][None].contiguous(memory_format=torch.channels_last)
     upsampled = F.interpolate(stacked, tuple(size_hw), mode="bilinear", align_corners=False)[0]
     if refined_by is not None:
         pixels = torch.from_numpy(refined_by.astype(np.float32) / 255).movedim(2, 0)
@@ -155,15 +155,15 @@ def labels_of(
     name, least = reader.params.semantic.background, reader.params.semantic.background_threshold
     upsampled = upsampled.permute(1, 2, 0)
     if name is None or least is None:
-        return kept.numpy()[upsampled.numpy().argmax(-1)]
+        return classes.numpy()[upsampled.numpy().argmax(-1)]
     ground = reader.classes.names.index(name)
-    upsampled[..., kept == ground] = -torch.inf
+    upsampled[..., classes == ground] = -torch.inf
     sure = reader.scoring.exclusive(upsampled).amax(-1) >= least
-    return torch.where(sure, kept[upsampled.argmax(-1)], ground).numpy()
+    return torch.where(sure, classes[upsampled.argmax(-1)], ground).numpy()
 
 
 def true_labels(example: Example) -> Int64[np.ndarray, "h w"]:
-    """The true label of each pixel, `IGNORE` where there is none."""
+    """Return the true label of each pixel, `IGNORE` where there is none."""
     ids, label_of = example.segments
     table = np.full(ids.max() + 1, IGNORE, dtype=np.int64)
     for segment, label in label_of.items():

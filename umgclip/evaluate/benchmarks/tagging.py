@@ -22,7 +22,7 @@ PROTOCOL = (
 
 
 class Tagging:
-    """Scores and true tags of every scene over the things."""
+    """Multi-label tagging of every scene over the things."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -32,7 +32,7 @@ class Tagging:
         self._half: list[bool] = []
 
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
-        """Count a batch of scenes."""
+        """Score the tags of a batch of scenes."""
         self._scores.append((seen.image @ self._reader.things.T).numpy())
         target = np.zeros((len(examples), len(self._reader.things)), dtype=np.bool_)
         known = np.ones_like(target)
@@ -46,22 +46,22 @@ class Tagging:
         self._half.extend(in_second_half(example.key) for example in examples)
 
     def scores(self) -> tuple[Float[np.ndarray, "n things"], Bool[np.ndarray, "n things"]]:
-        """Scores and true tags so far, in the order of the scenes; at least one scene was added."""
+        """Return scores and true tags in the order of the scenes; at least one scene was added."""
         return np.concatenate(self._scores), np.concatenate(self._target)
 
     def known(self) -> Bool[np.ndarray, "n things"]:
-        """Which scenes are known to have a tag or not to have it."""
+        """Return for each scene and thing whether it is known that the scene has the tag or lacks it."""
         return np.concatenate(self._known)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """`map` and `f1`; nothing if no scene has a tag."""
+        """Yield `map` and `f1`; nothing if no scene has a tag."""
         if self._measured():
             yield "map", mean_average_precision(*self.scores(), self.known())
             right, decided = self._decisions()
             yield "f1", float(right.sum() / max(decided.sum(), 1.0))
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """Both; the thresholds stay as they are."""
+        """Return both metrics as functions of the scenes' weights; the thresholds stay fixed."""
         if not self._measured():
             return 0, {}
         right, decided = self._decisions()
@@ -72,7 +72,7 @@ class Tagging:
         return len(right), metrics
 
     def protocol(self) -> dict[str, Any]:
-        """Scenes, tags, negatives and thresholds."""
+        """Return scenes, tags, negatives and the threshold of F1."""
         verified = bool(self._known) and not self.known().all()
         threshold = self._reader.params.tag_threshold
         return {
@@ -87,7 +87,7 @@ class Tagging:
         return any(target.any() for target in self._target)
 
     def _decisions(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Of each scene: twice the tags rightly said, and the tags said plus the true ones."""
+        """Return per scene twice the true positives, and the predicted plus the true tags."""
         (scores, target), known = self.scores(), self.known()
         second = np.array(self._half, dtype=np.bool_)
         threshold = np.full(len(second), self._reader.params.tag_threshold or 0.0)
@@ -95,6 +95,6 @@ class Tagging:
             for half in (half for half in (second, ~second) if half.any()):
                 held = half if half.all() else ~half
                 threshold[half] = best_f1_threshold(scores[held], target[held], known[held])
-        said = (scores >= threshold[:, None]) & known
-        both = 2.0 * (said & target).sum(axis=1)
-        return both, said.sum(axis=1) + target.sum(axis=1).astype(np.float64)
+        predicted = (scores >= threshold[:, None]) & known
+        both = 2.0 * (predicted & target).sum(axis=1)
+        return both, predicted.sum(axis=1) + target.sum(axis=1).astype(np.float64)

@@ -14,7 +14,7 @@ from umgclip.geometry.fit import resized
 
 @torch.inference_mode()
 def windowed_scores(reader: Reader, example: Example) -> Float[Tensor, "classes h w"]:
-    """Cosine of each cell and each class, averaged over the windows that cover the cell.
+    """Return the cosine of each cell with each class, averaged over the windows that cover the cell.
 
     The image is resized in proportion until its shorter side is `semantic.short_px`, both sides in whole cells; windows
     of `semantic.window_px` then start every `semantic.stride_px`, the last ones at the far edges.
@@ -34,13 +34,13 @@ def windowed_scores(reader: Reader, example: Example) -> Float[Tensor, "classes 
     total = torch.zeros(len(reader.all_classes), rows, columns)
     count = torch.zeros(rows, columns)
     for (top, left), dense in zip(corners, maps, strict=True):
-        place = (slice(top, top + dense.shape[1]), slice(left, left + dense.shape[2]))
-        total[:, place[0], place[1]] += torch.einsum("cd,dhw->chw", reader.all_classes, dense)
-        count[place] += 1
+        window_at = (slice(top, top + dense.shape[1]), slice(left, left + dense.shape[2]))
+        total[:, window_at[0], window_at[1]] += torch.einsum("cd,dhw->chw", reader.all_classes, dense)
+        count[window_at] += 1
     return total / count
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin so that they cover a length: every stride, and at the far edge."""
+    """Return where windows start to cover a length: at every stride, and at the far edge."""
     last = max(0, length - window)
     return [*range(0, last, stride), last]

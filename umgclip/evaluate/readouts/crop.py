@@ -1,7 +1,7 @@
-"""Crop and encode: one forward a region on a square crop around its box.
+"""Crops: one forward pass per region, on a square crop around its box.
 
-`share` is the box's longer side as a share of the crop: 1 is a tight crop, less leaves context around it. With several
-shares the best of them is found on the other half of the images, so that no region helps to choose its own.
+`share` is the box's longer side as a share of the crop: 1 is a tight crop, less leaves context around it. Of several
+shares the best one is chosen on the other half of the images, so that no region influences its own choice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from umgclip.geometry.crops import crop_region
 
 @dataclass(frozen=True)
 class Crop:
-    """See the module's text."""
+    """Global embeddings of square crops around the boxes, for each of the shares."""
 
     shares: Sequence[float]
     needs_masks: bool = False
@@ -28,11 +28,11 @@ class Crop:
 
     @property
     def variants(self) -> int:
-        """One of each share."""
+        """The number of embeddings per region: one per share."""
         return len(self.shares)
 
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
-        """One embedding a region, of each share."""
+        """Embed the regions, once for each share."""
         side = reader.crop_px
         return [
             reader.crops(
@@ -42,7 +42,7 @@ class Crop:
         ]
 
     def protocol(self, reader: Reader) -> dict[str, Any]:
-        """Size and frame."""
+        """Return the size of the crops and the choice of the share."""
         frame = " or ".join(f"{share:g}" for share in self.shares)
         chosen = "given" if len(self.shares) == 1 else "best top-1 of the other half of the images"
         return {"crop_px": reader.crop_px, "frame": frame, "frame_chosen": chosen, "shape": "square"}

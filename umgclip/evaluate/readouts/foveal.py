@@ -1,8 +1,8 @@
-"""Foveal attention (FALIP, Zhuang et al., ECCV 2024): the whole image, with the class token looking at the box.
+"""Foveal attention (FALIP, Zhuang et al., ECCV 2024): the whole image, with the class token attending to the box.
 
 A Gaussian over the box, scaled to (0, 0.2], is added to the class token's row of the attention logits in the last third
-of the blocks; its deviation is half the box's side, and tokens outside the box get nothing. What comes before those
-blocks is computed once an image.
+of the blocks; its deviation is half the box's side, and tokens outside the box get nothing. Earlier blocks are computed
+once per image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PEAK = 0.2
 
 @dataclass(frozen=True)
 class Foveal:
-    """See the module's text."""
+    """Global embeddings of whole images whose class token attends to a box each."""
 
     peak: float = PEAK
     needs_masks: bool = False
@@ -29,9 +29,9 @@ class Foveal:
     variants: int = 1
 
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
-        """One embedding a region."""
+        """Embed the regions with one foveal pass each."""
         return [reader.foveal(batch.examples, batch.box_shares(), batch.rows(), self.peak)]
 
     def protocol(self, _: Reader) -> dict[str, Any]:
-        """What is added, and where."""
+        """Return the peak, the deviation and the blocks of the Gaussian."""
         return {"peak": self.peak, "deviation": "half the box", "blocks": "last third"}

@@ -1,4 +1,4 @@
-"""Masked-out crops: one forward a region, all that is outside its mask replaced by the image's border colour."""
+"""Masked-out crops: one forward pass per region, with the image's border colour outside the mask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umgclip.geometry.crops import crop_region
 
 @dataclass(frozen=True)
 class Maskout:
-    """See the module's text; `share` is the box's longer side as a share of the crop."""
+    """Global embeddings of masked-out crops; `share` is the box's longer side as a share of the crop."""
 
     share: float
     needs_masks: bool = True
@@ -23,7 +23,7 @@ class Maskout:
     variants: int = 1
 
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
-        """One embedding a region."""
+        """Embed the regions by their masked-out crops."""
         crops = [
             crop_region(batch.examples[row].pixels, r.box_xyxy, r.mask, reader.crop_px, self.share, "background")
             for row, r in batch.regions
@@ -31,5 +31,5 @@ class Maskout:
         return [reader.crops(crops)]
 
     def protocol(self, reader: Reader) -> dict[str, Any]:
-        """Size, frame and fill."""
+        """Return the size, the share and the fill of the crops."""
         return {"crop_px": reader.crop_px, "frame": f"{self.share:g}", "fill": "border colour", "shape": "square"}

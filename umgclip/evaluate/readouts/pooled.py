@@ -1,8 +1,7 @@
 """Regions pooled out of a dense map: RoIAlign in the middle of the box, or the mean over the mask on the token grid.
 
-Which map is pooled is the other half of such a read-out: `value` is the model's own dense map (MaskCLIP, CLIPSelf: in
-the last block every token attends to itself), `last` are the tokens of the ordinary last block, `surgery` those of
-CLIP Surgery's second path.
+`path` names the map: `value` is the model's own dense map (MaskCLIP, CLIPSelf: in the last block every token attends to
+itself), `last` are the tokens of the ordinary last block, `surgery` those of CLIP Surgery's second path.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from umgclip.model.clip.vision.encoder import DensePath
 
 @dataclass(frozen=True)
 class Pooled:
-    """See the module's text."""
+    """Embeddings of boxes or masks, pooled out of a dense map of the whole image."""
 
     path: DensePath
     pooling: Literal["box", "mask"]
@@ -32,16 +31,16 @@ class Pooled:
 
     @property
     def needs_masks(self) -> bool:
-        """Whether masks are pooled."""
+        """True if it pools masks, so that regions need one."""
         return self.pooling == "mask"
 
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
-        """One embedding a region."""
+        """Embed the regions by pooling the dense map."""
         dense = batch.seen.dense if self.path == "value" else reader.dense(batch.examples, self.path)
         return [_in_boxes(batch, dense, self.box_share) if self.pooling == "box" else _in_masks(batch, dense)]
 
     def protocol(self, _: Reader) -> dict[str, Any]:
-        """Map and pooling."""
+        """Return the name of the map and the kind of pooling."""
         if self.pooling == "mask":
             return {"map": self.path, "pooling": "mean over the mask on the token grid"}
         return {"map": self.path, "pooling": "RoIAlign, one bin", "box_share": self.box_share}

@@ -1,4 +1,4 @@
-"""What a read-out is: regions of a batch of images to one embedding each."""
+"""The interface of a read-out, which turns regions of a batch of images into one embedding each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from umgclip.evaluate.reader import Reader, Seen
 
 @dataclass(frozen=True)
 class RegionBatch:
-    """Regions of a batch of images, and what the model made of the whole images.
+    """Regions of a batch of images, with the model's embeddings of the whole images.
 
     Attributes:
         examples: the images.
-        regions: row of its image, and the region; at least one.
+        regions: for each region the row of its image and the region; at least one.
         seen: global embeddings and dense maps by the value path.
     """
 
@@ -30,45 +30,45 @@ class RegionBatch:
     seen: Seen
 
     def rows(self) -> Tensor:
-        """The image of each region."""
+        """Return the row of each region's image."""
         return torch.tensor([row for row, _ in self.regions])
 
     def box_shares(self) -> Float[Tensor, "r xyxy"]:
-        """Boxes as shares of their images' sides."""
+        """Return the boxes as shares of their images' sides, 0 to 1."""
         shares = [_box_share(region, self.examples[row]) for row, region in self.regions]
         return torch.tensor(np.array(shares, dtype=np.float32))
 
     def masked(self) -> RegionBatch:
-        """The regions whose mask is known."""
+        """Return a batch of the regions whose mask is known."""
         return RegionBatch(self.examples, [pair for pair in self.regions if pair[1].mask is not None], self.seen)
 
 
 @runtime_checkable
 class Readout(Protocol):
-    """A way to read regions."""
+    """A way to embed regions of images."""
 
     @property
     def needs_masks(self) -> bool:
-        """Whether it reads the regions whose mask is known only."""
+        """True if it reads only regions whose mask is known."""
 
     @property
     def reads_image(self) -> bool:
-        """Whether it builds on the forward of the whole images, whose cost is part of its own then."""
+        """True if it builds on the forward pass of the whole images, whose cost then counts for it."""
 
     @property
     def variants(self) -> int:
-        """How many embeddings a region gets; of several, the best one on the other half of the images counts."""
+        """The number of embeddings per region; of several, the best one on the other half of the images counts."""
 
     def __call__(self, reader: Reader, batch: RegionBatch) -> list[Float[Tensor, "r d"]]:
-        """One L2-normalised embedding a region, of each variant."""
+        """Embed the regions: one L2-normalised row per region, for each variant."""
 
     def protocol(self, reader: Reader) -> dict[str, Any]:
-        """What decides its numbers."""
+        """Return the settings that decide its numbers."""
 
 
 def mask_of(region: TrueRegion) -> Bool[np.ndarray, "h w"]:
-    """The mask of a region that has one."""
-    assert region.mask is not None  # noqa: S101 - for the type checker: only such regions come here
+    """Return the mask of a region that has one."""
+    assert region.mask is not None  # noqa: S101 - for the type checker: callers pass only such regions
     return region.mask
 
 

@@ -1,4 +1,4 @@
-"""Read-outs by the names of `evaluate.readouts`."""
+"""The catalog of read-outs, by the names of `evaluate.readouts`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTEXT = (1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)  # crops of 1.25 to 2.5 times th
 
 
 def readouts(params: EvaluateParams) -> dict[str, Readout]:
-    """Those asked for, in the order of `evaluate.readouts`."""
+    """Return the configured read-outs, in the order of `evaluate.readouts`."""
     share = params.box_share
     known: dict[str, Readout] = {
         "box": Pooled("value", "box", share),

@@ -1,4 +1,4 @@
-"""One image of the page: a small picture, outlines of its true regions, and what each model made of them."""
+"""One image of the page: a small picture, outlines of its true regions, and each model's guesses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _QUALITY, _SHOWN_REGIONS, _MIN_NAMED = 80, 30, 0.02
 
 @dataclass(frozen=True)
 class Guess:
-    """A name that a model gave, its probability and whether it is the true one."""
+    """A name that a model predicts, its probability, and whether it is the true one."""
 
     name: str
     probability: float
@@ -32,7 +32,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class ShownRegion:
-    """A true region on the picture's grid and the guesses about it, one a model."""
+    """A true region in the picture's pixels, and one guess about it per model."""
 
     name: str
     held_out: bool
@@ -43,7 +43,7 @@ class ShownRegion:
 
 @dataclass(frozen=True)
 class ShownMap:
-    """Areas in colour over the picture: a PNG that is transparent where nothing is, and names with their places."""
+    """Coloured areas over the picture: a PNG that is transparent elsewhere, and names with their positions."""
 
     title: str
     png: str
@@ -52,20 +52,20 @@ class ShownMap:
 
 @dataclass(frozen=True)
 class Case:
-    """What the page shows of one image.
+    """One image as the page shows it.
 
     Attributes:
-        key: of the image.
-        picture: a data URI.
-        grid: width and height that places on the picture are given in.
-        captions: the first few.
-        probabilities: of the truth, one a model.
+        key: key of the image.
+        picture: the image as a data URI.
+        grid: width and height of the picture, the unit of all positions on it.
+        captions: the first few captions.
+        probabilities: probability of the truth, one per model.
         regions: the first true things.
-        more_regions: how many more there are.
-        maps: the truth and each model's.
-        truth: of a single object, its name.
-        held_out: whether training never labels it.
-        guesses: of a single object, each model's best ones.
+        more_regions: number of true things that are not shown.
+        maps: panoptic maps of the truth and of each model.
+        truth: name of a single object.
+        held_out: whether training never labels that object.
+        guesses: best guesses of each model about a single object.
     """
 
     key: str
@@ -82,14 +82,14 @@ class Case:
 
 
 def grid_of(pixels: UInt8[np.ndarray, "h w 3"]) -> tuple[int, int]:
-    """Width and height of the picture: the longer side is `SIDE_PX`."""
+    """Return width and height of the picture, whose longer side is `SIDE_PX`."""
     height, width = pixels.shape[:2]
     scale = SIDE_PX / max(height, width)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """The image as a small JPEG; one that is small already keeps its size."""
+    """Encode the image as a JPEG of at most `SIDE_PX`; a smaller image keeps its size."""
     image = Image.fromarray(pixels)
     if max(image.size) > SIDE_PX:
         image = image.resize(grid_of(pixels), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -99,12 +99,12 @@ def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
 def shown_regions(
     example: Example, guesses: Sequence[Sequence[Guess]], names: Sequence[str], held_out: frozenset[str]
 ) -> tuple[ShownRegion, ...]:
-    """The first true things of an image.
+    """Prepare the first true things of an image for the page.
 
     Args:
         example: the image.
-        guesses: of each model about each thing.
-        names: of all classes.
+        guesses: guess of each model about each thing.
+        names: names of all classes.
         held_out: names that training never labels.
     """
     grid = grid_of(example.pixels)
@@ -121,26 +121,26 @@ def shown_regions(
 
 
 def hidden_regions(example: Example) -> int:
-    """True things that are too many to be shown."""
+    """Count the true things beyond those that are shown."""
     return max(0, len(example.things) - _SHOWN_REGIONS)
 
 
-def shown_map(title: str, found: PanopticMap, names: Sequence[str], example: Example) -> ShownMap:
-    """A panoptic map in the classes' colours, on the picture's grid."""
+def shown_map(title: str, panoptic: PanopticMap, names: Sequence[str], example: Example) -> ShownMap:
+    """Draw a panoptic map in the classes' colours, at the size of the picture."""
     grid = grid_of(example.pixels)
-    ids = cv2.resize(found.ids, grid, interpolation=cv2.INTER_NEAREST)
-    table = np.full(max(found.label_of, default=0) + 1, -1)
-    table[list(found.label_of)] = list(found.label_of.values())
+    ids = cv2.resize(panoptic.ids, grid, interpolation=cv2.INTER_NEAREST)
+    table = np.full(max(panoptic.label_of, default=0) + 1, -1)
+    table[list(panoptic.label_of)] = list(panoptic.label_of.values())
     spots = [
         (names[label], *spot)
-        for segment, label in found.label_of.items()
+        for segment, label in panoptic.label_of.items()
         if (spot := _widest(ids == segment)) is not None
     ]
     return ShownMap(title, _map_png(table[ids], len(names)), tuple(spots))
 
 
 def _map_png(labels: Integer[np.ndarray, "h w"], classes: int) -> str:
-    """Few colours, so a palette: index 0 is transparent."""
+    """Encode a label map as a PNG with a palette, in which index 0 is transparent."""
     present = np.unique(labels[labels >= 0])
     index = np.zeros(labels.shape, np.uint8)
     palette = np.zeros((256, 3), np.uint8)
@@ -153,7 +153,7 @@ def _map_png(labels: Integer[np.ndarray, "h w"], classes: int) -> str:
 
 
 def _widest(area: np.ndarray) -> tuple[int, int] | None:
-    """The point farthest from an area's edge, x and y; None where the area is too small for a name."""
+    """Return x and y of the point farthest from an area's edge; None if the area is too small for a name."""
     if area.mean() < _MIN_NAMED:
         return None
     depth = cv2.distanceTransform(np.pad(area.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -162,7 +162,7 @@ def _widest(area: np.ndarray) -> tuple[int, int] | None:
 
 
 def _on_grid(thing: TrueRegion, example: Example, grid: tuple[int, int]) -> tuple[int, int, int, int]:
-    """x, y, width and height."""
+    """Return x, y, width and height of a thing's box in the picture."""
     height, width = example.pixels.shape[:2]
     x0, y0, x1, y1 = thing.box_xyxy
     across, down = grid[0] / width, grid[1] / height

@@ -1,4 +1,4 @@
-"""Which images the page shows: where the tuned model is most and least sure, and where tuning changed most."""
+"""The choice of images for the page: where the tuned model is most and least sure, and where tuning changed most."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Probabilities = Float[np.ndarray, "rows things"]
 
 @dataclass
 class Gallery:
-    """The most telling images, by kind of telling."""
+    """The images with the highest and lowest certainty, and with the largest changes by tuning."""
 
     size: int
     kinds: dict[str, Ranking[Case]] = field(init=False)
@@ -45,18 +45,18 @@ class Gallery:
         self.kinds = {name: Ranking(self.size) for name in KINDS}
 
     def offer(self, before: float, after: float, draw: Callable[[], Case]) -> None:
-        """Keep an image where it is among the most telling; `draw` is called once at most.
+        """Keep an image if it ranks high enough in one of the kinds; `draw` is called at most once.
 
         Args:
             before: the base's probability of the truth.
-            after: the tuned model's.
-            draw: makes what is kept.
+            after: the tuned model's probability of the truth.
+            draw: makes the entry of the image.
         """
         scores = {"worst": -after, "lost": before - after, "gained": after - before, "best": after}
         wanted = [
             name
             for name, ranking in self.kinds.items()
-            # an image where nothing changed is no example of change
+            # an image without a change is no example of one
             if ranking.accepts(scores[name]) and (scores[name] > 0 or name == "worst")
         ]
         if wanted:
@@ -65,19 +65,19 @@ class Gallery:
                 self.kinds[name].add(scores[name], case)
 
     def shown(self) -> list[tuple[str, list[Case]]]:
-        """Kinds that have images, and these, the most telling first."""
-        found = [(name, [case for _, case in ranking.entries()]) for name, ranking in self.kinds.items()]
-        return [(name, cases) for name, cases in found if cases]
+        """Return the kinds that have images, each with its images, the highest rank first."""
+        entries = [(name, [case for _, case in ranking.entries()]) for name, ranking in self.kinds.items()]
+        return [(name, cases) for name, cases in entries if cases]
 
 
 class Cases:
-    """Galleries of scenes and of single objects, filled batch by batch from what the models saw.
+    """Galleries of scenes and of single objects, filled batch by batch from the models' embeddings.
 
     Args:
-        readers: of the models, the base first and the tuned one last.
-        names: of the models.
+        readers: the models, the base first and the tuned one last.
+        names: their names.
         proposals: the annotator's regions by image key.
-        size: images in each gallery.
+        size: number of images in each gallery.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Cases:
         self._readers, self._names, self._proposals = readers, names, proposals
         self._classes = readers[0].classes
         self.scenes, self.singles = Gallery(size), Gallery(size)
-        self.sides: list[float] = []  # of every thing of the scenes
+        self.sides: list[float] = []  # of every thing of the scenes: root of its box's share of the image
 
     def add(self, examples: Sequence[Example], seens: Sequence[Seen]) -> None:
-        """Look at a batch, all singles or all scenes, as each model saw it."""
+        """Offer a batch, all singles or all scenes, with each model's embeddings of it."""
         for row, example in enumerate(examples):
             if example.single:
                 self._single(example, [seen.image[row] for seen in seens])
@@ -97,30 +97,36 @@ class Cases:
                 self._scene(example, [seen.dense[row] for seen in seens])
 
     def _single(self, example: Example, images: Sequence[Float[Tensor, " d"]]) -> None:
-        found = [reader.probabilities(image[None]).numpy() for reader, image in zip(self._readers, images, strict=True)]
+        probabilities = [
+            reader.probabilities(image[None]).numpy() for reader, image in zip(self._readers, images, strict=True)
+        ]
         label = example.tags[0]
-        sure = tuple(float(each[0, label]) for each in found)
+        sure = tuple(float(each[0, label]) for each in probabilities)
 
         def draw() -> Case:
-            guesses = tuple((name, self._best(each[0], label)) for name, each in zip(self._names, found, strict=True))
+            named = zip(self._names, probabilities, strict=True)
+            guesses = tuple((name, self._best(each[0], label)) for name, each in named)
             of_things = [[one[0]] * len(example.things) for _, one in guesses]
-            own = shown_regions(example, of_things, self._classes.names, self._classes.held_out)
+            regions = shown_regions(example, of_things, self._classes.names, self._classes.held_out)
             name = self._classes.names[label]
             return self._case(
-                example, sure, guesses=guesses, regions=own, truth=name, held_out=name in self._classes.held_out
+                example, sure, guesses=guesses, regions=regions, truth=name, held_out=name in self._classes.held_out
             )
 
         self.singles.offer(sure[0], sure[-1], draw)
 
     def _scene(self, example: Example, dense: Sequence[Float[Tensor, "d h w"]]) -> None:
-        found = [_region_probabilities(r, each, example) for r, each in zip(self._readers, dense, strict=True)]
+        pairs = zip(self._readers, dense, strict=True)
+        probabilities = [_region_probabilities(reader, each, example) for reader, each in pairs]
         labels = [thing.label for thing in example.things]
-        sure = tuple(float(each[np.arange(len(labels)), labels].mean()) for each in found)
+        sure = tuple(float(each[np.arange(len(labels)), labels].mean()) for each in probabilities)
         pixels = example.pixels.shape[0] * example.pixels.shape[1]
         self.sides += [math.sqrt(_area(thing.box_xyxy) / pixels) for thing in self._readers[0].counted(example)]
 
         def draw() -> Case:
-            guesses = [[self._best(row, label)[0] for row, label in zip(each, labels, strict=True)] for each in found]
+            guesses = [
+                [self._best(row, label)[0] for row, label in zip(each, labels, strict=True)] for each in probabilities
+            ]
             regions = shown_regions(example, guesses, self._classes.names, self._classes.held_out)
             return self._case(
                 example,
@@ -142,15 +148,15 @@ class Cases:
         return tuple(Guess(names[i], float(probabilities[i]), bool(i == label)) for i in order)
 
     def _maps(self, example: Example, dense: Sequence[Float[Tensor, "d h w"]]) -> tuple[ShownMap, ...]:
-        """The truth and what each model makes of the annotator's proposals; none where the truth has no masks."""
+        """Return maps of the truth and of the proposals as each model names them; none if the truth has no masks."""
         if not example.segments[1]:
             return ()
         proposals = self._proposals.get(example.key, ())
-        found = [("truth", PanopticMap(*example.segments))] + [
+        maps = [("truth", PanopticMap(*example.segments))] + [
             (name, name_proposals(reader, each, example, proposals))
             for name, reader, each in zip(self._names, self._readers, dense, strict=True)
         ]
-        return tuple(shown_map(title, each, self._classes.names, example) for title, each in found)
+        return tuple(shown_map(title, each, self._classes.names, example) for title, each in maps)
 
 
 def _area(box_xyxy: tuple[float, float, float, float]) -> float:
@@ -159,7 +165,7 @@ def _area(box_xyxy: tuple[float, float, float, float]) -> float:
 
 
 def _region_probabilities(reader: Reader, dense: Float[Tensor, "d h w"], example: Example) -> Probabilities:
-    """Of each thing over all things: by its mask, or by its box where some mask is not known."""
+    """Return each true thing's probabilities over all things, read by mask, or by box if any mask is unknown."""
     masks = [thing.mask for thing in example.things if thing.mask is not None]
     if len(masks) == len(example.things):
         return reader.probabilities(read_masks(dense, masks)).numpy()

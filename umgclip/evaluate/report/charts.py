@@ -1,4 +1,4 @@
-"""Line charts as SVG inside HTML: colours come from the page's style, so that they follow light and dark."""
+"""Line charts as inline SVG; colours come from the page's style and follow its light and dark mode."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 420, 250, 48, 40, 12, 18
-_DOTS = 30  # points up to which each is marked
+_DOTS = 30  # up to so many points, each is marked
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a point is x, y and, where it has an interval, its ends. `model` 0 is the base, 1 the tuned model."""
+    """One line; a point is x, y and the ends of its interval, or None. `model` 0 is the base, 1 the tuned model."""
 
     name: str
     model: int
@@ -24,7 +24,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart and the numbers in it, for who would rather read them."""
+    """A drawn chart, with its numbers for a table beside it."""
 
     title: str
     note: str
@@ -33,18 +33,18 @@ class Chart:
     series: tuple[Series, ...]
 
     def rows(self) -> list[tuple[float, list[float | None]]]:
-        """Each x and the series' values there."""
+        """Return each x with the values of all series there."""
         values = [{x: y for x, y, _, _ in one.points} for one in self.series]
         return [(x, [one.get(x) for one in values]) for x in sorted({x for one in values for x in one})]
 
 
 def line_chart(title: str, note: str, labels: tuple[str, str], series: Sequence[Series]) -> Chart:
-    """Draw lines over one pair of axes; y begins at 0.
+    """Draw lines on one pair of axes, of which y begins at 0.
 
     Args:
-        title: what it shows.
-        note: how it is made.
-        labels: of the x axis and the y axis.
+        title: title of the chart.
+        note: how its numbers are computed.
+        labels: labels of the x axis and the y axis.
         series: the lines.
     """
     xs = [x for one in series for x, *_ in one.points]
@@ -58,7 +58,7 @@ def line_chart(title: str, note: str, labels: tuple[str, str], series: Sequence[
 
 
 def _ticks(low: float, high: float) -> tuple[float, ...]:
-    """Round values from at most `low` to at least `high`."""
+    """Return round tick values that cover `low` to `high`."""
     return tuple(float(tick) for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, max(high, low + 1e-3)))
 
 

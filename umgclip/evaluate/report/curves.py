@@ -1,4 +1,4 @@
-"""The page's curves: top-k, recall at k, precision over recall of tags, accuracy by the size of the object."""
+"""The curves of the page: top-k, recall at k, precision and recall of tags, accuracy by object size."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _Z = 1.96  # of a 95 % interval
 
 
 def curves(metrics: Mapping[str, Any], suites: Sequence[Suite], sides: Sequence[float]) -> dict[str, list[Chart]]:
-    """Charts by benchmark; what the benchmark lacks has none.
+    """Draw the charts of each benchmark that was measured for all models.
 
     Args:
-        metrics: of all models, as in `evaluate.json`.
-        suites: after the benchmark.
-        sides: of every true thing of the scenes, the root of its box's share of the image.
+        metrics: metrics of all models, as in `evaluate.json`.
+        suites: the suites after the benchmark.
+        sides: the root of the box's share of the image, for every true thing of the scenes.
     """
-    found: dict[str, Callable[[], Iterator[Chart]]] = {
+    charts: dict[str, Callable[[], Iterator[Chart]]] = {
         "classification": lambda: _top_k(suites),
         "retrieval": lambda: _recall(metrics, suites),
         "tagging": lambda: _precision(suites),
         "region": lambda: _by_size(suites, np.array(sides, np.float64)),
     }
-    measured = {name: draw for name, draw in found.items() if all(name in metrics[s.name] for s in suites)}
+    measured = {name: draw for name, draw in charts.items() if all(name in metrics[s.name] for s in suites)}
     return {name: list(draw()) for name, draw in measured.items()}
 
 
@@ -48,20 +48,20 @@ def _top_k(suites: Sequence[Suite]) -> Iterator[Chart]:
 
 
 def true_ranks(scores: Float[np.ndarray, "n classes"], target: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """How many classes score above the true one, or the same and come first."""
-    own = scores[np.arange(len(target)), target][:, None]
+    """Count the classes that score above the true one, or equal and with a lower index."""
+    true = scores[np.arange(len(target)), target][:, None]
     before = np.arange(scores.shape[1])[None] < target[:, None]
-    return ((scores > own) | ((scores == own) & before)).sum(1)
+    return ((scores > true) | ((scores == true) & before)).sum(1)
 
 
 def _recall(metrics: Mapping[str, Any], suites: Sequence[Suite]) -> Iterator[Chart]:
     series = []
     for model, suite in enumerate(suites):
-        found = metrics[suite.name]["retrieval"]
-        for way, said in (("i2t", "image to text"), ("t2i", "text to image")):
-            ks = [k for k in (1, 5, 10) if f"{way}_r{k}" in found]
-            points = tuple((float(k), found[f"{way}_r{k}"], None, None) for k in ks)
-            series.append(Series(f"{suite.name}, {said}", model, points, dashed=way == "t2i"))
+        recall = metrics[suite.name]["retrieval"]
+        for way, words in (("i2t", "image to text"), ("t2i", "text to image")):
+            ks = [k for k in (1, 5, 10) if f"{way}_r{k}" in recall]
+            points = tuple((float(k), recall[f"{way}_r{k}"], None, None) for k in ks)
+            series.append(Series(f"{suite.name}, {words}", model, points, dashed=way == "t2i"))
     yield line_chart("Recall at k", "Share of images (texts) that find one of theirs among the k nearest.",
                      ("k", "recall"), series)  # fmt: skip
 
@@ -78,9 +78,9 @@ def _precision(suites: Sequence[Suite]) -> Iterator[Chart]:
 def precision_recall(
     scores: Float[np.ndarray, "n classes"], target: Bool[np.ndarray, "n classes"]
 ) -> list[tuple[float, float]]:
-    """Recall and precision at thresholds spread evenly over the true pairs.
+    """Return recall and precision at thresholds spread evenly over the true pairs.
 
-    Of very many rows evenly spaced ones stand for all.
+    With very many rows, evenly spaced ones are used.
     """
     step = math.ceil(scores.size / _MOST_PAIRS)
     scores, target = scores[::step], target[::step]
@@ -90,8 +90,8 @@ def precision_recall(
     if not total:
         return []
     wanted = np.unique(np.linspace(1, total, min(_POINTS, total)).round().astype(np.int64))
-    places = np.searchsorted(hits, wanted)
-    return [(float(n / total), float(n / (place + 1))) for n, place in zip(wanted, places, strict=True)]
+    ranks = np.searchsorted(hits, wanted)
+    return [(float(n / total), float(n / (rank + 1))) for n, rank in zip(wanted, ranks, strict=True)]
 
 
 def _by_size(suites: Sequence[Suite], sides: Float[np.ndarray, " r"]) -> Iterator[Chart]:
@@ -116,16 +116,12 @@ def _by_size(suites: Sequence[Suite], sides: Float[np.ndarray, " r"]) -> Iterato
 
 
 def best_readout(suites: Sequence[Suite]) -> str | None:
-    """Of the dense map: by masks where all regions have one, else by boxes; None where there are no regions."""
+    """Return the read-out for curves: mask if all regions have one, else box; None without regions."""
     return next(iter(covering_readouts([suite.region for suite in suites], ("mask", "box"))), None)
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share, good for few trials too (Wilson 1927).
-
-    Returns:
-        Its ends.
-    """
+    """Return the ends of the 95 % interval of a share; also valid for few trials (Wilson 1927)."""
     share, square = right / count, _Z * _Z / count
     middle = (share + square / 2) / (1 + square)
     half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))

@@ -1,4 +1,4 @@
-"""Pieces of the pictures: coloured overlays with names, boxes, rows of images and text. No pyplot, no global state."""
+"""Parts of the pictures: overlays with names, boxes, rows of images and text; without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from PIL import Image
 DPI = 100
 _ROW_IN, _TITLE_IN = 1.3, 0.3  # height of a row and of the titles above, inches
 GREEN, RED, GREY = "#1a7f37", "#b42318", "#57606a"
-_MIN_NAMED = 0.015  # share of the image under which an area gets no name
+_MIN_NAMED = 0.015  # an area with a smaller share of the image gets no name
 _GOLDEN = 0.618034
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text beside an image; `right` says whether it is true (None: not asked)."""
+    """A line of text beside an image; `right` is whether it is correct, None if that does not apply."""
 
     text: str
     right: bool | None = None
 
 
 def colours(count: int) -> UInt8[np.ndarray, "count 3"]:
-    """Colours of class indices, neighbours far apart in hue."""
+    """Return colours of class indices, with neighbours far apart in hue."""
     index = np.arange(count)
     hsv = np.stack([(index * _GOLDEN) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95 - 0.3 * (index % 4) / 3], axis=1)
     return (hsv_to_rgb(hsv) * 255).astype(np.uint8)
@@ -44,7 +44,7 @@ def overlay(
     palette: UInt8[np.ndarray, "classes 3"],
     opacity: float = 0.6,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image under the colours of its labels; where the label is negative, the image alone."""
+    """Blend the image with the colours of its labels; pixels of a negative label stay unchanged."""
     blended = (1 - opacity) * pixels + opacity * palette[np.maximum(labels, 0)]
     return np.where(labels[..., None] >= 0, blended, pixels).astype(np.uint8)
 
@@ -55,7 +55,7 @@ def name_areas(axes: Axes, ids: Integer[np.ndarray, "h w"], names: dict[int, str
         area = ids == segment
         if area.mean() < _MIN_NAMED:
             continue
-        # a border of zeros, so that an area at the image's edge is not taken for endless
+        # pad with zeros, so that the image's edge counts as an edge of the area
         padded = np.pad(area.astype(np.uint8), 1)
         depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = np.unravel_index(depth.argmax(), depth.shape)
@@ -77,7 +77,7 @@ def boxes(axes: Axes, boxes_xyxy: Sequence[Sequence[float]], names: Sequence[str
 
 
 def image(axes: Axes, pixels: UInt8[np.ndarray, "h w 3"], title: str = "") -> None:
-    """Show an image without axes; nothing drawn later may stretch its frame."""
+    """Show an image without axes, in a frame that later drawing does not change."""
     axes.imshow(pixels, interpolation="nearest")
     axes.set_xlim(-0.5, pixels.shape[1] - 0.5)
     axes.set_ylim(pixels.shape[0] - 0.5, -0.5)
@@ -87,7 +87,7 @@ def image(axes: Axes, pixels: UInt8[np.ndarray, "h w 3"], title: str = "") -> No
 
 
 def rows_with_text(rows: int, columns: int, width_in: float) -> tuple[Figure, list[Axes]]:
-    """A figure with one image a row at the left, and room for columns of text `width_in` inches wide beside it."""
+    """Make a figure with one image per row at the left, and columns of text `width_in` inches wide beside it."""
     height, width = rows * _ROW_IN + _TITLE_IN, _ROW_IN + columns * width_in
     figure = Figure(figsize=(width, height), dpi=DPI)
     side = _ROW_IN - 0.1
@@ -99,7 +99,7 @@ def rows_with_text(rows: int, columns: int, width_in: float) -> tuple[Figure, li
 
 
 def lines_beside(axes: Axes, texts: Sequence[Line], offset_in: float, title: str = "") -> None:
-    """Write lines from top to bottom, `offset_in` inches right of an image; true ones green, wrong ones red."""
+    """Write lines from top to bottom, `offset_in` inches right of an image; correct ones green, wrong ones red."""
     left = 1 + (offset_in + 0.1) / (_ROW_IN - 0.1)
     if title:
         axes.text(left, 1.04, title, fontsize=8, transform=axes.transAxes)
@@ -109,7 +109,7 @@ def lines_beside(axes: Axes, texts: Sequence[Line], offset_in: float, title: str
 
 
 def grid(rows: int, columns: int, cell_in: float) -> tuple[Figure, np.ndarray]:
-    """A figure of `rows` x `columns` axes, each `cell_in` inches wide and high, with room for titles above."""
+    """Make a figure of `rows` x `columns` axes, each `cell_in` inches wide and high, with space for titles above."""
     height = rows * cell_in + _TITLE_IN
     figure = Figure(figsize=(columns * cell_in, height), dpi=DPI)
     edges = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 1 - _TITLE_IN / height, "wspace": 0.04, "hspace": 0.04}
@@ -117,7 +117,7 @@ def grid(rows: int, columns: int, cell_in: float) -> tuple[Figure, np.ndarray]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG of 256 colours, the same bytes for the same figure; a third of the size of full colour."""
+    """Write a PNG of 256 colours, a third of the size of full colour; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     buffer.seek(0)

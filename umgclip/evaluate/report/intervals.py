@@ -1,4 +1,4 @@
-"""95 % intervals of what both models reach, and of what the second gains over the first."""
+"""95 % intervals of each model's metrics, and of the gain of the second model over the first."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ CONFIDENCE = 0.95
 
 
 def intervals(suites: Sequence[Suite], results: Mapping[str, Values], resamples: int) -> dict[str, Any]:
-    """`{model: {benchmark: {metric: {low, high}}}}` of each model and, as `change`, of second minus first.
+    """Return `{model: {benchmark: {metric: {low, high}}}}` of each model and, as `change`, of second minus first.
 
-    The images are drawn, with all their regions and captions, and both models on the same draws: a change has a
-    narrower interval than the two numbers that it lies between.
+    Images are drawn together with all their regions and captions, and both models get the same draws, so the interval
+    of a change is narrower than those of the two numbers.
 
     Args:
-        suites: of the models.
+        suites: the suites of the models.
         results: their metrics, by name of the suite.
-        resamples: number of draws; 0 gives nothing.
+        resamples: number of draws; 0 gives no intervals.
     """
     if not resamples:
         return {}
     drawn = {suite.name: suite.draws(resamples) for suite in suites}
-    found = {name: _each(results[name], draws) for name, draws in drawn.items()}
+    ends = {name: _each(results[name], draws) for name, draws in drawn.items()}
     if len(suites) == 2:
         first, second = (suite.name for suite in suites)
         change = {
@@ -41,15 +41,15 @@ def intervals(suites: Sequence[Suite], results: Mapping[str, Values], resamples:
             name: {metric: results[second][name][metric] - results[first][name][metric] for metric in each}
             for name, each in change.items()
         }
-        found["change"] = _each(gains, change)
-    return {name: each for name, each in found.items() if each}
+        ends["change"] = _each(gains, change)
+    return {name: each for name, each in ends.items() if each}
 
 
 def _each(results: Values, draws: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    ends: dict[str, Any] = {}
     for benchmark, metrics in draws.items():
         for metric, values in metrics.items():
             interval = centred_interval(results[benchmark][metric], values, CONFIDENCE)
             if interval is not None:
-                found.setdefault(benchmark, {})[metric] = {"low": interval.low, "high": interval.high}
-    return found
+                ends.setdefault(benchmark, {})[metric] = {"low": interval.low, "high": interval.high}
+    return ends

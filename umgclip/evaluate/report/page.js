@@ -1,4 +1,4 @@
-// Sorting and filtering of tables; without it the page is whole, only fixed in order.
+// Sort and filter tables. Without this script the page is complete, in a fixed order.
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];

@@ -1,4 +1,4 @@
-"""Writes `report.html`: one file with its style, script and pictures inside."""
+"""The page `report.html`: one file that includes its style, script and pictures."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ GALLERIES = {
 
 
 def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases: Cases) -> None:
-    """Write the page; the same results give the same bytes.
+    """Write the page; equal results give equal bytes.
 
     Args:
-        path: the file.
-        metrics: what `evaluate.json` holds.
+        path: the file to write.
+        metrics: the content of `evaluate.json`.
         suites: the models after the benchmark, the base first and the tuned one last.
         cases: the images to show.
     """
@@ -67,7 +67,7 @@ def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases
             for row in rows[benchmark]
             if row.metric == metric
         ],
-        rows={benchmark: found for benchmark, found in rows.items() if found},
+        rows={benchmark: each for benchmark, each in rows.items() if each},
         charts=curves(metrics, suites, cases.sides),
         sentences={**PROTOCOLS, "annotator": annotator.PROTOCOL},
         protocols={benchmark: metrics.get("protocols", {}).get(benchmark) for benchmark in PROTOCOLS},
@@ -76,9 +76,9 @@ def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases
         confusions=tables.confusions(metrics, suites),
         annotator=metrics["annotator"],
         cases=[
-            (title, found)
+            (title, shown)
             for title, gallery in (("Scenes", cases.scenes), ("Single objects", cases.singles))
-            if (found := gallery.shown())
+            if (shown := gallery.shown())
         ],
     )  # fmt: skip
     write_bytes(path, page.encode("utf-8"))

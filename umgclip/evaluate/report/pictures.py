@@ -1,4 +1,4 @@
-"""One picture a benchmark and an overview: the first examples, neither the best nor the worst."""
+"""Pictures: one per benchmark, and an overview, of the first examples instead of chosen ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _COLOURS = {"base": "#8c959f", "tuned": "#0969da"}
 
 @dataclass(frozen=True)
 class Shown:
-    """What there is to show: both models after the benchmark, and the examples whose pixels were kept."""
+    """The content of the pictures: both models after the benchmark, and the examples with pixels."""
 
     metrics: Mapping[str, Any]
     suites: Sequence[Suite]
@@ -49,18 +49,18 @@ class Shown:
     _dense: dict[str, Dense] = field(default_factory=dict)
 
     def dense(self, suite: Suite) -> Dense:
-        """A model's dense maps of the scenes, computed once for all pictures."""
+        """Return a model's dense maps of the scenes, computed once for all pictures."""
         if suite.name not in self._dense:
             self._dense[suite.name] = suite.reader.see(self.scenes).dense
         return self._dense[suite.name]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all classes."""
+        """The names of all classes of the benchmark."""
         return self.suites[0].reader.classes.names
 
     def has(self, benchmark: str) -> bool:
-        """Whether there are results and examples of it."""
+        """Return True if a benchmark has both results and examples."""
         examples = self.singles if benchmark == "classification" else self.scenes
         return bool(examples) and all(benchmark in self.metrics[suite.name] for suite in self.suites)
 
@@ -95,7 +95,7 @@ def _classification(shown: Shown) -> Figure:
 
 
 def _beside(examples: Sequence[Example], columns: Mapping[str, Sequence[Sequence[Line]]], width_in: float) -> Figure:
-    """Each example's image with columns of lines beside it, `columns[title][row]`."""
+    """Draw each example's image with columns of lines beside it, `columns[title][row]`."""
     figure, axes = drawing.rows_with_text(len(examples), len(columns), width_in)
     for row, example in enumerate(examples):
         drawing.image(axes[row], example.pixels)
@@ -160,7 +160,7 @@ def _semantic(shown: Shown) -> Figure:
 
 
 def _semantic_rows(shown: Shown, scenes: Sequence[Example], axes: np.ndarray) -> None:
-    """Image, truth and each model's label map, one row a scene."""
+    """Draw image, truth and each model's label map, one row per scene."""
     titles = ("image", "truth", *(suite.name for suite in shown.suites))
     maps = [[true_labels(example) for example in scenes]]
     for suite in shown.suites:
@@ -177,10 +177,10 @@ def _semantic_rows(shown: Shown, scenes: Sequence[Example], axes: np.ndarray) ->
 def _panoptic(shown: Shown) -> Figure:
     titles = ("image", "truth", *(f"{suite.name}, own proposals" for suite in shown.suites))
     figure, axes = drawing.grid(len(shown.scenes), len(titles), 1.9)
-    found = [[PanopticMap(*example.segments) for example in shown.scenes]]
+    maps = [[PanopticMap(*example.segments) for example in shown.scenes]]
     for suite in shown.suites:
         dense = shown.dense(suite)
-        found.append(
+        maps.append(
             [
                 name_proposals(suite.reader, d, e, shown.proposals.get(e.key, ()))
                 for d, e in zip(dense, shown.scenes, strict=True)
@@ -189,7 +189,7 @@ def _panoptic(shown: Shown) -> Figure:
     for row, example in enumerate(shown.scenes):
         title = titles if row == 0 else ("",) * len(titles)
         drawing.image(axes[row, 0], example.pixels, title[0])
-        for column, each in enumerate((maps[row] for maps in found), start=1):
+        for column, each in enumerate((of_model[row] for of_model in maps), start=1):
             table = np.full(max(each.label_of, default=0) + 1, -1)
             table[list(each.label_of)] = list(each.label_of.values())
             names = {segment: shown.names[label] for segment, label in each.label_of.items()}
@@ -200,7 +200,7 @@ def _panoptic(shown: Shown) -> Figure:
 def _areas(
     axes: Axes, example: Example, areas: tuple[np.ndarray, np.ndarray, dict[int, str]], shown: Shown, title: str
 ) -> None:
-    """An overlay of (segment ids, labels, name of each segment)."""
+    """Draw an overlay of areas, given as (segment ids, labels, name of each segment)."""
     ids, labels, names = areas
     drawing.image(axes, drawing.overlay(example.pixels, labels, drawing.colours(len(shown.names))), title)
     drawing.name_areas(axes, ids, names)
@@ -227,8 +227,8 @@ def _bars(axes: Axes, shown: Shown) -> None:
     height = 0.8 / len(shown.suites)
     for number, suite in enumerate(shown.suites):
         values = [shown.metrics[suite.name][benchmark][metric] for benchmark, metric, _ in rows]
-        places = np.arange(len(rows)) + (number - (len(shown.suites) - 1) / 2) * height
-        bars = axes.barh(places, values, height, label=suite.name, color=_COLOURS.get(suite.name))
+        positions = np.arange(len(rows)) + (number - (len(shown.suites) - 1) / 2) * height
+        bars = axes.barh(positions, values, height, label=suite.name, color=_COLOURS.get(suite.name))
         axes.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=6.5, padding=1)
     axes.set_yticks(np.arange(len(rows)), [label for _, _, label in rows], fontsize=8)
     axes.set_xlim(0, 1.1)

@@ -1,4 +1,4 @@
-"""Tables for DVC plots: one row a bar."""
+"""CSV tables for DVC plots, with one row per bar."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def write(folder: Path, metrics: Mapping[str, Any], suites: Sequence[Suite]) -> 
     """Write the CSV files into a new folder.
 
     `BENCHMARK.csv` (model, metric, value), `annotator.csv` (metric, value), `region_per_class.csv` (model, readout,
-    class, held_out, regions, top1) and `singles_confusion.csv` (model, actual, predicted; one row an image). All are
-    written whatever the benchmark holds; what it lacks has no rows. Class names that begin like a formula have a `'` in
-    front, so that a spreadsheet shows them.
+    class, held_out, regions, top1) and `singles_confusion.csv` (model, actual, predicted; one row per image). All files
+    are always written; a benchmark without results has no rows. Class names that begin like a formula get a leading
+    `'`, so that a spreadsheet shows them.
     """
     folder.mkdir()
     for benchmark in PROTOCOLS:

@@ -1,4 +1,4 @@
-"""The best few of many, with memory for no more than these."""
+"""The best few of many entries, in memory for only that many."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ T = TypeVar("T")
 
 @dataclass
 class Ranking(Generic[T]):
-    """Keeps the `size` entries of the highest scores; of equal ones the first that came."""
+    """The `size` entries with the highest scores; of equal scores the first ones stay."""
 
     size: int
     _heap: list[tuple[float, int, T]] = field(default_factory=list)
     _count: int = 0
 
     def accepts(self, score: float) -> bool:
-        """Whether an entry of that score would be kept now."""
+        """Return True if an entry with this score would be kept now."""
         return len(self._heap) < self.size or score > self._heap[0][0]
 
     def add(self, score: float, entry: T) -> None:
-        """Keep an entry that was accepted, in place of the lowest where there is no room."""
+        """Add an accepted entry, in place of the lowest one if the ranking is full."""
         self._count += 1
         item = (score, -self._count, entry)
         if len(self._heap) < self.size:
@@ -31,5 +31,5 @@ class Ranking(Generic[T]):
             heapq.heapreplace(self._heap, item)
 
     def entries(self) -> list[tuple[float, T]]:
-        """Scores and entries, the highest first."""
+        """Return scores and entries, the highest score first."""
         return [(score, entry) for score, _, entry in sorted(self._heap, key=lambda item: item[:2], reverse=True)]

@@ -1,4 +1,4 @@
-"""What the page's tables say: metrics of both models, classes, and what is taken for what."""
+"""The tables of the page: metrics of both models, classes and confusions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: its name, and its value (None: not measured) and interval (None: not known), one a model."""
+    """One metric, with the value (None: not measured) and the interval (None: unknown) of each model."""
 
     metric: str
     label: str
@@ -37,14 +37,14 @@ class Row:
 
     @property
     def change(self) -> float | None:
-        """From the first model to the last."""
+        """The difference of the last model to the first one."""
         first, last = self.values[0], self.values[-1]
         return None if first is None or last is None else last - first
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How often regions of one class were named right, one share a model."""
+    """The share of regions of one class that each model names correctly."""
 
     name: str
     held_out: bool
@@ -54,7 +54,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes of which one is taken for the other: how often by each model, of how many."""
+    """Two classes of which the first is taken for the second: count of each model, and number of true ones."""
 
     actual: str
     predicted: str
@@ -64,7 +64,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Matrix:
-    """What the classes with the most errors are taken for: rows actual, columns predicted, the last all others."""
+    """The confusion matrix of the classes with the most errors: rows true, columns predicted, the last all others."""
 
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -72,34 +72,34 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Of one task: pairs of both models, and a matrix of the last."""
+    """The confusions of one task: pairs for both models, and a matrix for the last one."""
 
     title: str
     pairs: tuple[Pair, ...]
     matrix: Matrix
 
 
-def said(metric: str) -> str:
-    """A metric's name in words: `mask_top1_heldout` is "mask top-1 held out"."""
+def metric_label(metric: str) -> str:
+    """Return a metric's name in words: `mask_top1_heldout` is "mask top-1 held out"."""
     if metric in LABELS:
         return LABELS[metric]
     return " ".join(LABELS.get(part, part) for part in metric.split("_"))
 
 
 def metric_rows(metrics: Mapping[str, Any], names: Sequence[str], benchmark: str) -> list[Row]:
-    """Rows of one benchmark: the numbers that any of the models has.
+    """Return the rows of one benchmark, for every number that any of the models has.
 
     Args:
-        metrics: as in `evaluate.json`.
-        names: of the models.
-        benchmark: whose metrics.
+        metrics: metrics of all models, as in `evaluate.json`.
+        names: names of the models.
+        benchmark: name of the benchmark.
     """
     groups = [metrics[name].get(benchmark, {}) for name in names]
     every = dict.fromkeys(metric for group in groups for metric, value in group.items() if _is_number(value))
     return [
         Row(
             metric,
-            said(metric),
+            metric_label(metric),
             tuple(group.get(metric) for group in groups),
             tuple(interval_of(metrics, name, benchmark, metric) for name in names),
             interval_of(metrics, "change", benchmark, metric),
@@ -113,38 +113,38 @@ def _is_number(value: object) -> bool:
 
 
 def interval_of(metrics: Mapping[str, Any], model: str, benchmark: str, metric: str) -> tuple[float, float] | None:
-    """The ends of a metric's 95 % interval (of the `change`, where that stands for the model); None: it has none."""
+    """Return the ends of a metric's 95 % interval, or None; `change` as the model gives that of the change."""
     ends = metrics.get("intervals", {}).get(model, {}).get(benchmark, {}).get(metric)
     return None if ends is None else (float(ends["low"]), float(ends["high"]))
 
 
 def class_rows(suites: Sequence[Suite]) -> list[ClassRow]:
-    """Every thing that has regions, read by mask, or by box where masks are not known."""
+    """Return a row for every thing that has regions, read by mask, or by box if a mask is unknown."""
     readout = best_readout(suites)
     if readout is None:
         return []
     held_out = suites[0].reader.classes.held_out
-    found = [list(suite.region.per_class(readout)) for suite in suites]
+    per_model = [list(suite.region.per_class(readout)) for suite in suites]
     return [
         ClassRow(rows[0][0], rows[0][0] in held_out, rows[0][1], tuple(share for _, _, share in rows))
-        for rows in zip(*found, strict=True)
+        for rows in zip(*per_model, strict=True)
     ]
 
 
 def confusions(metrics: Mapping[str, Any], suites: Sequence[Suite]) -> list[Confusion]:
-    """Of single objects by the image's embedding, and of regions by the dense map."""
+    """Return the confusions of single objects by the image's embedding, and of regions by the dense map."""
     names = suites[0].reader.classes.things
-    found = []
+    confusions = []
     if all("classification" in metrics[suite.name] for suite in suites):
         scored = [suite.classification.scores() for suite in suites]
         predicted = [scores.argmax(1) for scores, _ in scored]
-        found.append(_confusion("Single objects", scored[0][1], predicted, names))
+        confusions.append(_confusion("Single objects", scored[0][1], predicted, names))
     readout = best_readout(suites)
     if readout is not None:
         predicted = [suite.region.predictions(readout) for suite in suites]
         target = suites[0].region.targets(readout)
-        found.append(_confusion(f"Regions, read by {readout}", target, predicted, names))
-    return [one for one in found if one.pairs]
+        confusions.append(_confusion(f"Regions, read by {readout}", target, predicted, names))
+    return [one for one in confusions if one.pairs]
 
 
 def _confusion(
