@@ -89,7 +89,7 @@ def _with(raw: RawSample, truth: dict[str, list[Region]], teacher: ClipTeacher, 
 def _embeddings(raw: RawSample, sample: Sample, regions: list[Region], teacher: ClipTeacher) -> np.ndarray:
     """The stored embedding of the image, then the base's of every true region's masked-out crop."""
     stored = np.load(io.BytesIO(raw.embeddings or b""), allow_pickle=False)
-    places = [Proposal(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask]
-    teacher.embed_regions([sample.pixels], [places])
+    places = [Proposal.of_mask(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask]
+    (places,) = teacher.embed_regions([sample.pixels], [places])
     embedded = [place.embedding for place in places if place.embedding is not None]
     return np.stack([stored[0], *embedded]).astype(np.float16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,8 +80,7 @@ class Annotator:
         drafts = [Draft(sample.record) for sample in samples]
         self._propose(drafts, images, [""] * len(images))
         for draft, image in zip(drafts, images, strict=True):
-            for proposal in draft.proposals:
-                proposal.tags, proposal.captions = [], []
+            draft.proposals = [replace(proposal, tags=(), captions=()) for proposal in draft.proposals]
             self.judge.regions(draft, _size(image))
         nothing = np.zeros(0, np.float16)
         return [written(draft, nothing) for draft in drafts]
@@ -89,15 +88,14 @@ class Annotator:
     def _propose(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
         for proposer in self.parts.proposers:
             for draft, found in zip(drafts, proposer.propose_images(images, alts), strict=True):
-                draft.proposals.extend(_answer(draft, "proposer", found, []))
+                draft.add(_answer(draft, "proposer", found, []))
 
     def _find_regions(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
         """Places, their labels, and then their masks: what is refused is not drawn."""
         self._propose(drafts, images, alts)
         if not self.parts.keeps_given_labels:
             for draft in drafts:
-                for proposal in draft.proposals:
-                    proposal.tags = []
+                draft.proposals = [replace(proposal, tags=()) for proposal in draft.proposals]
         for tagger in self.parts.region_taggers:
             tagged = tagger.tag_regions(images, alts, [draft.proposals for draft in drafts])
             for draft, found in zip(drafts, tagged, strict=True):
@@ -106,22 +104,20 @@ class Annotator:
             self.judge.region_tags(draft)
             self.judge.regions(draft, _size(image))
         for masker in self.parts.maskers:
-            failed = masker.refine_images(images, [draft.proposals for draft in drafts])
-            for draft, failure in zip(drafts, failed, strict=True):
-                if failure is not None:
-                    draft.failures["masker"] = failure
+            drawn = masker.refine_images(images, [draft.proposals for draft in drafts])
+            for draft, proposals in zip(drafts, drawn, strict=True):
+                draft.proposals = _answer(draft, "masker", proposals, draft.proposals)
 
     def _embed(self, drafts: list[Draft], images: Sequence[Pixels]) -> list[np.ndarray]:
-        """The base's own view of the images, (d,) each; that of the regions goes to them."""
+        """Return the base's own embeddings of the images, (d,) each; those of the regions go to the proposals."""
         embedder = self.parts.embedder
         features = [
             _answer(draft, "embedder", feature, np.zeros(0, np.float32))
             for draft, feature in zip(drafts, embedder.embed_images(images), strict=True)
         ]
-        failed = embedder.embed_regions(images, [draft.proposals for draft in drafts])
-        for draft, failure in zip(drafts, failed or [None] * len(drafts), strict=True):
-            if failure is not None:
-                draft.failures["embedder"] = failure
+        embedded = embedder.embed_regions(images, [draft.proposals for draft in drafts])
+        for draft, proposals in zip(drafts, embedded, strict=True):
+            draft.proposals = _answer(draft, "embedder", proposals, draft.proposals)
         return features
 
     def _caption_regions(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
@@ -133,8 +129,10 @@ class Annotator:
                 for texts, more in zip(own, _answer(draft, "region_captioner", answer, nothing), strict=True):
                     texts.extend(more)
         for draft, own in zip(drafts, said, strict=True):
-            for proposal, texts in zip(draft.proposals, own, strict=True):
-                proposal.captions = self.judge.texts(draft, "region_captioner", texts, proposal)
+            draft.proposals = [
+                replace(proposal, captions=tuple(self.judge.texts(draft, "region_captioner", texts, proposal)))
+                for proposal, texts in zip(draft.proposals, own, strict=True)
+            ]
         if self.judge.params.region_caption_threshold is not None:
             self._filter(drafts, images, self._region_captions(drafts), "region_captioner")
 
@@ -178,24 +176,25 @@ class Annotator:
             return
         looked_at = [images[row] if p is None else region_crop(images[row], p, _REGION_CONTEXT) for row, p, _ in pairs]
         scores = self.parts.filter.score(looked_at, [text.text for _, _, text in pairs])
-        by_place: dict[tuple[int, int], list[tuple[Text, float]]] = {}
-        place_of: dict[tuple[int, int], Proposal | None] = {}
+        regions: dict[tuple[int, int | None], Proposal | None] = {}
+        scored: dict[tuple[int, int | None], list[tuple[Text, float]]] = {}
         for (row, proposal, text), score in zip(pairs, scores, strict=True):
-            place = row, -1 if proposal is None else id(proposal)
-            place_of[place] = proposal
-            own = by_place.setdefault(place, [])
+            key = row, None if proposal is None else proposal.index
+            regions[key] = proposal
+            texts = scored.setdefault(key, [])
             if isinstance(score, Failure):
                 drafts[row].failures["filter"] = score
                 drafts[row].refuse(Rejected(role, "filter_failed", text, detail=score.detail), proposal)
             else:
-                own.append((text, score))
-        for place, texts in by_place.items():
-            proposal = place_of[place]
-            kept = self.judge.scored(drafts[place[0]], role, texts, proposal)
-            if proposal is None:
-                drafts[place[0]].captions = kept
-            else:
-                proposal.captions = kept
+                texts.append((text, score))
+        passed = {key: self.judge.scored(drafts[key[0]], role, texts, regions[key]) for key, texts in scored.items()}
+        for row, draft in enumerate(drafts):
+            if (row, None) in passed:
+                draft.captions = passed[row, None]
+            draft.proposals = [
+                replace(p, captions=tuple(passed[row, p.index])) if (row, p.index) in passed else p
+                for p in draft.proposals
+            ]
 
 
 def build_annotator(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,15 +38,22 @@ class Draft:
     proposals: list[Proposal] = field(default_factory=list)
     captions: list[Text] | None = field(default_factory=list)
     tags: list[Text] | None = field(default_factory=list)
-    rejected: list[tuple[Rejected, Proposal | None]] = field(default_factory=list)
+    rejected: list[tuple[Rejected, int | None]] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
+    _count: int = 0
+
+    def add(self, proposals: Iterable[Proposal]) -> None:
+        """Append what a proposer found, and number it."""
+        for proposal in proposals:
+            self.proposals.append(replace(proposal, index=self._count))
+            self._count += 1
 
     def refuse(self, rejected: Rejected, region: Proposal | None = None) -> None:
-        """Keep what a rule refused; `region` is the place that it was said of."""
+        """Record what a rule refused; `region` is the region that it belongs to, None: the whole image."""
         box = region.box_xyxy if region is not None and not region.is_empty() else None
         if rejected.box_xyxy is None and box is not None:
-            rejected = Rejected(**{**rejected.__dict__, "box_xyxy": box})
-        self.rejected.append((rejected, region))
+            rejected = replace(rejected, box_xyxy=box)
+        self.rejected.append((rejected, None if region is None else region.index))
 
 
 def written(draft: Draft, feature: np.ndarray) -> Annotated:
@@ -60,16 +67,16 @@ def written(draft: Draft, feature: np.ndarray) -> Annotated:
     proposals = [proposal for proposal in draft.proposals if not proposal.is_empty()]
     given = record.regions or []
     ids = _free_ids({region.id for region in given})
-    named = {id(proposal): next(ids) for proposal in proposals}
+    named: dict[int | None, str] = {proposal.index: next(ids) for proposal in proposals}
     regions = [
         Region(
-            id=named[id(proposal)],
+            id=named[proposal.index],
             box_xyxy=proposal.box_xyxy,
             mask=proposal.encoded(),
             is_stuff=proposal.is_stuff,
             score=proposal.score,
-            captions=proposal.captions,
-            tags=proposal.tags,
+            captions=list(proposal.captions),
+            tags=list(proposal.tags),
             source=proposal.source,
             mask_source=proposal.mask_source,
         )
@@ -85,9 +92,7 @@ def written(draft: Draft, feature: np.ndarray) -> Annotated:
     for row, proposal in enumerate(proposals, start=1 + len(given)):
         if proposal.embedding is not None:
             embeddings[row] = proposal.embedding
-    rejected = tuple(
-        one.of_region(named[id(p)]) if p is not None and id(p) in named else one for one, p in draft.rejected
-    )
+    rejected = tuple(one.of_region(named[index]) if index in named else one for one, index in draft.rejected)
     return Annotated(record.model_copy(update=update), embeddings, rejected, draft.failures)
 
 

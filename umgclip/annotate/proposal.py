@@ -1,8 +1,9 @@
-"""A place in an image, by its mask or by its box, and what was said of it so far."""
+"""A region of an image by its mask or its box, and what the roles have added to it so far."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -17,52 +18,69 @@ Pixels = UInt8[np.ndarray, "_ _ 3"]
 Box = tuple[float, float, float, float]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class BoxMask:
-    """A box in an image, instead of its pixels: a hundred boxes of a large image would fill the memory as masks."""
+    """A box in an image instead of a mask: the masks of a hundred boxes of a large image would fill the memory."""
 
     box_xyxy: Box
     image_hw: tuple[int, int]
 
     def pixels(self) -> Bool[np.ndarray, "h w"]:
-        """All pixels that the box touches."""
+        """Return all pixels that the box touches."""
         mask = np.zeros(self.image_hw, bool)
         x0, y0, x1, y1 = self.box_xyxy
         mask[int(np.floor(y0)) : int(np.ceil(y1)), int(np.floor(x0)) : int(np.ceil(x1))] = True
         return mask
 
 
+@dataclass(frozen=True, eq=False)
+class PixelMask:
+    """A mask as an array, which is encoded at most once; nothing may write into the array."""
+
+    pixels: Bool[np.ndarray, "height width"]
+
+    @cached_property
+    def encoded(self) -> Mask:
+        """The mask as compressed COCO RLE."""
+        return mask_ops.encode(self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """A place in an image: mask in pixels, objectness 0 to 1, and what was said of it so far."""
+    """A region of an image. Roles return new proposals (`dataclasses.replace`) and never change one.
 
-    def __init__(
-        self,
-        mask: Bool[np.ndarray, "height width"] | Mask | BoxMask,
-        score: float,
-        is_stuff: bool = False,
-        tags: list[Text] | None = None,
-        captions: list[Text] | None = None,
-    ) -> None:
-        """A place.
+    Attributes:
+        shape: its mask, as an array or encoded; a box until a masker has drawn it.
+        score: objectness, 0 to 1.
+        is_stuff: whether it is a background.
+        tags: what it is.
+        captions: descriptions of it.
+        embedding: the base's embedding of its crop, (d,); None: not computed yet.
+        source: the model that found it; None: a built-in.
+        mask_source: the model that drew its mask; None: a built-in, or nobody.
+        index: its number among all proposals of its image, which its copies share; -1: it is in no draft.
+    """
 
-        Args:
-            mask: its pixels, plain or encoded; or a box until a masker has drawn it.
-            score: objectness.
-            is_stuff: a background.
-            tags: what it is.
-            captions: what was said of it.
-        """
-        self._shape = mask
-        self._encoded: Mask | None = None
-        self.score, self.is_stuff = score, is_stuff
-        self.tags, self.captions = tags or [], captions or []
-        self.embedding: Float[np.ndarray, "d"] | None = None
-        self.source: str | None = None  # the model that found it, and the one that drew it; None: a built-in
-        self.mask_source: str | None = None
+    shape: PixelMask | Mask | BoxMask
+    score: float
+    is_stuff: bool = False
+    tags: tuple[Text, ...] = ()
+    captions: tuple[Text, ...] = ()
+    embedding: Float[np.ndarray, "d"] | None = None
+    source: str | None = None
+    mask_source: str | None = None
+    index: int = -1
+
+    @classmethod
+    def of_mask(
+        cls, mask: Bool[np.ndarray, "height width"], score: float, is_stuff: bool = False, tags: tuple[Text, ...] = ()
+    ) -> Proposal:
+        """Return a region with this mask, which nothing may write into afterwards."""
+        return cls(PixelMask(mask), score, is_stuff, tags)
 
     @classmethod
     def of_box(cls, box_xyxy: Box, image_hw: tuple[int, int], score: float) -> Proposal | None:
-        """A detector's box, cut to its image; None where nothing of it is left."""
+        """Return a detector's box, clipped to its image; None where less than a pixel is left of it."""
         height, width = image_hw
         x0, y0, x1, y1 = (float(v) for v in box_ops.clip(np.array([box_xyxy], np.float64), width, height)[0])
         # written as JSON and compared across machines: more digits than a hundredth of a pixel are noise
@@ -73,56 +91,44 @@ class Proposal:
 
     @property
     def has_mask(self) -> bool:
-        """Whether more than a box is known."""
-        return not isinstance(self._shape, BoxMask)
+        """Whether the region has a mask, rather than a box alone."""
+        return not isinstance(self.shape, BoxMask)
 
     @property
     def mask(self) -> Bool[np.ndarray, "height width"]:
-        """Its pixels; all of its box where nobody has drawn it."""
-        if isinstance(self._shape, BoxMask):
-            return self._shape.pixels()
-        return mask_ops.decode(self._shape) if isinstance(self._shape, Mask) else self._shape
+        """The pixels of the region; all of its box where it has no mask."""
+        if isinstance(self.shape, BoxMask):
+            return self.shape.pixels()
+        return mask_ops.decode(self.shape) if isinstance(self.shape, Mask) else self.shape.pixels
 
-    @mask.setter
-    def mask(self, mask: Bool[np.ndarray, "height width"]) -> None:
-        self.reshape(mask)
-
-    def draw(self, mask: Bool[np.ndarray, "height width"], source: str) -> None:
-        """Take a masker's pixels, encoded."""
-        self.reshape(mask_ops.encode(mask))
-        self.mask_source = source
-
-    def reshape(self, shape: Bool[np.ndarray, "height width"] | Mask | BoxMask) -> None:
-        """Another mask, plain or encoded, or a box alone."""
-        self._shape, self._encoded = shape, None
+    def drawn(self, mask: Bool[np.ndarray, "height width"], source: str) -> Proposal:
+        """Return the region with a mask that the model `source` drew; the mask is stored encoded."""
+        return replace(self, shape=mask_ops.encode(mask), mask_source=source)
 
     def encoded(self) -> Mask | None:
-        """The mask as it is stored; None where only a box is known. A plain mask is not written into afterwards."""
-        if isinstance(self._shape, BoxMask):
+        """Return the mask as compressed COCO RLE, as it is stored; None where the region has only a box."""
+        if isinstance(self.shape, BoxMask):
             return None
-        if isinstance(self._shape, Mask):
-            return self._shape
-        self._encoded = self._encoded or mask_ops.encode(self._shape)
-        return self._encoded
+        return self.shape if isinstance(self.shape, Mask) else self.shape.encoded
 
     def is_empty(self) -> bool:
-        """Whether no pixel is left."""
-        if isinstance(self._shape, BoxMask):
+        """Return whether the mask has no pixel."""
+        if isinstance(self.shape, BoxMask):
             return False
-        return mask_ops.area(self._shape) == 0 if isinstance(self._shape, Mask) else not self._shape.any()
+        return mask_ops.area(self.shape) == 0 if isinstance(self.shape, Mask) else not self.shape.pixels.any()
 
     @property
     def box_xyxy(self) -> Box:
-        """The tightest box around the mask, or the detector's, in pixels."""
-        if isinstance(self._shape, BoxMask):
-            return self._shape.box_xyxy
-        if isinstance(self._shape, Mask):
-            return mask_ops.tight_box(self._shape) or (0.0, 0.0, 0.0, 0.0)
-        return mask_ops.box_of(self._shape)
+        """The tightest box around the mask, or the detector's box, in pixels."""
+        if isinstance(self.shape, BoxMask):
+            return self.shape.box_xyxy
+        if isinstance(self.shape, Mask):
+            return mask_ops.tight_box(self.shape) or (0.0, 0.0, 0.0, 0.0)
+        return mask_ops.box_of(self.shape.pixels)
 
 
 def region_crop(pixels: Pixels, proposal: Proposal, context: float) -> Pixels:
-    """A region's box, `context` times as large, cut to its image."""
+    """Return the pixels in a region's box, enlarged `context` times and clipped to the image."""
     height, width = pixels.shape[:2]
     around = box_ops.clip(box_ops.expand(np.array([proposal.box_xyxy]), context), width, height)[0]
     x0, y0 = np.floor(around[:2]).astype(int)

@@ -55,14 +55,6 @@ class Rejected:
         return replace(self, region_id=region_id)
 
 
-def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
-    """How often each reason came, by name."""
-    counts: dict[str, int] = {}
-    for one in rejected:
-        counts[one.reason] = counts.get(one.reason, 0) + 1
-    return dict(sorted(counts.items()))
-
-
 REASONS = ("policy_face", "policy_nsfw")  # in the quarantine
 
 

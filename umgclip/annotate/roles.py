@@ -70,12 +70,14 @@ class Proposer(Protocol):
 
 @runtime_checkable
 class Masker(Protocol):
-    """Draws better masks for given regions."""
+    """A model that draws better masks for given regions."""
 
     name: str
 
-    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> Sequence[Failure | None]:
-        """Replace the proposals' masks in place; a mask that gets worse by the masker's own judgement stays."""
+    def refine_images(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> Sequence[list[Proposal] | Failure]:
+        """Return each image's proposals in their order, with new masks where those are better by its own judgement."""
         ...
 
 
@@ -88,7 +90,7 @@ class RegionTagger(Protocol):
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> Sequence[list[Proposal] | Failure]:
-        """The proposals worth keeping per image, labelled where the tagger is sure."""
+        """Return the proposals worth keeping per image, in any order, labelled where the tagger is sure."""
         ...
 
 
@@ -150,6 +152,6 @@ class Embedder(Protocol):
 
     def embed_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
-    ) -> Sequence[Failure | None] | None:
-        """Of the regions that have none yet, in place."""
+    ) -> Sequence[list[Proposal] | Failure]:
+        """Return each image's proposals in their order, all with an embedding unless they are empty."""
         ...

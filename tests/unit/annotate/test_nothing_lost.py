@@ -156,9 +156,9 @@ def test_memory_that_runs_out_halves_the_batch():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return list(rows)
 
-    assert guarded(compute, lambda _: None, range(7)) == list(range(7))
+    assert guarded(compute, range(7)) == list(range(7))
     assert sizes == [7, 4, 2, 2, 3, 2, 1]
-    full = guarded(lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("full")), lambda _: None, range(2))
+    full = guarded(lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("full")), range(2))
     assert full == [Failure("out_of_memory", "OutOfMemoryError: full")] * 2
 
 
@@ -177,27 +177,10 @@ def test_a_teacher_that_runs_out_of_memory_goes_on_with_fewer_images(shard, plai
     assert keys(shard, "out") == plain
 
 
-def test_regions_are_put_back_before_a_role_tries_again():
-    values = [[1.0], [2.0], [3.0]]
-
-    def compute(rows):
-        for row in rows:
-            values[row].append(0.0)
-            if len(rows) > 1 and row == 1:
-                raise RuntimeError("half way")
-        return [tuple(values[row]) for row in rows]
-
-    def undo(rows):
-        for row in rows:
-            del values[row][1:]
-
-    assert guarded(compute, undo, range(3)) == [(1.0, 0.0), (2.0, 0.0), (3.0, 0.0)]
-
-
 @pytest.mark.parametrize("error", [InputError("no weights"), NotAnsweredError("tagger", "m")])
 def test_what_every_image_would_meet_ends_the_work(error):
     with pytest.raises(type(error), match=str(error)):
-        guarded(lambda _: (_ for _ in ()).throw(error), lambda _: None, range(3))
+        guarded(lambda _: (_ for _ in ()).throw(error), range(3))
 
 
 def test_failed_samples_alone_are_done_again(shard, plain, intercept):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from umgclip.annotate.cache.codec import State, pack, restore, states, unpack
+from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.cache.fallback import guarded
 from umgclip.annotate.cache.files import Row, Shelf, shelf_name
 from umgclip.annotate.cache.inputs import input_digest
@@ -72,7 +72,7 @@ class Desk:
         return tally
 
     def ask(self, role: str, model: Model, *columns: Sequence[Any]) -> list[Any]:
-        """One answer or `Failure` a row; regions are changed in place.
+        """Return one answer or `Failure` a row.
 
         Args:
             role: one of `QUESTIONS`.
@@ -93,21 +93,18 @@ class Desk:
         if found is not None:
             answers = [unpack(role, packed, own) for packed, own in zip(found, regions, strict=True)]
         else:
-            before = [states(own) for own in regions]
-            answers = self._compute(question, model, columns, before)
+            answers = self._compute(question, model, columns)
             if shelf is not None:
-                for row, answer, own, state in zip(rows, answers, regions, before, strict=True):
+                for row, answer, own in zip(rows, answers, regions, strict=True):
                     if not isinstance(answer, Failure):
-                        shelf.put(row, pack(role, answer, own, state))
+                        shelf.put(row, pack(role, answer, own))
             self._tally.asked[role] += len(answers)
             self._tally.seconds[role] += time.perf_counter() - started
             seen = answers if role == "proposer" else regions
             self._tally.regions[role] += sum(len(one) for one in seen if not isinstance(one, Failure))
         return answers
 
-    def _compute(
-        self, question: Question, model: Model, columns: Sequence[Sequence[Any]], before: Sequence[list[State]]
-    ) -> list[Any]:
+    def _compute(self, question: Question, model: Model, columns: Sequence[Sequence[Any]]) -> list[Any]:
         loaded = model.load(question.role)
         method, count = getattr(loaded, question.method), len(columns[0])
 
@@ -115,15 +112,9 @@ class Desk:
             part = [column[rows.start : rows.stop] for column in columns]
             if hasattr(loaded, "begin_batch"):
                 loaded.begin_batch(self._images if len(rows) == count else part[0])
-            answers = method(*part)
-            return [None] * len(rows) if answers is None else list(answers)
+            return list(method(*part))
 
-        def undo(rows: range) -> None:
-            if question.has_proposals:
-                for row in rows:
-                    restore(columns[-1][row], before[row])
-
-        return guarded(compute, undo, range(count))
+        return guarded(compute, range(count))
 
     def _shelf(self, role: str, model: Model) -> Shelf | None:
         identity = self._identities.get(f"{role}.{model.name}")

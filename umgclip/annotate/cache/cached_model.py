@@ -34,7 +34,9 @@ class Asked:
         """Of a region tagger."""
         return self._desk.ask("region_tagger", self.model, images, captions, proposals)
 
-    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Failure | None]:
+    def refine_images(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal] | Failure]:
         """Of a masker."""
         return self._desk.ask("masker", self.model, images, proposals)
 
@@ -62,6 +64,8 @@ class Asked:
         """Of an embedder."""
         return self._desk.ask("image_embedder", self.model, images)
 
-    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Failure | None]:
+    def embed_regions(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal] | Failure]:
         """Of an embedder."""
         return self._desk.ask("region_embedder", self.model, images, proposals)

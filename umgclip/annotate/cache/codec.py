@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from umgclip.annotate.proposal import BoxMask, Proposal
+from umgclip.annotate.proposal import BoxMask, PixelMask, Proposal
 from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.roles import Partly
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
 
-State = Mapping[str, Any]
-_PLACE = ("_shape", "score", "is_stuff", "tags", "captions", "embedding", "source", "mask_source")
+_FIELDS = ("shape", "score", "is_stuff", "tags", "captions", "embedding", "source", "mask_source")
+_GIVE_PROPOSALS_BACK = ("region_tagger", "masker", "region_embedder")
 
 
 class Packed(NamedTuple):
@@ -25,39 +26,28 @@ class Packed(NamedTuple):
     arrays: bytes
 
 
-def states(proposals: Sequence[Proposal]) -> list[State]:
-    """What is known of proposals now, to tell later what a role changed, or to take it back."""
-    return [
-        {name: list(value) if isinstance(value, list) else value for name, value in p.__dict__.items()}
-        for p in proposals
-    ]
+def pack(role: str, answer: Any, proposals: Sequence[Proposal] = ()) -> Packed:  # noqa: ANN401
+    """Return a role's answer in its stored form.
 
-
-def restore(proposals: Sequence[Proposal], before: Sequence[State]) -> None:
-    """Take back what a role changed."""
-    for proposal, state in zip(proposals, before, strict=True):
-        proposal.__dict__.update({k: list(v) if isinstance(v, list) else v for k, v in state.items()})
-
-
-def pack(role: str, answer: Any, proposals: Sequence[Proposal] = (), before: Sequence[State] = ()) -> Packed:  # noqa: ANN401
-    """An answer of a role.
+    Of proposals that a role gave back, only the fields that it replaced are stored: the others may come from roles
+    whose answers change without this one's inputs changing.
 
     Args:
         role: one of `QUESTIONS`.
-        answer: what its method gave for one row.
-        proposals: the row's, after the role; regions that it kept are some of them.
-        before: their states before.
+        answer: what its method returned for one row.
+        proposals: those of the row, as the role was given them, numbered.
     """
     arrays = _Arrays()
     value: Any
     if role == "proposer":
-        value = [_fields(p, _PLACE, arrays) for p in answer]
-    elif role in ("region_tagger", "masker", "region_embedder"):
-        row_of = {id(p): row for row, p in enumerate(proposals)}
-        kept = [row_of[id(p)] for p in answer] if role == "region_tagger" else range(len(proposals))
+        value = [_fields(p, _FIELDS, arrays) for p in answer]
+    elif role in _GIVE_PROPOSALS_BACK:
+        row_of = {p.index: row for row, p in enumerate(proposals)}
+        rows = [row_of[p.index] for p in answer]
+        replaced = [_replaced(proposals[row], p) for row, p in zip(rows, answer, strict=True)]
         value = {
-            "kept": list(kept),
-            "changes": [_fields(proposals[row], _changed(proposals[row], before[row]), arrays) for row in kept],
+            "rows": rows,
+            "replaced": [_fields(p, names, arrays) for p, names in zip(answer, replaced, strict=True)],
         }
     elif role == "policy":
         value = [_rejected(one) for one in answer]
@@ -75,17 +65,18 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = (), before: Seq
 
 
 def unpack(role: str, packed: Packed, proposals: Sequence[Proposal] = ()) -> Any:  # noqa: ANN401
-    """The answer; proposals are changed as the role would change them."""
+    """Return the answer that `pack` stored; `proposals` are those that the role would be given now."""
     value = json.loads(packed.json)
     if isinstance(value, dict) and "refused" in value:
         parts = unpack(role, Packed(json.dumps(value["parts"]), packed.arrays), proposals)
         return Partly(parts, [_to_rejected(fields) for fields in value["refused"]])
     if role == "proposer":
-        return [_proposal(fields, packed.arrays) for fields in value]
-    if role in ("region_tagger", "masker", "region_embedder"):
-        for row, fields in zip(value["kept"], value["changes"], strict=True):
-            _set(proposals[row], fields, packed.arrays)
-        return [proposals[row] for row in value["kept"]] if role == "region_tagger" else None
+        return [Proposal(**_values(fields, packed.arrays)) for fields in value]
+    if role in _GIVE_PROPOSALS_BACK:
+        return [
+            replace(proposals[row], **_values(fields, packed.arrays))
+            for row, fields in zip(value["rows"], value["replaced"], strict=True)
+        ]
     if role == "policy":
         return [_to_rejected(fields) for fields in value]
     if role == "image_embedder":
@@ -133,25 +124,18 @@ def _to_texts(values: Sequence[Mapping[str, Any]]) -> list[Text]:
     return [Text(**value) for value in values]
 
 
-def _changed(proposal: Proposal, before: State) -> list[str]:
-    """Names of what is another thing now; lists are compared, since `before` holds copies."""
-    now = proposal.__dict__
-    return [
-        name
-        for name in _PLACE
-        if (now[name] != before[name] if isinstance(now[name], list) else now[name] is not before[name])
-    ]
+def _replaced(before: Proposal, after: Proposal) -> list[str]:
+    """Return the names of the fields that hold another object than before."""
+    return [name for name in _FIELDS if getattr(after, name) is not getattr(before, name)]
 
 
 def _fields(proposal: Proposal, names: Sequence[str], arrays: _Arrays) -> dict[str, Any]:
+    """Return some fields of a proposal as JSON takes them."""
     fields: dict[str, Any] = {}
     for name in names:
-        value = proposal.__dict__[name]
-        if name == "_shape":
-            box = value if isinstance(value, BoxMask) else None
-            mask = proposal.encoded()
-            fields["mask"] = None if mask is None else [list(mask.size), mask.counts, isinstance(value, np.ndarray)]
-            fields["box"] = None if box is None else [list(box.box_xyxy), list(box.image_hw)]
+        value = getattr(proposal, name)
+        if name == "shape":
+            fields[name] = _shape_fields(value)
         elif name in ("tags", "captions"):
             fields[name] = _texts(value)
         elif name == "embedding":
@@ -163,29 +147,31 @@ def _fields(proposal: Proposal, names: Sequence[str], arrays: _Arrays) -> dict[s
     return fields
 
 
-def _set(proposal: Proposal, fields: Mapping[str, Any], data: bytes) -> None:
+def _values(fields: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """Return the values of the fields that `_fields` made, by name."""
+    values: dict[str, Any] = {}
     for name, value in fields.items():
-        if name in ("mask", "box"):
-            if value is not None:
-                proposal.reshape(_shape(name, value))
+        if name == "shape":
+            values[name] = _to_shape(value)
         elif name in ("tags", "captions"):
-            setattr(proposal, name, _to_texts(value))
+            values[name] = tuple(_to_texts(value))
         elif name == "embedding":
-            proposal.embedding = None if value is None else _array(value, data)
+            values[name] = None if value is None else _array(value, data)
         else:
-            setattr(proposal, name, value)
+            values[name] = value
+    return values
 
 
-def _shape(name: str, value: Sequence[Any]) -> np.ndarray | Mask | BoxMask:
-    if name == "mask":
-        mask = Mask(size=(value[0][0], value[0][1]), counts=value[1])
-        return mask_ops.decode(mask) if value[2] else mask
-    x0, y0, x1, y1 = value[0]
-    return BoxMask((x0, y0, x1, y1), (value[1][0], value[1][1]))
+def _shape_fields(shape: PixelMask | Mask | BoxMask) -> dict[str, Any]:
+    if isinstance(shape, BoxMask):
+        return {"box_xyxy": list(shape.box_xyxy), "image_hw": list(shape.image_hw)}
+    mask = shape if isinstance(shape, Mask) else shape.encoded
+    return {"size": list(mask.size), "counts": mask.counts, "decoded": isinstance(shape, PixelMask)}
 
 
-def _proposal(fields: Mapping[str, Any], data: bytes) -> Proposal:
-    name = "mask" if fields["mask"] is not None else "box"
-    proposal = Proposal(_shape(name, fields[name]), fields["score"])
-    _set(proposal, {k: v for k, v in fields.items() if k not in ("mask", "box")}, data)
-    return proposal
+def _to_shape(fields: Mapping[str, Any]) -> PixelMask | Mask | BoxMask:
+    if "box_xyxy" in fields:
+        (x0, y0, x1, y1), (height, width) = fields["box_xyxy"], fields["image_hw"]
+        return BoxMask((x0, y0, x1, y1), (height, width))
+    mask = Mask(size=(fields["size"][0], fields["size"][1]), counts=fields["counts"])
+    return PixelMask(mask_ops.decode(mask)) if fields["decoded"] else mask

@@ -12,7 +12,7 @@ from umgclip.annotate.rejected import Failure
 from umgclip.errors import UmgclipError
 
 
-def guarded(compute: Callable[[range], list[Any]], undo: Callable[[range], None], rows: range) -> list[Any]:
+def guarded(compute: Callable[[range], list[Any]], rows: range) -> list[Any]:
     """One answer or `Failure` a row.
 
     A batch that runs out of a GPU's memory is done again in halves, one in which something unexpected is raised is
@@ -20,7 +20,6 @@ def guarded(compute: Callable[[range], list[Any]], undo: Callable[[range], None]
 
     Args:
         compute: answers for some of the rows.
-        undo: puts their regions back as they were.
         rows: all.
 
     Raises:
@@ -41,14 +40,13 @@ def guarded(compute: Callable[[range], list[Any]], undo: Callable[[range], None]
     else:
         return answers
     # outside of the handler, where the traceback would keep the batch's tensors alive
-    undo(rows)
     if failure.reason == "out_of_memory" and torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(rows) <= 1:
         return [failure for _ in rows]
     step = -(-len(rows) // parts)
     pieces = [rows[start : start + step] for start in range(0, len(rows), step)]
-    return [answer for piece in pieces for answer in guarded(compute, undo, piece)]
+    return [answer for piece in pieces for answer in guarded(compute, piece)]
 
 
 def first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ Column = Literal["image", "caption", "proposals", "text"]
 
 @dataclass(frozen=True)
 class Question:
-    """A role's method and its columns. A role with proposals may change them; they come last."""
+    """A role's method and its columns; proposals come last."""
 
     role: str
     method: str

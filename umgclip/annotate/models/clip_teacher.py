@@ -8,6 +8,7 @@ pool, Zhong et al., CVPR 2022); which region carries which of them is one assign
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -80,30 +81,35 @@ class ClipTeacher:
             self._seen = list(images), self._embed_whole(images)
         return self._known_features(images)
 
-    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> None:
-        """Of the regions that have none yet, by the crops that labels are read from."""
+    def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Proposal]]:
+        """Return all proposals; those without an embedding get that of the crop that labels are read from."""
         missing = [[p for p in found if p.embedding is None and not p.is_empty()] for found in proposals]
-        crops = [crop for pixels, found in zip(images, missing, strict=True) for crop in self._crops(pixels, found)]
-        embeddings = iter(self._embed_images(crops))
-        for proposal in (p for found in missing for p in found):
-            proposal.embedding = next(embeddings)
+        embedded = iter(self._embedded(images, missing))
+        return [
+            [next(embedded) if p.embedding is None and not p.is_empty() else p for p in found] for found in proposals
+        ]
+
+    def _embedded(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Proposal]:
+        """Return the proposals of all images in one list, each with the embedding of its crop."""
+        crops = [crop for pixels, found in zip(images, proposals, strict=True) for crop in self._crops(pixels, found)]
+        everything = [proposal for found in proposals for proposal in found]
+        return [
+            replace(proposal, embedding=embedding)
+            for proposal, embedding in zip(everything, self._embed_images(crops), strict=True)
+        ]
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal]]:
         """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
         proposals = [self._worth_a_look(found, caption) for found, caption in zip(proposals, captions, strict=True)]
-        crops = [crop for pixels, found in zip(images, proposals, strict=True) for crop in self._crops(pixels, found)]
-        embeddings = iter(self._embed_images(crops))
+        embedded = iter(self._embedded(images, proposals))
         kept = []
         for caption, found in zip(captions, proposals, strict=True):
-            for proposal in found:
-                proposal.embedding = next(embeddings)
+            looked_at = [next(embedded) for _ in found]
             nouns = self._vocabulary.find(caption)
-            things = [p for p in found if not p.is_stuff]
-            grounds = [p for p in found if p.is_stuff]
-            for ground in grounds:
-                self._tag_ground(ground, nouns)
+            things = [p for p in looked_at if not p.is_stuff]
+            grounds = [self._tag_ground(p, nouns) for p in looked_at if p.is_stuff]
             kept.append([*self._tag_things(things, nouns), *grounds])
         return kept
 
@@ -137,16 +143,16 @@ class ClipTeacher:
         for row, column, score in chosen:
             name = self._vocabulary.things[own[column]]
             taken.append(row)
-            if name not in held_out:
-                things[row].tags = [Text(text=name, score=score, source=self.name)]
-            labelled.append(things[row])
+            tags = (Text(text=name, score=score, source=self.name),)
+            labelled.append(things[row] if name in held_out else replace(things[row], tags=tags))
         rest = [p for i, p in enumerate(things) if i not in taken]
         return [*labelled, *rest[: max(0, self._params.keep_unlabelled)]]
 
-    def _tag_ground(self, ground: Proposal, nouns: list[str]) -> None:
+    def _tag_ground(self, ground: Proposal, nouns: list[str]) -> Proposal:
+        """Return the background with the caption's stuff as its label, or with the likeliest of the vocabulary."""
         stuff = self._vocabulary.stuff
-        if not stuff:
-            return
+        if not stuff or ground.embedding is None:
+            return ground
         named = [name for name in nouns if name in stuff and name not in self._vocabulary.held_out]
         logits = ground.embedding @ self._stuff.T * self._scale
         probabilities = _softmax(logits)
@@ -154,7 +160,8 @@ class ClipTeacher:
         score = 1.0 if named else float(probabilities[best])
         if score >= self._params.stuff_threshold and stuff[best] not in self._vocabulary.held_out:
             source = "alt" if named else self.name
-            ground.tags = [Text(text=stuff[best], score=score, source=source)]
+            return replace(ground, tags=(Text(text=stuff[best], score=score, source=source),))
+        return ground
 
     def caption_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[list[Text]]]:
         """Each region's label as a phrase."""

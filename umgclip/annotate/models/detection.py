@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -50,10 +51,8 @@ def to_proposals(
         if proposal is None:
             refused.append(_refused(one, "under_a_pixel", source))
             continue
-        proposal.source, proposal.is_stuff = source, one.is_stuff
-        if one.label:
-            proposal.tags = [Text(text=one.label, score=proposal.score, source=source)]
-        proposals.append(proposal)
+        tags = (Text(text=one.label, score=proposal.score, source=source),) if one.label else ()
+        proposals.append(replace(proposal, source=source, is_stuff=one.is_stuff, tags=tags))
     proposals.sort(key=lambda p: p.is_stuff)
     return Partly(proposals, refused) if refused else proposals
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from umgclip.annotate.proposal import Pixels
-from umgclip.annotate.roles import Proposal
+from umgclip.annotate.proposal import PixelMask, Pixels, Proposal
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.params import MaskerParams
@@ -25,27 +25,27 @@ class GrabCut:
     def __init__(self, params: MaskerParams) -> None:
         self._params = params
 
-    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[None]:
-        """Redraw in place; it never fails."""
-        for pixels, found in zip(images, proposals, strict=True):
-            self.refine(pixels, found)
-        return [None] * len(images)
+    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Proposal]]:
+        """Return each image's proposals with the masks that `refine` draws; it never fails."""
+        return [self.refine(pixels, found) for pixels, found in zip(images, proposals, strict=True)]
 
-    def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> None:
-        """Draw the labelled things' masks in place; pixels of other labelled things count as background.
+    def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> list[Proposal]:
+        """Return the proposals with masks for labelled things; pixels of other labelled things count as background.
 
         Proposals that have a mask keep it, unless `redraw` is set.
         """
-        things = [p for p in proposals if p.tags and not p.is_stuff]
-        taken = [p.mask for p in things]
-        for index, proposal in enumerate(things):
+        taken = {row: p.mask for row, p in enumerate(proposals) if p.tags and not p.is_stuff}
+        refined = list(proposals)
+        for row in taken:
+            proposal = proposals[row]
             if proposal.has_mask and not self._params.redraw:
                 continue
-            others = np.any([m for i, m in enumerate(taken) if i != index], axis=0) if len(taken) > 1 else None
+            others = np.any([m for other, m in taken.items() if other != row], axis=0) if len(taken) > 1 else None
             cut = self._cut(pixels, proposal, others)
             shared = np.logical_and(cut, proposal.mask).sum() / max(np.logical_or(cut, proposal.mask).sum(), 1)
             if shared >= _MIN_AGREEMENT:
-                proposal.mask = cut
+                refined[row] = replace(proposal, shape=PixelMask(cut))
+        return refined
 
     def _cut(
         self, pixels: UInt8[np.ndarray, "h w 3"], proposal: Proposal, others: Bool[np.ndarray, "h w"] | None

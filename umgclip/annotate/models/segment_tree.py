@@ -63,10 +63,10 @@ class SegmentTree:
         for mask in [*_components(front), *_unions(segments, is_thing, smooth_lab(pixels))]:
             if low <= mask.sum() <= high:
                 found.setdefault(mask.tobytes(), mask)
-        things = sorted((Proposal(mask, _objectness(mask)) for mask in found.values()), key=lambda p: -p.score)
+        things = sorted((Proposal.of_mask(mask, _objectness(mask)) for mask in found.values()), key=lambda p: -p.score)
         things = things[: self._params.most]
         ground = ~front
-        stuff = [Proposal(ground, 1.0, is_stuff=True)] if ground.sum() >= low else []
+        stuff = [Proposal.of_mask(ground, 1.0, is_stuff=True)] if ground.sum() >= low else []
         return [*things, *stuff]
 
     def _segments(self, pixels: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h w"]:

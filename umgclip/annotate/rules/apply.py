@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -80,6 +80,7 @@ class Judge:
 
     def region_tags(self, draft: Draft) -> None:
         """Labels as the vocabulary spells them; those held out, unknown or unsure are left out."""
+        proposals = []
         for proposal in draft.proposals:
             kept = []
             for tag in proposal.tags:
@@ -89,7 +90,8 @@ class Judge:
                     kept.append(tag)
                 else:
                     draft.refuse(Rejected("region_tagger", fault, tag), proposal)
-            proposal.tags = sorted(agreed(kept), key=lambda tag: -tag.score)
+            proposals.append(replace(proposal, tags=tuple(sorted(agreed(kept), key=lambda tag: -tag.score))))
+        draft.proposals = proposals
 
     def image_tags(self, draft: Draft, tags: Sequence[Text]) -> None:
         """Tags of the whole image, each once, in falling score; too few sources or too low a score leave one out."""

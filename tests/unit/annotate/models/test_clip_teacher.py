@@ -37,10 +37,10 @@ def proposals(things: int) -> list[Proposal]:
     for row in range(things):
         mask = np.zeros((96, 96), bool)
         mask[row * 4 : row * 4 + 4, 10:80] = True
-        found.append(Proposal(mask, 1 - row / 100))
+        found.append(Proposal.of_mask(mask, 1 - row / 100))
     ground = np.zeros((96, 96), bool)
     ground[90:] = True
-    return [*found, Proposal(ground, 1.0, is_stuff=True)]
+    return [*found, Proposal.of_mask(ground, 1.0, is_stuff=True)]
 
 
 @pytest.mark.parametrize(

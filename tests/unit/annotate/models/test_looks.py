@@ -36,7 +36,7 @@ def test_a_small_region_is_seen_in_a_small_crop_and_the_ground_in_the_largest():
     masks[0, 10:50, 10:70] = True  # 60 px of .6 of a crop: 100 px
     masks[1, 10:200, 10:200] = True
     masks[2, 250:] = True
-    found = [Proposal(masks[0], 1.0), Proposal(masks[1], 1.0), Proposal(masks[2], 1.0, is_stuff=True)]
+    found = [Proposal.of_mask(mask, 1.0, is_stuff) for mask, is_stuff in zip(masks, (False, False, True), strict=True)]
     seen = crops(pixels, found, LabelParams(object_share=0.6), (112, 176))
     assert [crop.shape for crop in seen] == [(112, 112, 3), (176, 176, 3), (176, 176, 3)]
 
@@ -74,7 +74,7 @@ def test_regions_of_a_large_photograph_are_found_in_a_small_picture_of_it(photog
 def test_a_large_crop_is_cut_small_and_enlarged(photograph):
     pixels, masks = photograph
     rough = cv2.dilate(masks[0].astype(np.uint8), np.ones((13, 13), np.uint8)).astype(bool)
-    drawn = Proposal(rough, 1.0, tags=[Text(text="disc", source="t")])
-    GrabCut(MaskerParams(working_px=256, redraw=True)).refine(pixels, [drawn])
+    labelled = Proposal.of_mask(rough, 1.0, tags=(Text(text="disc", source="t"),))
+    (drawn,) = GrabCut(MaskerParams(working_px=256, redraw=True)).refine(pixels, [labelled])
     before, after = (mask_ops.iou(mask[None], masks[:1])[0, 0] for mask in (rough, drawn.mask))
     assert after > 0.97 > before

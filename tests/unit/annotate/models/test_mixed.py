@@ -1,5 +1,8 @@
 """Annotators of which single roles are filled by others, and what the rules keep of what they say."""
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 from umgclip.annotate.annotator import Annotator, build_annotator
 from umgclip.annotate.models.build import Parts
 from umgclip.annotate.proposal import Proposal
-from umgclip.annotate.rejected import Failure, count_reasons
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.apply import Judge
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.stream import Sample
@@ -44,8 +47,7 @@ class Scripted:
         found = []
         for box, *tags in said:
             proposal = Proposal.of_box(tuple(map(float, box)), (60, 80), 0.8)
-            proposal.tags, proposal.source = [text(t) for t in tags], self.name
-            found.append(proposal)
+            found.append(replace(proposal, tags=tuple(text(t) for t in tags), source=self.name))
         return found
 
     def tag_regions(self, images, captions, proposals):
@@ -65,14 +67,13 @@ class Scripted:
         return [self.answers["score"](words) for words in texts]
 
     def refine_images(self, images, proposals):
-        return [None for _ in images]
+        return list(proposals)
 
     def embed_images(self, images):
         return np.zeros((len(images), 4), np.float32)
 
     def embed_regions(self, images, proposals):
-        for proposal in (p for found in proposals for p in found):
-            proposal.embedding = np.ones(4, np.float32)
+        return [[replace(p, embedding=np.ones(4, np.float32)) for p in found] for found in proposals]
 
 
 def annotator(*models, given_labels=True, threshold=0.5, **rules):
@@ -90,7 +91,7 @@ def sample(**given):
 
 
 def reasons(annotated):
-    return count_reasons(annotated.rejected)
+    return dict(Counter(one.reason for one in annotated.rejected))
 
 
 def test_a_detectors_boxes_are_regions_without_masks():

@@ -1,5 +1,7 @@
 """Proposals and masks on drawn images."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -93,22 +95,22 @@ def test_recall_on_demo_scenes():
 def test_grabcut_mends_a_rough_mask(two_discs):
     pixels, masks = two_discs
     rough = _disc(96, (65, 61), 15)
-    proposal = Proposal(rough, 1.0, tags=[Text(text="disc", source="human")])
+    proposal = Proposal.of_mask(rough, 1.0, tags=(Text(text="disc", source="human"),))
     before = mask_ops.iou(rough[None], masks[1][None])[0, 0]
-    GrabCut(MaskerParams(redraw=True)).refine(pixels, [proposal])
-    after = mask_ops.iou(proposal.mask[None], masks[1][None])[0, 0]
+    (refined,) = GrabCut(MaskerParams(redraw=True)).refine(pixels, [proposal])
+    after = mask_ops.iou(refined.mask[None], masks[1][None])[0, 0]
     assert before < 0.75
     assert after > 0.9
+    assert proposal.mask is rough
 
 
 def test_grabcut_draws_what_has_only_a_box(two_discs):
     pixels, masks = two_discs
-    tags = [Text(text="disc", source="human")]
-    drawn = Proposal(_disc(96, (30, 30), 12), 1.0, tags=tags)
+    tags = (Text(text="disc", source="human"),)
+    drawn = Proposal.of_mask(_disc(96, (30, 30), 12), 1.0, tags=tags)
     boxed = Proposal.of_box(mask_ops.box_of(masks[1]), (96, 96), 1.0)
     assert boxed is not None
-    boxed.tags = tags
-    GrabCut(MaskerParams()).refine(pixels, [drawn, boxed])
+    drawn, boxed = GrabCut(MaskerParams()).refine(pixels, [drawn, replace(boxed, tags=tags)])
     assert boxed.has_mask
     assert mask_ops.iou(boxed.mask[None], masks[1][None])[0, 0] > 0.85
     assert drawn.mask.sum() == _disc(96, (30, 30), 12).sum(), "a proposer's mask stays"
@@ -117,8 +119,6 @@ def test_grabcut_draws_what_has_only_a_box(two_discs):
 def test_grabcut_leaves_unlabelled_and_stuff_alone(two_discs):
     pixels, _ = two_discs
     rough = _disc(96, (65, 61), 15)
-    unlabelled = Proposal(rough, 1.0)
-    stuff = Proposal(rough, 1.0, is_stuff=True, tags=[Text(text="sand", source="human")])
-    GrabCut(MaskerParams(redraw=True)).refine(pixels, [unlabelled, stuff])
-    assert (unlabelled.mask == rough).all()
-    assert (stuff.mask == rough).all()
+    unlabelled = Proposal.of_mask(rough, 1.0)
+    stuff = Proposal.of_mask(rough, 1.0, is_stuff=True, tags=(Text(text="sand", source="human"),))
+    assert GrabCut(MaskerParams(redraw=True)).refine(pixels, [unlabelled, stuff]) == [unlabelled, stuff]

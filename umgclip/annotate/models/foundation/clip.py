@@ -7,6 +7,7 @@ scores cannot be compared, which is why every concept can have a threshold of it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -58,18 +59,25 @@ class Clip:
         """The best concept of each region's crop, beside the labels that it has: things for things, stuff for stuff."""
         del captions
         crops = [
-            (row, p, region_crop(pixels, p, self._params.crop_context))
-            for row, (pixels, found) in enumerate(zip(images, proposals, strict=True))
+            region_crop(pixels, p, self._params.crop_context)
+            for pixels, found in zip(images, proposals, strict=True)
             for p in found
         ]
-        results: list[list[Proposal] | Failure] = [list(found) for found in proposals]
-        answers = run_batches([crop for *_, crop in crops], self._params.batch, self.concept_scores)
-        for (row, proposal, _), scores in zip(crops, answers, strict=True):
+        answers = iter(run_batches(crops, self._params.batch, self.concept_scores))
+        return [self._tagged(found, [next(answers) for _ in found]) for found in proposals]
+
+    def _tagged(
+        self, proposals: list[Proposal], answers: Sequence[Float[np.ndarray, "v"] | Failure]
+    ) -> list[Proposal] | Failure:
+        """Return one image's proposals with their labels, or the last failure of one of its crops."""
+        tagged: list[Proposal] = []
+        failure: Failure | None = None
+        for proposal, scores in zip(proposals, answers, strict=True):
             if isinstance(scores, Failure):
-                results[row] = scores
+                failure = scores
             else:
-                proposal.tags = [*proposal.tags, *self._best(scores, proposal.is_stuff)]
-        return results
+                tagged.append(replace(proposal, tags=(*proposal.tags, *self._best(scores, proposal.is_stuff))))
+        return failure or tagged
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float | Failure]:
         """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""

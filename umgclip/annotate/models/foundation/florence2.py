@@ -7,6 +7,7 @@ boxes of one image share theirs. A filter or a region tagger over CLIP tells the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Florence2:
             detection = Detection((x0, y0, x1, y1), score, label if task == "<OD>" else None)
             for proposal in to_proposals([detection], size, source, 1):
                 if task == "<DENSE_REGION_CAPTION>" and label:
-                    proposal.captions = [Text(text=label, score=score, source=source)]
+                    proposal = replace(proposal, captions=(Text(text=label, score=score, source=source),))
                 found.append(proposal)
         return found[:_MOST]
 

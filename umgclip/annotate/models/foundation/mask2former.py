@@ -69,9 +69,8 @@ class Mask2Former:
             score, label = float(np.clip(segment["score"], 0, 1)), int(segment["label_id"])
             tag = Text(text=self._labels[label], score=score, source=self.name)
             stored = mask_ops.encode(mask.astype(bool))
-            proposal = Proposal(stored, score, is_stuff=label >= self._params.things, tags=[tag])
-            proposal.source = proposal.mask_source = self.name
-            found.append(proposal)
+            is_stuff = label >= self._params.things
+            found.append(Proposal(stored, score, is_stuff, (tag,), source=self.name, mask_source=self.name))
         return sorted(found, key=lambda p: (p.is_stuff, -p.score))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,29 +40,42 @@ class Sam2:
         self.name = self._loaded.name
         self._everything: Any = None
 
-    def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Failure | None]:
-        """Draw every thing; a mask that does not fill its box by `min_box_iou` is not taken. Stuff stays as it is."""
-        results: list[Failure | None] = [None] * len(images)
+    def refine_images(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal] | Failure]:
+        """Return the proposals with a mask for every thing; stuff stays as it is.
+
+        A mask whose box has a lower IoU with the proposal's than `min_box_iou` is not taken.
+        """
+        results: list[list[Proposal] | Failure] = [list(found) for found in proposals]
         asked = [(row, [p for p in found if not p.is_stuff]) for row, found in enumerate(proposals)]
         asked = [(row, found) for row, found in asked if found]
         batch = [(images[row], found) for row, found in asked]
-        for (row, _), done in zip(asked, run_batches(batch, self._params.batch, self._refine), strict=True):
-            results[row] = done if isinstance(done, Failure) else None
+        for (row, _), answer in zip(asked, run_batches(batch, self._params.batch, self._refine), strict=True):
+            if isinstance(answer, Failure):
+                results[row] = answer
+            else:
+                things = iter(answer)
+                results[row] = [p if p.is_stuff else next(things) for p in proposals[row]]
         return results
 
-    def _refine(self, batch: Sequence[tuple[Pixels, list[Proposal]]]) -> list[bool]:
+    def _refine(self, batch: Sequence[tuple[Pixels, list[Proposal]]]) -> list[list[Proposal]]:
+        """Return the things of each image, with the masks that fit them."""
         processor, model = self._loaded.processor, self._loaded.model
         inputs = processor(images=pictures([pixels for pixels, _ in batch]), return_tensors="pt")
         with self._half():
             levels = model.get_image_embeddings(self._loaded.on_device(inputs)["pixel_values"])
+        refined: list[list[Proposal]] = []
         for row, (_, found) in enumerate(batch):
             own = [level[row : row + 1].float() for level in levels]
+            refined.append([])
             for start in range(0, len(found), _BOXES):
                 some = found[start : start + _BOXES]
-                for proposal, mask in zip(some, self._masks(own, inputs["original_sizes"][row], some), strict=True):
-                    if self._fits(mask, proposal):
-                        proposal.draw(mask, self.name)
-        return [True] * len(batch)
+                masks = self._masks(own, inputs["original_sizes"][row], some)
+                refined[-1] += [
+                    p.drawn(mask, self.name) if self._fits(mask, p) else p for p, mask in zip(some, masks, strict=True)
+                ]
+        return refined
 
     def _half(self) -> torch.autocast:
         """The params' precision for what costs time; coordinates and masks stay whole."""
@@ -111,6 +125,5 @@ class Sam2:
             drawn = np.asarray(mask, bool)
             if drawn.any():
                 proposal = Proposal(mask_ops.encode(drawn), float(np.clip(float(score), 0, 1)))
-                proposal.source = proposal.mask_source = self.name
-                found.append(proposal)
+                found.append(replace(proposal, source=self.name, mask_source=self.name))
         return sorted(found, key=lambda p: -p.score)[: params.most]

@@ -119,7 +119,7 @@ def test_owlv2_without_words_goes_by_objectness(weights, images, vocabulary):
     params = Owlv2Params(path=weights("owlv2"), threshold=0.0, queries=[])
     (found,) = Owlv2(params, "m", vocabulary).propose_images(images[:1], [""])
     assert found
-    assert all(p.tags == [] for p in found)
+    assert all(p.tags == () for p in found)
 
 
 def test_panoptic_segments_by_hand(weights):
@@ -165,10 +165,12 @@ def test_boxes_become_masks_as_transformers_draws_them(weights, images):
     found = [
         [Proposal.of_box(box, image.shape[:2], 0.5) for box in own] for own, image in zip(prompts, images, strict=True)
     ]
-    assert masker.refine_images(images, found) == [None, None, None]
+    refined = masker.refine_images(images, found)
+    assert [len(one) for one in refined] == [2, 1, 0]
+    assert not any(p.has_mask for one in found for p in one)
     model = hf.Sam2Model.from_pretrained(weights("sam2")).eval()
     processor = hf.Sam2Processor.from_pretrained(weights("sam2"))
-    for image, own, given in zip(images[:2], prompts, found, strict=False):
+    for image, own, given in zip(images[:2], prompts, refined, strict=False):
         inputs = processor(images=Image.fromarray(image), input_boxes=[[list(b) for b in own]], return_tensors="pt")
         with torch.no_grad():
             out = model(**inputs, multimask_output=False)
@@ -184,9 +186,7 @@ def test_boxes_become_masks_as_transformers_draws_them(weights, images):
 def test_a_mask_that_misses_its_box_is_not_taken(weights, images):
     masker = Sam2(Sam2Params(path=weights("sam2"), min_box_iou=1.0), "m")
     proposal = Proposal.of_box((10.0, 10.0, 50.0, 60.0), (96, 128), 0.5)
-    masker.refine_images(images[:1], [[proposal]])
-    assert not proposal.has_mask
-    assert proposal.box_xyxy == (10.0, 10.0, 50.0, 60.0)
+    assert masker.refine_images(images[:1], [[proposal]]) == [[proposal]]
 
 
 def test_everything_mode(weights, images):

@@ -91,7 +91,7 @@ def test_florence_boxes_from_an_answer(weights):
     assert found[0].box_xyxy == (12.0, 9.0, 64.0, 48.0)
     dense = Florence2(Florence2Params(path=weights("florence2"), boxes="<DENSE_REGION_CAPTION>"), "m")
     (place, _) = dense._proposals(parsed, 0.5, (96, 128))
-    assert (place.tags, place.captions[0].text) == ([], "cat")
+    assert (place.tags, place.captions[0].text) == ((), "cat")
 
 
 def test_locations_are_thousandths():

@@ -45,7 +45,7 @@ class Watchful:
         return np.zeros((len(images), 4), np.float32)
 
     def embed_regions(self, images, proposals):
-        return None
+        return list(proposals)
 
 
 def annotate(policy, refusing=("watch",)):
