@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from umgclip.annotate.cache.cache import Desk
-from umgclip.annotate.draft import Annotated, Draft, with_own_ids, written
+from umgclip.annotate.cache.cache import AnswerCache
+from umgclip.annotate.draft import Annotated, Draft, finish, with_own_ids
 from umgclip.annotate.models.build import Parts, assemble
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.annotate.rejected import Failure, Rejected, refusal
 from umgclip.annotate.roles import Partly
-from umgclip.annotate.rules.apply import Judge
+from umgclip.annotate.rules.apply import RuleSet
 from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
@@ -33,11 +33,11 @@ class Annotator:
     """The roles and the rules. What came with the images is never changed, but for names held out of regions."""
 
     parts: Parts
-    judge: Judge
+    rules: RuleSet
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
-        everyone = [Draft(_without_held_out(with_own_ids(sample.record), self.judge.held_out)) for sample in samples]
+        everyone = [Draft(_without_held_out(with_own_ids(sample.record), self.rules.held_out)) for sample in samples]
         self._ask_policies(everyone, [sample.pixels for sample in samples])
         allowed = [row for row, draft in enumerate(everyone) if "policy" not in draft.failures]
         annotated = iter(self._annotated([samples[row] for row in allowed], [everyone[row] for row in allowed]))
@@ -70,7 +70,7 @@ class Annotator:
         return [
             Annotated(draft.record, feature, failures=draft.failures)
             if "embedder" in draft.failures
-            else written(draft, feature)
+            else finish(draft, feature)
             for draft, feature in zip(drafts, features, strict=True)
         ]
 
@@ -81,9 +81,9 @@ class Annotator:
         self._propose(drafts, images, [""] * len(images))
         for draft, image in zip(drafts, images, strict=True):
             draft.proposals = [replace(proposal, tags=(), captions=()) for proposal in draft.proposals]
-            self.judge.regions(draft, _size(image))
+            self.rules.regions(draft, _size(image))
         nothing = np.zeros(0, np.float16)
-        return [written(draft, nothing) for draft in drafts]
+        return [finish(draft, nothing) for draft in drafts]
 
     def _propose(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
         for proposer in self.parts.proposers:
@@ -101,8 +101,8 @@ class Annotator:
             for draft, found in zip(drafts, tagged, strict=True):
                 draft.proposals = _answer(draft, "region_tagger", found, draft.proposals)
         for draft, image in zip(drafts, images, strict=True):
-            self.judge.region_tags(draft)
-            self.judge.regions(draft, _size(image))
+            self.rules.region_tags(draft)
+            self.rules.regions(draft, _size(image))
         for masker in self.parts.maskers:
             drawn = masker.refine_images(images, [draft.proposals for draft in drafts])
             for draft, proposals in zip(drafts, drawn, strict=True):
@@ -130,10 +130,10 @@ class Annotator:
                     texts.extend(more)
         for draft, own in zip(drafts, said, strict=True):
             draft.proposals = [
-                replace(proposal, captions=tuple(self.judge.texts(draft, "region_captioner", texts, proposal)))
+                replace(proposal, captions=tuple(self.rules.texts(draft, "region_captioner", texts, proposal)))
                 for proposal, texts in zip(draft.proposals, own, strict=True)
             ]
-        if self.judge.params.region_caption_threshold is not None:
+        if self.rules.params.region_caption_threshold is not None:
             self._filter(drafts, images, self._region_captions(drafts), "region_captioner")
 
     @staticmethod
@@ -150,7 +150,7 @@ class Annotator:
             for draft, own, answer in zip(drafts, said, tagger.tag_images(images, alts), strict=True):
                 own.extend(_answer(draft, "tagger", answer, []))
         for draft, own in zip(drafts, said, strict=True):
-            self.judge.image_tags(draft, own)
+            self.rules.image_tags(draft, own)
 
     def _caption_images(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
         if not self.parts.captioners:
@@ -163,7 +163,7 @@ class Annotator:
             for draft, own, answer in zip(drafts, said, answers, strict=True):
                 own.extend(_answer(draft, "captioner", answer, []))
         for draft, own in zip(drafts, said, strict=True):
-            draft.captions = self.judge.texts(draft, "captioner", own)
+            draft.captions = self.rules.texts(draft, "captioner", own)
         pairs = [(row, None, text) for row, draft in enumerate(drafts) for text in draft.captions or []]
         self._filter(drafts, images, pairs, "captioner")
 
@@ -187,7 +187,7 @@ class Annotator:
                 drafts[row].refuse(Rejected(role, "filter_failed", text, detail=score.detail), proposal)
             else:
                 texts.append((text, score))
-        passed = {key: self.judge.scored(drafts[key[0]], role, texts, regions[key]) for key, texts in scored.items()}
+        passed = {key: self.rules.scored(drafts[key[0]], role, texts, regions[key]) for key, texts in scored.items()}
         for row, draft in enumerate(drafts):
             if (row, None) in passed:
                 draft.captions = passed[row, None]
@@ -198,7 +198,7 @@ class Annotator:
 
 
 def build_annotator(
-    params: AnnotateParams, base: Path, vocabulary: Vocabulary, desk: Desk | None = None,
+    params: AnnotateParams, base: Path, vocabulary: Vocabulary, cache: AnswerCache | None = None,
     loads: Collection[str] | None = None,
 ) -> Annotator:  # fmt: skip
     """The annotator that the params describe; its models are loaded when they are first asked.
@@ -208,13 +208,13 @@ def build_annotator(
         base: folder with the weights of the base, which is the built-in `clip_teacher` and the embedder.
         vocabulary: the concepts of the captions; those of `rules.vocabulary` included where there is one.
 
-        desk: where the roles are asked; None: nothing is stored.
+        cache: where the roles are asked; None: nothing is stored.
         loads: models that may be loaded here; None: all.
 
     Raises:
         InputError: the vocabulary file is not one.
     """
-    return Annotator(*assemble(params, base, vocabulary, desk or Desk(), loads))
+    return Annotator(*assemble(params, base, vocabulary, cache or AnswerCache(), loads))
 
 
 def _answer(draft: Draft, role: str, answer: _T | Failure, otherwise: _T) -> _T:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from umgclip.annotate.cache.cache import Shown
+from umgclip.annotate.cache.cache import ImageId
 from umgclip.annotate.job import Job
 from umgclip.annotate.journal import Journal
 from umgclip.annotate.progress import Clock
@@ -18,7 +18,7 @@ from umgclip.records import shows_one_object
 
 
 @dataclass(frozen=True)
-class Lost:
+class FailedSample:
     """Why a sample goes to the quarantine."""
 
     reason: str
@@ -26,22 +26,24 @@ class Lost:
 
 
 @dataclass
-class Piece:
+class SampleBatch:
     """A batch, and what was met on the way to it."""
 
     raws: list[RawSample] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    shown: list[Shown] = field(default_factory=list)
-    lost: dict[str, Lost] = field(default_factory=dict)
+    ids: list[ImageId] = field(default_factory=list)
+    failed: dict[str, FailedSample] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """Samples, whatever became of them."""
-        return len(self.raws) + len(self.lost) + len(self.left_out)
+        return len(self.raws) + len(self.failed) + len(self.left_out)
 
 
-def pieces(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str] = ()) -> Iterator[Piece]:
+def read_batches(
+    job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str] = ()
+) -> Iterator[SampleBatch]:
     """A shard in batches.
 
     Args:
@@ -54,40 +56,40 @@ def pieces(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection
     Raises:
         DataError: the shard is damaged.
     """
-    found = _pieces(job, size, journal, clock, keep)
+    found = _batches(job, size, journal, clock, keep)
     return found if journal.alert else prefetched(found, depth=1)
 
 
-def _pieces(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str]) -> Iterator[Piece]:
-    piece = Piece()
+def _batches(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str]) -> Iterator[SampleBatch]:
+    batch = SampleBatch()
     for raw in clock.each("read", read_shard_at(job.source, job.info.sha256)):
         if raw.key in keep:
             continue
         with clock.on("decode"):
-            _take(raw, job, piece, journal)
-        if len(piece.raws) == size:
-            yield piece
-            piece = Piece()
-    if piece.count:
-        yield piece
+            _add_sample(raw, job, batch, journal)
+        if len(batch.raws) == size:
+            yield batch
+            batch = SampleBatch()
+    if batch.count:
+        yield batch
 
 
-def _take(raw: RawSample, job: Job, piece: Piece, journal: Journal) -> None:
+def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: Journal) -> None:
     if journal.is_deadly([raw.key]):
-        piece.lost[raw.key] = Lost("crashed", "the process that worked on it died each time")
+        batch.failed[raw.key] = FailedSample("crashed", "the process that worked on it died each time")
         return
     journal.take_up([raw.key])
     try:
         sample = _without_truth(decode(raw, job.name), job)
     except DataError as error:
-        piece.lost[raw.key] = Lost("unreadable", str(error))
+        batch.failed[raw.key] = FailedSample("unreadable", str(error))
         return
     if job.hide_truth and shows_one_object(sample.record):
-        piece.left_out.append(raw.key)
+        batch.left_out.append(raw.key)
         return
-    piece.raws.append(raw)
-    piece.samples.append(sample)
-    piece.shown.append(Shown(raw.key, hashlib.sha256(raw.image).hexdigest()))
+    batch.raws.append(raw)
+    batch.samples.append(sample)
+    batch.ids.append(ImageId(raw.key, hashlib.sha256(raw.image).hexdigest()))
 
 
 def _without_truth(sample: Sample, job: Job) -> Sample:

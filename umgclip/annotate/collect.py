@@ -12,7 +12,7 @@ from umgclip.annotate.job import Job
 from umgclip.annotate.output import TABLES
 from umgclip.annotate.plan import Plan
 from umgclip.annotate.rejected import refused
-from umgclip.annotate.vocabulary import Given
+from umgclip.annotate.vocabulary import GivenNames
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io import tables
@@ -51,7 +51,7 @@ def collect(plan: Plan, split: str, marks: Marks, folder: Path) -> dict[str, Any
     return counts
 
 
-def write_vocabulary(folder: Path, vocabulary: Vocabulary, given: Given) -> None:
+def write_vocabulary(folder: Path, vocabulary: Vocabulary, given: GivenNames) -> None:
     """Write the concepts, and the names that came with images or that models wrote, as `vocabulary.json`."""
     concepts = set(vocabulary.concepts)
     write_json(

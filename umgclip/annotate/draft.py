@@ -56,7 +56,7 @@ class Draft:
         self.rejected.append((rejected, None if region is None else region.index))
 
 
-def written(draft: Draft, feature: np.ndarray) -> Annotated:
+def finish(draft: Draft, feature: np.ndarray) -> Annotated:
     """The sample as it is stored; regions without pixels are left out.
 
     Args:

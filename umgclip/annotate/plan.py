@@ -12,7 +12,7 @@ from umgclip import __version__
 from umgclip.annotate.cache.file_digests import file_digests
 from umgclip.annotate.cache.identity import answer_identities
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.vocabulary import Given, read_names
+from umgclip.annotate.vocabulary import GivenNames, read_names
 from umgclip.annotate.words import note, require_words
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
@@ -46,7 +46,7 @@ class Plan:
     jobs: Mapping[str, list[Job]]
     recipe: Recipe
     made_by: Mapping[str, Any]
-    given: Given
+    given: GivenNames
     place: Place
     wordless: str | None = None
 

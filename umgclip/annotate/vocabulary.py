@@ -14,10 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from umgclip.annotate.cache.codec import Packed
-from umgclip.annotate.cache.files import Row, Shelf, shelf_name
+from umgclip.annotate.cache.files import AnswerFile, Row, file_name
 from umgclip.annotate.job import Job
 from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
@@ -31,13 +31,30 @@ from umgclip.params import AnnotateParams, threads
 from umgclip.provenance import code_digest
 from umgclip.records import ImageRecord, stored_record
 
-Said = dict[str, Any]
 _WHOLE = Row("shard", "")
 _FEW = 20_000  # images: two seconds of one process, which is what others take to start
 
 
+class ShardNames(TypedDict):
+    """The names and captions of one shard, as they are stored.
+
+    Attributes:
+        seen: counts of noun chunks in the first captions of the images.
+        placed: counts of those that follow a preposition of place, such as `on`.
+        captions: images with a caption.
+        things: names that came as tags of images or of regions, sorted.
+        stuff: names that came as tags of background regions, sorted.
+    """
+
+    seen: dict[str, int]
+    placed: dict[str, int]
+    captions: int
+    things: list[str]
+    stuff: list[str]
+
+
 @dataclass
-class Given:
+class GivenNames:
     """Names that came with the images, as tags of them or of their regions: known, however rare."""
 
     things: set[str] = field(default_factory=set)
@@ -68,9 +85,9 @@ class Names:
     """What shards say, however many: chunks of the first caption of every image, and its other names."""
 
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
-    given: Given = field(default_factory=Given)
+    given: GivenNames = field(default_factory=GivenNames)
 
-    def add(self, said: Said) -> None:
+    def add(self, said: ShardNames) -> None:
         """What one shard says."""
         self.chunks.seen.update(said["seen"])
         self.chunks.placed.update(said["placed"])
@@ -90,14 +107,14 @@ def read_names(jobs: Sequence[Job], params: AnnotateParams) -> Names:
         DataError: a shard that has to be read is damaged.
         InputError: no cluster answers.
     """
-    read = partial(names_of, store=None if params.store is None else place_at(params.store))
+    read = partial(read_shard_names, store=None if params.store is None else place_at(params.store))
     names = Names()
     for said in _each(jobs, params, read):
         names.add(said)
     return names
 
 
-def names_of(job: Job, store: Place | None = None) -> Said:
+def read_shard_names(job: Job, store: Place | None = None) -> ShardNames:
     """What was kept of the shard that the manifest tells of, or what is read now, and kept.
 
     Raises:
@@ -105,20 +122,20 @@ def names_of(job: Job, store: Place | None = None) -> Said:
     """
     if store is None:
         return _read(job)
-    shelf = Shelf(store, shelf_name(job.info.sha256, job.view, "names", "given", code_digest(__name__)))
-    for packed in shelf.find([_WHOLE]) or []:
+    file = AnswerFile(store, file_name(job.info.sha256, job.view, "names", "given", code_digest(__name__)))
+    for packed in file.find([_WHOLE]) or []:
         if packed.arrays == _digest(packed.json):  # else it was damaged
-            found: Said = json.loads(packed.json)
+            found: ShardNames = json.loads(packed.json)
             return found
     said = _read(job)
     if job.source.startswith(REMOTE) or sha256_file(Path(job.source)) == job.info.sha256:
         text = json.dumps(said, ensure_ascii=False)
-        shelf.put(_WHOLE, Packed(text, _digest(text)))
-        shelf.write()
+        file.put(_WHOLE, Packed(text, _digest(text)))
+        file.write()
     return said
 
 
-def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], Said]) -> Iterator[Said]:
+def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], ShardNames]) -> Iterator[ShardNames]:
     """What each shard says, in any order."""
     if sum(job.info.samples for job in jobs) < _FEW:
         yield from map(read, jobs)
@@ -139,9 +156,9 @@ def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], Sai
         yield from map(read, jobs[done:])
 
 
-def _read(job: Job) -> Said:
+def _read(job: Job) -> ShardNames:
     """Counts of chunks, and the sorted names of things and stuff."""
-    chunks, given = ChunkCounts(), Given()
+    chunks, given = ChunkCounts(), GivenNames()
     for raw in read_shard_at(job.source, job.info.sha256):
         try:
             record = stored_record(raw.json, key=raw.key, where=f"{job.info.path}:{raw.key}")

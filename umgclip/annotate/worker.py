@@ -15,8 +15,8 @@ import cv2
 import torch
 
 from umgclip.annotate.annotator import Annotator, build_annotator
-from umgclip.annotate.batches import Lost, Piece, pieces
-from umgclip.annotate.cache.cache import Desk, Shown
+from umgclip.annotate.batches import FailedSample, SampleBatch, read_batches
+from umgclip.annotate.cache.cache import AnswerCache, ImageId
 from umgclip.annotate.cache.fallback import first_line
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
 from umgclip.annotate.draft import Annotated
@@ -49,8 +49,8 @@ class ShardWorker:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         self._recipe, store = recipe, recipe.params.store
-        self._desk = Desk(None if store is None else place_at(store), recipe.identities)
-        self._annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._desk, recipe.loads)
+        self._cache = AnswerCache(None if store is None else place_at(store), recipe.identities)
+        self._annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._cache, recipe.loads)
 
     def annotate(self, job: Job, advance: Advance) -> None:
         """Annotate one shard and commit it; the result does not depend on who does it.
@@ -64,29 +64,29 @@ class ShardWorker:
                 model's are missing, so nothing is committed.
             DataError: the shard is damaged.
         """
-        _Work(self._recipe, self._desk, self._annotator, job, advance).run()
+        _Work(self._recipe, self._cache, self._annotator, job, advance).run()
 
 
 class _Work:
     """One shard in work."""
 
-    def __init__(self, recipe: Recipe, desk: Desk, annotator: Annotator, job: Job, advance: Advance) -> None:
-        self._recipe, self._desk, self._annotator, self._job, self._advance = recipe, desk, annotator, job, advance
+    def __init__(self, recipe: Recipe, cache: AnswerCache, annotator: Annotator, job: Job, advance: Advance) -> None:
+        self._recipe, self._cache, self._annotator, self._job, self._advance = recipe, cache, annotator, job, advance
         self._journal = Journal(job.out, job.name, recipe.run, recipe.params.attempts)
         self._clock, self._asked = Clock(), Tally()
         self._missing: NotAnsweredError | None = None
 
     def run(self) -> None:
         self._journal.open()
-        self._desk.drain()
-        self._desk.open(self._job.info.sha256, self._job.view)
+        self._cache.drain()
+        self._cache.open(self._job.info.sha256, self._job.view)
         previous = Previous.of(self._job) if self._job.retry else None
         try:
             with output(self._job) as writing:
                 if previous is None:
-                    self._all(writing)
+                    self._annotate_all(writing)
                 else:
-                    self._again(writing, previous)
+                    self._annotate_failed(writing, previous)
                 self._journal.take_up([])
                 if self._missing is not None:
                     raise self._missing
@@ -99,12 +99,12 @@ class _Work:
                     counts = writing.close()
                 closed = time.perf_counter()
         except NotAnsweredError:
-            self._desk.write()
+            self._cache.write()
             self._journal.close()
             raise
         self._clock.add("commit", time.perf_counter() - closed)
         with self._clock.on("store"):
-            self._desk.write()
+            self._cache.write()
         roles = {
             role: {"rows": count, "seconds": round(self._asked.seconds[role], 3), "regions": self._asked.regions[role]}
             for role, count in sorted(self._asked.asked.items())
@@ -113,20 +113,20 @@ class _Work:
         write_marker(self._job, {**counts, "tables": writing.tables, **timings, "config": self._recipe.config})
         self._journal.close()
 
-    def _all(self, writing: Output) -> None:
-        for piece, entries in self._annotated(()):
+    def _annotate_all(self, writing: Output) -> None:
+        for batch, entries in self._annotated(()):
             with self._clock.on("write"):
-                _put_aside(writing, piece)
-                for raw, one in zip(piece.raws, entries, strict=True):
+                _put_aside(writing, batch)
+                for raw, one in zip(batch.raws, entries, strict=True):
                     _put(writing, raw, one)
 
-    def _again(self, writing: Output, previous: Previous) -> None:
+    def _annotate_failed(self, writing: Output, previous: Previous) -> None:
         """What failed, anew, among what was kept; images are read twice rather than held."""
-        again: dict[str, Entry | Lost] = {}
+        again: dict[str, Entry | FailedSample] = {}
         left_out: set[str] = set()
-        for piece, entries in self._annotated(previous.keys):
-            again |= piece.lost | dict(zip((raw.key for raw in piece.raws), entries, strict=True))
-            left_out.update(piece.left_out)
+        for batch, entries in self._annotated(previous.keys):
+            again |= batch.failed | dict(zip((raw.key for raw in batch.raws), entries, strict=True))
+            left_out.update(batch.left_out)
         kept = previous.entries()
         for raw in read_shard_at(self._job.source):
             if raw.key in previous.keys:
@@ -137,40 +137,43 @@ class _Work:
             else:
                 _put(writing, raw, again[raw.key])
 
-    def _annotated(self, keep: Collection[str]) -> Iterator[tuple[Piece, list[Entry | Lost]]]:
+    def _annotated(self, keep: Collection[str]) -> Iterator[tuple[SampleBatch, list[Entry | FailedSample]]]:
         """Every batch with what became of its samples; where a model's answers are missing, nothing."""
         size = self._recipe.params.batch
-        for piece in pieces(self._job, size, self._journal, self._clock, keep):
+        for batch in read_batches(self._job, size, self._journal, self._clock, keep):
             try:
                 with self._clock.on("annotate"):
-                    entries = self._batch(piece.samples, piece.shown) if piece.raws else []
+                    entries = self._batch(batch.samples, batch.ids) if batch.raws else []
             except NotAnsweredError as missing:
                 self._missing = self._missing or missing
-                self._advance(self._desk.drain())
+                self._advance(self._cache.drain())
                 continue
-            self._tell(piece, entries)
-            yield piece, entries
+            self._tell(batch, entries)
+            yield batch, entries
 
-    def _tell(self, piece: Piece, entries: Sequence[Entry | Lost]) -> None:
-        tally = self._desk.drain()
+    def _tell(self, batch: SampleBatch, entries: Sequence[Entry | FailedSample]) -> None:
+        tally = self._cache.drain()
         self._asked.add(tally)
-        keys = [raw.key for raw in piece.raws]
-        lost = [*piece.lost.items(), *((k, one) for k, one in zip(keys, entries, strict=True) if isinstance(one, Lost))]
+        keys = [raw.key for raw in batch.raws]
+        lost = [
+            *batch.failed.items(),
+            *((k, one) for k, one in zip(keys, entries, strict=True) if isinstance(one, FailedSample)),
+        ]
         reasons = Counter(one.reason for _, one in lost)
         counted = {} if self._job.hide_truth else not_refused(reasons)
         examples = {one.reason: f"{key}: {one.detail}" for key, one in reversed(lost) if one.reason in counted}
-        tally.add(Tally(piece.count, reasons, Counter(counted), examples))
+        tally.add(Tally(batch.count, reasons, Counter(counted), examples))
         self._advance(tally)
 
-    def _batch(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:
+    def _batch(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[Entry | FailedSample]:
         """One entry or reason a sample. What ended workers before is done image by image, or not at all."""
-        keys = [one.key for one in shown]
+        keys = [one.key for one in ids]
         if len(samples) > 1 and self._journal.is_deadly(keys):
-            return self._singly(samples, shown)
+            return self._singly(samples, ids)
         if self._journal.is_deadly(keys):
-            return [Lost("crashed", "the process that worked on it died each time")]
+            return [FailedSample("crashed", "the process that worked on it died each time")]
         self._journal.take_up(keys)
-        self._desk.begin([sample.pixels for sample in samples], shown)
+        self._cache.begin([sample.pixels for sample in samples], ids)
         ask = self._annotator.propose if self._job.proposals_only else self._annotator
         try:
             return [self._entry(one) for one in ask(samples)]
@@ -178,29 +181,29 @@ class _Work:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an image may bring about
             if len(samples) == 1:
-                return [Lost("annotate_error", first_line(error))]
-        return self._singly(samples, shown)
+                return [FailedSample("annotate_error", first_line(error))]
+        return self._singly(samples, ids)
 
-    def _singly(self, samples: Sequence[Sample], shown: Sequence[Shown]) -> list[Entry | Lost]:
-        return [e for s, one in zip(samples, shown, strict=True) for e in self._batch([s], [one])]
+    def _singly(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[Entry | FailedSample]:
+        return [e for s, one in zip(samples, ids, strict=True) for e in self._batch([s], [one])]
 
-    def _entry(self, annotated: Annotated) -> Entry | Lost:
+    def _entry(self, annotated: Annotated) -> Entry | FailedSample:
         """A sample that a role has no answer for is not complete: it waits in the quarantine."""
         if not annotated.failures:
             return entry(annotated, self._job.label)
         role, failure = next(iter(annotated.failures.items()))
         detail = "; ".join(f"{role}: {one.reason}: {one.detail}" for role, one in annotated.failures.items())
-        return Lost(f"{role}_{failure.reason}", detail)
+        return FailedSample(f"{role}_{failure.reason}", detail)
 
 
-def _put(writing: Output, raw: RawSample, one: Entry | Lost) -> None:
-    if isinstance(one, Lost):
+def _put(writing: Output, raw: RawSample, one: Entry | FailedSample) -> None:
+    if isinstance(one, FailedSample):
         writing.quarantine(raw.key, one.reason, one.detail)
     else:
         writing.add(raw, one)
 
 
-def _put_aside(writing: Output, piece: Piece) -> None:
-    for key, lost in piece.lost.items():
+def _put_aside(writing: Output, batch: SampleBatch) -> None:
+    for key, lost in batch.failed.items():
         writing.quarantine(key, lost.reason, lost.detail)
-    writing.left_out += len(piece.left_out)
+    writing.left_out += len(batch.left_out)

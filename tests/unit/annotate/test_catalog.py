@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from umgclip.annotate.cache.role_calls import QUESTIONS
+from umgclip.annotate.cache.role_calls import ROLE_CALLS
 from umgclip.annotate.catalog import CATALOG, EXTRAS, Part
 from umgclip.annotate.models.build import build_model
 from umgclip.data.vocabulary import Vocabulary
@@ -42,7 +42,7 @@ def test_every_kind_of_the_params_has_a_row_and_every_row_is_a_kind():
 def test_a_row_speaks_of_roles_parameters_and_parts_that_exist(kind):
     row, section = CATALOG[kind], {**KINDS, **BUILT_IN_PARAMS}[kind]
     assert roles(kind)
-    assert set(row.uses) <= roles(kind) <= set(QUESTIONS)
+    assert set(row.uses) <= roles(kind) <= set(ROLE_CALLS)
     for use in row.uses.values():
         assert use.unread < set(section.model_fields)
         assert use.reads <= set(get_args(Part))
@@ -54,7 +54,7 @@ def test_the_class_of_a_row_has_the_methods_of_its_roles(kind):
     if CATALOG[kind].extra:
         pytest.importorskip(EXTRAS[CATALOG[kind].extra])
     built = loaded(kind)
-    assert all(callable(getattr(built, QUESTIONS[role].method)) for role in roles(kind))
+    assert all(callable(getattr(built, ROLE_CALLS[role].method)) for role in roles(kind))
     if kind in KINDS:
         names = ["params", "where", *(["vocabulary"] if CATALOG[kind].reads_vocabulary else [])]
         assert list(inspect.signature(built).parameters)[: len(names)] == names

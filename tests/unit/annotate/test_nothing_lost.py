@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from umgclip.annotate.annotator import Annotator
-from umgclip.annotate.cache.cache import Desk
+from umgclip.annotate.cache.cache import AnswerCache
 from umgclip.annotate.cache.fallback import guarded
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
 from umgclip.annotate.models.clip_teacher import ClipTeacher
@@ -108,7 +108,7 @@ def test_deaths_of_an_earlier_run_do_not_count(shard, plain, intercept):
 
 
 def test_workers_that_die_before_they_touch_an_image_end_the_run(shard, monkeypatch):
-    monkeypatch.setattr("umgclip.annotate.worker.pieces", lambda *_: (_ for _ in ()).throw(DeathError))
+    monkeypatch.setattr("umgclip.annotate.worker.read_batches", lambda *_: (_ for _ in ()).throw(DeathError))
     recipe = shard.recipe(attempts=2)
     for _ in range(3):
         with pytest.raises(DeathError):
@@ -203,13 +203,13 @@ def test_failed_samples_alone_are_done_again(shard, plain, intercept):
 
 
 def test_embeddings_that_fail_leave_no_half_sample(shard, plain, monkeypatch):
-    ask = Desk.ask
+    ask = AnswerCache.ask
 
     def odd(self, role, model, *columns):
         answers = ask(self, role, model, *columns)
         return [Failure("odd", "x"), *answers[1:]] if role == "image_embedder" else answers
 
-    monkeypatch.setattr(Desk, "ask", odd)
+    monkeypatch.setattr(AnswerCache, "ask", odd)
     shard.annotate("out")
     assert set(quarantine(shard, "out").values()) == {"embedder_odd"}
     assert len(keys(shard, "out")) == 6 - 3

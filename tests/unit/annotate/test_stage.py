@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from umgclip.annotate import stage
+from umgclip.annotate.vocabulary import GivenNames
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.atomic import atomic_file
@@ -245,6 +246,6 @@ def test_kept_names_that_no_vocabulary_held_are_known_afterwards(tmp_path):
     write_table(tmp_path / "regions.parquet", [*regions, dict.fromkeys(REGIONS.names)], REGIONS)
     images = [dict.fromkeys(IMAGES.names) | {"tags": tags} for tags in ("yak|fog", "", "yak")]
     write_table(tmp_path / "images.parquet", images, IMAGES)
-    known = given.Given()
+    known = GivenNames()
     known.add_written(tmp_path)
     assert (known.things, known.stuff) == ({"gnu", "yak", "fog"}, {"fog"})

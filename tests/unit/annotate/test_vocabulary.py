@@ -11,7 +11,7 @@ import pytest
 
 from umgclip.annotate import vocabulary as module
 from umgclip.annotate.plan import jobs_of
-from umgclip.annotate.vocabulary import Names, names_of, read_names
+from umgclip.annotate.vocabulary import Names, read_names, read_shard_names
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
@@ -71,7 +71,7 @@ def drawn(data, monkeypatch):
         read.clear()
         names = Names()
         for job in jobs_of(data, read_manifest(data), "train"):
-            names.add(names_of(job, store))
+            names.add(read_shard_names(job, store))
         return names, list(read)
 
     return draw

@@ -1,4 +1,4 @@
-"""A model in its roles, asked at a desk: stored answers where there are any, the model itself where not."""
+"""A model in its roles, asked at a cache: stored answers where there are any, the model itself where not."""
 
 from __future__ import annotations
 
@@ -6,66 +6,66 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from umgclip.annotate.cache.cache import Desk
-from umgclip.annotate.cache.lazy_model import Model
+from umgclip.annotate.cache.cache import AnswerCache
+from umgclip.annotate.cache.lazy_model import LazyModel
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.records import Text
 
 
-class Asked:
+class CachedModel:
     """Fills the roles that its model fills, with the methods of `roles`."""
 
-    def __init__(self, model: Model, desk: Desk) -> None:
-        self.model, self._desk = model, desk
+    def __init__(self, model: LazyModel, cache: AnswerCache) -> None:
+        self.model, self._cache = model, cache
         self.name = model.name  # as the params call it
 
     def judge_images(self, images: Sequence[Pixels]) -> list[list[Rejected] | Failure]:
         """Of a policy."""
-        return self._desk.ask("policy", self.model, images)
+        return self._cache.ask("policy", self.model, images)
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
         """Of a proposer."""
-        return self._desk.ask("proposer", self.model, images, captions)
+        return self._cache.ask("proposer", self.model, images, captions)
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal] | Failure]:
         """Of a region tagger."""
-        return self._desk.ask("region_tagger", self.model, images, captions, proposals)
+        return self._cache.ask("region_tagger", self.model, images, captions, proposals)
 
     def refine_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal] | Failure]:
         """Of a masker."""
-        return self._desk.ask("masker", self.model, images, proposals)
+        return self._cache.ask("masker", self.model, images, proposals)
 
     def caption_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[list[Text]] | Failure]:
         """Of a region captioner."""
-        return self._desk.ask("region_captioner", self.model, images, proposals)
+        return self._cache.ask("region_captioner", self.model, images, proposals)
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
         """Of a tagger."""
-        return self._desk.ask("tagger", self.model, images, captions)
+        return self._cache.ask("tagger", self.model, images, captions)
 
     def caption_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Text] | Failure]:
         """Of a captioner."""
-        return self._desk.ask("captioner", self.model, images, proposals)
+        return self._cache.ask("captioner", self.model, images, proposals)
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float | Failure]:
         """Of a filter."""
-        return self._desk.ask("filter", self.model, images, texts)
+        return self._cache.ask("filter", self.model, images, texts)
 
     def embed_images(self, images: Sequence[Pixels]) -> list[np.ndarray | Failure]:
         """Of an embedder."""
-        return self._desk.ask("image_embedder", self.model, images)
+        return self._cache.ask("image_embedder", self.model, images)
 
     def embed_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal] | Failure]:
         """Of an embedder."""
-        return self._desk.ask("region_embedder", self.model, images, proposals)
+        return self._cache.ask("region_embedder", self.model, images, proposals)

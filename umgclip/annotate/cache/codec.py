@@ -33,7 +33,7 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = ()) -> Packed: 
     whose answers change without this one's inputs changing.
 
     Args:
-        role: one of `QUESTIONS`.
+        role: one of `ROLE_CALLS`.
         answer: what its method returned for one row.
         proposals: those of the row, as the role was given them, numbered.
     """

@@ -34,7 +34,7 @@ class Row(NamedTuple):
     inputs: str
 
 
-class Shelf:
+class AnswerFile:
     """One role's answers for one shard."""
 
     def __init__(self, place: Place, name: str) -> None:
@@ -96,7 +96,7 @@ class Shelf:
         return self._stored
 
 
-def shelf_name(shard_sha256: str, view: str, role: str, model: str, identity: str) -> str:
+def file_name(shard_sha256: str, view: str, role: str, model: str, identity: str) -> str:
     """Where a role's answers for a shard are; `view` tells apart what is hidden of the same shard."""
     return f"{shard_sha256[:2]}/{shard_sha256[:16]}.{view}/{role}.{model}.{identity[:16]}.parquet"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from umgclip.annotate.cache.role_calls import QUESTIONS
+from umgclip.annotate.cache.role_calls import ROLE_CALLS
 from umgclip.annotate.catalog import CATALOG
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.io.atomic import sha256_json
@@ -27,7 +27,7 @@ def answer_identities(
         files: digests of the folders of weights, by model.
     """
     asked = [
-        (role, name) for role in QUESTIONS if role in type(params.roles).model_fields for name in _names(params, role)
+        (role, name) for role in ROLE_CALLS if role in type(params.roles).model_fields for name in _names(params, role)
     ]
     asked += [("image_embedder", "clip_teacher"), ("region_embedder", "clip_teacher")]
     words = [vocabulary.things, vocabulary.stuff, vocabulary.held_out, vocabulary.listed]

@@ -7,23 +7,23 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from umgclip.annotate.cache.role_calls import Question
+from umgclip.annotate.cache.role_calls import RoleCall
 from umgclip.annotate.catalog import CATALOG, Part
 from umgclip.annotate.proposal import Proposal
 
 
-def input_digest(question: Question, kind: str, image: str, row: Sequence[Any]) -> str:
+def input_digest(call: RoleCall, kind: str, image: str, row: Sequence[Any]) -> str:
     """Hex SHA-256 of one row.
 
     Args:
-        question: what is asked.
+        call: what is asked.
         kind: of the model.
         image: digest of the row's image.
-        row: one item of each column of the question.
+        row: one item of each column of the call.
     """
-    reads = CATALOG[kind].use(question.role).reads
+    reads = CATALOG[kind].use(call.role).reads
     seen: dict[str, Any] = {"image": image}
-    for column, value in zip(question.columns, row, strict=True):
+    for column, value in zip(call.columns, row, strict=True):
         if column == "text" or (column == "caption" and "caption" in reads):
             seen[column] = value
         elif column == "proposals":

@@ -17,7 +17,7 @@ class NotAnsweredError(Exception):
         return NotAnsweredError, (self.role, self.model)
 
 
-class Model:
+class LazyModel:
     """A built-in or an entry of `annotate.models`."""
 
     def __init__(self, name: str, kind: str, build: Callable[[], Any], allowed: bool = True) -> None:

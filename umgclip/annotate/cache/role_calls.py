@@ -10,7 +10,7 @@ Column = Literal["image", "caption", "proposals", "text"]
 
 
 @dataclass(frozen=True)
-class Question:
+class RoleCall:
     """A role's method and its columns; proposals come last."""
 
     role: str
@@ -23,18 +23,18 @@ class Question:
         return self.columns[-1] == "proposals"
 
 
-QUESTIONS: Mapping[str, Question] = {
-    question.role: question
-    for question in (
-        Question("policy", "judge_images", ("image",)),
-        Question("proposer", "propose_images", ("image", "caption")),
-        Question("region_tagger", "tag_regions", ("image", "caption", "proposals")),
-        Question("masker", "refine_images", ("image", "proposals")),
-        Question("region_captioner", "caption_regions", ("image", "proposals")),
-        Question("image_embedder", "embed_images", ("image",)),
-        Question("region_embedder", "embed_regions", ("image", "proposals")),
-        Question("tagger", "tag_images", ("image", "caption")),
-        Question("captioner", "caption_images", ("image", "proposals")),
-        Question("filter", "score", ("image", "text")),
+ROLE_CALLS: Mapping[str, RoleCall] = {
+    call.role: call
+    for call in (
+        RoleCall("policy", "judge_images", ("image",)),
+        RoleCall("proposer", "propose_images", ("image", "caption")),
+        RoleCall("region_tagger", "tag_regions", ("image", "caption", "proposals")),
+        RoleCall("masker", "refine_images", ("image", "proposals")),
+        RoleCall("region_captioner", "caption_regions", ("image", "proposals")),
+        RoleCall("image_embedder", "embed_images", ("image",)),
+        RoleCall("region_embedder", "embed_regions", ("image", "proposals")),
+        RoleCall("tagger", "tag_images", ("image", "caption")),
+        RoleCall("captioner", "caption_images", ("image", "proposals")),
+        RoleCall("filter", "score", ("image", "text")),
     )
 }

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from umgclip.annotate.cache.cache import Desk
-from umgclip.annotate.cache.cached_model import Asked
+from umgclip.annotate.cache.cache import AnswerCache
+from umgclip.annotate.cache.cached_model import CachedModel
 from umgclip.annotate.cache.identity import model_kind
-from umgclip.annotate.cache.lazy_model import Model
+from umgclip.annotate.cache.lazy_model import LazyModel
 from umgclip.annotate.catalog import CATALOG, EXTRAS
 from umgclip.annotate.models.grabcut import GrabCut
 from umgclip.annotate.models.segment_tree import SegmentTree
@@ -27,7 +27,7 @@ from umgclip.annotate.roles import (
     RegionTagger,
     Tagger,
 )
-from umgclip.annotate.rules.apply import Judge
+from umgclip.annotate.rules.apply import RuleSet
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import read_vocabulary
@@ -59,15 +59,15 @@ class Parts:
 
 
 def assemble(
-    params: AnnotateParams, base: Path, vocabulary: Vocabulary, desk: Desk, loads: Collection[str] | None = None
-) -> tuple[Parts, Judge]:
-    """Put what the roles name at the desk; nothing is loaded yet.
+    params: AnnotateParams, base: Path, vocabulary: Vocabulary, cache: AnswerCache, loads: Collection[str] | None = None
+) -> tuple[Parts, RuleSet]:
+    """Put what the roles name at the cache; nothing is loaded yet.
 
     Args:
         params: the section `annotate`.
         base: folder with the base's weights.
         vocabulary: concepts.
-        desk: where all are asked.
+        cache: where all are asked.
         loads: models that may be loaded; None: all.
 
     Raises:
@@ -78,15 +78,17 @@ def assemble(
         "segment_tree": lambda: SegmentTree(params.proposer),
         "grabcut": lambda: GrabCut(params.masker),
     }
-    asked: dict[str, Asked] = {}
+    models: dict[str, CachedModel] = {}
 
-    def ask(name: str) -> Asked:
-        if name not in asked:
+    def ask(name: str) -> CachedModel:
+        if name not in models:
             build = built_in.get(name) or functools.partial(build_model, params.models, name, vocabulary)
-            asked[name] = Asked(Model(name, model_kind(params, name), build, loads is None or name in loads), desk)
-        return asked[name]
+            models[name] = CachedModel(
+                LazyModel(name, model_kind(params, name), build, loads is None or name in loads), cache
+            )
+        return models[name]
 
-    def fill(role: str) -> tuple[Asked, ...]:
+    def fill(role: str) -> tuple[CachedModel, ...]:
         return tuple(ask(name) for name in params.roles.of(role) if name not in ("none", "given"))
 
     parts = Parts(
@@ -104,7 +106,7 @@ def assemble(
     )
     synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
     names = TagNames(vocabulary.concepts, synonyms)
-    return parts, Judge(
+    return parts, RuleSet(
         params.rules, vocabulary, names, params.caption_threshold, frozenset(map(name_key, params.held_out))
     )
 

@@ -25,7 +25,7 @@ _LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
 
 
 @dataclass(frozen=True)
-class Judge:
+class RuleSet:
     """The rules with what they need to know.
 
     Attributes:

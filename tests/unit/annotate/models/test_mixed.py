@@ -11,7 +11,7 @@ from umgclip.annotate.annotator import Annotator, build_annotator
 from umgclip.annotate.models.build import Parts
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
-from umgclip.annotate.rules.apply import Judge
+from umgclip.annotate.rules.apply import RuleSet
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.data.stream import Sample
 from umgclip.data.vocabulary import Vocabulary
@@ -82,7 +82,7 @@ def annotator(*models, given_labels=True, threshold=0.5, **rules):
         one, models, (one,), (one,), (one,), models, models, one if "score" in one.answers else None, given_labels
     )
     names = TagNames(VOCABULARY.concepts, {"kitten": "cat"})
-    return Annotator(parts, Judge(RulesParams(**rules), VOCABULARY, names, threshold, frozenset({"owl"})))
+    return Annotator(parts, RuleSet(RulesParams(**rules), VOCABULARY, names, threshold, frozenset({"owl"})))
 
 
 def sample(**given):
@@ -153,7 +153,7 @@ def test_long_captions_and_regions_have_thresholds_of_their_own():
 def test_tags_need_sources_that_agree():
     two = annotator(Scripted("m", tags=["cat", "dog"]), Scripted("n", tags=["kitten", "unicorn"]), agree_min=2)
     two = Annotator(
-        Parts(**{**two.parts.__dict__, "taggers": two.parts.proposers}), two.judge  # both tag
+        Parts(**{**two.parts.__dict__, "taggers": two.parts.proposers}), two.rules  # both tag
     )  # fmt: skip
     (one,) = two([sample()])
     assert [(t.text, t.agreed_by) for t in one.record.tags] == [("cat", ["n"])]
@@ -172,8 +172,8 @@ def test_a_failure_of_one_image_leaves_the_others():
 def test_roles_that_are_not_asked_leave_null():
     model = Scripted()
     parts = Parts(model, (model,), (), (), (), (), (), None)
-    judge = annotator(model).judge
-    (one,) = Annotator(parts, judge)([sample()])
+    rules = annotator(model).rules
+    (one,) = Annotator(parts, rules)([sample()])
     assert (one.record.tags, one.record.captions, one.record.regions) == (None, None, [])
     (asked,) = annotator(model)([sample()])
     assert (asked.record.tags, asked.record.captions) == ([], [])

@@ -12,7 +12,7 @@ from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.models.build import Parts
 from umgclip.annotate.rejected import Failure, Rejected, refused
-from umgclip.annotate.rules.apply import Judge
+from umgclip.annotate.rules.apply import RuleSet
 from umgclip.annotate.rules.tag_names import TagNames
 from umgclip.annotate.stage import AnnotateInputs
 from umgclip.data.stream import Sample
@@ -50,10 +50,10 @@ class Watchful:
 
 def annotate(policy, refusing=("watch",)):
     parts = Parts(policy, (), (), (), (), (), (), None, policies=(policy,), refusing=frozenset(refusing))
-    judge = Judge(RulesParams(), Vocabulary((), (), ()), TagNames((), {}))
+    rules = RuleSet(RulesParams(), Vocabulary((), (), ()), TagNames((), {}))
     pixels = np.zeros((20, 20, 3), np.uint8)
     record = ImageRecord(key="k", width=20, height=20, sha256="0", source=Source(dataset="d"))
-    return Annotator(parts, judge)([Sample(pixels.copy(), record) for _ in policy.answers])
+    return Annotator(parts, rules)([Sample(pixels.copy(), record) for _ in policy.answers])
 
 
 def test_an_image_with_a_finding_is_put_aside_and_nobody_else_is_asked():
