@@ -1,1 +1,1 @@
-"""What roles answered, kept by shard: a role is asked again only where what decides its answer has changed."""
+"""A cache of the roles' answers by shard: a role is called again only if what decides its answer has changed."""

@@ -1,4 +1,4 @@
-"""Where roles are asked: stored answers first, then the model, whose failures stay with the image that caused them."""
+"""The answer cache: stored answers first, then the model, whose failures affect only the image that caused them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ from umgclip.io.places import Place
 
 @dataclass(frozen=True)
 class ImageId:
-    """One image of the batch in work: its key, and the SHA-256 of its file."""
+    """The identity of one image of the current batch: its key, and the SHA-256 of its file."""
 
     key: str
     sha256: str
 
 
 class AnswerCache:
-    """Asks the roles about one shard after the other."""
+    """Answers of the roles for one shard after the other, from files where they are stored.
+
+    Call `open` once for each shard, `begin` once for each batch, and `write` at the end of the shard.
+    """
 
     def __init__(self, store: Place | None = None, identities: Mapping[str, str] | None = None) -> None:
-        """No shard yet.
+        """Prepare a cache without a shard.
 
         Args:
-            store: where answers are kept; None: nowhere.
-            identities: what decides the answers, by `ROLE.MODEL`.
+            store: where answers are stored; None: nowhere, so that models are called each time.
+            identities: digests of what decides the answers, by `ROLE.MODEL`.
         """
         self._store, self._identities = store, identities or {}
         self._shard = ("", "")
@@ -48,60 +51,60 @@ class AnswerCache:
         self._tally = Tally()
 
     def open(self, shard_sha256: str, view: str) -> None:
-        """Begin a shard; what was not written of the one before is forgotten.
+        """Begin a shard; answers of the previous shard that were not written are dropped.
 
         Args:
-            shard_sha256: of its tar.
-            view: a word for what is hidden of it.
+            shard_sha256: SHA-256 of its tar.
+            view: the job's `view`, a word for what is hidden of the shard.
         """
         self._shard, self._files = (shard_sha256, view), {}
 
     def begin(self, images: Sequence[Pixels], ids: Sequence[ImageId]) -> None:
-        """Begin a batch."""
+        """Begin a batch of these images, whose files the ids identify."""
         self._images = list(images)
         self._ids = {id(pixels): one for pixels, one in zip(images, ids, strict=True)}
 
     def write(self) -> None:
-        """Store what was answered about the shard."""
+        """Write the new answers about the shard to the store."""
         for file in self._files.values():
             file.write()
 
     def drain(self) -> Tally:
-        """What was asked since the last call."""
+        """Return the counts of rows that models answered since the last call, and reset them."""
         tally, self._tally = self._tally, Tally()
         return tally
 
     def ask(self, role: str, model: LazyModel, *columns: Sequence[Any]) -> list[Any]:
-        """Return one answer or `Failure` a row.
+        """Answer a role for every row, from the store where the inputs match: one answer or `Failure` a row.
 
         Args:
             role: one of `ROLE_CALLS`.
-            model: who fills it.
-            columns: as the role's method takes them.
+            model: the model that fills the role.
+            columns: the arguments of the role's method.
 
         Raises:
             NotAnsweredError: no answer is stored for some row, and the model may not be loaded here.
         """
         call = ROLE_CALLS[role]
-        if role == "proposer":  # the first that sees all images, but for those that a policy refused
+        if role == "proposer":  # the first role that sees all images of the batch that no policy refused
             self._images = list(columns[0])
         started = time.perf_counter()
         regions: Sequence[list[Proposal]] = columns[-1] if call.has_proposals else [[] for _ in columns[0]]
         file = self._file(role, model)
         rows = self._rows(call, model, columns) if file is not None else []
-        found = file.find(rows) if file is not None else None
-        if found is not None:
-            answers = [unpack(role, packed, own) for packed, own in zip(found, regions, strict=True)]
+        stored = file.find(rows) if file is not None else None
+        if stored is not None:
+            answers = [unpack(role, packed, proposals) for packed, proposals in zip(stored, regions, strict=True)]
         else:
             answers = self._compute(call, model, columns)
             if file is not None:
-                for row, answer, own in zip(rows, answers, regions, strict=True):
+                for row, answer, proposals in zip(rows, answers, regions, strict=True):
                     if not isinstance(answer, Failure):
-                        file.put(row, pack(role, answer, own))
+                        file.put(row, pack(role, answer, proposals))
             self._tally.asked[role] += len(answers)
             self._tally.seconds[role] += time.perf_counter() - started
-            seen = answers if role == "proposer" else regions
-            self._tally.regions[role] += sum(len(one) for one in seen if not isinstance(one, Failure))
+            counted = answers if role == "proposer" else regions
+            self._tally.regions[role] += sum(len(one) for one in counted if not isinstance(one, Failure))
         return answers
 
     def _compute(self, call: RoleCall, model: LazyModel, columns: Sequence[Sequence[Any]]) -> list[Any]:
@@ -125,7 +128,10 @@ class AnswerCache:
         )
 
     def _rows(self, call: RoleCall, model: LazyModel, columns: Sequence[Sequence[Any]]) -> list[Row]:
-        """Images of the batch are known by their key; parts of them by their pixels and their place in the batch."""
+        """Return the key and the input digest of every row.
+
+        Images of the batch are identified by their key, crops by the digest of their pixels and their row.
+        """
         rows = []
         first = next(iter(self._ids.values()), ImageId("", "")).key
         for number, row in enumerate(zip(*columns, strict=True)):

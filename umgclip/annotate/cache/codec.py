@@ -1,4 +1,4 @@
-"""Answers as JSON and the bytes of their arrays; what comes back is equal to the last bit."""
+"""Encode answers as JSON with the bytes of their arrays; decoded answers are equal to the last bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GIVE_PROPOSALS_BACK = ("region_tagger", "masker", "region_embedder")
 
 
 class Packed(NamedTuple):
-    """An answer: JSON, in which an array is its type, shape and offset, and all arrays' bytes."""
+    """An encoded answer: JSON, in which an array is its dtype, shape and offset, and the bytes of all arrays."""
 
     json: str
     arrays: bytes

@@ -1,4 +1,4 @@
-"""One image must not stop the others: what a role cannot do at once is tried in parts, down to one image."""
+"""Retries of a batch that a role fails on: in parts, down to one image, so that one image does not stop others."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from umgclip.errors import UmgclipError
 
 
 def guarded(compute: Callable[[range], list[Any]], rows: range) -> list[Any]:
-    """One answer or `Failure` a row.
+    """Return one answer or `Failure` a row.
 
-    A batch that runs out of a GPU's memory is done again in halves, one in which something unexpected is raised is
-    done image by image. Alone, an image gets a `Failure`: `out_of_memory`, or `error` with the exception's first line.
+    A batch that runs out of a GPU's memory is done again in halves; a batch that raises an unexpected exception is
+    done image by image. An image that fails alone gets a `Failure`: `out_of_memory`, or `error` with the exception's
+    first line.
 
     Args:
-        compute: answers for some of the rows.
-        rows: all.
+        compute: returns the answers for some of the rows.
+        rows: all rows of the batch.
 
     Raises:
-        UmgclipError, NotAnsweredError: nothing that other images would not meet too.
-        torch.AcceleratorError: the device is lost to this process.
+        UmgclipError, NotAnsweredError: errors that every other image would meet too.
+        torch.AcceleratorError: this process can no longer use its device.
     """
     failure: Failure
     try:
@@ -39,16 +40,17 @@ def guarded(compute: Callable[[range], list[Any]], rows: range) -> list[Any]:
         failure, parts = Failure("error", first_line(error)), len(rows)
     else:
         return answers
-    # outside of the handler, where the traceback would keep the batch's tensors alive
+    # outside of the handler: inside it the traceback would keep the batch's tensors alive
     if failure.reason == "out_of_memory" and torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(rows) <= 1:
         return [failure for _ in rows]
     step = -(-len(rows) // parts)
-    pieces = [rows[start : start + step] for start in range(0, len(rows), step)]
-    return [answer for piece in pieces for answer in guarded(compute, piece)]
+    return [
+        answer for start in range(0, len(rows), step) for answer in guarded(compute, rows[start : start + step])
+    ]
 
 
 def first_line(error: Exception) -> str:
-    """An exception in one line of at most 300 characters."""
+    """Return an exception in one line of at most 300 characters."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]

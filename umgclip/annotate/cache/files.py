@@ -1,7 +1,7 @@
-"""Answers in files: one for each shard, role and model, in a folder or under an S3 prefix.
+"""Files of answers: one for each shard, role and model, in a folder or under an S3 prefix.
 
-A file's name tells what decides its answers, so that another setting has a file of its own and going back to an earlier
-one finds the earlier answers.
+The name of a file holds the digest of what decides its answers. Other settings therefore have other files, and going
+back to earlier settings finds the earlier answers.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ _DAY_S = 86400.0
 
 
 class Row(NamedTuple):
-    """Whose answer: the sample (and which of its texts), and the digest of what the role looked at."""
+    """The row of an answer: the sample's key (and the number of the text), and the digest of the role's inputs."""
 
     key: str
     inputs: str
 
 
 class AnswerFile:
-    """One role's answers for one shard."""
+    """The answers of one role and model for one shard."""
 
-    def __init__(self, place: Place, name: str) -> None:
-        """Nothing is read yet.
+    def __init__(self, store: Place, name: str) -> None:
+        """Name the file; it is read when the first answer is looked up.
 
         Args:
-            place: the store.
-            name: of the file in it.
+            store: the store.
+            name: name of the file in it.
         """
-        self._place, self._name = place, name
+        self._store, self._name = store, name
         self._stored: tuple[Mapping[str, int], pa.Table] | None = None
         self._new: dict[str, tuple[str, Packed]] = {}
 
     def find(self, rows: Sequence[Row]) -> list[Packed] | None:
-        """The answers of a whole batch, or None where one is missing: then all are to be asked for again.
+        """Return the answers of a whole batch, or None where one of them is missing.
 
-        So what a model computes never depends on what was stored: it sees the batch that it would see without.
+        The model then computes the whole batch again, so that its results never depend on what was stored.
         """
-        found = [self._find(row) for row in rows]
-        return [one for one in found if one is not None] if all(one is not None for one in found) else None
+        answers = [self._find(row) for row in rows]
+        return [one for one in answers if one is not None] if all(one is not None for one in answers) else None
 
     def put(self, row: Row, answer: Packed) -> None:
-        """Keep an answer until `write`."""
+        """Hold a new answer in memory until `write` stores it."""
         self._new[row.key] = row.inputs, answer
 
     def write(self) -> None:
-        """Write what is new, and what was stored of other samples; whole or not at all."""
+        """Write the new answers and the stored ones of other samples, atomically."""
         if not self._new:
             return
         index, table = self._read()
@@ -71,7 +71,7 @@ class AnswerFile:
             for key, (inputs, packed) in self._new.items()
         ]
         joined = pa.concat_tables([old, pa.Table.from_pylist(rows, schema=_SCHEMA)])
-        with placed(self._place, self._name) as temporary:
+        with placed(self._store, self._name) as temporary:
             pq.write_table(joined, temporary, compression="zstd", write_page_checksum=True)
         self._stored, self._new = None, {}
 
@@ -88,23 +88,23 @@ class AnswerFile:
     def _read(self) -> tuple[Mapping[str, int], pa.Table]:
         if self._stored is None:
             table = _SCHEMA.empty_table()
-            # a file that is gone or was damaged is no answer
+            # a missing or damaged file counts as empty
             with suppress(DataError, pa.ArrowException, OSError):
-                table = _whole(io.BytesIO(self._place.read(self._name, _MOST_BYTES)))
-                _touch(self._place, self._name)
+                table = _whole(io.BytesIO(self._store.read(self._name, _MOST_BYTES)))
+                _touch(self._store, self._name)
             self._stored = {key: at for at, key in enumerate(table["key"].to_pylist())}, table
         return self._stored
 
 
 def file_name(shard_sha256: str, view: str, role: str, model: str, identity: str) -> str:
-    """Where a role's answers for a shard are; `view` tells apart what is hidden of the same shard."""
+    """Return the name of the file with a role's answers for a shard, as the job's `view` shows the shard."""
     return f"{shard_sha256[:2]}/{shard_sha256[:16]}.{view}/{role}.{model}.{identity[:16]}.parquet"
 
 
 def prune(folder: Folder, most_bytes: int) -> int:
-    """Delete the files that were not used for longest until the rest fits; gives how many.
+    """Delete the least recently used files until the rest fits, and return how many were deleted.
 
-    What killed workers had begun to write goes after a day.
+    Temporary files of killed workers are deleted after a day.
     """
     if not folder.path.is_dir():
         return 0
@@ -115,25 +115,25 @@ def prune(folder: Folder, most_bytes: int) -> int:
     files = sorted(
         ((path.stat().st_mtime, path.stat().st_size, path) for path in folder.path.rglob("*.parquet")), reverse=True
     )
-    kept, gone = 0, 0
+    total, deleted = 0, 0
     for _, size, path in files:
-        kept += size
-        if kept > most_bytes:
+        total += size
+        if total > most_bytes:
             path.unlink(missing_ok=True)
-            gone += 1
+            deleted += 1
             with suppress(OSError):
                 path.parent.rmdir()
-    return gone
+    return deleted
 
 
 def _whole(file: io.BytesIO) -> pa.Table:
-    """A file's rows; those of a damaged one raise or are none."""
+    """Return the rows of a file; a damaged file raises an error or has none."""
     table = pq.read_table(file, schema=_SCHEMA, page_checksum_verification=True)
     return _SCHEMA.empty_table() if any(column.null_count for column in table.columns) else table
 
 
-def _touch(place: Place, name: str) -> None:
-    """Remember when it was used last, for `prune`."""
-    if isinstance(place, Folder):
+def _touch(store: Place, name: str) -> None:
+    """Set the time at which a file was last used, for `prune`."""
+    if isinstance(store, Folder):
         now = time.time()
-        os.utime(place.path / name, (now, now))
+        os.utime(store.path / name, (now, now))

@@ -1,4 +1,4 @@
-"""A model that is loaded when it is first asked something that is not stored."""
+"""A model that is loaded when the first answer that is not stored is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class NotAnsweredError(Exception):
-    """A role's answers are not stored, and this worker may not load the model that gives them."""
+    """An error: a role's answers are not stored, and this worker may not load the model that gives them."""
 
     def __init__(self, role: str, model: str) -> None:
         super().__init__(f"{role}: answers of {model} are not stored")
@@ -18,23 +18,23 @@ class NotAnsweredError(Exception):
 
 
 class LazyModel:
-    """A built-in or an entry of `annotate.models`."""
+    """A built-in model or an entry of `annotate.models`, loaded when it is first needed."""
 
     def __init__(self, name: str, kind: str, build: Callable[[], Any], allowed: bool = True) -> None:
-        """Nothing is loaded yet.
+        """Describe the model without loading it.
 
         Args:
-            name: in the params.
-            kind: of the params; a built-in's name is its kind.
-            build: loads it.
-            allowed: whether this worker may.
+            name: its name in the params.
+            kind: its kind in the params; a built-in's name is its kind.
+            build: loads the model.
+            allowed: whether this worker may load it.
         """
         self.name, self.kind = name, kind
         self._build, self._allowed = build, allowed
         self._loaded: Any = None
 
     def load(self, role: str) -> Any:  # noqa: ANN401 - fills any role
-        """The model itself, loaded once.
+        """Return the model, loading it at the first call.
 
         Raises:
             NotAnsweredError: this worker may not load it.
@@ -48,5 +48,5 @@ class LazyModel:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it was needed so far."""
+        """True if the model was needed so far."""
         return self._loaded is not None

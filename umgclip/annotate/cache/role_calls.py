@@ -1,4 +1,4 @@
-"""What is asked of each role: the method that answers, and what its arguments are, one row an image (or pair)."""
+"""The method of each role and its arguments, which are columns of one row an image (or pair of image and text)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Column = Literal["image", "caption", "proposals", "text"]
 
 @dataclass(frozen=True)
 class RoleCall:
-    """A role's method and its columns; proposals come last."""
+    """A role, its method and the columns it takes; proposals come last."""
 
     role: str
     method: str
@@ -19,7 +19,7 @@ class RoleCall:
 
     @property
     def has_proposals(self) -> bool:
-        """Whether the last column are regions."""
+        """True if the last column holds the proposals of each image."""
         return self.columns[-1] == "proposals"
 
 

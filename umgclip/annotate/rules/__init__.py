@@ -1,1 +1,1 @@
-"""What becomes of what the roles said: one rule a file; what is rejected is kept with its reason."""
+"""Rules for the answers of the roles, one rule a file; a rejected answer is recorded with its reason."""

@@ -1,4 +1,4 @@
-"""Tags that several sources say become one, which names those that agree."""
+"""Merge tags that several sources give; the merged tag names the sources that agree."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from umgclip.records import Text
 
 
 def agreed(tags: Sequence[Text]) -> list[Text]:
-    """Each tag once, as its surest source says it, with the other sources in `agreed_by`; order as it first came."""
+    """Return each tag once, from its most confident source, with the others in `agreed_by`; in order of first use."""
     by_name: dict[str, list[Text]] = {}
     for tag in tags:
         by_name.setdefault(tag.text, []).append(tag)
     merged = []
-    for said in by_name.values():
-        best = max(said, key=lambda tag: tag.score)
-        others = sorted({tag.source for tag in said} - {best.source})
+    for same_name in by_name.values():
+        best = max(same_name, key=lambda tag: tag.score)
+        others = sorted({tag.source for tag in same_name} - {best.source})
         merged.append(best.model_copy(update={"agreed_by": others}) if others else best)
     return merged
 
 
 def sources(tag: Text) -> int:
-    """How many sources say a tag."""
+    """Return how many sources give a tag."""
     return 1 + len(tag.agreed_by or [])

@@ -1,8 +1,8 @@
-"""Answers that refuse instead of describing: apologies, models that speak of themselves, pictures that did not arrive.
+"""Detect answers that refuse instead of describing: apologies, models about themselves, images that did not arrive.
 
-A caption speaks of its picture; a refusal of whoever should have written it. Two lists by language say how that
-begins: `_OPENINGS` what no caption begins with, `_INABILITY` what no sentence of a caption begins with. `_SELF` may
-stand anywhere. What a caption quotes, as the words on a sign, is not its own.
+A caption describes its image; a refusal describes the model that should have written it. `_OPENINGS` lists, by
+language, beginnings that no caption has; `_INABILITY` lists beginnings that no sentence of a caption has; the phrases
+of `_SELF` count anywhere. Text that a caption quotes, such as the words on a sign, does not count.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _SEE = (
     "provide|generate|fulfil+|comply|answer|discuss|comment|interpret|make out|tell|confirm|caption|support|engage"
 )
 _SERVE = r"(help|assist|comply|fulfil+|caption|describe|analy[sz]e)\b(\ (you|with)\b)?"
-# without "I", a sentence refuses only where it speaks of an image or a request, or says no more than its verb
+# without "I", a sentence refuses only if it is about an image or a request, or has no more than its verb
 _OF_THE_TASK = (
     rf"(?=\W*$|[^.!?]*\b({_IMAGE}|request|content|url|link|you|your|(people|persons?|individuals?|faces?)\W*$))"
 )
 
-# by language: what a text that refuses begins with
+# beginnings of texts that refuse, by language
 _OPENINGS = {
     "en": rf"""
       ((i'?m|i\ am|we'?re|we\ are)\ ((so|very|really|truly|deeply|terribly)\ )?(sorry|afraid|unable
@@ -175,7 +175,7 @@ _OPENINGS_EAST_ASIA = {
     """,
 }
 
-# sentences about whoever writes, also behind a first sentence that describes
+# beginnings of sentences about the writer, also after a first sentence that describes
 _INABILITY = rf"""
       ((i'?m|i\ am)\ (sorry|afraid|unable|not\ able|just\ an?\ (ai|language)|an?\ (ai|language\ model
         |assistant)))
@@ -185,7 +185,7 @@ _INABILITY = rf"""
     | as\ an?\ (ai|artificial|large|language|text|vision|multimodal)\b
 """
 
-# what no caption says, wherever it stands
+# phrases that no caption has, anywhere in it
 _SELF = r"""
       \bas\ an?\ (ai|artificial\ intelligence|(large\ )?language\ model)\b
     | \b(ai|large|vision)\ language\ model\b | \bi\ am\ an?\ (ai|language\ model)\b
@@ -201,7 +201,7 @@ _SENTENCE = re.compile(rf"^\W*({_INABILITY})", _FLAGS)
 _ANYWHERE = re.compile(_SELF, _FLAGS)
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|「[^」]*」|『[^』]*』")
 _ENDS = re.compile(r"(?<=[.!?。！？])\s*")
-# what stands where there is nothing to say
+# placeholders for a missing text
 _NOTHING = frozenset((
     "n/a", "na", "n.a", "none", "unknown", "null", "nil", "nothing", "undefined", "nan", "empty", "unspecified",
     "unclear", "unsure", "not available", "not applicable", "no caption", "no description", "no answer", "tbd", "todo",
@@ -209,20 +209,20 @@ _NOTHING = frozenset((
 
 
 def refuses(text: str) -> bool:
-    """Whether a text is a model's apology, or speaks of the model instead of the picture.
+    """Return whether a text is a model's apology, or is about the model instead of the image.
 
-    Typographic apostrophes count as plain ones. A text that is quoted as a whole counts as said.
+    Typographic apostrophes count as plain ones. A text that is quoted as a whole is checked without its quotes.
     """
     text = " ".join(unicodedata.normalize("NFC", text).replace("’", "'").replace("ʼ", "'").split())
-    said = _QUOTED.sub(" ", text).strip()
-    if not any(letter.isalnum() for letter in said):
-        said = text
-    if any(opening.match(said) for opening in _OPENS) or _ANYWHERE.search(said):
+    unquoted = _QUOTED.sub(" ", text).strip()
+    if not any(letter.isalnum() for letter in unquoted):
+        unquoted = text
+    if any(opening.match(unquoted) for opening in _OPENS) or _ANYWHERE.search(unquoted):
         return True
-    return any(_SENTENCE.match(sentence) for sentence in _ENDS.split(said))
+    return any(_SENTENCE.match(sentence) for sentence in _ENDS.split(unquoted))
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a text only holds the place of one: `N/A`, `none`, `-`, in whatever brackets and quotes."""
+    """Return whether a text is only a placeholder: `N/A`, `none`, `-`, in any brackets and quotes."""
     bare = " ".join(text.split()).strip(" \t.,:;!?-–—_*\"'`“”‘’()[]{}<>").casefold()
     return bare in _NOTHING or not any(letter.isalnum() for letter in bare)

@@ -1,4 +1,4 @@
-"""Puts the rules to what the roles said of one image; each refusal goes to the draft with its reason."""
+"""Apply the rules to the answers of the roles about one image; the draft records each refusal with its reason."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from umgclip.data.wording import name_key
 from umgclip.params.roles import RulesParams
 from umgclip.records import Text
 
-_LONGEST_NAME = 100  # characters of a tag that no vocabulary holds
+_LONGEST_NAME = 100  # characters of a tag that is not in the vocabulary
 
 
 @dataclass(frozen=True)
 class RuleSet:
-    """The rules with what they need to know.
+    """The rules, with their params and the vocabulary that they check names against.
 
     Attributes:
         params: the section `annotate.rules`.
-        vocabulary: concepts that may be written; those held out never for a region.
+        vocabulary: concepts that may be written; held-out ones never as the label of a region.
         names: spellings and synonyms of these concepts.
-        caption_threshold: least filter score of an image's caption.
+        caption_threshold: lowest filter score of an image caption that is written.
         held_out: keys (`umgclip.data.wording.name_key`) of names that no region may have.
     """
 
@@ -43,8 +43,13 @@ class RuleSet:
     held_out: frozenset[str] = field(default_factory=frozenset)
 
     def regions(self, draft: Draft, image_hw: tuple[int, int]) -> None:
-        """Leave out regions of a wrong size, where the image already came with one, and all but the best of a place."""
-        kept: list[Proposal] = []
+        """Remove regions of a wrong size, those that overlap a region of the source, and duplicates.
+
+        Args:
+            draft: the image; its proposals are replaced by those that remain.
+            image_hw: height and width of the image in pixels.
+        """
+        remaining: list[Proposal] = []
         given = np.array([r.box_xyxy for r in draft.record.regions or []], np.float64).reshape(-1, 4)
         limit = self.params.given_iou
         for proposal in draft.proposals:
@@ -56,12 +61,12 @@ class RuleSet:
                 overlap = float(best_overlap(np.array([proposal.box_xyxy], np.float64), given)[0])
                 fault, detail = ("given", f"IoU {overlap:.3f}") if overlap > limit else (None, "")
             if fault is None:
-                kept.append(proposal)
+                remaining.append(proposal)
             else:
                 self._refuse_region(draft, proposal, fault, detail)
-        draft.proposals = self._without_doubles(draft, kept)
+        draft.proposals = self._without_duplicates(draft, remaining)
 
-    def _without_doubles(self, draft: Draft, proposals: list[Proposal]) -> list[Proposal]:
+    def _without_duplicates(self, draft: Draft, proposals: list[Proposal]) -> list[Proposal]:
         if not proposals or (self.params.nms_iou is None and self.params.containment is None):
             return proposals
         boxes = np.array([p.box_xyxy for p in proposals], np.float64)
@@ -75,34 +80,37 @@ class RuleSet:
     @staticmethod
     def _refuse_region(draft: Draft, proposal: Proposal, reason: str, detail: str) -> None:
         tag = proposal.tags[0] if proposal.tags else None
-        said = Rejected("proposer", reason, tag, score=proposal.score, source=proposal.source, detail=detail)
-        draft.refuse(said, proposal)
+        rejected = Rejected("proposer", reason, tag, score=proposal.score, source=proposal.source, detail=detail)
+        draft.refuse(rejected, proposal)
 
     def region_tags(self, draft: Draft) -> None:
-        """Labels as the vocabulary spells them; those held out, unknown or unsure are left out."""
+        """Spell the labels of regions as the vocabulary does; refuse held-out, unknown and low-scored labels."""
         proposals = []
         for proposal in draft.proposals:
-            kept = []
+            tags = []
             for tag in proposal.tags:
                 tag, fault = self._tag(tag, self.params.region_tag_score_min)
                 fault = "held_out" if name_key(tag.text) in self.held_out else fault
                 if fault is None:
-                    kept.append(tag)
+                    tags.append(tag)
                 else:
                     draft.refuse(Rejected("region_tagger", fault, tag), proposal)
-            proposals.append(replace(proposal, tags=tuple(sorted(agreed(kept), key=lambda tag: -tag.score))))
+            proposals.append(replace(proposal, tags=tuple(sorted(agreed(tags), key=lambda tag: -tag.score))))
         draft.proposals = proposals
 
     def image_tags(self, draft: Draft, tags: Sequence[Text]) -> None:
-        """Tags of the whole image, each once, in falling score; too few sources or too low a score leave one out."""
-        kept = []
+        """Give the draft its image tags, each once, in descending score.
+
+        A tag with too low a score or from too few sources is refused.
+        """
+        accepted = []
         for tag in tags:
             tag, fault = self._tag(tag, self.params.tag_score_min)
             if fault is None:
-                kept.append(tag)
+                accepted.append(tag)
             else:
                 draft.refuse(Rejected("tagger", fault, tag))
-        merged = sorted(agreed(kept), key=lambda tag: -tag.score)
+        merged = sorted(agreed(accepted), key=lambda tag: -tag.score)
         for tag in merged:
             if sources(tag) < self.params.agree_min:
                 draft.refuse(Rejected("tagger", "agreement", tag, detail=f"said by {sources(tag)}"))
@@ -122,10 +130,10 @@ class RuleSet:
             return tag, "unknown_tag"
         return tag, "score" if tag.score < least else None
 
-    def texts(self, draft: Draft, role: str, said: Sequence[Text], region: Proposal | None = None) -> list[Text]:
-        """Captions that are fit to be written, each once; a region's may not name what is held out."""
-        kept: list[Text] = []
-        for text in said:
+    def texts(self, draft: Draft, role: str, texts: Sequence[Text], region: Proposal | None = None) -> list[Text]:
+        """Return the captions that may be written, cleaned, each once; a region's may not name a held-out concept."""
+        accepted: list[Text] = []
+        for text in texts:
             cleaned = clean(text.text, self.params.caption_words_max)
             fault = text_fault(cleaned, self.params.phrase_repeats_max)
             if (
@@ -134,28 +142,28 @@ class RuleSet:
                 and self.held_out & set(map(name_key, self.vocabulary.find(cleaned)))
             ):
                 fault = "held_out"
-            if fault is None and any(cleaned == other.text for other in kept):
+            if fault is None and any(cleaned == other.text for other in accepted):
                 fault = "double"
             if fault is None:
-                kept.append(text if cleaned == text.text else text.model_copy(update={"text": cleaned}))
+                accepted.append(text if cleaned == text.text else text.model_copy(update={"text": cleaned}))
             else:
                 draft.refuse(Rejected(role, fault, text), region)
-        return kept
+        return accepted
 
     def scored(
         self, draft: Draft, role: str, texts: Sequence[tuple[Text, float]], region: Proposal | None = None
     ) -> list[Text]:
-        """Captions that the filter finds in what they are said of, by the threshold of their kind."""
-        kept = []
+        """Return the captions whose filter score reaches the threshold for their kind."""
+        accepted = []
         for text, score in texts:
             least = self._threshold(text, region)
             if self.params.store_filter_score:
                 text = text.model_copy(update={"filter_score": score})
             if least is None or score >= least:
-                kept.append(text)
+                accepted.append(text)
             else:
                 draft.refuse(Rejected(role, "filter_score", text, detail=f"{score:.4f} < {least}"), region)
-        return kept
+        return accepted
 
     def _threshold(self, text: Text, region: Proposal | None) -> float | None:
         if region is not None:

@@ -1,4 +1,4 @@
-"""Captions as they may be written: without special tokens, without "The image shows", ended where a sentence ends."""
+"""Clean captions: remove special tokens and "The image shows", and end them where a sentence ends."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
 
 def clean(text: str, words_max: int) -> str:
-    """The caption without what is no caption; empty where nothing is left.
+    """Return a caption without markup, special tokens and stock openings; empty where nothing is left.
 
     Args:
-        text: as the model said it.
-        words_max: a longer text ends with the last whole sentence, or at that word where there is none.
+        text: the model's text.
+        words_max: a longer text is cut after its last whole sentence, or after that word if there is none.
     """
     text = _MARKDOWN.sub("", _SPECIAL.sub(" ", text.replace("\r", "\n")))
     text = _CONTROL.sub(" ", text)
@@ -37,13 +37,13 @@ def clean(text: str, words_max: int) -> str:
 
 
 def whole_sentences(text: str) -> str:
-    """A text up to its last whole sentence, or all of it where there is none."""
+    """Return a text up to its last whole sentence, or all of it where there is none."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else text
 
 
 def text_fault(text: str, repeats_max: int) -> str | None:
-    """The reason to refuse a cleaned caption, or None."""
+    """Return the reason to refuse a cleaned caption, or None."""
     if says_nothing(text) or not any(letter.isalpha() for letter in text):
         return "empty"
     if refuses(text):

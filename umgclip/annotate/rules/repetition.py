@@ -1,4 +1,4 @@
-"""Captions that go round in circles, as greedy decoding makes them."""
+"""Detect captions that repeat themselves, as greedy decoding produces them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ _LONG = 24  # words
 
 
 def loops(text: str, repeats_max: int) -> bool:
-    """Whether a phrase of at most twelve words follows itself more than `repeats_max` times, or few words are new."""
+    """Return whether a caption repeats itself.
+
+    It does if a phrase of at most twelve words stands more than `repeats_max` times in a row, or if less than a quarter
+    of the words of a text of 24 words or more are distinct.
+    """
     words = _WORD.findall(text.lower())
     for size in range(1, min(_LONGEST_PHRASE, len(words) // 2) + 1):
         run = 1

@@ -1,4 +1,4 @@
-"""Boxes that are too small, too large or too long."""
+"""Refuse boxes that are too small, too large or too long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from umgclip.params.roles import RulesParams
 
 
 def size_fault(box_xyxy: Box, image_hw: tuple[int, int], params: RulesParams) -> str | None:
-    """The reason to refuse a box, or None.
+    """Return the reason to refuse a box, or None.
 
     Args:
         box_xyxy: half-open, in pixels.

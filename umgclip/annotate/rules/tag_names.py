@@ -1,4 +1,4 @@
-"""Tags as the vocabulary spells them: lower-case, singular, synonyms resolved."""
+"""Spell tags as the vocabulary does: lower-case, singular, with synonyms resolved."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _IRREGULAR = {
 
 
 def plain(text: str) -> str:
-    """Lower-case words without article and punctuation, NFKC."""
+    """Return the words of a text in lower case and NFKC, without article and punctuation."""
     text = _NOT_A_NAME.sub(" ", unicodedata.normalize("NFKC", text).lower())
     return _ARTICLE.sub("", " ".join(text.split()))
 
 
 def singulars(name: str) -> list[str]:
-    """What a name may be the plural of, by its last word; the likeliest first."""
+    """Return the names that a name may be the plural of, by its last word; the likeliest first."""
     head, _, last = name.rpartition(" ")
-    found = [_IRREGULAR[last]] if last in _IRREGULAR else []
-    found += [last[: -len(old)] + new for old, new in _ENDINGS if last.endswith(old) and len(last) > len(old) + 1]
+    words = [_IRREGULAR[last]] if last in _IRREGULAR else []
+    words += [last[: -len(old)] + new for old, new in _ENDINGS if last.endswith(old) and len(last) > len(old) + 1]
     if last.endswith("ss"):
-        found = []
-    return [f"{head} {word}".strip() for word in found]
+        words = []
+    return [f"{head} {word}".strip() for word in words]
 
 
 class TagNames:
-    """Maps what models call things to the concepts of a vocabulary."""
+    """A mapping from the names that models use to the concepts of a vocabulary."""
 
     def __init__(self, concepts: Collection[str], synonyms: Mapping[str, str]) -> None:
-        """Names and their synonyms.
+        """Index concepts and their synonyms.
 
         Args:
-            concepts: the names as they are written.
-            synonyms: other name -> concept.
+            concepts: the concepts as they are written.
+            synonyms: concepts by their other names.
         """
         self._known = set(concepts)
         self._synonyms = {plain(other): concept for other, concept in synonyms.items()}
 
     def canonical(self, text: str) -> str | None:
-        """The concept that a text names; None where the vocabulary has none. A known concept stays as it is."""
+        """Return the concept that a text names, a known concept unchanged; None if it is not in the vocabulary."""
         if text in self._known:
             return text
         name = plain(text)
@@ -55,5 +55,5 @@ class TagNames:
         return None
 
     def normalised(self, text: str) -> str:
-        """The concept, or the text in its plain form where no vocabulary holds it."""
+        """Return the concept, or the text in its plain form if it is not in the vocabulary."""
         return self.canonical(text) or plain(text)
