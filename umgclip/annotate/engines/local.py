@@ -1,4 +1,4 @@
-"""Annotate shards on one machine, each by one of several processes; one that dies is replaced."""
+"""Annotate shards on one machine in several processes; a process that dies is replaced."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from umgclip.params import threads
 
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
-    """Annotate jobs.
+    """Annotate the shards of some jobs in processes of this machine.
 
     Args:
         jobs: shards that are not done.
         recipe: what a worker needs.
-        report: told of all that is done; may end the run by raising.
+        report: receives the counts of all work; may end the run by raising an exception.
 
     Raises:
         DataError: a shard is damaged.
-        UmgclipError: workers die, however often they are replaced.
+        UmgclipError: workers keep dying, however often they are replaced.
     """
     if not jobs:
         return
@@ -52,15 +52,15 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
 
 
 class _Slot:
-    """A process that takes one job after the other, and its successor when it dies.
+    """A process that does one job after the other, replaced by another when it dies.
 
-    It shares nothing with the others, no queue and no lock, so that its death is its own.
+    Processes share nothing, no queue and no lock, so that the death of one does not affect the others.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._told = Tally()  # of the job in work
-        self._deaths = 0  # in a row, with nothing done between them
+        self._told = Tally()  # counts of the current job
+        self._deaths = 0  # deaths in a row without any work in between
         self.job: Job | None = None
         self._start()
 
@@ -72,36 +72,36 @@ class _Slot:
         theirs.close()
 
     def give(self, job: Job) -> None:
-        """Let it work on a job."""
+        """Send a job to the process."""
         self.job, self._told = job, Tally()
-        with suppress(BrokenPipeError):  # it is dead, which `hear` will find
+        with suppress(BrokenPipeError):  # it is dead, which `hear` will notice
             self.pipe.send(job)
 
     def hear(self, report: Report) -> None:
-        """What it says of its job: counts, the end, an error; or nothing, for it is dead."""
+        """Receive a message of the process: counts, the end of its job, or an error; replace a process that is dead."""
         try:
-            said = self.pipe.recv()
+            message = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self._replace(report)
             return
-        if isinstance(said, BaseException):
-            raise said
-        if said is None:
+        if isinstance(message, BaseException):
+            raise message
+        if message is None:
             self.job = None
         else:
             self._deaths = 0
-            self._told.add(said)
-            report.add(said)
+            self._told.add(message)
+            report.add(message)
 
     def _replace(self, report: Report) -> None:
         self.end()
         self._deaths += 1
-        # the first death blames nobody, then a batch is tried, then its first image
+        # the first death counts against no sample, later ones against a batch, then against its first image
         if self._deaths > 2 * self._recipe.params.attempts + 1:
             raise UmgclipError(
                 f"annotate: {self._deaths} workers died one after the other (the last with exit code "
-                f"{self._process.exitcode}; -9: killed, perhaps for want of memory) before anything was done; "
-                "fewer annotate.workers, a smaller annotate.batch or smaller models need less memory"
+                f"{self._process.exitcode}; -9: killed, perhaps because memory ran out) before any image was done; "
+                "to need less memory, set fewer annotate.workers, a smaller annotate.batch or smaller models"
             )
         report.add(self._told.taken_back())
         job = self.job
@@ -110,16 +110,16 @@ class _Slot:
             self.give(job)
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Terminate the process and close its pipe."""
         self._process.terminate()
         self._process.join()
         self.pipe.close()
 
 
 def _work(recipe: Recipe, pipe: Connection) -> None:
-    """A worker process, to its end."""
+    """Run a worker process until its parent closes the pipe."""
     begin_worker()
-    # here and not above: who only waits for workers starts without torch
+    # imported here, so that a process that only waits for workers starts without torch
     import torch
 
     from umgclip.annotate.worker import LOST_DEVICE, ShardWorker
@@ -130,10 +130,10 @@ def _work(recipe: Recipe, pipe: Connection) -> None:
             worker.annotate(pipe.recv(), pipe.send)
             pipe.send(None)
     except (EOFError, BrokenPipeError):
-        return  # nobody listens any more
+        return  # the parent has gone
     except torch.AcceleratorError:
-        os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
+        os._exit(LOST_DEVICE)  # this process can no longer use its device; the next process resumes
     except Exception as error:  # noqa: BLE001 - raised again by the parent
         if not isinstance(error, UmgclipError):
-            error.add_note(traceback.format_exc())  # its traceback stays here
+            error.add_note(traceback.format_exc())  # the traceback cannot be pickled
         pipe.send(error)

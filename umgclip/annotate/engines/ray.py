@@ -2,7 +2,7 @@
 
 The rows of the data set are jobs, a few hundred bytes each: images never go through Ray's object store. An actor holds
 a `ShardWorker`, whose models are loaded once, and commits its shards as the local engine's processes do. Models with a
-pool of their own leave their answers in the store; the last pool finds them there and puts all together.
+pool of their own leave their answers in the store; the last pool reads them there and finishes the shards.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from umgclip.params import threads
 if TYPE_CHECKING:
     from umgclip.annotate.worker import ShardWorker
 
-_OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's least is 75 MiB
+_OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's minimum is 75 MiB
 _POLL_S = 0.5
-_SEEN = ".driver"  # written by the driver and looked for by workers, since they have to share folders
+_SEEN = ".driver"  # a file that the driver writes and workers look for: they have to share folders
 
 
 def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
-    """Annotate jobs.
+    """Annotate the shards of some jobs with Ray Data.
 
     Args:
         jobs: shards that are not done.
         recipe: what a worker needs.
-        report: told of all that is done; may end the run by raising.
+        report: receives the counts of all work; may end the run by raising an exception.
 
     Raises:
         InputError: Ray is not installed, no cluster answers, or one of its machines does not see the folders.
         DataError: a shard is damaged.
-        UmgclipError: there is no room for the workers, or they die whatever they do.
+        UmgclipError: the cluster has no room for the workers, or they keep dying.
     """
     if not jobs:
         return
-    for place in {job.out for job in jobs if isinstance(job.out, Folder)}:
-        (place.path / _SEEN).write_text(recipe.run)
+    for folder in {job.out for job in jobs if isinstance(job.out, Folder)}:
+        (folder.path / _SEEN).write_text(recipe.run)
     pools = make_pools(recipe)
     with connected(recipe.params.ray.address, sum(pool.params.cpus * pool.params.fewest for pool in pools)) as alone:
         there = _resources()
@@ -67,7 +67,7 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
 
 
 def has_cluster(address: str | None) -> bool:
-    """Whether there is a cluster to go to, instead of this machine alone."""
+    """Return whether the work goes to a cluster, instead of this machine alone."""
     if address or os.environ.get("RAY_ADDRESS"):
         return True
     ray = sys.modules.get("ray")
@@ -75,16 +75,16 @@ def has_cluster(address: str | None) -> bool:
 
 
 def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any]) -> Iterator[Any]:
-    """What a function makes of each job, anywhere on the cluster and in any order.
+    """Call a function with each job, anywhere on the cluster, and yield the results in any order.
 
     Args:
-        jobs: to be worked on; each is a block of its own, so that a lost machine costs no other.
-        address: of the cluster; None: that of RAY_ADDRESS.
-        work: a function that can be pickled; what it gives need not fit Arrow.
+        jobs: the jobs; each is a block of its own, so that a lost machine costs no other job.
+        address: address of the cluster; None: that of RAY_ADDRESS.
+        work: a function that can be pickled; its results need not fit Arrow.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
-        UmgclipError: what `work` raised, or Ray gave up.
+        UmgclipError: `work` raised it, or Ray gave up.
     """
     with connected(address, 1.0):
         import ray.data
@@ -103,22 +103,22 @@ def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any
 
 
 class Worker:
-    """What an actor does: annotate one job after the other. Models are loaded when they are needed."""
+    """An actor that annotates one job after the other. Models are loaded when they are needed."""
 
     def __init__(self, recipe: Recipe, counts: Any, folder: str, last: bool) -> None:  # noqa: ANN401 - actor handle
-        """Nothing is loaded yet.
+        """Prepare a worker without loading a model.
 
         Args:
-            recipe: what to annotate with.
+            recipe: what a worker needs.
             counts: the actor that counts.
-            folder: the working folder, which paths in params start from.
-            last: whether this worker puts all together, so that nobody's answers may be missing.
+            folder: the working folder, which paths in params are relative to.
+            last: whether this worker finishes shards, so that no answer may be missing.
         """
         self._recipe, self._counts, self._folder, self._last = recipe, counts, folder, last
         self._worker: ShardWorker | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Annotate the row's job, or go as far as its own models lead; an error is a value of the row."""
+        """Annotate the row's job as far as its own models can; an error becomes a value of the row."""
         import torch
 
         from umgclip.annotate.worker import LOST_DEVICE
@@ -128,25 +128,25 @@ class Worker:
         try:
             return {**row, "done": self._annotate(row["job"])}
         except torch.AcceleratorError:
-            os._exit(LOST_DEVICE)  # its device answers no other call of this process; the next one goes on
+            os._exit(LOST_DEVICE)  # this process can no longer use its device; the next process resumes
         except Exception as error:  # noqa: BLE001 - raised again by the driver
             return {**row, "error": error_value(error)}
 
     def _annotate(self, job: Job) -> bool:
-        """Whether the shard is complete."""
+        """Annotate a shard, and return whether it is complete."""
         import ray
 
         from umgclip.annotate.cache.lazy_model import NotAnsweredError
 
         key = job.where
         deaths = ray.get(self._counts.begin.remote(key)) - 1
-        # the first death blames nobody, then a batch is tried, then its first image
+        # the first death counts against no sample, later ones against a batch, then against its first image
         if deaths > 2 * self._recipe.params.attempts + 1:
-            raise UmgclipError(f"annotate: {deaths} workers died over {job.source} before anything of it was done")
+            raise UmgclipError(f"annotate: {deaths} workers died over {job.source} before any image of it was done")
         if self._worker is None:
             self._settle(job)
             self._worker = self._load()
-        samples = Tally()  # told at the end where others may have to go on
+        samples = Tally()  # reported at the end, since other pools may have to continue
 
         def advance(tally: Tally) -> None:
             if not self._last:
@@ -171,7 +171,11 @@ class Worker:
         return ShardWorker(self._recipe)
 
     def _settle(self, job: Job) -> None:
-        """See that this machine shares folders with the driver's."""
+        """Check that this machine shares folders with the driver's.
+
+        Raises:
+            InputError: it does not, or the base is missing on it.
+        """
         here = os.uname().nodename
         enter_folder(self._folder)
         seen = job.out.path / _SEEN if isinstance(job.out, Folder) else None
@@ -195,7 +199,7 @@ def _counts() -> Any:  # noqa: ANN401 - an actor's handle
 
 
 def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], actors: Sequence[tuple[int, int]], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
-    """Jobs that stream through the pools; each is a block of its own, so that nothing else is redone with it."""
+    """Return jobs that stream through the pools; each is a block of its own, so that it is retried alone."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -207,16 +211,16 @@ def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], actors: Sequence[tuple[
         shards = shards.map(
             cast(Any, Worker),
             fn_constructor_args=(pool.recipe, counts, str(Path.cwd()), pool is pools[-1]),
-            # one at a time: a shard that queues behind another would come last while other workers idle
+            # one at a time: a shard that queues behind another would be last while other workers are idle
             compute=ray.data.ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.params.cpus,
             num_gpus=pool.params.gpus,
-        )  # Ray replaces actors that die and gives their job to another, without end: `Counts` and the journal end it
+        )  # Ray replaces dead actors and retries their jobs without end: `Counts` and the journal limit that
     return shards
 
 
 class _Ending(threading.Thread):
-    """Takes the rows as they come out of the last pool, until all are there or one of them is an error."""
+    """A thread that takes the rows from the last pool, until all have come or one of them is an error."""
 
     def __init__(self, shards: Any) -> None:  # noqa: ANN401 - a data set of Ray
         super().__init__(daemon=True, name="ray-rows")
@@ -231,7 +235,7 @@ class _Ending(threading.Thread):
 
 
 def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN401 - an actor's handle
-    """Tell `report` what is done until all is."""
+    """Report counts until all jobs are done."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
@@ -242,8 +246,8 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
     if isinstance(ending.error, GetTimeoutError):
         there = _resources()
         raise UmgclipError(
-            f"annotate.ray: expected processors and GPUs for all workers within start_timeout_s; "
-            f"the cluster has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+            f"annotate.ray: expected processors and GPUs for all workers within start_timeout_s; the cluster has "
+            f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs; set fewer workers or a longer timeout"
         ) from ending.error
     if isinstance(ending.error, RayError):
         raise UmgclipError(f"annotate: Ray gave up, run again to go on ({ending.error})") from ending.error
@@ -260,14 +264,14 @@ def _resources() -> Mapping[str, float]:
 
 @contextmanager
 def connected(address: str | None, cpus: float) -> Iterator[bool]:
-    """Ray as this process has it, or a cluster, or one of this machine alone, which ends with the block.
+    """Connect to Ray: as this process already has it, or a cluster, or this machine alone until the block ends.
 
     Args:
-        address: of the cluster; None: that of RAY_ADDRESS, or this machine.
-        cpus: processors that this machine is to offer at least, whether it has them or not.
+        address: address of the cluster; None: that of RAY_ADDRESS, or this machine.
+        cpus: least number of processors that this machine offers, whether it has them or not.
 
     Yields:
-        Whether it is this machine alone.
+        Whether Ray runs on this machine alone.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
@@ -278,7 +282,7 @@ def connected(address: str | None, cpus: float) -> Iterator[bool]:
         import ray
         import ray.data
     except ImportError as error:
-        raise InputError("annotate.engine: expected Ray Data, which is not installed: umgclip[ray]") from error
+        raise InputError('annotate.engine: ray needs Ray Data; run: pip install "umgclip[ray]"') from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield False
@@ -296,8 +300,8 @@ def connected(address: str | None, cpus: float) -> Iterator[bool]:
         try:
             ray.init(address or "local", **settings)
         except ConnectionError as error:
-            raise InputError(f"annotate.ray.address: expected a cluster at {address}, none answers") from error
+            raise InputError(f"annotate.ray.address: expected a cluster at {address}, none answers; start it") from error
         stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, stop)  # Ray takes it for itself
+            signal.signal(signal.SIGTERM, stop)  # Ray replaces the handler
         yield address is None

@@ -1,4 +1,4 @@
-"""Pools of Ray's workers: which there are, in which order shards go through them, and how many workers each has."""
+"""Pools of Ray workers: their models, the order in which shards go through them, and their sizes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NOBODY = ("none", "given")
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Actors of one kind, and what each of them needs."""
+    """Actors with the same models, and what each of them needs."""
 
     params: RayPoolParams
     recipe: Recipe
 
 
 def make_pools(recipe: Recipe) -> list[Pool]:
-    """One, or several in the order in which shards go through them."""
+    """Return one pool, or several in the order in which shards go through them."""
     params = recipe.params.ray
     if not params.pools:
         return [Pool(params, recipe)]
@@ -36,38 +36,39 @@ def make_pools(recipe: Recipe) -> list[Pool]:
 
 
 def sizes(pools: Sequence[Pool], jobs: int, there: Mapping[str, float]) -> list[tuple[int, int]]:
-    """Fewest and most actors of each pool.
+    """Return the fewest and most actors of each pool.
 
     Args:
-        pools: all.
-        jobs: shards to annotate.
-        there: `CPU` and `GPU` of the cluster. Pools whose params name no number share what the others leave.
+        pools: all pools.
+        jobs: number of shards to annotate.
+        there: `CPU` and `GPU` of the cluster. Pools whose params set no number share what the others leave.
     """
     unnamed = sum(pool.params.workers is None for pool in pools)
     cpus = there.get("CPU", 0.0) - sum(p.params.cpus * p.params.fewest for p in pools if p.params.workers)
     gpus = there.get("GPU", 0.0) - sum(p.params.gpus * p.params.fewest for p in pools if p.params.workers)
-    found = []
+    actors = []
     for params in (pool.params for pool in pools):
         workers = params.workers
         if workers is None:
             room = [left / each for left, each in ((cpus, params.cpus), (gpus, params.gpus)) if each]
             workers = max(1, math.floor(min(room) / unnamed + 1e-6))
         fewest, most = workers if isinstance(workers, list) else (workers, workers)
-        found.append((min(fewest, jobs), min(most, jobs)))
-    return found
+        actors.append((min(fewest, jobs), min(most, jobs)))
+    return actors
 
 
 def chain(params: AnnotateParams) -> list[str | None]:
-    """Names of pools in the order in which the annotator asks their models; None: the pool of all others, always last.
+    """Return the names of pools in the order in which the annotator calls their models.
 
-    A model that is asked at two places has a pool at each, since what it says later rests on what others said between.
+    None is the pool of all other models, which is always last. A model that is called at two points has a pool at each,
+    since its later answers depend on the answers of the models in between.
     """
     owners = [name if name in params.ray.pools else None for name in _asked(params)]
     return [owner for owner, _ in itertools.groupby([*owners, None])]
 
 
 def others(params: AnnotateParams) -> frozenset[str]:
-    """Models without a pool of their own, built-ins included."""
+    """Return the models without a pool of their own, built-ins included."""
     return frozenset(_asked(params)) - frozenset(params.ray.pools)
 
 

@@ -1,4 +1,4 @@
-"""Rows of Ray Data that hold a job each, as a function on some machine takes them; it knows nothing of Ray."""
+"""Functions on rows of Ray Data that hold a job each, and counts of the work; no import of Ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umgclip.errors import InputError, UmgclipError
 
 
 def call_on_row(row: dict[str, Any], work: Callable[[Job], Any], folder: str) -> dict[str, Any]:
-    """What a function makes of the row's job; an error is a value of the row."""
+    """Call a function with the row's job, and return its result; an error becomes a value of the row."""
     try:
         enter_folder(folder)
         return {"result": pickle.dumps(work(row["job"])), "error": None}
@@ -24,7 +24,11 @@ def call_on_row(row: dict[str, Any], work: Callable[[Job], Any], folder: str) ->
 
 
 def enter_folder(folder: str) -> None:
-    """Go where the driver is, since paths in params start there."""
+    """Change to the driver's working folder, which paths in params are relative to.
+
+    Raises:
+        InputError: this machine does not have the folder.
+    """
     if not Path(folder).is_dir():
         here = os.uname().nodename
         raise InputError(f"annotate.engine: expected the folder {folder} on all machines, {here} has none")
@@ -32,14 +36,14 @@ def enter_folder(folder: str) -> None:
 
 
 def error_value(error: Exception) -> Exception:
-    """The error as it can travel; its traceback stays on its machine."""
+    """Return an error that can be pickled, with its traceback as a note."""
     if not isinstance(error, UmgclipError):
         error.add_note(traceback.format_exc())
     return error
 
 
 class Counts:
-    """What workers did since the last look, in an actor beside the driver."""
+    """Counts of the work since the driver last asked, held by an actor beside the driver."""
 
     def __init__(self) -> None:
         self._news = Tally()
@@ -47,24 +51,24 @@ class Counts:
         self._deaths: dict[str, int] = {}
 
     def begin(self, job: str) -> int:
-        """A worker takes a job up; gives how often that happened since something of it was done."""
-        if job in self._told:  # who had it is dead, or died before Ray heard that it was through
+        """Note that a worker begins a job, and return how often that happened since any of it was done."""
+        if job in self._told:  # its last worker is dead, or died before Ray heard that it was done
             self._news.add(self._told[job].taken_back())
         self._told[job] = Tally()
         self._deaths[job] = self._deaths.get(job, 0) + 1
         return self._deaths[job]
 
     def tell(self, job: str, tally: Tally) -> None:
-        """Something of a job was done."""
+        """Add the counts of work on a job."""
         self._told[job].add(tally)
         self._news.add(tally)
         self._deaths[job] = 0
 
     def end(self, job: str) -> None:
-        """The worker is through with it."""
+        """Note that the worker has finished the job."""
         self._deaths.pop(job, None)
 
     def news(self) -> Tally:
-        """What was done since this was last asked."""
+        """Return the counts of the work since the last call, and reset them."""
         news, self._news = self._news, Tally()
         return news

@@ -1,4 +1,4 @@
-"""What Ray needs of a machine that it has to itself: settings in the environment, and a folder that goes with it."""
+"""Settings and a temporary folder for Ray on this machine alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PREFIX, _LOCK = "umgclip-ray-", "lock"
-_LONGEST = 30  # characters of the folder above; the names of Ray's sockets add 75, and 107 is the most
+_LONGEST = 30  # characters of the parent folder; the names of Ray's sockets add 75, and 107 is the limit
 _SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # without it Ray listens on all interfaces
     "RAY_AUTH_MODE": "token",
@@ -21,24 +21,24 @@ _SETTINGS = {
 
 
 def set_environment(alone: bool) -> None:
-    """Set what Ray reads when it is imported; what is set already stays.
+    """Set the environment variables that Ray reads when it is imported; existing values stay.
 
     Args:
-        alone: Ray starts on this machine, for this process only.
+        alone: whether Ray starts on this machine for this process only.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if alone:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        # without one of our own Ray leaves one in the home folder
+        # without this token Ray writes one into the home folder
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @contextmanager
 def session_folder() -> Iterator[Path]:
-    """A folder with a short name for Ray's sockets and logs, gone at the end.
+    """Make a folder with a short name for Ray's sockets and logs, and delete it at the end of the block.
 
-    Folders of processes that were killed go too: what a process that lives uses, it keeps locked.
+    Folders of killed processes are deleted too: a living process keeps the lock of its folder.
     """
     root = Path(tempfile.gettempdir())
     root = root if len(str(root)) <= _LONGEST else Path("/tmp")  # noqa: S108 - mkdtemp below makes it ours
