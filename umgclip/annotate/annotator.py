@@ -1,4 +1,4 @@
-"""One annotator put together from its roles, and what it does to a batch of images."""
+"""The annotator: the roles and the rules, applied to one batch of images after the other."""
 
 from __future__ import annotations
 
@@ -25,39 +25,45 @@ from umgclip.records import ImageRecord, Text
 __all__ = ["Annotated", "Annotator", "build_annotator"]
 
 _T = TypeVar("_T")
-_REGION_CONTEXT = 1.2  # a region's crop for the filter, times its box
+_REGION_CONTEXT = 1.2  # size of a region's crop for the filter, times its box
 
 
 @dataclass(frozen=True)
 class Annotator:
-    """The roles and the rules. What came with the images is never changed, but for names held out of regions."""
+    """The roles and the rules of an annotator.
+
+    Annotations of the source are never changed, except that held-out names are removed from regions.
+    """
 
     parts: Parts
     rules: RuleSet
 
     def __call__(self, samples: Sequence[Sample]) -> list[Annotated]:
-        """Annotate a batch. What came with the images stays; the annotator's own words and regions come after it."""
-        everyone = [Draft(_without_held_out(with_own_ids(sample.record), self.rules.held_out)) for sample in samples]
-        self._ask_policies(everyone, [sample.pixels for sample in samples])
-        allowed = [row for row, draft in enumerate(everyone) if "policy" not in draft.failures]
-        annotated = iter(self._annotated([samples[row] for row in allowed], [everyone[row] for row in allowed]))
+        """Annotate a batch: annotations of the source stay, those of the annotator come after them.
+
+        Images that a policy refuses go through no other role.
+        """
+        drafts = [Draft(_without_held_out(with_own_ids(sample.record), self.rules.held_out)) for sample in samples]
+        self._ask_policies(drafts, [sample.pixels for sample in samples])
+        allowed = [row for row, draft in enumerate(drafts) if "policy" not in draft.failures]
+        annotated = iter(self._annotated([samples[row] for row in allowed], [drafts[row] for row in allowed]))
         nothing = np.zeros(0, np.float16)
         return [
             Annotated(draft.record, nothing, failures=draft.failures) if "policy" in draft.failures else next(annotated)
-            for draft in everyone
+            for draft in drafts
         ]
 
     def _ask_policies(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
         for policy in self.parts.policies:
             for draft, answer in zip(drafts, policy.judge_images(images), strict=True):
-                found = _answer(draft, "policy", answer, [])
-                if found and policy.name in self.parts.refusing:
-                    draft.failures["policy"] = refusal(found)
-                for one in found:
-                    draft.refuse(one)
+                findings = _answer(draft, "policy", answer, [])
+                if findings and policy.name in self.parts.refusing:
+                    draft.failures["policy"] = refusal(findings)
+                for finding in findings:
+                    draft.refuse(finding)
 
     def _annotated(self, samples: Sequence[Sample], drafts: list[Draft]) -> list[Annotated]:
-        """What is allowed, through all roles."""
+        """Call all roles for the images that policies allow, and return the finished samples."""
         if not samples:
             return []
         images = [sample.pixels for sample in samples]
@@ -75,7 +81,7 @@ class Annotator:
         ]
 
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
-        """Class-agnostic proposals and nothing else: no caption is read, no label written."""
+        """Return class-agnostic proposals alone: no caption is read, no label is written."""
         images = [sample.pixels for sample in samples]
         drafts = [Draft(sample.record) for sample in samples]
         self._propose(drafts, images, [""] * len(images))
@@ -87,19 +93,19 @@ class Annotator:
 
     def _propose(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
         for proposer in self.parts.proposers:
-            for draft, found in zip(drafts, proposer.propose_images(images, alts), strict=True):
-                draft.add(_answer(draft, "proposer", found, []))
+            for draft, proposals in zip(drafts, proposer.propose_images(images, alts), strict=True):
+                draft.add(_answer(draft, "proposer", proposals, []))
 
     def _find_regions(self, drafts: list[Draft], images: Sequence[Pixels], alts: Sequence[str]) -> None:
-        """Places, their labels, and then their masks: what is refused is not drawn."""
+        """Find regions, then their labels, then their masks, so that no mask is drawn for a refused region."""
         self._propose(drafts, images, alts)
         if not self.parts.keeps_given_labels:
             for draft in drafts:
                 draft.proposals = [replace(proposal, tags=()) for proposal in draft.proposals]
         for tagger in self.parts.region_taggers:
             tagged = tagger.tag_regions(images, alts, [draft.proposals for draft in drafts])
-            for draft, found in zip(drafts, tagged, strict=True):
-                draft.proposals = _answer(draft, "region_tagger", found, draft.proposals)
+            for draft, proposals in zip(drafts, tagged, strict=True):
+                draft.proposals = _answer(draft, "region_tagger", proposals, draft.proposals)
         for draft, image in zip(drafts, images, strict=True):
             self.rules.region_tags(draft)
             self.rules.regions(draft, _size(image))
@@ -121,17 +127,17 @@ class Annotator:
         return features
 
     def _caption_regions(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
-        said: list[list[list[Text]]] = [[list(p.captions) for p in draft.proposals] for draft in drafts]
+        captions: list[list[list[Text]]] = [[list(p.captions) for p in draft.proposals] for draft in drafts]
         for captioner in self.parts.region_captioners:
             answers = captioner.caption_regions(images, [draft.proposals for draft in drafts])
-            for draft, own, answer in zip(drafts, said, answers, strict=True):
-                nothing: list[list[Text]] = [[] for _ in own]
-                for texts, more in zip(own, _answer(draft, "region_captioner", answer, nothing), strict=True):
+            for draft, regions, answer in zip(drafts, captions, answers, strict=True):
+                nothing: list[list[Text]] = [[] for _ in regions]
+                for texts, more in zip(regions, _answer(draft, "region_captioner", answer, nothing), strict=True):
                     texts.extend(more)
-        for draft, own in zip(drafts, said, strict=True):
+        for draft, regions in zip(drafts, captions, strict=True):
             draft.proposals = [
                 replace(proposal, captions=tuple(self.rules.texts(draft, "region_captioner", texts, proposal)))
-                for proposal, texts in zip(draft.proposals, own, strict=True)
+                for proposal, texts in zip(draft.proposals, regions, strict=True)
             ]
         if self.rules.params.region_caption_threshold is not None:
             self._filter(drafts, images, self._region_captions(drafts), "region_captioner")
@@ -145,25 +151,25 @@ class Annotator:
             for draft in drafts:
                 draft.tags = None
             return
-        said: list[list[Text]] = [[] for _ in drafts]
+        tags: list[list[Text]] = [[] for _ in drafts]
         for tagger in self.parts.taggers:
-            for draft, own, answer in zip(drafts, said, tagger.tag_images(images, alts), strict=True):
-                own.extend(_answer(draft, "tagger", answer, []))
-        for draft, own in zip(drafts, said, strict=True):
-            self.rules.image_tags(draft, own)
+            for draft, texts, answer in zip(drafts, tags, tagger.tag_images(images, alts), strict=True):
+                texts.extend(_answer(draft, "tagger", answer, []))
+        for draft, texts in zip(drafts, tags, strict=True):
+            self.rules.image_tags(draft, texts)
 
     def _caption_images(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:
         if not self.parts.captioners:
             for draft in drafts:
                 draft.captions = None
             return
-        said: list[list[Text]] = [[] for _ in drafts]
+        captions: list[list[Text]] = [[] for _ in drafts]
         for captioner in self.parts.captioners:
             answers = captioner.caption_images(images, [draft.proposals for draft in drafts])
-            for draft, own, answer in zip(drafts, said, answers, strict=True):
-                own.extend(_answer(draft, "captioner", answer, []))
-        for draft, own in zip(drafts, said, strict=True):
-            draft.captions = self.rules.texts(draft, "captioner", own)
+            for draft, texts, answer in zip(drafts, captions, answers, strict=True):
+                texts.extend(_answer(draft, "captioner", answer, []))
+        for draft, texts in zip(drafts, captions, strict=True):
+            draft.captions = self.rules.texts(draft, "captioner", texts)
         pairs = [(row, None, text) for row, draft in enumerate(drafts) for text in draft.captions or []]
         self._filter(drafts, images, pairs, "captioner")
 
@@ -171,7 +177,7 @@ class Annotator:
         self, drafts: list[Draft], images: Sequence[Pixels],
         pairs: Sequence[tuple[int, Proposal | None, Text]], role: str,
     ) -> None:  # fmt: skip
-        """Only captions that the filter finds in their image or region. Where it fails, none of the image's is kept."""
+        """Remove captions whose score with their image or region is too low, and those that the filter fails on."""
         if self.parts.filter is None or not pairs:
             return
         looked_at = [images[row] if p is None else region_crop(images[row], p, _REGION_CONTEXT) for row, p, _ in pairs]
@@ -201,24 +207,23 @@ def build_annotator(
     params: AnnotateParams, base: Path, vocabulary: Vocabulary, cache: AnswerCache | None = None,
     loads: Collection[str] | None = None,
 ) -> Annotator:  # fmt: skip
-    """The annotator that the params describe; its models are loaded when they are first asked.
+    """Build the annotator that the params describe; its models are loaded when they are first needed.
 
     Args:
         params: the section `annotate`.
         base: folder with the weights of the base, which is the built-in `clip_teacher` and the embedder.
-        vocabulary: the concepts of the captions; those of `rules.vocabulary` included where there is one.
-
-        cache: where the roles are asked; None: nothing is stored.
+        vocabulary: the concepts of the captions and, if there is one, of `rules.vocabulary`.
+        cache: the cache that answers for the models; None: nothing is stored.
         loads: models that may be loaded here; None: all.
 
     Raises:
-        InputError: the vocabulary file is not one.
+        InputError: the vocabulary file cannot be read as one.
     """
     return Annotator(*assemble(params, base, vocabulary, cache or AnswerCache(), loads))
 
 
 def _answer(draft: Draft, role: str, answer: _T | Failure, otherwise: _T) -> _T:
-    """A role's answer; a failure is noted, and `otherwise` stands for it. Parts that are no use are noted too."""
+    """Return a role's answer, or `otherwise` after a failure; record failures and refused parts in the draft."""
     if isinstance(answer, Failure):
         draft.failures[role] = answer
         return otherwise
@@ -237,7 +242,7 @@ def _alt(record: ImageRecord) -> str:
 
 
 def _without_held_out(record: ImageRecord, held_out: frozenset[str]) -> ImageRecord:
-    """The record; regions that came with a held-out name are places without words."""
+    """Return the record without the tags, captions and negatives of regions that came with a held-out name."""
     regions = [
         region.model_copy(update={"tags": [], "captions": [], "negatives": None})
         if any(name_key(tag.text) in held_out for tag in region.tags or [])

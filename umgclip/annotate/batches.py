@@ -1,4 +1,4 @@
-"""Batches of a shard, read and decoded one ahead of the model; what cannot be decoded waits beside its batch."""
+"""Batches of a shard, read and decoded one ahead of the model; samples that cannot be decoded go with their batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from umgclip.records import shows_one_object
 
 @dataclass(frozen=True)
 class FailedSample:
-    """Why a sample goes to the quarantine."""
+    """The reason why a sample goes to the quarantine."""
 
     reason: str
     detail: str
@@ -27,7 +27,15 @@ class FailedSample:
 
 @dataclass
 class SampleBatch:
-    """A batch, and what was met on the way to it."""
+    """A batch of samples of one shard.
+
+    Attributes:
+        raws: the samples as they are stored.
+        samples: the same samples, decoded.
+        ids: the identities of their images.
+        failed: samples that were read with the batch and cannot be annotated, by key.
+        left_out: keys of samples that are not annotated, such as single objects of a benchmark.
+    """
 
     raws: list[RawSample] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -37,27 +45,27 @@ class SampleBatch:
 
     @property
     def count(self) -> int:
-        """Samples, whatever became of them."""
+        """The number of samples that were read for the batch."""
         return len(self.raws) + len(self.failed) + len(self.left_out)
 
 
 def read_batches(
     job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str] = ()
 ) -> Iterator[SampleBatch]:
-    """A shard in batches.
+    """Read a shard in batches.
 
     Args:
         job: the shard.
-        size: samples of a batch.
-        journal: where a worker died before, samples are noted and nothing is decoded ahead.
+        size: samples in a batch.
+        journal: if a worker died over the shard before, it records samples, and nothing is decoded ahead.
         clock: gets the seconds of reading and decoding.
-        keep: keys to pass over.
+        keep: keys of samples to skip.
 
     Raises:
         DataError: the shard is damaged.
     """
-    found = _batches(job, size, journal, clock, keep)
-    return found if journal.alert else prefetched(found, depth=1)
+    batches = _batches(job, size, journal, clock, keep)
+    return batches if journal.alert else prefetched(batches, depth=1)
 
 
 def _batches(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str]) -> Iterator[SampleBatch]:
@@ -93,7 +101,7 @@ def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: Journal) 
 
 
 def _without_truth(sample: Sample, job: Job) -> Sample:
-    """A benchmark's truth must not reach its annotations."""
+    """Remove a benchmark's truth from a sample, so that it cannot reach the annotations."""
     if not job.hide_truth:
         return sample
     captions = None if job.proposals_only else sample.record.captions

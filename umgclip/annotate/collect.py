@@ -1,4 +1,4 @@
-"""Finished shards become datasets: tars, joined tables, manifest, counts; and the vocabulary beside them."""
+"""Make datasets of finished shards: tars, joined tables, manifest and counts, with the vocabulary beside them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,27 @@ Marks = Mapping[str, Mapping[str, Any]]
 
 
 def marks_of(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-    """What the marker of each shard says, by the shard's name.
+    """Return the content of every shard's marker, by the shard's name.
 
     Raises:
         DataError: a shard is not finished.
     """
-    found = {}
+    marks = {}
     for job in jobs:
         marker = job.marker()
         if marker is None:
-            raise DataError(f"{job.out}/{job.marker_name}: expected the mark of a finished shard, found none")
-        found[job.name] = marker
-    return found
+            raise DataError(
+                f"{job.out}/{job.marker_name}: expected the marker of a finished shard, got none"
+            )
+        marks[job.name] = marker
+    return marks
 
 
 def collect(plan: Plan, split: str, marks: Marks, folder: Path) -> dict[str, Any]:
-    """Make a split's dataset, its manifest last; gives its counts.
+    """Make a split's dataset, its manifest last, and return its counts.
 
-    Nothing in it depends on the other splits, on where and how the work was done, or on params that left no trace.
+    The dataset does not depend on the other splits, on where and how the work was done, or on params that decide no
+    result.
     """
     jobs, manifest = plan.jobs[split], plan.manifests[split]
     counts = _put_together(jobs, marks, folder)
@@ -65,7 +68,7 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary, given: GivenNames) ->
 
 
 def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, Any]:
-    """Tars, if they are here, and joined tables."""
+    """Move the tars, if they are on this machine, join the tables, and return the counts."""
     folder.mkdir()
     counts: dict[str, Any] = {"samples": 0, "failed": 0, "refused": 0, "left_out": 0}
     reasons: Counter[str] = Counter()

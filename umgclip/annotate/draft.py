@@ -1,4 +1,4 @@
-"""What becomes of a sample: its record with what was added, the base's embeddings, and what was refused."""
+"""A sample in progress, and the finished sample: its record, the base's embeddings, and what was refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from umgclip.records import ImageRecord, Region, Text
 
 @dataclass(frozen=True)
 class Annotated:
-    """One sample's annotations.
+    """The annotations of one finished sample.
 
     Attributes:
-        record: with everything that came with it, and what the roles added.
-        embeddings: (1 + regions, d) float16: the base's of the image, then of its regions in order.
-        rejected: what rules refused, in the order it came.
-        failures: roles that have no answer, with the reason; the record then lacks what they would have said.
+        record: the annotations of the source and those that the roles added.
+        embeddings: (1 + regions, d) float16: the base's embedding of the image, then of its regions in order.
+        rejected: what rules refused, in the order of refusal.
+        failures: roles without an answer, with the reason; the record then lacks their part.
     """
 
     record: ImageRecord
@@ -32,7 +32,7 @@ class Annotated:
 
 @dataclass
 class Draft:
-    """One image on its way through the roles. `captions` and `tags` are None where no role was asked."""
+    """One image on its way through the roles. `captions` and `tags` are None where no role gives them."""
 
     record: ImageRecord
     proposals: list[Proposal] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Draft:
     _count: int = 0
 
     def add(self, proposals: Iterable[Proposal]) -> None:
-        """Append what a proposer found, and number it."""
+        """Append proposals, numbered in the order in which they come."""
         for proposal in proposals:
             self.proposals.append(replace(proposal, index=self._count))
             self._count += 1
@@ -57,10 +57,10 @@ class Draft:
 
 
 def finish(draft: Draft, feature: np.ndarray) -> Annotated:
-    """The sample as it is stored; regions without pixels are left out.
+    """Return the sample as it is stored, without regions that have no pixel.
 
     Args:
-        draft: what was found and said.
+        draft: the image after all roles.
         feature: the base's embedding of the image, (d,).
     """
     record = draft.record
@@ -97,18 +97,18 @@ def finish(draft: Draft, feature: np.ndarray) -> Annotated:
 
 
 def _and(given: list[Text] | None, added: list[Text] | None) -> list[Text] | None:
-    """What came, then what was added; None where neither was asked for."""
+    """Return the texts of the source, then the added ones; None where there is no list of either."""
     return given if added is None else [*(given or []), *added]
 
 
 def _others(tags: list[Text], given: list[Text]) -> list[Text]:
-    """Tags that did not come with the image."""
+    """Return the tags that did not come with the image."""
     known = {tag.text for tag in given}
     return [tag for tag in tags if tag.text not in known]
 
 
 def with_own_ids(record: ImageRecord) -> ImageRecord:
-    """The record; of regions that came with one id, all but the first get another: ids tell regions apart."""
+    """Return the record with unique region ids: of regions with the same id, all but the first get another."""
     given = record.regions or []
     ids = [region.id for region in given]
     if len(set(ids)) == len(ids):

@@ -1,4 +1,4 @@
-"""Too many samples that could not be annotated: what happened to them, how often, and one of each kind."""
+"""End a run in which too many samples failed, with the reasons, their counts and an example of each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from umgclip.errors import DataError
 
 _SHOWN = 3
 _LONGEST = 200  # characters of an example
-# what to do about a reason, where that is more than looking at the sample itself
+# advice for reasons that have another remedy than inspecting the sample
 _ADVICE = {
     "unreadable": "`umgclip data verify` names every unreadable sample",
     "crashed": "smaller annotate.batch or fewer annotate.workers need less memory",
-    "server_error": "`umgclip annotate` goes on where it stopped",
+    "server_error": "`umgclip annotate` resumes where it stopped",
     "timeout": "annotate.models: timeout_s may be too short",
     "box_scale": "annotate.models: box_unit has to be the scale that the model answers in",
     "refusal": "annotate.roles may name another model",
@@ -20,16 +20,16 @@ _ADVICE = {
 
 
 def check_failures(lost: Mapping[str, int], examples: Mapping[str, str], total: int, limit: float) -> None:
-    """End a run that lost too many of its training samples.
+    """Check that no more training samples failed than allowed.
 
     Args:
-        lost: samples by reason, those that a policy refused left out.
+        lost: failed samples by reason, without those that a policy refused.
         examples: `KEY: what happened`, one for each reason.
-        total: training samples.
+        total: number of training samples.
         limit: `annotate.max_failed`.
 
     Raises:
-        DataError: naming the most frequent reasons with their counts and an example each.
+        DataError: too many failed; names the most frequent reasons with their counts and an example each.
     """
     failed = sum(lost.values())
     if failed <= limit * total:
@@ -45,20 +45,20 @@ def check_failures(lost: Mapping[str, int], examples: Mapping[str, str], total: 
 
 
 def reasons_in_words(lost: Mapping[str, int]) -> str:
-    """How many samples were lost, and by what."""
+    """Return the number of failed samples with the count of each reason, as text."""
     total = sum(lost.values())
     often = sorted(lost.items(), key=lambda one: (-one[1], one[0]))
     return f"{total} ({', '.join(f'{count} {reason}' for reason, count in often)})" if total else "0"
 
 
-def _example(said: str | None) -> str:
-    if said is None:
+def _example(text: str | None) -> str:
+    if text is None:
         return ""
-    line = " ".join(said.split())
+    line = " ".join(text.split())
     return f" (e.g. {line if len(line) <= _LONGEST else line[:_LONGEST] + '...'})"
 
 
 def _advice(reasons: list[str]) -> str:
-    """Reasons of roles are called `ROLE_reason`."""
+    """Return the advice for the reasons; those of a role have the form `ROLE_reason`."""
     known = [advice for name, advice in _ADVICE.items() if any(r == name or r.endswith(f"_{name}") for r in reasons)]
     return "".join(f"; {one}" for one in known)

@@ -1,4 +1,4 @@
-"""A shard to annotate, and what a worker needs to do it; both travel to other processes and machines."""
+"""A shard to annotate, and what a worker needs for it; both are sent to other processes and machines."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from umgclip.io.places import Folder, Place
 from umgclip.params import AnnotateParams
 
 _MOST_BYTES = 1 << 24
-OWN_SHA256 = "marker_sha256"  # in a marker: of all else in it
+OWN_SHA256 = "marker_sha256"  # key in a marker: the digest of everything else in it
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard.
+    """One shard to annotate, and how.
 
     Attributes:
         source: its tar, a path or an `s3://` URL.
-        info: as the manifest describes it.
-        name: of the tar that is written.
+        info: its entry in the manifest.
+        name: name of the tar that is written.
         out: where tar, tables and marker go.
-        hide_truth: what is known of tags and regions is not shown, and single objects are left out.
-        proposals_only: captions are hidden too, and nothing but places is asked for.
-        retry: samples that failed are done again, the others are kept as they were written.
+        hide_truth: whether tags and regions of the source are hidden, and single objects are left out.
+        proposals_only: whether captions are hidden too, and only regions are proposed.
+        retry: whether only failed samples are done again, and the others stay as they were written.
     """
 
     source: str
@@ -43,41 +43,42 @@ class Job:
 
     @property
     def view(self) -> str:
-        """A word for what is hidden."""
+        """A word for what is hidden of the source."""
         return "places" if self.proposals_only else "bare" if self.hide_truth else "whole"
 
     @property
     def where(self) -> str:
-        """What is written, in one word for messages and counts."""
+        """The path or URL of the written tar, for messages and counts."""
         return f"{self.out}/{self.name}"
 
     @property
     def marker_name(self) -> str:
-        """Of the file that is written last: the shard is done."""
+        """The name of the marker, which is written last."""
         return f"{self.name}.done.json"
 
     @property
     def label(self) -> str:
-        """The tar as the manifest and the tables call it."""
+        """The name of the tar in the manifest and in the tables."""
         return self.name if isinstance(self.out, Folder) else f"{self.out}/{self.name}"
 
     def table_name(self, table: str) -> str:
-        """Of one of the tables beside the tar."""
+        """Return the file name of a table beside the tar."""
         return f"{Path(self.name).stem}.{table}.parquet"
 
     def marker(self) -> dict[str, Any] | None:
-        """Counts, hashes and timings of the finished shard; None: it is not finished, or its marker is damaged."""
+        """Read the counts, hashes and timings of a finished shard; None: not finished, or the marker is damaged."""
         try:
-            found: dict[str, Any] = json.loads(self.out.read(self.marker_name, _MOST_BYTES))
-            own = found.pop(OWN_SHA256)
+            marker: dict[str, Any] = json.loads(self.out.read(self.marker_name, _MOST_BYTES))
+            sha256 = marker.pop(OWN_SHA256)
         except (DataError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return found if own == sha256_json(found) else None
+        return marker if sha256 == sha256_json(marker) else None
 
     def damage(self, marker: Mapping[str, Any]) -> str | None:
-        """What of the finished shard is not what its marker says; None: nothing.
+        """Return how the finished shard differs from its marker, as text; None: it does not.
 
-        Local files are hashed; in S3, which does that itself, sizes are compared. Tables are hashed again when read.
+        Local files are hashed. In S3, which has checksums of its own, sizes are compared. Tables are hashed again when
+        they are read.
         """
         if not isinstance(self.out, Folder):
             size = self.out.size(self.name)
@@ -86,25 +87,25 @@ class Job:
         written |= {self.table_name(table): sha256 for table, sha256 in marker["tables"].items()}
         for name, expected in written.items():
             path = self.out.path / name
-            found = sha256_file(path) if path.is_file() else "no file"
-            if found != expected:
-                return f"{path}: expected sha256 {expected}, got {found}"
+            actual = sha256_file(path) if path.is_file() else "no file"
+            if actual != expected:
+                return f"{path}: expected sha256 {expected}, got {actual}"
         return None
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a worker needs to annotate.
+    """Everything that a worker needs to annotate shards.
 
     Attributes:
         params: the section `annotate`.
         base: folder with the base's weights.
         vocabulary: concepts, those of `rules.vocabulary` included.
-        identities: what decides the answers, by `ROLE.MODEL`; they are stored under it.
-        config: digest of all that decides the results, written into markers.
-        loads: models that the worker may load, built-ins by name too; None: all. What others would say has to be
-            stored.
-        run: name of this run of the stage; deaths of workers are counted within one.
+        identities: digests of what decides the answers, by `ROLE.MODEL`; answers are stored under them.
+        config: digest of everything that decides the results, written into markers.
+        loads: models that the worker may load, built-ins by name too; None: all. Answers of other models must be in
+            the store.
+        run: name of this run of the stage; deaths of workers count within one run.
     """
 
     params: AnnotateParams

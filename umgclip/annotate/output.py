@@ -1,4 +1,4 @@
-"""What is written of a shard: the tar, its tables, and the marker that comes last."""
+"""Write the results of a shard: the tar, its tables, and the marker, which comes last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLES: Mapping[str, pa.Schema] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A sample as it is stored, but for its image: record, embeddings and rows of tables."""
+    """A sample as it is stored, without its image: record, embeddings and rows of the tables."""
 
     json: bytes
     embeddings: bytes
@@ -39,7 +39,7 @@ class Entry:
 
 
 def entry(annotated: Annotated, shard: str) -> Entry:
-    """What is stored of an annotated sample of a shard."""
+    """Return what is stored of an annotated sample of a shard."""
     record, buffer = annotated.record, BytesIO()
     np.save(buffer, annotated.embeddings, allow_pickle=False)
     rows = {
@@ -52,7 +52,7 @@ def entry(annotated: Annotated, shard: str) -> Entry:
 
 @dataclass
 class Output:
-    """A shard in writing; `tables` are their SHA-256, once they are written."""
+    """A shard that is being written; `tables` holds the SHA-256 of each table once it is written."""
 
     job: Job
     path: Path
@@ -64,23 +64,23 @@ class Output:
         self._writer = ShardWriter(self.path)
 
     def add(self, raw: RawSample, one: Entry) -> None:
-        """Append a sample with its image as it came."""
+        """Append a sample with its original image file."""
         self._writer.write(RawSample(raw.key, raw.image, raw.extension, one.json, one.embeddings))
         for name, rows in one.rows.items():
             self.rows[name].extend(rows)
 
     def quarantine(self, key: str, reason: str, detail: str) -> None:
-        """Put a sample aside."""
+        """Record a sample that failed, with its reason, instead of writing it."""
         where = {"key": key, "shard": self.job.label, "region_id": None, "stage": "annotate"}
         self.rows["quarantine"].append({**where, "reason": reason, "detail": detail})
 
     @property
     def samples(self) -> int:
-        """Samples that came in, whatever became of them."""
+        """The number of samples that were written, failed or left out."""
         return len(self.rows["images"]) + len(self.rows["quarantine"]) + self.left_out
 
     def close(self) -> dict[str, Any]:
-        """End the tar; gives its counts and hash for the marker."""
+        """Close the tar, and return its counts and hash for the marker."""
         self._writer.close()
         return {
             "samples": len(self.rows["images"]),
@@ -97,7 +97,10 @@ class Output:
 
 @contextmanager
 def output(job: Job) -> Iterator[Output]:
-    """A shard to write; its tar and tables appear under their names when all went well, the marker is the caller's."""
+    """Open a shard for writing; without an error, tar and tables get their final names at the end of the block.
+
+    The caller writes the marker.
+    """
     with placed(job.out, job.name) as temporary:
         writing = Output(job, temporary)
         yield writing
@@ -106,14 +109,14 @@ def output(job: Job) -> Iterator[Output]:
 
 
 def write_table(job: Job, name: str, table: pa.Table) -> str:
-    """Write one of the tables; gives its SHA-256."""
+    """Write one of the tables, and return its SHA-256."""
     with placed(job.out, job.table_name(name)) as temporary:
         pq.write_table(table, temporary)
         return sha256_file(temporary)
 
 
 def write_marker(job: Job, value: Mapping[str, Any]) -> None:
-    """Say that the shard is done."""
+    """Write the marker, which says that the shard is done."""
     with placed(job.out, job.marker_name) as temporary:
         write_json(temporary, {**value, OWN_SHA256: sha256_json(value)})
 

@@ -46,9 +46,7 @@ def guarded(compute: Callable[[range], list[Any]], rows: range) -> list[Any]:
     if len(rows) <= 1:
         return [failure for _ in rows]
     step = -(-len(rows) // parts)
-    return [
-        answer for start in range(0, len(rows), step) for answer in guarded(compute, rows[start : start + step])
-    ]
+    return [answer for start in range(0, len(rows), step) for answer in guarded(compute, rows[start : start + step])]
 
 
 def first_line(error: Exception) -> str:

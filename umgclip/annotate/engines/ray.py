@@ -300,7 +300,9 @@ def connected(address: str | None, cpus: float) -> Iterator[bool]:
         try:
             ray.init(address or "local", **settings)
         except ConnectionError as error:
-            raise InputError(f"annotate.ray.address: expected a cluster at {address}, none answers; start it") from error
+            raise InputError(
+                f"annotate.ray.address: expected a cluster at {address}, none answers; start it"
+            ) from error
         stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, stop)  # Ray replaces the handler
