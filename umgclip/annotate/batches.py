@@ -52,7 +52,7 @@ class SampleBatch:
 def read_batches(
     job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str] = ()
 ) -> Iterator[SampleBatch]:
-    """Read a shard in batches.
+    """Read and decode a shard in batches, one ahead of the caller.
 
     Args:
         job: the shard.

@@ -33,9 +33,7 @@ def marks_of(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
     for job in jobs:
         marker = job.marker()
         if marker is None:
-            raise DataError(
-                f"{job.out}/{job.marker_name}: expected the marker of a finished shard, got none"
-            )
+            raise DataError(f"{job.out}/{job.marker_name}: expected the marker of a finished shard, got none")
         marks[job.name] = marker
     return marks
 

@@ -23,9 +23,8 @@ def cut_captions(dataset: Path, base: Path) -> str | None:
     length = int(config.get("context_length", 77))
     table = tables.read_columns(dataset / "images.parquet", ["caption", "alt"]).slice(0, _MOST)
     captions = {text for name in table.column_names for text in table[name].to_pylist() if text}
-    texts = [
-        text for text in sorted(captions) if len(text.encode()) + _ENDS >= length
-    ]  # no token is shorter than a byte
+    # no token is shorter than a byte
+    texts = [text for text in sorted(captions) if len(text.encode()) + _ENDS >= length]
     if not texts:
         return None
     # open_clip takes seconds to import, and most captions are short

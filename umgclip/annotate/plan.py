@@ -1,4 +1,4 @@
-"""What a run of the stage has to do, where its parts go, and the digests that tell it from other runs."""
+"""Plan a run of the stage: its shards, where their results go, and the digests that identify the run."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from umgclip.model.clip.layout import WEIGHTS
 from umgclip.params import AnnotateParams
 from umgclip.provenance import code_digest
 
-# where each output comes from; `proposals` are the benchmark's images again, without a look at their captions
+# the dataset that each output is made from; `proposals` are the benchmark's images again, with their captions hidden
 SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run.
+    """Everything that one run of the stage has to do.
 
     Attributes:
-        manifests: of what each split comes from.
+        manifests: the manifest of the dataset that each split is made from.
         jobs: the shards of each split.
         recipe: what workers need.
-        made_by: what decides the results, as digests: params, base, inputs, version of the code.
+        made_by: digests of what decides the results: params, base, inputs, version of the code.
         given: names that came with the training images.
-        place: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
-        wordless: why the teacher will say nothing of the training images; None: it will.
+        folder: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
+        wordless: why the teacher can name nothing in the training images; None: it can.
     """
 
     manifests: Mapping[str, Manifest]
@@ -47,26 +47,26 @@ class Plan:
     recipe: Recipe
     made_by: Mapping[str, Any]
     given: GivenNames
-    place: Place
+    folder: Place
     wordless: str | None = None
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the results, inputs and code among it."""
+        """The digest of everything that decides the results, inputs and code included."""
         return sha256_json([self.recipe.config, self.made_by["inputs_sha256"]])
 
 
 def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
-    """Read manifests and what the training shards say, and say where each shard goes.
+    """Read the manifests and the names in the training shards, and decide where each shard's results go.
 
     Args:
         params: the section `annotate`.
         data: folder or S3 prefix with the datasets.
         base: folder with the base's weights.
-        out: the folder that is to be made.
+        out: the folder that the run makes.
 
     Raises:
-        DataError: a dataset is missing or damaged, its captions name no concept, or nothing can be said of it.
+        DataError: a dataset is missing or damaged, its captions name no concept, or no image would get a word.
         InputError: weights or a file that params name are missing.
     """
     manifests = manifests_of(data)
@@ -76,19 +76,19 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     require_words(params, vocabulary, names)
     recipe = make_recipe(params, base, vocabulary)
     if params.output is None:
-        place: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
+        folder: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
     else:
-        place = place_at(params.output).within(recipe.config[:16])
-    # a shard waits under its own dataset's digest: another benchmark lets what is done of `train` stand
-    places = {split: place.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
-    jobs = {split: [replace(job, out=places[split]) for job in bare[split]] for split in SPLITS}
+        folder = place_at(params.output).within(recipe.config[:16])
+    # a shard waits under its own dataset's digest, so that finished shards of `train` survive a new benchmark
+    folders = {split: folder.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
+    jobs = {split: [replace(job, out=folders[split]) for job in bare[split]] for split in SPLITS}
     made_by = {
         "params_sha256": sha256_json(params.decisive("output")),
         "base_sha256": sha256_file(base / WEIGHTS),
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
     }
-    return Plan(manifests, jobs, recipe, made_by, names.given, place, note(vocabulary, names))
+    return Plan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:
@@ -98,17 +98,17 @@ def _concepts(params: AnnotateParams) -> ConceptParams:
 
 
 def manifests_of(data: Path | str) -> dict[str, Manifest]:
-    """The manifest of what each split comes from."""
+    """Read the manifest of the dataset that each split is made from."""
     return {split: read_manifest_at(_below(data, source)) for split, source in SPLITS.items()}
 
 
 def samples_of(manifests: Mapping[str, Manifest]) -> int:
-    """Samples of all splits."""
+    """Return the number of samples of all splits."""
     return sum(manifest.samples for manifest in manifests.values())
 
 
 def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
-    """One for each shard; where its results go is said later. Shards in S3 are called by the end of their URL."""
+    """Return a job for each shard, named after the end of its path or URL; `make_plan` sets where its results go."""
     names = [s.path.rpartition("/")[2] if s.path.startswith(REMOTE) else s.path for s in manifest.shards]
     if len(set(names)) < len(names):
         names = [f"{number:06d}-{name}" for number, name in enumerate(names)]
@@ -120,7 +120,7 @@ def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
 
 
 def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Recipe:
-    """What workers need. Its config stands for everything that decides the result but the images."""
+    """Return what workers need; its config is the digest of everything that decides the result except the images."""
     weights, files = sha256_file(base / WEIGHTS), file_digests(params)
     decides = {
         "params": params.decisive("output"),

@@ -1,4 +1,4 @@
-"""How far a run is: a JSON file beside its results, and numbers for whoever shows them."""
+"""Progress of a run: counts and seconds of the work, a JSON file beside the results, and numbers for displays."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def _negative(counts: Counter[str]) -> Counter[str]:
 
 @dataclass
 class Tally:
-    """What was done since the last one.
+    """Counts of the work since the previous tally.
 
     Attributes:
-        images: samples finished, whatever became of them.
+        images: samples that are finished, annotated or not.
         failed: samples that went to the quarantine, by reason.
-        lost: those of them that `annotate.max_failed` counts, by reason too.
-        examples: one of the lost for each reason, `KEY: what happened`.
-        seconds: per role, in which models were at work.
-        asked: rows per role that a model looked at; the others came from the store.
-        regions: per role, those that it found or was shown.
+        lost: those of them that `annotate.max_failed` counts, by reason.
+        examples: one lost sample for each reason, `KEY: what happened`.
+        seconds: seconds in which models worked, by role.
+        asked: rows that a model answered, by role; the others came from the store.
+        regions: regions that a role found or received, by role.
     """
 
     images: int = 0
@@ -45,7 +45,7 @@ class Tally:
     regions: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Count another's things too."""
+        """Add the counts of another tally to this one."""
         self.images += other.images
         self.lost.update(other.lost)
         self.examples = {**other.examples, **self.examples}
@@ -56,40 +56,40 @@ class Tally:
             self.seconds[role] = self.seconds.get(role, 0.0) + value
 
     def taken_back(self) -> Tally:
-        """What undoes the counts of samples that are done again; the work on them was done all the same."""
+        """Return a tally that cancels the counts of samples that are done again, but not the work on them."""
         return Tally(-self.images, _negative(self.failed), _negative(self.lost))
 
 
 @runtime_checkable
 class Report(Protocol):
-    """Who watches a run. Engines call it from one thread; it may end the run by raising."""
+    """A receiver of counts. Engines call it from one thread; it may end the run by raising an exception."""
 
     def add(self, tally: Tally) -> None:
-        """Something was done."""
+        """Add the counts of work that was just done."""
         ...
 
     def workers(self, alive: int) -> None:
-        """So many workers are there now."""
+        """Set how many workers are alive now."""
         ...
 
 
 _EVERY_S = 1.0
-_WINDOW_S = 60.0  # that rates are measured over
+_WINDOW_S = 60.0  # time over which rates are measured
 
 
 class Progress:
-    """Counts, rates and the time that is left; of what was done before, only counts."""
+    """Counts, rates and the remaining time of a run; shards that were done before add counts alone."""
 
     def __init__(
         self, total: int, path: Path, advance: Callable[[int], None], watch: Callable[[Mapping[str, float]], None]
     ) -> None:
-        """Nothing is done yet.
+        """Start the clock with nothing done.
 
         Args:
-            total: images.
-            path: the file, replaced once a second at most.
-            advance: told of images that are done, less where some are done again.
-            watch: told the numbers whenever the file is written.
+            total: number of images.
+            path: the JSON file, replaced once a second at most.
+            advance: called with the number of images that were done; negative where some are done again.
+            watch: called with the numbers whenever the file is written.
         """
         self.done = Tally()
         self._total, self._path, self._advance, self._watch = total, path, advance, watch
@@ -99,7 +99,7 @@ class Progress:
         self._seen: deque[tuple[float, int]] = deque()
 
     def add(self, tally: Tally) -> None:
-        """Something was done."""
+        """Add the counts of work that was just done, and write the file if it is a second old."""
         self.done.add(tally)
         if tally.images:
             self._advance(tally.images)
@@ -107,11 +107,11 @@ class Progress:
             self.write()
 
     def workers(self, alive: int) -> None:
-        """So many workers are there now."""
+        """Set how many workers are alive now."""
         self._workers = alive
 
     def write(self, finished: bool = False) -> None:
-        """Write the file."""
+        """Write the progress file, and pass its numbers on."""
         now = self._written = time.monotonic()
         self._seen.append((now, self.done.images))
         while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW_S:
@@ -172,7 +172,7 @@ _T = TypeVar("_T")
 
 
 class Clock:
-    """Adds up; each name is used by one thread."""
+    """Sums of seconds by name; each name is used by one thread."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -180,7 +180,7 @@ class Clock:
 
     @contextmanager
     def on(self, name: str) -> Iterator[None]:
-        """Time of a block."""
+        """Add the seconds of a block to a name."""
         started = time.perf_counter()
         try:
             yield
@@ -188,11 +188,11 @@ class Clock:
             self.add(name, time.perf_counter() - started)
 
     def add(self, name: str, seconds: float) -> None:
-        """Time that was measured elsewhere."""
+        """Add seconds that were measured elsewhere."""
         self._spent[name] = self._spent.get(name, 0.0) + seconds
 
     def each(self, name: str, items: Iterator[_T]) -> Iterator[_T]:
-        """The items, with the time that each takes to come."""
+        """Yield the items, and add the seconds that each takes to come."""
         while True:
             with self.on(name):
                 item = next(items, None)
@@ -201,9 +201,9 @@ class Clock:
             yield item
 
     def read(self) -> dict[str, float]:
-        """Seconds so far, to the millisecond."""
+        """Return the seconds of each name so far, to the millisecond."""
         return {name: round(value, 3) for name, value in sorted(self._spent.items())}
 
     def total(self) -> float:
-        """Seconds since the clock was made."""
+        """Return the seconds since the clock was made, to the millisecond."""
         return round(time.perf_counter() - self._started, 3)

@@ -91,7 +91,7 @@ class Proposal:
 
     @property
     def has_mask(self) -> bool:
-        """Whether the region has a mask, rather than a box alone."""
+        """True if the region has a mask, rather than a box alone."""
         return not isinstance(self.shape, BoxMask)
 
     @property

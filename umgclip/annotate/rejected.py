@@ -1,4 +1,4 @@
-"""What was said and is not written, with the reason."""
+"""Rejected annotations and failed roles, with the reason of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from umgclip.records import Text
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a role has no answer for an image: `reason` is a word to count by, `detail` what happened."""
+    """The reason why a role has no answer for an image: `reason` is a word to count by, `detail` what happened."""
 
     reason: str
     detail: str
@@ -22,12 +22,14 @@ class Rejected:
     """A region or a text that a rule refused.
 
     Attributes:
-        role: the role that said it.
+        role: the role that gave it.
         reason: a word to count by.
-        text: what was said; None: the rejected is the region itself.
-        box_xyxy: of the region, in pixels; None: it was said of the whole image.
-        region_id: of the region where that is written.
-        detail: what the rule saw.
+        text: the rejected text; None: the region itself is rejected.
+        box_xyxy: box of the region in pixels; None: the text describes the whole image.
+        region_id: id of the region, if the region is written.
+        score: score of the rejected region.
+        source: model that found the rejected region.
+        detail: what the rule measured.
     """
 
     role: str
@@ -40,7 +42,7 @@ class Rejected:
     detail: str = ""
 
     def row(self, key: str, shard: str) -> dict[str, Any]:
-        """A row of `io.tables.REJECTED`."""
+        """Return this as a row of `io.tables.REJECTED`."""
         x0, y0, x1, y1 = self.box_xyxy or (None,) * 4
         return {
             "key": key, "shard": shard, "region_id": self.region_id, "stage": "annotate", "role": self.role,
@@ -51,24 +53,24 @@ class Rejected:
         }  # fmt: skip
 
     def of_region(self, region_id: str) -> Rejected:
-        """The same, with the id under which its region is written."""
+        """Return a copy with the id under which its region is written."""
         return replace(self, region_id=region_id)
 
 
-REASONS = ("policy_face", "policy_nsfw")  # in the quarantine
+REASONS = ("policy_face", "policy_nsfw")  # of samples in the quarantine that a policy refused
 
 
-def refusal(found: Sequence[Rejected]) -> Failure:
-    """Why the image goes: the kind of finding, how many, the best score, and who found it."""
-    best = max(found, key=lambda one: one.score or 0.0)
-    return Failure(best.reason, f"{len(found)} found, the best with a score of {best.score} by {best.source}")
+def refusal(findings: Sequence[Rejected]) -> Failure:
+    """Return why a policy refuses an image: the kind of finding, the count, the best score and its model."""
+    best = max(findings, key=lambda one: one.score or 0.0)
+    return Failure(best.reason, f"{len(findings)} found, the best with a score of {best.score} by {best.source}")
 
 
 def not_refused(reasons: Mapping[str, int]) -> dict[str, int]:
-    """Samples that went to the quarantine for another reason than a policy's, by reason."""
+    """Return the counts of quarantined samples that no policy refused, by reason."""
     return {reason: count for reason, count in reasons.items() if count and reason not in REASONS}
 
 
 def refused(reasons: Mapping[str, int]) -> int:
-    """Samples that policies refused, of all that went to the quarantine, by reason."""
+    """Return how many of the quarantined samples policies refused, from the counts by reason."""
     return sum(reasons.get(reason, 0) for reason in REASONS)

@@ -1,4 +1,4 @@
-"""Marks of finished shards, kept beside a finished result so that its failed samples can be tried again."""
+"""Retry the failed samples of a finished run, from the markers that are stored beside its result."""
 
 from __future__ import annotations
 
@@ -24,66 +24,69 @@ _MOST_BYTES = 1 << 32
 
 
 def path_for(out: Path) -> Path:
-    """The file of marks; beside the folder, because they tell timings, which its content must not depend on."""
+    """Return the path of the file of markers.
+
+    It lies beside the result: markers hold timings, which the content of the result must not depend on.
+    """
     return out.parent / f".{out.name}-markers.json"
 
 
 def table(job: Job, name: str, sha256: str) -> io.BytesIO:
-    """A shard's table, wherever it is.
+    """Read a shard's table from its folder or S3.
 
     Raises:
-        DataError: there is none, or another one.
+        DataError: there is no table, or its SHA-256 is another.
     """
     content = job.out.read(job.table_name(name), _MOST_BYTES)
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+    if (actual := hashlib.sha256(content).hexdigest()) != sha256:
         raise DataError(
-            f"{job.out}/{job.table_name(name)}: expected sha256 {sha256} as in {job.marker_name}, got {found}; delete "
-            "that one, and the shard is done again"
+            f"{job.out}/{job.table_name(name)}: expected sha256 {sha256} as in {job.marker_name}, got {actual}; "
+            f"delete {job.marker_name} and run again to annotate the shard again"
         )
     return io.BytesIO(content)
 
 
 def restore(out: Path, markers: Path, config: str, jobs: Mapping[str, Sequence[Job]]) -> None:
-    """Take a finished result apart again: tars, tables and marks of every shard, as before they were joined.
+    """Split a finished result into the tars, tables and markers of its shards, as before they were joined.
 
     Args:
         out: the result.
-        markers: what `path_for` names.
-        config: of the run that is to go on.
-        jobs: by split, with the places where the parts go.
+        markers: the file that `path_for` names.
+        config: digest of the run that is to be continued.
+        jobs: jobs by split, with the folders where the parts go.
 
     Raises:
         InputError: there is no result of this configuration.
     """
-    found = json.loads(markers.read_text(encoding="utf-8")) if markers.is_file() else {}
-    if found.get("config") != config or not out.is_dir():
+    state = json.loads(markers.read_text(encoding="utf-8")) if markers.is_file() else {}
+    if state.get("config") != config or not out.is_dir():
         raise InputError(
             f"--retry-failed: expected results of the same params, data and code in {out} or beside it, found "
-            f"{'those of others' if found else 'none'}; run without it first"
+            f"{'those of others' if state else 'none'}; run without it first"
         )
-    for split, own in jobs.items():
+    for split, shards in jobs.items():
         written = {shard.path: shard.sha256 for shard in read_manifest(out / split).shards}
-        marks = [found[split][job.name] for job in own]
-        for job, mark in zip(own, marks, strict=True):
+        marks = [state[split][job.name] for job in shards]
+        for job, mark in zip(shards, marks, strict=True):
             if written.get(job.name) != mark["sha256"]:
                 raise InputError(f"--retry-failed: {out / split / job.name}: expected sha256 {mark['sha256']}")
             job.out.put(out / split / job.name, job.name)
         for name, schema in TABLES.items():
             parts = _slices(out / split / f"{name}.parquet", [_rows(name, mark) for mark in marks])
-            for job, mark, part in zip(own, marks, parts, strict=True):
+            for job, mark, part in zip(shards, marks, parts, strict=True):
                 mark["tables"][name] = write_table(job, name, part.cast(schema))
-        for job, mark in zip(own, marks, strict=True):
+        for job, mark in zip(shards, marks, strict=True):
             write_marker(job, mark)
 
 
 def _rows(name: str, mark: Mapping[str, Any]) -> int:
-    """Of a table, by a shard's mark."""
+    """Return how many rows of a table belong to a shard, from its marker."""
     counts = {"images": "samples", "regions": "regions", "quarantine": "failed"}
     return int(mark[counts[name]]) if name in counts else sum(mark["rejected"].values())
 
 
 def _slices(path: Path, counts: Sequence[int]) -> Iterator[pa.Table]:
-    """A table in parts of so many rows, little of it in memory."""
+    """Yield a table in parts of the given numbers of rows, with little of it in memory at a time."""
     with pq.ParquetFile(path) as file:
         batches = file.iter_batches()
         waiting = file.schema_arrow.empty_table()
@@ -94,19 +97,16 @@ def _slices(path: Path, counts: Sequence[int]) -> Iterator[pa.Table]:
             waiting = waiting.slice(count)
 
 
-_MOST_BYTES = 1 << 32
-
-
 @dataclass(frozen=True)
 class Previous:
-    """The samples that did not fail, in their order, with their rows."""
+    """The samples of a shard that did not fail in an earlier run, in their order, with their table rows."""
 
     job: Job
     rows: dict[str, dict[str, list[dict[str, Any]]]]
 
     @classmethod
     def of(cls, job: Job) -> Previous:
-        """Read the tables.
+        """Read the shard's tables from the earlier run.
 
         Raises:
             DataError: one of them is missing.
@@ -123,14 +123,14 @@ class Previous:
 
     @property
     def keys(self) -> Collection[str]:
-        """Of the samples that are kept."""
+        """The keys of the samples that stay as they are."""
         return self.rows.keys()
 
     def entries(self) -> Iterator[Entry]:
-        """What is stored of each, in order.
+        """Yield the stored annotations of each sample, in order.
 
         Raises:
-            DataError: the tar is not the one of the tables.
+            DataError: tar and tables do not belong together.
         """
         with self.job.out.open(self.job.name) as stream:
             for raw, key in zip(read_samples(stream, self.job.name), self.rows, strict=True):

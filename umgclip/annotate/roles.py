@@ -1,9 +1,9 @@
-"""The roles of an annotator. Every back end fills some of them; the engine knows nothing else.
+"""The roles of an annotator, as protocols. Every model fills some of them; the annotator knows nothing else of it.
 
-A policy may refuse an image. A proposer finds where something is, a masker draws it, a region tagger and a region
-captioner say what it is, a tagger and a captioner speak of the whole image, a filter says how well a text fits its
-image, an embedder gives the base's own view of images and regions. All work on batches; what one image makes fail is a
-`Failure` in its place, so that the others of the batch go on.
+A policy may refuse an image. A proposer finds regions, a masker draws their masks, a region tagger and a region
+captioner describe them, a tagger and a captioner describe the whole image, a filter scores how well a text fits its
+image, an embedder gives the base's embeddings of images and regions. All work on batches and return one answer an
+image. Where an image makes a role fail, its answer is a `Failure`, so that the other images of the batch go on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Partly(list[T]):
-    """An answer of which some parts are no use, such as one bad box: `refused` says which; they are counted."""
+    """An answer without its unusable parts, such as one bad box; `refused` lists these parts, which are counted."""
 
     def __init__(self, parts: Iterable[T], refused: Iterable[Rejected]) -> None:
         super().__init__(parts)
@@ -48,23 +48,26 @@ class Partly(list[T]):
 
 @runtime_checkable
 class Policy(Protocol):
-    """Looks at images before all others; its `action` says whether an image with a finding goes or stays."""
+    """A model that checks images before all other roles; its `action` decides whether a finding refuses the image."""
 
     name: str
 
     def judge_images(self, images: Sequence[Pixels]) -> Sequence[list[Rejected] | Failure]:
-        """What was found per image; nothing: the image stays."""
+        """Return the findings per image; no finding: the image stays."""
         ...
 
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Finds regions."""
+    """A model that finds regions in images."""
 
     name: str
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> Sequence[list[Proposal] | Failure]:
-        """Per image: things first, in falling score. Without captions nothing is looked for by name."""
+        """Return regions per image, things first in descending score.
+
+        Without captions nothing is looked for by name.
+        """
         ...
 
 
@@ -83,7 +86,7 @@ class Masker(Protocol):
 
 @runtime_checkable
 class RegionTagger(Protocol):
-    """Says what each region is, knowing the image's caption."""
+    """A model that names each region, with the help of the image's caption."""
 
     name: str
 
@@ -96,58 +99,58 @@ class RegionTagger(Protocol):
 
 @runtime_checkable
 class RegionCaptioner(Protocol):
-    """Describes regions in a phrase."""
+    """A model that describes regions in a phrase."""
 
     name: str
 
     def caption_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> Sequence[list[list[Text]] | Failure]:
-        """Captions per region; none where nothing is known of it."""
+        """Return the captions of each region per image; an empty list where the model has none."""
         ...
 
 
 @runtime_checkable
 class Tagger(Protocol):
-    """Tags whole images."""
+    """A model that gives tags of whole images."""
 
     name: str
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> Sequence[list[Text] | Failure]:
-        """Tags per image in falling score."""
+        """Return tags per image in descending score."""
         ...
 
 
 @runtime_checkable
 class Captioner(Protocol):
-    """Describes whole images."""
+    """A model that describes whole images in captions."""
 
     name: str
 
     def caption_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> Sequence[list[Text] | Failure]:
-        """Captions per image, from its pixels or from what was found in it."""
+        """Return captions per image, from its pixels or from its regions."""
         ...
 
 
 @runtime_checkable
 class Filter(Protocol):
-    """Scores texts against their image."""
+    """A model that scores how well texts fit their images."""
 
     name: str
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> Sequence[float | Failure]:
-        """One score 0 to 1 per pair."""
+        """Return a score from 0 to 1 for each pair of image and text."""
         ...
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """The base's own embeddings, which training distils."""
+    """The base, whose own embeddings training distils."""
 
     def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"] | Sequence[np.ndarray | Failure]:
-        """Of whole images, a row (d,) each."""
+        """Return the embeddings of whole images, a row (d,) each."""
         ...
 
     def embed_regions(

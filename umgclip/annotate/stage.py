@@ -1,4 +1,4 @@
-"""Stage `annotate`: raw shards in, annotated shards and flat tables out."""
+"""Run the stage `annotate`: raw shards in, annotated shards and flat tables out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Watch = Callable[[Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class AnnotateInputs:
-    """The data (`train` and `benchmark` in a folder or S3) and the base, which are read; the metrics file written."""
+    """The data (`train` and `benchmark` in a folder or S3) and the base, which are read; the metrics file, written."""
 
     data: Path | str
     base: Path
@@ -51,21 +51,21 @@ def run(
 ) -> Summary:
     """Annotate `train`, and the images of `benchmark` from their captions alone.
 
-    What a benchmark knows of tags and regions is taken away before the annotator sees it. `proposals` are the
-    benchmark's again, without captions. Single-object images are left out of both, and counted: no benchmark asks
-    regions of them.
+    The tags and regions of a benchmark are removed before the annotator sees its images. `proposals` are the images of
+    the benchmark again, without captions. Single-object images are left out of both and counted, since no benchmark
+    measures regions on them.
 
-    Finished shards wait in a folder beside `out`, named after everything that they depend on, until all are done; with
-    `annotate.output` they go below an S3 prefix of that name, and stay there. How far it is stands in
-    `.NAME-progress.json` beside `out`, which is called NAME.
+    Finished shards wait in a folder beside `out`, named after a digest of everything that they depend on, until all are
+    done. With `annotate.output` they go below an S3 prefix of that name, and stay there. For an `out` with the name
+    NAME, the file `.NAME-progress.json` beside it shows the progress.
 
     Args:
         params: the section `annotate`.
-        inputs: paths.
+        inputs: the paths that are read and written.
         out: the folder that is made.
-        advance: told of finished images.
-        watch: told the numbers of the progress file, whenever it is written.
-        retry_failed: do those samples again that an earlier run of the same could not annotate, and keep the others.
+        advance: called with the number of images that were finished.
+        watch: called with the numbers of the progress file whenever it is written.
+        retry_failed: do only those samples again that an identical earlier run failed on, and keep the others.
 
     Raises:
         DataError: a dataset is missing or damaged, or more samples failed than `max_failed`.
@@ -74,8 +74,8 @@ def run(
     """
     plan = make_plan(params, inputs.data, inputs.base, out)
     _make_folders(plan, out, retry_failed)
-    progress = _Limited(samples_of(plan.manifests), out.parent / f".{out.name}-progress.json", advance, watch)
-    progress.limit, progress.of = params.max_failed, plan.manifests["train"].samples
+    limit = params.max_failed, plan.manifests["train"].samples
+    progress = _Limited(samples_of(plan.manifests), out.parent / f".{out.name}-progress.json", advance, watch, limit)
     todo = list(_todo(plan, progress, retry_failed))
     try:
         _engine(params.engine)(todo, plan.recipe, progress)
@@ -103,22 +103,25 @@ def run(
 
 
 def total_samples(data: Path | str) -> int:
-    """Samples that `run` will annotate, for a progress bar."""
+    """Return the number of samples that `run` will annotate, for a progress bar."""
     return samples_of(manifests_of(data))
 
 
 class _Limited(Progress):
-    """Ends the run once so many training samples failed that it cannot come to a good end."""
+    """Progress that ends the run as soon as more training samples failed than `annotate.max_failed` allows."""
 
-    limit, of = 1.0, 0
+    def __init__(self, total: int, path: Path, advance: Advance, watch: Watch, limit: tuple[float, int]) -> None:
+        """Start the clock; `limit` is the share of training samples that may fail, and the number of all of them."""
+        super().__init__(total, path, advance, watch)
+        self._max_failed, self._samples = limit
 
     def add(self, tally: Tally) -> None:
         super().add(tally)
-        check_failures(self.done.lost, self.done.examples, self.of, self.limit)
+        check_failures(self.done.lost, self.done.examples, self._samples, self._max_failed)
 
 
 def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
-    """What runs the jobs."""
+    """Return the function of an engine that runs the jobs."""
     if name == "local":
         from umgclip.annotate.engines import local
 
@@ -129,10 +132,13 @@ def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
 
 
 def _make_folders(plan: Plan, out: Path, retry_failed: bool) -> None:
-    """Where finished shards wait, if that is here; to try failed samples again, an earlier result is taken apart."""
-    if not isinstance(plan.place, Folder):
+    """Make the folders where finished shards wait, if those are on this machine.
+
+    To retry failed samples, an earlier result is split into its shards again.
+    """
+    if not isinstance(plan.folder, Folder):
         return
-    with explain_os_errors(plan.place.path):
+    with explain_os_errors(plan.folder.path):
         folders = {job.out.path for jobs in plan.jobs.values() for job in jobs if isinstance(job.out, Folder)}
         if retry_failed and not all(folder.is_dir() for folder in folders):
             retry.restore(out, retry.path_for(out), plan.digest, plan.jobs)
@@ -141,11 +147,11 @@ def _make_folders(plan: Plan, out: Path, retry_failed: bool) -> None:
 
 
 def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
-    """What is not done, or is to be done again; the rest is counted."""
+    """Yield the jobs that are not done, and those with failed samples to retry; report the counts of the others."""
     for job in chain.from_iterable(plan.jobs[split] for split in SPLITS):
         marker = job.marker()
         if marker is not None and (damage := job.damage(marker)) is not None:
-            _log.warning("annotate: %s; the shard is done again", damage)
+            _log.warning("annotate: %s; the shard is annotated again", damage)
             job.out.delete(job.marker_name)
             marker = None
         if marker is None:
@@ -154,15 +160,15 @@ def _todo(plan: Plan, report: Report, retry_failed: bool) -> Iterable[Job]:
             yield replace(job, retry=True)
         else:
             lost = {} if job.hide_truth else not_refused(marker["reasons"])
-            known = {reason: said for reason, said in marker.get("examples", {}).items() if reason in lost}
-            report.add(Tally(job.info.samples, Counter(marker["reasons"]), Counter(lost), known))
+            examples = {reason: text for reason, text in marker.get("examples", {}).items() if reason in lost}
+            report.add(Tally(job.info.samples, Counter(marker["reasons"]), Counter(lost), examples))
 
 
 def _end(plan: Plan, out: Path, marks: Mapping[str, Marks]) -> None:
-    """Keep what a second try at failed samples needs; the finished shards have gone where they belong."""
-    if isinstance(plan.place, Folder):
+    """Store the markers for a retry of failed samples, and delete the folder in which the shards waited."""
+    if isinstance(plan.folder, Folder):
         write_json(retry.path_for(out), {"config": plan.digest, **marks})
-        shutil.rmtree(plan.place.path)
+        shutil.rmtree(plan.folder.path)
 
 
 def _prune(params: AnnotateParams) -> None:
@@ -171,11 +177,11 @@ def _prune(params: AnnotateParams) -> None:
 
 
 def _examples(marks: Marks) -> dict[str, str]:
-    """One sample of each reason that samples failed for."""
-    found: dict[str, str] = {}
+    """Return one failed sample for each reason, from the markers of all shards."""
+    examples: dict[str, str] = {}
     for mark in marks.values():
-        found = {**mark.get("examples", {}), **found}
-    return found
+        examples = {**mark.get("examples", {}), **examples}
+    return examples
 
 
 def _summary(counts: dict[str, dict[str, Any]], plan: Plan, cut: str | None) -> Summary:

@@ -1,7 +1,7 @@
-"""What the records of training shards say: noun chunks of their captions, and names that came with the images.
+"""Collect names from training shards: noun chunks of captions, and tags that came with the images.
 
-The vocabulary comes of it, so every shard is read for it before the first one is annotated. Each is read once, by as
-many processes as annotate, or by a cluster; what it says is kept with the answers.
+The vocabulary is made of these names, so all shards are read before the first one is annotated. Each is read once, by
+as many processes as annotate or by a cluster, and its names are stored with the answers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from umgclip.provenance import code_digest
 from umgclip.records import ImageRecord, stored_record
 
 _WHOLE = Row("shard", "")
-_FEW = 20_000  # images: two seconds of one process, which is what others take to start
+_FEW = 20_000  # images that one process reads in two seconds, the time that other processes take to start
 
 
 class ShardNames(TypedDict):
@@ -55,19 +55,19 @@ class ShardNames(TypedDict):
 
 @dataclass
 class GivenNames:
-    """Names that came with the images, as tags of them or of their regions: known, however rare."""
+    """Names that came with the images, as tags of images or of regions; they are known however rare they are."""
 
     things: set[str] = field(default_factory=set)
     stuff: set[str] = field(default_factory=set)
 
     def add(self, record: ImageRecord) -> None:
-        """Those of an image."""
+        """Add the names of one image's record."""
         self.things.update(tag.text for tag in record.tags or [])
         for region in record.regions or []:
             (self.stuff if region.is_stuff else self.things).update(tag.text for tag in region.tags or [])
 
     def add_written(self, dataset: Path) -> None:
-        """Names that models wrote and no vocabulary held, from the tables."""
+        """Add names from the tables of a dataset, which models wrote and no vocabulary holds."""
         regions = (
             tables.read_columns(dataset / "regions.parquet", ["label", "is_stuff"])
             .group_by(["label", "is_stuff"])
@@ -82,26 +82,26 @@ class GivenNames:
 
 @dataclass
 class Names:
-    """What shards say, however many: chunks of the first caption of every image, and its other names."""
+    """The names of any number of shards: chunks of the first caption of every image, and its tags."""
 
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
     given: GivenNames = field(default_factory=GivenNames)
 
-    def add(self, said: ShardNames) -> None:
-        """What one shard says."""
-        self.chunks.seen.update(said["seen"])
-        self.chunks.placed.update(said["placed"])
-        self.chunks.captions += said["captions"]
-        self.given.things.update(said["things"])
-        self.given.stuff.update(said["stuff"])
+    def add(self, names: ShardNames) -> None:
+        """Add the names of one shard to these."""
+        self.chunks.seen.update(names["seen"])
+        self.chunks.placed.update(names["placed"])
+        self.chunks.captions += names["captions"]
+        self.given.things.update(names["things"])
+        self.given.stuff.update(names["stuff"])
 
 
 def read_names(jobs: Sequence[Job], params: AnnotateParams) -> Names:
-    """Read what training shards say, in this process or in several.
+    """Read the names in training shards, in this process, in several or on a cluster.
 
     Args:
         jobs: the shards.
-        params: the section `annotate`; `store` keeps what a shard says, so that it is read once.
+        params: the section `annotate`; its `store` holds the names of shards, so that each shard is read once.
 
     Raises:
         DataError: a shard that has to be read is damaged.
@@ -109,13 +109,13 @@ def read_names(jobs: Sequence[Job], params: AnnotateParams) -> Names:
     """
     read = partial(read_shard_names, store=None if params.store is None else place_at(params.store))
     names = Names()
-    for said in _each(jobs, params, read):
-        names.add(said)
+    for shard in _each(jobs, params, read):
+        names.add(shard)
     return names
 
 
 def read_shard_names(job: Job, store: Place | None = None) -> ShardNames:
-    """What was kept of the shard that the manifest tells of, or what is read now, and kept.
+    """Return the stored names of a shard, or read the shard and store its names if it is the manifest's.
 
     Raises:
         DataError: the shard is damaged.
@@ -124,19 +124,19 @@ def read_shard_names(job: Job, store: Place | None = None) -> ShardNames:
         return _read(job)
     file = AnswerFile(store, file_name(job.info.sha256, job.view, "names", "given", code_digest(__name__)))
     for packed in file.find([_WHOLE]) or []:
-        if packed.arrays == _digest(packed.json):  # else it was damaged
-            found: ShardNames = json.loads(packed.json)
-            return found
-    said = _read(job)
+        if packed.arrays == _digest(packed.json):  # otherwise it is damaged
+            stored: ShardNames = json.loads(packed.json)
+            return stored
+    names = _read(job)
     if job.source.startswith(REMOTE) or sha256_file(Path(job.source)) == job.info.sha256:
-        text = json.dumps(said, ensure_ascii=False)
+        text = json.dumps(names, ensure_ascii=False)
         file.put(_WHOLE, Packed(text, _digest(text)))
         file.write()
-    return said
+    return names
 
 
 def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], ShardNames]) -> Iterator[ShardNames]:
-    """What each shard says, in any order."""
+    """Yield the names of each shard, in any order."""
     if sum(job.info.samples for job in jobs) < _FEW:
         yield from map(read, jobs)
         return
@@ -149,21 +149,21 @@ def _each(jobs: Sequence[Job], params: AnnotateParams, read: Callable[[Job], Sha
     done = 0
     try:
         with worker_pool(min(params.workers or threads(), len(jobs))) as pool:
-            for said in pool.map(read, jobs):
+            for names in pool.map(read, jobs):
                 done += 1
-                yield said
-    except BrokenProcessPool:  # one was killed, by want of memory or by somebody: the rest is read here
+                yield names
+    except BrokenProcessPool:  # a process was killed, perhaps because memory ran out: the rest is read here
         yield from map(read, jobs[done:])
 
 
 def _read(job: Job) -> ShardNames:
-    """Counts of chunks, and the sorted names of things and stuff."""
+    """Read a shard, and return its counts of chunks and its sorted names of things and stuff."""
     chunks, given = ChunkCounts(), GivenNames()
     for raw in read_shard_at(job.source, job.info.sha256):
         try:
             record = stored_record(raw.json, key=raw.key, where=f"{job.info.path}:{raw.key}")
         except DataError:
-            continue  # the engine meets it again and writes it into the quarantine
+            continue  # the engine reads it again and writes it to the quarantine
         given.add(record)
         chunks.add(text.text for text in (record.captions or [])[:1])
     return {

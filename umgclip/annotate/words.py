@@ -1,4 +1,4 @@
-"""Whether anything can be said of the training images at all, asked before the work begins."""
+"""Check before the work begins that some training image can get a word at all."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _SPEAKING_ROLES = ("proposer", "region_tagger", "region_captioner", "tagger", "c
 
 
 def require_words(params: AnnotateParams, vocabulary: Vocabulary, names: Names) -> None:
-    """Refuse images of which nothing is known and nothing will be said.
+    """Check that images have words, or that some role can give them words.
 
-    Without captions, images whose tags or regions came with them are annotated with regions alone: the teacher names
-    only what captions name.
+    Without captions, images that came with tags or regions get regions alone, since the teacher names only concepts of
+    captions.
 
     Args:
         params: the section `annotate`.
-        vocabulary: concepts of captions, and of `rules.vocabulary`.
-        names: what the training shards say.
+        vocabulary: concepts of the captions and of `rules.vocabulary`.
+        names: names in the training shards.
 
     Raises:
         DataError: no training image has a caption, a tag or a labelled region, and no role can give one.
@@ -38,14 +38,14 @@ def require_words(params: AnnotateParams, vocabulary: Vocabulary, names: Names) 
 
 
 def note(vocabulary: Vocabulary, names: Names) -> str | None:
-    """What the summary says where the teacher has nothing to name; None: it has."""
+    """Return the summary's remark that the teacher has nothing to name; None: it has concepts."""
     if not names.chunks.captions:
         return "none: the training images have no captions; what the teacher adds are regions without words"
     return None if vocabulary.concepts else "empty: what the teacher adds are regions without words"
 
 
 def _speaks(params: AnnotateParams, vocabulary: Vocabulary) -> bool:
-    """Whether some role can say a word of an image without a caption."""
+    """Return whether some role can name things in an image without a caption."""
     words = ("any", "vocabulary") if vocabulary.concepts else ("any",)
     kinds = {model_kind(params, name) for role in _SPEAKING_ROLES for name in params.roles.of(role)}
-    return any(CATALOG[kind].words in words for kind in kinds if kind in CATALOG)  # none and given are in no row
+    return any(CATALOG[kind].words in words for kind in kinds if kind in CATALOG)  # `none` and `given` have no row

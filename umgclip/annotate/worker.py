@@ -1,8 +1,8 @@
-"""What one worker does with one shard, on whichever machine an engine has put it.
+"""Annotate one shard after the other, on the machine that an engine has chosen.
 
-A shard is the unit of commit: its tar and tables appear under their final names, a marker with counts comes last. What
-is marked is not done again, so a killed run goes on where it was. A sample that cannot be read or annotated becomes a
-quarantine row; it is never dropped silently.
+A shard is the unit of commit: its tar and tables appear under their final names, a marker with counts comes last. A
+shard with a marker is not done again, so that a killed run resumes where it stopped. A sample that cannot be read or
+annotated becomes a row of the quarantine; it is never dropped silently.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from umgclip.io.shards import RawSample
 __all__ = ["LOST_DEVICE", "Advance", "Job", "NotAnsweredError", "Recipe", "ShardWorker"]
 
 Advance = Callable[[Tally], None]
-LOST_DEVICE = 70  # exit code of a worker whose GPU gave up
+LOST_DEVICE = 70  # exit code of a worker that can no longer use its GPU
 
 
 class ShardWorker:
-    """An annotator with its models, and what it does to shards."""
+    """An annotator with its models, which annotates and commits shards."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Make the annotator; models are loaded when they are needed.
+        """Make the annotator; models are loaded when they are first needed.
 
-        torch and OpenCV are held to one thread, since workers share a machine and the sums' order is to be the same.
+        torch and OpenCV use one thread, since workers share a machine, and so that sums are always in the same order.
         """
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
@@ -57,18 +57,18 @@ class ShardWorker:
 
         Args:
             job: the shard.
-            advance: told what was done after every batch.
+            advance: called with the counts of the work after every batch.
 
         Raises:
-            NotAnsweredError: what may be loaded here has said all it can, and the answers are in the store; another
-                model's are missing, so nothing is committed.
+            NotAnsweredError: the models that may be loaded here have stored their answers; another model's are
+                missing, so nothing is committed.
             DataError: the shard is damaged.
         """
         _Work(self._recipe, self._cache, self._annotator, job, advance).run()
 
 
 class _Work:
-    """One shard in work."""
+    """The work on one shard, from its first batch to its marker."""
 
     def __init__(self, recipe: Recipe, cache: AnswerCache, annotator: Annotator, job: Job, advance: Advance) -> None:
         self._recipe, self._cache, self._annotator, self._job, self._advance = recipe, cache, annotator, job, advance
@@ -121,16 +121,16 @@ class _Work:
                     _put(writing, raw, one)
 
     def _annotate_failed(self, writing: Output, previous: Previous) -> None:
-        """What failed, anew, among what was kept; images are read twice rather than held."""
+        """Annotate the failed samples of an earlier run again; images are read twice rather than held in memory."""
         again: dict[str, Entry | FailedSample] = {}
         left_out: set[str] = set()
         for batch, entries in self._annotated(previous.keys):
             again |= batch.failed | dict(zip((raw.key for raw in batch.raws), entries, strict=True))
             left_out.update(batch.left_out)
-        kept = previous.entries()
+        earlier = previous.entries()
         for raw in read_shard_at(self._job.source):
             if raw.key in previous.keys:
-                writing.add(raw, next(kept))
+                writing.add(raw, next(earlier))
                 self._advance(Tally(1))
             elif raw.key in left_out:
                 writing.left_out += 1
@@ -138,7 +138,7 @@ class _Work:
                 _put(writing, raw, again[raw.key])
 
     def _annotated(self, keep: Collection[str]) -> Iterator[tuple[SampleBatch, list[Entry | FailedSample]]]:
-        """Every batch with what became of its samples; where a model's answers are missing, nothing."""
+        """Yield every batch with the results of its samples; skip batches for which a model's answers are missing."""
         size = self._recipe.params.batch
         for batch in read_batches(self._job, size, self._journal, self._clock, keep):
             try:
@@ -166,7 +166,10 @@ class _Work:
         self._advance(tally)
 
     def _batch(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[Entry | FailedSample]:
-        """One entry or reason a sample. What ended workers before is done image by image, or not at all."""
+        """Return an entry or a failure for every sample.
+
+        A batch over which workers died before is done image by image; such an image is not done at all.
+        """
         keys = [one.key for one in ids]
         if len(samples) > 1 and self._journal.is_deadly(keys):
             return self._singly(samples, ids)
@@ -179,7 +182,7 @@ class _Work:
             return [self._entry(one) for one in ask(samples)]
         except (UmgclipError, NotAnsweredError, torch.AcceleratorError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever an image may bring about
+        except Exception as error:  # noqa: BLE001 - any error that an image may cause
             if len(samples) == 1:
                 return [FailedSample("annotate_error", first_line(error))]
         return self._singly(samples, ids)
@@ -188,7 +191,7 @@ class _Work:
         return [e for s, one in zip(samples, ids, strict=True) for e in self._batch([s], [one])]
 
     def _entry(self, annotated: Annotated) -> Entry | FailedSample:
-        """A sample that a role has no answer for is not complete: it waits in the quarantine."""
+        """Return what is stored of a sample, or a failure if a role has no answer for it."""
         if not annotated.failures:
             return entry(annotated, self._job.label)
         role, failure = next(iter(annotated.failures.items()))

@@ -301,7 +301,7 @@ def connected(address: str | None, cpus: float) -> Iterator[bool]:
             ray.init(address or "local", **settings)
         except ConnectionError as error:
             raise InputError(
-                f"annotate.ray.address: expected a cluster at {address}, none answers; start it"
+                f"annotate.ray.address: expected a cluster at {address}, none answers; start one there"
             ) from error
         stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from umgclip.annotate.vocabulary import Given
+from umgclip.annotate.vocabulary import GivenNames
 from umgclip.data.stream import read_raw
 from umgclip.data.vocabulary import ChunkCounts, Vocabulary, looks_english
 from umgclip.io.manifest import read_manifest
@@ -33,7 +33,7 @@ class Facts:
     chunks: ChunkCounts = field(default_factory=ChunkCounts)
     sides: list[tuple[int, int]] = field(default_factory=list)
     with_grain: Counter[str] = field(default_factory=Counter)
-    given: Given = field(default_factory=Given)
+    given: GivenNames = field(default_factory=GivenNames)
     hashes: set[str] = field(default_factory=set)
 
     def add(self, record: ImageRecord) -> None:
