@@ -168,7 +168,7 @@ def test_a_finished_shard_that_was_damaged_is_done_again(done, world, monkeypatc
     for split in stage.SPLITS:
         assert read_manifest(world / name / split).digest() == read_manifest(out / split).digest()
     assert (world / name / "train" / "regions.parquet").read_bytes() == (out / "train" / "regions.parquet").read_bytes()
-    said = [record.getMessage() for record in caplog.records if "the shard is done again" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "the shard is annotated again" in record.getMessage()]
     expected = f"annotate: {spoilt}: expected sha256 "
     assert kind == "done.json" or (len(said) == 1 and said[0].startswith(expected))
 
