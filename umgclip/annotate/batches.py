@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from umgclip.annotate.cache.cache import ImageId
 from umgclip.annotate.job import Job
-from umgclip.annotate.journal import Journal
+from umgclip.annotate.journal import ShardJournal
 from umgclip.annotate.progress import Clock
 from umgclip.data.stream import Sample, decode, prefetched
 from umgclip.errors import DataError
@@ -50,7 +50,7 @@ class SampleBatch:
 
 
 def read_batches(
-    job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str] = ()
+    job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str] = ()
 ) -> Iterator[SampleBatch]:
     """Read and decode a shard in batches, one ahead of the caller.
 
@@ -68,7 +68,7 @@ def read_batches(
     return batches if journal.alert else prefetched(batches, depth=1)
 
 
-def _batches(job: Job, size: int, journal: Journal, clock: Clock, keep: Collection[str]) -> Iterator[SampleBatch]:
+def _batches(job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str]) -> Iterator[SampleBatch]:
     batch = SampleBatch()
     for raw in clock.each("read", read_shard_at(job.source, job.info.sha256)):
         if raw.key in keep:
@@ -82,7 +82,7 @@ def _batches(job: Job, size: int, journal: Journal, clock: Clock, keep: Collecti
         yield batch
 
 
-def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: Journal) -> None:
+def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: ShardJournal) -> None:
     if journal.is_deadly([raw.key]):
         batch.failed[raw.key] = FailedSample("crashed", "the process that worked on it died each time")
         return

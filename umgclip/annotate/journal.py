@@ -18,7 +18,7 @@ _MOST_BYTES = 1 << 24
 _NOBODY = ""
 
 
-class Journal:
+class ShardJournal:
     """The record of deaths over one shard, and of the samples in work."""
 
     def __init__(self, folder: Place, shard: str, run: str, attempts: int) -> None:

@@ -30,7 +30,7 @@ TABLES: Mapping[str, pa.Schema] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class SampleEntry:
     """A sample as it is stored, without its image: record, embeddings and rows of the tables."""
 
     json: bytes
@@ -38,7 +38,7 @@ class Entry:
     rows: Mapping[str, list[dict[str, Any]]]
 
 
-def entry(annotated: Annotated, shard: str) -> Entry:
+def make_entry(annotated: Annotated, shard: str) -> SampleEntry:
     """Return what is stored of an annotated sample of a shard."""
     record, buffer = annotated.record, BytesIO()
     np.save(buffer, annotated.embeddings, allow_pickle=False)
@@ -47,7 +47,7 @@ def entry(annotated: Annotated, shard: str) -> Entry:
         "regions": [tables.region_row(record, region) for region in record.regions or []],
         "rejected": [one.row(record.key, shard) for one in annotated.rejected],
     }
-    return Entry(record.to_json(), buffer.getvalue(), rows)
+    return SampleEntry(record.to_json(), buffer.getvalue(), rows)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Output:
     def __post_init__(self) -> None:
         self._writer = ShardWriter(self.path)
 
-    def add(self, raw: RawSample, one: Entry) -> None:
+    def add(self, raw: RawSample, one: SampleEntry) -> None:
         """Append a sample with its original image file."""
         self._writer.write(RawSample(raw.key, raw.image, raw.extension, one.json, one.embeddings))
         for name, rows in one.rows.items():

@@ -29,7 +29,7 @@ SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Everything that one run of the stage has to do.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
         return sha256_json([self.recipe.config, self.made_by["inputs_sha256"]])
 
 
-def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> Plan:
+def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> RunPlan:
     """Read the manifests and the names in the training shards, and decide where each shard's results go.
 
     Args:
@@ -88,7 +88,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
     }
-    return Plan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
+    return RunPlan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:

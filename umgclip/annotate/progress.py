@@ -77,7 +77,7 @@ _EVERY_S = 1.0
 _WINDOW_S = 60.0  # time over which rates are measured
 
 
-class Progress:
+class RunProgress:
     """Counts, rates and the remaining time of a run; shards that were done before add counts alone."""
 
     def __init__(

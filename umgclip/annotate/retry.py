@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from umgclip.annotate.job import Job
-from umgclip.annotate.output import TABLES, Entry, write_marker, write_table
+from umgclip.annotate.output import TABLES, SampleEntry, write_marker, write_table
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
 from umgclip.io.shards import read_samples
@@ -126,7 +126,7 @@ class Previous:
         """The keys of the samples that stay as they are."""
         return self.rows.keys()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SampleEntry]:
         """Yield the stored annotations of each sample, in order.
 
         Raises:
@@ -136,4 +136,4 @@ class Previous:
             for raw, key in zip(read_samples(stream, self.job.name), self.rows, strict=True):
                 if raw.key != key or raw.embeddings is None:
                     raise DataError(f"{self.job.out}/{self.job.name}: expected sample {key!r}, got {raw.key!r}")
-                yield Entry(raw.json, raw.embeddings, {"regions": [], "rejected": [], **self.rows[key]})
+                yield SampleEntry(raw.json, raw.embeddings, {"regions": [], "rejected": [], **self.rows[key]})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from umgclip.annotate.cache.codec import Packed
-from umgclip.annotate.cache.files import AnswerFile, Row, file_name
+from umgclip.annotate.cache.files import AnswerFile, AnswerKey, file_name
 from umgclip.annotate.job import Job
 from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
@@ -31,7 +31,7 @@ from umgclip.params import AnnotateParams, threads
 from umgclip.provenance import code_digest
 from umgclip.records import ImageRecord, stored_record
 
-_WHOLE = Row("shard", "")
+_WHOLE = AnswerKey("shard", "")
 _FEW = 20_000  # images that one process reads in two seconds, the time that other processes take to start
 
 

@@ -21,8 +21,8 @@ from umgclip.annotate.cache.fallback import first_line
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
 from umgclip.annotate.draft import Annotated
 from umgclip.annotate.job import Job, Recipe
-from umgclip.annotate.journal import Journal
-from umgclip.annotate.output import Entry, Output, entry, output, write_marker
+from umgclip.annotate.journal import ShardJournal
+from umgclip.annotate.output import Output, SampleEntry, make_entry, output, write_marker
 from umgclip.annotate.progress import Clock, Tally
 from umgclip.annotate.rejected import not_refused
 from umgclip.annotate.retry import Previous
@@ -72,7 +72,7 @@ class _Work:
 
     def __init__(self, recipe: Recipe, cache: AnswerCache, annotator: Annotator, job: Job, advance: Advance) -> None:
         self._recipe, self._cache, self._annotator, self._job, self._advance = recipe, cache, annotator, job, advance
-        self._journal = Journal(job.out, job.name, recipe.run, recipe.params.attempts)
+        self._journal = ShardJournal(job.out, job.name, recipe.run, recipe.params.attempts)
         self._clock, self._asked = Clock(), Tally()
         self._missing: NotAnsweredError | None = None
 
@@ -122,7 +122,7 @@ class _Work:
 
     def _annotate_failed(self, writing: Output, previous: Previous) -> None:
         """Annotate the failed samples of an earlier run again; images are read twice rather than held in memory."""
-        again: dict[str, Entry | FailedSample] = {}
+        again: dict[str, SampleEntry | FailedSample] = {}
         left_out: set[str] = set()
         for batch, entries in self._annotated(previous.keys):
             again |= batch.failed | dict(zip((raw.key for raw in batch.raws), entries, strict=True))
@@ -137,7 +137,7 @@ class _Work:
             else:
                 _put(writing, raw, again[raw.key])
 
-    def _annotated(self, keep: Collection[str]) -> Iterator[tuple[SampleBatch, list[Entry | FailedSample]]]:
+    def _annotated(self, keep: Collection[str]) -> Iterator[tuple[SampleBatch, list[SampleEntry | FailedSample]]]:
         """Yield every batch with the results of its samples; skip batches for which a model's answers are missing."""
         size = self._recipe.params.batch
         for batch in read_batches(self._job, size, self._journal, self._clock, keep):
@@ -151,7 +151,7 @@ class _Work:
             self._tell(batch, entries)
             yield batch, entries
 
-    def _tell(self, batch: SampleBatch, entries: Sequence[Entry | FailedSample]) -> None:
+    def _tell(self, batch: SampleBatch, entries: Sequence[SampleEntry | FailedSample]) -> None:
         tally = self._cache.drain()
         self._asked.add(tally)
         keys = [raw.key for raw in batch.raws]
@@ -165,7 +165,7 @@ class _Work:
         tally.add(Tally(batch.count, reasons, Counter(counted), examples))
         self._advance(tally)
 
-    def _batch(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[Entry | FailedSample]:
+    def _batch(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[SampleEntry | FailedSample]:
         """Return an entry or a failure for every sample.
 
         A batch over which workers died before is done image by image; such an image is not done at all.
@@ -187,19 +187,19 @@ class _Work:
                 return [FailedSample("annotate_error", first_line(error))]
         return self._singly(samples, ids)
 
-    def _singly(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[Entry | FailedSample]:
+    def _singly(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[SampleEntry | FailedSample]:
         return [e for s, one in zip(samples, ids, strict=True) for e in self._batch([s], [one])]
 
-    def _entry(self, annotated: Annotated) -> Entry | FailedSample:
+    def _entry(self, annotated: Annotated) -> SampleEntry | FailedSample:
         """Return what is stored of a sample, or a failure if a role has no answer for it."""
         if not annotated.failures:
-            return entry(annotated, self._job.label)
+            return make_entry(annotated, self._job.label)
         role, failure = next(iter(annotated.failures.items()))
         detail = "; ".join(f"{role}: {one.reason}: {one.detail}" for role, one in annotated.failures.items())
         return FailedSample(f"{role}_{failure.reason}", detail)
 
 
-def _put(writing: Output, raw: RawSample, one: Entry | FailedSample) -> None:
+def _put(writing: Output, raw: RawSample, one: SampleEntry | FailedSample) -> None:
     if isinstance(one, FailedSample):
         writing.quarantine(raw.key, one.reason, one.detail)
     else:

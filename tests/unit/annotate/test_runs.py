@@ -14,7 +14,7 @@ import pytest
 from umgclip.annotate import stage
 from umgclip.annotate.annotator import Annotator
 from umgclip.annotate.engines import local
-from umgclip.annotate.progress import Progress, Tally
+from umgclip.annotate.progress import RunProgress, Tally
 from umgclip.annotate.rejected import Failure
 from umgclip.cli.options import local_or_s3
 from umgclip.data.stream import read_raw
@@ -104,7 +104,7 @@ def test_progress_is_a_file_and_numbers(run_stage, few):
 
 def test_what_is_done_again_is_taken_back(tmp_path):
     counted = []
-    progress = Progress(10, tmp_path / "p.json", counted.append, lambda _: None)
+    progress = RunProgress(10, tmp_path / "p.json", counted.append, lambda _: None)
     told = Tally(4, lost=Counter(unreadable=1))
     told.failed["unreadable"] += 1
     progress.add(told)

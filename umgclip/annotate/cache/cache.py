@@ -12,7 +12,7 @@ import numpy as np
 
 from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.cache.fallback import guarded
-from umgclip.annotate.cache.files import AnswerFile, Row, file_name
+from umgclip.annotate.cache.files import AnswerFile, AnswerKey, file_name
 from umgclip.annotate.cache.inputs import input_digest
 from umgclip.annotate.cache.lazy_model import LazyModel
 from umgclip.annotate.cache.role_calls import ROLE_CALLS, RoleCall
@@ -127,7 +127,7 @@ class AnswerCache:
             (role, model.name), AnswerFile(self._store, file_name(*self._shard, role, model.name, identity))
         )
 
-    def _rows(self, call: RoleCall, model: LazyModel, columns: Sequence[Sequence[Any]]) -> list[Row]:
+    def _rows(self, call: RoleCall, model: LazyModel, columns: Sequence[Sequence[Any]]) -> list[AnswerKey]:
         """Return the key and the input digest of every row.
 
         Images of the batch are identified by their key, crops by the digest of their pixels and their row.
@@ -137,7 +137,7 @@ class AnswerCache:
         for number, row in enumerate(zip(*columns, strict=True)):
             image = self._ids.get(id(row[0])) or ImageId(f"{first}/part", _pixels_digest(row[0]))
             key = f"{image.key}#{number}" if call.role == "filter" else image.key
-            rows.append(Row(key, input_digest(call, model.kind, image.sha256, row)))
+            rows.append(AnswerKey(key, input_digest(call, model.kind, image.sha256, row)))
         return rows
 
 

@@ -27,8 +27,8 @@ _MOST_BYTES = 1 << 32
 _DAY_S = 86400.0
 
 
-class Row(NamedTuple):
-    """The row of an answer: the sample's key (and the number of the text), and the digest of the role's inputs."""
+class AnswerKey(NamedTuple):
+    """The key of an answer: the sample's key (and the number of the text), and the digest of the role's inputs."""
 
     key: str
     inputs: str
@@ -48,7 +48,7 @@ class AnswerFile:
         self._stored: tuple[Mapping[str, int], pa.Table] | None = None
         self._new: dict[str, tuple[str, Packed]] = {}
 
-    def find(self, rows: Sequence[Row]) -> list[Packed] | None:
+    def find(self, rows: Sequence[AnswerKey]) -> list[Packed] | None:
         """Return the answers of a whole batch, or None where one of them is missing.
 
         The model then computes the whole batch again, so that its results never depend on what was stored.
@@ -56,7 +56,7 @@ class AnswerFile:
         answers = [self._find(row) for row in rows]
         return [one for one in answers if one is not None] if all(one is not None for one in answers) else None
 
-    def put(self, row: Row, answer: Packed) -> None:
+    def put(self, row: AnswerKey, answer: Packed) -> None:
         """Hold a new answer in memory until `write` stores it."""
         self._new[row.key] = row.inputs, answer
 
@@ -75,7 +75,7 @@ class AnswerFile:
             pq.write_table(joined, temporary, compression="zstd", write_page_checksum=True)
         self._stored, self._new = None, {}
 
-    def _find(self, row: Row) -> Packed | None:
+    def _find(self, row: AnswerKey) -> Packed | None:
         if row.key in self._new:
             inputs, packed = self._new[row.key]
             return packed if inputs == row.inputs else None

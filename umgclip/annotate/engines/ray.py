@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from umgclip.annotate.engines.ray_pools import Pool, make_pools, sizes
+from umgclip.annotate.engines.ray_pools import ActorPool, make_pools, sizes
 from umgclip.annotate.engines.ray_rows import Counts, call_on_row, enter_folder, error_value
 from umgclip.annotate.engines.ray_session import session_folder, set_environment
 from umgclip.annotate.job import Job, Recipe
@@ -198,7 +198,7 @@ def _counts() -> Any:  # noqa: ANN401 - an actor's handle
     return ray.remote(Counts).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _dataset(jobs: Sequence[Job], pools: Sequence[Pool], actors: Sequence[tuple[int, int]], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
+def _dataset(jobs: Sequence[Job], pools: Sequence[ActorPool], actors: Sequence[tuple[int, int]], counts: Any) -> Any:  # noqa: ANN401 - Ray's types
     """Return jobs that stream through the pools; each is a block of its own, so that it is retried alone."""
     import ray.data
 

@@ -16,26 +16,28 @@ _NOBODY = ("none", "given")
 
 
 @dataclasses.dataclass(frozen=True)
-class Pool:
+class ActorPool:
     """Actors with the same models, and what each of them needs."""
 
     params: RayPoolParams
     recipe: Recipe
 
 
-def make_pools(recipe: Recipe) -> list[Pool]:
+def make_pools(recipe: Recipe) -> list[ActorPool]:
     """Return one pool, or several in the order in which shards go through them."""
     params = recipe.params.ray
     if not params.pools:
-        return [Pool(params, recipe)]
+        return [ActorPool(params, recipe)]
     pools = []
     for name in chain(recipe.params):
         loads = others(recipe.params) if name is None else frozenset([name])
-        pools.append(Pool(params if name is None else params.pools[name], dataclasses.replace(recipe, loads=loads)))
+        pools.append(
+            ActorPool(params if name is None else params.pools[name], dataclasses.replace(recipe, loads=loads))
+        )
     return pools
 
 
-def sizes(pools: Sequence[Pool], jobs: int, there: Mapping[str, float]) -> list[tuple[int, int]]:
+def sizes(pools: Sequence[ActorPool], jobs: int, there: Mapping[str, float]) -> list[tuple[int, int]]:
     """Return the fewest and most actors of each pool.
 
     Args:
