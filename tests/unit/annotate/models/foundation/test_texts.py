@@ -1,5 +1,7 @@
 """Captions, tags and scores by models, against transformers' own forward."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_a_concept_may_have_a_threshold_of_its_own(weights, images, vocabulary):
 def test_regions_are_tagged_by_kind(weights, images, vocabulary):
     tagger = Clip(ClipParams(path=weights("clip"), threshold=0.0), "m", vocabulary)
     found = places(images)
-    found[0][0].is_stuff = True
+    found[0][0] = replace(found[0][0], is_stuff=True)
     tagged = tagger.tag_regions(images, [""] * 3, found)
     assert tagged[0][0].tags[0].text in vocabulary.stuff
     assert tagged[1][0].tags[0].text in vocabulary.things
