@@ -20,6 +20,7 @@ from umgclip.io.atomic import sha256_file, sha256_json, write_json
 from umgclip.io.manifest import read_manifest
 from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, WEIGHTS
 from umgclip.params import AnnotateParams, DataParams, EvaluateParams, TrainParams
+from umgclip.params.section import IMPORTS_ONLY
 from umgclip.train import stage as training
 
 _DONE = "done.json"
@@ -125,7 +126,7 @@ class Runs:
     def _truth(self) -> Path:
         sections = (self.sections.data, self.sections.annotate)
         key = {
-            "data": self.sections.data.model_dump(exclude={"imports"}),
+            "data": self.sections.data.decisive(IMPORTS_ONLY),
             "annotated": read_manifest(self.inputs.annotate / "train").digest(),
             "base": self._base(),
         }

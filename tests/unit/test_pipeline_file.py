@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import grimp
 import pytest
@@ -16,7 +16,7 @@ from umgclip.annotate.catalog import CATALOG
 from umgclip.annotate.catalog import __name__ as CATALOG_MODULE
 from umgclip.cli.project.create import ProjectOptions, make_project
 from umgclip.params import SECTIONS, read_params
-from umgclip.params.section import INDIFFERENT
+from umgclip.params.section import BESIDE_SCORES, IMPORTS_ONLY, INDIFFERENT, LOCATION, NEWER, VIA_STREAMS, Section
 from umgclip.provenance import PLUMBING
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,14 @@ OF_NO_EFFECT = {
     "data": {"imports.workers"},
     "segment": {"device", "max_failed", "checkpoint_every"},
 }  # fmt: skip
+# keys that decide the result of their stage, but no part of it that is identified by itself: (section, mark) -> keys
+OF_PARTIAL_EFFECT = {
+    ("annotate", LOCATION): {"output"},
+    ("data", IMPORTS_ONLY): {"imports"},
+    ("evaluate", BESIDE_SCORES): {"pictures", "resamples", "measure_cost"},
+    ("evaluate", NEWER): {"dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder"},
+    ("train", VIA_STREAMS): {"processes", "loader"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +65,50 @@ def test_stages_are_those_of_the_command_line_in_order():
     assert all(PIPELINE["stages"][name]["cmd"] == f"umgclip {name}" for name in STAGES)
 
 
-def marked(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def marked(model: type[BaseModel], mark: str = INDIFFERENT, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if INDIFFERENT in field.metadata:
+        if mark in field.metadata:
             yield f"{prefix}{name}"
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from marked(field.annotation, f"{prefix}{name}.")
+            yield from marked(field.annotation, mark, f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_keys_of_no_effect_are_these(name):
     assert set(marked(SECTIONS[name])) == OF_NO_EFFECT[name]
+
+
+@pytest.mark.parametrize("mark", [LOCATION, IMPORTS_ONLY, BESIDE_SCORES, NEWER, VIA_STREAMS])
+def test_keys_of_partial_effect_are_these(mark):
+    keys = {name: set(marked(section, mark)) for name, section in SECTIONS.items()}
+    expected = {name: keys for (name, each), keys in OF_PARTIAL_EFFECT.items() if each == mark}
+    assert {name: found for name, found in keys.items() if found} == expected
+
+
+class Inner(Section):
+    fast: Annotated[int, INDIFFERENT] = 1
+    where: Annotated[str, LOCATION] = "here"
+    size: int = 2
+
+
+class Outer(Section):
+    inner: Inner = Inner()
+    by_name: dict[str, Inner] = {"one": Inner()}
+    added: Annotated[Inner, NEWER] = Inner()
+    seed: int = 0
+
+
+def test_values_that_decide_leave_out_marked_keys_on_every_level():
+    inner = {"where": "here", "size": 2}
+    assert Outer().decisive() == {"inner": inner, "by_name": {"one": inner}, "added": inner, "seed": 0}
+    bare = {"size": 2}
+    assert Outer().decisive(LOCATION, NEWER) == {"inner": bare, "by_name": {"one": bare}, "seed": 0}
+    assert Outer().decisive(unread=["inner", "by_name", "seed"]) == {"added": inner}
+
+
+def test_a_newer_key_is_told_apart_at_its_default():
+    assert Outer().at_default(NEWER) == {"added"}
+    assert Outer(added=Inner(size=3)).at_default(NEWER) == set()
 
 
 @pytest.mark.parametrize("name", STAGES)

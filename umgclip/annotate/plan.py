@@ -22,6 +22,7 @@ from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import shard_at
 from umgclip.model.clip.layout import WEIGHTS
 from umgclip.params import AnnotateParams
+from umgclip.params.section import LOCATION
 from umgclip.provenance import code_digest
 
 # the dataset that each output is made from; `proposals` are the benchmark's images again, with their captions hidden
@@ -83,7 +84,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     folders = {split: folder.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
     jobs = {split: [replace(job, out=folders[split]) for job in bare[split]] for split in SPLITS}
     made_by = {
-        "params_sha256": sha256_json(params.decisive("output")),
+        "params_sha256": sha256_json(params.decisive(LOCATION)),
         "base_sha256": sha256_file(base / WEIGHTS),
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
@@ -123,7 +124,7 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
     """Return what workers need; its config is the digest of everything that decides the result except the images."""
     weights, files = sha256_file(base / WEIGHTS), file_digests(params)
     decides = {
-        "params": params.decisive("output"),
+        "params": params.decisive(LOCATION),
         "base": weights,
         "files": files,
         "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],

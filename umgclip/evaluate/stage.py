@@ -37,12 +37,11 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.files import WEIGHTS as SEGMENTER_WEIGHTS
 from umgclip.model.segmenter.files import load as load_segmenter
 from umgclip.params import EvaluateParams
+from umgclip.params.section import BESIDE_SCORES, NEWER
 from umgclip.records import Region
 from umgclip.stage import Summary
 
 _DIGITS = 6
-_BESIDE = {"pictures", "resamples", "measure_cost"}  # without effect on the numbers
-_LATER = ("dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder")
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _SHORT = {getattr(torch, long): short for short, long in _PRECISIONS.items()}
 _SHOWN = (
@@ -232,10 +231,7 @@ def _protocol(
     counted: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return what the numbers depend on: settings, benchmark, inputs; lists are joined, because DVC shows none."""
-    default = EvaluateParams()
-    # keys that came later appear only with another value than the default, so that older protocols stay comparable
-    usual = {name for name in _LATER if getattr(params, name) == getattr(default, name)}
-    settings = _without_lists(params.decisive(*_BESIDE, *usual))
+    settings = _without_lists(params.decisive(BESIDE_SCORES, unread=params.at_default(NEWER)))
     return {
         "settings": settings,
         "benchmark": {"sha256": manifest.digest(), **counted},

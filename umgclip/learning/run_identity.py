@@ -7,16 +7,18 @@ from importlib.metadata import version
 from typing import Any
 
 from umgclip.params import TrainParams
+from umgclip.params.section import VIA_STREAMS
 
 _LIBRARIES = ("torch", "open_clip_torch", "peft", "timm")
 
 
 def decisive(params: TrainParams) -> dict[str, Any]:
-    """The params that change what is trained, so that a run may go on on another machine.
+    """Return the params that change what is trained, so that a run may go on on another machine.
 
-    The number of streams, part of the order, is known to the feed only: it stands for `processes` and `loader`.
+    `processes` and `loader` change the order of samples only through the number of streams. The feed computes that
+    number, and the caller records it.
     """
-    return {"train": params.decisive("processes", "loader")}
+    return {"train": params.decisive(VIA_STREAMS)}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from umgclip.params.annotators import ModelParams
 from umgclip.params.ray import RayParams
 from umgclip.params.roles import CAPABLE, RolesParams, RulesParams, check_roles
-from umgclip.params.section import INDIFFERENT, Count, Device, Precision, Section, Share
+from umgclip.params.section import INDIFFERENT, LOCATION, Count, Device, Precision, Section, Share
 
 
 class ProposerParams(Section):
@@ -88,7 +88,7 @@ class AnnotateParams(Section):
     store_gb: Annotated[float, INDIFFERENT] = Field(
         default=20.0, gt=0, description="largest size of a folder; the answers unused for longest are deleted first"
     )
-    output: str | None = Field(
+    output: Annotated[str | None, LOCATION] = Field(
         default=None, pattern=r"^s3://", description="prefix for annotated shards; null: next to their manifest"
     )
     attempts: Annotated[Count, INDIFFERENT] = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.params.section import INDIFFERENT, Count, Section, Share
+from umgclip.params.section import IMPORTS_ONLY, INDIFFERENT, Count, Section, Share
 
 
 class ImportParams(Section):
@@ -38,4 +38,4 @@ class DataParams(Section):
     benchmark_singles: Count = 294
     shard_samples: Count = 500
     jpeg_quality: int = Field(default=95, ge=50, le=100)
-    imports: ImportParams = ImportParams()
+    imports: Annotated[ImportParams, IMPORTS_ONLY] = ImportParams()

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.params.section import BOX_SHARE, INDIFFERENT, BoxShare, Count, Device, Precision, Section, Share, Template
+from umgclip.params.section import (
+    BESIDE_SCORES,
+    BOX_SHARE,
+    INDIFFERENT,
+    NEWER,
+    BoxShare,
+    Count,
+    Device,
+    Precision,
+    Section,
+    Share,
+    Template,
+)
 from umgclip.params.segment import ReadParams
 
 
@@ -57,32 +69,42 @@ class EvaluateParams(Section):
     """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
 
     image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
-    resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect, as in train.resize")
+    resize: Annotated[Literal["squash", "pad"], NEWER] = Field(
+        default="squash", description="pad keeps the aspect, as in train.resize"
+    )
     batch: Annotated[Count, INDIFFERENT] = Field(default=64, description="images in a forward pass")
     device: Device = "auto"
-    dtype: Precision = Field(default="fp32", description="in which the towers compute; the protocol names it")
+    dtype: Annotated[Precision, NEWER] = Field(
+        default="fp32", description="in which the towers compute; the protocol names it"
+    )
     thing_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = Field(
         default=["{a} {}"], description="prompts whose embeddings are averaged"
     )
     stuff_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = ["{}", "on {}"]
-    readouts: list[ReadoutName] = Field(
+    readouts: Annotated[list[ReadoutName], NEWER] = Field(
         default=["box", "mask", "crop", "maskout"],
         min_length=1,
         description="ways to read out regions, all of which are measured",
     )
-    crowd: Literal["leave_out", "keep"] = Field(default="leave_out", description="crowd regions in region recognition")
-    tag_threshold: float | None = Field(
+    crowd: Annotated[Literal["leave_out", "keep"], NEWER] = Field(
+        default="leave_out", description="crowd regions in region recognition"
+    )
+    tag_threshold: Annotated[float | None, NEWER] = Field(
         default=None,
         ge=-1,
         le=1,
         description="least cosine of a predicted tag; null: the best by F1 on the other half of the images",
     )
-    semantic: SemanticParams = SemanticParams()
+    semantic: Annotated[SemanticParams, NEWER] = SemanticParams()
     cache: Annotated[str | None, INDIFFERENT] = Field(
         default=None, description="folder that caches features of images between runs; null: none"
     )
-    resamples: int = Field(default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none")
-    measure_cost: bool = Field(default=False, description="time each read-out, into cost.json; its bytes then vary")
+    resamples: Annotated[int, BESIDE_SCORES] = Field(
+        default=1000, ge=0, description="bootstrap draws behind the 95 % intervals; 0: none"
+    )
+    measure_cost: Annotated[bool, BESIDE_SCORES] = Field(
+        default=False, description="time each read-out, into cost.json; its bytes then vary"
+    )
     box_share: BoxShare = BOX_SHARE
     crop_px: Count | None = Field(
         default=48, description="side of a region's crop, in whole patches; null: the model's"
@@ -97,6 +119,6 @@ class EvaluateParams(Section):
     proposal_min_visible: Share = Field(
         default=0.5, description="least share of a proposal that better proposals do not cover"
     )
-    decoder: ReadParams = ReadParams()
+    decoder: Annotated[ReadParams, NEWER] = ReadParams()
     match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which a box of the annotator is correct")
-    pictures: Count = Field(default=6, description="examples in each picture")
+    pictures: Annotated[Count, BESIDE_SCORES] = Field(default=6, description="examples in each picture")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,20 @@ from umgclip.errors import InputError
 
 INDIFFERENT = "of no effect on the result"
 """Marks a key that says where, how fast or how patiently work is done. All others decide, also those to come."""
+
+# A key with one of the next four marks decides the result of its stage, so DVC follows it. Code that identifies only
+# a part of the result leaves such keys out by `Section.decisive(MARK)`.
+LOCATION = "says where something lies, but decides nothing in it"
+"""Marks a key that changes where outputs are written or inputs are read, but not their content."""
+VIA_STREAMS = "decides the order of samples only through the number of streams"
+"""Marks a key that a checkpoint need not know, because it records the number of streams that follows from the key."""
+BESIDE_SCORES = "decides what is written beside the scores, but no score"
+"""Marks a key that is no part of a protocol: scores are comparable whatever its value is."""
+IMPORTS_ONLY = "decides what an import writes, but nothing in the demo"
+"""Marks a key that is no part of the identity of the demo dataset."""
+
+NEWER = "is part of a protocol only where its value is not the default"
+"""Marks a key that protocols of earlier versions lack. They stay comparable, since they mean its default."""
 
 FILE = "names a file or folder"
 """Marks a key whose value may name a file or a folder, whose content decides the result."""
@@ -39,13 +53,20 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    def decisive(self, *less: str) -> dict[str, Any]:
-        """The values that decide the result: all but those marked as `INDIFFERENT`, on every level.
+    def decisive(self, *marks: str, unread: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the values that decide the result: all but those marked as `INDIFFERENT`, on every level.
 
         Args:
-            less: keys of the first level to leave out as well.
+            marks: leave out keys with one of these marks as well, on every level.
+            unread: leave out these keys of the first level as well: the caller does not read them.
         """
-        return self.model_dump(exclude={**_left_out(self), **dict.fromkeys(less, True)})
+        excluded = _excluded(self, {INDIFFERENT, *marks})
+        return self.model_dump(exclude={**excluded, **dict.fromkeys(unread, True)})
+
+    def at_default(self, mark: str) -> set[str]:
+        """Return the keys of the first level that have this mark and their default value."""
+        fields = type(self).model_fields.items()
+        return {name for name, field in fields if mark in field.metadata and getattr(self, name) == field.get_default()}
 
     @classmethod
     def deciding_keys(cls) -> list[str]:
@@ -80,18 +101,18 @@ class Section(BaseModel):
                     yield from ((f"{at}.{below}", path) for below, path in one.named_files())
 
 
-def _left_out(section: Section) -> dict[str, Any]:
-    """What pydantic has to leave out of a dump so that only what decides stays."""
-    left_out: dict[str, Any] = {}
+def _excluded(section: Section, marks: Set[str]) -> dict[str, Any]:
+    """Return the keys with one of the marks, nested as pydantic's `model_dump(exclude=...)` takes them."""
+    excluded: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if INDIFFERENT in field.metadata:
-            left_out[name] = True
+        if any(mark in field.metadata for mark in marks):
+            excluded[name] = True
         elif isinstance(value, Section):
-            left_out[name] = _left_out(value)
+            excluded[name] = _excluded(value, marks)
         elif isinstance(value, Mapping):
-            left_out[name] = {key: _left_out(one) for key, one in value.items() if isinstance(one, Section)}
-    return {name: what for name, what in left_out.items() if what}
+            excluded[name] = {key: _excluded(one, marks) for key, one in value.items() if isinstance(one, Section)}
+    return {name: keys for name, keys in excluded.items() if keys}
 
 
 class LearningParams(Section):

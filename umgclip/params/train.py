@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.params.section import INDIFFERENT, Count, LearningParams, Positive, Section, Share, Weight
+from umgclip.params.section import INDIFFERENT, VIA_STREAMS, Count, LearningParams, Positive, Section, Share, Weight
 
 
 class LoraParams(Section):
@@ -83,7 +83,9 @@ class TrainParams(LearningParams):
     written_caption_share: Share = Field(
         default=0.3, description="share of captions by the annotator instead of the alt text"
     )
-    processes: Literal["auto"] | Count = Field(default="auto", description="auto: one per GPU, 1 on a CPU")
+    processes: Annotated[Literal["auto"] | Count, VIA_STREAMS] = Field(
+        default="auto", description="auto: one per GPU, 1 on a CPU"
+    )
     # the way a batch is computed; the loss is the same up to rounding
     parallel: Annotated[Literal["ddp", "fsdp2"], INDIFFERENT] = Field(
         default="ddp", description="what several processes share: gradients, or weights as well"
@@ -102,7 +104,7 @@ class TrainParams(LearningParams):
         default="auto",
         description="weights that are trained; auto: lora if the base has linear layers for it, else convpass",
     )
-    loader: LoaderParams = LoaderParams()
+    loader: Annotated[LoaderParams, VIA_STREAMS] = LoaderParams()
     lora: LoraParams = LoraParams()
     convpass: ConvpassParams = ConvpassParams()
     full: FullParams = FullParams()

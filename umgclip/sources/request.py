@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.io.texts import check_encoding
+from umgclip.params.section import LOCATION
 from umgclip.sources.note import BoxForm, Speaker
 
 Kind = Literal[
@@ -16,6 +17,7 @@ Kind = Literal[
 ]  # fmt: skip
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
+_PATH = {LOCATION: True}
 # who wrote captions, and tags and regions, where nothing else is said; of data sets not named here, humans
 _SPEAKERS: dict[Kind, Speaker] = {
     "folder": Speaker("alt", HUMAN),
@@ -55,23 +57,23 @@ class Request:
     """
 
     kind: Kind
-    source: str
+    source: str = field(metadata=_PATH)
     split: Split
     name: str
     license: str | None = None
-    captions: str | None = None
+    captions: str | None = field(default=None, metadata=_PATH)
     image_column: str | None = None
     caption_column: str | None = None
-    annotations: tuple[str, ...] = ()
-    panoptic: str | None = None
-    panoptic_masks: str | None = None
+    annotations: tuple[str, ...] = field(default=(), metadata=_PATH)
+    panoptic: str | None = field(default=None, metadata=_PATH)
+    panoptic_masks: str | None = field(default=None, metadata=_PATH)
     labels: Literal["none", "folders"] = "none"
-    class_names: str | None = None
-    masks: str | None = None
+    class_names: str | None = field(default=None, metadata=_PATH)
+    masks: str | None = field(default=None, metadata=_PATH)
     void: tuple[int, ...] = ()
     subset: str | None = None
     task: str | None = None
-    listed: str | None = None
+    listed: str | None = field(default=None, metadata=_PATH)
     held_out: tuple[str, ...] = ()
     annotator: str | None = None
     box_format: BoxForm = "xyxy"
@@ -101,8 +103,5 @@ class Request:
         return Speaker(default.captions, self.annotator or default.others)
 
     def decides(self) -> dict[str, Any]:
-        """Return the fields that decide the result; the paths of the source and its files do not."""
-        paths = (
-            "source", "captions", "annotations", "panoptic", "panoptic_masks", "class_names", "masks", "listed"
-        )  # fmt: skip
-        return {name: value for name, value in asdict(self).items() if name not in paths}
+        """Return the fields that decide what is imported: all but the paths, whose content decides."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if LOCATION not in each.metadata}

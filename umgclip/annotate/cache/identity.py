@@ -60,4 +60,4 @@ def _names(params: AnnotateParams, role: str) -> list[str]:
 def _read_params(params: AnnotateParams, role: str, name: str, kind: str) -> dict[str, Any]:
     built_in = {"clip_teacher": params.label, "segment_tree": params.proposer, "grabcut": params.masker}
     section = params.models[name] if name in params.models else built_in[name]
-    return section.decisive(*CATALOG[kind].use(role).unread)
+    return section.decisive(unread=CATALOG[kind].use(role).unread)

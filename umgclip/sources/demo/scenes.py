@@ -31,6 +31,7 @@ from umgclip.io.manifest import (
 )
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.params import DataParams
+from umgclip.params.section import IMPORTS_ONLY
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.sources.demo import art
 from umgclip.sources.demo.classes import STUFF, Thing, things
@@ -167,9 +168,7 @@ def _write_split(
 
 
 def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassList | None) -> Manifest:
-    made_by = MadeBy(
-        stage="data", params_sha256=sha256_json(params.model_dump(exclude={"imports"})), code_version=__version__
-    )
+    made_by = MadeBy(stage="data", params_sha256=sha256_json(params.decisive(IMPORTS_ONLY)), code_version=__version__)
     notes = {"license": LICENSE}
     return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes=notes)
 
