@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ import numpy as np
 from torch import Tensor
 
 from umgclip.base.views import Subject, cut_out, subject, whole
+from umgclip.data.order import BUFFER, SampleOrder, StoredSample
 from umgclip.data.sides import may_be_mirrored
-from umgclip.data.stream import Sample, batches, decode, read_raw, shuffled
+from umgclip.data.stream import Sample, decode, read_raw
 from umgclip.data.vocabulary import ChunkCounts, Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.errors import DataError
+from umgclip.io.manifest import read_manifest
 from umgclip.model.clip.files import to_input
 from umgclip.params import BaseParams
 from umgclip.records import ImageRecord, stored_record
 
-_SHUFFLE_BUFFER = 4000
 _SUBJECTS_KEPT = 10_000
 
 
@@ -96,16 +98,17 @@ class CaptionFeed:
             DataError: no sample fits one of the kinds.
         """
         rng = np.random.default_rng([self._seed, 7])
-        streams = {kind: batches(self._stream(kind), kind.batch) for kind in kinds}
+        streams = {kind: self._stream(kind) for kind in kinds}
         for kind in kinds:
-            samples = [decode(raw, "train") for raw in next(streams[kind])]
+            samples = [decode(stored.raw, "train") for stored in itertools.islice(streams[kind], kind.batch)]
             pixels = np.stack([self._view(sample, kind, rng) for sample in samples])
             yield CaptionBatch(kind, to_input(pixels), [_alt(sample.record) for sample in samples])
 
-    def _stream(self, kind: Kind) -> Iterator:
+    def _stream(self, kind: Kind) -> Iterator[StoredSample]:
         wanted = self._singles if kind.single else {key for key, text in self._captions.items() if text}
         seed = self._seed if kind.single else self._seed + 1
-        return shuffled(self._dataset, seed, _SHUFFLE_BUFFER, keep=lambda raw: raw.key in wanted)
+        others = frozenset(self._captions.keys() - wanted)
+        return SampleOrder(self._dataset, read_manifest(self._dataset), seed, 1, others, BUFFER).stream(0)
 
     def _view(self, sample: Sample, kind: Kind, rng: np.random.Generator) -> np.ndarray:
         found = self._subject(sample) if rng.random() < kind.cut_out_share else None

@@ -1,8 +1,8 @@
-"""The order of training samples, divided into lanes: seeded, and the same however many processes read it.
+"""The order of training samples, divided into streams: seeded, and the same however many processes read it.
 
-In each epoch the shards are permuted. Their samples, in that order, are dealt to the lanes as contiguous ranges whose
-lengths differ by one at most, so that every sample is in one lane of an epoch. A lane draws from a buffer of its own.
-Which process reads a lane, and when it began to, does not matter. One lane alone is the order of `stream.shuffled`.
+In each epoch the shards are permuted. Their samples, in that order, are divided among the streams as contiguous ranges
+whose lengths differ by at most one, so every sample is in exactly one stream of an epoch. Each stream shuffles through
+a buffer of its own. Which process reads a stream, and from which sample on, does not change its order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEAST_BUFFER = 1000
 
 @dataclass(frozen=True)
 class _Piece:
-    """Samples `start` to `stop` of a shard; the first of them is number `first` of the lane's epoch."""
+    """The samples `start` to `stop` of a shard; the first of them is number `first` of the stream's epoch."""
 
     shard: int
     start: int
@@ -35,23 +35,23 @@ class _Piece:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A sample as stored, and the shard that holds it."""
+class StoredSample:
+    """A sample as it is stored, with the name of its shard."""
 
     shard: str
     raw: RawSample
 
 
-class Lanes:
-    """All lanes of a dataset.
+class SampleOrder:
+    """The seeded order of a dataset's samples, in one or several streams.
 
     Args:
         folder: the dataset, named in errors.
         manifest: its manifest.
         seed: decides the order.
-        lanes: how many; part of the order.
-        dropped: keys that are drawn and passed over, so that the others keep their order.
-        buffer: samples to draw from, at most; None: 4000 divided among the lanes, but 1000 at least.
+        streams: how many streams there are; part of the order.
+        dropped: keys of samples that are drawn and passed over, so that the others keep their order.
+        buffer: the most samples to draw from; None: 4000 divided among the streams, but at least 1000.
     """
 
     def __init__(
@@ -59,70 +59,70 @@ class Lanes:
         folder: Path,
         manifest: Manifest,
         seed: int,
-        lanes: int = 1,
+        streams: int = 1,
         dropped: frozenset[str] = frozenset(),
         buffer: int | None = None,
     ) -> None:
         self._folder, self._shards, self._files = folder, manifest.shards, ShardFiles(folder, manifest)
-        self._seed, self._lanes, self._dropped = seed, lanes, dropped
-        self._buffer = max(_LEAST_BUFFER, BUFFER // lanes) if buffer is None else buffer
+        self._seed, self._streams, self._dropped = seed, streams, dropped
+        self._buffer = max(_LEAST_BUFFER, BUFFER // streams) if buffer is None else buffer
         self._samples = manifest.samples
         self._gone: dict[int, list[int]] | None = None
 
-    def stream(self, lane: int, start: int = 0) -> Iterator[Stored]:
-        """Samples of a lane without end, from its sample `start` on.
+    def stream(self, index: int, start: int = 0) -> Iterator[StoredSample]:
+        """Yield the samples of a stream without end, from its sample `start` on.
 
-        What comes before is counted, not read: only shards that still have samples in the buffer are read again.
+        Samples before `start` are counted, not read: only shards that still have samples in the buffer are read again.
 
         Raises:
             DataError: a damaged shard, or every sample is left out.
         """
         given = 0
         for epoch in count():
-            pieces = self._pieces(epoch, lane)
-            size = self._kept(pieces) if given < start else None
+            pieces = self._pieces(epoch, index)
+            size = self._count(pieces) if given < start else None
             if size is not None and given + size <= start:
                 given += size
-                if not size and epoch >= self._lanes:
+                if not size and epoch >= self._streams:
                     raise self._nothing_left()
                 continue
             skip, before = max(0, start - given), given
-            for stored in self._epoch(epoch, lane, pieces, skip):
+            for stored in self._epoch(epoch, index, pieces, skip):
                 given += 1
                 yield stored
             given += skip
-            if given == before and epoch >= self._lanes:
+            if given == before and epoch >= self._streams:
                 raise self._nothing_left()
 
     def _nothing_left(self) -> DataError:
         return DataError(f"{self._folder}: expected samples to train on, all {self._samples} are left out")
 
-    def _pieces(self, epoch: int, lane: int) -> list[_Piece]:
-        """What a lane reads in an epoch; over the epochs no lane gets ahead of another by more than one sample."""
+    def _pieces(self, epoch: int, index: int) -> list[_Piece]:
+        """Return what a stream reads in an epoch; over the epochs streams differ by at most one sample."""
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._shards)).tolist()
-        sizes = [_dealt(self._samples, self._lanes, epoch, number) for number in range(self._lanes)]
-        begin, end = sum(sizes[:lane]), sum(sizes[: lane + 1])
-        bounds = [0, *accumulate(self._shards[index].samples for index in order)]
-        found = []
-        for index, (low, high) in zip(order, pairwise(bounds), strict=True):
+        sizes = [_stream_size(self._samples, self._streams, epoch, number) for number in range(self._streams)]
+        begin, end = sum(sizes[:index]), sum(sizes[: index + 1])
+        bounds = [0, *accumulate(self._shards[shard].samples for shard in order)]
+        pieces = []
+        for shard, (low, high) in zip(order, pairwise(bounds), strict=True):
             first, last = max(low, begin), min(high, end)
             if first < last:
-                found.append(_Piece(index, first - low, last - low, first - begin))
-        return found
+                pieces.append(_Piece(shard, first - low, last - low, first - begin))
+        return pieces
 
-    def _generator(self, epoch: int, lane: int) -> np.random.Generator:
-        if self._lanes > 1:
-            return np.random.default_rng([self._seed, epoch, lane])
+    def _generator(self, epoch: int, index: int) -> np.random.Generator:
+        if self._streams > 1:
+            return np.random.default_rng([self._seed, epoch, index])
         rng = np.random.default_rng([self._seed, epoch])
         rng.permutation(len(self._shards))
         return rng
 
-    def _epoch(self, epoch: int, lane: int, pieces: Sequence[_Piece], skip: int) -> Iterator[Stored]:
-        rng = self._generator(epoch, lane)
+    def _epoch(self, epoch: int, index: int, pieces: Sequence[_Piece], skip: int) -> Iterator[StoredSample]:
+        rng = self._generator(epoch, index)
         held, reached = self._skipped(pieces, skip, rng)
         waiting = set(held)
         total = sum(piece.stop - piece.start for piece in pieces)
-        stored: dict[int, Stored] = {}
+        stored: dict[int, StoredSample] = {}
         for number, sample in self._read(pieces, waiting, reached):
             stored[number] = sample
             if number < reached:
@@ -140,7 +140,7 @@ class Lanes:
                 yield drawn
 
     def _skipped(self, pieces: Sequence[_Piece], skip: int, rng: np.random.Generator) -> tuple[list[int], int]:
-        """Draw `skip` samples by number alone; gives the numbers that are held then, and how many were read."""
+        """Draw `skip` samples by number alone; return the numbers in the buffer then, and how many were read."""
         held: list[int] = []
         if not skip:
             return held, 0
@@ -157,8 +157,8 @@ class Lanes:
                 skip -= 1
         return held, total
 
-    def _read(self, pieces: Sequence[_Piece], waiting: set[int], reached: int) -> Iterator[tuple[int, Stored]]:
-        """Samples of the lane's epoch by number: those in `waiting`, and all from `reached` on."""
+    def _read(self, pieces: Sequence[_Piece], waiting: set[int], reached: int) -> Iterator[tuple[int, StoredSample]]:
+        """Yield samples of the stream's epoch with their numbers: those in `waiting`, and all from `reached` on."""
         needed = [
             piece
             for piece in pieces
@@ -173,33 +173,33 @@ class Lanes:
             for offset, raw in enumerate(islice(samples, piece.start, None if whole else piece.stop)):
                 number = piece.first + offset
                 if number >= reached or number in waiting:
-                    yield number, Stored(self._shards[index].path, raw)
+                    yield number, StoredSample(self._shards[index].path, raw)
 
-    def _kept(self, pieces: Sequence[_Piece]) -> int:
-        """Samples that a lane gives in an epoch."""
+    def _count(self, pieces: Sequence[_Piece]) -> int:
+        """Return how many samples a stream gives in an epoch."""
         total = sum(piece.stop - piece.start for piece in pieces)
         return total - len(self._gone_numbers(pieces))
 
     def _gone_numbers(self, pieces: Sequence[_Piece]) -> set[int]:
-        """Numbers, in the lane's epoch, of samples that are left out; reads the headers of all shards once."""
+        """Return the numbers, in the stream's epoch, of dropped samples; reads the headers of all shards once."""
         if not self._dropped:
             return set()
         if self._gone is None:
             self._gone = {}
             for index in range(len(self._shards)):
                 keys = self._files.keys(index)
-                self._gone[index] = [place for place, key in enumerate(keys) if key in self._dropped]
-        found: set[int] = set()
+                self._gone[index] = [offset for offset, key in enumerate(keys) if key in self._dropped]
+        numbers: set[int] = set()
         for piece in pieces:
-            places = self._gone[piece.shard]
-            inside = places[bisect_left(places, piece.start) : bisect_left(places, piece.stop)]
-            found.update(place - piece.start + piece.first for place in inside)
-        return found
+            offsets = self._gone[piece.shard]
+            inside = offsets[bisect_left(offsets, piece.start) : bisect_left(offsets, piece.stop)]
+            numbers.update(offset - piece.start + piece.first for offset in inside)
+        return numbers
 
 
-def _dealt(samples: int, lanes: int, epoch: int, lane: int) -> int:
-    """Samples of a lane in an epoch; the sum over lanes is `samples` by Hermite's identity."""
-    return ((epoch + 1) * samples + lane) // lanes - (epoch * samples + lane) // lanes
+def _stream_size(samples: int, streams: int, epoch: int, index: int) -> int:
+    """Return a stream's samples in an epoch; the sum over streams is `samples` by Hermite's identity."""
+    return ((epoch + 1) * samples + index) // streams - (epoch * samples + index) // streams
 
 
 def _draw(held: list[int], rng: np.random.Generator) -> int:

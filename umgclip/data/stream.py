@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.io.shards import RawSample
 from umgclip.records import ImageRecord, stored_record
 
-_KEEP_BYTES = 256 << 20
 _T = TypeVar("_T")
 
 
@@ -44,48 +42,6 @@ def read_raw(folder: Path, *, may_be_empty: bool = False) -> Iterator[tuple[str,
             yield shard.path, raw
 
 
-def shuffled(
-    folder: Path, seed: int, buffer: int, keep: Callable[[RawSample], bool] = lambda _: True
-) -> Iterator[RawSample]:
-    """Samples without end: each epoch permutes the shards and draws from a buffer of `buffer` raw samples.
-
-    A dataset of at most 256 MiB is read once and kept, still encoded; the order does not depend on that. Samples that
-    `keep` refuses are drawn and passed over, so that those around them keep their order.
-
-    Raises:
-        DataError: no dataset, a damaged shard, or `keep` refuses every sample.
-    """
-    manifest = read_manifest(folder)
-    shards = manifest.shards
-    small = sum(shard.bytes for shard in shards) <= _KEEP_BYTES
-    kept: dict[int, list[RawSample]] = {}
-    for epoch in itertools.count():
-        rng = np.random.default_rng([seed, epoch])
-        held: list[RawSample] = []
-        given = 0
-        for index in rng.permutation(len(shards)):
-            raws: Iterable[RawSample] = kept.get(index) or read_shard_at(shard_at(folder, shards[index].path))
-            if small and index not in kept:
-                raws = kept[index] = list(raws)
-            for raw in raws:
-                held.append(raw)
-                if len(held) > buffer and keep(drawn := _draw(held, rng)):
-                    given += 1
-                    yield drawn
-        while held:
-            if keep(drawn := _draw(held, rng)):
-                given += 1
-                yield drawn
-        if not given:
-            raise DataError(f"{folder}: expected samples to train on, all {manifest.samples} are left out")
-
-
-def _draw(held: list[RawSample], rng: np.random.Generator) -> RawSample:
-    index = int(rng.integers(len(held)))
-    held[index], held[-1] = held[-1], held[index]
-    return held.pop()
-
-
 def decode(raw: RawSample, where: str) -> Sample:
     """Decode one stored sample.
 
@@ -106,14 +62,6 @@ def decode(raw: RawSample, where: str) -> Sample:
         except InputError as error:
             raise DataError(f"{name}: region {region.id}: {error}") from error
     return Sample(pixels, record)
-
-
-def batches(stream: Iterator[RawSample], size: int, start: int = 0) -> Iterator[list[RawSample]]:
-    """Batches of an endless stream, from batch number `start` on; the skipped are never decoded."""
-    for _ in range(start * size):
-        next(stream)
-    while True:
-        yield list(itertools.islice(stream, size))
 
 
 def prefetched(source: Iterator[_T], depth: int = 2) -> Iterator[_T]:

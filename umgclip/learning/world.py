@@ -32,8 +32,8 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of every global batch: number `index` of `parts`, in file order."""
+class BatchShare:
+    """A process's share of every global batch: part number `index` of `parts`, in file order."""
 
     index: int = 0
     parts: int = 1
@@ -54,9 +54,9 @@ class World:
         return self.rank == 0
 
     @property
-    def part(self) -> Part:
-        """Which part of each batch is this process's."""
-        return Part(self.rank, self.size)
+    def share(self) -> BatchShare:
+        """This process's share of each global batch."""
+        return BatchShare(self.rank, self.size)
 
     def tell(self, value: _T) -> list[_T]:
         """Every process's value, in order of rank."""

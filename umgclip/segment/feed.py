@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from umgclip.data.loader import ordered_map
-from umgclip.data.order import Lanes, Stored
+from umgclip.data.order import SampleOrder, StoredSample
 from umgclip.data.stream import decode
 from umgclip.errors import UmgclipError
 from umgclip.io.manifest import read_manifest
@@ -51,7 +51,7 @@ class _Collator:
     dropped: dict[str, frozenset[str]]
     where: str
 
-    def __call__(self, numbered: tuple[int, Sequence[Stored]]) -> Loaded:
+    def __call__(self, numbered: tuple[int, Sequence[StoredSample]]) -> Loaded:
         step, samples = numbered
         rng = np.random.default_rng([self.params.seed, step])
         placed, failed = [], []
@@ -71,7 +71,7 @@ class _Collator:
         seen = {IMAGES: len(placed), UNMIRRORED: sum(one.unmirrored for one in placed)}
         return Loaded(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named), seen)
 
-    def _placed(self, stored: Stored, where: str, rng: np.random.Generator) -> One:
+    def _placed(self, stored: StoredSample, where: str, rng: np.random.Generator) -> One:
         dropped = self.dropped.get(stored.raw.key, frozenset())
         one = place(decode(stored.raw, where), dropped, self.canvas, rng)
         return replace(one, labels=[None if label is None else self.aliases.get(label, label) for label in one.labels])
@@ -121,8 +121,8 @@ class Feed:
         """
         yield from ordered_map(self._collator, self._steps(start), 1, "threads")
 
-    def _steps(self, start: int) -> Iterator[tuple[int, tuple[Stored, ...]]]:
-        lanes = Lanes(self._dataset, self._manifest, self._params.seed, 1, self._dropped.images)
-        stream = lanes.stream(0, start * self._params.batch)
+    def _steps(self, start: int) -> Iterator[tuple[int, tuple[StoredSample, ...]]]:
+        order = SampleOrder(self._dataset, self._manifest, self._params.seed, 1, self._dropped.images)
+        stream = order.stream(0, start * self._params.batch)
         for number in itertools.count(start):
             yield number, tuple(itertools.islice(stream, self._params.batch))

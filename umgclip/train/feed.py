@@ -1,6 +1,6 @@
 """Batches of annotated samples for one process: its part of each global batch, decoded by several workers.
 
-The samples of step n and every random choice about them follow from seed, step and lane alone, so neither the number
+The samples of step n and every random choice about them follow from seed, step and stream alone, so neither the number
 of processes or workers nor the step that a run began with changes what is trained on.
 """
 
@@ -18,14 +18,14 @@ import torch
 from jaxtyping import Float
 
 from umgclip.data.loader import Backend, ordered_map
-from umgclip.data.order import Lanes, Stored
+from umgclip.data.order import SampleOrder, StoredSample
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
 from umgclip.learning.counts import IMAGES, REGIONS, SLIVERS, UNMIRRORED
 from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
-from umgclip.learning.world import Part
+from umgclip.learning.world import BatchShare
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
@@ -34,7 +34,7 @@ from umgclip.train.objective.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
 _LEAST_PX = 0.5  # side of a box of which a dense map can still say something
-_Read = tuple[Stored, Item]
+_Read = tuple[StoredSample, Item]
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class _Step:
-    """Samples as stored of one step, lane by lane."""
+    """The stored samples of one step, stream by stream."""
 
     number: int
-    lanes: tuple[tuple[int, tuple[Stored, ...]], ...]
+    streams: tuple[tuple[int, tuple[StoredSample, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class _Collator:
     streams: int
     where: str
     dropped: dict[str, frozenset[str]]
-    # processes that divide one lane among them: the whole of it is decoded, and this part kept
-    share: Part = field(default_factory=Part)
+    # processes that divide one stream among them: each decodes all of it and uses this share
+    share: BatchShare = field(default_factory=BatchShare)
 
     def __call__(self, step: _Step) -> Loaded:
         batches, keys, failed, seen = [], [], [], Counter[str]()
-        for lane, samples in step.lanes:
+        for stream, samples in step.streams:
             read, lost = self._decoded(samples)
             failed += lost
             # a stream alone has the random numbers that it had before there were several
-            seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, lane]
+            seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, stream]
             try:
                 batch = self._collated(read, seed)
             except BAD_RECORD:
@@ -123,7 +123,7 @@ class _Collator:
                 good.append((stored, item))
         return good, lost
 
-    def _decoded(self, samples: tuple[Stored, ...]) -> tuple[list[_Read], list[Failed]]:
+    def _decoded(self, samples: tuple[StoredSample, ...]) -> tuple[list[_Read], list[Failed]]:
         read, lost = [], []
         for stored in samples:
             raw = stored.raw
@@ -152,12 +152,12 @@ class Feed:
     """
 
     def __init__(
-        self, params: TrainParams, dataset: Path, dropped: Dropped, tower: DenseClip, part: Part | None = None
+        self, params: TrainParams, dataset: Path, dropped: Dropped, tower: DenseClip, share: BatchShare | None = None
     ) -> None:
         self._params, self._dataset, self._dropped = params, dataset, dropped
         self._manifest = read_manifest(dataset)
-        self._part = Part() if part is None else part
-        self.streams = streams(params, self._part.parts)
+        self._share = BatchShare() if share is None else share
+        self.streams = streams(params, self._share.parts)
         self._embed_dim = tower.embed_dim
         self._view = view_of(params, tower)
 
@@ -171,40 +171,40 @@ class Feed:
         Raises:
             DataError: a damaged shard, or every sample is left out.
         """
-        lanes, share = self._mine()
+        indices, share = self._mine()
         collator = _Collator(
             self._view, self._embed_dim, self._params.seed, self.streams, str(self._dataset), self._dropped.regions,
             share,
         )  # fmt: skip
-        yield from ordered_map(collator, self._steps(lanes, start), workers, backend)
+        yield from ordered_map(collator, self._steps(indices, start), workers, backend)
 
     @property
     def samples(self) -> int:
         """Samples stored, those that validation put aside included."""
         return self._manifest.samples
 
-    def _mine(self) -> tuple[range, Part]:
-        """Lanes of this process, and its part of them where processes share a lane."""
-        index, parts = self._part.index, self._part.parts
+    def _mine(self) -> tuple[range, BatchShare]:
+        """Return the streams of this process, and its share of them where processes divide a stream."""
+        index, parts = self._share.index, self._share.parts
         if self.streams >= parts:
-            return range(*bounds(self.streams, parts, index)), Part()
+            return range(*bounds(self.streams, parts, index)), BatchShare()
         sharing = parts // self.streams
-        return range(index // sharing, index // sharing + 1), Part(index % sharing, sharing)
+        return range(index // sharing, index // sharing + 1), BatchShare(index % sharing, sharing)
 
-    def _steps(self, lanes: range, start: int) -> Iterator[_Step]:
-        order = Lanes(self._dataset, self._manifest, self._params.seed, self.streams, self._dropped.images)
+    def _steps(self, indices: range, start: int) -> Iterator[_Step]:
+        order = SampleOrder(self._dataset, self._manifest, self._params.seed, self.streams, self._dropped.images)
         sizes = {}
-        for lane in lanes:
-            first, last = bounds(self._params.batch, self.streams, lane)
-            sizes[lane] = last - first
-        flows = {lane: order.stream(lane, start * size) for lane, size in sizes.items()}
+        for index in indices:
+            first, last = bounds(self._params.batch, self.streams, index)
+            sizes[index] = last - first
+        samples = {index: order.stream(index, start * size) for index, size in sizes.items()}
         for number in itertools.count(start):
-            drawn = ((lane, tuple(itertools.islice(flows[lane], size))) for lane, size in sizes.items())
+            drawn = ((index, tuple(itertools.islice(samples[index], size))) for index, size in sizes.items())
             yield _Step(number, tuple(drawn))
 
 
 def streams(params: TrainParams, processes: int) -> int:
-    """Lanes that the order of samples has.
+    """Return how many streams the order of samples has.
 
     Raises:
         InputError: they cannot be divided evenly among the processes, or a batch has not one sample for each.

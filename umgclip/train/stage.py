@@ -83,7 +83,7 @@ def run(
     dropped = read_dropped(inputs.quarantine)
     base_sha256 = sha256_file(inputs.base / files.WEIGHTS) if (inputs.base / files.WEIGHTS).is_file() else ""
     adapted, tower = _adapted(params, inputs.base)
-    feed = Feed(params, inputs.annotations, dropped, tower, world.part)
+    feed = Feed(params, inputs.annotations, dropped, tower, world.share)
     doubts = warnings(params, manifest.samples - len(dropped.images))
     for doubt in doubts if world.first else ():
         _log.warning("%s", doubt)

@@ -1,16 +1,17 @@
-"""Lanes: every sample in one lane of an epoch, whoever reads them and wherever they begin."""
+"""The order of samples: each in one stream of an epoch, whichever process reads a stream and from where on."""
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from umgclip.data import shard_files
-from umgclip.data.order import Lanes
-from umgclip.data.stream import read_raw, shuffled
+from umgclip.data.order import SampleOrder
+from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
 from umgclip.io.manifest import MANIFEST, read_manifest
 from umgclip.io.storage import Location, Storage
@@ -20,9 +21,9 @@ SIZES = (5, 3, 4, 1, 6)
 SAMPLES = sum(SIZES)
 
 
-def keys(folder: Path, lane: int, lanes: int, count: int, start: int = 0, **options: object) -> list[str]:
-    order = Lanes(folder, read_manifest(folder), 3, lanes, **options)  # type: ignore[arg-type]
-    return [stored.raw.key for stored in islice(order.stream(lane, start), count)]
+def keys(folder: Path, stream: int, streams: int, samples: int, start: int = 0, **options: object) -> list[str]:
+    order = SampleOrder(folder, read_manifest(folder), 3, streams, **options)  # type: ignore[arg-type]
+    return [stored.raw.key for stored in islice(order.stream(stream, start), samples)]
 
 
 @pytest.fixture(params=["kept", "read again"])
@@ -33,42 +34,71 @@ def dataset(request: pytest.FixtureRequest, write_dataset: WriteDataset, monkeyp
     return write_dataset(SIZES)
 
 
+def shuffled(folder: Path, seed: int, buffer: int) -> Iterator[str]:
+    """Keys in the order of one stream, written plainly: shards permuted, samples drawn from a buffer."""
+    shards: dict[str, list[str]] = {}
+    for shard, raw in read_raw(folder):
+        shards.setdefault(shard, []).append(raw.key)
+    for epoch in count():
+        rng = np.random.default_rng([seed, epoch])
+        held: list[str] = []
+        order = [key for index in rng.permutation(len(shards)) for key in list(shards.values())[index]]
+        for key in [*order, *[None] * len(order)]:
+            held += [] if key is None else [key]
+            if len(held) > (buffer if key is not None else 0):
+                index = int(rng.integers(len(held)))
+                held[index], held[-1] = held[-1], held[index]
+                yield held.pop()
+
+
 @pytest.mark.parametrize("buffer", [0, 4, 100])
-def test_one_lane_is_the_order_of_the_stream(dataset: Path, buffer: int) -> None:
-    expected = [raw.key for raw in islice(shuffled(dataset, 3, buffer), 60)]
-    assert keys(dataset, 0, 1, 60, buffer=buffer) == expected
+def test_one_stream_draws_from_a_buffer_over_permuted_shards(dataset: Path, buffer: int) -> None:
+    expected = list(islice(shuffled(dataset, 3, buffer), 90))
+    assert keys(dataset, 0, 1, 60, buffer=buffer) == expected[:60]
     out = frozenset(expected[:5])
-    left = [raw.key for raw in islice(shuffled(dataset, 3, buffer, keep=lambda raw: raw.key not in out), 60)]
-    assert keys(dataset, 0, 1, 60, buffer=buffer, dropped=out) == left
+    left = [key for key in expected if key not in out]
+    assert keys(dataset, 0, 1, 60, buffer=buffer, dropped=out) == left[:60]
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3, 5, 8])
-def test_in_an_epoch_every_sample_is_in_one_lane(dataset: Path, lanes: int) -> None:
+@pytest.mark.parametrize("buffer", [0, 4, 100])
+def test_every_sample_comes_once_an_epoch(dataset: Path, buffer: int) -> None:
+    stored = sorted(raw.key for _, raw in read_raw(dataset))
+    drawn = keys(dataset, 0, 1, 3 * SAMPLES, buffer=buffer)
+    epochs = [drawn[:SAMPLES], drawn[SAMPLES : 2 * SAMPLES], drawn[2 * SAMPLES :]]
+    assert [sorted(epoch) for epoch in epochs] == [stored] * 3
+    if buffer:
+        assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3, 5, 8])
+def test_in_an_epoch_every_sample_is_in_one_stream(dataset: Path, streams: int) -> None:
     stored = sorted(raw.key for _, raw in read_raw(dataset))
     for epoch in range(3):
         found: list[str] = []
-        for lane in range(lanes):
-            begin, end = ((e * SAMPLES + lane) // lanes for e in (epoch, epoch + 1))
-            found += keys(dataset, lane, lanes, end, buffer=4)[begin:]
+        for stream in range(streams):
+            begin, end = ((e * SAMPLES + stream) // streams for e in (epoch, epoch + 1))
+            found += keys(dataset, stream, streams, end, buffer=4)[begin:]
         assert sorted(found) == stored
 
 
-@pytest.mark.parametrize("lanes", [2, 4, 8])
-def test_no_lane_gets_ahead_of_another(dataset: Path, lanes: int) -> None:
+@pytest.mark.parametrize("streams", [2, 4, 8])
+def test_no_stream_gets_ahead_of_another(dataset: Path, streams: int) -> None:
     """After any number of equal turns, a sample has been seen about as often as any other."""
-    seen = Counter(key for lane in range(lanes) for key in keys(dataset, lane, lanes, 10 * SAMPLES // lanes, buffer=4))
+    seen = Counter(
+        key for stream in range(streams) for key in keys(dataset, stream, streams, 10 * SAMPLES // streams, buffer=4)
+    )
     assert len(seen) == SAMPLES
-    assert sum(seen.values()) == 10 * SAMPLES // lanes * lanes
+    assert sum(seen.values()) == turns * streams
     assert set(seen.values()) <= {9, 10, 11}
 
 
 @pytest.mark.parametrize("out", [frozenset(), frozenset({"s0n0", "s1n1", "s4n5"})], ids=["all", "some left out"])
 @pytest.mark.parametrize("start", [1, 9, 19, 40])
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_going_on_equals_having_gone_through(dataset: Path, lanes: int, start: int, out: frozenset[str]) -> None:
-    for lane in range(lanes):
-        whole = keys(dataset, lane, lanes, 60, buffer=4, dropped=out)
-        assert keys(dataset, lane, lanes, 60 - start, start, buffer=4, dropped=out) == whole[start:]
+@pytest.mark.parametrize("streams", [1, 3])
+def test_going_on_equals_having_gone_through(dataset: Path, streams: int, start: int, out: frozenset[str]) -> None:
+    for stream in range(streams):
+        whole = keys(dataset, stream, streams, 60, buffer=4, dropped=out)
+        assert keys(dataset, stream, streams, 60 - start, start, buffer=4, dropped=out) == whole[start:]
 
 
 def test_going_on_reads_only_what_it_needs(write_dataset: WriteDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +110,8 @@ def test_going_on_reads_only_what_it_needs(write_dataset: WriteDataset, monkeypa
     assert len(opened) <= 5, "neither earlier epochs nor earlier shards"
 
 
-def test_the_seed_and_the_number_of_lanes_decide(dataset: Path) -> None:
-    first = [keys(dataset, 0, lanes, 6, buffer=4) for lanes in (1, 2, 3)]
+def test_the_seed_and_the_number_of_streams_decide(dataset: Path) -> None:
+    first = [keys(dataset, 0, streams, 6, buffer=4) for streams in (1, 2, 3)]
     assert first[0] != first[1] != first[2]
     assert keys(dataset, 0, 2, 30, buffer=4) == keys(dataset, 0, 2, 30, buffer=4)
 
@@ -119,8 +149,8 @@ def remote(write_dataset: WriteDataset, s3: Location, monkeypatch: pytest.Monkey
 
 def test_shards_in_s3_come_in_the_same_order(remote: Path, write_dataset: WriteDataset) -> None:
     local = write_dataset(SIZES, "local")
-    for lane in range(2):
-        assert keys(remote, lane, 2, 30, buffer=4) == keys(local, lane, 2, 30, buffer=4)
+    for stream in range(2):
+        assert keys(remote, stream, 2, 30, buffer=4) == keys(local, stream, 2, 30, buffer=4)
     out = frozenset({"s0n0"})
     assert keys(remote, 0, 1, 9, 25, buffer=4, dropped=out) == keys(local, 0, 1, 9, 25, buffer=4, dropped=out)
 

@@ -12,7 +12,7 @@ from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.io.tables import QUARANTINE, read_columns
 from umgclip.learning.quarantine import Dropped
-from umgclip.learning.world import Part
+from umgclip.learning.world import BatchShare
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoaderParams, TrainParams
@@ -30,8 +30,8 @@ def tower(base: Path) -> DenseClip:
     return DenseClip(files.load(base)[0])
 
 
-def feed(annotations: Path, tower: DenseClip, params: TrainParams, part: Part | None = None) -> Feed:
-    return Feed(params, annotations, NONE, tower, part)
+def feed(annotations: Path, tower: DenseClip, params: TrainParams, share: BatchShare | None = None) -> Feed:
+    return Feed(params, annotations, NONE, tower, share)
 
 
 def some(source: Feed, steps: int, start: int = 0, workers: int = 1, backend: str = "threads") -> list[Loaded]:
@@ -54,7 +54,7 @@ def test_the_parts_of_all_processes_are_the_batch_of_one(
 ) -> None:
     params = TrainParams(batch=9, loader=LoaderParams(streams=streams), min_window=0.7, relight=0.2)
     alone = some(feed(annotations, tower, params), 5)
-    together = [some(feed(annotations, tower, params, Part(rank, processes)), 5) for rank in range(processes)]
+    together = [some(feed(annotations, tower, params, BatchShare(rank, processes)), 5) for rank in range(processes)]
     for step, parts in enumerate(zip(*together, strict=True)):
         assert sum((part.keys for part in parts), ()) == alone[step].keys
         assert equal(merge([part.batch for part in parts]), alone[step].batch)
@@ -90,7 +90,7 @@ def test_no_sample_comes_twice_in_an_epoch_and_none_is_missed(annotations: Path,
         drawn = [
             key
             for rank in range(processes)
-            for loaded in some(feed(annotations, tower, params, Part(rank, processes)), 8)
+            for loaded in some(feed(annotations, tower, params, BatchShare(rank, processes)), 8)
             for key in loaded.keys
         ]
         assert sorted(drawn) == stored
@@ -111,7 +111,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(
     annotations: Path, tower: DenseClip, params: TrainParams, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        feed(annotations, tower, params, Part(0, 2))
+        feed(annotations, tower, params, BatchShare(0, 2))
 
 
 def test_a_gpu_gets_more_decoders() -> None:
