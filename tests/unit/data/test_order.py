@@ -84,9 +84,8 @@ def test_in_an_epoch_every_sample_is_in_one_stream(dataset: Path, streams: int) 
 @pytest.mark.parametrize("streams", [2, 4, 8])
 def test_no_stream_gets_ahead_of_another(dataset: Path, streams: int) -> None:
     """After any number of equal turns, a sample has been seen about as often as any other."""
-    seen = Counter(
-        key for stream in range(streams) for key in keys(dataset, stream, streams, 10 * SAMPLES // streams, buffer=4)
-    )
+    turns = 10 * SAMPLES // streams
+    seen = Counter(key for stream in range(streams) for key in keys(dataset, stream, streams, turns, buffer=4))
     assert len(seen) == SAMPLES
     assert sum(seen.values()) == turns * streams
     assert set(seen.values()) <= {9, 10, 11}
