@@ -4,6 +4,6 @@ None of them communicates: for a contrast over the global batch the caller gathe
 """
 
 from umgclip.losses.image_text import info_nce, sigmoid_loss
-from umgclip.losses.tags import Asymmetry, asymmetric_loss, tag_loss
+from umgclip.losses.tags import Asymmetry, asymmetric_loss
 
-__all__ = ["Asymmetry", "asymmetric_loss", "info_nce", "sigmoid_loss", "tag_loss"]
+__all__ = ["Asymmetry", "asymmetric_loss", "info_nce", "sigmoid_loss"]

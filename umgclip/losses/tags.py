@@ -9,7 +9,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.losses.checks import require_shape
-from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
+from umgclip.losses.similarity import full_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +41,6 @@ class Asymmetry:
 
 
 DEFAULT_ASYMMETRY = Asymmetry()
-
-
-def tag_loss(
-    image: Float[Tensor, "b d"],
-    tag_text: Float[Tensor, "v d"],
-    targets: Bool[Tensor, "b v"],
-    logit_scale: Scalar,
-    logit_bias: Scalar,
-    mask: Bool[Tensor, "b v"] | None = None,
-) -> Float[Tensor, ""]:
-    """Asymmetric multi-label loss of images against tags, `logit = logit_scale * cos + logit_bias`.
-
-    It is `asymmetric_loss` of the scaled cosines with the paper's focusing; for another focusing call those two.
-
-    Args:
-        image: Image features; normalised here.
-        tag_text: One feature for each tag of the (possibly sampled) vocabulary; normalised here.
-        targets: True where the image has the tag.
-        logit_scale: Multiplier of the cosines, already exponentiated.
-        logit_bias: Added to every logit.
-        mask: True where it is known whether the image has the tag (federated labels); None: all known.
-
-    Returns:
-        Sum over an image's known tags, averaged over the images, in nats; 0 when nothing is known.
-
-    Raises:
-        InputError: `targets` or `mask` is not (images, tags).
-    """
-    shape = (image.shape[0], tag_text.shape[0])
-    require_shape("targets", targets, shape)
-    if mask is not None:
-        require_shape("mask", mask, shape)
-    if 0 in shape:
-        return connected_zero(image, tag_text, logit_scale, logit_bias)
-    return asymmetric_loss(scaled_cosine(image, tag_text, logit_scale, logit_bias), targets, mask)
 
 
 def asymmetric_loss(

@@ -1,6 +1,6 @@
-"""Multi-label tagging: mean average precision over tags and F1 at a threshold."""
+"""Multi-label tagging: mean average precision over tags and the threshold of the best F1."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -73,41 +73,6 @@ def best_f1_threshold(scores: Scores, target: Tags, known: Tags | None = None) -
     hits = np.cumsum(true[order])
     f1 = 2 * hits / (np.arange(1, len(score) + 1) + max(1, int(true.sum())))
     return float(score[order][np.argmax(np.where(last_of_tie, f1, -1.0))])
-
-
-def f1_at_threshold(
-    scores: Float[np.ndarray, "n c"],
-    target: Bool[np.ndarray, "n c"],
-    threshold: float,
-    average: Literal["micro", "macro"] = "micro",
-) -> float:
-    """F1 of the tags scored at or above a threshold: 2 tp / (2 tp + fp + fn).
-
-    Args:
-        scores: one row an image, one column a tag; no NaN.
-        target: whether the image has the tag.
-        threshold: a tag is predicted where its score is at least this, in the unit of the scores.
-        average: ``micro`` counts all decisions together (OF1 in the tagging papers); ``macro`` averages the F1 of the
-            tags that are predicted or true somewhere (not CF1, which is the F1 of averaged precision and recall).
-
-    Returns:
-        F1 in [0, 1]; 0 where nothing is predicted and nothing is true.
-
-    Raises:
-        InputError: shapes that disagree, no element, a NaN score, or another average.
-    """
-    _require_tags(scores, target)
-    if average not in ("micro", "macro"):
-        raise InputError(f"average: expected 'micro' or 'macro', got {average!r}")
-    predicted = scores >= threshold
-    hits = 2 * (predicted & target).sum(axis=0)
-    decisions = predicted.sum(axis=0) + target.sum(axis=0)
-    if not decisions.any():
-        return 0.0
-    if average == "micro":
-        return float(hits.sum() / decisions.sum())
-    used = decisions > 0
-    return float((hits[used] / decisions[used]).mean())
 
 
 class _Ranked(NamedTuple):

@@ -121,8 +121,7 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
         checkpoint_activations(tower)
     if params.compile:
         compile_blocks(tower)
-    all_learn = getattr(params, "adapter", "lora") == "full"
-    return Parallel(Embedder(tower), world, params.parallel, all_learn=all_learn)
+    return Parallel(Embedder(tower), world, params.parallel, all_learn=params.adapter == "full")
 
 
 def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scoring, torch.amp.GradScaler | None]:
@@ -130,7 +129,7 @@ def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scori
     scaler = torch.amp.GradScaler(world.device.type) if dtype is torch.float16 else None
     scoring = Scoring(
         params=params,
-        pairwise=getattr(tower, "pairwise", "softmax"),
+        pairwise=tower.pairwise,
         dtype=dtype,
         tokenizer=tower.tokenizer,
         scale_loss=(lambda loss: loss) if scaler is None else scaler.scale,

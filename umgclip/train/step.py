@@ -135,8 +135,7 @@ def _in_parts(
 
 
 def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"]) -> Embedded:
-    valid = getattr(batch, "valid", None)
-    return model(batch.images, tokens) if valid is None else model(batch.images, tokens, valid)
+    return model(batch.images, tokens) if batch.valid is None else model(batch.images, tokens, batch.valid)
 
 
 def _autocast(scoring: Scoring, world: World) -> torch.autocast:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from umgclip.errors import InputError
-from umgclip.losses import Asymmetry, asymmetric_loss, tag_loss
+from umgclip.losses import Asymmetry, asymmetric_loss
 from umgclip.losses.similarity import scaled_cosine
 
 RAM = Asymmetry(gamma_neg=7.0, gamma_pos=1.0, clip=0.05)
@@ -24,6 +24,16 @@ def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     mask = torch.rand(4, 7, generator=generator) < 0.7
     mask[2] = False
     return image, tags, targets, mask
+
+
+def of_features(
+    image: Tensor,
+    tags: Tensor,
+    targets: Tensor,
+    affine: tuple[float | Tensor, float | Tensor],
+    mask: Tensor | None = None,
+) -> Tensor:
+    return asymmetric_loss(scaled_cosine(image, tags, *affine), targets, mask)
 
 
 def loop(logits: Tensor, targets: Tensor, mask: Tensor, focus: Asymmetry) -> float:
@@ -51,12 +61,6 @@ def test_it_equals_the_loop(batch: tuple[Tensor, ...], focus: Asymmetry) -> None
         assert got == pytest.approx(loop(logits, targets, known, focus), rel=1e-4)
 
 
-def test_tag_loss_is_the_asymmetric_loss_of_scaled_cosines(batch: tuple[Tensor, ...]) -> None:
-    image, tags, targets, mask = batch
-    expected = loop(scaled_cosine(image, tags, 4.0, -1.0), targets, mask, Asymmetry(4.0, 0.0, 0.05))
-    assert tag_loss(image, tags, targets, 4.0, -1.0, mask).item() == pytest.approx(expected, rel=1e-4)
-
-
 def test_by_hand() -> None:
     # given p = 3/4 for both: the positive costs log 4/3, the negative (.75 - .05)^2 * -log(1 - .7)
     logits = torch.full((1, 2), math.log(3))
@@ -76,7 +80,7 @@ def test_without_clip_it_is_the_focal_loss_and_without_focus_bce() -> None:
 def test_what_is_not_known_is_not_counted(batch: tuple[Tensor, ...]) -> None:
     image, tags, targets, mask = batch
     flipped = torch.where(mask, targets, ~targets)
-    assert tag_loss(image, tags, targets, 4.0, -1.0, mask) == tag_loss(image, tags, flipped, 4.0, -1.0, mask)
+    assert of_features(image, tags, targets, (4.0, -1.0), mask) == of_features(image, tags, flipped, (4.0, -1.0), mask)
 
 
 @pytest.mark.parametrize("focus", FOCUSES)
@@ -92,7 +96,7 @@ def test_gradients_reach_features_scale_and_bias() -> None:
     image, tags = (torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (2, 4))
     scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (3.0, -0.5))
     targets = torch.rand(2, 4) < 0.5
-    assert torch.autograd.gradcheck(lambda i, t, s, b: tag_loss(i, t, targets, s, b), (image, tags, scale, bias))
+    assert torch.autograd.gradcheck(lambda i, t, s, b: of_features(i, t, targets, (s, b)), (image, tags, scale, bias))
 
 
 @pytest.mark.parametrize("focus", FOCUSES)
@@ -108,7 +112,7 @@ def test_extreme_logits_stay_finite(focus: Asymmetry) -> None:
 @pytest.mark.parametrize(("images", "tags"), [(0, 3), (2, 0), (0, 0)])
 def test_an_empty_batch_gives_a_connected_zero(images: int, tags: int) -> None:
     image, text = torch.ones(images, 4, requires_grad=True), torch.ones(tags, 4, requires_grad=True)
-    loss = tag_loss(image, text, torch.zeros(images, tags, dtype=torch.bool), 10.0, 0.0)
+    loss = of_features(image, text, torch.zeros(images, tags, dtype=torch.bool), (10.0, 0.0))
     loss.backward()
     assert loss.item() == 0
     assert image.grad is not None
@@ -117,7 +121,7 @@ def test_an_empty_batch_gives_a_connected_zero(images: int, tags: int) -> None:
 
 def test_nothing_known_costs_nothing() -> None:
     image, nothing = torch.ones(2, 4, requires_grad=True), torch.zeros(2, 3, dtype=torch.bool)
-    loss = tag_loss(image, torch.ones(3, 4), nothing, 10.0, 0.0, nothing)
+    loss = of_features(image, torch.ones(3, 4), nothing, (10.0, 0.0), nothing)
     loss.backward()
     assert loss.item() == 0
     assert image.grad is not None
@@ -127,11 +131,11 @@ def test_nothing_known_costs_nothing() -> None:
 def test_order_and_bf16(batch: tuple[Tensor, ...]) -> None:
     image, tags, targets, mask = batch
     rows, columns = torch.tensor([2, 0, 3, 1]), torch.tensor([6, 0, 5, 1, 2, 4, 3])
-    plain = tag_loss(image, tags, targets, 4.0, -1.0, mask)
-    shuffled = tag_loss(image[rows], tags[columns], targets[rows][:, columns], 4.0, -1.0, mask[rows][:, columns])
+    plain = of_features(image, tags, targets, (4.0, -1.0), mask)
+    shuffled = of_features(image[rows], tags[columns], targets[rows][:, columns], (4.0, -1.0), mask[rows][:, columns])
     torch.testing.assert_close(shuffled, plain)
-    low = tag_loss(image.bfloat16(), tags.bfloat16(), targets, 4.0, -1.0, mask)
-    high = tag_loss(image.bfloat16().float(), tags.bfloat16().float(), targets, 4.0, -1.0, mask)
+    low = of_features(image.bfloat16(), tags.bfloat16(), targets, (4.0, -1.0), mask)
+    high = of_features(image.bfloat16().float(), tags.bfloat16().float(), targets, (4.0, -1.0), mask)
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, high)
 
@@ -140,7 +144,7 @@ def test_order_and_bf16(batch: tuple[Tensor, ...]) -> None:
 def test_wrong_arguments_are_refused(batch: tuple[Tensor, ...]) -> None:
     image, tags, targets, mask = batch
     with pytest.raises(InputError, match=r"mask: expected shape \(4, 7\), got \(4, 1\)"):
-        tag_loss(image, tags, targets, 4.0, 0.0, mask[:, :1])
+        of_features(image, tags, targets, (4.0, 0.0), mask[:, :1])
     with pytest.raises(InputError, match=r"gamma_neg: expected a number >= 0, got -1"):
         Asymmetry(gamma_neg=-1.0)
     with pytest.raises(InputError, match=r"clip: expected a number in \[0, 1\), got 1"):

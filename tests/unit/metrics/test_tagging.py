@@ -1,10 +1,10 @@
-"""Mean average precision and F1 of tags."""
+"""Mean average precision of tags."""
 
 import numpy as np
 import pytest
 
 from umgclip.errors import InputError
-from umgclip.metrics.tagging import average_precision_per_tag, f1_at_threshold, mean_average_precision
+from umgclip.metrics.tagging import average_precision_per_tag, mean_average_precision
 
 
 def slow_average_precision(scores, target):
@@ -70,37 +70,6 @@ def test_equals_torchmetrics():
     pair = torch.from_numpy(scores), torch.from_numpy(target).int()
     want = classification.multilabel_average_precision(*pair, num_labels=5, average="macro")
     assert mean_average_precision(scores, target) == pytest.approx(float(want))
-    for average in ("micro", "macro"):
-        want = classification.multilabel_f1_score(*pair, num_labels=5, average=average, threshold=0.4)
-        assert f1_at_threshold(scores, target, 0.4, average) == pytest.approx(float(want))
-
-
-def test_f1_by_hand():
-    # given tag 0 with 1 hit, 1 false alarm; tag 1 with 1 miss; tag 2 neither true nor predicted
-    scores = np.array([[0.5, 0.4, 0.0], [0.9, 0.1, 0.0]])
-    target = np.array([[True, True, False], [False, False, False]])
-    # then a score at the threshold counts, and tag 2 is left out of the macro mean
-    assert f1_at_threshold(scores, target, 0.5) == pytest.approx(2 / (2 + 1 + 1))
-    assert f1_at_threshold(scores, target, 0.5, "macro") == pytest.approx((2 / 3 + 0) / 2)
-
-
-@pytest.mark.parametrize("average", ["micro", "macro"])
-def test_f1_of_nothing_is_zero(average):
-    assert f1_at_threshold(np.zeros((2, 2)), np.zeros((2, 2), bool), 0.5, average) == 0.0
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_f1_equals_slow_oracle(seed):
-    scores, target = random_tags(seed, 3)
-    counts = np.zeros((target.shape[1], 3))
-    for row in range(len(scores)):
-        for tag in range(scores.shape[1]):
-            predicted, true = scores[row, tag] >= 0.0, target[row, tag]
-            counts[tag] += [predicted and true, predicted and not true, true and not predicted]
-    tp, fp, fn = counts.sum(axis=0)
-    assert f1_at_threshold(scores, target, 0.0) == pytest.approx(2 * tp / (2 * tp + fp + fn))
-    of_tag = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in counts if tp + fp + fn]
-    assert f1_at_threshold(scores, target, 0.0, "macro") == pytest.approx(np.mean(of_tag))
 
 
 @pytest.mark.parametrize(
@@ -122,9 +91,3 @@ def test_f1_equals_slow_oracle(seed):
 def test_errors_say_what_came(scores, target, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         mean_average_precision(scores, target)
-
-
-@pytest.mark.usefixtures("shape_hook_off")
-def test_unknown_average_is_named():
-    with pytest.raises(InputError, match="^average: expected 'micro' or 'macro', got 'mean'$"):
-        f1_at_threshold(np.zeros((1, 1)), np.zeros((1, 1), bool), 0.5, "mean")

@@ -1,6 +1,5 @@
 """Pixel-text objective: dense tokens against the texts of the regions that cover them."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -48,41 +47,3 @@ def pixel_loss(
     logits = scaled_cosine(tokens[kept], texts, logit_scale)
     costs = F.cross_entropy(logits, target, reduction="none")
     return (costs * weight).sum() / weight.sum()
-
-
-def mask_dice_loss(
-    similarity: Float[Tensor, "r n"],
-    masks: Float[Tensor, "r n"],
-    logit_scale: Scalar,
-    logit_bias: Scalar = 0.0,
-    smoothing: float = 1.0,
-) -> Float[Tensor, ""]:
-    """Dice loss of each region's similarity map against its mask (V-Net, Milletari et al., 3DV 2016).
-
-    With `p = sigmoid(logit_scale * similarity + logit_bias)`, a region costs
-    `1 - (2 sum p m + smoothing) / (sum p + sum m + smoothing)`: the shape of its map, independent of the other texts,
-    where `pixel_loss` asks which text wins. Batches of several grid sizes call it once for each size.
-
-    Args:
-        similarity: Cosine of the region's text with each token of the region's image.
-        masks: Fraction of each token that the region covers, in [0, 1].
-        logit_scale: Multiplier of the cosines, already exponentiated.
-        logit_bias: Added to every logit.
-        smoothing: Tokens added above and below, > 0; softens the loss of regions of about that size.
-
-    Returns:
-        Mean over the regions that cover any token, in [0, 1); 0 when none does.
-
-    Raises:
-        InputError: `masks` is not of the similarity's shape.
-    """
-    require_shape("masks", masks, tuple(similarity.shape))
-    masks = full_precision(masks)
-    covering = masks.sum(dim=1) > 0
-    if not covering.any():
-        return connected_zero(similarity, logit_scale, logit_bias)
-    masks = masks[covering]
-    probability = torch.sigmoid(logit_scale * full_precision(similarity[covering]) + logit_bias)
-    shared = (probability * masks).sum(dim=1)
-    total = probability.sum(dim=1) + masks.sum(dim=1)
-    return (1 - (2 * shared + smoothing) / (total + smoothing)).mean()

@@ -78,9 +78,9 @@ def loss(
     parts = (labels_of(batch, weights, tokenizer),)
     question = Question(batch, parts, join(parts))
     tokens = tokenizer([batch.texts[i] for i in question.own.used.tolist()])
-    embedded = Embedder(tower)(batch.images, tokens, getattr(batch, "valid", None))
+    embedded = Embedder(tower)(batch.images, tokens, batch.valid)
     features = read_out(embedded.out, batch, weights)
-    similarity = Similarity(embedded.scale, embedded.bias, getattr(tower, "pairwise", "softmax"))
+    similarity = Similarity(embedded.scale, embedded.bias, tower.pairwise)
     return total(features, question, similarity, weights)
 
 

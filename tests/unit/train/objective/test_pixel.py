@@ -1,4 +1,4 @@
-"""Token-text cross-entropy and the Dice loss against loops."""
+"""Token-text cross-entropy against a loop."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from umgclip.errors import InputError
-from umgclip.train.objective.pixel import mask_dice_loss, pixel_loss
+from umgclip.train.objective.pixel import pixel_loss
 
 
 @pytest.fixture
@@ -31,17 +31,6 @@ def pixel_loop(batch: tuple[Tensor, ...], scale: float) -> float:
         total -= share * math.log(odds[answer] / sum(odds))
         mass += share
     return total / mass
-
-
-def dice_loop(similarity: Tensor, masks: Tensor, affine: tuple[float, float], smoothing: float) -> float:
-    costs = []
-    for row, mask in zip(similarity.tolist(), masks.tolist(), strict=True):
-        if sum(mask) == 0:
-            continue
-        p = [1 / (1 + math.exp(-affine[0] * s - affine[1])) for s in row]
-        shared = sum(a * b for a, b in zip(p, mask, strict=True))
-        costs.append(1 - (2 * shared + smoothing) / (sum(p) + sum(mask) + smoothing))
-    return sum(costs) / len(costs)
 
 
 def test_pixel_loss_equals_the_loop(batch: tuple[Tensor, ...]) -> None:
@@ -108,38 +97,3 @@ def test_wrong_arguments_are_refused(batch: tuple[Tensor, ...]) -> None:
         pixel_loss(tokens, texts, target, weight[:6], 5.0)
     with pytest.raises(InputError, match=r"target: expected indices in \[0, 2\), got values from 0 to 2"):
         pixel_loss(tokens, texts[:2], target, weight, 5.0)
-    with pytest.raises(InputError, match=r"masks: expected shape \(2, 3\), got \(1, 3\)"):
-        mask_dice_loss(torch.zeros(2, 3), torch.zeros(1, 3), 1.0)
-
-
-def test_dice_equals_the_loop_and_leaves_out_empty_masks() -> None:
-    torch.manual_seed(12)
-    similarity, masks = 2 * torch.rand(4, 9) - 1, torch.rand(4, 9)
-    masks[1] = 0
-    for smoothing in (1.0, 0.01):
-        got = mask_dice_loss(similarity, masks, 6.0, -1.0, smoothing).item()
-        assert got == pytest.approx(dice_loop(similarity, masks, (6.0, -1.0), smoothing), rel=1e-5)
-
-
-def test_dice_by_hand() -> None:
-    # given p = 1/2 on four tokens of which the region covers two: 1 - (2 + 1) / (2 + 2 + 1)
-    loss = mask_dice_loss(torch.zeros(1, 4), torch.tensor([[1.0, 1, 0, 0]]), 10.0)
-    assert loss.item() == pytest.approx(0.4)
-    perfect = mask_dice_loss(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0]]), 100.0)
-    assert perfect.item() == pytest.approx(0, abs=1e-6)
-
-
-def test_dice_gradients_empty_and_bf16() -> None:
-    torch.manual_seed(13)
-    similarity, masks = torch.randn(3, 5, dtype=torch.float64, requires_grad=True), torch.rand(3, 5).double()
-    scalars = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (3.0, -1.0)]
-    assert torch.autograd.gradcheck(lambda x, s, b: mask_dice_loss(x, masks, s, b), (similarity, *scalars))
-    for empty in (torch.ones(0, 5, requires_grad=True), torch.ones(2, 5, requires_grad=True)):
-        loss = mask_dice_loss(empty, torch.zeros(empty.shape), 3.0)
-        loss.backward()
-        assert loss.item() == 0
-        assert empty.grad is not None
-    low = mask_dice_loss(similarity.detach().bfloat16(), masks.bfloat16(), 3.0)
-    high = mask_dice_loss(similarity.detach().bfloat16().float(), masks.bfloat16().float(), 3.0)
-    assert low.dtype == torch.float32
-    torch.testing.assert_close(low, high)
