@@ -25,7 +25,7 @@ from umgclip.model.clip.files import Tokenizer, build, tower_config
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.train.batch import Batch, Item, View, collate
+from umgclip.train.batch import Batch, TaughtSample, View, collate
 from umgclip.train.loop import trainable
 from umgclip.train.objective import total as objective
 
@@ -42,7 +42,8 @@ def _batch(size: int, tower: DenseClip) -> Batch:
         samples = [decode(raw, name) for name, raw in read_raw(data / "benchmark")][:size]
     rng = np.random.default_rng(0)
     items = [
-        Item(s, rng.normal(size=(1 + len(s.record.regions or []), tower.embed_dim)).astype(np.float32)) for s in samples
+        TaughtSample(s, rng.normal(size=(1 + len(s.record.regions or []), tower.embed_dim)).astype(np.float32))
+        for s in samples
     ]
     view = View(image_px=96, grid=8, regions_per_image=8, written_caption_share=0.0)
     return collate(items, view, tower.embed_dim, rng)

@@ -41,9 +41,9 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
-from umgclip.train.feed import Feed, Loaded
+from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.loop import _scoring
-from umgclip.train.objective.features import Embedder
+from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import compute, to_device
 
@@ -87,14 +87,14 @@ def _model(name: str) -> torch.nn.Module:
     return build(tower_config(TowerParams())) if name == "tiny" else open_clip.create_model(name)
 
 
-def _ours(clip: torch.nn.Module, params: TrainParams, loaded: Loaded, world: World) -> Step:
+def _ours(clip: torch.nn.Module, params: TrainParams, loaded: LoadedBatch, world: World) -> Step:
     adapted = adapt(clip, params)
     tower = DenseClip(adapted.clip).to(world.device).train()
     if params.checkpoint_activations:
         checkpoint_activations(tower)
     if params.compile:
         compile_blocks(tower)
-    model = Parallel(Embedder(tower), world, params.parallel)
+    model = Parallel(TowerEmbedder(tower), world, params.parallel)
     optimizer = torch.optim.AdamW(model.groups(), lr=1.0e-5, fused=True)
     scoring, _ = _scoring(tower, params, world)
 
@@ -107,7 +107,7 @@ def _ours(clip: torch.nn.Module, params: TrainParams, loaded: Loaded, world: Wor
     return step
 
 
-def _plain(clip: torch.nn.Module, loaded: Loaded, dtype: torch.dtype | None, device: torch.device) -> Step:
+def _plain(clip: torch.nn.Module, loaded: LoadedBatch, dtype: torch.dtype | None, device: torch.device) -> Step:
     clip.to(device).train()
     optimizer = torch.optim.AdamW(clip.parameters(), lr=1.0e-5, fused=True)
     batch, loss = loaded.batch, open_clip.ClipLoss()
@@ -140,7 +140,7 @@ def _timed(step: Step, device: torch.device) -> tuple[float, float]:
     return time.perf_counter() - began, float(torch.cuda.max_memory_allocated())
 
 
-def _loader_rate(feed: Feed, batch: int, workers: int, backend: str, batches: int) -> float:
+def _loader_rate(feed: TrainFeed, batch: int, workers: int, backend: str, batches: int) -> float:
     """Images a second, without anything that trains; the first batches start the workers."""
     source = feed.load(0, workers, backend)  # type: ignore[arg-type]
     for _ in itertools.islice(source, 2):
@@ -182,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = _dataset(Path(folder), 2 * given.batch, given.regions)
         clip = _model(given.model)
-        feed = Feed(params, data, Dropped(frozenset(), {}), DenseClip(clip))
+        feed = TrainFeed(params, data, Dropped(frozenset(), {}), DenseClip(clip))
         loaded = next(feed.load(0))
         dtype = _scoring(DenseClip(clip), params, world)[0].dtype
         steps = {

@@ -22,7 +22,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.images import encode_png
 from umgclip.io.manifest import MANIFEST, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter, read_shard
-from umgclip.learning.checkpoint import Checkpoints, State
+from umgclip.learning.checkpoint import Checkpoints, TrainingState
 from umgclip.model.adapters.adapt import adapt, load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
@@ -223,7 +223,7 @@ def test_checkpoints_of_training(budget: settings) -> None:
     def fresh() -> State:
         torch.manual_seed(0)
         model = nn.Linear(3, 2)
-        return State(dict(model.named_parameters()), torch.optim.AdamW(model.parameters(), lr=0.1))
+        return TrainingState(dict(model.named_parameters()), torch.optim.AdamW(model.parameters(), lr=0.1))
 
     def values(state: State) -> list[torch.Tensor]:
         slots = (slot for p in state.weights.values() for slot in state.optimizer.state[p].values())

@@ -27,7 +27,7 @@ _SHA256 = "sha256"  # of all else in a checkpoint
 
 
 @dataclass
-class State:
+class TrainingState:
     """What training goes on from.
 
     Attributes:
@@ -60,7 +60,7 @@ class Checkpoints:
     world: World = _ALONE
     stage: str = "train"
 
-    def save(self, step: int, state: State) -> None:
+    def save(self, step: int, state: TrainingState) -> None:
         """Write the state after `step` steps, whole or not at all; all processes take part."""
         slots = {name: on_cpu_slots(state.optimizer.state[p]) for name, p in state.weights.items()}
         content = {
@@ -78,7 +78,7 @@ class Checkpoints:
             with atomic_file(self.path) as temporary, temporary.open("wb") as file:
                 torch.save({**content, _SHA256: content_sha256(content)}, file)
 
-    def restore(self, state: State) -> int:
+    def restore(self, state: TrainingState) -> int:
         """Put the saved state back, on all processes; gives the steps that are done, 0 when there is none.
 
         Raises:

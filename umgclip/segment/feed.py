@@ -20,11 +20,11 @@ from umgclip.io.manifest import read_manifest
 from umgclip.learning.counts import IMAGES, UNMIRRORED
 from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
 from umgclip.params.segment import SegmentParams
-from umgclip.segment.targets import Canvas, Label, One, Targets, collate, place
+from umgclip.segment.targets import Canvas, Label, PlacedSample, Targets, collate, place
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedTargets:
     """A step's batch, None where nothing in it can be learnt from.
 
     Attributes:
@@ -51,7 +51,7 @@ class _Collator:
     dropped: dict[str, frozenset[str]]
     where: str
 
-    def __call__(self, numbered: tuple[int, Sequence[StoredSample]]) -> Loaded:
+    def __call__(self, numbered: tuple[int, Sequence[StoredSample]]) -> LoadedTargets:
         step, samples = numbered
         rng = np.random.default_rng([self.params.seed, step])
         placed, failed = [], []
@@ -69,14 +69,14 @@ class _Collator:
         row_of_label = {self.labels[row]: place for place, row in enumerate(rows)}
         targets = collate(named, self.canvas, row_of_label) if named else None
         seen = {IMAGES: len(placed), UNMIRRORED: sum(one.unmirrored for one in placed)}
-        return Loaded(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named), seen)
+        return LoadedTargets(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named), seen)
 
-    def _placed(self, stored: StoredSample, where: str, rng: np.random.Generator) -> One:
+    def _placed(self, stored: StoredSample, where: str, rng: np.random.Generator) -> PlacedSample:
         dropped = self.dropped.get(stored.raw.key, frozenset())
         one = place(decode(stored.raw, where), dropped, self.canvas, rng)
         return replace(one, labels=[None if label is None else self.aliases.get(label, label) for label in one.labels])
 
-    def _rows(self, samples: Sequence[One], rng: np.random.Generator) -> list[int]:
+    def _rows(self, samples: Sequence[PlacedSample], rng: np.random.Generator) -> list[int]:
         """The batch's own labels, and others drawn at random up to the limit."""
         most = self.params.labels_per_step
         if len(self.labels) <= most:
@@ -88,7 +88,7 @@ class _Collator:
         return sorted([*needed, *(others[i] for i in drawn.tolist())])
 
 
-class Feed:
+class SegmentFeed:
     """Batches of annotated samples.
 
     Args:
@@ -113,7 +113,7 @@ class Feed:
         """Samples stored, those that validation put aside included."""
         return self._manifest.samples
 
-    def load(self, start: int) -> Generator[Loaded]:
+    def load(self, start: int) -> Generator[LoadedTargets]:
         """Batches without end, from batch `start` on, made ahead by a thread; close it to end that.
 
         Raises:

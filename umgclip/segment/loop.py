@@ -13,19 +13,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from umgclip.errors import UmgclipError
-from umgclip.learning.checkpoint import Checkpoints, State
+from umgclip.learning.checkpoint import Checkpoints, TrainingState
 from umgclip.learning.precision import autocast_dtype
 from umgclip.learning.quarantine import Unreadable
 from umgclip.learning.schedule import Report, begin_step, is_kept, optimizer_of
 from umgclip.model.clip.deterministic import deterministic
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
-from umgclip.segment.feed import Feed, Loaded
+from umgclip.segment.feed import LoadedTargets, SegmentFeed
 from umgclip.segment.targets import Targets
 
 
 @dataclass(frozen=True)
-class Trained:
+class SegmentResult:
     """What training leaves: last values, what could not be read (by key, with shard and reason), and counts."""
 
     values: dict[str, float]
@@ -35,12 +35,12 @@ class Trained:
 
 def train(
     segmenter: Segmenter,
-    feed: Feed,
+    feed: SegmentFeed,
     texts: Float[Tensor, "t d"],
     params: SegmentParams,
     checkpoints: Checkpoints,
     report: Report,
-) -> Trained:
+) -> SegmentResult:
     """Run the steps that are not done yet, on the device that the segmenter is on.
 
     Args:
@@ -71,9 +71,9 @@ class _Run:
         self._optimizer = optimizer_of(_groups(self._weights, params.weight_decay), params)
         self._dtype = autocast_dtype(params.precision, texts.device)
 
-    def go(self, feed: Feed, checkpoints: Checkpoints, report: Report) -> Trained:
+    def go(self, feed: SegmentFeed, checkpoints: Checkpoints, report: Report) -> SegmentResult:
         params, values = self._params, dict[str, float]()
-        state = State(self._weights, self._optimizer)
+        state = TrainingState(self._weights, self._optimizer)
         start = checkpoints.restore(state)
         unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "segment")
         self._segmenter.train()
@@ -91,9 +91,9 @@ class _Run:
                 if is_kept(step, params):
                     checkpoints.save(step + 1, state)
         self._segmenter.eval()
-        return Trained(values, state.failed, state.seen)
+        return SegmentResult(values, state.failed, state.seen)
 
-    def _step(self, step: int, loaded: Loaded) -> dict[str, float]:
+    def _step(self, step: int, loaded: LoadedTargets) -> dict[str, float]:
         """One update; none where no sample of the batch has a named mask."""
         if loaded.targets is None:
             return dict.fromkeys(("total", "cross_entropy", "mask", "dice", "grad_norm"), 0.0)

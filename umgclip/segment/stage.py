@@ -18,9 +18,9 @@ from umgclip.model.segmenter import files
 from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
 from umgclip.provenance import code_digest
-from umgclip.segment.feed import Feed
+from umgclip.segment.feed import SegmentFeed
 from umgclip.segment.labels import aliases, embed_labels, labels_of
-from umgclip.segment.loop import Trained, train
+from umgclip.segment.loop import SegmentResult, train
 from umgclip.segment.targets import Canvas, Label
 from umgclip.stage import Summary
 
@@ -83,7 +83,7 @@ def run(
         report(step, values)
 
     alike = aliases(segmenter.tower, labels, params)
-    feed = Feed(params, inputs.annotations, dropped, canvas, alike)
+    feed = SegmentFeed(params, inputs.annotations, dropped, canvas, alike)
     texts = embed_labels(segmenter.tower, list(dict.fromkeys(alike.values())), params)
     trained = train(segmenter, feed, texts, params, checkpoints, both)
     with fresh_folder(out) as folder:
@@ -123,7 +123,7 @@ def _belongs_to(
 
 
 def _summary(
-    params: SegmentParams, trained: Trained, samples: int, labels: list[Label], segmenter: Segmenter
+    params: SegmentParams, trained: SegmentResult, samples: int, labels: list[Label], segmenter: Segmenter
 ) -> Summary:
     frozen = sum(p.numel() for p in segmenter.tower.parameters())
     learned = sum(p.numel() for p in segmenter.learned().values())

@@ -114,8 +114,8 @@ def _rank(numbered: tuple[int, Region]) -> tuple[bool, bool, float]:
 
 
 @dataclass(frozen=True)
-class One:
-    """One sample on the canvas.
+class PlacedSample:
+    """A sample on the canvas.
 
     `cells_hw` are rows and columns of the token grid that hold image; of `unmirrored` ones a text says left or
     right.
@@ -128,7 +128,7 @@ class One:
     unmirrored: bool
 
 
-def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.random.Generator) -> One:
+def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.random.Generator) -> PlacedSample:
     """A random part of a sample, now and then mirrored, on the canvas.
 
     Raises:
@@ -161,10 +161,10 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
             mask[:, :wide] = mask[:, :wide][:, ::-1].copy()
     empty = np.zeros((0, canvas.grid * FINER, canvas.grid * FINER), np.float32)
     side = (canvas.image_px, canvas.image_px)
-    return One(on_canvas(pixels, side), np.stack(masks) if masks else empty, labels, cells, not mirror)
+    return PlacedSample(on_canvas(pixels, side), np.stack(masks) if masks else empty, labels, cells, not mirror)
 
 
-def collate(samples: Sequence[One], canvas: Canvas, row_of_label: dict[Label, int]) -> Targets:
+def collate(samples: Sequence[PlacedSample], canvas: Canvas, row_of_label: dict[Label, int]) -> Targets:
     """Samples as a batch; a label that is in no row counts as none."""
     masks, labels = [], []
     for one in samples:

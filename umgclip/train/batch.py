@@ -105,7 +105,7 @@ class _Texts:
 
 
 @dataclass(frozen=True)
-class Item:
+class TaughtSample:
     """A sample with its teacher embeddings: row 0 the image, then one row a region; None when there are none."""
 
     sample: Sample
@@ -118,7 +118,7 @@ def read_teacher(data: bytes | None) -> np.ndarray | None:
     return None if data is None else np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
 
 
-def collate(items: Sequence[Item], view: View, embed_dim: int, rng: np.random.Generator) -> Batch:
+def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.random.Generator) -> Batch:
     """Build a batch; every random choice comes from `rng`."""
     texts = _Texts()
     parts = [_one(item, view, embed_dim, texts, rng) for item in items]
@@ -162,7 +162,7 @@ class _Part:
     cells_hw: tuple[int, int]
 
 
-def _one(item: Item, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
+def _one(item: TaughtSample, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
     record, pixels = item.sample.record, item.sample.pixels
     kept = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
     window = _window(pixels.shape[1], pixels.shape[0], view, rng)

@@ -29,16 +29,16 @@ from umgclip.learning.world import BatchShare
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
-from umgclip.train.batch import Batch, Item, View, collate, read_teacher, view_of
+from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher, view_of
 from umgclip.train.objective.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
 _LEAST_PX = 0.5  # side of a box of which a dense map can still say something
-_Read = tuple[StoredSample, Item]
+_Read = tuple[StoredSample, TaughtSample]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedBatch:
     """A process's part of a global batch.
 
     `failed` are the samples of it that could not be read, and are left out; `seen` are the counts of `of_samples`.
@@ -72,7 +72,7 @@ class _Collator:
     # processes that divide one stream among them: each decodes all of it and uses this share
     share: BatchShare = field(default_factory=BatchShare)
 
-    def __call__(self, step: _Step) -> Loaded:
+    def __call__(self, step: _Step) -> LoadedBatch:
         batches, keys, failed, seen = [], [], [], Counter[str]()
         for stream, samples in step.streams:
             read, lost = self._decoded(samples)
@@ -92,13 +92,13 @@ class _Collator:
                 keys += [stored.raw.key for stored, _ in read[start:stop]]
         if not keys:
             batches = [self._nothing()]
-        return Loaded(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
+        return LoadedBatch(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
 
     def _nothing(self) -> Batch:
         """A batch without images."""
         side = self.view.image_px
         record = ImageRecord(key="-", width=side, height=side, sha256="0" * 64, source=Source(dataset="-"))
-        item = Item(Sample(np.zeros((side, side, 3), np.uint8), record), None)
+        item = TaughtSample(Sample(np.zeros((side, side, 3), np.uint8), record), None)
         one = collate([item], self.view, self.embed_dim, np.random.default_rng(0))
         empty = torch.zeros(0, dtype=torch.long)
         return dataclasses.replace(
@@ -129,7 +129,7 @@ class _Collator:
             raw = stored.raw
             try:
                 sample = decode(raw, f"{self.where}/{stored.shard}")
-                item = Item(sample, self._teacher(raw.embeddings), self.dropped.get(raw.key, frozenset()))
+                item = TaughtSample(sample, self._teacher(raw.embeddings), self.dropped.get(raw.key, frozenset()))
             except (DataError, ValueError) as error:
                 lost.append(Failed(raw.key, stored.shard, str(error)))
             else:
@@ -143,7 +143,7 @@ class _Collator:
             raise DataError(f"teacher embeddings: not a readable array ({error})") from error
 
 
-class Feed:
+class TrainFeed:
     """Batches of annotated samples; batch n is the same whatever was asked for before.
 
     Raises:
@@ -165,7 +165,7 @@ class Feed:
         """Batches without end, from batch `start` on."""
         return (loaded.batch for loaded in self.load(start))
 
-    def load(self, start: int, workers: int = 1, backend: Backend = "threads") -> Generator[Loaded]:
+    def load(self, start: int, workers: int = 1, backend: Backend = "threads") -> Generator[LoadedBatch]:
         """The same with what failed, decoded ahead by workers; close it to end them.
 
         Raises:

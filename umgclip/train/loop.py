@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from umgclip.errors import DataError, InputError, UmgclipError
 from umgclip.io.atomic import write_json
-from umgclip.learning.checkpoint import Checkpoints, State
+from umgclip.learning.checkpoint import Checkpoints, TrainingState
 from umgclip.learning.precision import autocast_dtype
 from umgclip.learning.quarantine import Unreadable
 from umgclip.learning.schedule import Report, begin_step, is_kept, optimizer_of
@@ -25,8 +25,8 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.ema import Average
-from umgclip.train.feed import Feed, Loaded, decoders
-from umgclip.train.objective.features import Embedder
+from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
+from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import Computed, Scoring, compute
 
@@ -35,7 +35,7 @@ _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """What training leaves: last values, weights by name on the CPU (averaged where asked for), failures, counts."""
 
     values: dict[str, float]
@@ -51,12 +51,12 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def train(
     tower: DenseClip,
-    feed: Feed,
+    feed: TrainFeed,
     params: TrainParams,
     checkpoints: Checkpoints,
     report: Report,
     world: World | None = None,
-) -> Trained:
+) -> TrainResult:
     """Run the steps that are not done yet; every process of a world calls this at once.
 
     Raises:
@@ -71,13 +71,13 @@ def train(
 
 
 def _train(
-    tower: DenseClip, feed: Feed, params: TrainParams, checkpoints: Checkpoints, report: Report, world: World
-) -> Trained:
+    tower: DenseClip, feed: TrainFeed, params: TrainParams, checkpoints: Checkpoints, report: Report, world: World
+) -> TrainResult:
     model = _prepare(tower, params, world)
     optimizer = optimizer_of(model.groups(), params)
     scoring, scaler = _scoring(tower, params, world)
     average = Average(model.weights, params.ema_decay) if params.ema_decay else None
-    state = State(model.weights, optimizer, None if average is None else average.values, scaler)
+    state = TrainingState(model.weights, optimizer, None if average is None else average.values, scaler)
     start = checkpoints.restore(state)
     unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "train", world.first)
     workers = decoders(params, world.device.type == "cuda", world.on_this_machine)
@@ -108,7 +108,7 @@ def _train(
             if is_kept(step, params):
                 checkpoints.save(step + 1, state)
     tower.eval()
-    return Trained(values, on_cpu(model.weights if average is None else average.values), state.failed, state.seen)
+    return TrainResult(values, on_cpu(model.weights if average is None else average.values), state.failed, state.seen)
 
 
 def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
@@ -121,7 +121,7 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
         checkpoint_activations(tower)
     if params.compile:
         compile_blocks(tower)
-    return Parallel(Embedder(tower), world, params.parallel, all_learn=params.adapter == "full")
+    return Parallel(TowerEmbedder(tower), world, params.parallel, all_learn=params.adapter == "full")
 
 
 def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scoring, torch.amp.GradScaler | None]:
@@ -146,7 +146,7 @@ def _step_scaled(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer,
 
 
 def _require_finite(
-    value: float, what: str, step: int, seen: tuple[Loaded, Computed], beside: Path, world: World
+    value: float, what: str, step: int, seen: tuple[LoadedBatch, Computed], beside: Path, world: World
 ) -> None:
     """Stop on what is no number; all processes have the same `value`, so all stop."""
     if math.isfinite(value):

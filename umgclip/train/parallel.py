@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from umgclip.learning.sharded import whole
 from umgclip.learning.world import World
 from umgclip.train.blocks import blocks
-from umgclip.train.objective.features import Embedded, Embedder
+from umgclip.train.objective.features import Embedded, TowerEmbedder
 
 # the name that newer versions of torch give it
 _BUFFERS = "forward_sync_buffers"
@@ -36,7 +36,7 @@ class Parallel:
         all_learn: every parameter of the towers may learn, some of which no forward may use.
     """
 
-    def __init__(self, embedder: Embedder, world: World, kind: str, *, all_learn: bool = False) -> None:
+    def __init__(self, embedder: TowerEmbedder, world: World, kind: str, *, all_learn: bool = False) -> None:
         self._world, self._outside = world, list[nn.Parameter]()
         self.module: Any = embedder
         if world.size > 1 and kind == "ddp":
@@ -90,7 +90,7 @@ class Parallel:
         return float(norm)
 
 
-def _divide(embedder: Embedder, world: World) -> list[nn.Parameter]:
+def _divide(embedder: TowerEmbedder, world: World) -> list[nn.Parameter]:
     """FSDP2 on every block of the vision tower, then on the rest; gives what learns and stays whole.
 
     Each block is put together when it is called, by all processes at once. How often the text tower's are called

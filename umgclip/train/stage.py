@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
-from umgclip.io.manifest import read_manifest
+from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.learning.checkpoint import Checkpoints
 from umgclip.learning.counts import rows_of
 from umgclip.learning.curves import Curves
@@ -26,8 +27,8 @@ from umgclip.params import TrainParams
 from umgclip.provenance import code_digest
 from umgclip.stage import Summary
 from umgclip.train.defaults import resolved, told, warnings
-from umgclip.train.feed import Feed
-from umgclip.train.loop import Trained, train
+from umgclip.train.feed import TrainFeed
+from umgclip.train.loop import TrainResult, train
 
 _log = logging.getLogger(__name__)
 
@@ -81,20 +82,12 @@ def run(
     asked, params = params, resolved(params, inputs.base)
     manifest = read_manifest(inputs.annotations)
     dropped = read_dropped(inputs.quarantine)
-    base_sha256 = sha256_file(inputs.base / files.WEIGHTS) if (inputs.base / files.WEIGHTS).is_file() else ""
     adapted, tower = _adapted(params, inputs.base)
-    feed = Feed(params, inputs.annotations, dropped, tower, world.share)
+    feed = TrainFeed(params, inputs.annotations, dropped, tower, world.share)
     doubts = warnings(params, manifest.samples - len(dropped.images))
     for doubt in doubts if world.first else ():
         _log.warning("%s", doubt)
-    belongs_to = {
-        "params": flatten(decisive(params)) | {"train.loader.streams": str(feed.streams)},
-        "data": manifest.digest(),
-        "quarantine": sha256_file(inputs.quarantine),
-        "base": base_sha256,
-        "code": code_digest("umgclip.train.stage"),
-        "libraries": libraries(),
-    }
+    belongs_to = _belongs_to(params, inputs, manifest, feed)
     checkpoints = Checkpoints(inputs.work / "checkpoint.pt", belongs_to, world)
     curves = Curves(inputs.work / "curves.csv", belongs_to) if world.first else None
     if discard and world.first:
@@ -114,23 +107,37 @@ def run(
         adapted, tower = _adapted(params, inputs.base)  # whole again
     load_weights(tower.cpu(), trained.weights)
     with fresh_folder(out) as folder:
-        adapter_sha256 = adapted.save(folder / ADAPTER)
-        write_json(
-            folder / "train.json",
-            {
-                "base_sha256": base_sha256,
-                "adapter_sha256": adapter_sha256,
-                "data_digest": manifest.digest(),
-                "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
-                "steps": params.steps,
-            },
-        )
+        write_json(folder / "train.json", _facts(params, belongs_to, feed, adapted.save(folder / ADAPTER)))
         write_unreadable(folder, trained.failed, "train")
     write_bytes(inputs.plots, curves.text().encode())
     write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})
     checkpoints.remove()
     curves.remove()
     return summary
+
+
+def _belongs_to(params: TrainParams, inputs: TrainInputs, manifest: Manifest, feed: TrainFeed) -> dict[str, Any]:
+    """Return what decides the result; a checkpoint or curve of anything else does not belong to this run."""
+    weights = inputs.base / files.WEIGHTS
+    return {
+        "params": flatten(decisive(params)) | {"train.loader.streams": str(feed.streams)},
+        "data": manifest.digest(),
+        "quarantine": sha256_file(inputs.quarantine),
+        "base": sha256_file(weights) if weights.is_file() else "",
+        "code": code_digest("umgclip.train.stage"),
+        "libraries": libraries(),
+    }
+
+
+def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, adapter_sha256: str) -> dict[str, Any]:
+    """Return the content of `train.json`: what the adapter was trained from, and how."""
+    return {
+        "base_sha256": belongs_to["base"],
+        "adapter_sha256": adapter_sha256,
+        "data_digest": belongs_to["data"],
+        "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
+        "steps": params.steps,
+    }
 
 
 def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
@@ -150,7 +157,7 @@ def load_weights(tower: DenseClip, weights: dict[str, Tensor]) -> None:
 
 
 def _rows(
-    params: TrainParams, trained: Trained, samples: int, dropped: Dropped, size: tuple[int, int]
+    params: TrainParams, trained: TrainResult, samples: int, dropped: Dropped, size: tuple[int, int]
 ) -> tuple[tuple[str, str], ...]:
     unreadable = (("unreadable images", str(len(trained.failed))),) if trained.failed else ()
     return (

@@ -23,10 +23,10 @@ from umgclip.learning.world import World
 from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Loaded
+from umgclip.train.feed import LoadedBatch
 from umgclip.train.objective.features import Embedded, Features, concatenate, read_out, token_rows
 from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
-from umgclip.train.objective.total import Question, Similarity, total
+from umgclip.train.objective.total import GlobalBatch, Similarity, total
 from umgclip.train.parallel import Parallel
 
 
@@ -59,7 +59,7 @@ class Scoring:
     scale_loss: Callable[[Tensor], Tensor]
 
 
-def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> Computed:
+def compute(model: Parallel, loaded: LoadedBatch, scoring: Scoring, world: World) -> Computed:
     """Add the gradients of one global batch to the weights; every process is here at once, with its own part.
 
     Nothing is added where the loss is no finite number.
@@ -72,9 +72,9 @@ def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> 
     failed = tuple(failure for _, failures, _ in told for failure in failures)
     tokens = scoring.tokenizer(texts).to(world.device)
     batch = to_device(loaded.batch, world.device)
-    question = Question(batch, parts, join(parts), world.rank)
+    global_batch = GlobalBatch(batch, parts, join(parts), world.rank)
     whole_batch = scoring.params.accumulate == 1
-    values, features = (_at_once if whole_batch else _in_parts)(model, question, tokens, scoring, world)
+    values, features = (_at_once if whole_batch else _in_parts)(model, global_batch, tokens, scoring, world)
     model.finish_gradients()
     rows = ~features.image.detach().isfinite().all(dim=1)
     odd = tuple(key for key, is_odd in zip(loaded.keys, rows.tolist(), strict=True) if is_odd)
@@ -82,23 +82,23 @@ def compute(model: Parallel, loaded: Loaded, scoring: Scoring, world: World) -> 
 
 
 def _at_once(
-    model: Parallel, question: Question, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
 ) -> tuple[dict[str, float], Features]:
-    batch, weights = question.batch, scoring.params.weights
+    batch, weights = global_batch.batch, scoring.params.weights
     with _autocast(scoring, world):
         embedded = _embed(model, batch, tokens)
         features = read_out(embedded.out, batch, weights)
         similarity = Similarity(embedded.scale, embedded.bias, scoring.pairwise)
-        loss, values = total(features, question, similarity, weights, world)
+        loss, values = total(features, global_batch, similarity, weights, world)
     if _finite(values):
         scoring.scale_loss(loss).backward()
     return values, features
 
 
 def _in_parts(
-    model: Parallel, question: Question, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
 ) -> tuple[dict[str, float], Features]:
-    batch, weights, parts = question.batch, scoring.params.weights, scoring.params.accumulate
+    batch, weights, parts = global_batch.batch, scoring.params.weights, scoring.params.accumulate
     pieces = [cut(batch, *bounds(len(batch.images), parts, number)) for number in range(parts)]
     texts = [token_rows(tokens, number, parts) for number in range(parts)]
     states, cached = [], []
@@ -113,7 +113,7 @@ def _in_parts(
     bias = None if embedded.bias is None else embedded.bias.detach().requires_grad_()
     features = concatenate(leaves)
     with _autocast(scoring, world):
-        loss, values = total(features, question, Similarity(scale, bias, scoring.pairwise), weights, world)
+        loss, values = total(features, global_batch, Similarity(scale, bias, scoring.pairwise), weights, world)
     if not _finite(values):
         return values, features
     scoring.scale_loss(loss).backward()

@@ -11,7 +11,7 @@ from torch import nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import explain_os_errors
-from umgclip.learning.checkpoint import Checkpoints, State, content_sha256, differences
+from umgclip.learning.checkpoint import Checkpoints, TrainingState, content_sha256, differences
 
 BELONGS = {"params": {"train.seed": "0", "train.lr_peak": "0.1"}, "data": "d" * 64, "base": "b"}
 
@@ -25,8 +25,8 @@ class Run:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1, fused=True)
 
     @property
-    def state(self) -> State:
-        return State(dict(self.model.named_parameters()), self.optimizer)
+    def state(self) -> TrainingState:
+        return TrainingState(dict(self.model.named_parameters()), self.optimizer)
 
     def step(self, number: int) -> None:
         inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
@@ -67,11 +67,13 @@ def test_average_loss_scale_and_failures_are_kept(tmp_path: Path) -> None:
     run.step(0)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     scaler.scale(torch.ones(()))
-    kept = State(
+    kept = TrainingState(
         run.state.weights, run.optimizer, {"weight": torch.full((2, 3), 0.5)}, scaler, {"k": ("s.tar", "no image")}
     )
     Checkpoints(tmp_path / "c.pt", BELONGS).save(1, kept)
-    fresh = State(Run().state.weights, Run().optimizer, {"weight": torch.zeros(2, 3)}, torch.amp.GradScaler("cpu"))
+    fresh = TrainingState(
+        Run().state.weights, Run().optimizer, {"weight": torch.zeros(2, 3)}, torch.amp.GradScaler("cpu")
+    )
     Checkpoints(tmp_path / "c.pt", BELONGS).restore(fresh)
     assert fresh.average is not None
     assert fresh.scaler is not None

@@ -15,7 +15,7 @@ from umgclip.model.clip.preprocess import Preprocess
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
-from umgclip.train.batch import Batch, Item, View, collate, read_teacher, view_of
+from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher, view_of
 
 DIM = 4
 Box = tuple[int, int, int, int]
@@ -48,7 +48,7 @@ def item(
     tags: list[Text] | None = None,
     teacher: np.ndarray | None = None,
     dropped: frozenset[str] = frozenset(),
-) -> Item:
+) -> TaughtSample:
     pixels = np.zeros((96, 96, 3), np.uint8) if pixels is None else pixels
     record = ImageRecord(
         key="k",
@@ -60,10 +60,12 @@ def item(
         tags=tags,
         regions=regions,
     )
-    return Item(Sample(pixels, record), teacher, dropped)
+    return TaughtSample(Sample(pixels, record), teacher, dropped)
 
 
-def batch_of(items: list[Item], *, flip: float = 0.0, most: int = 8, written: float = 0.0, seed: int = 0) -> Batch:
+def batch_of(
+    items: list[TaughtSample], *, flip: float = 0.0, most: int = 8, written: float = 0.0, seed: int = 0
+) -> Batch:
     view = View(image_px=96, grid=8, regions_per_image=most, written_caption_share=written, mirror_share=flip)
     return collate(items, view, DIM, np.random.default_rng(seed))
 

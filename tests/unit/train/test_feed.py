@@ -18,7 +18,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoaderParams, TrainParams
 from umgclip.train import stage
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Feed, Loaded, decoders
+from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.labels import merge
 from umgclip.train.stage import TrainInputs
 
@@ -30,11 +30,13 @@ def tower(base: Path) -> DenseClip:
     return DenseClip(files.load(base)[0])
 
 
-def feed(annotations: Path, tower: DenseClip, params: TrainParams, share: BatchShare | None = None) -> Feed:
-    return Feed(params, annotations, NONE, tower, share)
+def feed(annotations: Path, tower: DenseClip, params: TrainParams, share: BatchShare | None = None) -> TrainFeed:
+    return TrainFeed(params, annotations, NONE, tower, share)
 
 
-def some(source: Feed, steps: int, start: int = 0, workers: int = 1, backend: str = "threads") -> list[Loaded]:
+def some(
+    source: TrainFeed, steps: int, start: int = 0, workers: int = 1, backend: str = "threads"
+) -> list[LoadedBatch]:
     return list(itertools.islice(source.load(start, workers, backend), steps))  # type: ignore[arg-type]
 
 

@@ -23,7 +23,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
-from umgclip.train.feed import Feed
+from umgclip.train.feed import TrainFeed
 from umgclip.train.stage import TrainInputs
 
 Report = Callable[[int, dict[str, float]], None]
@@ -247,10 +247,10 @@ def test_the_quarantine_is_left_out(params: TrainParams, inputs: TrainInputs, tm
 def test_the_feed_gives_neither_dropped_images_nor_dropped_regions(params: TrainParams, inputs: TrainInputs) -> None:
     tower = DenseClip(files.load(inputs.base)[0])
     everything = params.model_copy(update={"batch": 32, "written_caption_share": 0.0})
-    full = next(Feed(everything, inputs.annotations, Dropped(frozenset(), {}), tower).from_step(0))
+    full = next(TrainFeed(everything, inputs.annotations, Dropped(frozenset(), {}), tower).from_step(0))
     keys = [raw.key for _, raw in read_raw(inputs.annotations)]
     dropped = Dropped(frozenset(keys[:31]), {keys[31]: frozenset({"0"})})
-    left = next(Feed(everything, inputs.annotations, dropped, tower).from_step(0))
+    left = next(TrainFeed(everything, inputs.annotations, dropped, tower).from_step(0))
     assert len(full.images) == len(left.images) == 32
     assert len(set(full.caption.tolist())) > 20
     assert len(set(left.caption.tolist())) == 1, "one image is left, again and again"
@@ -258,11 +258,11 @@ def test_the_feed_gives_neither_dropped_images_nor_dropped_regions(params: Train
     assert set(counts.tolist()) == {int(counts[0])}
     everyone = Dropped(frozenset(keys), {})
     with pytest.raises(DataError, match="expected samples to train on, all 32 are left out"):
-        next(Feed(everything, inputs.annotations, everyone, tower).from_step(0))
+        next(TrainFeed(everything, inputs.annotations, everyone, tower).from_step(0))
 
 
 def test_batches_do_not_depend_on_where_the_feed_began(params: TrainParams, inputs: TrainInputs) -> None:
-    feed = Feed(params, inputs.annotations, Dropped(frozenset(), {}), DenseClip(files.load(inputs.base)[0]))
+    feed = TrainFeed(params, inputs.annotations, Dropped(frozenset(), {}), DenseClip(files.load(inputs.base)[0]))
     stream = feed.from_step(0)
     third = [next(stream) for _ in range(4)][3]
     again = next(feed.from_step(3))

@@ -17,8 +17,8 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.blocks import blocks, checkpoint_activations, compile_blocks
-from umgclip.train.feed import Feed, Loaded
-from umgclip.train.objective.features import Embedder
+from umgclip.train.feed import LoadedBatch, TrainFeed
+from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import Scoring, compute
@@ -49,14 +49,14 @@ def make(base: Path) -> Callable[[], DenseClip]:
 
 
 @pytest.fixture
-def loaded(annotations: Path, make: Callable[[], DenseClip]) -> Loaded:
-    return next(Feed(TrainParams(batch=7), annotations, Dropped(frozenset(), {}), make()).load(0))
+def loaded(annotations: Path, make: Callable[[], DenseClip]) -> LoadedBatch:
+    return next(TrainFeed(TrainParams(batch=7), annotations, Dropped(frozenset(), {}), make()).load(0))
 
 
 def gradients(
-    tower: DenseClip, loaded: Loaded, params: TrainParams, tiny: TowerParams
+    tower: DenseClip, loaded: LoadedBatch, params: TrainParams, tiny: TowerParams
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    model = Parallel(Embedder(tower), ONE, "ddp")
+    model = Parallel(TowerEmbedder(tower), ONE, "ddp")
     scoring = Scoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
     values = compute(model, loaded, scoring, ONE).values
     return values, {name: p.grad for name, p in model.weights.items() if p.grad is not None}
@@ -68,7 +68,7 @@ def gradients(
     ids=["2", "3", "an image each", "recomputed", "recomputed, 3"],
 )
 def test_micro_batches_have_loss_and_gradients_of_the_batch(
-    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams, parts: int, prepare: Prepare
+    make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams, parts: int, prepare: Prepare
 ) -> None:
     params = TrainParams(weights=EVERY_TERM)
     expected, wanted = gradients(make(), loaded, params, tiny)
@@ -85,7 +85,7 @@ def test_micro_batches_have_loss_and_gradients_of_the_batch(
 
 @pytest.mark.parametrize("name", list(LossWeights.model_fields))
 def test_every_term_alone_is_exact_in_micro_batches(
-    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams, name: str
+    make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams, name: str
 ) -> None:
     alone = LossWeights(**dict.fromkeys(LossWeights.model_fields, 0.0) | {name: 1.0})
     params = TrainParams(weights=alone)
@@ -98,12 +98,12 @@ def test_every_term_alone_is_exact_in_micro_batches(
 
 
 def test_a_part_of_which_nothing_could_be_read_costs_nothing(
-    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams
+    make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams
 ) -> None:
     empty = dataclasses.replace(
         cut(loaded.batch, 0, 0), texts=[], tag_texts=torch.zeros(0).long(), tag_targets=torch.zeros((0, 0)).bool()
     )
-    values, found = gradients(make(), Loaded(0, empty, ()), TrainParams(weights=EVERY_TERM), tiny)
+    values, found = gradients(make(), LoadedBatch(0, empty, ()), TrainParams(weights=EVERY_TERM), tiny)
     assert set(values.values()) == {0.0}
     assert all(gradient.isfinite().all() for gradient in found.values())
 
@@ -119,14 +119,14 @@ def halves(batch: Batch) -> list[Batch]:
     return [cut(batch, 0, 3), cut(batch, 3, 7)]
 
 
-def test_cutting_and_merging_gives_the_batch_back(loaded: Loaded) -> None:
+def test_cutting_and_merging_gives_the_batch_back(loaded: LoadedBatch) -> None:
     whole = merge(halves(loaded.batch))
     for field in dataclasses.fields(Batch):
         expected, found = getattr(loaded.batch, field.name), getattr(whole, field.name)
         assert same(expected, found), field.name
 
 
-def test_joined_labels_are_those_of_the_whole(loaded: Loaded, tiny: TowerParams) -> None:
+def test_joined_labels_are_those_of_the_whole(loaded: LoadedBatch, tiny: TowerParams) -> None:
     tokenizer = files.Tokenizer(tiny.context_length)
     expected = labels_of(loaded.batch, EVERY_TERM, tokenizer)
     parts = [labels_of(half, EVERY_TERM, tokenizer) for half in halves(loaded.batch)]
@@ -136,7 +136,7 @@ def test_joined_labels_are_those_of_the_whole(loaded: Loaded, tiny: TowerParams)
         assert same(value, found), field.name
 
 
-def test_equal_texts_of_two_parts_are_one_text(loaded: Loaded, tiny: TowerParams) -> None:
+def test_equal_texts_of_two_parts_are_one_text(loaded: LoadedBatch, tiny: TowerParams) -> None:
     tokenizer = files.Tokenizer(tiny.context_length)
     one, two = (labels_of(part, EVERY_TERM, tokenizer) for part in (loaded.batch, loaded.batch))
     joined = join([one, two])
@@ -151,7 +151,7 @@ def test_equal_texts_of_two_parts_are_one_text(loaded: Loaded, tiny: TowerParams
 # torch.compile meets warnings while it traces; it hides them only where they are printed, not where they are raised
 @pytest.mark.filterwarnings("default")
 def test_compiled_towers_have_the_same_gradients(
-    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams
+    make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams
 ) -> None:
     params = TrainParams(weights=EVERY_TERM)
     expected, wanted = gradients(make(), loaded, params, tiny)
@@ -187,12 +187,12 @@ def worded(batch: Batch, texts: list[str]) -> Batch:
     "again", [["A dog", "DOG"], ["a  dog ", " dog"], ["a dog", "dog"]], ids=["case", "spaces", "the same"]
 )
 def test_texts_of_equal_tokens_are_no_negatives_of_each_other(
-    make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams, again: list[str]
+    make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams, again: list[str]
 ) -> None:
     """Every image has every text of the batch, so no contrast can be wrong; nor with the texts in two processes."""
     terms = LossWeights(image_text=1, region_text=1, pixel=1, tags=1, region_tags=1, distill=0, keep=0)
     batch = worded(loaded.batch, ["a dog", again[0], "dog", again[1]])
-    values, _ = gradients(make(), Loaded(0, batch, ("one", "two")), TrainParams(weights=terms), tiny)
+    values, _ = gradients(make(), LoadedBatch(0, batch, ("one", "two")), TrainParams(weights=terms), tiny)
     assert max(values["image_text"], values["region_text"], values["pixel"]) == pytest.approx(0, abs=1e-6)
     tokenizer = files.Tokenizer(tiny.context_length)
     joined = join([labels_of(cut(batch, number, number + 1), terms, tokenizer) for number in (0, 1)]).labels
@@ -200,7 +200,7 @@ def test_texts_of_equal_tokens_are_no_negatives_of_each_other(
     assert joined.caption.tolist() == [0, 0]
 
 
-def test_texts_that_differ_behind_the_context_only_are_one(loaded: Loaded, tiny: TowerParams) -> None:
+def test_texts_that_differ_behind_the_context_only_are_one(loaded: LoadedBatch, tiny: TowerParams) -> None:
     long = "a very long " + "dog " * tiny.context_length
     batch = worded(loaded.batch, [f"{long} by night", f"{long} by day", "dog", "cat"])
     labels = join([labels_of(batch, EVERY_TERM, files.Tokenizer(tiny.context_length))]).labels
@@ -208,12 +208,12 @@ def test_texts_that_differ_behind_the_context_only_are_one(loaded: Loaded, tiny:
     assert labels.tag_texts.tolist() == [1, 2]
 
 
-def test_what_was_met_is_counted(make: Callable[[], DenseClip], loaded: Loaded, tiny: TowerParams) -> None:
+def test_what_was_met_is_counted(make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams) -> None:
     batch = worded(loaded.batch, ["dog " * 40, "a dog", "dog", "cat"])
-    model = Parallel(Embedder(make()), ONE, "ddp")
+    model = Parallel(TowerEmbedder(make()), ONE, "ddp")
     scoring = Scoring(TrainParams(), "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
     met = {"images": 2, "unmirrored": 1, "regions": 2, "slivers": 1}
-    seen = compute(model, Loaded(0, batch, ("one", "two"), (), met), scoring, ONE).seen
+    seen = compute(model, LoadedBatch(0, batch, ("one", "two"), (), met), scoring, ONE).seen
     assert seen == {**met, "texts": 4, "cut": 1}
     assert rows_of(seen) == (
         ("never mirrored", "1 of 2 images shown, for a text says left or right"),

@@ -22,7 +22,7 @@ class Embedded(NamedTuple):
     bias: Float[Tensor, ""] | None
 
 
-class Embedder(nn.Module):
+class TowerEmbedder(nn.Module):
     """All learnable calls of a step as one `forward`, so that a wrapper for many processes sees every one of them."""
 
     def __init__(self, tower: DenseClip) -> None:

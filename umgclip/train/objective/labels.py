@@ -93,7 +93,7 @@ def _used(batch: Batch, weights: LossWeights, tokens: list[bytes]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedLabels:
     """Labels of several batches as those of one.
 
     `places[k]` gives the joint place of each text of part k, and -1 for its last entry, so that -1 stays -1.
@@ -106,7 +106,7 @@ class Joined:
     row_of_text: Int[Tensor, "texts"]
 
 
-def join(parts: Sequence[Labels]) -> Joined:
+def join(parts: Sequence[Labels]) -> JoinedLabels:
     """Put labels together: texts of equal tokens become one text, tags of any part are tags of all."""
     tokens, places = _join_texts([part.tokens for part in parts])
     text_of: dict[bytes, str] = {}
@@ -134,7 +134,7 @@ def join(parts: Sequence[Labels]) -> Joined:
         taught_images=sum(part.taught_images for part in parts),
         taught_regions=sum(part.taught_regions for part in parts),
     )
-    return Joined(labels, places, row_of_text)
+    return JoinedLabels(labels, places, row_of_text)
 
 
 def merge(batches: Sequence[Batch]) -> Batch:

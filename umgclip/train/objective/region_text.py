@@ -61,7 +61,7 @@ def region_sigmoid_loss(
 ) -> Float[Tensor, ""]:
     """Ask of every region and text whether they belong together (the pairwise sigmoid of SigLIP, Zhai et al., 2023).
 
-    Several texts of one region, or regions of one text, are no conflict here: each pair is a question of its own. A
+    Several texts of one region, or regions of one text, are no conflict here: each pair is a global_batch of its own. A
     region without any positive is left out, for what it shows is not known.
 
     Worked example: two regions, texts 0 and 1 theirs, cosines `[[1, 0], [0, 1]]`, scale `log 3`, bias 0: the four

@@ -25,8 +25,8 @@ from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
 from umgclip.train.objective.combine import combine
 from umgclip.train.objective.distill import cosine_distillation, relational_keep
-from umgclip.train.objective.features import Embedder, Features, read_out
-from umgclip.train.objective.labels import Joined, Labels, join, labels_of
+from umgclip.train.objective.features import Features, TowerEmbedder, read_out
+from umgclip.train.objective.labels import JoinedLabels, Labels, join, labels_of
 from umgclip.train.objective.pixel import pixel_loss
 from umgclip.train.objective.region_tags import region_tag_loss
 from umgclip.train.objective.region_text import joint_positives, region_sigmoid_loss, region_text_loss
@@ -46,7 +46,7 @@ class Similarity:
 
 
 @dataclass(frozen=True)
-class Question:
+class GlobalBatch:
     """What is asked of a step's features.
 
     Attributes:
@@ -58,7 +58,7 @@ class Question:
 
     batch: Batch
     parts: tuple[Labels, ...]
-    joined: Joined
+    joined: JoinedLabels
     rank: int = 0
 
     @property
@@ -76,16 +76,16 @@ def loss(
         The total, and each term's unweighted value.
     """
     parts = (labels_of(batch, weights, tokenizer),)
-    question = Question(batch, parts, join(parts))
-    tokens = tokenizer([batch.texts[i] for i in question.own.used.tolist()])
-    embedded = Embedder(tower)(batch.images, tokens, batch.valid)
+    global_batch = GlobalBatch(batch, parts, join(parts))
+    tokens = tokenizer([batch.texts[i] for i in global_batch.own.used.tolist()])
+    embedded = TowerEmbedder(tower)(batch.images, tokens, batch.valid)
     features = read_out(embedded.out, batch, weights)
     similarity = Similarity(embedded.scale, embedded.bias, tower.pairwise)
-    return total(features, question, similarity, weights)
+    return total(features, global_batch, similarity, weights)
 
 
 def total(
-    features: Features, question: Question, similarity: Similarity, weights: LossWeights, world: World = _ALONE
+    features: Features, global_batch: GlobalBatch, similarity: Similarity, weights: LossWeights, world: World = _ALONE
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
     """The weighted sum of the terms of the global batch.
 
@@ -96,7 +96,7 @@ def total(
     Raises:
         InputError: the tower learns by sigmoids and has no bias.
     """
-    own_terms = terms(features, question, similarity, weights, world)
+    own_terms = terms(features, global_batch, similarity, weights, world)
     wanted = {name: value for name, value in weights.model_dump().items() if value}
     if world.size == 1:
         return combine(own_terms, wanted)
@@ -110,12 +110,12 @@ def total(
 
 
 def terms(
-    features: Features, question: Question, similarity: Similarity, weights: LossWeights, world: World = _ALONE
+    features: Features, global_batch: GlobalBatch, similarity: Similarity, weights: LossWeights, world: World = _ALONE
 ) -> dict[str, Float[Tensor, ""]]:
     """Each term whose weight is above 0; those of `_BY_ROWS` times this process's share of the rows."""
-    batch, device = question.batch, features.image.device
-    labels, position = question.joined.labels, question.joined.row_of_text.to(device)
-    image, text = _gather(features, question, world)
+    batch, device = global_batch.batch, features.image.device
+    labels, position = global_batch.joined.labels, global_batch.joined.row_of_text.to(device)
+    image, text = _gather(features, global_batch, world)
     scale = similarity.scale
     found: dict[str, Tensor] = {}
     if weights.image_text:
@@ -132,14 +132,14 @@ def terms(
     name_of = torch.full((len(labels.texts) + 1,), -1, device=device)
     name_of[names] = torch.arange(len(names), device=device)
     if weights.pixel:
-        place = question.joined.places[question.rank].to(device)
+        place = global_batch.joined.places[global_batch.rank].to(device)
         target = name_of[place[batch.token_text]]
         term = pixel_loss(features.tokens, text[position[names]], target, batch.token_weight, scale)
-        found["pixel"] = term * _share(question.own.token_weight_sum, labels.token_weight_sum)
+        found["pixel"] = term * _share(global_batch.own.token_weight_sum, labels.token_weight_sum)
     if weights.region_text or weights.region_tags or weights.relational:
-        by_mask = world.gather(features.by_mask, [len(part.region_text) for part in question.parts])
+        by_mask = world.gather(features.by_mask, [len(part.region_text) for part in global_batch.parts])
         if weights.region_text:
-            by_box = world.gather(features.by_box, [part.things for part in question.parts])
+            by_box = world.gather(features.by_box, [part.things for part in global_batch.parts])
             found["region_text"] = region_term(
                 by_mask, by_box, labels, (text[position[names]], name_of[region_text]), similarity
             )
@@ -150,13 +150,13 @@ def terms(
             )
     else:
         by_mask = features.by_mask
-    return found | _teacher_terms(features, by_mask, question, weights, scale)
+    return found | _teacher_terms(features, by_mask, global_batch, weights, scale)
 
 
-def _gather(features: Features, question: Question, world: World) -> tuple[Tensor, Tensor]:
+def _gather(features: Features, global_batch: GlobalBatch, world: World) -> tuple[Tensor, Tensor]:
     """Images and texts of all processes."""
-    image = world.gather(features.image, [part.images for part in question.parts])
-    text = world.gather(features.text, [len(part.used) for part in question.parts])
+    image = world.gather(features.image, [part.images for part in global_batch.parts])
+    text = world.gather(features.text, [len(part.used) for part in global_batch.parts])
     return image, text
 
 
@@ -217,7 +217,7 @@ def region_term(
 def _teacher_terms(
     features: Features,
     by_mask: Float[Tensor, "r d"],
-    question: Question,
+    global_batch: GlobalBatch,
     weights: LossWeights,
     scale: Tensor,
 ) -> dict[str, Float[Tensor, ""]]:
@@ -230,17 +230,17 @@ def _teacher_terms(
     Args:
         features: of this process.
         by_mask: regions' features of all processes.
-        question: what is known of both.
+        global_batch: what is known of both.
         weights: which terms are wanted.
         scale: inverse temperature.
     """
-    batch, everyone = question.batch, question.joined.labels
+    batch, everyone = global_batch.batch, global_batch.joined.labels
     found: dict[str, Tensor] = {}
     if weights.distill:
         known = batch.teacher_region.isfinite().all(dim=1)
         teacher = F.normalize(batch.teacher_region[known], dim=1)
         term = cosine_distillation(features.by_mask[known], teacher)
-        found["distill"] = term * _share(question.own.taught_regions, everyone.taught_regions)
+        found["distill"] = term * _share(global_batch.own.taught_regions, everyone.taught_regions)
     if weights.relational and everyone.teacher_region is not None:
         rows = everyone.teacher_region.to(by_mask.device)
         known = rows.isfinite().all(dim=1)
@@ -249,5 +249,5 @@ def _teacher_terms(
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         term = cosine_distillation(features.image[known], batch.teacher_image[known])
-        found["keep"] = term * _share(question.own.taught_images, everyone.taught_images)
+        found["keep"] = term * _share(global_batch.own.taught_images, everyone.taught_images)
     return found

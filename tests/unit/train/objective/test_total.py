@@ -13,7 +13,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
-from umgclip.train.feed import Feed
+from umgclip.train.feed import TrainFeed
 from umgclip.train.objective import total as objective
 
 NOTHING = LossWeights(image_text=0, tags=0, region_text=0, region_tags=0, pixel=0, distill=0, keep=0)
@@ -46,7 +46,7 @@ def tokenizer(tiny: TowerParams) -> files.Tokenizer:
 
 @pytest.fixture(scope="module")
 def batch(annotations: Path, tower: DenseClip) -> Batch:
-    feed = Feed(TrainParams(batch=6), annotations, Dropped(frozenset(), {}), tower)
+    feed = TrainFeed(TrainParams(batch=6), annotations, Dropped(frozenset(), {}), tower)
     return next(feed.from_step(0))
 
 
@@ -173,7 +173,7 @@ def test_images_that_all_have_all_tags_keep_gradients_finite(
     base: Path, annotations: Path, tokenizer: files.Tokenizer
 ) -> None:
     tower = DenseClip(files.load(base)[0])
-    single = next(Feed(TrainParams(batch=1), annotations, Dropped(frozenset(), {}), tower).from_step(0))
+    single = next(TrainFeed(TrainParams(batch=1), annotations, Dropped(frozenset(), {}), tower).from_step(0))
     assert bool(single.tag_targets.all())
     total, _ = objective.loss(tower, single, only(tags=1.0), tokenizer)
     total.backward()
