@@ -146,7 +146,7 @@ def markdown(key: str, text: str, title: str) -> None:
         log().info("%s", text)
 
 
-class Progress:
+class ProgressBar:
     """A bar in Prefect's UI, from 0 to 100."""
 
     def __init__(self, title: str) -> None:

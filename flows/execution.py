@@ -10,20 +10,20 @@ from typing import Any
 
 from flows import engine, results
 from flows.dvc import handoff
-from flows.dvc.evidence import Reached
+from flows.dvc.evidence import ReachedStages
 from flows.dvc.graph import Stage
 from flows.dvc.handoff import Order
 from flows.dvc.process import OnLine
-from flows.dvc.repro import NotRestored, Outcome, State, recall, repro
+from flows.dvc.repro import NotRestored, Outcome, StageState, recall, repro
 from flows.dvc.workspace import PARAMS, Workspace
-from flows.plan import Plan, prepared
+from flows.plan import RunPlan, prepared
 from flows.stages import follow, perform
 from umgclip.tracking import Run, stage_run
 
 _FILES = ("dvc.lock", "dvc.yaml", PARAMS)
 
 
-def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+def execute(plan: RunPlan, name: str, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run all stages of a plan under one run of MLflow.
 
     Args:
@@ -38,7 +38,7 @@ def execute(plan: Plan, name: str, tags: Mapping[str, str] | None = None) -> dic
     said = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
     champion = results.read_champion(plan.source, plan.root / PARAMS)
     with stage_run(name, said, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
-        reached = Reached()
+        reached = ReachedStages()
         try:
             outcomes = _run_stages(plan, run, reached)
         finally:
@@ -60,7 +60,7 @@ def flow_tags() -> dict[str, str]:
     return {} if current is None else {"prefect.flow_run_id": current[0], "prefect.flow_run_name": current[1]}
 
 
-def log_files(plan: Plan, run: Run) -> None:
+def log_files(plan: RunPlan, run: Run) -> None:
     """What was run, exactly: the files beside the commit, and one hash over all results."""
     for path in [*_FILES, *handoff.pointers(plan.graph)]:
         if (plan.root / path).is_file():
@@ -70,7 +70,7 @@ def log_files(plan: Plan, run: Run) -> None:
         run.set_tags({"umgclip.dvc_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()})
 
 
-def _show_results(plan: Plan, run: Run, champion: results.Champion | None) -> dict[str, Any] | None:
+def _show_results(plan: RunPlan, run: Run, champion: results.Champion | None) -> dict[str, Any] | None:
     names = {stage.name for stage in plan.stages}
     if "evaluate" in names:
         rows = results.metric_rows(plan.root, champion)
@@ -84,7 +84,7 @@ def _show_results(plan: Plan, run: Run, champion: results.Champion | None) -> di
 class _Step:
     """One stage of a run."""
 
-    plan: Plan
+    plan: RunPlan
     workspace: Workspace
     stage: Stage
     parent_run: str
@@ -114,14 +114,14 @@ class _Step:
             return replace(handoff.fetch(self.workspace, self.plan.graph, order), where=pool)
 
 
-def _sharing(plan: Plan) -> list[str]:
+def _sharing(plan: RunPlan) -> list[str]:
     """Options of `dvc/repo.py` by the settings of the remote."""
     if plan.settings.remote.location() is None:
         return []
     return ["--shared", *(["--push"] if plan.settings.remote.push else [])]
 
 
-def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
+def make_order(plan: RunPlan, stage: Stage, parent_run: str) -> Order:
     """What a worker gets to know of a stage."""
     remote = plan.settings.remote
     return Order(
@@ -138,12 +138,12 @@ def make_order(plan: Plan, stage: Stage, parent_run: str) -> Order:
     )
 
 
-def _run_stages(plan: Plan, run: Run, reached: Reached) -> list[Outcome]:
+def _run_stages(plan: RunPlan, run: Run, reached: ReachedStages) -> list[Outcome]:
     workspace = plan.workspace(run.run_id)
-    progress = engine.Progress(f"Stages up to {plan.stages[-1].name}")
+    progress = engine.ProgressBar(f"Stages up to {plan.stages[-1].name}")
     if plan.settings.remote.location() is not None:
         handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
-    known = {name: Outcome(name, State.UNCHANGED, 0.0) for name in plan.graph.unchanged if not plan.force}
+    known = {name: Outcome(name, StageState.UNCHANGED, 0.0) for name in plan.graph.unchanged if not plan.force}
     asked, outcomes = False, []
     for place, stage in enumerate(plan.stages):
         own = plan.settings.of_stage(stage.name)
@@ -163,7 +163,7 @@ def _run_stages(plan: Plan, run: Run, reached: Reached) -> list[Outcome]:
     return outcomes
 
 
-def _recalled(plan: Plan, workspace: Workspace, stages: Sequence[Stage]) -> dict[str, Outcome]:
+def _recalled(plan: RunPlan, workspace: Workspace, stages: Sequence[Stage]) -> dict[str, Outcome]:
     """The first of these that are up to date, or are now, from caches: in one process, as each costs a second."""
     if plan.force:
         return {}

@@ -36,7 +36,7 @@ def _says(path: Path, word: str) -> bool:
     return path.is_file() and word in path.read_text(encoding="utf-8", errors="replace").lower()
 
 
-class Plain:
+class PlainFlow:
     """A flow without Prefect: `fn` is the function."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
@@ -48,8 +48,8 @@ class Plain:
         return self.fn(*args, **kwargs)
 
 
-def _plain(**_settings: Any) -> Callable[[Callable[..., Any]], Plain]:  # noqa: ANN401 - as Prefect has them
-    return Plain
+def _plain(**_settings: Any) -> Callable[[Callable[..., Any]], PlainFlow]:  # noqa: ANN401 - as Prefect has them
+    return PlainFlow
 
 
 if TYPE_CHECKING or prefect_at_work():

@@ -33,7 +33,7 @@ _MEET_S = 3600.0  # the first node may download longer than the others
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Rendezvous:
     """Who meets: this node's number among `count`, this node's flow run and that of the first node.
 
     `job` names the attempt where a flow run can have several: an address that another one left is not taken.

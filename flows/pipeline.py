@@ -18,7 +18,7 @@ from flows import engine
 from flows.dvc.overrides import read_assignments
 from flows.execution import execute
 from flows.light import flow
-from flows.plan import Place, Wish, make_plan, opened, preview
+from flows.plan import RunRequest, WorkspaceKind, make_plan, opened, preview
 from umgclip.cli import exits
 
 
@@ -28,7 +28,7 @@ def pipeline(
     force: bool = False,
     dry_run: bool = False,
     overrides: dict[str, Any] | None = None,
-    workspace: Place = "here",
+    workspace: WorkspaceKind = "here",
 ) -> dict[str, Any]:
     """Bring the pipeline up to date.
 
@@ -40,11 +40,11 @@ def pipeline(
         workspace: here, or a clone of the commit, where a killed attempt is taken up; results stay in DVC's cache.
     """
     with opened(workspace, "pipeline", overrides or {}) as (source, root):
-        wish = Wish(target, force, overrides, as_is=True)
+        request = RunRequest(target, force, overrides, as_is=True)
         if dry_run:
-            return {"would": preview(make_plan(source, root, wish))}
+            return {"would": preview(make_plan(source, root, request))}
         with _mlflow_loads():
-            plan = make_plan(source, root, wish)
+            plan = make_plan(source, root, request)
         return execute(plan, "pipeline")
 
 
@@ -71,7 +71,7 @@ def _main(
     in_clone: Annotated[bool, typer.Option("--clone", help="in a clone of the commit, not here")] = False,
 ) -> None:
     """Bring the pipeline up to date, stage by stage, with its lineage in MLflow."""
-    place: Place = "clone" if in_clone else "here"
+    place: WorkspaceKind = "clone" if in_clone else "here"
     engine.start(pipeline, target, force, dry_run, read_assignments(overrides or []), place)
 
 

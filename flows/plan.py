@@ -29,11 +29,11 @@ from flows.settings import FlowSettings, load_settings
 from umgclip.errors import InputError, ParamsError
 from umgclip.tracking import store_from_env
 
-Place = Literal["here", "clone"]
+WorkspaceKind = Literal["here", "clone"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunRequest:
     """What is asked for.
 
     Attributes:
@@ -50,7 +50,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run that has been checked.
 
     Attributes:
@@ -90,7 +90,7 @@ class Plan:
 
 
 @contextmanager
-def opened(place: Place, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa: ANN401 - what JSON can hold
+def opened(place: WorkspaceKind, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa: ANN401 - what JSON can hold
     """The checkout that we are in, and where stages run: there, or in a clone of its commit.
 
     Args:
@@ -116,8 +116,8 @@ def opened(place: Place, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa:
         yield source, root
 
 
-def make_plan(source: Path, root: Path, wish: Wish) -> Plan:
-    """Check a wish.
+def make_plan(source: Path, root: Path, request: RunRequest) -> RunPlan:
+    """Check a request.
 
     Raises:
         InputError: no such stage, or a stage goes to a pool and something that it needs for that is missing.
@@ -125,21 +125,21 @@ def make_plan(source: Path, root: Path, wish: Wish) -> Plan:
     """
     settings = load_settings()
     shared = settings.remote.location() is not None
-    look = wish.as_is and not (wish.overrides or wish.force or shared)
+    look = request.as_is and not (request.overrides or request.force or shared)
     graph = read_graph(root, environment(root, source), look=look)
     settings.check_stages(stage.name for stage in graph.stages)
-    stages = graph.up_to(wish.target)
+    stages = graph.up_to(request.target)
     names = [stage.name for stage in stages]
-    overrides = wish.overrides or {}
+    overrides = request.overrides or {}
     for key in overrides:
         if locate(key)[0] not in names:
             raise ParamsError(f"overrides: {key} is of no stage of this run; expected one of {', '.join(names)}")
     params = overridden(root / PARAMS, overrides)
-    plan = Plan(source, root, settings, graph, stages, overrides, params, wish.force)
+    plan = RunPlan(source, root, settings, graph, stages, overrides, params, request.force)
     return replace(plan, commit=_check_pools(plan)) if plan.pools else plan
 
 
-def _check_pools(plan: Plan) -> str:
+def _check_pools(plan: RunPlan) -> str:
     """Check what stages on other machines need; gives the commit that they get."""
     if plan.settings.remote.location() is None:
         raise InputError("remote.url: expected one, or UMGCLIP_REMOTE_URL, as a stage has a pool; got neither")
@@ -168,7 +168,7 @@ def _check_pools(plan: Plan) -> str:
 
 
 @contextmanager
-def prepared(plan: Plan) -> Iterator[None]:
+def prepared(plan: RunPlan) -> Iterator[None]:
     """The overrides, and DVC's remote if one is set, for the time of the run."""
     with ExitStack() as stack:
         stack.enter_context(other_params(plan.root, plan.params))
@@ -181,7 +181,7 @@ def prepared(plan: Plan) -> Iterator[None]:
         yield
 
 
-def preview(plan: Plan) -> dict[str, str]:
+def preview(plan: RunPlan) -> dict[str, str]:
     """What would become of each stage; shown as a table.
 
     Raises:

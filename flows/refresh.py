@@ -18,7 +18,7 @@ from flows import engine
 from flows.dvc import handoff
 from flows.dvc.workspace import git
 from flows.execution import execute
-from flows.plan import Place, Plan, Wish, make_plan, opened, prepared
+from flows.plan import RunPlan, RunRequest, WorkspaceKind, make_plan, opened, prepared
 from flows.settings import RAW_PREFIX, RefreshSettings, StageSettings, load_settings
 from umgclip.cli import exits
 from umgclip.errors import InputError
@@ -31,7 +31,7 @@ _OVERRIDES = {"register.promote": False}
 
 
 @flow(name="refresh", persist_result=False)
-def refresh(prefix: str | None = None, force: bool = False, workspace: Place = "clone") -> dict[str, Any]:
+def refresh(prefix: str | None = None, force: bool = False, workspace: WorkspaceKind = "clone") -> dict[str, Any]:
     """Import raw data, annotate, validate, train, evaluate, register as challenger.
 
     Args:
@@ -49,7 +49,7 @@ def refresh(prefix: str | None = None, force: bool = False, workspace: Place = "
         if before is not None:
             engine.log().info("nothing new under %s: MLflow run %s took the same data and commit", source_url, before)
             return {"imported": False, "mlflow_run": before}
-        plan = make_plan(source, root, Wish(overrides=_OVERRIDES))
+        plan = make_plan(source, root, RunRequest(overrides=_OVERRIDES))
         with prepared(plan):
             _bring(plan, storage, source_url, settings.defaults)
         return {"imported": True, **execute(plan, "refresh", tags)}
@@ -62,7 +62,7 @@ def _prefix(given: str | None, settings: RefreshSettings) -> Location:
     return locate(url)
 
 
-def _bring(plan: Plan, storage: Storage, prefix: Location, settings: StageSettings) -> DeliveryResult:
+def _bring(plan: RunPlan, storage: Storage, prefix: Location, settings: StageSettings) -> DeliveryResult:
     """Import the delivery into the workspace and tell DVC."""
     into = plan.root / plan.settings.refresh.into
     pointer, tracked = _pointer(plan, into)
@@ -81,7 +81,7 @@ def _bring(plan: Plan, storage: Storage, prefix: Location, settings: StageSettin
     return done
 
 
-def _pointer(plan: Plan, into: Path) -> tuple[str, str]:
+def _pointer(plan: RunPlan, into: Path) -> tuple[str, str]:
     """The `.dvc` file that the dataset belongs to, and what it tracks."""
     for node in plan.graph.nodes:
         for out in node.outs:

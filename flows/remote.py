@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 from flows import engine
 from flows.dvc.failures import StageFailed, Unavailable, may_pass
 from flows.dvc.handoff import Order, work
-from flows.nodes import Meeting, job_of_this_pod
+from flows.nodes import Rendezvous, job_of_this_pod
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 from umgclip.learning.nodes import Seat
@@ -69,7 +69,7 @@ def _meeting(order: Order) -> Callable[[], Seat] | None:
     if order.nodes == 1 or current is None:
         return None
     run = UUID(current[0])
-    return Meeting(order.nodes, order.node, run, order.first or run, job_of_this_pod()).take_seat
+    return Rendezvous(order.nodes, order.node, run, order.first or run, job_of_this_pod()).take_seat
 
 
 class RemoteRun:
@@ -103,7 +103,7 @@ class RemoteRun:
             what += f", node {order.node} of {order.nodes}"
         engine.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
         self._client, self._id, self._settings = client, started.id, settings
-        self._watch = Watch(order.stage, pool, settings)
+        self._watch = RunMonitor(order.stage, pool, settings)
         self._answered = time.monotonic()
 
     @property
@@ -197,7 +197,7 @@ class _Lost(Unavailable):
     run: UUID | None = None
 
 
-class Watch:
+class RunMonitor:
     """What the looks at a worker's run add up to."""
 
     def __init__(

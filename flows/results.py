@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flows.dvc.evidence import SHOWN
+from flows.dvc.evidence import REVIEW_FOLDERS
 from flows.dvc.repro import Outcome
 from umgclip.errors import TrackingError
 from umgclip.params import RegisterParams, load_section
@@ -90,7 +90,7 @@ def page(root: Path, run: Run, registered: Mapping[str, Any] | None) -> str:
         said = registered.get("gates", {}).get("reason", "")
         lines.append(f"* version: {registered.get('name')} v{registered.get('version')}; {said}")
         lines.append(f"* aliases: {', '.join(f'{k} v{v}' for k, v in registered.get('aliases', {}).items())}")
-    for folder, shown in SHOWN.items():
+    for folder, shown in REVIEW_FOLDERS.items():
         if shown.first and (root / shown.path).is_dir():  # the run has a copy, which other machines can see
             there = f"artifacts/{folder}/{shown.first}"
             link = f"[{folder}]({place}/{there})" if place else f"`{there}` of the run"

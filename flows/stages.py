@@ -37,7 +37,7 @@ def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
     return run_stage()
 
 
-def follow(stage: str, place: int, count: int, progress: engine.Progress) -> Callable[[str], None]:
+def follow(stage: str, place: int, count: int, progress: engine.ProgressBar) -> Callable[[str], None]:
     """What takes the lines of a stage: into the run's log one by one, and their percentage into the bar.
 
     Args:

@@ -26,10 +26,10 @@ from flows import engine
 from flows.dvc import handoff
 from flows.dvc.failures import explain, may_pass
 from flows.dvc.overrides import overridden, read_assignments
-from flows.dvc.repro import Outcome, State, refusing
+from flows.dvc.repro import Outcome, StageState, refusing
 from flows.dvc.workspace import PARAMS, Workspace, git
 from flows.execution import flow_tags, log_files, make_order
-from flows.plan import Plan, Wish, make_plan, opened, prepared
+from flows.plan import RunPlan, RunRequest, make_plan, opened, prepared
 from flows.remote import RemoteRun
 from flows.settings import SweepSettings, load_settings
 from flows.stages import perform
@@ -55,7 +55,7 @@ class Trial:
 class _Search:
     """A sweep that has been checked."""
 
-    plan: Plan
+    plan: RunPlan
     workspace: Workspace
     trials: Sequence[Trial]
     parent_run: str
@@ -98,7 +98,7 @@ def sweep(
     return {"best": best.name, "values": dict(best.values), settings.metric: best.metric, "mlflow_run": run.run_id}
 
 
-def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping[str, Any]]) -> Plan:
+def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping[str, Any]]) -> RunPlan:
     """Check everything before the first trial."""
     if git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise InputError(
@@ -106,7 +106,7 @@ def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping
             f"history; run git fetch --unshallow"
         )
     ends_with = target or load_settings().sweep.target
-    plan = make_plan(source, root, Wish(ends_with))
+    plan = make_plan(source, root, RunRequest(ends_with))
     names = [stage.name for stage in plan.stages]
     for stage in plan.stages:
         if stage.has_effects:
@@ -188,7 +188,7 @@ def _experiment(search: _Search, trial: Trial, workspace: Workspace) -> Outcome:
     finished = workspace.try_dvc(*words, target, on_line=on_line)
     if finished.code != 0:
         raise explain(f"trial {trial.name}", finished)
-    return Outcome(trial.name, State.RAN, time.monotonic() - started)
+    return Outcome(trial.name, StageState.RAN, time.monotonic() - started)
 
 
 def _measure(search: _Search, trial: Trial) -> float:

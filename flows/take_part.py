@@ -13,7 +13,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 
 from flows.dvc.handoff import Order, work
-from flows.nodes import Meeting, job_of_this_pod
+from flows.nodes import Rendezvous, job_of_this_pod
 from umgclip.cli.lines import say
 from umgclip.errors import InputError, UmgclipError
 
@@ -37,7 +37,7 @@ def take_part(environment: Mapping[str, str]) -> None:
         raise InputError(
             f"{INDEX}: expected 0 to {order.nodes - 1}, as the order is for {order.nodes} nodes, got {node}"
         )
-    meeting = Meeting(order.nodes, node, run, run, job_of_this_pod())
+    meeting = Rendezvous(order.nodes, node, run, run, job_of_this_pod())
     work(order.model_copy(update={"node": node, "first": run}), say, meeting.take_seat)
 
 

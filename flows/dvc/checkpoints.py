@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 5.0
 Say = Callable[[str], None]
 
 
-class Shared:
+class SharedCheckpoint:
     """The shared place of one order's checkpoint.
 
     Args:
@@ -103,7 +103,7 @@ def shared(
         yield
         return
     folder, names = FILES[stage]
-    mirror = _Mirror(root / folder, names, Shared(remote_url, key), say)
+    mirror = _CheckpointMirror(root / folder, names, SharedCheckpoint(remote_url, key), say)
     mirror.fetch()
     stop = threading.Event()
     thread = threading.Thread(target=mirror.run, args=(stop, every_s), name="checkpoints", daemon=True)
@@ -124,8 +124,8 @@ def shared(
             mirror.share()
 
 
-class _Mirror:
-    def __init__(self, folder: Path, names: tuple[str, ...], place: Shared, say: Say) -> None:
+class _CheckpointMirror:
+    def __init__(self, folder: Path, names: tuple[str, ...], place: SharedCheckpoint, say: Say) -> None:
         self._folder, self._names, self._place, self._say = folder, names, place, say
         self._shared: int | None = None
 

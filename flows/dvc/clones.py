@@ -22,14 +22,14 @@ _SAME = 16
 _HOPELESS = {InputError.exit_code, DataError.exit_code, GateError.exit_code}
 
 
-def own_folder() -> Path:
+def worker_folder() -> Path:
     """Where clones lie, and a worker's DVC cache: `UMGCLIP_WORKER_DIR`, or the user's cache folder."""
     chosen = os.environ.get(WORKER_FOLDER, "").strip()
     return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "umgclip"
 
 
 @contextmanager
-def place(folder: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - what JSON can hold
+def claimed_folder(folder: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - what JSON can hold
     """A folder for one purpose, ours until the end.
 
     After a success it goes, and so it does after a failure that a repetition of the same cannot mend. Else it stays:

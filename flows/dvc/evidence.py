@@ -16,7 +16,7 @@ _CLOCK_S = 1.0  # by which the times of files may be off
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReviewFolder:
     """A folder for people to look at, that the run in MLflow gets: who writes it, where, which page to open first."""
 
     stage: str
@@ -24,14 +24,14 @@ class Shown:
     first: str = ""
 
 
-SHOWN = {
-    "evaluation": Shown("evaluate", "artifacts/evaluate", "report.html"),
-    "data_docs": Shown("validate", "artifacts/data_docs", "index.html"),
-    "validate": Shown("validate", "artifacts/validate"),  # the rows in quarantine
+REVIEW_FOLDERS = {
+    "evaluation": ReviewFolder("evaluate", "artifacts/evaluate", "report.html"),
+    "data_docs": ReviewFolder("validate", "artifacts/data_docs", "index.html"),
+    "validate": ReviewFolder("validate", "artifacts/validate"),  # the rows in quarantine
 }
 
 
-class Reached:
+class ReachedStages:
     """The stages that a run has come to."""
 
     def __init__(self) -> None:
@@ -52,14 +52,16 @@ class Reached:
             root: where they ran.
             keep: takes a folder, and where among the run's artifacts it goes.
         """
-        for name, shown in SHOWN.items():
+        for name, shown in REVIEW_FOLDERS.items():
             since, path = self._since.get(shown.stage), root / shown.path
             if since is not None and path.is_dir() and path.stat().st_mtime >= since - _CLOCK_S:
                 keep(path, name)
 
 
 @contextmanager
-def evidence(root: Path, run_id: str | None, folder: str | None, warn: Callable[[str], object]) -> Iterator[Reached]:
+def evidence(
+    root: Path, run_id: str | None, folder: str | None, warn: Callable[[str], object]
+) -> Iterator[ReachedStages]:
     """What fails on a worker leaves its pages in the run that asked for it; the worker's clone may go.
 
     Args:
@@ -68,7 +70,7 @@ def evidence(root: Path, run_id: str | None, folder: str | None, warn: Callable[
         folder: of the run's artifacts, where many orders share the run.
         warn: called where MLflow does not answer.
     """
-    reached = Reached()
+    reached = ReachedStages()
     try:
         yield reached
     except UmgclipError:

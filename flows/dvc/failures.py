@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from flows.dvc.process import Finished
+from flows.dvc.process import CommandResult
 from umgclip.errors import PeerError, StorageError, TrackingError, UmgclipError
 
 _STAGE_ENDED = re.compile(r"failed to run: (?P<command>.+), exited with (?P<code>-?\d+)")
@@ -46,7 +46,7 @@ class Unavailable(UmgclipError):
     exit_code = 9
 
 
-def explain(what: str, finished: Finished) -> StageFailed | Unavailable:
+def explain(what: str, finished: CommandResult) -> StageFailed | Unavailable:
     """The error for a command that ended with a code other than 0.
 
     Args:

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from flows.dvc.failures import Unavailable, explain
 from flows.dvc.graph import Stage
-from flows.dvc.process import OnLine, Setting, ignore, run
-from flows.dvc.repro import Outcome, State
+from flows.dvc.process import CommandSettings, OnLine, ignore, run
+from flows.dvc.repro import Outcome, StageState
 from flows.dvc.workspace import Workspace
 
 
@@ -23,10 +23,12 @@ def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout
     started = time.monotonic()
     shell = shutil.which("sh") or "/bin/sh"
     try:
-        finished = run([shell, "-c", stage.cmd], Setting(workspace.root, workspace.environment, timeout_s), on_line)
+        finished = run(
+            [shell, "-c", stage.cmd], CommandSettings(workspace.root, workspace.environment, timeout_s), on_line
+        )
     except TimeoutError as error:
         raise Unavailable(f"stage {stage.name}: {error}") from error
     if finished.code != 0:
         said = f"failed to run: {stage.cmd}, exited with {finished.code}"  # as DVC says it
         raise explain(f"stage {stage.name}", replace(finished, lines=(*finished.lines, said)))
-    return Outcome(stage.name, State.RAN, time.monotonic() - started)
+    return Outcome(stage.name, StageState.RAN, time.monotonic() - started)

@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.dvc import checkpoints, clones, orders
-from flows.dvc.evidence import Reached, evidence
+from flows.dvc.evidence import ReachedStages, evidence
 from flows.dvc.failures import explain
 from flows.dvc.follow import follow
 from flows.dvc.graph import Graph, Stage, read_graph
@@ -225,9 +225,9 @@ def work(
         StageFailed: the stage says no.
         Unavailable: something around it failed.
     """
-    home = clones.own_folder()
+    home = clones.worker_folder()
     orders.check_remote(order.remote_url, load_settings().remote.location())
-    with clones.place(home / "work", order.key(), order.node) as folder:
+    with clones.claimed_folder(home / "work", order.key(), order.node) as folder:
         root = folder / "clone"
         clone(orders.permitted_repository(order.repo), order.commit, root)
         known, rest = orders.checked_files(root, order.files)
@@ -250,7 +250,9 @@ def work(
             return _compute(workspace, order, stages if order.with_upstream else stages[-1:], reached, on_line)
 
 
-def _compute(workspace: Workspace, order: Order, stages: Sequence[Stage], reached: Reached, on_line: OnLine) -> Outcome:
+def _compute(
+    workspace: Workspace, order: Order, stages: Sequence[Stage], reached: ReachedStages, on_line: OnLine
+) -> Outcome:
     with checkpoints.shared(workspace.root, order.stage, order.remote_url, order.key(), on_line):
         for stage in stages:
             reached.begins(stage.name)

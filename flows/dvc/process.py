@@ -27,7 +27,7 @@ def ignore(_line: str) -> None:
 
 
 @dataclass(frozen=True)
-class Finished:
+class CommandResult:
     """An exit code (128 + N for signal N) and the last lines that were written."""
 
     code: int
@@ -40,7 +40,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Setting:
+class CommandSettings:
     """Where and how long a command runs.
 
     Attributes:
@@ -56,7 +56,7 @@ class Setting:
     grace_s: float = GRACE_S
 
 
-def run(command: Sequence[str], setting: Setting, on_line: OnLine = ignore) -> Finished:
+def run(command: Sequence[str], setting: CommandSettings, on_line: OnLine = ignore) -> CommandResult:
     """Run a command; what it writes, on stderr too, comes line by line.
 
     Any exception, from `on_line`, a signal handler or Ctrl-C, ends the command and all its descendants before it goes
@@ -70,11 +70,11 @@ def run(command: Sequence[str], setting: Setting, on_line: OnLine = ignore) -> F
         for line in _lines(process, setting.timeout_s):
             tail.append(line)
             on_line(line)
-        return Finished(process.wait(), tuple(tail))
+        return CommandResult(process.wait(), tuple(tail))
 
 
 @contextmanager
-def _started(command: Sequence[str], setting: Setting) -> Iterator[subprocess.Popen[bytes]]:
+def _started(command: Sequence[str], setting: CommandSettings) -> Iterator[subprocess.Popen[bytes]]:
     # -I: this folder must not become a place that modules are imported from
     words = [sys.executable, "-I", str(_GUARD), str(setting.grace_s), *command]
     process = subprocess.Popen(  # noqa: S603 - a list, no shell

@@ -16,7 +16,7 @@ from flows.dvc.workspace import Workspace
 _SAID = re.compile(r"(Running stage|Stage) '(?P<stage>[^']+)'(?P<rest>.*)")
 
 
-class State(StrEnum):
+class StageState(StrEnum):
     """What became of a stage."""
 
     RAN = "ran"
@@ -29,7 +29,7 @@ class Outcome:
     """A stage that is done; `where` is `here` or the pool that computed it."""
 
     stage: str
-    state: State
+    state: StageState
     seconds: float
     where: str = "here"
 
@@ -54,7 +54,7 @@ def repro(
         StageFailed: the stage says no; trying again is useless.
         Unavailable: something around it failed.
     """
-    state = State.UNCHANGED
+    state = StageState.UNCHANGED
 
     def watch(line: str) -> None:
         nonlocal state
@@ -118,13 +118,13 @@ def restore(workspace: Workspace, stage: str, *options: str) -> Outcome:
     raise NotRestored(f"stage {stage}: no cache holds its result for the present inputs")
 
 
-def _state(line: str) -> dict[str, State]:
+def _state(line: str) -> dict[str, StageState]:
     """What a line of DVC's says of a stage; empty if nothing."""
     found = _SAID.search(line)
     if found is None:
         return {}
     if found[1] == "Running stage":
-        return {found["stage"]: State.RAN}
+        return {found["stage"]: StageState.RAN}
     if "is cached - skipping run" in found["rest"]:
-        return {found["stage"]: State.CACHED}
-    return {found["stage"]: State.UNCHANGED} if "didn't change, skipping" in found["rest"] else {}
+        return {found["stage"]: StageState.CACHED}
+    return {found["stage"]: StageState.UNCHANGED} if "didn't change, skipping" in found["rest"] else {}

@@ -17,7 +17,7 @@ from configobj import ConfigObj
 
 from flows.dvc import clones
 from flows.dvc.failures import Unavailable, explain
-from flows.dvc.process import Finished, OnLine, Setting, ignore, run
+from flows.dvc.process import CommandResult, CommandSettings, OnLine, ignore, run
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes
 from umgclip.tracking import PARENT_RUN, SPOOL, spool_folder, store_from_env
@@ -45,7 +45,7 @@ class Workspace:
         if finished.code != 0:
             raise explain(f"dvc {words[0]}", finished)
 
-    def try_dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
+    def try_dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> CommandResult:
         """The same, but a failure is a result.
 
         Raises:
@@ -54,7 +54,7 @@ class Workspace:
         command = _own("dvc.listings", "--wait-for-lock", *words)
         return self._run(command, f"dvc {words[0]}", on_line, timeout_s)
 
-    def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> Finished:
+    def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> CommandResult:
         """Run `flows/dvc/repo.py`, a failure is a result.
 
         Raises:
@@ -62,9 +62,9 @@ class Workspace:
         """
         return self._run(dvc_repo_command(*words), f"dvc_repo {words[0]}", on_line, timeout_s)
 
-    def _run(self, words: Sequence[str], what: str, on_line: OnLine, timeout_s: float | None) -> Finished:
+    def _run(self, words: Sequence[str], what: str, on_line: OnLine, timeout_s: float | None) -> CommandResult:
         try:
-            return run([sys.executable, *words], Setting(self.root, self.environment, timeout_s), on_line)
+            return run([sys.executable, *words], CommandSettings(self.root, self.environment, timeout_s), on_line)
         except TimeoutError as error:
             raise Unavailable(f"{what}: {error}") from error
 
@@ -256,7 +256,7 @@ def kept_clone(root: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - w
         purpose: such as the overrides of a run.
     """
     commit = git(root, "rev-parse", "HEAD")
-    with clones.place(clones.own_folder() / "clones", str(root), commit, *purpose) as folder:
+    with clones.claimed_folder(clones.worker_folder() / "clones", str(root), commit, *purpose) as folder:
         own = folder / root.name
         clone(str(root), commit, own)
         for left in (own / LOCAL_CONFIG, own / _BEFORE):  # by an attempt that was killed

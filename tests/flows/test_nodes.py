@@ -20,10 +20,10 @@ from flows.dvc.failures import StageFailed, Unavailable
 from flows.dvc.follow import follow
 from flows.dvc.graph import read_graph
 from flows.dvc.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
-from flows.dvc.process import Finished
-from flows.dvc.repro import State, repro
+from flows.dvc.process import CommandResult
+from flows.dvc.repro import StageState, repro
 from flows.dvc.workspace import Workspace, configure, environment
-from flows.nodes import Meeting, job_of_this_pod
+from flows.nodes import Rendezvous, job_of_this_pod
 from flows.remote import dispatch, remote_stage
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
@@ -111,13 +111,13 @@ def test_the_first_node_gives_the_result_and_another_only_computes(project, work
     assert other.key() == order.key()
     lines: list[str] = []
     outcome = work(other, lines.append, seat_of(1))
-    assert (outcome.stage, outcome.state) == ("train", State.RAN)
+    assert (outcome.stage, outcome.state) == ("train", StageState.RAN)
     assert "train: starting" in lines
     graph = read_graph(project.root, os.environ)
     with pytest.raises(UmgclipError, match="no cache holds its result"):
         fetch(workspace, graph, order)
-    assert work(order, take_seat=seat_of(0)).state == State.RAN
-    assert fetch(workspace, graph, order).state == State.CACHED
+    assert work(order, take_seat=seat_of(0)).state == StageState.RAN
+    assert fetch(workspace, graph, order).state == StageState.CACHED
     assert project.ran() == ["base", "train", "train"]
     assert not any((tmp_path / "worker" / "work").iterdir())
 
@@ -137,9 +137,9 @@ def test_a_node_that_fails_says_what_the_stage_said(project, workspace):
 def test_the_seat_is_in_the_environment_of_every_node(project, workspace, monkeypatch):
     seen: list[dict[str, str]] = []
 
-    def run(_command: list[str], setting: nodes.Setting, _on_line: object) -> Finished:
+    def run(_command: list[str], setting: nodes.CommandSettings, _on_line: object) -> CommandResult:
         seen.append(dict(setting.environment))
-        return Finished(0, ())
+        return CommandResult(0, ())
 
     monkeypatch.setattr(nodes, "run", run)
     stage = read_graph(project.root, os.environ).up_to("train")[-1]
@@ -167,30 +167,30 @@ def test_nodes_meet_where_the_first_one_says(server, monkeypatch):
 
     def announce(seconds: float) -> None:
         waits.append(seconds)
-        seats.append(Meeting(2, 0, first, first).take_seat())
+        seats.append(Rendezvous(2, 0, first, first).take_seat())
 
     seats: list[Seat] = []
-    found = Meeting(2, 1, other, first).take_seat(sleep=announce)
+    found = Rendezvous(2, 1, other, first).take_seat(sleep=announce)
     assert len(waits) == 1
     assert (found.address, found.port, found.run) == ("127.0.0.1", seats[0].port, str(first))
     assert (found.node, seats[0].node) == (1, 0)
     # started again, the first node says another place; where it speaks through a tunnel its address is given
     monkeypatch.setenv("UMGCLIP_NODE_ADDRESS", "10.0.0.7")
-    Meeting(2, 0, first, first).take_seat()
-    assert Meeting(2, 1, other, first).take_seat().address == "10.0.0.7"
+    Rendezvous(2, 0, first, first).take_seat()
+    assert Rendezvous(2, 1, other, first).take_seat().address == "10.0.0.7"
 
 
 def test_an_address_that_leads_nowhere_and_a_first_node_that_ended_are_said(server, monkeypatch):
     first, other = flow_run(), flow_run()
-    Meeting(2, 0, first, first).take_seat()
+    Rendezvous(2, 0, first, first).take_seat()
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     with pytest.raises(InputError, match=r"UMGCLIP_NODE_ADDRESS: expected an address of .+ that other machines reach"):
-        Meeting(2, 1, other, first).take_seat()
+        Rendezvous(2, 1, other, first).take_seat()
     ended = flow_run()
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(ended, Crashed(message="its machine is gone"), force=True)
     with pytest.raises(Unavailable, match="node 1 of 2: the first node has ended: its machine is gone"):
-        Meeting(2, 1, other, ended).take_seat()
+        Rendezvous(2, 1, other, ended).take_seat()
 
 
 def test_a_pool_that_is_too_small_is_named(server, paper):
@@ -287,8 +287,8 @@ def test_a_pod_with_an_index_takes_part_in_the_run_of_the_first(server, project,
     assert pod(0, run, sys.executable, "-c", "print('the run itself')").stdout == "the run itself\n"
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     # the address of an earlier attempt, under another job's name, is not taken
-    Meeting(2, 0, run, run, "an-earlier-job").take_seat()
-    told = threading.Timer(4.0, lambda: Meeting(2, 0, run, run, job_of_this_pod()).take_seat())
+    Rendezvous(2, 0, run, run, "an-earlier-job").take_seat()
+    told = threading.Timer(4.0, lambda: Rendezvous(2, 0, run, run, job_of_this_pod()).take_seat())
     told.start()
     done = pod(1, run, "not", "this")
     told.join()

@@ -11,7 +11,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Runni
 from flows.dvc.failures import StageFailed, Unavailable
 from flows.dvc.graph import read_graph
 from flows.dvc.handoff import Order, carried_files, check_commit
-from flows.remote import Watch, dispatch, remote_stage
+from flows.remote import RunMonitor, dispatch, remote_stage
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError
 
@@ -33,7 +33,7 @@ def clock():
 
 @pytest.fixture
 def watch(clock):
-    return Watch("train", "gpu", SETTINGS, clock)
+    return RunMonitor("train", "gpu", SETTINGS, clock)
 
 
 def test_a_run_that_nobody_takes_is_given_up(watch, clock):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.checkpoints import Shared, shared, supported
+from flows.dvc.checkpoints import SharedCheckpoint, shared, supported
 from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import StorageError
 
@@ -36,7 +36,7 @@ def read(root: Path) -> tuple[str, str]:
 
 
 def test_another_worker_goes_on_where_the_lost_one_was(remote, tmp_path, wait_until):
-    one, two, place = tmp_path / "one", tmp_path / "two", Shared(remote, "key")
+    one, two, place = tmp_path / "one", tmp_path / "two", SharedCheckpoint(remote, "key")
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt), shared(one, "train", remote, "key", said.append, every_s=0.05):
         assert not place.has("checkpoint.pt")
@@ -63,17 +63,17 @@ def test_a_stage_that_says_no_leaves_none(remote, tmp_path):
     with pytest.raises(Unavailable), shared(tmp_path, "train", remote, "key", print):
         step(tmp_path, 1)
         raise Unavailable("lost")
-    assert Shared(remote, "key").has("checkpoint.pt")
+    assert SharedCheckpoint(remote, "key").has("checkpoint.pt")
     with pytest.raises(StageFailed), shared(tmp_path, "train", remote, "key", print):
         raise StageFailed("no")
-    assert not Shared(remote, "key").has("checkpoint.pt")
+    assert not SharedCheckpoint(remote, "key").has("checkpoint.pt")
 
 
 def test_what_cannot_be_shared_is_said_and_the_stage_goes_on(tmp_path, monkeypatch, wait_until):
-    def refuse(_self: Shared, _path: Path, _name: str) -> None:
+    def refuse(_self: SharedCheckpoint, _path: Path, _name: str) -> None:
         raise StorageError("slow down")
 
-    monkeypatch.setattr(Shared, "put", refuse)
+    monkeypatch.setattr(SharedCheckpoint, "put", refuse)
     said: list[str] = []
     with shared(tmp_path, "train", str(tmp_path / "remote"), "key", said.append, every_s=0.05):
         step(tmp_path, 1)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.clones import own_folder, place
+from flows.dvc.clones import claimed_folder, worker_folder
 from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import InputError
 
 
 def attempt(folder: Path, purpose: str, error: BaseException | None = None) -> list[str]:
     """What lies there at the beginning; leaves a checkpoint."""
-    with place(folder, purpose) as own:
+    with claimed_folder(folder, purpose) as own:
         found = sorted(path.name for path in own.iterdir() if path.name != "lock")
         (own / "checkpoint").touch()
         if error is not None:
@@ -49,19 +49,19 @@ def test_a_place_stays_where_the_next_attempt_can_go_on(tmp_path, error, left):
 
 def test_two_at_once_get_two_and_the_dead_own_nothing(tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from flows.dvc.clones import place\n"
-        "with place(Path(sys.argv[1]), 'train') as own: print(own, flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from flows.dvc.clones import claimed_folder\n"
+        "with claimed_folder(Path(sys.argv[1]), 'train') as own: print(own, flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         first = Path(other.stdout.readline().strip())
-        with place(tmp_path, "train") as second:
+        with claimed_folder(tmp_path, "train") as second:
             assert first != second
             assert first.is_dir()
     finally:
         other.kill()
         other.communicate()
-    with place(tmp_path, "train") as again:
+    with claimed_folder(tmp_path, "train") as again:
         assert again == first
 
 
@@ -69,7 +69,7 @@ def test_what_nobody_has_used_for_a_week_is_removed_unless_it_is_in_use(tmp_path
     for purpose in ("old", "new"):
         with pytest.raises(Unavailable):
             attempt(tmp_path, purpose, Unavailable("lost"))
-    with pytest.raises(Unavailable), place(tmp_path, "old") as old:
+    with pytest.raises(Unavailable), claimed_folder(tmp_path, "old") as old:
         os.utime(old, (time.time() - 8 * 86_400,) * 2)
         assert attempt(tmp_path, "another") == []
         assert (old / "checkpoint").exists()  # ours
@@ -81,6 +81,6 @@ def test_what_nobody_has_used_for_a_week_is_removed_unless_it_is_in_use(tmp_path
 
 def test_where_places_are(monkeypatch, tmp_path):
     monkeypatch.delenv("UMGCLIP_WORKER_DIR", raising=False)
-    assert own_folder() == Path.home() / ".cache" / "umgclip"
+    assert worker_folder() == Path.home() / ".cache" / "umgclip"
     monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "here"))
-    assert own_folder() == tmp_path / "here"
+    assert worker_folder() == tmp_path / "here"

@@ -3,12 +3,12 @@
 import pytest
 
 from flows.dvc.failures import StageFailed, Unavailable, explain, may_pass
-from flows.dvc.process import Finished
+from flows.dvc.process import CommandResult
 from umgclip.errors import GateError, StorageError, TrackingError
 
 
 def said(*lines: str, code: int = 255):
-    return explain("stage train", Finished(code, lines))
+    return explain("stage train", CommandResult(code, lines))
 
 
 def dvc(code: int, *before: str):

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.dvc import orders
-from flows.dvc.clones import own_folder
+from flows.dvc.clones import worker_folder
 from flows.dvc.failures import StageFailed
 from flows.dvc.graph import read_graph
 from flows.dvc.handoff import (
@@ -21,7 +21,7 @@ from flows.dvc.handoff import (
     source_of,
     work,
 )
-from flows.dvc.repro import NotRestored, State, repro
+from flows.dvc.repro import NotRestored, StageState, repro
 from flows.dvc.workspace import Workspace, clone, configure, environment
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError
@@ -60,8 +60,8 @@ def test_a_stage_goes_there_and_comes_back_computed_once(project, workspace, wor
     with pytest.raises(NotRestored):
         fetch(workspace, graph, order)
     send_inputs(workspace, graph, order)
-    assert work(order).state == State.RAN
-    assert fetch(workspace, graph, order).state == State.CACHED
+    assert work(order).state == StageState.RAN
+    assert fetch(workspace, graph, order).state == StageState.CACHED
     assert where_it_ran(project) == [("base", True), ("train", False)]
     # metrics, which git keeps, came too, and dvc.lock is the orchestrator's
     assert json.loads((project.root / "metrics" / "train.json").read_text())["rank"] == 16
@@ -81,7 +81,7 @@ def test_values_travel_with_the_order_and_not_through_git(project, workspace, wo
         fetch(workspace, graph, order)
     params = project.root / "params.yaml"
     params.write_text(params.read_text().replace("rank: 16", "rank: 4"))
-    assert fetch(workspace, graph, order).state == State.CACHED
+    assert fetch(workspace, graph, order).state == StageState.CACHED
     assert project.run("git log --all --format=%H") == commits
 
 
@@ -90,7 +90,7 @@ def test_a_whole_chain_is_computed_there(project, workspace, worker, tmp_path):
     order = order_for(project, "evaluate", tmp_path / "remote", with_upstream=True, trial="a-trial")
     send_inputs(workspace, graph, order)
     work(order)
-    assert fetch(workspace, graph, order).state == State.CACHED
+    assert fetch(workspace, graph, order).state == StageState.CACHED
     assert where_it_ran(project) == [("base", False), ("train", False), ("evaluate", False)]
 
 
@@ -225,4 +225,4 @@ def test_where_workers_clone_from(project, monkeypatch):
     project.run("git remote add origin git@host:repo")
     assert source_of(project.root, RemoteSettings()) == "git@host:repo"
     monkeypatch.delenv("UMGCLIP_WORKER_DIR", raising=False)
-    assert own_folder() == Path.home() / ".cache" / "umgclip"
+    assert worker_folder() == Path.home() / ".cache" / "umgclip"

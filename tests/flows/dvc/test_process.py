@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.process import Setting, run
+from flows.dvc.process import CommandSettings, run
 
 # starts a child in its group and one in a session of its own, says their numbers, and waits
 FAMILY = """
@@ -26,8 +26,8 @@ class Enough(BaseException):
     """As an interruption by a scheduler: no Exception."""
 
 
-def setting(timeout_s: float | None = None, grace_s: float = 5.0) -> Setting:
-    return Setting(Path.cwd(), os.environ, timeout_s, grace_s)
+def setting(timeout_s: float | None = None, grace_s: float = 5.0) -> CommandSettings:
+    return CommandSettings(Path.cwd(), os.environ, timeout_s, grace_s)
 
 
 def test_lines_come_one_by_one_with_those_of_stderr():
@@ -91,8 +91,8 @@ def test_the_death_of_the_starter_ends_everything(tmp_path, alive, wait_until):
     """Nobody gets the chance to clean up: the starter is killed with signal 9."""
     note = tmp_path / "pids"
     script = (
-        "import os, sys; from pathlib import Path; from flows.dvc.process import Setting, run\n"
-        f"run([sys.executable, '-c', {FAMILY!r}], Setting(Path.cwd(), os.environ, grace_s=2), "
+        "import os, sys; from pathlib import Path; from flows.dvc.process import CommandSettings, run\n"
+        f"run([sys.executable, '-c', {FAMILY!r}], CommandSettings(Path.cwd(), os.environ, grace_s=2), "
         f"Path({str(note)!r}).write_text)\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", script])

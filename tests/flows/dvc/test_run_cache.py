@@ -8,7 +8,7 @@ import pytest
 
 from flows.dvc.failures import StageFailed
 from flows.dvc.handoff import fetch_trial
-from flows.dvc.repro import State, recall, repro
+from flows.dvc.repro import StageState, recall, repro
 from flows.dvc.workspace import Workspace, cache_folder, configure, environment
 from flows.pipeline import pipeline
 
@@ -47,7 +47,7 @@ def other(project, workspace, tmp_path):
 def test_a_stage_moves_its_own_entry_and_no_other(project, workspace, other, tmp_path):
     foreign(project.root / ".dvc" / "cache")
     for stage in STAGES[:2]:
-        assert repro(workspace, stage, "--shared", "--push").state == State.RAN
+        assert repro(workspace, stage, "--shared", "--push").state == StageState.RAN
     assert len(entries(tmp_path / "remote")) == 2
     foreign(tmp_path / "remote")
     outcomes = recall(other, STAGES, "--shared")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.dvc.failures import StageFailed
-from flows.dvc.repro import NotRestored, State, repro, restore
+from flows.dvc.repro import NotRestored, StageState, repro, restore
 from flows.dvc.status import forecast
 from flows.dvc.workspace import (
     LOCAL_CONFIG,
@@ -136,11 +136,11 @@ def test_the_root_is_found_from_below(project, tmp_path, monkeypatch):
 
 def test_a_stage_runs_once_then_is_unchanged_then_cached(project, workspace):
     lines = []
-    assert repro(workspace, "base", on_line=lines.append).state == State.RAN
+    assert repro(workspace, "base", on_line=lines.append).state == StageState.RAN
     assert "base: starting" in lines
-    assert repro(workspace, "base").state == State.UNCHANGED
+    assert repro(workspace, "base").state == StageState.UNCHANGED
     project.run("rm -r artifacts")
-    assert repro(workspace, "base").state == State.CACHED
+    assert repro(workspace, "base").state == StageState.CACHED
     assert project.ran() == ["base"]
 
 
@@ -150,7 +150,7 @@ def test_restoring_computes_nothing(project, workspace):
     assert project.ran() == []
     repro(workspace, "base")
     project.run("rm -r artifacts dvc.lock")
-    assert restore(workspace, "base").state == State.CACHED
+    assert restore(workspace, "base").state == StageState.CACHED
     assert (project.root / "artifacts" / "base" / "result.txt").is_file()
     assert project.ran() == ["base"]
 
