@@ -208,7 +208,7 @@ def test_one_image_and_several(make_artifacts: MakeArtifacts, tmp_path: Path) ->
     np.testing.assert_allclose(scores[0], model.classify(PIXELS, ["dog", "cat"], boxes_xyxy=boxes[0]), atol=1e-5)
     assert model.classify([PIXELS, wide], ["dog", "cat"]).shape == (2, 2)
     assert model.embed_boxes([], []) == []
-    with pytest.raises(InputError, match="boxes_xyxy: expected one entry an image, 2 in all, got 1"):
+    with pytest.raises(InputError, match="boxes_xyxy: expected one entry per image, 2 in all, got 1"):
         model.embed_boxes([PIXELS, wide], [[[0, 0, 4, 4]]])
     with pytest.raises(InputError, match=r"boxes_xyxy\[1\]\[0\]: expected x0 < x1 .* 200 x 50 pixels"):
         model.embed_boxes([PIXELS, wide], [[[0, 0, 4, 4]], [[0, 60, 4, 70]]])
@@ -221,7 +221,7 @@ def test_one_image_and_several(make_artifacts: MakeArtifacts, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("boxes", "said"),
     [
-        ([0, 0, 9, 9], r"expected one row x0, y0, x1, y1 a box, got the number 0; a single box is \[\[x0"),
+        ([0, 0, 9, 9], r"expected one row x0, y0, x1, y1 per box, got the number 0; a single box is \[\[x0"),
         (np.arange(8), r"the shape \(boxes, 4\), got the shape \(8,\)"),
         (np.zeros((2, 2, 2)), r"got the shape \(2, 2, 2\)"),
         (np.zeros((4, 2)), r"got the shape \(4, 2\)"),
@@ -235,8 +235,8 @@ def test_one_image_and_several(make_artifacts: MakeArtifacts, tmp_path: Path) ->
         ([[9, 0, 0, 9]], r"boxes_xyxy\[0\]: expected x0 < x1 and y0 < y1 within 96 x 96 pixels, got \[9.0, 0.0, 0.0"),
         ([[5, 5, 5, 9]], r"boxes_xyxy\[0\]: expected x0 < x1"),
         ([[0, 0, 4, 4], [200, 200, 210, 210]], r"boxes_xyxy\[1\]: expected x0 < x1"),
-        ("boxes", r"expected one row x0, y0, x1, y1 a box, got 'boxes'"),
-        ({"a": 1}, r"expected one row x0, y0, x1, y1 a box, got"),
+        ("boxes", r"expected one row x0, y0, x1, y1 per box, got 'boxes'"),
+        ({"a": 1}, r"expected one row x0, y0, x1, y1 per box, got"),
     ],
 )
 def test_boxes_are_never_reshaped(make_artifacts: MakeArtifacts, boxes: object, said: str) -> None:
@@ -273,7 +273,7 @@ def test_what_masks_are() -> None:
     ):
         np.testing.assert_array_equal(masks_inside(given, (96, 96), "masks"), [MASK])
     for given, said in (
-        (MASK, r"masks: expected one mask a region, the shape \(masks, 96, 96\), got .* a single mask is \[mask\]"),
+        (MASK, r"masks: expected one mask per region, the shape \(masks, 96, 96\), got .* a single mask is \[mask\]"),
         ([MASK[:9]], r"masks\[0\]: expected the image's shape \(96, 96\), got \(9, 96\)"),
         ([~MASK & MASK], r"masks\[0\]: expected at least one pixel inside, got an empty mask"),
         ([np.linspace(0, 1, 96 * 96).reshape(96, 96)], "expected bool, or 0 outside .* as in mask > 0.5"),
@@ -336,7 +336,7 @@ def test_what_is_saved_is_loaded_again(make_artifacts: MakeArtifacts, tmp_path: 
     np.testing.assert_allclose(again.classify(wide, ["dog", "cat"]), model.classify(wide, ["dog", "cat"]), atol=1e-5)
     with pytest.warns(UserWarning, match="image_px=192 is not saved: give it to umgclip.load again"):
         umgclip.load(tmp_path / "saved", device="cpu", image_px=192).save(tmp_path / "larger")
-    with pytest.raises(InputError, match="folder: expected a new or empty folder, got .*saved, which holds something"):
+    with pytest.raises(InputError, match="folder: expected a new or empty folder, got .*saved, which holds files"):
         model.save(tmp_path / "saved")
     with pytest.raises(InputError, match="model: expected one that was loaded by umgclip.load, got one"):
         umgclip.api.Model(open_clip.CLIP(**files.tower_config(TowerParams())), device="cpu").save(tmp_path / "other")
@@ -367,7 +367,9 @@ def test_what_is_wrong_is_named(make_artifacts: MakeArtifacts, tmp_path: Path) -
     with pytest.raises(InputError, match="labels: expected at least one text, got none"):
         model.classify(PIXELS, [])
     for device in ("cuda:99", "meta"):
-        with pytest.raises(InputError, match=f"device: expected one that is here, such as cpu, got '{device}': "):
+        with pytest.raises(
+            InputError, match=f"device: expected a device of this machine, such as cpu, got '{device}': "
+        ):
             umgclip.load(artifacts, device=device)
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
         _ = umgclip.lod

@@ -1,6 +1,6 @@
-"""The tuned model as something that answers: images with labels, boxes and masks in, embeddings and scores out.
+"""The tuned model for requests: images with labels, boxes and masks in, embeddings and scores out.
 
-No MLflow here: the registered model and the server both use this class, so they give the same numbers.
+The registered model and the server both use this class, so they give the same numbers. It does not use MLflow.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _UNLIMITED = Limits()
 
 
 class NotFiniteError(DataError):
-    """The model gives numbers that are none."""
+    """The model returns infinite values or NaN."""
 
 
 class _Seen(NamedTuple):
-    """One request's share of a forward, on the processor: its image, dense map, boxes and masks as embeddings."""
+    """The embeddings of one request: image, boxes and masks on the CPU, and the dense map on the device."""
 
     image: Float[Tensor, "d"]
     dense: Float[Tensor, "d h w"]
@@ -47,16 +47,15 @@ class _Seen(NamedTuple):
 
 
 class Answerer:
-    """Base weights with the adapter merged in; safe to call from several threads.
+    """A model that answers requests; safe to call from several threads.
 
     Attributes:
         template: prompt around a label: `{}` is the label, `{a}` its article.
-        box_share: what is read of a box, of its sides about its middle.
-        target: input size and patch grid of the model, and the concepts that tags are chosen from when a request
-            brings none.
+        box_share: share of a box's sides that is read, about its middle.
+        target: input size and patch grid of the model, and the concepts for tags of requests without a vocabulary.
         embed_dim: dimension of the embeddings.
-        device: where forwards run.
-        texts: embeddings of labels asked for lately.
+        device: device of the forward passes.
+        texts: cache of the embeddings of recent labels.
     """
 
     def __init__(
@@ -69,15 +68,15 @@ class Answerer:
         device: str | None = None,
         resize: Resize = "squash",
     ) -> None:
-        """Take an open_clip model.
+        """Wrap an open_clip model and move it to the device.
 
         Args:
-            clip: open_clip's `CLIP` with whatever adapter merged in.
+            clip: open_clip's model, with its adapter merged in.
             template: prompt around a label.
-            box_share: what is read of a box, of its sides about its middle; 1 is all.
+            box_share: share of a box's sides that is read, about its middle; 1 is the whole box.
             vocabulary: concepts for tags.
-            device: a torch device; a GPU where there is one when None.
-            resize: what becomes of an aspect that is not the model's.
+            device: a torch device; None: a GPU if there is one.
+            resize: how images of another aspect than the model's are fitted.
         """
         self.template = template
         self.box_share = box_share
@@ -91,9 +90,9 @@ class Answerer:
         self.target = Target((width, height), images.grid_hw, tuple(vocabulary), resize, interpolation)
         self.embed_dim = self._tower.embed_dim
         self.texts = TextCache(_TEXTS_KEPT)
-        # kept for good: the labels of strangers must not push them out
-        self._own_prompts = frozenset(fill_template(template, text) for text in vocabulary)
-        self._own: dict[str, Tensor] = {}
+        # never evicted, whatever labels requests bring
+        self._registered_prompts = frozenset(fill_template(template, text) for text in vocabulary)
+        self._registered: dict[str, Tensor] = {}
 
     @classmethod
     def load(
@@ -109,12 +108,12 @@ class Answerer:
         """Read a model from the folders that `base` and `train` write, or that a registered version holds.
 
         Args:
-            base: folder of the base; without weights they are fetched again by what its `base.json` names.
-            adapter: peft's folder.
+            base: folder of the base; missing weights are downloaded again as its `base.json` names them.
+            adapter: folder of the adapter, in peft's format.
             template: prompt around a label.
-            box_share: what is read of a box, of its sides about its middle; 1 is all.
+            box_share: share of a box's sides that is read, about its middle; 1 is the whole box.
             vocabulary: concepts for tags.
-            device: a torch device; a GPU where there is one when None.
+            device: a torch device; None: a GPU if there is one.
 
         Raises:
             DataError: files are missing or do not belong together.
@@ -125,75 +124,75 @@ class Answerer:
         return cls(clip, template=template, box_share=box_share, vocabulary=vocabulary, device=device, resize=resize)
 
     def computing_in(self, dtype: torch.dtype) -> Answerer:
-        """The same, its towers' matrix products in another number format from now on; answers stay float32."""
+        """Set the number format of matrix products in the towers and return self; answers stay float32."""
         self._reader = replace(self._reader, dtype=dtype)
         return self
 
     def prepare(self, request: Mapping[str, Any], *, where: str = "request", limits: Limits = _UNLIMITED) -> Prepared:
-        """Check a request, decode its image and masks; needs no forward, so it may run beside one.
+        """Check a request and decode its image and masks; this needs no forward pass and may run beside one.
 
         Args:
             request: fields as in `umgclip.inference.request`.
-            where: what to call the request in an error.
-            limits: what the caller allows.
+            where: name of the request in errors.
+            limits: the limits that the caller sets.
 
         Raises:
-            LimitError: more than the limits allow.
-            InputError: a field is unknown, missing or not of its kind.
-            DataError: the bytes are no image.
+            LimitError: the request exceeds a limit.
+            InputError: a field is unknown, missing or of the wrong kind.
+            DataError: the bytes are not an image.
         """
         return prepare(request, self.target, limits, where)
 
     def prompts(self, request: Prepared) -> list[str]:
-        """The texts of a request in their prompt, each once."""
+        """Return the prompts of a request's labels and vocabulary, each once."""
         return list(
             dict.fromkeys(fill_template(self.template, text) for text in (*request.labels, *request.vocabulary))
         )
 
     def known(self, prompts: Iterable[str], *, again: bool = False) -> dict[str, Float[Tensor, "d"]]:
-        """Embeddings of those of the prompts that are remembered: the registered vocabulary's, and those used lately.
+        """Return the cached embeddings among the prompts: of the registered vocabulary, and of recent prompts.
 
         Args:
-            prompts: as `prompts` gives them.
-            again: whether they were asked for before, and should not be counted.
+            prompts: prompts as `prompts` returns them.
+            again: whether this look-up repeats an earlier one and shall not be counted.
         """
         wanted = list(prompts)
-        own = {prompt: self._own[prompt] for prompt in wanted if prompt in self._own}
-        return own | self.texts.get((prompt for prompt in wanted if prompt not in own), again=again)
+        registered = {prompt: self._registered[prompt] for prompt in wanted if prompt in self._registered}
+        rest = (prompt for prompt in wanted if prompt not in registered)
+        return registered | self.texts.get(rest, again=again)
 
     def lacks(self, prompts: Iterable[str]) -> int:
-        """How many of the prompts are not remembered."""
-        return sum(prompt not in self._own and prompt not in self.texts for prompt in prompts)
+        """Count the prompts that are not cached."""
+        return sum(prompt not in self._registered and prompt not in self.texts for prompt in prompts)
 
     def embed(self, prompts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
-        """Embeddings of prompts, on the processor, by one forward of the text tower; they are remembered."""
+        """Embed prompts by one forward pass of the text tower and cache the rows, which are on the CPU."""
         fresh = dict(zip(prompts, self._reader.texts(prompts), strict=True))
-        self._own.update({prompt: row for prompt, row in fresh.items() if prompt in self._own_prompts})
-        self.texts.put({prompt: row for prompt, row in fresh.items() if prompt not in self._own_prompts})
+        self._registered.update({prompt: row for prompt, row in fresh.items() if prompt in self._registered_prompts})
+        self.texts.put({prompt: row for prompt, row in fresh.items() if prompt not in self._registered_prompts})
         return fresh
 
     @torch.inference_mode()
     def answer(
         self, requests: Sequence[Prepared], prompts: Mapping[str, Float[Tensor, "d"]] | None = None
     ) -> list[dict[str, Any]]:
-        """Answer requests in one forward of the image tower.
+        """Answer requests in one forward pass of the image tower.
 
         Args:
-            requests: prepared.
-            prompts: embeddings of their prompts; those that are missing and not remembered cost forwards of the text
-                tower.
+            requests: requests from `prepare`.
+            prompts: embeddings of their prompts; those that are neither given nor cached are computed.
 
-        Every answer is JSON and has all of these keys; what was not asked for is None:
+        Every answer can be written as JSON and has all of these keys; a value that was not requested is None:
 
         * `embedding`: d numbers, L2-normalised
         * `label_scores`: probability of each of the request's labels; see `Scoring.probabilities`
         * `box_label_scores`, `mask_label_scores`: the same for every box or mask
-        * `box_embeddings`, `mask_embeddings`: d numbers a region, L2-normalised
+        * `box_embeddings`, `mask_embeddings`: d numbers per region, L2-normalised
         * `tags`: `{"label", "score"}`, best first; scores are probabilities over the whole vocabulary
         * `similarity_map`: per label a grid (h, w) of cosines with the patches, row by row from the top left
 
         Raises:
-            NotFiniteError: a number of an answer is infinite or none.
+            NotFiniteError: a number of an answer is infinite or NaN.
         """
         if not requests:
             return []
@@ -243,7 +242,7 @@ class Answerer:
         ]
 
     def _embed_texts(self, requests: Sequence[Prepared], given: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "d"]]:
-        """Embeddings of texts, by the text."""
+        """Embed the texts of requests in their prompts, and return the rows by text."""
         texts = dict.fromkeys(text for request in requests for text in (*request.labels, *request.vocabulary))
         prompts = {text: fill_template(self.template, text) for text in texts}
         rows = dict(given)
@@ -254,11 +253,11 @@ class Answerer:
         return {text: rows[prompt] for text, prompt in prompts.items()}
 
 
-def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - lists in lists, as deep as the tensor
-    """A tensor as lists, which JSON can hold.
+def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - nested lists, as deep as the tensor
+    """Convert a tensor to nested lists, for JSON.
 
     Raises:
-        NotFiniteError: a value is infinite or no number.
+        NotFiniteError: a value is infinite or NaN.
     """
     if not values.isfinite().all():
         raise NotFiniteError("the model answers with numbers that are infinite or none: its weights are damaged")

@@ -1,4 +1,4 @@
-"""What callers hand over as texts, boxes and masks, looked through: shapes are checked and never changed."""
+"""Checks of the arguments of `umgclip.load` and `Model`: texts, boxes, masks, images; shapes are never changed."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     Pixels = int | None
     Resize = Fit | None
     Device = str | None
-else:  # what callers hand over is checked here, with words of its own, so nothing else has to
+else:  # at run time these functions check arguments, with their own messages, so jaxtyping must not
     Labels = Boxes = Masks = Where = Share = Pixels = Resize = Device = Any
 
 _Item = TypeVar("_Item")
 
 
 def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]:
-    """Texts as a list; a single text is a list of one.
+    """Return texts as a list; a single text becomes a list of one.
 
     Args:
-        value: what came.
-        where: the argument, for errors.
-        empty_allowed: whether a text may have no characters.
+        value: the argument.
+        where: name of the argument, for errors.
+        empty_allowed: whether a text may be empty.
 
     Raises:
-        InputError: something else than texts in an order; names its place.
+        InputError: the argument is not an ordered collection of texts; names the index.
     """
     if isinstance(value, str):
         value = [value]
@@ -57,7 +57,7 @@ def listed_texts(value: Labels, where: str, *, empty_allowed: bool) -> list[str]
 
 
 def check_options(box_share: Share, image_px: Pixels, resize: Resize, device: Device) -> None:
-    """Refuse arguments of `umgclip.load` that are none of those that there are, whatever their type; None is one.
+    """Check the arguments of `umgclip.load`, of any type; None is allowed.
 
     Raises:
         InputError: names the argument.
@@ -73,15 +73,15 @@ def check_options(box_share: Share, image_px: Pixels, resize: Resize, device: De
 
 
 def box_shares(value: Boxes, size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:
-    """Boxes cut to the image, as shares of its sides.
+    """Clip boxes to the image and return them as shares of its sides.
 
     Args:
-        value: one row `x0, y0, x1, y1` a box, in pixels; an empty list is no boxes.
-        size_wh: sides of the image in pixels.
-        where: the argument, for errors.
+        value: one row `x0, y0, x1, y1` per box, in pixels; an empty list means no boxes.
+        size_wh: width and height of the image in pixels.
+        where: name of the argument, for errors.
 
     Raises:
-        InputError: another shape, no finite numbers, or nothing of a box is inside the image; names the row.
+        InputError: the shape is wrong, a number is not finite, or a box lies outside the image; names the row.
     """
     sides = np.array([*size_wh, *size_wh], np.float64)
     boxes = _rows(value, where)
@@ -94,20 +94,20 @@ def box_shares(value: Boxes, size_wh: tuple[int, int], where: str) -> Float[Tens
     return torch.from_numpy((inside / sides).astype(np.float32))
 
 
-def _rows(value: Any, where: str) -> Float[np.ndarray, "r 4"]:  # noqa: ANN401 - whatever the caller has
+def _rows(value: Any, where: str) -> Float[np.ndarray, "r 4"]:  # noqa: ANN401 - any argument
     value = tensor_array(value, where) if isinstance(value, Tensor) else value
     if not is_list(value):
-        raise InputError(f"{where}: expected one row x0, y0, x1, y1 a box, got {short(value)}")
+        raise InputError(f"{where}: expected one row x0, y0, x1, y1 per box, got {short(value)}")
     if isinstance(value, np.ndarray) and (value.ndim != 2 or value.shape[1] != 4) and value.shape != (0,):
         raise InputError(
-            f"{where}: expected one row x0, y0, x1, y1 a box, the shape (boxes, 4), got the shape {value.shape}"
+            f"{where}: expected one row x0, y0, x1, y1 per box, the shape (boxes, 4), got the shape {value.shape}"
         )
     rows = np.zeros((len(value), 4))
     for index, row in enumerate(value):
         box = row.tolist() if isinstance(row, Tensor | np.ndarray) else row
         if is_number(box):
             raise InputError(
-                f"{where}: expected one row x0, y0, x1, y1 a box, got the number {short(box)}; a single box is "
+                f"{where}: expected one row x0, y0, x1, y1 per box, got the number {short(box)}; a single box is "
                 "[[x0, y0, x1, y1]]"
             )
         if not is_list(box) or len(box) != 4 or not all(is_number(side) for side in box):
@@ -117,19 +117,19 @@ def _rows(value: Any, where: str) -> Float[np.ndarray, "r 4"]:  # noqa: ANN401 -
 
 
 def masks_inside(value: Masks, size_hw: tuple[int, int], where: str) -> list[Bool[np.ndarray, "h w"]]:
-    """Masks as arrays of bool.
+    """Return masks as arrays of bool of the image's size.
 
     Args:
-        value: one mask a region, of bool, or of 0 and one other number; an empty list is no masks.
+        value: one mask per region, of bool, or of 0 and one other number; an empty list means no masks.
         size_hw: height and width of the image.
-        where: the argument, for errors.
+        where: name of the argument, for errors.
 
     Raises:
-        InputError: a mask is empty, of another size than the image, or of more than two values; names it.
+        InputError: a mask is empty, has another size than the image, or more than two values; names the mask.
     """
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 2 and len(value):
         raise InputError(
-            f"{where}: expected one mask a region, the shape (masks, {size_hw[0]}, {size_hw[1]}), got the shape "
+            f"{where}: expected one mask per region, the shape (masks, {size_hw[0]}, {size_hw[1]}), got the shape "
             f"{tuple(value.shape)}; a single mask is [mask]"
         )
     if not isinstance(value, Tensor) and not is_list(value):
@@ -139,28 +139,28 @@ def masks_inside(value: Masks, size_hw: tuple[int, int], where: str) -> list[Boo
 
 def _inside(mask: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - anything
     try:
-        found = tensor_array(mask, where) if isinstance(mask, Tensor) else np.asarray(mask)
+        array = tensor_array(mask, where) if isinstance(mask, Tensor) else np.asarray(mask)
     except ValueError as error:  # rows of different lengths
         raise InputError(f"{where}: expected the image's shape {size_hw}, got {short(mask)}: {error}") from error
-    if found.shape != size_hw:
-        raise InputError(f"{where}: expected the image's shape {size_hw}, got {found.shape}")
-    if found.dtype != bool:
-        values = np.unique(found) if found.dtype.kind in "iuf" else np.zeros(0)
+    if array.shape != size_hw:
+        raise InputError(f"{where}: expected the image's shape {size_hw}, got {array.shape}")
+    if array.dtype != bool:
+        values = np.unique(array) if array.dtype.kind in "iuf" else np.zeros(0)
         if not len(values) or not np.isfinite(values).all() or len(values) > 2 or (len(values) == 2 and values[0] != 0):
             raise InputError(
-                f"{where}: expected bool, or 0 outside and one other number inside, got {found.dtype} with "
-                f"{len(values)} values; compare it with what is inside, as in mask > 0.5"
+                f"{where}: expected bool, or 0 outside and one other number inside, got {array.dtype} with "
+                f"{len(values)} values; turn it into bool with a threshold, as in mask > 0.5"
             )
-    if not found.any():
+    if not array.any():
         raise InputError(f"{where}: expected at least one pixel inside, got an empty mask")
-    return found.astype(bool)
+    return array.astype(bool)
 
 
 def find_device(name: str | None) -> torch.device:
-    """Return the torch device of a name after a trial of it; a GPU where there is one when None.
+    """Return the torch device of a name after trying it; None: a GPU if there is one.
 
     Raises:
-        InputError: torch does not know the name, or this machine has no such device.
+        InputError: torch does not know the name, or this machine lacks the device.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -170,7 +170,9 @@ def find_device(name: str | None) -> torch.device:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # no driver, no such GPU, or torch was built without CUDA
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"device: expected one that is here, such as cpu, got {str(device)!r}: {reason}") from error
+        raise InputError(
+            f"device: expected a device of this machine, such as cpu, got {str(device)!r}: {reason}"
+        ) from error
     return device
 
 

@@ -1,4 +1,4 @@
-"""Base weights of a registered model: carried along, or fetched again by open_clip and compared by hash."""
+"""The base weights of a registered model: stored with it, or downloaded again by open_clip and checked by hash."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 
 def can_be_fetched(base: Path) -> bool:
-    """Whether open_clip knows where to download these weights again."""
+    """Return True if open_clip can download these weights again."""
     report = read_report(base / BASE_REPORT)
     if report.get("pretrained") == SCRATCH:
         return False
-    import open_clip  # with transformers: seconds
+    import open_clip  # imports transformers, which takes seconds
 
     return str(report.get("pretrained")) in open_clip.list_pretrained_tags_by_model(str(report.get("model")))
 
 
 def trained_resize(train: Path) -> Resize:
-    """How images were fitted when a model was tuned: `squash`, unless its `train.json` says `pad`."""
+    """Return how images were fitted when a model was tuned: `squash`, unless its `train.json` says `pad`."""
     report = train / TRAIN_REPORT
     params = read_report(report).get("params", {}) if report.is_file() else {}
     return "pad" if params.get("resize") == "pad" else "squash"
 
 
 def _choices(folder: Path) -> Choices:
-    """What was decided when the base was loaded, from its config."""
+    """Read the choices with which the base was loaded, from its config."""
     from umgclip.model.clip.files import OWN
     from umgclip.model.clip.pretrained.load import Choices
 
     content = read_report(folder / CONFIG)
-    own = content.get(OWN) or {}
+    added = content.get(OWN) or {}
     quick_gelu = bool(content["model_cfg"].get("quick_gelu", False))
-    return Choices(quick_gelu=quick_gelu, positions=own.get("positions", "antialiased"))
+    return Choices(quick_gelu=quick_gelu, positions=added.get("positions", "antialiased"))
 
 
 @contextmanager
 def restore_base(folder: Path) -> Iterator[Path]:
-    """A complete base folder: `folder` itself, or a temporary one with the weights that its `base.json` names.
+    """Yield a complete base folder: `folder` itself, or a temporary one with the weights that its `base.json` names.
 
     Raises:
-        DataError: the weights fetched are not those that the adapter was trained on.
+        DataError: the downloaded weights are not those that the adapter was trained on.
     """
     if (folder / WEIGHTS).is_file():
         yield folder
@@ -62,18 +62,18 @@ def restore_base(folder: Path) -> Iterator[Path]:
 
     if not (folder / BASE_REPORT).is_file():
         raise DataError(
-            f"{folder}: expected {WEIGHTS}, found none; of weights in another file or format, `umgclip base` with "
-            "base.pretrained: FOLDER makes a base"
+            f"{folder}: expected {WEIGHTS}, found none; if the weights have another name or format, make a "
+            "base of them: set base.pretrained to the folder and run: umgclip base"
         )
     report = read_report(folder / BASE_REPORT)
     loaded = load_pretrained(str(report["model"]), str(report["pretrained"]), _choices(folder))
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        found = files.save(base, loaded.clip, loaded.model_cfg)
+        digest = files.save(base, loaded.clip, loaded.model_cfg)
         for tokenizer in TOKENIZER_FILES:
             if (folder / tokenizer).is_file():
                 shutil.copy2(folder / tokenizer, base / tokenizer)
-        if found != report["weights_sha256"]:
+        if digest != report["weights_sha256"]:
             wanted = report["weights_sha256"]
-            raise DataError(f"{report['model']} {report['pretrained']}: expected base weights {wanted}, got {found}")
+            raise DataError(f"{report['model']} {report['pretrained']}: expected base weights {wanted}, got {digest}")
         yield base

@@ -1,4 +1,4 @@
-"""The files that a registered version keeps of a model, and the way from them to something that answers."""
+"""The files of a model in a registered version, and how an `Answerer` is loaded from them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CARD = "model_card.md"
 
 
 def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None = None) -> Answerer:
-    """Read the model of a version.
+    """Load the model of a version.
 
     Args:
-        folder: with the base's files, `train.json`, the folder `adapter`, and the vocabulary if there is one.
+        folder: folder with the base's files, `train.json`, the folder `adapter` and, if there is one, the vocabulary.
         settings: `template` and `box_share`, as in the section `register`; versions without a share read whole boxes.
-        device: a torch device; a GPU where there is one when None.
+        device: a torch device; None: a GPU if there is one.
 
     Raises:
         DataError: files are missing or do not belong together.
@@ -45,20 +45,20 @@ def load_folder(folder: Path, settings: Mapping[str, Any], *, device: str | None
 
 
 def read_box_share(settings: Mapping[str, Any]) -> float:
-    """What a version reads of a box; versions that were registered before there was a choice read all of it."""
+    """Return the share of a box that a version reads; versions older than this setting read the whole box."""
     return float(settings.get("box_share", 1.0))
 
 
 def interface_sha256(template: str, box_share: float, vocabulary: Sequence[str]) -> str:
-    """One hash for what the answers depend on besides the weights."""
+    """Return one hash of everything besides the weights that the answers depend on."""
     return sha256_json([FORMAT, template, box_share, list(vocabulary)])
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """Things, then stuff, as the stage `annotate` wrote them.
+    """Read a vocabulary as the stage `annotate` writes it: things, then stuff.
 
     Raises:
-        DataError: no such file, or not lists of texts.
+        DataError: the file is missing, or its values are not lists of texts.
     """
     content = read_report(path)
     concepts: list[str] = []

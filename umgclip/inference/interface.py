@@ -1,6 +1,6 @@
-"""What a registered model is asked and answers, by name: constants alone, so that who needs no model loads none."""
+"""The names of a registered model's request and answer fields; constants alone, so this imports no model code."""
 
-FORMAT = 2  # of requests and answers; another number makes `register` put the same weights into a new version
+FORMAT = 2  # of requests and answers; with another number `register` makes a new version of the same weights
 FIELDS = ("image", "labels", "boxes", "masks", "tags", "vocabulary", "similarity_map", "region_embeddings")
 ANSWER = (
     "embedding",

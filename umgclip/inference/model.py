@@ -116,7 +116,7 @@ class Model:
         )
 
     def embed_images(self, images: Pictures, batch: int = _BATCH) -> Rows:
-        """Embed whole images.
+        """Embed whole images by their global embeddings.
 
         Args:
             images: one image or any iterable of images. They are decoded and embedded in batches, so their pixels need
@@ -162,7 +162,7 @@ class Model:
     @overload
     def embed_boxes(self, image: Many, boxes_xyxy: Iterable[Boxes]) -> list[Rows]: ...
     def embed_boxes(self, image: Any, boxes_xyxy: Any) -> Any:
-        """Embed regions given by boxes.
+        """Embed regions of images given by boxes.
 
         Args:
             image: one image, or several.
@@ -193,7 +193,7 @@ class Model:
     @overload
     def embed_masks(self, image: Many, masks: Iterable[Masks]) -> list[Rows]: ...
     def embed_masks(self, image: Any, masks: Any) -> Any:
-        """Embed regions given by masks.
+        """Embed regions of images given by masks.
 
         Args:
             image: one image, or several.
@@ -332,10 +332,10 @@ class Model:
             pixels = read_picture(image)
             return read(self._dense(pixels), regions, (pixels.shape[1], pixels.shape[0]), where).numpy()
         if not isinstance(regions, Iterable) or isinstance(regions, str | bytes):
-            raise InputError(f"{where}: expected a list, one entry an image, got a {type(regions).__name__}")
+            raise InputError(f"{where}: expected a list, one entry per image, got a {type(regions).__name__}")
         images, each = list(pictures(image, "image")), list(regions)
         if len(images) != len(each):
-            raise InputError(f"{where}: expected one entry an image, {len(images)} in all, got {len(each)}")
+            raise InputError(f"{where}: expected one entry per image, {len(images)} in all, got {len(each)}")
         results: list[Rows] = []
         for part in batches(read_pictures(images, "image"), _BATCH):
             for pixels, dense in zip(part, self._dense_maps(part), strict=True):

@@ -1,16 +1,16 @@
-"""A request to the model, checked and made ready for a forward: what was asked, in the model's own units.
+"""Requests to the model: checked, decoded, and converted to the model's units for a forward pass.
 
 Fields, of which only `image` is required:
 
 * `image`: a JPEG, PNG or WebP file as bytes, as base64 text or as a `data:` URL of base64
 * `labels`: texts to score
-* `boxes`: regions as `[x0, y0, x1, y1]` in pixels of the upright image; what lies outside the image is cut off
+* `boxes`: regions as `[x0, y0, x1, y1]` in pixels of the upright image; the part outside the image is cut off
 * `masks`: regions as COCO run-length encodings `{"size": [height, width], "counts": "..."}` or base64 PNG files of the
   image's size, in which every pixel that is neither black nor transparent is inside
 * `tags`: how many of the best concepts of the vocabulary to name
-* `vocabulary`: the concepts that tags are chosen from; without it those that were registered with the model
+* `vocabulary`: the concepts that tags are chosen from; by default those registered with the model
 * `similarity_map`: whether to compare every patch with every label
-* `region_embeddings`: whether to give the embeddings of boxes and masks
+* `region_embeddings`: whether to return the embeddings of boxes and masks
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from umgclip.io.images import FORMATS, MAX_PIXELS, decode_image
 
 
 class LimitError(InputError):
-    """A request is well formed, and larger than the caller's limits allow."""
+    """A request is well formed, but exceeds a limit of the caller."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one request may hold. By default only what would be a decompression bomb is refused.
+    """The limits of one request; by default only decompression bombs are refused.
 
     Attributes:
-        image_bytes: of an encoded image, base64 taken off.
-        pixels: of a decoded image.
-        texts: labels, and concepts of a vocabulary of the request's own.
-        text_chars: of one text; the model reads its first few dozen tokens only.
-        regions: boxes and masks together.
-        side_px: of an image's longer side; resampling takes memory in proportion to it.
-        counts_chars: of a mask's run-length encoding.
+        image_bytes: bytes of an encoded image, after base64 is decoded.
+        pixels: pixels of a decoded image.
+        texts: number of labels, and of concepts in the request's vocabulary.
+        text_chars: characters of one text; the model reads only its first few dozen tokens.
+        regions: number of boxes and masks together.
+        side_px: longer side of an image; the memory of resampling is proportional to it.
+        counts_chars: characters of a mask's run-length encoding.
     """
 
     image_bytes: int = sys.maxsize
@@ -64,7 +64,7 @@ class Limits:
 
 
 class Target(NamedTuple):
-    """What a model takes: sides of its input in pixels and of its grid, the vocabulary, how images are resized."""
+    """The input of a model: its size in pixels, its grid, the vocabulary, and how images are resized."""
 
     size_wh: tuple[int, int]
     grid_hw: tuple[int, int]
@@ -75,19 +75,19 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A checked request.
+    """A checked request, ready for a forward pass.
 
     Attributes:
-        pixels: the image on the model's input, squeezed to it or with padding right and below.
-        image_wh: sides of the image that was sent, upright, in pixels.
+        pixels: the image at the size of the model's input, squeezed to it or padded right and below.
+        image_wh: width and height of the upright image of the request, in pixels.
         cells_hw: rows and columns of the patch grid that the image covers.
         labels: texts to score.
         boxes: xyxy as shares of the input's sides.
         masks: share of each cell of the patch grid that a mask covers.
-        tags: how many tags to name; 0 for none.
-        vocabulary: what to choose them from; empty without tags.
+        tags: number of tags to return; 0 for none.
+        vocabulary: concepts to choose them from; empty without tags.
         similarity_map: whether to compare patches with labels.
-        region_embeddings: whether to give the embeddings of regions.
+        region_embeddings: whether to return the embeddings of regions.
     """
 
     pixels: UInt8[np.ndarray, "height width 3"]
@@ -103,18 +103,18 @@ class Prepared:
 
 
 def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: str) -> Prepared:
-    """Check a request and decode what it holds. Cells that are None or NaN count as absent: tables fill gaps so.
+    """Check a request and decode its image and masks; None and NaN count as absent, because tables fill gaps with them.
 
     Args:
-        request: the fields, see the module's text.
-        target: what the model takes.
-        limits: what the caller allows.
-        where: what to call the request in an error.
+        request: the fields; see the docstring of this module.
+        target: the input of the model.
+        limits: the limits that the caller sets.
+        where: name of the request in errors.
 
     Raises:
-        LimitError: more than the limits allow.
-        InputError: a field is unknown, missing or not of its kind.
-        DataError: the bytes are no image.
+        LimitError: the request exceeds a limit.
+        InputError: a field is unknown, missing or of the wrong kind.
+        DataError: the bytes are not an image.
     """
     if unknown := [name for name in request if name not in FIELDS]:
         raise InputError(f"{where}: unknown field {str(unknown[0])[:40]!r}; expected some of {', '.join(FIELDS)}")
@@ -154,13 +154,13 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
 
 
 def pixels_to_decode(request: Mapping[str, Any], where: str) -> int:
-    """What a request costs before the model sees it: the pixels of its image, and as many again for each mask.
+    """Return the number of pixels that decoding a request costs: those of its image, and as many for each mask.
 
-    Nothing is decoded but the image's header; of what is no image the answer is 0.
+    Only the header of the image is read; bytes that are not an image count as 0.
 
     Raises:
         InputError: the image is neither bytes nor text.
-        DataError: the text is no base64.
+        DataError: the text is not base64.
     """
     if is_absent(request.get("image")):
         return 0
@@ -178,7 +178,7 @@ def _check_counts(masks: Sequence[Any], limits: Limits, where: str) -> None:
             )
 
 
-def _texts(value: Any, limits: Limits, where: str) -> tuple[str, ...]:  # noqa: ANN401 - whatever the caller sent
+def _texts(value: Any, limits: Limits, where: str) -> tuple[str, ...]:  # noqa: ANN401 - any value of a request
     texts = items(value, where, "texts")
     if len(texts) > limits.texts:
         raise LimitError(f"{where}: expected at most {limits.texts} texts, got {len(texts)}")
@@ -194,18 +194,18 @@ def _tagging(
     given: Mapping[str, Any], registered: tuple[str, ...], limits: Limits, where: str
 ) -> tuple[int, tuple[str, ...]]:
     tags = given.get("tags", 0)
-    # a column of a table with a gap in it holds its whole numbers as 5.0
+    # a table's column with a gap holds integers as floats, such as 5.0
     if not is_number(tags) or tags != int(tags) or tags < 0:
         raise InputError(f"{where}: tags: expected a whole number of tags, 0 or more, got {short(tags)}")
-    own = _texts(given.get("vocabulary", ()), limits, f"{where}: vocabulary")
-    if own and not tags:
+    requested = _texts(given.get("vocabulary", ()), limits, f"{where}: vocabulary")
+    if requested and not tags:
         raise InputError(f"{where}: tags: expected how many of the vocabulary to name, got none")
-    if tags and not (own or registered):
+    if tags and not (requested or registered):
         raise InputError(f"{where}: vocabulary: expected texts, because the model was registered with none; got none")
-    return int(tags), tuple(dict.fromkeys(own or registered)) if tags else ()
+    return int(tags), tuple(dict.fromkeys(requested or registered)) if tags else ()
 
 
-def _image(value: Any, limits: Limits, where: str) -> UInt8[np.ndarray, "height width 3"]:  # noqa: ANN401 - anything
+def _image(value: Any, limits: Limits, where: str) -> UInt8[np.ndarray, "height width 3"]:  # noqa: ANN401 - any value of a request
     data = file_bytes(value, where)
     if len(data) > limits.image_bytes:
         raise LimitError(f"{where}: expected at most {limits.image_bytes} bytes, got {len(data)}")
@@ -218,7 +218,7 @@ def _image(value: Any, limits: Limits, where: str) -> UInt8[np.ndarray, "height 
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Width and height from the file's header; (0, 0) for what `decode_image` will refuse."""
+    """Read width and height from the header of a file; (0, 0) for a file that `decode_image` will refuse."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.size
@@ -227,7 +227,7 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:
-    """Boxes cut to the image, as shares of its sides."""
+    """Clip boxes to the image and return them as shares of its sides."""
     width, height = size_wh
     shares = []
     for index, box in enumerate(boxes):

@@ -1,4 +1,4 @@
-"""Masks of a request: PNG files and COCO run-length encodings, from anyone."""
+"""Decoding of the masks of a request, PNG files and COCO run-length encodings, from untrusted clients."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
 from umgclip.inference.request_values import file_bytes, is_number, short
 
-_ZERO, _CHARS, _CHARS_OF_COUNT = 48, 64, 6  # a count is written in 5 bits a character; 6 hold more than any image has
+_ZERO, _CHARS, _CHARS_OF_COUNT = 48, 64, 6  # a character holds 5 bits of a count; 6 hold more pixels than any image has
 
 
 def masks_on_grid(
     masks: Sequence[Any], size_hw: tuple[int, int], grid_hw: tuple[int, int], where: str
 ) -> Float[Tensor, "m gh gw"]:
-    """Masks on the patch grid; each is decoded and made small before the next."""
+    """Return masks on the patch grid; each is decoded and reduced before the next."""
     cells = np.zeros((len(masks), *grid_hw), np.float32)
     for index, value in enumerate(masks):
         field = f"{where}: masks[{index}]"
@@ -33,7 +33,7 @@ def masks_on_grid(
     return torch.from_numpy(cells)
 
 
-def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - anything
+def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - any value of a request
     if not isinstance(value, str | bytes):
         raise InputError(f"{where}: expected a COCO run-length encoding or a PNG file as base64, got {short(value)}")
     try:
@@ -41,7 +41,9 @@ def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.nda
             _check_size((image.height, image.width), size_hw, where)
             if image.mode.startswith("I"):  # 16-bit grey
                 return np.asarray(image) > 0
-            if image.mode in ("1", "L") and "transparency" not in image.info:  # a quarter of the memory of what follows
+            if (
+                image.mode in ("1", "L") and "transparency" not in image.info
+            ):  # this takes a quarter of the memory of the general case
                 return np.asarray(image) > 0
             pixels = np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -51,10 +53,10 @@ def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.nda
 
 
 def _decode_rle(value: Mapping[str, Any], size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:
-    """A compressed COCO run-length encoding. pycocotools reads past the end of malformed text, so it is no parser here.
+    """Decode a compressed COCO run-length encoding, without pycocotools, which reads past the end of malformed text.
 
-    Counts alternate between outside and inside, column by column. From the fourth on they are written as differences
-    to the last but one, 5 bits a character, lowest first, in two's complement.
+    Counts alternate between outside and inside, column by column. From the fourth on, a count is stored as the
+    difference to the count two before, with 5 bits per character, lowest first, in two's complement.
     """
     size, counts = value.get("size"), value.get("counts")
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(is_number(side) for side in size):
@@ -70,8 +72,8 @@ def _decode_rle(value: Mapping[str, Any], size_hw: tuple[int, int], where: str) 
     whole = len(ends) > 0 and ends[-1] == len(digits) - 1 and lengths.max() <= _CHARS_OF_COUNT
     if not whole or digits.min() < 0 or digits.max() >= _CHARS:
         raise InputError(f"{where}: counts: expected the text of a compressed COCO encoding, got {short(counts)}")
-    place = np.arange(len(digits)) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((digits & 31) << (5 * place), starts)
+    position = np.arange(len(digits)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((digits & 31) << (5 * position), starts)
     runs -= np.where(digits[ends] & 16, 1 << (5 * lengths), 0)
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])

@@ -1,4 +1,4 @@
-"""Single values of a request: what kind they are, and how they are told of in an error."""
+"""Checks of single values of a request, and how errors show them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import numpy as np
 from umgclip.errors import DataError, InputError
 
 
-def short(value: Any) -> str:  # noqa: ANN401 - whatever the caller sent
-    """A value as text of at most 80 characters; large arrays and texts are cut before they are written out."""
+def short(value: Any) -> str:  # noqa: ANN401 - any value of a request
+    """Return a value as text of at most 80 characters; large arrays and texts are cut first."""
     return repr(value[:80] if isinstance(value, str | bytes | list | tuple) else value)[:80]
 
 
 def is_absent(value: Any) -> bool:  # noqa: ANN401 - a cell of a table
-    """Whether a cell of a table holds nothing."""
+    """Return True if a cell of a table is empty."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def flag(value: Any, where: str) -> bool:  # noqa: ANN401 - whatever the caller sent
-    """True or false.
+def flag(value: Any, where: str) -> bool:  # noqa: ANN401 - any value of a request
+    """Return a value that has to be true or false.
 
     Raises:
         InputError: it is neither.
@@ -35,36 +35,36 @@ def flag(value: Any, where: str) -> bool:  # noqa: ANN401 - whatever the caller 
     return bool(value)
 
 
-def is_list(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
-    """Whether it is a list, or an array that is like one."""
+def is_list(value: Any) -> bool:  # noqa: ANN401 - any value of a request
+    """Return True for a list, a tuple or an array with a dimension."""
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def items(value: Any, where: str, kind: str) -> Sequence[Any]:  # noqa: ANN401 - whatever the caller sent
-    """A list of things of a kind.
+def items(value: Any, where: str, kind: str) -> Sequence[Any]:  # noqa: ANN401 - any value of a request
+    """Return a value as a list, of items of a kind that errors name.
 
     Raises:
-        InputError: it is no list.
+        InputError: it is not a list.
     """
     if not is_list(value):
         raise InputError(f"{where}: expected a list of {kind}, got {short(value)}")
     return list(value)
 
 
-def is_number(value: Any) -> bool:  # noqa: ANN401 - whatever the caller sent
-    """Whether it is a finite number."""
+def is_number(value: Any) -> bool:  # noqa: ANN401 - any value of a request
+    """Return True for a finite number."""
     try:
         return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return False
 
 
-def file_bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - whatever the caller sent
-    """A file as bytes, base64 text or a `data:` URL.
+def file_bytes(value: Any, where: str) -> bytes:  # noqa: ANN401 - any value of a request
+    """Return the bytes of a file given as bytes, base64 text or a `data:` URL.
 
     Raises:
         InputError: it is neither bytes nor text.
-        DataError: the text is no base64.
+        DataError: the text is not base64.
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)

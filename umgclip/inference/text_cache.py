@@ -1,4 +1,4 @@
-"""Text embeddings that were asked for lately, so that the labels of many requests are embedded once."""
+"""A cache of recent text embeddings, so that the labels of many requests are embedded once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class TextCache:
-    """A bounded mapping from prompt to embedding that forgets what was not used for longest; safe between threads."""
+    """A bounded, thread-safe mapping from prompt to embedding that evicts the least recently used entry."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -21,7 +21,7 @@ class TextCache:
         self.misses = 0
 
     def __reduce__(self) -> tuple[type[TextCache], tuple[int]]:
-        """Copied or pickled it is an empty one: a lock is for one process, and embeddings are soon made again."""
+        """Copy or pickle as an empty cache: a lock belongs to one process, and embeddings are quickly recomputed."""
         return TextCache, (self._size,)
 
     def __len__(self) -> int:
@@ -31,8 +31,8 @@ class TextCache:
         return prompt in self._rows
 
     def get(self, prompts: Iterable[str], *, again: bool = False) -> dict[str, Float[Tensor, "d"]]:
-        """Those of the prompts that are known; each prompt counts as a hit or a miss, unless it is asked for again."""
-        found = {}
+        """Return the cached ones of the prompts; each prompt counts as a hit or a miss, except with `again`."""
+        cached = {}
         with self._lock:
             for prompt in prompts:
                 row = self._rows.get(prompt)
@@ -41,11 +41,11 @@ class TextCache:
                     continue
                 self.hits += not again
                 self._rows.move_to_end(prompt)
-                found[prompt] = row
-        return found
+                cached[prompt] = row
+        return cached
 
     def put(self, rows: Mapping[str, Float[Tensor, "d"]]) -> None:
-        """Remember embeddings; a row that is part of a larger tensor is copied out of it."""
+        """Store embeddings; each row is copied, so that a larger tensor is not kept in memory."""
         with self._lock:
             for prompt, row in rows.items():
                 self._rows[prompt] = row.clone()

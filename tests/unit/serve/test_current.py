@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from umgclip.errors import DataError, InputError, TrackingError
+from umgclip.model.clip.prompts import fill_template
 from umgclip.serve.current import Current
 from umgclip.serve.settings import ModelSelection
 
@@ -16,7 +17,7 @@ def test_the_first_model_has_answered_once_before_it_serves(current, registry):
     assert current.served.version == "1"
     assert current.served.answerer.batches == [1]
     answerer = current.served.answerer
-    known = [answerer.fill(answerer.template, text) for text in (*answerer.target.vocabulary, "thing")]
+    known = [fill_template(answerer.template, text) for text in (*answerer.target.vocabulary, "thing")]
     assert answerer.lacks([*known, "a zebra"]) == 1
     assert not any(folder.exists() for folder in registry.folders)
 

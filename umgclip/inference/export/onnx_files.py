@@ -1,4 +1,4 @@
-"""Image and text towers as ONNX graphs of any batch size, compared with torch before they are kept."""
+"""Export of the image and text towers as ONNX graphs of any batch size, compared with torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Image(nn.Module):
 
 
 class _PaddedImage(_Image):
-    """Of a model whose images keep their aspect: the cells that hold image are a second input."""
+    """The image tower of a model with padded images: the cells that hold image are a second input."""
 
     def forward(  # type: ignore[override]
         self, pixels: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"]
@@ -48,7 +48,7 @@ class _PaddedImage(_Image):
 
 
 class _Text(nn.Module):
-    """The whole context length, for a graph cannot choose its shapes by the longest text."""
+    """The text tower at the full context length, because a graph cannot choose its shapes by the longest text."""
 
     def __init__(self, clip: Any) -> None:  # noqa: ANN401 - open_clip's models share no base class
         super().__init__()
@@ -61,17 +61,17 @@ class _Text(nn.Module):
 def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]:
     """Write `image.onnx` (pixels to image and dense), `text.onnx` (tokens to text) and `umgclip_preprocess.json`.
 
-    Images have the model's own size. How they are brought to it, how pixels are normalised, the prompt of labels and
-    how cosines become logits stand in the JSON file, and key by key in each graph's metadata. A model whose images are
-    padded has a second input `valid` (b, h, w): the cells of the dense map that hold image.
+    Images have the model's own size. The JSON file, and each graph's metadata with the same keys, describe how images
+    are resized and normalised, the prompt of labels, and how cosines become logits. A model with padded images has a
+    second input `valid` (b, h, w): the cells of the dense map that hold image.
 
     Args:
         tower: the model with its adapter.
         usage: how images and labels reach it.
-        folder: an existing one to write into.
+        folder: an existing folder to write into.
 
     Returns:
-        Largest difference to torch of image, dense and text.
+        Largest absolute difference to torch of image, dense and text.
 
     Raises:
         InputError: the packages for it are missing.
@@ -81,30 +81,33 @@ def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise InputError(f"--to onnx: expected the packages of umgclip[export], got {error}") from error
+        raise InputError(
+            f'--to onnx: expected the packages of umgclip[export], got {error}; run: pip install "umgclip[export]"'
+        ) from error
     tower = tower.eval()
-    said = described(tower, usage)
+    metadata = described(tower, usage)
     images, texts = _image_examples(tower, padded=usage.preprocess.fit == "pad"), _text_examples(tower)
     image = (_Image if len(images[0]) == 1 else _PaddedImage)(tower)
     with _plain_attention():
-        _export(image, images[0], folder / IMAGE, ("image", "dense"), said)
-        _export(_Text(tower.clip), texts[0], folder / TEXT, ("text",), said)
+        _export(image, images[0], folder / IMAGE, ("image", "dense"), metadata)
+        _export(_Text(tower.clip), texts[0], folder / TEXT, ("text",), metadata)
     differences = dict.fromkeys(("image", "dense", "text"), 0.0)
     for name, examples, outputs in ((IMAGE, images, ("image", "dense")), (TEXT, texts, ("text",))):
         session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
         for given in examples:
-            found = session.run(list(outputs), {key: value.numpy() for key, value in given.items()})
+            results = session.run(list(outputs), {key: value.numpy() for key, value in given.items()})
             with torch.no_grad():
                 wanted = image(**given) if name == IMAGE else (tower.encode_text(given["tokens"]),)
-            for output, one, two in zip(outputs, found, wanted, strict=True):
+            for output, one, two in zip(outputs, results, wanted, strict=True):
                 differences[output] = max(differences[output], float(np.abs(one - two.numpy()).max()))
     for output, difference in differences.items():
         if not difference <= TOLERANCE:
             raise OutputError(
-                f"onnx: expected {output} within {TOLERANCE} of torch, got a difference of {difference:.2e}"
+                f"onnx: expected {output} within {TOLERANCE} of torch, got a difference of {difference:.2e}; "
+                "export another format, such as open_clip"
             )
-    for name in (USAGE, CONFIG):  # the second is what earlier versions called it
-        write_json(folder / name, said)
+    for name in (USAGE, CONFIG):  # the second is its name in earlier versions
+        write_json(folder / name, metadata)
     tower.tokenizer.save(folder)
     return differences
 
@@ -128,7 +131,7 @@ def _text_examples(tower: DenseClip) -> list[dict[str, Tensor]]:
 
 
 def _export(
-    module: nn.Module, example: Mapping[str, Tensor], path: Path, outputs: tuple[str, ...], said: Mapping[str, Any]
+    module: nn.Module, example: Mapping[str, Tensor], path: Path, outputs: tuple[str, ...], metadata: Mapping[str, Any]
 ) -> None:
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     program = torch.onnx.export(
@@ -141,15 +144,15 @@ def _export(
         dynamo=True,
         verbose=False,
     )
-    assert program is not None  # noqa: S101 - it is, with dynamo; for the type checker
-    for key, value in said.items():
+    assert program is not None  # noqa: S101 - for the type checker: with dynamo there is always a program
+    for key, value in metadata.items():
         program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
     program.save(str(path), external_data=False)
 
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Without torch's fused kernel of whole attention layers, for which ONNX has no name, and without its chatter."""
+    """Turn off torch's fused kernel for attention layers, which ONNX lacks, and the messages of the exporter."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     logger = logging.getLogger("torch.onnx")

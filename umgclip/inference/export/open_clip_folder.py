@@ -1,4 +1,4 @@
-"""Merged weights that plain open_clip loads, by the model's name or as a folder."""
+"""Export of merged weights that plain open_clip loads, by the model's name or as a folder."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from umgclip.model.clip.usage import Usage, write_usage
 def write_open_clip(tower: DenseClip, usage: Usage, name: str, folder: Path) -> tuple[str, str]:
     """Write weights, config and tokenizer files into an existing folder.
 
-    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it with the transform that belongs to it, and
-    `create_model(NAME, pretrained=WEIGHTS)` the model alone: where open_clip does not know the architecture by the
-    base's name, `NAME.json` lies beside the weights, for `open_clip.add_model_config`. What open_clip's config has no
-    field for stands in `umgclip_preprocess.json`.
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it with its transform, and `create_model(NAME,
+    pretrained=WEIGHTS)` the model alone. If open_clip does not know the architecture by the base's name, the folder
+    also holds `NAME.json` for `open_clip.add_model_config`. `umgclip_preprocess.json` holds the settings for which
+    open_clip's config has no field.
 
     Args:
-        tower: the model, its adapter merged in.
+        tower: the model, with its adapter merged in.
         usage: how images and labels reach it.
-        name: of the base's architecture.
-        folder: to write into.
+        name: name of the base's architecture.
+        folder: existing folder to write into.
 
     Returns:
-        The name to give to open_clip, and the weights' SHA-256.
+        The name of the model for open_clip, and the SHA-256 of the weights.
 
     Raises:
         InputError: the adapter cannot be merged, or the model was made in memory.
     """
     clip = tower.clip
     if any(isinstance(module, WithConvpass) for module in clip.modules()):
-        raise InputError("--to: expected onnx, for convpass adds layers that open_clip has not; got open_clip")
+        raise InputError("--to: expected onnx, because convpass adds layers that open_clip lacks; got open_clip")
     config = getattr(clip, "umgclip_config", None)
     if config is None:
         raise InputError("model: expected one that was loaded by umgclip.load, got one that was made in memory")
@@ -48,20 +48,20 @@ def write_open_clip(tower: DenseClip, usage: Usage, name: str, folder: Path) -> 
     write_usage(folder, tower, usage, digest)
     if _same(open_clip.get_model_config(name), config):
         return name, digest
-    own = name if open_clip.get_model_config(name) is None else f"{name}-umgclip"
-    write_json(folder / f"{own}.json", config)
-    return own, digest
+    registered = name if open_clip.get_model_config(name) is None else f"{name}-umgclip"
+    write_json(folder / f"{registered}.json", config)
+    return registered, digest
 
 
 def save_model(tower: DenseClip, usage: Usage, folder: Path) -> None:
-    """The same into a new folder, whole or not at all.
+    """Write the files of `write_open_clip` into a new folder, completely or not at all.
 
     Raises:
-        InputError: the folder holds something already, or see `write_open_clip`.
+        InputError: the folder is not empty, or see `write_open_clip`.
         OutputError: the folder cannot be written.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"folder: expected a new or empty folder, got {folder}, which holds something")
+        raise InputError(f"folder: expected a new or empty folder, got {folder}, which holds files; choose another")
     with fresh_folder(folder) as working:
         write_open_clip(tower, usage, "umgclip-export", working)
 

@@ -1,7 +1,7 @@
-"""The LoRA adapter as peft alone loads it, onto open_clip's model with linear attention.
+"""Export of the LoRA adapter for peft alone, on open_clip's model with linear attention.
 
-Torch's fused attention, which open_clip's own blocks have, calls none of its projections, so no plain LoRA layer has an
-effect in it: `umgclip.model.clip.attention.with_linear_attention` comes first. timm's towers need nothing.
+Torch's fused attention, as in open_clip's own blocks, does not call its projections, so plain LoRA layers have no
+effect there: apply `umgclip.model.clip.attention.with_linear_attention` first. timm's towers need no change.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from umgclip.model.clip.usage import Usage, write_usage
 
 
 def write_peft(tower: DenseClip, usage: Usage, adapter: Path | None, name: str, folder: Path) -> str:
-    """Write `adapter_config.json` and `adapter_model.safetensors` into an existing folder; gives the latter's SHA-256.
+    """Write `adapter_config.json` and `adapter_model.safetensors` into a folder and return the latter's SHA-256.
 
     Args:
         tower: the model.
         usage: how images and labels reach it; written as `umgclip_preprocess.json`.
-        adapter: the adapter's folder.
-        name: of the base, written down as a note.
-        folder: to write into.
+        adapter: folder of the adapter.
+        name: name of the base, noted in the config.
+        folder: existing folder to write into.
 
     Raises:
-        InputError: there is no adapter, or peft alone could not use it.
+        InputError: there is no adapter, or peft alone cannot use it.
     """
     kind = "no adapter" if adapter is None else adapter_kind(adapter)
     if adapter is None or kind != "lora":
         raise InputError(
-            f"--to: expected open_clip or onnx, for peft keeps adapters of the kind lora, not {kind}; got peft"
+            f"--to: expected open_clip or onnx, because peft saves adapters of the kind lora, not {kind}; got peft"
         )
     if any(getattr(module, "qkv_bias_separate", False) for module in tower.clip.visual.modules()):
         raise InputError(
-            "--to: expected open_clip or onnx, for EVA's fused attention passes an adapter by unless this package "
+            "--to: expected open_clip or onnx, because EVA's fused attention ignores an adapter unless this package "
             "loads it; got peft"
         )
     config, weights = read_lora(adapter)

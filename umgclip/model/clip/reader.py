@@ -46,7 +46,7 @@ class Tower(Protocol):
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a model turns cosines into probabilities.
+    """The rule by which a model turns cosines into probabilities.
 
     Attributes:
         scale: inverse temperature, a factor of every cosine.

@@ -149,7 +149,7 @@ def test_onnx_agrees_with_torch(make_tuned: MakeTuned, tmp_path: Path, small_tim
 
 def test_what_does_not_go_into_a_format_is_said(make_tuned: MakeTuned, tmp_path: Path) -> None:
     convpass, full = make_tuned(CONVPASS), make_tuned(FULL)
-    with pytest.raises(InputError, match="--to: expected onnx, for convpass adds layers .* got open_clip"):
+    with pytest.raises(InputError, match="--to: expected onnx, because convpass adds layers .* got open_clip"):
         export(convpass, None, "open_clip", tmp_path / "out")
     for root, kind in ((convpass, "convpass"), (full, "full")):
         with pytest.raises(InputError, match=f"expected open_clip or onnx, .* kind lora, not {kind}; got peft"):
