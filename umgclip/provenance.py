@@ -1,4 +1,4 @@
-"""Which code made something: the commit, whether the working tree differs from it, and the source files themselves."""
+"""Provenance of code: the commit, whether the working tree differs from it, and a digest of source files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GitState:
 
 
 def git_state(folder: Path) -> GitState:
-    """The commit that `folder` stands on.
+    """Return the commit that `folder` has checked out, and whether tracked files differ from it.
 
     What a run itself rewrites (`dvc.lock`, `metrics/`) does not count as a change: it differs during every run.
     """
@@ -43,12 +43,12 @@ def git_state(folder: Path) -> GitState:
 
 
 def is_shallow(folder: Path) -> bool:
-    """Whether the repository lacks a part of its history, as `git clone --depth` leaves it."""
+    """Check whether the repository lacks a part of its history, as after `git clone --depth`."""
     return _git(folder, "rev-parse", "--is-shallow-repository") == "true"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where there is no git, no repository, no commit or no answer."""
+    """Run git; return its output, or None without git, a repository, a commit or an answer."""
     program = shutil.which("git")
     if program is None or not folder.is_dir():
         return None
@@ -76,7 +76,7 @@ def code_digest(module: str) -> str:
 
 
 def sources(root: Path, module: str, without: Collection[str]) -> dict[str, bytes]:
-    """The source of a module and of all of its package that it imports, also inside of functions, by module.
+    """Return the sources of a module and of all that it imports from its package, by module, also inside functions.
 
     A class named as text, as in `"umgclip.annotate.models.grabcut:GrabCut"`, counts as imported.
 
@@ -85,19 +85,19 @@ def sources(root: Path, module: str, without: Collection[str]) -> dict[str, byte
         module: as in `umgclip.inference.folder`.
         without: parts of the package that are left out, as in `io`.
     """
-    found: dict[str, bytes] = {}
+    modules: dict[str, bytes] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = _file(root, name)
-        if name in found or path is None:
+        if name in modules or path is None:
             continue
-        found[name] = path.read_bytes()
-        for imported in _imported(found[name]):
+        modules[name] = path.read_bytes()
+        for imported in _imported(modules[name]):
             parts = imported.split(".")
             if parts[0] == module.partition(".")[0] and len(parts) > 1 and parts[1] not in without:
                 waiting.append(imported)
-    return found
+    return modules
 
 
 def _file(root: Path, module: str) -> Path | None:
@@ -117,7 +117,7 @@ def _imported(source: bytes) -> Iterator[str]:
 
 
 def same_code(one: bytes, other: bytes) -> bool:
-    """Whether two sources do the same: comments, docstrings and layout aside, they are the same."""
+    """Check whether two sources are the same apart from comments, docstrings and layout."""
     return one == other or _bare(one) == _bare(other)
 
 

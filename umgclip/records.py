@@ -74,7 +74,7 @@ class Region(_Closed):
 
 
 class Source(_Closed):
-    """Where an image came from and under which licence."""
+    """The dataset, URL and licence of an image."""
 
     dataset: str
     url: str | None = None
@@ -107,17 +107,17 @@ class ImageRecord(_Closed):
         return self
 
     def to_json(self) -> bytes:
-        """The record as canonical UTF-8 JSON: same record, same bytes."""
+        """Return the record as canonical UTF-8 JSON: the same record gives the same bytes."""
         return self.model_dump_json().encode()
 
 
 def shows_one_object(record: ImageRecord) -> bool:
-    """Whether the image is one of a benchmark's single objects; every other image is a scene."""
+    """Check whether the image is one of a benchmark's single objects; every other image is a scene."""
     return record.source.dataset.endswith("/singles")
 
 
 def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecord:
-    """Read one record.
+    """Read and validate one image record.
 
     Args:
         raw: JSON text or a decoded mapping.

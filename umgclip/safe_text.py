@@ -37,25 +37,25 @@ _HEADER = re.compile(
 
 
 def well_formed(text: str) -> str:
-    """The text with U+FFFD for each surrogate that stands alone; whole pairs become what they mean."""
+    """Replace each lone surrogate by U+FFFD; combine whole pairs into their character."""
     if _SURROGATES.search(text) is None:
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""The text as it may reach a terminal: what would command it is written out, as `\x1b`.
+    r"""Make a text safe for a terminal: control characters are written out, as `\x1b`.
 
     Args:
         text: from anywhere.
         lines: keep line breaks and tabs; otherwise they become spaces.
     """
-    escaped = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    escaped = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
     return escaped if lines else _SPACE.sub(" ", escaped)
 
 
 def without_secrets(text: str) -> str:
-    """The text without names, passwords and tokens in its URLs, and without keys as HTTP sends them.
+    """Remove names, passwords and tokens from URLs in a text, and keys from HTTP headers.
 
     Whatever is printed, logged or recorded of an address goes through here; `git@` and the like of ssh stay.
     """
@@ -66,34 +66,34 @@ def without_secrets(text: str) -> str:
     return _HEADER.sub(rf"\1{_HIDDEN}", text)
 
 
-def _hide_user(found: re.Match[str]) -> str:
-    user = found[0][len(found[1]) : -1]
-    plain = user.isalnum() and found[1].lower().endswith("ssh://")
-    return found[0] if plain else f"{found[1]}{_HIDDEN}@"
+def _hide_user(match: re.Match[str]) -> str:
+    user = match[0][len(match[1]) : -1]
+    plain = user.isalnum() and match[1].lower().endswith("ssh://")
+    return match[0] if plain else f"{match[1]}{_HIDDEN}@"
 
 
 def brief(value: object, most: int = 60) -> str:
-    """Any value of a file in a message: as Python writes it, cut after so many characters."""
+    """Return a value's `repr` for a message, cut after `most` characters."""
     try:
-        said = repr(value)
+        message = repr(value)
     except (ValueError, RecursionError):  # a whole number of more digits than Python prints; a list without end
-        said = f"a {type(value).__name__}"
-    return said if len(said) <= most else f"{said[:most]}..."
+        message = f"a {type(value).__name__}"
+    return message if len(message) <= most else f"{message[:most]}..."
 
 
 def cause(error: BaseException) -> str:
-    """What raised, in a message that is the same in every run: without the addresses of objects that Python prints."""
-    said = _ADDRESS.sub("", str(error)).rstrip()
-    return f"{type(error).__name__}: {said}"
+    """Return an error's type and message, the same in every run: without the addresses of objects."""
+    message = _ADDRESS.sub("", str(error)).rstrip()
+    return f"{type(error).__name__}: {message}"
 
 
 def line_of(error: BaseException) -> str:
-    """An exception in one line, with the last place of this package that it came through: `TypeError: ... (x.py:7)`."""
-    said = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]
+    """Return an exception in one line, with the last line of this package in its trace: `TypeError: ... (x.py:7)`."""
+    message = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]
     places, trace = [], error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
         if f"{_BESIDE}umgclip{_BESIDE}" in path:
             places.append(f"umgclip/{path.rpartition(f'{_BESIDE}umgclip{_BESIDE}')[2]}:{trace.tb_lineno}")
         trace = trace.tb_next
-    return f"{said} ({places[-1]})" if places else said
+    return f"{message} ({places[-1]})" if places else message

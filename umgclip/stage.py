@@ -1,4 +1,4 @@
-"""What a stage says when it is done."""
+"""The summary that every stage returns."""
 
 from __future__ import annotations
 

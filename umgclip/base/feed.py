@@ -27,7 +27,7 @@ _SUBJECTS_KEPT = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """What one step trains on: images whose alt text names one concept (`CaptionFeed.short`), or all."""
+    """The kind of batch of one step: images whose alt text names one concept (`CaptionFeed.short`), or all."""
 
     single: bool
     batch: int
@@ -88,11 +88,11 @@ class CaptionFeed:
 
     @property
     def texts(self) -> set[str]:
-        """Every alt text."""
+        """The distinct alt texts of all images."""
         return set(self._captions.values())
 
     def batches(self, kinds: Sequence[Kind]) -> Iterator[CaptionBatch]:
-        """One batch per entry of `kinds`; the same seed gives the same pixels.
+        """Yield one batch per entry of `kinds`; the same seed gives the same pixels.
 
         Raises:
             DataError: no sample fits one of the kinds.
@@ -111,21 +111,21 @@ class CaptionFeed:
         return SampleOrder(self._dataset, read_manifest(self._dataset), seed, 1, others, BUFFER).stream(0)
 
     def _view(self, sample: Sample, kind: Kind, rng: np.random.Generator) -> np.ndarray:
-        found = self._subject(sample) if rng.random() < kind.cut_out_share else None
+        foreground = self._subject(sample) if rng.random() < kind.cut_out_share else None
         mirror = may_be_mirrored(sample.record)
-        if found is None:
+        if foreground is None:
             return whole(sample.pixels, kind.image_px, rng, mirror=mirror)
-        return cut_out(sample.pixels, found, kind.image_px, rng, mirror=mirror)
+        return cut_out(sample.pixels, foreground, kind.image_px, rng, mirror=mirror)
 
     def _subject(self, sample: Sample) -> Subject | None:
-        """Found once per image, as far as memory is meant for it."""
+        """Return an image's subject, cached for the first images."""
         key = sample.record.key
         if key in self._subjects:
             return self._subjects[key]
-        found = subject(sample.pixels)
+        foreground = subject(sample.pixels)
         if len(self._subjects) < _SUBJECTS_KEPT:
-            self._subjects[key] = found
-        return found
+            self._subjects[key] = foreground
+        return foreground
 
 
 def _alt(record: ImageRecord) -> str:
@@ -133,6 +133,6 @@ def _alt(record: ImageRecord) -> str:
 
 
 def _fewest(named: list[int], batch: int) -> int:
-    """The least number of concepts for which as many alt texts name that many, and not more, as a batch has."""
+    """Return the least number n of concepts such that a batch can be filled with alt texts that name at most n."""
     sizes = sorted(count for count in named if count)
     return sizes[min(batch, len(sizes)) - 1]

@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure, so it never returns a loss
-        """One update of every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         del closure
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
@@ -50,7 +50,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Float[Tensor, "k m n"], steps: int) -> Float[Tensor, "k m n"]:
-    """Nearly the closest semi-orthogonal matrices: singular values pushed to about 1.
+    """Return nearly the closest semi-orthogonal matrices: singular values are pushed to about 1.
 
     Each step multiplies by a polynomial of the Gram matrix from the left. All of them commute, so they are gathered in
     small square matrices and touch the wide ones once.

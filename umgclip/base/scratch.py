@@ -33,7 +33,7 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
-    """Train from scratch; gives the model in eval mode, on the CPU, and its open_clip config.
+    """Train from scratch; return the model in eval mode, on the CPU, and its open_clip config.
 
     It computes where and how precisely `base.device` and `base.dtype` say; weights are float32 whatever they say. On a
     CPU the same seed gives the same bytes.
@@ -132,10 +132,12 @@ class _Step:
 
 
 def distinct(tokens: Int[Tensor, "t length"]) -> tuple[Int[Tensor, "u length"], Int[Tensor, "t"]]:
-    """Texts that the tower tells apart, in the order of their first, and the place among them of each text."""
-    place: dict[bytes, int] = {}
-    places = torch.tensor([place.setdefault(row.tobytes(), len(place)) for row in tokens.numpy()], dtype=torch.long)
-    first = [places.tolist().index(number) for number in range(len(place))]
+    """Return the distinct texts in order of first occurrence, and for each text its row among them."""
+    index_of: dict[bytes, int] = {}
+    places = torch.tensor(
+        [index_of.setdefault(row.tobytes(), len(index_of)) for row in tokens.numpy()], dtype=torch.long
+    )
+    first = [places.tolist().index(number) for number in range(len(index_of))]
     return tokens[first], places
 
 
@@ -156,7 +158,7 @@ def _targets(texts: list[str], vocabulary: Vocabulary) -> Tensor:
 
 
 def _optimizers(clip: nn.Module, params: BaseParams) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside blocks, AdamW for embeddings, norms, biases and projections."""
+    """Return Muon for the matrices inside blocks, AdamW for embeddings, norms, biases and projections."""
     named = list(clip.named_parameters())
     inside = {name for name, p in named if "resblocks" in name and p.ndim == 2}
     matrices = [p for name, p in named if name in inside]
@@ -172,6 +174,6 @@ def _optimizers(clip: nn.Module, params: BaseParams) -> list[torch.optim.Optimiz
 
 
 def _schedule(step: int, steps: int, warmup_share: float = 0.05, decay_share: float = 0.4) -> float:
-    """Linear warm-up, a plateau, then a straight line down to 2 %."""
+    """Return the share of the rate: linear warm-up, a plateau, then a straight line down to 2 %."""
     progress = (step + 1) / steps
     return max(0.02, min(1.0, progress / warmup_share, (1 - progress) / decay_share))

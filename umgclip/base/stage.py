@@ -24,7 +24,7 @@ class BaseInputs:
 
 
 def total_steps(params: BaseParams) -> int:
-    """Steps that `run` will report, for a progress bar."""
+    """Return the number of steps that `run` will report, for a progress bar."""
     return params.short_steps + 3 * params.full_steps if params.pretrained == SCRATCH else 0
 
 
@@ -35,7 +35,7 @@ def run(
     *,
     report: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
 ) -> Summary:
-    """Make or load the base.
+    """Train or load the base, and write it.
 
     Raises:
         DataError: no training data.
@@ -59,20 +59,20 @@ def run(
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):
             files.save_tokenizer(folder, model_cfg, params.tokenizer or _tokenizer_beside(params.pretrained))
-        said = {"weights_sha256": digest, "pretrained": _source(params.pretrained), "model": model}
-        write_json(folder / "base.json", said)
+        facts = {"weights_sha256": digest, "pretrained": _source(params.pretrained), "model": model}
+        write_json(folder / "base.json", facts)
     size = sum(parameter.numel() for parameter in clip.parameters())
     rows = (("model", model), ("pretrained", params.pretrained), *decided, ("parameters", f"{size:,}"))
     return Summary("base", (*rows, ("sha256", digest[:16])))
 
 
 def _source(pretrained: str) -> str:
-    """A tag as it is; of a path the name alone: where weights lie decides nothing."""
+    """Return a tag as it is, and only the name of a path: the location of weights decides nothing."""
     return Path(pretrained).name if Path(pretrained).exists() else pretrained
 
 
 def _tokenizer_beside(pretrained: str) -> str | None:
-    """The folder of the weights, where it has the files of a tokenizer too."""
+    """Return the folder of the weights if it holds the files of a tokenizer too."""
     folder = Path(pretrained) if Path(pretrained).is_dir() else Path(pretrained).parent
     has_files = Path(pretrained).exists() and any((folder / name).is_file() for name in files.TOKENIZER_FILES)
     return str(folder) if has_files else None

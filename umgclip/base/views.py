@@ -18,7 +18,7 @@ _MIN_OBJECT = 0.02  # share of the image below which what was cut out is not tru
 def whole(
     pixels: UInt8[np.ndarray, "h w 3"], image_px: int, rng: np.random.Generator, *, mirror: bool = True
 ) -> np.ndarray:
-    """The image at the given size, half of the time mirrored if it may be, a little turned, moved, scaled and relit."""
+    """Resize an image, slightly turned, moved, scaled and relit, mirrored half of the time if it may be."""
     height, width = pixels.shape[:2]
     angle, zoom = rng.uniform(-6, 6), np.exp(rng.uniform(-0.12, 0.12))
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
@@ -28,7 +28,7 @@ def whole(
 
 @dataclass(frozen=True)
 class Subject:
-    """What stands out from an image's border: its pixels, its box, and the border's colour."""
+    """The main object in front of an image's border: its mask, its box, and the border's colour."""
 
     mask: Bool[np.ndarray, "h w"]
     box_xyxy: tuple[float, float, float, float]
@@ -43,25 +43,25 @@ def subject(pixels: UInt8[np.ndarray, "h w 3"]) -> Subject | None:
 
 def cut_out(
     pixels: UInt8[np.ndarray, "h w 3"],
-    found: Subject,
+    foreground: Subject,
     image_px: int,
     rng: np.random.Generator,
     *,
     mirror: bool = True,
 ) -> np.ndarray:
-    """The subject, large, on a flat ground of the border's colour; half of the time mirrored if it may be.
+    """Show the subject, large, on the border's colour; mirrored half of the time if it may be.
 
     A short alt text speaks of the object, rarely of its ground; without the ground a small model needs far fewer
     images to learn the word.
     """
-    x0, y0, x1, y1 = found.box_xyxy
+    x0, y0, x1, y1 = foreground.box_xyxy
     side = max(x1 - x0, y1 - y0) / rng.uniform(0.52, 0.72)
     centre = ((x0 + x1) / 2, (y0 + y1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-8, 8), max(pixels.shape[:2]) / side)
     room = np.array([pixels.shape[1], pixels.shape[0]])
     matrix[:, 2] += room / 2 - centre + rng.uniform(-0.03, 0.03, 2) * room
-    flat = np.where(found.mask[..., None], pixels, found.colour)
-    ground = tuple(int(c) for c in found.colour)
+    flat = np.where(foreground.mask[..., None], pixels, foreground.colour)
+    ground = tuple(int(c) for c in foreground.colour)
     return _relit(_warp(flat, matrix, image_px, cv2.BORDER_CONSTANT, ground), rng, mirror)
 
 

@@ -11,7 +11,7 @@ from umgclip.model.clip.tower import DenseClip
 
 
 def square_canvas(image_px: int | None, tower: DenseClip, field: str) -> tuple[int, int]:
-    """Side of a canvas in pixels and in patches.
+    """Return the side of the canvas in pixels and in patches.
 
     Args:
         image_px: the side asked for; None: the model's own.

@@ -23,7 +23,7 @@ _R = TypeVar("_R")
 def ordered_map(
     function: Callable[[_T], _R], source: Iterator[_T], workers: int, backend: Backend = "threads"
 ) -> Generator[_R]:
-    """`map(function, source)`, made ahead; which worker does what changes nothing.
+    """Map a function over a stream by several workers, ahead of use; results keep the stream's order.
 
     Args:
         function: what to do with an item; with processes it is pickled once.

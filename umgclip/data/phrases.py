@@ -24,7 +24,7 @@ class Phrases:
         self._most = max(map(len, self._spaced), default=0)
 
     def take(self, text: str) -> tuple[list[str], str]:
-        """The meanings of the names in a text, in order, each once; and the text without these names."""
+        """Return the meanings of the names in a text, in order, each once; and the text without these names."""
         text = name_key(text)
         spans = self._unspaced_spans(text)
         for start, end, _ in spans:
@@ -34,8 +34,8 @@ class Phrases:
         for start, end, _ in sorted(spans):
             rest.append(text[last:start])
             last = end
-        found = dict.fromkeys(meaning for _, _, meaning in sorted(spans))
-        return list(found), _GAP.join([*rest, text[last:]])
+        named = dict.fromkeys(meaning for _, _, meaning in sorted(spans))
+        return list(named), _GAP.join([*rest, text[last:]])
 
     def _unspaced_spans(self, text: str) -> list[tuple[int, int, str]]:
         spans: list[tuple[int, int, str]] = []

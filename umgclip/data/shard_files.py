@@ -31,7 +31,7 @@ class ShardFiles:
         self._storage = Storage()
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[int, Iterator[RawSample]]]:
-        """Each shard asked for, by index, with its samples; the next one is downloaded while one is read.
+        """Yield each requested shard's index and samples; download the next shard while one is read.
 
         Raises:
             DataError: a shard is missing, damaged, or not the one that the manifest describes.
@@ -59,7 +59,7 @@ class ShardFiles:
                     path.unlink(missing_ok=True)
 
     def keys(self, index: int) -> list[str]:
-        """Keys of a shard's samples in order, from the headers of a local file."""
+        """Return the keys of a shard's samples in order, from the headers of a local file."""
         if index in self._kept:
             return [raw.key for raw in self._kept[index]]
         with tempfile.TemporaryDirectory(prefix="umgclip-shards-") as scratch:
@@ -85,13 +85,13 @@ class ShardFiles:
         return path
 
     def _counted(self, index: int, path: Path) -> Iterator[RawSample]:
-        shard, found = self._shards[index], 0
+        shard, count = self._shards[index], 0
         for raw in read_shard(path):
-            found += 1
+            count += 1
             yield raw
-        if found != shard.samples:
+        if count != shard.samples:
             name = self._folder / shard.path if path.name != shard.path else path
-            raise DataError(f"{name}: expected {shard.samples} samples as in the manifest, got {found}")
+            raise DataError(f"{name}: expected {shard.samples} samples as in the manifest, got {count}")
 
 
 def _check(path: Path, shard: ShardInfo) -> None:

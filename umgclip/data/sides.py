@@ -27,17 +27,17 @@ _NO_SIDE = re.compile(
 
 
 def says_a_side(text: str) -> bool:
-    """Whether a text speaks of left or right; in doubt it does."""
+    """Check whether a text mentions left or right; in doubt return True."""
     return _SIDE.search(_NO_SIDE.sub(" ", text)) is not None
 
 
 def texts_of(record: ImageRecord) -> Iterable[str]:
-    """Every text of an image and of its regions."""
+    """Yield every text of an image and of its regions."""
     regions = record.regions or []
     for texts in (record.captions, record.tags, *(r.captions for r in regions), *(r.tags for r in regions)):
         yield from (text.text for text in texts or [])
 
 
 def may_be_mirrored(record: ImageRecord) -> bool:
-    """Whether no text of an image or of its regions says left or right."""
+    """Check that no text of an image or of its regions mentions left or right."""
     return not any(says_a_side(text) for text in texts_of(record))

@@ -32,7 +32,7 @@ class Sample:
 
 
 def read_raw(folder: Path, *, may_be_empty: bool = False) -> Iterator[tuple[str, RawSample]]:
-    """Every sample of a dataset in stored order, with its shard's name.
+    """Yield every sample of a dataset in stored order, with its shard's name.
 
     Raises:
         DataError: no dataset, a damaged shard, or no sample unless it `may_be_empty`.
@@ -43,7 +43,7 @@ def read_raw(folder: Path, *, may_be_empty: bool = False) -> Iterator[tuple[str,
 
 
 def decode(raw: RawSample, where: str) -> Sample:
-    """Decode one stored sample.
+    """Decode a stored sample's image and record.
 
     Raises:
         DataError: a bad image or a bad record, one that belongs to another image, or a mask that cannot be decoded;
@@ -65,7 +65,7 @@ def decode(raw: RawSample, where: str) -> Sample:
 
 
 def prefetched(source: Iterator[_T], depth: int = 2) -> Iterator[_T]:
-    """The items of `source`, up to `depth` of them made ahead by one thread: decoding overlaps with training.
+    """Yield the items of `source`, up to `depth` of them made ahead by a thread: decoding overlaps with training.
 
     Order and errors are those of `source`.
     """

@@ -39,19 +39,19 @@ class Chunk:
 
 
 def chunks(caption: str) -> list[Chunk]:
-    """The noun chunks of a caption, in order, lower-case, articles dropped, each once."""
-    found: list[Chunk] = []
+    """Return the noun chunks of a caption in order, lower-case, without articles, each once."""
+    noun_chunks: list[Chunk] = []
     placed, start, text = False, 0, caption.lower()
     for match in [*_SPLIT.finditer(text), None]:
         end = match.start() if match else len(text)
         words = [w for w in _CLEAN.sub(" ", text[start:end]).split() if w not in _ARTICLES]
         chunk = " ".join(words)
-        if chunk and chunk not in _NOISE and all(chunk != other.text for other in found):
-            found.append(Chunk(chunk, placed))
+        if chunk and chunk not in _NOISE and all(chunk != other.text for other in noun_chunks):
+            noun_chunks.append(Chunk(chunk, placed))
         if match:
             placed = match.group(1) in _PLACES
             start = match.end()
-    return found
+    return noun_chunks
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Vocabulary:
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """Things, then stuff."""
+        """All concepts: first the things, then the stuff."""
         return (*self.things, *self.stuff)
 
     @cached_property
@@ -81,10 +81,10 @@ class Vocabulary:
         return Phrases(dict(self.listed))
 
     def find(self, caption: str) -> list[str]:
-        """The concepts that a caption names, each once; first those that are listed, then the others, in order."""
-        found, rest = self._phrases.take(caption) if self.listed else ([], caption)
+        """Return the concepts that a caption names, each once: first listed ones, then the others, in order."""
+        listed, rest = self._phrases.take(caption) if self.listed else ([], caption)
         chunked = [chunk.text for chunk in chunks(rest) if chunk.text in self._known]
-        return list(dict.fromkeys([*found, *chunked]))
+        return list(dict.fromkeys([*listed, *chunked]))
 
 
 @dataclass
@@ -101,21 +101,21 @@ class ChunkCounts:
     def add(self, captions: Iterable[str]) -> None:
         """Count the chunks of some more captions; empty ones are none."""
         for caption in captions:
-            found = chunks(caption)
+            noun_chunks = chunks(caption)
             self.captions += bool(caption.strip())
-            self.seen.update(chunk.text for chunk in found)
-            self.placed.update(chunk.text for chunk in found if chunk.placed)
+            self.seen.update(chunk.text for chunk in noun_chunks)
+            self.placed.update(chunk.text for chunk in noun_chunks if chunk.placed)
 
     def vocabulary(self, min_count: MinCount, held_out: Iterable[str] = ()) -> Vocabulary:
-        """Every chunk seen at least `min_count` times; stuff if most of its uses were placed, else a thing."""
+        """Return every chunk seen at least `min_count` times: stuff if a preposition placed most uses, else a thing."""
         least = self.least(min_count)
-        kept = sorted(text for text, count in self.seen.items() if count >= least)
-        stuff = tuple(text for text in kept if 2 * self.placed[text] > self.seen[text])
-        things = tuple(text for text in kept if 2 * self.placed[text] <= self.seen[text])
+        frequent = sorted(text for text, count in self.seen.items() if count >= least)
+        stuff = tuple(text for text in frequent if 2 * self.placed[text] > self.seen[text])
+        things = tuple(text for text in frequent if 2 * self.placed[text] <= self.seen[text])
         return Vocabulary(things, stuff, tuple(sorted(set(held_out))))
 
     def least(self, min_count: MinCount) -> int:
-        """How often a chunk has to be seen; `auto`: 5 times, fewer where hardly any chunk is.
+        """Return how often a chunk has to occur; `auto`: 5 times, fewer if hardly any chunk does.
 
         With `auto` it is the most, up to 5, at which concepts are at least a fifth of all that captions name, and no
         more than 2,000: 900 photographs of 300 named things have 3 of each. Where there is no such number it is 5.
@@ -124,9 +124,9 @@ class ChunkCounts:
             return min_count
         counts = list(self.seen.values())
         for least in range(_USUAL_COUNT, 0, -1):
-            kept = [count for count in counts if count >= least]
-            if sum(kept) >= _ENOUGH_SHARE * sum(counts):
-                return least if least == _USUAL_COUNT or len(kept) <= _MOST_CONCEPTS else _USUAL_COUNT
+            enough = [count for count in counts if count >= least]
+            if sum(enough) >= _ENOUGH_SHARE * sum(counts):
+                return least if least == _USUAL_COUNT or len(enough) <= _MOST_CONCEPTS else _USUAL_COUNT
         return _USUAL_COUNT
 
     def why_none(self, min_count: MinCount, section: str, vocabulary_key: str) -> str:
@@ -155,12 +155,12 @@ class ChunkCounts:
 
 
 def looks_english(caption: str) -> bool:
-    """Whether a caption has an English function word; names alone ("red car") have none in any language."""
+    """Check whether a caption has an English function word; names alone ("red car") have none in any language."""
     return _ENGLISH.search(caption.lower()) is not None
 
 
 def mine(captions: Iterable[str], min_count: MinCount, held_out: Iterable[str] = ()) -> Vocabulary:
-    """The vocabulary of a set of captions: every chunk seen at least `min_count` times.
+    """Mine the vocabulary of captions: every chunk seen at least `min_count` times.
 
     A concept that a preposition of place introduces in most of its uses is stuff, any other a thing.
     """

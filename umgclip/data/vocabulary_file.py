@@ -22,7 +22,7 @@ from umgclip.params.section import Section
 
 
 class VocabularyFile(Section):
-    """The file's content."""
+    """The content of a vocabulary file, checked."""
 
     source: str = Field(min_length=1, description="who made the list, with a version or a link")
     license: str = Field(min_length=1, description="SPDX identifier or the licence's name")
@@ -77,7 +77,7 @@ def _listed(text: str, path: Path) -> VocabularyFile:
 
 
 def joined(mined: Vocabulary, file: VocabularyFile) -> Vocabulary:
-    """The mined vocabulary with the file's concepts; where both know a name, the file says whether it is stuff."""
+    """Add the file's concepts to the mined ones; for a name in both, the file decides whether it is stuff."""
     stuff = {*file.stuff, *(name for name in mined.stuff if name not in file.things)}
     things = {*file.things, *(name for name in mined.things if name not in file.stuff)}
     listed = {name: name for name in (*file.things, *file.stuff)} | file.synonyms
@@ -86,7 +86,7 @@ def joined(mined: Vocabulary, file: VocabularyFile) -> Vocabulary:
 
 @dataclass(frozen=True)
 class ConceptParams:
-    """What a section of `params.yaml` says of concepts.
+    """The parameters of a section of `params.yaml` that concern concepts.
 
     Attributes:
         section: its name.
@@ -103,23 +103,23 @@ class ConceptParams:
     file_key: str
 
     def vocabulary(self, counts: ChunkCounts, held_out: Iterable[str] = ()) -> Vocabulary:
-        """The concepts of captions and of the file.
+        """Return the concepts of the captions and of the file.
 
         Raises:
             DataError: there are captions, and no concept; says why, and which keys help.
             InputError: there is no such file, or it is none.
         """
         mined = counts if self.language == "en" else ChunkCounts()
-        found = mined.vocabulary(self.min_count, held_out)
+        vocabulary = mined.vocabulary(self.min_count, held_out)
         if self.file is not None:
-            found = joined(found, read_vocabulary(Path(self.file), self.file_key))
-            return replace(found, held_out=_as_spelled(found.held_out, found.concepts))
-        if not found.concepts and counts.captions:
+            vocabulary = joined(vocabulary, read_vocabulary(Path(self.file), self.file_key))
+            return replace(vocabulary, held_out=_as_spelled(vocabulary.held_out, vocabulary.concepts))
+        if not vocabulary.concepts and counts.captions:
             raise DataError(f"{self.section}: the vocabulary is empty: {self.why_none(counts)}")
-        return replace(found, held_out=_as_spelled(found.held_out, found.concepts))
+        return replace(vocabulary, held_out=_as_spelled(vocabulary.held_out, vocabulary.concepts))
 
     def why_none(self, counts: ChunkCounts) -> str:
-        """Why there is no concept, and which keys help."""
+        """Explain why there is no concept, and which keys help."""
         if self.language == "none" and self.file is None:
             return (
                 f"with {self.section}.language: none only the concepts of a file are found; name it in {self.file_key}"
@@ -128,6 +128,6 @@ class ConceptParams:
 
 
 def _as_spelled(names: Iterable[str], concepts: Iterable[str]) -> tuple[str, ...]:
-    """Names as the concepts are spelled that they are, whatever their case and white space; others as they are."""
+    """Spell names as the concepts that they equal up to case and white space; keep others as they are."""
     spelled = {name_key(concept): concept for concept in concepts}
     return tuple(sorted({spelled.get(name_key(name), name) for name in names}))

@@ -21,7 +21,7 @@ _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-
 
 
 def tidy(text: str) -> str:
-    """A text as it is stored: Unicode's composed form (NFC), words parted by one space, nothing that is not seen.
+    """Return a text as it is stored: composed Unicode (NFC), single spaces, no invisible characters.
 
     `tidy(tidy(text)) == tidy(text)`; upper and lower case stay.
     """
@@ -31,14 +31,14 @@ def tidy(text: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """What names are compared by: two names with one key are one name, whatever their case and white space."""
+    """Return the key by which names are compared: names that differ in case or white space share one."""
     return unicodedata.normalize("NFC", tidy(name).casefold())
 
 
 def first_spellings(names: Iterable[str]) -> dict[str, str]:
-    """The names by their keys, each as it was written first, tidy; empty ones are left out."""
-    found: dict[str, str] = {}
+    """Return tidy names by key, each in its first spelling; leave out empty ones."""
+    spellings: dict[str, str] = {}
     for name in names:
         if clean := tidy(name):
-            found.setdefault(name_key(clean), clean)
-    return found
+            spellings.setdefault(name_key(clean), clean)
+    return spellings

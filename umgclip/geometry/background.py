@@ -1,4 +1,4 @@
-"""What of an image looks like its border: a cheap model of the background."""
+"""A cheap background model: pixels that look like the image's border."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MIN_SPREAD = np.array([4.0, 2.0, 2.0], np.float32)  # of L, a and b, so that a 
 
 
 def smooth_lab(pixels: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
-    """OpenCV's 8-bit Lab as float, lightly smoothed against texture."""
+    """Convert RGB to OpenCV's 8-bit Lab as float, lightly smoothed against texture."""
     return cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 0.7)
 
 
 def background_distance(lab: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
-    """How far each pixel is from the nearest frequent border colour, in that colour's standard deviations."""
+    """Return each pixel's distance to the nearest frequent border colour, in that colour's standard deviations."""
     edge = _BORDER_PX
     parts = (lab[:edge], lab[-edge:], lab[:, :edge], lab[:, -edge:])
     border = np.concatenate([part.reshape(-1, 3) for part in parts])
@@ -34,7 +34,7 @@ def background_distance(lab: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h
 
 
 def main_object(pixels: UInt8[np.ndarray, "h w 3"], distance: float = 3.0) -> Bool[np.ndarray, "h w"]:
-    """The largest connected piece that does not look like the border, holes filled; empty when there is none."""
+    """Return the largest connected piece unlike the border, holes filled; an empty mask if there is none."""
     different = (background_distance(smooth_lab(pixels)) > distance).astype(np.uint8)
     closed = cv2.morphologyEx(different, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)

@@ -9,19 +9,19 @@ Boxes = Float[np.ndarray, "n 4"]
 
 
 def area(boxes_xyxy: Boxes) -> Float[np.ndarray, "n"]:
-    """Areas in square pixels; an inverted box has area 0."""
+    """Return areas in square pixels; an inverted box has area 0."""
     sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
     return sides[:, 0] * sides[:, 1]
 
 
 def clip(boxes_xyxy: Boxes, width: int, height: int) -> Boxes:
-    """Boxes cut to an image of `width` x `height` pixels."""
+    """Clip boxes to an image of `width` x `height` pixels."""
     limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
     return np.clip(boxes_xyxy, 0, limit)
 
 
 def intersection(a_xyxy: Float[np.ndarray, "n 4"], b_xyxy: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Areas of all pairwise intersections in square pixels."""
+    """Return the areas of all pairwise intersections in square pixels."""
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     sides = np.clip(high - low, 0, None)
@@ -29,25 +29,25 @@ def intersection(a_xyxy: Float[np.ndarray, "n 4"], b_xyxy: Float[np.ndarray, "m 
 
 
 def iou(a_xyxy: Float[np.ndarray, "n 4"], b_xyxy: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Pairwise intersection over union; 0 where both are empty."""
+    """Compute pairwise intersection over union; 0 where both are empty."""
     shared = intersection(a_xyxy, b_xyxy)
     union = area(a_xyxy)[:, None] + area(b_xyxy)[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def nms(boxes_xyxy: Boxes, scores: Float[np.ndarray, "n"], threshold: float) -> Int[np.ndarray, "kept"]:
-    """Greedy non-maximum suppression: indices kept, best score first; ties keep the earlier row."""
+    """Suppress non-maxima greedily; return the indices that stay, best score first; ties keep the earlier row."""
     order = np.argsort(-scores, kind="stable")
     overlaps = iou(boxes_xyxy, boxes_xyxy)
-    kept: list[int] = []
+    chosen: list[int] = []
     for index in order:
-        if all(overlaps[index, other] <= threshold for other in kept):
-            kept.append(int(index))
-    return np.array(kept, dtype=np.int64)
+        if all(overlaps[index, other] <= threshold for other in chosen):
+            chosen.append(int(index))
+    return np.array(chosen, dtype=np.int64)
 
 
 def expand(boxes_xyxy: Boxes, factor: float) -> Boxes:
-    """Boxes scaled by `factor` around their centres (not cut to the image)."""
+    """Scale boxes by `factor` around their centres; they are not clipped to the image."""
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     half = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * (factor / 2)
     return np.concatenate([centre - half, centre + half], axis=1)

@@ -13,7 +13,7 @@ _MEAN_RGB = (122, 116, 104)  # the mean of the images that CLIP was trained on
 
 
 def background_colour(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "3"]:
-    """The median colour of the image's border, per channel."""
+    """Return the median colour of the image's border, per channel."""
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return np.median(border, axis=0).astype(np.uint8)
 
@@ -26,7 +26,7 @@ def crop_region(
     object_share: float,
     fill: Fill | UInt8[np.ndarray, "3"] = "none",
 ) -> UInt8[np.ndarray, "out out 3"]:
-    """A square crop around a box, resized to `out_px`.
+    """Cut out a square around a box, resized to `out_px`.
 
     Args:
         pixels: the image, RGB.

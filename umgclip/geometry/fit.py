@@ -16,7 +16,7 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 def covered_cells(
     size_wh: tuple[int, int], grid_hw: tuple[int, int], cell_hw_px: tuple[int, int], resize: Resize
 ) -> tuple[int, int]:
-    """Rows and columns of the canvas's grid that an image will cover, at least one of each.
+    """Return the rows and columns of the canvas's grid that an image will cover, at least one of each.
 
     In proportion, each side is rounded to whole cells, so that every cell holds image or none.
 
@@ -39,14 +39,14 @@ def covered_cells(
 def resized(
     pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int], interpolation: Interpolation = "bicubic"
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image at another size by Pillow's antialiased filters, to the bit what open_clip's transforms make of it."""
+    """Resize an image by Pillow's antialiased filters, bit by bit as open_clip's transforms do."""
     if (pixels.shape[1], pixels.shape[0]) == size_wh:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize(size_wh, _FILTERS[interpolation]))
 
 
 def on_canvas(pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """The image at the top left of a black canvas."""
+    """Put an image at the top left of a black canvas."""
     if (pixels.shape[1], pixels.shape[0]) == size_wh:
         return pixels
     canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)

@@ -27,13 +27,13 @@ _COUNTS = re.compile(rb"(?:[P-o]{0,5}[0-O])+")
 
 
 def encode(mask: Bool[np.ndarray, "h w"]) -> Mask:
-    """A mask as compressed COCO RLE."""
+    """Encode a mask as compressed COCO RLE."""
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return Mask(size=(mask.shape[0], mask.shape[1]), counts=rle["counts"].decode("ascii"))
 
 
 def decode(mask: Mask) -> Bool[np.ndarray, "h w"]:
-    """A compressed COCO RLE as a mask.
+    """Decode a compressed COCO RLE to a mask.
 
     Raises:
         InputError: the counts do not describe `size` pixels, or there are more than 2^28 of them.
@@ -47,7 +47,7 @@ def decode(mask: Mask) -> Bool[np.ndarray, "h w"]:
 
 
 def from_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> Mask:
-    """The mask of an uncompressed COCO RLE: runs outside and inside in turns, column by column.
+    """Read an uncompressed COCO RLE: runs outside and inside in turns, column by column.
 
     Raises:
         InputError: the counts are no whole numbers, or do not add up to the pixels of `size_hw`.
@@ -61,7 +61,7 @@ def from_counts(counts: Sequence[object], size_hw: tuple[int, int]) -> Mask:
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
-    """The mask of polygons as COCO rasterises them; what lies far outside of the image is cut off first.
+    """Rasterise polygons as COCO does; parts far outside the image are cut off first.
 
     Args:
         polygons: each as x, y, x, y and so on, three points or more.
@@ -89,7 +89,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int])
 
 
 def area(mask: Mask) -> int:
-    """Pixels inside, without decoding.
+    """Count the pixels inside, without decoding.
 
     Raises:
         InputError: it is no COCO RLE.
@@ -98,7 +98,7 @@ def area(mask: Mask) -> int:
 
 
 def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
-    """The tightest half-open box `xyxy` around an encoded mask, in pixels, without decoding; None: it is empty.
+    """Return the tightest half-open box `xyxy` around an encoded mask, in pixels; None if it is empty.
 
     Raises:
         InputError: it is no COCO RLE.
@@ -111,7 +111,7 @@ def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
 
 
 def _checked(mask: Mask) -> dict[str, object]:
-    """What pycocotools may read."""
+    """Check a mask and return it as pycocotools may read it."""
     height, width = _size(mask.size)
     counts = mask.counts.encode("ascii", "ignore")
     if len(counts) < len(mask.counts) or _COUNTS.fullmatch(counts) is None:
@@ -124,7 +124,7 @@ def _checked(mask: Mask) -> dict[str, object]:
 
 
 def _runs(counts: bytes) -> Int64[np.ndarray, "n"]:
-    """The lengths of a compressed RLE's runs, outside and inside in turns.
+    """Return the lengths of a compressed RLE's runs, outside and inside in turns.
 
     pycocotools writes into memory that it has not cleared: of runs that end too early the rest would be what stood
     there before. A run is written as little-endian groups of 5 bits, two's complement, and from the fourth on as the
@@ -133,8 +133,8 @@ def _runs(counts: bytes) -> Int64[np.ndarray, "n"]:
     groups = np.frombuffer(counts, np.uint8).astype(np.int64) - ord("0")
     ends = np.flatnonzero((groups & 0x20) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
-    runs = np.add.reduceat((groups & 0x1F) << (5 * place), starts)
+    digit = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((groups & 0x1F) << (5 * digit), starts)
     negative = (groups[ends] & 0x10) != 0
     runs -= np.where(negative, np.int64(1) << (5 * (ends - starts + 1)), 0)
     for first in (1, 2):
@@ -150,7 +150,7 @@ def _size(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 
 def box_of(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:
-    """The tightest half-open box `xyxy` around a mask, in pixels.
+    """Return the tightest half-open box `xyxy` around a mask, in pixels.
 
     Raises:
         InputError: the mask is empty.
@@ -162,7 +162,7 @@ def box_of(mask: Bool[np.ndarray, "h w"]) -> tuple[float, float, float, float]:
 
 
 def iou(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.ndarray, "n m"]:
-    """Pairwise intersection over union; 0 where both are empty."""
+    """Compute pairwise intersection over union; 0 where both are empty."""
     flat_a = a.reshape(len(a), -1).astype(np.float32)
     flat_b = b.reshape(len(b), -1).astype(np.float32)
     shared = flat_a @ flat_b.T
@@ -171,11 +171,11 @@ def iou(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.
 
 
 def enlarged(mask: Bool[np.ndarray, "h w"], size_hw: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """A mask of a smaller picture as one of a larger: the edge runs where interpolation gives a half."""
+    """Enlarge a mask to a larger image: the edge runs where interpolation gives one half."""
     grey = cv2.resize(mask.astype(np.uint8) * 255, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
     return grey > 127
 
 
 def to_grid(mask: Bool[np.ndarray, "h w"], grid_hw: tuple[int, int]) -> Float[np.ndarray, "gh gw"]:
-    """The share of each grid cell that the mask covers (area resampling), 0 to 1."""
+    """Return the share of each grid cell that the mask covers (area resampling), 0 to 1."""
     return cv2.resize(mask.astype(np.float32), (grid_hw[1], grid_hw[0]), interpolation=cv2.INTER_AREA)

@@ -10,7 +10,7 @@ _TOLERANCE, _MOST_POINTS = 0.6, 2000
 
 
 def svg_path(mask: Bool[np.ndarray, "h w"], grid_wh: tuple[int, int]) -> str:
-    """The outline of a mask, stretched to a grid, for the fill rule `evenodd`; empty: the mask is.
+    """Return a mask's outline as an SVG path, stretched to a grid, fill rule `evenodd`; empty for an empty mask.
 
     Args:
         mask: pixels of the image.

@@ -10,7 +10,7 @@ _Point = tuple[float, float]
 
 
 def clipped(polygon: Sequence[float], width: int, height: int) -> list[float]:
-    """A polygon without what lies farther from the image than the image is long; empty: nothing is left.
+    """Clip a polygon to the image and a margin of its size around it; empty if nothing is left.
 
     One that is near everywhere stays as it is, so that its pixels are those that COCO's own code gives it. Sutherland
     and Hodgman (1974): the outline is cut at one border after the other.
@@ -32,20 +32,20 @@ def clipped(polygon: Sequence[float], width: int, height: int) -> list[float]:
 
 
 def _cut(points: list[_Point], axis: int, border: float, inside: Callable[[float, float], bool]) -> list[_Point]:
-    """The part of an outline on one side of a border."""
-    kept: list[_Point] = []
+    """Return the part of an outline on one side of a border."""
+    inside_points: list[_Point] = []
     for before, point in zip([*points[-1:], *points], points, strict=False):
         is_in, was_in = inside(float(point[axis]), border), inside(float(before[axis]), border)
         if is_in != was_in:
             share = (border - before[axis]) / (point[axis] - before[axis])
             other = before[1 - axis] + share * (point[1 - axis] - before[1 - axis])
-            kept.append((border, other) if axis == 0 else (other, border))
+            inside_points.append((border, other) if axis == 0 else (other, border))
         if is_in:
-            kept.append(point)
-    return kept
+            inside_points.append(point)
+    return inside_points
 
 
 def outline_px(polygon: Sequence[float]) -> float:
-    """How many pixels the outline passes: of each edge the longer of its extents in x and y."""
+    """Count the pixels that the outline passes: per edge the longer of its extents in x and y."""
     points = list(zip(polygon[::2], polygon[1::2], strict=True))
     return sum(max(abs(x1 - x0), abs(y1 - y0)) + 1 for (x0, y0), (x1, y1) in pairwise([*points, points[0]]))

@@ -1,1 +1,1 @@
-"""What every training here shares: checkpoints, schedule, precision, processes, curves, quarantine."""
+"""Code that `train` and `segment` share: checkpoints, schedule, precision, processes, curves, quarantine."""

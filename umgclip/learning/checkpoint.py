@@ -28,7 +28,7 @@ _SHA256 = "sha256"  # of all else in a checkpoint
 
 @dataclass
 class TrainingState:
-    """What training goes on from.
+    """The state that an interrupted training resumes from.
 
     Attributes:
         weights: what learns, by name.
@@ -106,7 +106,7 @@ class Checkpoints:
         return int(saved["step"])
 
     def _read(self) -> dict[str, Any] | str | None:
-        """The state, or why it may not be used."""
+        """Return the state, a message why it may not be used, or None if there is none."""
         if not self.path.is_file():
             return None
         try:
@@ -134,7 +134,7 @@ class Checkpoints:
         return f"discard it with `{command}` (for DVC: UMGCLIP_DISCARD_CHECKPOINT=1 dvc repro)"
 
     def remove(self) -> None:
-        """Training is complete and written elsewhere, or is to begin again."""
+        """Delete the checkpoint, because training is complete or is to begin again."""
         self.path.unlink(missing_ok=True)
 
 
@@ -164,12 +164,12 @@ def _add(update: Callable[[bytes | memoryview], None], value: Any) -> None:  # n
 
 
 def on_cpu_slots(slots: Mapping[str, Any]) -> dict[str, Any]:
-    """What an optimizer keeps for a parameter, as whole tensors on the CPU."""
+    """Return an optimizer's state of a parameter as whole tensors on the CPU."""
     return {name: whole(value).cpu() if isinstance(value, Tensor) else value for name, value in slots.items()}
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """What differs, by dotted name, with both values where they are short: `params.seed (0, now 1)`."""
+    """Yield what differs by dotted name, with both values if they are short: `params.seed (0, now 1)`."""
     for name in sorted({*saved, *now}):
         before, after = saved.get(name), now.get(name)
         if before == after:

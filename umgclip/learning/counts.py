@@ -1,4 +1,4 @@
-"""What training met and took in its stride: counted as it goes on, told at the end."""
+"""Counts of what training met without stopping, shown in its summary."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ IMAGES, UNMIRRORED, REGIONS, SLIVERS, TEXTS, CUT = "images", "unmirrored", "regi
 
 
 def of_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Counter[str]:
-    """Counts of texts as they were encoded."""
+    """Count the texts that were encoded, and those that were cut."""
     texts = list(texts)
     return Counter({TEXTS: len(texts), CUT: len(tokenizer.cut(texts))})
 
 
 def rows_of(seen: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
-    """Rows of a summary, for what was met at all; each time that it was shown counts."""
+    """Return summary rows for counts above 0; each time that a sample was shown counts."""
     told = (
         ("never mirrored", UNMIRRORED, IMAGES, "images shown, for a text says left or right"),
         ("texts cut", CUT, TEXTS, "texts encoded, longer than the model's context"),

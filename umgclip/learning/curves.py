@@ -46,7 +46,7 @@ class Curves:
         return ",".join([str(step), *(f"{self._rows[step][name]:.6g}" for name in self._columns[1:])])
 
     def text(self) -> str:
-        """All rows in order, without what depends on the machine."""
+        """Return all rows in order as CSV, without columns that depend on the machine."""
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, self._columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -56,5 +56,5 @@ class Curves:
         return buffer.getvalue()
 
     def remove(self) -> None:
-        """Training is complete and written elsewhere."""
+        """Delete the file, because training is complete and its result is written."""
         self._path.unlink(missing_ok=True)

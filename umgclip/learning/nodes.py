@@ -31,11 +31,11 @@ class Seat:
 
     @property
     def endpoint(self) -> str:
-        """Where they meet, as torch takes it."""
+        """The address where all machines meet, in torch's notation."""
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def variables(self) -> dict[str, str]:
-        """The environment by which `umgclip train` takes this seat."""
+        """Return the environment variables with which `umgclip train` takes this seat."""
         return {
             COUNT: str(self.count),
             NODE: str(self.node),
@@ -46,7 +46,7 @@ class Seat:
 
 
 def read_seat(environment: Mapping[str, str] = os.environ) -> Seat | None:
-    """What the variables say; None where there is one machine only.
+    """Read the seat from the environment; return None if there is one machine only.
 
     Raises:
         InputError: one is missing, no number or out of range.
@@ -71,7 +71,7 @@ def _number(environment: Mapping[str, str], name: str, least: int, most: int | N
 
 
 def own_address(host: str, port: int) -> str:
-    """This machine's address on its way to another; nothing is sent.
+    """Return this machine's address on the route to another; nothing is sent.
 
     Raises:
         InputError: the other one's name is not known, or there is no way to it.
@@ -86,7 +86,7 @@ def own_address(host: str, port: int) -> str:
 
 
 def interface_of(address: str) -> str | None:
-    """The network interface that has an address; None: it is not of this machine, as behind a translation."""
+    """Return the network interface with an address; None if it is not this machine's, as behind NAT."""
     for name, entries in psutil.net_if_addrs().items():
         if any(entry.address.partition("%")[0] == address for entry in entries):
             return str(name)
@@ -98,6 +98,6 @@ def use_interface(address: str) -> None:
 
     By itself gloo takes the address that this machine's name resolves to, often that of loopback.
     """
-    found = interface_of(address)
-    for name in _INTERFACES if found else ():
-        os.environ.setdefault(name, found or "")
+    interface = interface_of(address)
+    for name in _INTERFACES if interface else ():
+        os.environ.setdefault(name, interface or "")

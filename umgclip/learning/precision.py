@@ -1,4 +1,4 @@
-"""Which number format a step is computed in, on this device."""
+"""The number format that a step is computed in, by params and device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from umgclip.errors import InputError
 
 
 def autocast_dtype(precision: str, device: torch.device | None = None) -> torch.dtype | None:
-    """bf16 or fp16 as params say; with auto, bf16 where the device multiplies it natively, fp16 on any other GPU.
+    """Return bf16 or fp16 as params say; auto is bf16 if the device multiplies it natively, fp16 on any other GPU.
 
     Returns:
         None for plain float32.
@@ -30,7 +30,7 @@ def autocast_dtype(precision: str, device: torch.device | None = None) -> torch.
 
 
 def processor_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices natively (avx512_bf16 or amx_bf16)."""
+    """Check whether this processor multiplies bfloat16 matrices natively (avx512_bf16 or amx_bf16)."""
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
     return "avx512_bf16" in flags or "amx_bf16" in flags

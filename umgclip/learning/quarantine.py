@@ -21,7 +21,7 @@ BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueErr
 
 @dataclass(frozen=True)
 class Dropped:
-    """What validation put aside: whole images by key, single regions by key."""
+    """The quarantine of `validate`: whole images by key, single regions by key."""
 
     images: frozenset[str]
     regions: dict[str, frozenset[str]]
@@ -55,7 +55,7 @@ class Unreadable:
     first: bool = True
 
     def add(self, failed: Iterable[Failed]) -> None:
-        """Count what is new.
+        """Count samples that failed for the first time.
 
         Raises:
             DataError: there are too many; names the last of them.
@@ -75,7 +75,7 @@ class Unreadable:
 
 
 def write_unreadable(folder: Path, seen: Mapping[str, tuple[str, str]], stage: str) -> None:
-    """`quarantine.parquet` with a row a sample; no file where there is none."""
+    """Write `quarantine.parquet` with one row per sample; no file if there is none."""
     rows = [
         {"key": key, "shard": shard, "region_id": None, "stage": stage, "reason": "unreadable", "detail": detail}
         for key, (shard, detail) in sorted(seen.items())
@@ -85,7 +85,7 @@ def write_unreadable(folder: Path, seen: Mapping[str, tuple[str, str]], stage: s
 
 
 def read_dropped(path: Path) -> Dropped:
-    """Validation's quarantine as sets; a row without region stands for its whole image.
+    """Read validation's quarantine as sets; a row without a region stands for its whole image.
 
     Raises:
         DataError: no such file.

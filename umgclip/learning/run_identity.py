@@ -1,4 +1,4 @@
-"""What decides the result of a training, so that a checkpoint can tell whether it belongs to the run at hand."""
+"""The identity of a training run, by which a checkpoint knows whether it belongs to the current run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decisive(params: TrainParams) -> dict[str, Any]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested values under dotted names, as text."""
+    """Flatten nested values to texts under dotted names."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -33,5 +33,5 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def libraries(*more: str) -> dict[str, str]:
-    """Versions of what computes."""
+    """Return the versions of the libraries that compute."""
     return {name: version(name) for name in (*_LIBRARIES, *more)}

@@ -1,4 +1,4 @@
-"""What every training here does alike: its optimizer, the rate of each step, and when the state is kept."""
+"""Optimizer, learning rate of each step and checkpoint interval, shared by `train` and `segment`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 def optimizer_of(groups: Sequence[dict[str, Any]], params: LearningParams) -> torch.optim.AdamW:
-    """The optimizer of groups of parameters; a group's own weight decay stands above that of `params`."""
+    """Return AdamW over groups of parameters; a group's own weight decay overrides that of `params`."""
     return torch.optim.AdamW(groups, lr=params.rate, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True)
 
 
 def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningParams) -> float:
-    """Make ready for a step: its rate, which is given back, random numbers of its own, no gradients."""
+    """Prepare a step: set its rate (returned), seed its random numbers, clear the gradients."""
     rate = params.rate * schedule(step, params.steps, params.warmup_share)
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -29,13 +29,13 @@ def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningPara
 
 
 def is_kept(step: int, params: LearningParams) -> bool:
-    """Whether the state after a step becomes a checkpoint; that of the last one is the result."""
+    """Check whether the state after a step is saved; the state after the last step is the result instead."""
     done = step + 1
     return done % params.checkpoint_every == 0 and done < params.steps
 
 
 def schedule(step: int, steps: int, warmup_share: float) -> float:
-    """Linear warm-up, then a cosine to 0, as a share of the peak."""
+    """Return the rate as a share of the peak: linear warm-up, then a cosine to 0."""
     warmup = max(1, round(steps * warmup_share))
     if step < warmup:
         return (step + 1) / warmup

@@ -9,12 +9,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def whole(value: Tensor) -> Tensor:
-    """A divided tensor put together, by all processes at once; any other as it is."""
+    """Gather a sharded tensor, on all processes at once; return any other as it is."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor as the parameter is: on its device, and divided where it is."""
+    """Place a whole tensor like a parameter: on its device, and sharded if it is."""
     value = value.to(parameter.device)
     if isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(value, parameter.device_mesh, parameter.placements)
@@ -22,5 +22,5 @@ def like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def on_cpu(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Whole copies on the CPU, made by all processes at once."""
+    """Copy whole tensors to the CPU, on all processes at once."""
     return {name: whole(value.detach()).cpu().clone() for name, value in values.items()}

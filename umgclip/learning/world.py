@@ -50,7 +50,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and speaks to the user."""
+        """True on the one process that writes files and logs."""
         return self.rank == 0
 
     @property
@@ -59,7 +59,7 @@ class World:
         return BatchShare(self.rank, self.size)
 
     def tell(self, value: _T) -> list[_T]:
-        """Every process's value, in order of rank."""
+        """Exchange a value; return every process's, in order of rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -67,7 +67,7 @@ class World:
         return values
 
     def from_first(self, value: _T) -> _T:
-        """The first process's value, on all."""
+        """Return the first process's value on all processes."""
         if self.size == 1:
             return value
         values: list[Any] = [value]
@@ -76,7 +76,7 @@ class World:
         return given
 
     def add(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """The sum over all processes, without a graph."""
+        """Sum values over all processes, without a graph."""
         if self.size == 1:
             return values
         total = values.detach().clone()
@@ -84,7 +84,7 @@ class World:
         return total
 
     def gather(self, rows: Float[Tensor, "n d"], counts: Sequence[int]) -> Float[Tensor, "total d"]:
-        """Rows of all processes, in order of rank, float32; the gradient of each row comes back from all of them.
+        """Gather the rows of all processes in order of rank, float32; each row gets its gradient from all of them.
 
         Args:
             rows: this process's, as many as its entry of `counts`.
@@ -116,27 +116,27 @@ class _Gather(torch.autograd.Function):
 
 
 def under_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
+    """Check whether torchrun started this process."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
 
 
 def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
-    """The device of `train.device`; with several GPUs, that of this process.
+    """Return the device that `train.device` names; with several GPUs, this process's.
 
     Raises:
         InputError: a GPU is asked for and there is none, or not one for each process.
     """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if local_rank >= found:
-        raise InputError(f"train.device: expected a GPU for each process, got {found} GPUs and process {local_rank}")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank >= gpus:
+        raise InputError(f"train.device: expected a GPU for each process, got {gpus} GPUs and process {local_rank}")
     return torch.device("cuda", local_rank)
 
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """This process's place among those that torchrun started; alone where it did not.
+    """Join the processes that torchrun started; yield a world of one if it did not.
 
     Raises:
         InputError: not a GPU for each process, or the first node's address is not known here.
@@ -149,11 +149,11 @@ def join_world(device: str) -> Iterator[World]:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if here < int(os.environ["WORLD_SIZE"]):
         use_interface(own_address(os.environ["MASTER_ADDR"], int(os.environ.get("MASTER_PORT", "1"))))
-    place = choose_device(device, int(os.environ["LOCAL_RANK"]))
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT)
-    world = World(dist.get_rank(), dist.get_world_size(), here, place)
+    chosen = choose_device(device, int(os.environ["LOCAL_RANK"]))
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    world = World(dist.get_rank(), dist.get_world_size(), here, chosen)
     try:
         yield world
     except UmgclipError as error:
@@ -179,7 +179,7 @@ def _end_with_parent() -> None:
 
 
 def _said_already(message: str) -> bool:
-    """Whether another process has failed with the same message."""
+    """Check whether another process has already failed with the same message."""
     try:
         store = dist.distributed_c10d._get_default_store()
         return int(store.add(f"umgclip/failed/{hashlib.sha256(message.encode()).hexdigest()}", 1)) > 1
@@ -188,7 +188,7 @@ def _said_already(message: str) -> bool:
 
 
 def _between_processors() -> Any:  # noqa: ANN401 - a group or None, which torch's stubs do not agree on
-    """The group that objects travel in: gloo, also where the tensors of GPUs go over NCCL."""
+    """Return the process group for objects: gloo, even if tensors on GPUs use NCCL."""
     global _processors  # noqa: PLW0603 - a group is made once by all processes together
     if dist.get_backend() == "gloo":
         return None

@@ -16,7 +16,7 @@ def info_nce(
     logit_scale: Scalar,
     text_ids: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Symmetric InfoNCE over the batch (CLIP, Radford et al., ICML 2021), aware of equal captions.
+    """Compute symmetric InfoNCE over the batch (CLIP, Radford et al., ICML 2021), aware of equal captions.
 
     Row i of `image` belongs with row i of `text`. Where several rows carry the same caption, its other copies are
     joint positives: with plain labels they are false negatives and the loss cannot go below `k / b * log k` for a
@@ -50,7 +50,7 @@ def sigmoid_loss(
     logit_bias: Scalar,
     text_ids: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Pairwise sigmoid loss over the batch (SigLIP, Zhai et al., ICCV 2023).
+    """Compute the pairwise sigmoid loss over the batch (SigLIP, Zhai et al., ICCV 2023).
 
     Each of the b x b pairs is a yes-or-no question. Without equal ids the result is open_clip's SigLipLoss.
 

@@ -1,4 +1,4 @@
-"""What every objective here starts from: cosines in float32, and a zero that keeps the graph whole."""
+"""The basis of all objectives: cosines in float32, and a zero that keeps the graph connected."""
 
 from contextlib import nullcontext
 
@@ -26,7 +26,7 @@ def full_precision(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def unit_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """L2-normalise each row.
+    """L2-normalise each row; leave zero rows zero.
 
     A zero row (a mask that pooled nothing) stays zero and gets a zero gradient, where dividing by a clamped norm
     would send back a gradient of 1 / eps.

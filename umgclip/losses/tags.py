@@ -14,7 +14,7 @@ from umgclip.losses.similarity import full_precision
 
 @dataclass(frozen=True, slots=True)
 class Asymmetry:
-    """How the asymmetric loss weighs easy answers (Ridnik et al., ICCV 2021).
+    """The parameters by which the asymmetric loss weighs easy answers (Ridnik et al., ICCV 2021).
 
     With gamma_neg = gamma_pos = clip = 0 the loss is plain binary cross-entropy.
 
@@ -49,7 +49,7 @@ def asymmetric_loss(
     mask: Bool[Tensor, "b v"] | None = None,
     asymmetry: Asymmetry = DEFAULT_ASYMMETRY,
 ) -> Float[Tensor, ""]:
-    """Asymmetric loss of multi-label logits (ASL, Ridnik et al., ICCV 2021, equations 4 to 6).
+    """Compute the asymmetric loss of multi-label logits (ASL, Ridnik et al., ICCV 2021, equations 4 to 6).
 
     With p = sigmoid(logit) and p_m = max(p - clip, 0): a positive costs `-(1 - p)^gamma_pos log p`, a negative
     `-p_m^gamma_neg log(1 - p_m)`. The gradient is the formula's own, through the focusing factors too; the authors'

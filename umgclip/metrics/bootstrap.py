@@ -66,7 +66,7 @@ def bootstrap_interval(
 
 
 def draw(metrics: Mapping[str, Weighted], images: int, *, resamples: int = 1000, seed: int = 0) -> dict[str, Draws]:
-    """The values of several metrics on the same random draws of images, with replacement.
+    """Compute several metrics on the same random draws of images, with replacement.
 
     The same seed and number of images give the same draws, so that two models are drawn in pairs: subtract their
     values for the interval of a difference.
@@ -84,7 +84,7 @@ def draw(metrics: Mapping[str, Weighted], images: int, *, resamples: int = 1000,
         if value < 1:
             raise InputError(f"{name}: expected at least 1, got {value}")
     rng = np.random.default_rng(seed)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     block = max(1, _CELLS // images)
     for first in range(0, resamples, block):
         rows = min(block, resamples - first)
@@ -92,12 +92,12 @@ def draw(metrics: Mapping[str, Weighted], images: int, *, resamples: int = 1000,
         for row in weights:
             row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
         for name, metric in metrics.items():
-            found[name].append(metric(weights))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            blocks[name].append(metric(weights))
+    return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
 def centred_interval(estimate: float, draws: Draws, confidence: float = 0.95) -> Interval | None:
-    """Percentiles of the drawn values about their own mean, laid around the estimate.
+    """Return the percentiles of the drawn values about their own mean, centred on the estimate.
 
     Of a mean that is the percentile interval. Average precision and the means over classes come out higher or lower
     on every draw than on all images, because a draw repeats images and misses classes; that shift says nothing of how
@@ -120,7 +120,7 @@ class Spread(NamedTuple):
 
 
 def spread_over_seeds(values: list[float]) -> Spread:
-    """Mean and spread over seeds; of one run the deviation is 0.
+    """Return mean and deviation over seeds; the deviation of one run is 0.
 
     Raises:
         InputError: no run.

@@ -58,7 +58,7 @@ def mean_per_class_accuracy(scores: Float[np.ndarray, "n c"], target: Integer[np
 
 
 def rank_of_target(scores: Float[np.ndarray, "n c"], target: Integer[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
-    """How many classes rank before each sample's true one; ties as in `top_k_accuracy`, errors too."""
+    """Count the classes that rank before each sample's true one; ties and errors as in `top_k_accuracy`."""
     _require_samples(scores, target)
     true_score = np.take_along_axis(scores, target[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < target[:, None]

@@ -111,7 +111,7 @@ def match_annotations(pred: Annotations, true: Annotations, iou_threshold: float
 
 
 class AnnotatorQuality:
-    """How well an annotator does on a set of images, image by image."""
+    """The quality of an annotator's regions, accumulated image by image."""
 
     def __init__(self, iou_threshold: float = 0.5) -> None:
         """Start with nothing counted.
@@ -125,7 +125,7 @@ class AnnotatorQuality:
         self._mask_ious: list[float] = []
 
     def update(self, pred: Annotations, true: Annotations) -> Matches:
-        """Count one image.
+        """Match and count one image's regions.
 
         Args:
             pred: the annotator's regions.

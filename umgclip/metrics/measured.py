@@ -1,4 +1,4 @@
-"""What a benchmark has to hold for a metric of `evaluate` to be measured."""
+"""The content that a benchmark needs so that a metric of `evaluate` can be measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {"things": "no segments of things", "stuff": "no segments of stuff"}
 
 
 def lacking(metric: str, measured: Collection[str], readouts: Collection[str]) -> str | None:
-    """What the benchmark lacks for a metric that was not measured; None: the benchmark is not the reason.
+    """Return what the benchmark lacks for a metric that was not measured; None if it is not the reason.
 
     Args:
         metric: as in `region.mask_top1`.

@@ -16,7 +16,7 @@ _COUNTABLE = 1 << 20  # pairs of ids that are counted in a table, without sortin
 
 @dataclass
 class CategoryTally:
-    """What one category has collected: IoU summed over matches, and the counts."""
+    """The counts of one category, and the IoU summed over its matches."""
 
     iou_sum: float = 0.0
     true_positives: int = 0
@@ -24,7 +24,7 @@ class CategoryTally:
     false_negatives: int = 0
 
     def count(self) -> int:
-        """Number of matches and misses.
+        """Return the number of matches and misses.
 
         Returns:
             tp + fp + fn.
@@ -32,7 +32,7 @@ class CategoryTally:
         return self.true_positives + self.false_positives + self.false_negatives
 
     def quality(self) -> tuple[float, float, float]:
-        """Panoptic, segmentation and recognition quality of the category.
+        """Compute panoptic, segmentation and recognition quality of the category.
 
         Returns:
             (pq, sq, rq), each in [0, 1]; all NaN where nothing was counted, sq 0 where nothing matched.
@@ -95,7 +95,7 @@ class PanopticQuality:
         true_ids: Integer[np.ndarray, "h w"],
         true_segments: Mapping[int, tuple[int, bool]],
     ) -> dict[int, CategoryTally]:
-        """Count one image's segments.
+        """Match and count one image's segments.
 
         Args:
             pred_ids: predicted segment of each pixel; 0 where nothing is predicted.

@@ -1,4 +1,4 @@
-"""When two results may stand in one column: their protocols are the same, field by field.
+"""Protocols of results: two results are comparable if their protocols are equal, field by field.
 
 A protocol is one block a benchmark, `{field: value}`. A field whose value is itself a block (`readouts`: one a
 read-out, `masks`: one a kind) holds parts that are measured apart; of these, the parts that both have count. The
@@ -25,12 +25,12 @@ class Difference(NamedTuple):
     second: Any
 
     def __str__(self) -> str:
-        """As in `region.readouts.crop.frame: 0.8 and 0.7`."""
+        """Return a text as in `region.readouts.crop.frame: 0.8 and 0.7`."""
         return f"{self.field}: {self.first!r} and {self.second!r}"
 
 
 def differences(first: Block, second: Block, prefix: str = "") -> Iterator[Difference]:
-    """Every field in which two protocols differ, in the order of their names."""
+    """Yield every field in which two protocols differ, in the order of their names."""
     for name in sorted({*first, *second} - {WEIGHTS}):
         ours, theirs = first.get(name, _MISSING), second.get(name, _MISSING)
         field = f"{prefix}{name}"
@@ -62,10 +62,12 @@ def require_same_protocol(first: Block, second: Block, names: tuple[str, str], a
         InputError: naming the first field that differs, and how many others do.
     """
     both = sorted(set(first) & set(second))
-    found = [d for name in both for d in differences(first[name], second[name], f"{name}.") if d.field not in allowed]
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    differing = [
+        d for name in both for d in differences(first[name], second[name], f"{name}.") if d.field not in allowed
+    ]
+    if differing:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise InputError(
             f"{names[0]} and {names[1]} were measured by different protocols: expected the same "
-            f"{found[0].field}, got {found[0].first!r} and {found[0].second!r}{more}"
+            f"{differing[0].field}, got {differing[0].first!r} and {differing[0].second!r}{more}"
         )

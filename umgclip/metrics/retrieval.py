@@ -45,7 +45,7 @@ def recall_at_k(
 def retrieval_ranks(
     similarity: Float[np.ndarray, "images texts"], image_of_text: Integer[np.ndarray, " texts"]
 ) -> dict[str, Integer[np.ndarray, " queries"]]:
-    """How many wrong items rank before the best right one, by direction: `i2t` of each image with captions, `t2i`.
+    """Count the wrong items that rank before the best right one, by direction: `i2t` (images with captions), `t2i`.
 
     Arguments and errors as in `recall_at_k`.
     """
@@ -67,7 +67,7 @@ def retrieval_ranks_in_blocks(
     image_of_text: Integer[np.ndarray, " texts"],
     block_cells: int = _BLOCK_CELLS,
 ) -> dict[str, Integer[np.ndarray, " queries"]]:
-    """`retrieval_ranks` for more images and texts than a similarity matrix has room for.
+    """Compute `retrieval_ranks` in blocks, for similarity matrices that do not fit in memory.
 
     A caption's own score must come from the very product that it is compared with, for another order of summing
     rounds otherwise. So each block is asked for twice where there are several: for the scores, and for the ranks.
@@ -92,9 +92,9 @@ def retrieval_ranks_in_blocks(
     for block in blocks:
         similarity = similarity_of(block)
         require_shape("similarity", similarity, "rows texts", rows=block.stop - block.start, texts=texts)
-        own = np.flatnonzero((image_of_text >= block.start) & (image_of_text < block.stop))
-        score[own] = similarity[image_of_text[own] - block.start, own]
-        i2t.append(_ranks_of_block(similarity, image_of_text[own] - block.start, own))
+        captions = np.flatnonzero((image_of_text >= block.start) & (image_of_text < block.stop))
+        score[captions] = similarity[image_of_text[captions] - block.start, captions]
+        i2t.append(_ranks_of_block(similarity, image_of_text[captions] - block.start, captions))
     t2i = np.full(texts, -1, dtype=np.int64)
     for block in blocks:
         t2i += np.count_nonzero(similarity_of(block) >= score, axis=0)
@@ -103,13 +103,15 @@ def retrieval_ranks_in_blocks(
 
 def _ranks_of_block(
     similarity: Float[np.ndarray, "rows texts"],
-    row_of_own: Integer[np.ndarray, " own"],
-    own: Integer[np.ndarray, " own"],
+    row_of_caption: Integer[np.ndarray, " captions"],
+    captions: Integer[np.ndarray, " captions"],
 ) -> Integer[np.ndarray, " captioned"]:
     require_scores("similarity", similarity)
     # an image's own captions that equal its best one are not wrong texts ranked before it
     best = np.full(len(similarity), -np.inf, dtype=similarity.dtype)
-    np.maximum.at(best, row_of_own, similarity[row_of_own, own])
-    equal = similarity[row_of_own, own] == best[row_of_own]
-    rank = np.count_nonzero(similarity >= best[:, None], axis=1) - np.bincount(row_of_own[equal], minlength=len(best))
-    return rank[np.bincount(row_of_own, minlength=len(best)) > 0]
+    np.maximum.at(best, row_of_caption, similarity[row_of_caption, captions])
+    equal = similarity[row_of_caption, captions] == best[row_of_caption]
+    rank = np.count_nonzero(similarity >= best[:, None], axis=1) - np.bincount(
+        row_of_caption[equal], minlength=len(best)
+    )
+    return rank[np.bincount(row_of_caption, minlength=len(best)) > 0]

@@ -67,7 +67,7 @@ class SemanticAccumulator:
     def update(
         self, pred: Integer[np.ndarray, "h w"], target: Integer[np.ndarray, "h w"]
     ) -> Int64[np.ndarray, "classes classes"]:
-        """Count one image's pixels.
+        """Add one image's pixels to the matrix.
 
         Args:
             pred: predicted class of each pixel.

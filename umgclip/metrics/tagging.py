@@ -14,7 +14,7 @@ Tags = Bool[np.ndarray, "n c"]
 
 
 def mean_average_precision(scores: Scores, target: Tags, known: Tags | None = None) -> float:
-    """Average precision of each tag, averaged over the tags that at least one image has (macro mAP).
+    """Average the precision of each tag over the tags that at least one image has (macro mAP).
 
     Args:
         scores: one row an image, one column a tag; any unit, higher is likelier; no NaN.
@@ -35,7 +35,7 @@ def mean_average_precision(scores: Scores, target: Tags, known: Tags | None = No
 
 
 def average_precision_per_tag(scores: Scores, target: Tags, known: Tags | None = None) -> Float[np.ndarray, " c"]:
-    """Average precision of each tag: the sum over thresholds of (recall gained) * (precision there).
+    """Compute average precision of each tag: the sum over thresholds of (recall gained) * (precision there).
 
     The definition of scikit-learn's ``average_precision_score``, without interpolation. Images of equal score pass a
     threshold together, so their order is of no account.
@@ -57,7 +57,7 @@ def average_precision_per_tag(scores: Scores, target: Tags, known: Tags | None =
 
 
 def weighted_mean_average_precision(scores: Scores, target: Tags, known: Tags | None = None) -> Weighted:
-    """`mean_average_precision` as a function of how often each image counts; NaN for a draw without a positive."""
+    """Return `mean_average_precision` as a function of image weights; NaN for a draw without a positive."""
     known = _require_known(scores, target, known)
     columns = zip(scores.T, target.T, known.T, strict=True)
     tags = [_Ranked.of(score, tag, np.flatnonzero(of)) for score, tag, of in columns if (tag & of).any()]
@@ -65,7 +65,7 @@ def weighted_mean_average_precision(scores: Scores, target: Tags, known: Tags | 
 
 
 def best_f1_threshold(scores: Scores, target: Tags, known: Tags | None = None) -> float:
-    """The score at or above which predicting tags gives the best micro F1; the highest of equally good ones."""
+    """Return the threshold with the best micro F1 for scores at or above it; the highest of equally good ones."""
     known = _require_known(scores, target, known)
     score, true = scores[known], target[known]
     order = np.argsort(-score, kind="stable")
@@ -96,10 +96,10 @@ class _Ranked(NamedTuple):
 def _weighted_precision(tag: _Ranked, weights: Weights) -> Float[np.ndarray, " draws"]:
     predicted = np.cumsum(weights[:, tag.order], axis=1)[:, tag.ends]
     right = weights[:, tag.order[tag.positives]]
-    found = np.cumsum(right, axis=1)
+    hits_so_far = np.cumsum(right, axis=1)
     # of equal scores all positives pass together: the count at the last positive of the same tie
     last = np.searchsorted(tag.ends, tag.ends, side="right") - 1
-    precision = ratio(found[:, last], predicted)
+    precision = ratio(hits_so_far[:, last], predicted)
     return ratio(np.where(right > 0, right * precision, 0.0).sum(axis=1), right.sum(axis=1))
 
 

@@ -17,7 +17,7 @@ Statistic = Callable[[Float[np.ndarray, "draws groups k"]], Float[np.ndarray, " 
 def mean_over_items(
     values: Float[np.ndarray, " items"], image_of_item: Integer[np.ndarray, " items"], images: int
 ) -> Weighted:
-    """The mean over items (regions, captions), each of which counts as often as its image.
+    """Return the mean over items (regions, captions), each of which counts as often as its image.
 
     Args:
         values: one number an item.
@@ -56,7 +56,7 @@ class GroupedSums:
         self._images += 1
 
     def weighted(self, statistic: Statistic) -> Weighted:
-        """A metric of the sums.
+        """Return a metric of the sums, as a function of image weights.
 
         Args:
             statistic: given the sums of each draw, (draws, groups, k), the metric of each draw. Groups that no image
@@ -76,22 +76,22 @@ class GroupedSums:
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Elementwise; NaN where the whole is 0."""
+    """Divide elementwise; NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0)
 
 
 def mean_of_defined(values: Float[np.ndarray, "draws groups"]) -> Float[np.ndarray, " draws"]:
-    """The mean over the groups that are not NaN; NaN where all are."""
+    """Average over the groups that are not NaN; NaN if all are."""
     defined = ~np.isnan(values)
     return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
 
 
 def mean_of_shares(sums: Float[np.ndarray, "draws groups 2"]) -> Float[np.ndarray, " draws"]:
-    """Of (right, all) of each group: the mean share over the groups."""
+    """Average the share `right / all` over the groups, given (right, all) of each."""
     return mean_of_defined(ratio(sums[..., 0], sums[..., 1]))
 
 
 def share(sums: Float[np.ndarray, "draws groups k"], whole: int) -> Float[np.ndarray, " draws"]:
-    """The first sum over the sum of number `whole`, all groups together."""
+    """Divide the first sum by sum number `whole`, over all groups together."""
     total = sums.sum(axis=1)
     return ratio(total[:, 0], total[:, whole])

@@ -61,12 +61,12 @@ class _Collator:
             try:
                 placed.append(self._placed(stored, where, np.random.default_rng(seed)))
             except BAD_RECORD as error:
-                said = str(error) if isinstance(error, UmgclipError) else f"{type(error).__name__}: {error}"
-                detail = said if said.startswith(where) else f"{where}:{stored.raw.key}: {said}"
+                message = str(error) if isinstance(error, UmgclipError) else f"{type(error).__name__}: {error}"
+                detail = message if message.startswith(where) else f"{where}:{stored.raw.key}: {message}"
                 failed.append(Failed(stored.raw.key, stored.shard, detail))
         named = [one for one in placed if any(one.labels)]
         rows = self._rows(named, rng)
-        row_of_label = {self.labels[row]: place for place, row in enumerate(rows)}
+        row_of_label = {self.labels[row]: position for position, row in enumerate(rows)}
         targets = collate(named, self.canvas, row_of_label) if named else None
         seen = {IMAGES: len(placed), UNMIRRORED: sum(one.unmirrored for one in placed)}
         return LoadedTargets(targets, torch.tensor(rows), tuple(failed), len(placed) - len(named), seen)
@@ -77,19 +77,19 @@ class _Collator:
         return replace(one, labels=[None if label is None else self.aliases.get(label, label) for label in one.labels])
 
     def _rows(self, samples: Sequence[PlacedSample], rng: np.random.Generator) -> list[int]:
-        """The batch's own labels, and others drawn at random up to the limit."""
+        """Return the rows of the batch's own labels, and of others drawn at random up to the limit."""
         most = self.params.labels_per_step
         if len(self.labels) <= most:
             return list(range(len(self.labels)))
-        own = {label for one in samples for label in one.labels if label is not None}
-        needed = [row for row, label in enumerate(self.labels) if label in own]
-        others = [row for row, label in enumerate(self.labels) if label not in own]
+        present = {label for one in samples for label in one.labels if label is not None}
+        needed = [row for row, label in enumerate(self.labels) if label in present]
+        others = [row for row, label in enumerate(self.labels) if label not in present]
         drawn = rng.permutation(len(others))[: max(0, most - len(needed))]
         return sorted([*needed, *(others[i] for i in drawn.tolist())])
 
 
 class SegmentFeed:
-    """Batches of annotated samples.
+    """The seeded, endless batches of annotated samples.
 
     Args:
         params: the section `segment`.
@@ -114,7 +114,7 @@ class SegmentFeed:
         return self._manifest.samples
 
     def load(self, start: int) -> Generator[LoadedTargets]:
-        """Batches without end, from batch `start` on, made ahead by a thread; close it to end that.
+        """Yield batches without end from batch `start` on, made ahead by a thread; closing the generator ends it.
 
         Raises:
             DataError: a damaged shard, or every sample is left out.

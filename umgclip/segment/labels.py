@@ -23,16 +23,16 @@ _TEXTS = 256  # texts a forward
 
 
 def labels_of(dataset: Path) -> list[Label]:
-    """Every name of a region with a mask, things first, in order; from the dataset's table where it has one.
+    """Return every label of a region with a mask, things first, sorted; from the dataset's table if it has one.
 
     Raises:
         DataError: no region of the dataset has both.
     """
     table = dataset / "regions.parquet"
-    found = _of_table(table) if table.is_file() else _of_shards(dataset)
-    if not found:
+    known = _of_table(table) if table.is_file() else _of_shards(dataset)
+    if not known:
         raise DataError(f"{dataset}: expected regions with a mask and a name to learn from, found none")
-    return sorted(found, key=lambda label: (label[1], label[0]))
+    return sorted(known, key=lambda label: (label[1], label[0]))
 
 
 def _of_table(path: Path) -> set[Label]:
@@ -43,19 +43,19 @@ def _of_table(path: Path) -> set[Label]:
 
 
 def _of_shards(dataset: Path) -> set[Label]:
-    found = set()
+    known = set()
     for shard, raw in read_raw(dataset):
         try:
             record = stored_record(raw.json, key=raw.key, where=f"{shard}:{raw.key}")
         except DataError:
             continue  # the feed meets it again and counts it
-        found |= {label for region in record.regions or [] if region.mask and (label := label_of(region))}
-    return found
+        known |= {label for region in record.regions or [] if region.mask and (label := label_of(region))}
+    return known
 
 
 @torch.no_grad()
 def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> Float[Tensor, "t d"]:
-    """One L2-normalised embedding a name, the mean over its kind's templates; on the tower's device."""
+    """Embed each label as the L2-normalised mean over its kind's templates, on the tower's device."""
     rows = []
     for name, is_stuff in labels:
         templates = params.stuff_templates if is_stuff else params.thing_templates
@@ -64,17 +64,17 @@ def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParam
     device = tower.clip.logit_scale.device
     embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part).to(device))  # noqa: E731
     embedded = torch.cat([embed(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)])
-    place = {text: number for number, text in enumerate(texts)}
-    means = [embedded[[place[text] for text in row]].mean(dim=0) for row in rows]
+    row_of = {text: number for number, text in enumerate(texts)}
+    means = [embedded[[row_of[text] for text in row]].mean(dim=0) for row in rows]
     return F.normalize(torch.stack(means), dim=-1)
 
 
 def aliases(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> dict[Label, Label]:
-    """For each name the first of its kind that the tower reads alike: as classes they would deny each other."""
+    """Map each label to the first of its kind with the same tokens: as two classes they would compete."""
     first: dict[tuple[bytes, bool], Label] = {}
-    found = {}
+    known = {}
     for name, is_stuff in labels:
         template = (params.stuff_templates if is_stuff else params.thing_templates)[0]
         tokens = tower.tokenizer([fill_template(template, name)])[0].numpy().tobytes()
-        found[name, is_stuff] = first.setdefault((tokens, is_stuff), (name, is_stuff))
-    return found
+        known[name, is_stuff] = first.setdefault((tokens, is_stuff), (name, is_stuff))
+    return known

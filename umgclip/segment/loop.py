@@ -26,7 +26,7 @@ from umgclip.segment.targets import Targets
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """What training leaves: last values, what could not be read (by key, with shard and reason), and counts."""
+    """The result of training: last values, unreadable samples (by key, with shard and reason), counts."""
 
     values: dict[str, float]
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class _Run:
         return SegmentResult(values, state.failed, state.seen)
 
     def _step(self, step: int, loaded: LoadedTargets) -> dict[str, float]:
-        """One update; none where no sample of the batch has a named mask."""
+        """Do one update; none if no sample of the batch has a named mask."""
         if loaded.targets is None:
             return dict.fromkeys(("total", "cross_entropy", "mask", "dice", "grad_norm"), 0.0)
         loss, values = self._loss(loaded.targets, self._texts[loaded.rows.to(self._texts.device)])
@@ -120,7 +120,7 @@ class _Run:
 
 
 def _groups(weights: dict[str, nn.Parameter], decay: float) -> list[dict[str, object]]:
-    """Matrices and kernels decay; biases, norms and the scale do not."""
+    """Group the weights: matrices and kernels decay; biases, norms and the scale do not."""
     return [
         {"params": [p for p in weights.values() if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in weights.values() if p.ndim <= 1], "weight_decay": 0.0},

@@ -1,4 +1,4 @@
-"""What an annotated sample asks of the segmenter: disjoint masks with names, moved together with the image."""
+"""Training targets of the segmenter: disjoint masks with labels, transformed together with the image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Canvas:
-    """How samples are turned into a batch; the fields are those of `SegmentParams` in a model's units."""
+    """The settings by which samples become a batch: fields of `SegmentParams` in a model's units."""
 
     image_px: int
     grid: int
@@ -55,7 +55,7 @@ class Canvas:
 
     @classmethod
     def of(cls, params: SegmentParams, tower: DenseClip) -> Canvas:
-        """For a model.
+        """Return the canvas for a model.
 
         Raises:
             InputError: the side is no multiple of the model's patch, or the patch is no square.
@@ -67,14 +67,14 @@ class Canvas:
 
 
 def label_of(region: Region) -> Label | None:
-    """What a region is called, None where nobody said."""
+    """Return a region's label, or None if it has none."""
     return (region.tags[0].text, region.is_stuff) if region.tags else None
 
 
 def disjoint(
     regions: Sequence[Region], size_hw: tuple[int, int], *, unnamed: bool
 ) -> list[tuple[Label | None, Bool[np.ndarray, "h w"]]]:
-    """Masks that share no pixel, with their names.
+    """Return masks that share no pixel, with their labels.
 
     A thing covers stuff, a named thing one without a name, a better or later one a worse or earlier one. Stuff of one
     name is one mask. A thing without a name is kept if most of it is left.
@@ -98,24 +98,24 @@ def disjoint(
         label = label_of(region)
         masks[number] = mask_ops.decode(region.mask)
         owner[masks[number]] = number if label is None or not region.is_stuff else stuff.setdefault(label, number)
-    found = []
+    visible = []
     for number, mask in masks.items():
         label, left = label_of(regions[number]), owner == number
         whole = label is not None or regions[number].is_stuff or left.sum() >= _MOSTLY * mask.sum()
         if whole and left.any():
-            found.append((label, left))
-    return found
+            visible.append((label, left))
+    return visible
 
 
 def _rank(numbered: tuple[int, Region]) -> tuple[bool, bool, float]:
-    """Sorts what covers after what is covered."""
+    """Return a sort key that puts covering regions after covered ones."""
     region = numbered[1]
     return not region.is_stuff, bool(region.tags), region.score if not region.tags else 0.0
 
 
 @dataclass(frozen=True)
 class PlacedSample:
-    """A sample on the canvas.
+    """A sample that was placed on the canvas.
 
     `cells_hw` are rows and columns of the token grid that hold image; of `unmirrored` ones a text says left or
     right.
@@ -129,19 +129,19 @@ class PlacedSample:
 
 
 def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.random.Generator) -> PlacedSample:
-    """A random part of a sample, now and then mirrored, on the canvas.
+    """Place a random window of a sample on the canvas, mirrored at times.
 
     Raises:
         InputError: a mask does not go with the image.
     """
     pixels = sample.pixels
     regions = [region for region in sample.record.regions or [] if region.id not in dropped]
-    found = disjoint(regions, (pixels.shape[0], pixels.shape[1]), unnamed=canvas.unnamed)
+    visible = disjoint(regions, (pixels.shape[0], pixels.shape[1]), unnamed=canvas.unnamed)
     x0, y0, x1, y1 = random_window(pixels.shape[1], pixels.shape[0], canvas.min_window, rng)
     cell = canvas.image_px // canvas.grid
     cells = covered_cells((x1 - x0, y1 - y0), (canvas.grid, canvas.grid), (cell, cell), canvas.resize)
     labels, masks = [], []
-    for label, mask in found:
+    for label, mask in visible:
         part = mask[y0:y1, x0:x1]
         if part.sum() < _MIN_INSIDE * mask.sum():
             continue
@@ -165,7 +165,7 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
 
 
 def collate(samples: Sequence[PlacedSample], canvas: Canvas, row_of_label: dict[Label, int]) -> Targets:
-    """Samples as a batch; a label that is in no row counts as none."""
+    """Collate samples into a batch; a label without a row counts as none."""
     masks, labels = [], []
     for one in samples:
         masks.append(torch.from_numpy(one.masks))

@@ -55,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class View:
-    """How samples are turned into a batch.
+    """The settings by which samples are turned into a batch.
 
     `min_window`: smallest side of the random window that is looked at, as a share of the image's; 1 takes it whole.
     `mirror_share`: of the images whose texts say neither left nor right.
@@ -75,7 +75,7 @@ class View:
 
 
 def view_of(params: TrainParams, tower: DenseClip) -> View:
-    """What the section `train` asks for, in the units of a model.
+    """Return the view that the section `train` asks for, in the units of a model.
 
     Raises:
         InputError: the side is no multiple of the model's patch, or the patch is no square.
@@ -164,9 +164,9 @@ class _Part:
 
 def _one(item: TaughtSample, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
     record, pixels = item.sample.record, item.sample.pixels
-    kept = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
+    remaining = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
     window = _window(pixels.shape[1], pixels.shape[0], view, rng)
-    pixels, chosen, boxes, masks = _cut(pixels, _choose(kept, view.regions_per_image, rng), window, view)
+    pixels, chosen, boxes, masks = _cut(pixels, _choose(remaining, view.regions_per_image, rng), window, view)
     pixels = relit(pixels, view.relight, rng)
     if rng.random() < view.mirror_share and may_be_mirrored(record):
         pixels = pixels[:, ::-1]
@@ -193,14 +193,14 @@ def _one(item: TaughtSample, view: View, embed_dim: int, texts: _Texts, rng: np.
 
 
 def _window(width: int, height: int, view: View, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random part of the image, `x0, y0, x1, y1` in pixels; nothing is drawn where it is the whole."""
+    """Draw a part of the image, `x0, y0, x1, y1` in pixels; take the whole without a draw if `min_window` is 1."""
     return (0, 0, width, height) if view.min_window >= 1 else random_window(width, height, view.min_window, rng)
 
 
 def _cut(
     pixels: np.ndarray, regions: list[tuple[int, Region]], window: tuple[int, int, int, int], view: View
 ) -> tuple[np.ndarray, list[tuple[int, Region]], np.ndarray, np.ndarray]:
-    """The window at the view's size, and the regions that are still mostly inside.
+    """Cut out the window at the view's size; keep the regions that are still mostly inside.
 
     Boxes are shares of the window, masks lie on the cells that the window will cover.
     """
@@ -237,7 +237,7 @@ def _place(
 
 
 def _choose(regions: list[tuple[int, Region]], most: int, rng: np.random.Generator) -> list[tuple[int, Region]]:
-    """At most `most` regions; labelled ones first, the rest drawn at random."""
+    """Choose at most `most` regions: labelled ones first, the rest at random."""
     if len(regions) <= most:
         return regions
     order = rng.permutation(len(regions))
@@ -263,7 +263,7 @@ def _region_text(region: Region, texts: _Texts) -> int:
 
 
 def _caption(captions: list[Text], written_share: float, rng: np.random.Generator, texts: _Texts) -> int:
-    """The alt text, or now and then what the annotator wrote; -1 where the image has no caption."""
+    """Choose the alt text, or at times a caption by the annotator; return -1 if the image has no caption."""
     given = [c.text for c in captions if c.source in ("alt", "human")]
     written = [c.text for c in captions if c.source not in ("alt", "human")]
     pool = written if written and (not given or rng.random() < written_share) else given
@@ -274,7 +274,7 @@ def _caption(captions: list[Text], written_share: float, rng: np.random.Generato
 def _tokens(
     masks: Float[np.ndarray, "r h w"], region_text: Int[np.ndarray, "r"]
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """The text of the labelled region that covers each token most, and how much of the token it covers."""
+    """Return for each token the text of the labelled region that covers it most, and the covered share."""
     tokens = masks.shape[1] * masks.shape[2]
     labelled = np.flatnonzero(region_text >= 0)
     if not labelled.size:

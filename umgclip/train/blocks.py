@@ -30,21 +30,21 @@ def checkpoint_activations(tower: nn.Module) -> None:
     Raises:
         InputError: the tower has no blocks of a known name.
     """
-    found = list(blocks(tower))
-    if not found:
+    modules = list(blocks(tower))
+    if not modules:
         raise InputError("train.checkpoint_activations: expected false for a model without residual blocks, got true")
-    for block in found:
+    for block in modules:
         block.forward = partial(_recomputed, block.forward)
 
 
 def _recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:  # noqa: ANN401 - any block's
-    """A block's forward, computed again in the backward with the context variables that it had: its token grid."""
+    """Run a block so that its backward recomputes it with the same context variables, such as its token grid."""
     context = copy_context()
     return checkpoint(partial(context.run, forward), *inputs, use_reentrant=False, **options)
 
 
 def compile_blocks(tower: nn.Module) -> int:
-    """Compile every block.
+    """Compile every residual block of a tower.
 
     Returns:
         How many modules will be compiled, at their first call.
@@ -52,9 +52,9 @@ def compile_blocks(tower: nn.Module) -> int:
     Raises:
         InputError: there is nothing to compile.
     """
-    found = list(blocks(tower))
-    if not found:
+    modules = list(blocks(tower))
+    if not modules:
         raise InputError("train.compile: expected false for a model without residual blocks, got true")
-    for module in found:
+    for module in modules:
         module.compile(dynamic=True)
-    return len(found)
+    return len(modules)

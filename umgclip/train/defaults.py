@@ -1,4 +1,4 @@
-"""What `auto` in the section `train` means for a base: how fast to learn, and in what."""
+"""The values that `auto` in the section `train` stands for, by base: adapter and learning rate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWN_ATTENTION = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_in
 
 
 def resolved(params: TrainParams, base: Path) -> TrainParams:
-    """The same params with a value in the place of each `auto` that depends on the base; numbers stay.
+    """Replace each `auto` that depends on the base by its value; keep numbers as they are.
 
     Args:
         params: the section `train`.
@@ -39,13 +39,13 @@ def resolved(params: TrainParams, base: Path) -> TrainParams:
 
 
 def from_scratch(base: Path) -> bool:
-    """Whether a base is the small model that the stage `base` trains; anything else was trained on more."""
+    """Check whether a base is the small model that the stage `base` trains; all others saw more data."""
     report = base / "base.json"
     return report.is_file() and json.loads(report.read_text(encoding="utf-8")).get("pretrained") == SCRATCH
 
 
 def told(asked: TrainParams, used: TrainParams, base: Path) -> tuple[tuple[str, str], ...]:
-    """Rows of the summary: adapter and rate, and whether they were chosen here."""
+    """Return summary rows with the adapter and the rate, and whether `auto` chose them."""
     kind = "from scratch" if from_scratch(base) else "pretrained"
     why = f" (auto: base {kind})"
     return (
@@ -55,16 +55,16 @@ def told(asked: TrainParams, used: TrainParams, base: Path) -> tuple[tuple[str, 
 
 
 def warnings(params: TrainParams, samples: int) -> list[str]:
-    """What is allowed and hardly meant."""
-    found = []
+    """Return warnings about values that are allowed but rarely intended."""
+    messages = []
     if params.batch == 1 and any((params.weights.image_text, params.weights.region_text, params.weights.tags)):
-        found.append("train.batch: 1: an image alone has no others to be told from; contrasts teach nothing")
+        messages.append("train.batch: 1: an image alone has no others to be told from; contrasts teach nothing")
     if params.batch > samples:
-        found.append(
+        messages.append(
             f"train.batch: {params.batch}: more than the {samples} images there are, so images come more than once "
             "in a batch"
         )
-    return found
+    return messages
 
 
 def _require_something_to_learn(params: TrainParams) -> None:
@@ -77,13 +77,13 @@ def _require_something_to_learn(params: TrainParams) -> None:
 
 def _adapter(model_cfg: Mapping[str, Any]) -> Literal["lora", "convpass"]:
     towers = [model_cfg.get(name) or {} for name in ("vision_cfg", "text_cfg")]
-    own = any(tower.get("block_type") == "custom" or any(map(tower.get, _OWN_ATTENTION)) for tower in towers)
-    return "convpass" if own else "lora"
+    own_attention = any(tower.get("block_type") == "custom" or any(map(tower.get, _OWN_ATTENTION)) for tower in towers)
+    return "convpass" if own_attention else "lora"
 
 
 def _model_cfg(base: Path) -> Mapping[str, Any]:
     path = base / CONFIG
     if not path.is_file():
         return {}  # refused where the base is read
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
-    return found
+    model_cfg: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
+    return model_cfg

@@ -95,7 +95,7 @@ class _Collator:
         return LoadedBatch(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
 
     def _nothing(self) -> Batch:
-        """A batch without images."""
+        """Return a batch without images."""
         side = self.view.image_px
         record = ImageRecord(key="-", width=side, height=side, sha256="0" * 64, source=Source(dataset="-"))
         item = TaughtSample(Sample(np.zeros((side, side, 3), np.uint8), record), None)
@@ -111,7 +111,7 @@ class _Collator:
         return collate([item for _, item in read], self.view, self.embed_dim, np.random.default_rng(seed))
 
     def _sorted_out(self, read: list[_Read], seed: list[int]) -> tuple[list[_Read], list[Failed]]:
-        """Samples that can be made a batch of, and those whose masks or boxes do not go with their image."""
+        """Separate samples that fit into a batch from those whose masks or boxes do not match their image."""
         good, lost = [], []
         for stored, item in read:
             try:
@@ -162,11 +162,11 @@ class TrainFeed:
         self._view = view_of(params, tower)
 
     def from_step(self, start: int) -> Iterator[Batch]:
-        """Batches without end, from batch `start` on."""
+        """Yield batches without end, from batch `start` on."""
         return (loaded.batch for loaded in self.load(start))
 
     def load(self, start: int, workers: int = 1, backend: Backend = "threads") -> Generator[LoadedBatch]:
-        """The same with what failed, decoded ahead by workers; close it to end them.
+        """Yield batches with their failed samples, decoded ahead by workers; closing the generator ends these.
 
         Raises:
             DataError: a damaged shard, or every sample is left out.
@@ -224,14 +224,14 @@ def streams(params: TrainParams, processes: int) -> int:
 
 
 def decoders(params: TrainParams, on_gpu: bool, processes_here: int) -> int:
-    """Workers that decode for one of the `processes_here` processes of this machine."""
+    """Return the number of decoding workers for one of this machine's `processes_here` processes."""
     if params.loader.workers != "auto":
         return params.loader.workers
     return max(1, min(_MOST_WORKERS, threads() // processes_here - 1)) if on_gpu else 1
 
 
 def of_samples(records: Iterable[ImageRecord], batch: Batch) -> Counter[str]:
-    """Counts of samples as they were shown: images, regions, and what stands out among them."""
+    """Count the samples as they were shown: images, regions, unmirrored images and regions under half a pixel."""
     records = list(records)
     height, width = batch.images.shape[2:]
     x0, y0, x1, y1 = batch.boxes_xyxy.unbind(1)

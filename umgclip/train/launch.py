@@ -18,7 +18,7 @@ _MEET_S = 3600  # until all machines are there; one may still be downloading its
 
 
 def processes(params: TrainParams) -> int:
-    """Processes to start here: 1 where torchrun has started this one, or where one is enough.
+    """Return how many processes to start here: 1 if torchrun started this one, or if one is enough.
 
     Raises:
         InputError: more are asked for than there are GPUs.
@@ -36,7 +36,7 @@ def processes(params: TrainParams) -> int:
 
 
 def seat() -> Seat | None:
-    """This machine's place among several; None: it is the only one, or torchrun has seen to it.
+    """Return this machine's seat among several; None if it is the only one, or torchrun started this process.
 
     Raises:
         InputError: a variable is missing or wrong.

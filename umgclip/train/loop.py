@@ -36,7 +36,7 @@ _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What training leaves: last values, weights by name on the CPU (averaged where asked for), failures, counts."""
+    """The result of training: last values, weights by name on the CPU (averaged if requested), failures, counts."""
 
     values: dict[str, float]
     weights: dict[str, Tensor]
@@ -45,7 +45,7 @@ class TrainResult:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that learn, by name."""
+    """Return the parameters that learn, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -138,7 +138,7 @@ def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scori
 
 
 def _step_scaled(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """A step of float16: one whose gradients overflow is left out, and the next one's loss is scaled less."""
+    """Take a step in float16; skip it if gradients overflow, and scale the next loss less."""
     scaler.step(optimizer)
     scaler.update()
     if scaler.get_scale() < _LEAST_LOSS_SCALE:

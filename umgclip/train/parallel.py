@@ -49,7 +49,7 @@ class Parallel:
         self.weights: dict[str, nn.Parameter] = {n: p for n, p in embedder.tower.named_parameters() if p.requires_grad}
 
     def __call__(self, *inputs: Any) -> Embedded:  # noqa: ANN401 - those of the embedder
-        """The forward of the embedder."""
+        """Run the forward pass of the embedder."""
         embedded: Embedded = self.module(*inputs)
         return embedded
 
@@ -97,8 +97,8 @@ def _divide(embedder: TowerEmbedder, world: World) -> list[nn.Parameter]:
     depends on a process's texts, so it is one piece with the rest.
     """
     mesh = init_device_mesh(world.device.type, (world.size,))
-    kept = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
+    scalars = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
     for block in blocks(embedder, images_only=True):
-        fully_shard(block, mesh=mesh, ignored_params=kept)
-    fully_shard(embedder, mesh=mesh, ignored_params=kept)
-    return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in kept]
+        fully_shard(block, mesh=mesh, ignored_params=scalars)
+    fully_shard(embedder, mesh=mesh, ignored_params=scalars)
+    return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in scalars]

@@ -49,7 +49,7 @@ class TrainInputs:
 
 
 def total_steps(params: TrainParams) -> int:
-    """Steps that `run` will report, for a progress bar."""
+    """Return the number of steps that `run` will report, for a progress bar."""
     return params.steps
 
 
@@ -141,7 +141,7 @@ def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, ada
 
 
 def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
-    """The base with a fresh adapter, the same in every process."""
+    """Load the base and add a fresh adapter, the same in every process."""
     clip, _ = files.load(base)
     torch.manual_seed(params.seed)
     adapted = adapt(clip, params)
@@ -149,11 +149,11 @@ def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
 
 
 def load_weights(tower: DenseClip, weights: dict[str, Tensor]) -> None:
-    """Put trained weights in their places."""
-    own = dict(tower.named_parameters())
+    """Copy trained weights into the tower."""
+    parameters = dict(tower.named_parameters())
     with torch.no_grad():
         for name, value in weights.items():
-            own[name].copy_(value)
+            parameters[name].copy_(value)
 
 
 def _rows(

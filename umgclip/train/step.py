@@ -32,7 +32,7 @@ from umgclip.train.parallel import Parallel
 
 @dataclass(frozen=True)
 class Computed:
-    """What a step found out: values and counts of the global batch, what failed anywhere, keys of odd features here."""
+    """The outcome of a step: values, counts and failures of the global batch; keys of this process's odd features."""
 
     values: dict[str, float]
     failed: tuple[Failed, ...]
@@ -42,7 +42,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a forward is made and judged.
+    """The settings of a forward pass and of its loss.
 
     Attributes:
         params: precision aside, what is computed.
@@ -64,10 +64,10 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: Scoring, world: World
 
     Nothing is added where the loss is no finite number.
     """
-    own = labels_of(loaded.batch, scoring.params.weights, scoring.tokenizer)
-    texts = [own.texts[i] for i in own.used.tolist()]
+    local_labels = labels_of(loaded.batch, scoring.params.weights, scoring.tokenizer)
+    texts = [local_labels.texts[i] for i in local_labels.used.tolist()]
     met = of_texts(texts, scoring.tokenizer) + Counter(loaded.seen)
-    told: list[tuple[Labels, tuple[Failed, ...], Counter[str]]] = world.tell((own, loaded.failed, met))
+    told: list[tuple[Labels, tuple[Failed, ...], Counter[str]]] = world.tell((local_labels, loaded.failed, met))
     parts = tuple(labels for labels, _, _ in told)
     failed = tuple(failure for _, failures, _ in told for failure in failures)
     tokens = scoring.tokenizer(texts).to(world.device)
@@ -158,7 +158,7 @@ def _set_random_state(state: tuple[Tensor, Tensor | None], world: World) -> None
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """A batch's tensors on a device; texts stay."""
+    """Move a batch's tensors to a device; texts stay as they are."""
     if device.type == "cpu":
         return batch
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}

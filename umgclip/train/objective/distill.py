@@ -33,11 +33,11 @@ def cosine_distillation(
     if weight is None:
         weight = torch.ones(student.shape[0], device=student.device)
     require_shape("weight", weight, (student.shape[0],))
-    kept = weight > 0
-    if not kept.any():
+    known_rows = weight > 0
+    if not known_rows.any():
         return connected_zero(student)
-    weight = full_precision(weight[kept])
-    cosine = (unit_rows(student[kept]) * unit_rows(teacher[kept].detach())).sum(dim=1)
+    weight = full_precision(weight[known_rows])
+    cosine = (unit_rows(student[known_rows]) * unit_rows(teacher[known_rows].detach())).sum(dim=1)
     return ((1 - cosine) * weight).sum() / weight.sum()
 
 

@@ -15,7 +15,7 @@ from umgclip.train.batch import Batch
 
 
 class Embedded(NamedTuple):
-    """What a forward gives: L2-normalised embeddings and how their cosines become logits."""
+    """The output of a forward pass: L2-normalised embeddings, and the scale and bias of their logits."""
 
     out: ClipOutput
     scale: Float[Tensor, ""]
@@ -77,10 +77,10 @@ def read_out(out: ClipOutput, batch: Batch, weights: LossWeights) -> Features:
 
 
 def concatenate(parts: list[Features]) -> Features:
-    """Features of forwards one after the other as those of one."""
+    """Concatenate the features of several forward passes."""
     return Features(*(torch.cat(list(rows)) for rows in zip(*parts, strict=True)))
 
 
 def token_rows(tokens: Int[Tensor, "t length"], part: int, parts: int) -> Int[Tensor, "u length"]:
-    """The texts that go with one of several forwards: they are divided evenly, whichever images they belong to."""
+    """Return the texts of one of several forward passes: an even share, whichever images they belong to."""
     return tokens[len(tokens) * part // parts : len(tokens) * (part + 1) // parts]

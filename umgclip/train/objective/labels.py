@@ -1,4 +1,4 @@
-"""What the objective asks about a batch, apart from its pixels: small enough that every process may know it of all."""
+"""The labels of a batch without its pixels, small enough to be exchanged among all processes."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class Labels:
 
     @property
     def images(self) -> int:
-        """Images of the batch."""
+        """The number of images in the batch."""
         return len(self.caption)
 
     @property
     def things(self) -> int:
-        """Regions that are read by their box too."""
+        """The number of regions whose box is read out as well."""
         return int((~self.is_stuff).sum())
 
 
 def labels_of(batch: Batch, weights: LossWeights, tokenizer: Tokenizer) -> Labels:
-    """The labels of a batch, for the terms whose weight is above 0."""
+    """Return the labels of a batch for the terms whose weight is above 0."""
     tokens = [row.tobytes() for row in tokenizer(batch.texts).numpy()]
     return Labels(
         texts=batch.texts,
@@ -88,7 +88,7 @@ def _used(batch: Batch, weights: LossWeights, tokens: list[bytes]) -> Tensor:
     if not needed:
         return torch.zeros(0, dtype=torch.long)
     first: dict[bytes, int] = {}
-    places = torch.tensor([first.setdefault(row, place) for place, row in enumerate(tokens)], dtype=torch.long)
+    places = torch.tensor([first.setdefault(row, position) for position, row in enumerate(tokens)], dtype=torch.long)
     return places[torch.cat(needed)].unique()
 
 
@@ -115,7 +115,7 @@ def join(parts: Sequence[Labels]) -> JoinedLabels:
             text_of.setdefault(row, text)
     texts = [text_of[row] for row in tokens]
     row_of_text = torch.full((len(texts) + 1,), -1)
-    encoded = torch.cat([place[part.used] for part, place in zip(parts, places, strict=True)])
+    encoded = torch.cat([mapping[part.used] for part, mapping in zip(parts, places, strict=True)])
     row_of_text[encoded.flip(0)] = torch.arange(len(encoded)).flip(0)  # the first of equal ones is written last
     tag_texts, tag_targets = _join_tags([(p.tag_texts, p.tag_targets) for p in parts], places)
     taught = [part.teacher_region for part in parts if part.teacher_region is not None]
@@ -123,12 +123,12 @@ def join(parts: Sequence[Labels]) -> JoinedLabels:
         texts=texts,
         tokens=tokens,
         used=(row_of_text[:-1] >= 0).nonzero()[:, 0],
-        caption=torch.cat([place[part.caption] for part, place in zip(parts, places, strict=True)]),
+        caption=torch.cat([mapping[part.caption] for part, mapping in zip(parts, places, strict=True)]),
         tag_texts=tag_texts,
         tag_targets=tag_targets,
         image_of_region=_join_images([(p.image_of_region, p.images) for p in parts]),
         is_stuff=torch.cat([part.is_stuff for part in parts]),
-        region_text=torch.cat([place[part.region_text] for part, place in zip(parts, places, strict=True)]),
+        region_text=torch.cat([mapping[part.region_text] for part, mapping in zip(parts, places, strict=True)]),
         teacher_region=torch.cat(taught) if taught else None,
         token_weight_sum=sum(part.token_weight_sum for part in parts),
         taught_images=sum(part.taught_images for part in parts),
@@ -138,13 +138,14 @@ def join(parts: Sequence[Labels]) -> JoinedLabels:
 
 
 def merge(batches: Sequence[Batch]) -> Batch:
-    """Several batches of one image size as one."""
+    """Merge several batches of one image size into one."""
     if len(batches) == 1:
         return batches[0]
     texts, places = _join_texts([batch.texts for batch in batches])
     tag_texts, tag_targets = _join_tags([(b.tag_texts, b.tag_targets) for b in batches], places)
     joined: dict[str, Any] = {
-        name: torch.cat([place[getattr(b, name)] for b, place in zip(batches, places, strict=True)]) for name in _PLACES
+        name: torch.cat([mapping[getattr(b, name)] for b, mapping in zip(batches, places, strict=True)])
+        for name in _PLACES
     }
     plain = {*_PER_IMAGE, *_PER_REGION, *_PER_TOKEN} - {*_PLACES, "tag_targets"}
     for name in plain & {field.name for field in dataclasses.fields(Batch)}:
@@ -156,7 +157,7 @@ def merge(batches: Sequence[Batch]) -> Batch:
 
 
 def cut(batch: Batch, start: int, stop: int) -> Batch:
-    """Images `start` to `stop` of a batch with what belongs to them; the texts stay all."""
+    """Return images `start` to `stop` of a batch with their regions and tokens, and all texts."""
     if (start, stop) == (0, len(batch.images)):
         return batch
     inside = (batch.image_of_region >= start) & (batch.image_of_region < stop)
@@ -176,7 +177,7 @@ def cut(batch: Batch, start: int, stop: int) -> Batch:
 
 
 def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
-    """First and last of `total` things that go to one of several parts, as even as can be."""
+    """Return the start and stop of one of several parts of `total` items, as even as possible."""
     return total * part // parts, total * (part + 1) // parts
 
 
@@ -192,7 +193,7 @@ def _join_texts(parts: Iterable[list[_Text]]) -> tuple[list[_Text], tuple[Tensor
 def _join_tags(
     parts: Sequence[tuple[Tensor, Tensor]], places: Sequence[Tensor]
 ) -> tuple[Int[Tensor, "v"], Bool[Tensor, "b v"]]:
-    joint = [place[texts] for (texts, _), place in zip(parts, places, strict=True)]
+    joint = [mapping[texts] for (texts, _), mapping in zip(parts, places, strict=True)]
     tags = torch.cat(joint).unique()
     targets = torch.zeros((sum(len(rows) for _, rows in parts), len(tags)), dtype=torch.bool)
     first = 0
@@ -210,7 +211,7 @@ def _join_images(parts: Sequence[tuple[Tensor, int]]) -> Int[Tensor, "r"]:
 
 
 def _cat(values: Sequence[Tensor | None], batches: Sequence[Batch]) -> Tensor | None:
-    """One tensor of several; what marks cells of images is True everywhere for images that have no mark."""
+    """Concatenate tensors; fill in True for batches without marks of valid cells."""
     known = next((value for value in values if value is not None), None)
     if known is None:
         return None

@@ -15,7 +15,7 @@ def pixel_loss(
     weight: Float[Tensor, " n"],
     logit_scale: Scalar,
 ) -> Float[Tensor, ""]:
-    """Weighted cross-entropy of dense tokens against region texts.
+    """Compute the weighted cross-entropy of dense tokens against region texts.
 
     A token that its region covers by half counts half. Tokens with weight 0 are dropped before the product, so that
     background costs neither memory nor time; their target is not read.
@@ -39,11 +39,11 @@ def pixel_loss(
     rows = tokens.shape[0]
     require_shape("target", target, (rows,))
     require_shape("weight", weight, (rows,))
-    kept = weight > 0
-    if not kept.any():
+    weighted = weight > 0
+    if not weighted.any():
         return connected_zero(tokens, texts, logit_scale)
-    target, weight = target[kept].long(), full_precision(weight[kept])
+    target, weight = target[weighted].long(), full_precision(weight[weighted])
     require_index("target", target, 0, texts.shape[0])
-    logits = scaled_cosine(tokens[kept], texts, logit_scale)
+    logits = scaled_cosine(tokens[weighted], texts, logit_scale)
     costs = F.cross_entropy(logits, target, reduction="none")
     return (costs * weight).sum() / weight.sum()

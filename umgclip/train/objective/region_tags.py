@@ -50,11 +50,11 @@ def region_tag_loss(
 
 
 def _best_region(scores: Float[Tensor, "r v"], image_of_region: Int[Tensor, " r"], images: int) -> Float[Tensor, "b v"]:
-    """The largest score of each image; rows of images without region are -inf."""
+    """Return the largest score of each image; rows of images without a region are -inf."""
     counts = torch.bincount(image_of_region, minlength=images)
     order = torch.argsort(image_of_region, stable=True)
     starts = counts.cumsum(0) - counts
-    place = torch.arange(len(order), device=scores.device) - starts[image_of_region[order]]
+    rank = torch.arange(len(order), device=scores.device) - starts[image_of_region[order]]
     table = scores.new_full((images, max(1, int(counts.max())), scores.shape[1]), -torch.inf)
-    table = table.index_put((image_of_region[order], place), scores[order])
+    table = table.index_put((image_of_region[order], rank), scores[order])
     return table.amax(dim=1)

@@ -117,9 +117,9 @@ def joint_positives(
     """
     require_index("text_of_region", text_of_region, NO_TEXT, texts.shape[0])
     candidates = torch.arange(texts.shape[0], device=text_of_region.device)
-    own = text_of_region[:, None] == candidates[None, :]
-    if threshold is None or 0 in own.shape:
-        return own
+    matching = text_of_region[:, None] == candidates[None, :]
+    if threshold is None or 0 in matching.shape:
+        return matching
     described = text_of_region != NO_TEXT
     near = scaled_cosine(texts, texts) > threshold
-    return own | (near[text_of_region.clamp_min(0).long()] & described[:, None])
+    return matching | (near[text_of_region.clamp_min(0).long()] & described[:, None])

@@ -38,7 +38,7 @@ _ALONE = World()
 
 @dataclass(frozen=True)
 class Similarity:
-    """How cosines become logits: scale, bias, and which kind of contrast the tower learns by."""
+    """The scale and bias that turn cosines into logits, and the tower's kind of contrast."""
 
     scale: Float[Tensor, ""]
     bias: Float[Tensor, ""] | None = None
@@ -47,7 +47,7 @@ class Similarity:
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """What is asked of a step's features.
+    """A process's batch together with the labels of the global batch.
 
     Attributes:
         batch: this process's part, on the device of its features.
@@ -63,14 +63,14 @@ class GlobalBatch:
 
     @property
     def own(self) -> Labels:
-        """The labels of this process's part."""
+        """The labels of this process's own part."""
         return self.parts[self.rank]
 
 
 def loss(
     tower: DenseClip, batch: Batch, weights: LossWeights, tokenizer: Tokenizer
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """One forward and the weighted sum of all terms whose weight is above 0; a weight of 0 costs nothing.
+    """Run a forward pass and return the weighted sum of all terms; a term with weight 0 costs nothing.
 
     Returns:
         The total, and each term's unweighted value.
@@ -87,7 +87,7 @@ def loss(
 def total(
     features: Features, global_batch: GlobalBatch, similarity: Similarity, weights: LossWeights, world: World = _ALONE
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """The weighted sum of the terms of the global batch.
+    """Return the weighted sum of the terms of the global batch.
 
     Returns:
         What this process differentiates: gradients of its parameters, averaged over the processes, are those of the
@@ -112,19 +112,19 @@ def total(
 def terms(
     features: Features, global_batch: GlobalBatch, similarity: Similarity, weights: LossWeights, world: World = _ALONE
 ) -> dict[str, Float[Tensor, ""]]:
-    """Each term whose weight is above 0; those of `_BY_ROWS` times this process's share of the rows."""
+    """Compute each term with a weight above 0; those of `_BY_ROWS` times this process's share of the rows."""
     batch, device = global_batch.batch, features.image.device
     labels, position = global_batch.joined.labels, global_batch.joined.row_of_text.to(device)
     image, text = _gather(features, global_batch, world)
     scale = similarity.scale
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     if weights.image_text:
         captioned = labels.caption.to(device) >= 0  # images without a caption learn from the other terms
         caption = position[labels.caption.to(device)[captioned]]
-        found["image_text"] = _image_text(image[captioned], text, caption, similarity)
+        by_name["image_text"] = _image_text(image[captioned], text, caption, similarity)
     if weights.tags:
         targets = labels.tag_targets.to(device)
-        found["tags"] = tag_term(image, text[position[labels.tag_texts.to(device)]], targets, scale)
+        by_name["tags"] = tag_term(image, text[position[labels.tag_texts.to(device)]], targets, scale)
     # Regions compete for the batch's region texts only. Were captions and tags among them, the name of a held-out
     # class, which no region may carry, would be a negative of every region, that of its own objects too.
     region_text = labels.region_text.to(device)
@@ -132,36 +132,36 @@ def terms(
     name_of = torch.full((len(labels.texts) + 1,), -1, device=device)
     name_of[names] = torch.arange(len(names), device=device)
     if weights.pixel:
-        place = global_batch.joined.places[global_batch.rank].to(device)
-        target = name_of[place[batch.token_text]]
+        mapping = global_batch.joined.places[global_batch.rank].to(device)
+        target = name_of[mapping[batch.token_text]]
         term = pixel_loss(features.tokens, text[position[names]], target, batch.token_weight, scale)
-        found["pixel"] = term * _share(global_batch.own.token_weight_sum, labels.token_weight_sum)
+        by_name["pixel"] = term * _share(global_batch.own.token_weight_sum, labels.token_weight_sum)
     if weights.region_text or weights.region_tags or weights.relational:
         by_mask = world.gather(features.by_mask, [len(part.region_text) for part in global_batch.parts])
         if weights.region_text:
             by_box = world.gather(features.by_box, [part.things for part in global_batch.parts])
-            found["region_text"] = region_term(
+            by_name["region_text"] = region_term(
                 by_mask, by_box, labels, (text[position[names]], name_of[region_text]), similarity
             )
         if weights.region_tags:
             tags = text[position[labels.tag_texts.to(device)]]
-            found["region_tags"] = region_tag_loss(
+            by_name["region_tags"] = region_tag_loss(
                 by_mask, labels.image_of_region.to(device), tags, labels.tag_targets.to(device), scale
             )
     else:
         by_mask = features.by_mask
-    return found | _teacher_terms(features, by_mask, global_batch, weights, scale)
+    return by_name | _teacher_terms(features, by_mask, global_batch, weights, scale)
 
 
 def _gather(features: Features, global_batch: GlobalBatch, world: World) -> tuple[Tensor, Tensor]:
-    """Images and texts of all processes."""
+    """Gather the image and text features of all processes."""
     image = world.gather(features.image, [part.images for part in global_batch.parts])
     text = world.gather(features.text, [len(part.used) for part in global_batch.parts])
     return image, text
 
 
-def _share(own: float | int, everyone: float | int) -> float:
-    return own / everyone if everyone else 1.0
+def _share(local: float | int, everyone: float | int) -> float:
+    return local / everyone if everyone else 1.0
 
 
 def _image_text(image: Tensor, text: Tensor, caption: Tensor, similarity: Similarity) -> Float[Tensor, ""]:
@@ -179,7 +179,7 @@ def _bias(similarity: Similarity) -> Float[Tensor, ""]:
 def tag_term(
     image: Float[Tensor, "b d"], tags: Float[Tensor, "v d"], targets: Tensor, scale: Tensor
 ) -> Float[Tensor, ""]:
-    """Multi-label loss over the tags of the batch, centred so that an average image expects an average number."""
+    """Compute the multi-label loss of the batch's tags, centred so that an average image expects an average number."""
     logits = scale * image @ tags.T
     prior = targets.float().mean().clamp(1e-4, 1 - 1e-4)  # all images may have all tags
     logits = logits - logits.detach().mean() + torch.log(prior / (1 - prior))
@@ -193,7 +193,7 @@ def region_term(
     names: tuple[Float[Tensor, "t d"], Int[Tensor, "r"]],
     similarity: Similarity,
 ) -> Float[Tensor, ""]:
-    """All regions by mask pooling, things by RoIAlign as well, against the texts that regions of the batch carry.
+    """Contrast regions (mask pooling, things by RoIAlign as well) with the texts that regions of the batch carry.
 
     Args:
         by_mask: regions' features pooled over their masks.
@@ -221,7 +221,7 @@ def _teacher_terms(
     weights: LossWeights,
     scale: Tensor,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Dense features and images against the teacher's embeddings.
+    """Compare dense features and images with the teacher's embeddings.
 
     `distill` is CLIPSelf's cosine of mask-pooled features to the embeddings of the regions' crops. `relational` asks
     that each region be as near to the crops of the batch's other regions as its own crop is. Neither needs a name, so
@@ -235,19 +235,19 @@ def _teacher_terms(
         scale: inverse temperature.
     """
     batch, everyone = global_batch.batch, global_batch.joined.labels
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     if weights.distill:
         known = batch.teacher_region.isfinite().all(dim=1)
         teacher = F.normalize(batch.teacher_region[known], dim=1)
         term = cosine_distillation(features.by_mask[known], teacher)
-        found["distill"] = term * _share(global_batch.own.taught_regions, everyone.taught_regions)
+        by_name["distill"] = term * _share(global_batch.own.taught_regions, everyone.taught_regions)
     if weights.relational and everyone.teacher_region is not None:
         rows = everyone.teacher_region.to(by_mask.device)
         known = rows.isfinite().all(dim=1)
         teacher = F.normalize(rows[known], dim=1)
-        found["relational"] = relational_keep(by_mask[known], teacher, teacher, teacher, scale)
+        by_name["relational"] = relational_keep(by_mask[known], teacher, teacher, teacher, scale)
     if weights.keep:
         known = batch.teacher_image.isfinite().all(dim=1)
         term = cosine_distillation(features.image[known], batch.teacher_image[known])
-        found["keep"] = term * _share(global_batch.own.taught_images, everyone.taught_images)
-    return found
+        by_name["keep"] = term * _share(global_batch.own.taught_images, everyone.taught_images)
+    return by_name
