@@ -125,6 +125,14 @@ def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecor
 
     Raises:
         DataError: naming `where`, the field, what was expected and what came.
+
+    Example:
+        >>> raw = {"key": "a", "width": 4, "height": 2, "sha256": "0" * 64, "source": {"dataset": "demo"}}
+        >>> record = parse_record(raw, where="part-000000.tar:a")
+        >>> record.width, record.captions is None
+        (4, True)
+        >>> parse_record(record.to_json(), where="the same") == record
+        True
     """
     try:
         if isinstance(raw, dict):

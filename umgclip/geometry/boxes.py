@@ -29,14 +29,26 @@ def intersection(a_xyxy: Float[np.ndarray, "n 4"], b_xyxy: Float[np.ndarray, "m 
 
 
 def iou(a_xyxy: Float[np.ndarray, "n 4"], b_xyxy: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Compute pairwise intersection over union; 0 where both are empty."""
+    """Compute pairwise intersection over union; 0 where both are empty.
+
+    Example:
+        >>> first, second = np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2], [5, 5, 6, 6]])  # (1, 4), (2, 4)
+        >>> iou(first, second).round(3)  # (1, 2)
+        array([[0.333, 0.   ]])
+    """
     shared = intersection(a_xyxy, b_xyxy)
     union = area(a_xyxy)[:, None] + area(b_xyxy)[None, :] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def nms(boxes_xyxy: Boxes, scores: Float[np.ndarray, "n"], threshold: float) -> Int[np.ndarray, "kept"]:
-    """Suppress non-maxima greedily; return the indices that stay, best score first; ties keep the earlier row."""
+    """Suppress non-maxima greedily; return the indices that stay, best score first; ties keep the earlier row.
+
+    Example:
+        >>> boxes = np.array([[0.0, 0, 2, 2], [0, 0, 2, 2.1], [5, 5, 6, 6]])  # (3, 4)
+        >>> nms(boxes, np.array([0.6, 0.9, 0.5]), threshold=0.5)
+        array([1, 2])
+    """
     order = np.argsort(-scores, kind="stable")
     overlaps = iou(boxes_xyxy, boxes_xyxy)
     chosen: list[int] = []
@@ -47,7 +59,12 @@ def nms(boxes_xyxy: Boxes, scores: Float[np.ndarray, "n"], threshold: float) -> 
 
 
 def expand(boxes_xyxy: Boxes, factor: float) -> Boxes:
-    """Scale boxes by `factor` around their centres; they are not clipped to the image."""
+    """Scale boxes by `factor` around their centres; they are not clipped to the image.
+
+    Example:
+        >>> expand(np.array([[1.0, 1, 3, 3]]), 2.0)  # (1, 4)
+        array([[0., 0., 4., 4.]])
+    """
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     half = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * (factor / 2)
     return np.concatenate([centre - half, centre + half], axis=1)

@@ -25,6 +25,10 @@ def covered_cells(
         grid_hw: rows and columns of the canvas.
         cell_hw_px: height and width of a cell in pixels.
         resize: `squash` covers the whole canvas.
+
+    Example:
+        >>> covered_cells((640, 320), grid_hw=(8, 8), cell_hw_px=(12, 12), resize="pad")  # half as high as wide
+        (4, 8)
     """
     if resize == "squash":
         return grid_hw

@@ -27,7 +27,13 @@ _COUNTS = re.compile(rb"(?:[P-o]{0,5}[0-O])+")
 
 
 def encode(mask: Bool[np.ndarray, "h w"]) -> Mask:
-    """Encode a mask as compressed COCO RLE."""
+    """Encode a mask as compressed COCO RLE.
+
+    Example:
+        >>> mask = np.array([[False, True], [False, True]])  # (2, 2)
+        >>> encode(mask).size, bool((decode(encode(mask)) == mask).all())
+        ((2, 2), True)
+    """
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return Mask(size=(mask.shape[0], mask.shape[1]), counts=rle["counts"].decode("ascii"))
 
@@ -69,6 +75,11 @@ def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int])
 
     Raises:
         InputError: a coordinate is not finite or absurdly far away, or the outline is millions of pixels long.
+
+    Example:
+        >>> square = from_polygons([[1, 1, 3, 1, 3, 3, 1, 3]], size_hw=(4, 4))
+        >>> area(square), tight_box(square)
+        (4, (1.0, 1.0, 3.0, 3.0))
     """
     height, width = _size(size_hw)
     usable = []
@@ -177,5 +188,11 @@ def enlarged(mask: Bool[np.ndarray, "h w"], size_hw: tuple[int, int]) -> Bool[np
 
 
 def to_grid(mask: Bool[np.ndarray, "h w"], grid_hw: tuple[int, int]) -> Float[np.ndarray, "gh gw"]:
-    """Return the share of each grid cell that the mask covers (area resampling), 0 to 1."""
+    """Return the share of each grid cell that the mask covers (area resampling), 0 to 1.
+
+    Example:
+        >>> mask = np.array([[True, False, False, False], [True, True, False, False]])  # (2, 4)
+        >>> to_grid(mask, (1, 2))
+        array([[0.75, 0.  ]], dtype=float32)
+    """
     return cv2.resize(mask.astype(np.float32), (grid_hw[1], grid_hw[0]), interpolation=cv2.INTER_AREA)

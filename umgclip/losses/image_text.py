@@ -33,6 +33,14 @@ def info_nce(
 
     Raises:
         InputError: `text` or `text_ids` does not have the rows of `image`.
+
+    Example:
+        >>> features = torch.eye(2)  # (2, 2): two images, each equal to its own text
+        >>> round(info_nce(features, features, logit_scale=100.0).item(), 4)
+        0.0
+        >>> same = torch.tensor([7, 7])  # both images have the same caption
+        >>> round(info_nce(features, torch.ones(2, 2), 100.0, same).item(), 4)
+        0.0
     """
     positives = _pairs(image, text, text_ids)
     if image.shape[0] == 0:
@@ -66,6 +74,11 @@ def sigmoid_loss(
 
     Raises:
         InputError: `text` or `text_ids` does not have the rows of `image`.
+
+    Example:
+        >>> features = torch.eye(2)  # (2, 2)
+        >>> round(sigmoid_loss(features, features, logit_scale=0.0, logit_bias=0.0).item(), 4)  # 2 log 2
+        1.3863
     """
     positives = _pairs(image, text, text_ids)
     if image.shape[0] == 0:

@@ -20,6 +20,11 @@ def joint_positive_nll(logits: Float[Tensor, "n m"], positives: Bool[Tensor, "n 
 
     Returns:
         Negative log-likelihood of each row, in nats, >= 0 up to rounding.
+
+    Example:
+        >>> logits = torch.tensor([[3.0, 1.0, 4.0]]).log()  # (1, 3)
+        >>> joint_positive_nll(logits, torch.tensor([[True, True, False]]))
+        tensor([0.6931])
     """
     # The largest logit leaves in log_softmax; two logsumexps of logits near 100 would lose 1e-5 in their difference.
     log_probabilities = torch.log_softmax(logits, dim=-1)

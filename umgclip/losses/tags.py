@@ -66,6 +66,12 @@ def asymmetric_loss(
 
     Raises:
         InputError: `targets` or `mask` is not of the logits' shape.
+
+    Example:
+        >>> logits = torch.zeros(1, 2)  # (1, 2): one image, two tags, p = 1/2
+        >>> plain = Asymmetry(gamma_neg=0.0, gamma_pos=0.0, clip=0.0)
+        >>> round(asymmetric_loss(logits, torch.tensor([[True, False]]), asymmetry=plain).item(), 4)  # 2 log 2
+        1.3863
     """
     require_shape("targets", targets, tuple(logits.shape))
     if mask is None:

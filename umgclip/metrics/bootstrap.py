@@ -48,6 +48,12 @@ def bootstrap_interval(
 
     Raises:
         InputError: no sample, no draw, a confidence outside (0, 1), or a metric that is not finite on some draw.
+
+    Example:
+        >>> right = np.array([1.0, 0.0, 1.0, 1.0])  # (4,): whether each sample is right
+        >>> interval = bootstrap_interval(lambda rows: float(right[rows].mean()), samples=4)
+        >>> interval.estimate, interval.low <= 0.75 <= interval.high
+        (0.75, True)
     """
     if samples < 1:
         raise InputError(f"samples: expected at least 1, got {samples}")
@@ -124,6 +130,10 @@ def spread_over_seeds(values: list[float]) -> Spread:
 
     Raises:
         InputError: no run.
+
+    Example:
+        >>> spread_over_seeds([0.5, 0.7]).runs
+        2
     """
     if not values:
         raise InputError("values: expected at least one run, got none")

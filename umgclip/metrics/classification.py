@@ -28,6 +28,11 @@ def top_k_accuracy(
 
     Raises:
         InputError: shapes that disagree, no sample, a NaN score, a target that is no column, or a k below 1.
+
+    Example:
+        >>> scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]])  # (2, 3): two samples, three classes
+        >>> top_k_accuracy(scores, np.array([1, 2]), ks=(1, 3))
+        {'top1': 0.5, 'top3': 1.0}
     """
     require_ks(ks)
     rank = rank_of_target(scores, target)
@@ -48,6 +53,11 @@ def mean_per_class_accuracy(scores: Float[np.ndarray, "n c"], target: Integer[np
 
     Raises:
         InputError: shapes that disagree, no sample, a NaN score, or a target that is no column.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])  # (3, 2)
+        >>> mean_per_class_accuracy(scores, np.array([0, 0, 1]))  # all of class 0, none of class 1
+        0.5
     """
     classes = scores.shape[1]
     right = target[rank_of_target(scores, target) == 0]

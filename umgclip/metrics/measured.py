@@ -26,7 +26,9 @@ def lacking(metric: str, measured: Collection[str], readouts: Collection[str]) -
         measured: all that were.
         readouts: of regions, that were asked for; none: not known.
 
-    Example: `lacking("retrieval.i2t_r1", ["classification.top1"], [])` gives `"no captions"`.
+    Example:
+        >>> lacking("retrieval.i2t_r1", measured=["classification.top1"], readouts=[])
+        'no captions'
     """
     family, _, name = metric.partition(".")
     if not any(other.startswith(f"{family}.") for other in measured):

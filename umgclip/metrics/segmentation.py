@@ -47,6 +47,14 @@ class SemanticAccumulator:
 
     Attributes:
         matrix: pixel counts so far, shape (classes, classes), row the true class, column the predicted one.
+
+    Example:
+        >>> scores = SemanticAccumulator(classes=2)
+        >>> scores.update(np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, -1]]))  # (1, 4) each; -1 is ignored
+        array([[1, 0],
+               [1, 1]])
+        >>> scores.compute()["miou"]  # IoU 1/2 of both classes
+        0.5
     """
 
     def __init__(self, classes: int, ignore_index: int = -1) -> None:

@@ -27,6 +27,11 @@ def mean_average_precision(scores: Scores, target: Tags, known: Tags | None = No
 
     Raises:
         InputError: shapes that disagree, no element, a NaN score, or no positive at all.
+
+    Example:
+        >>> scores = np.array([[0.9], [0.8], [0.3]])  # (3, 1): three images, one tag
+        >>> round(mean_average_precision(scores, np.array([[True], [False], [True]])), 4)  # (1/1 + 2/3) / 2
+        0.8333
     """
     of_tag = average_precision_per_tag(scores, target, known)
     if np.isnan(of_tag).all():
@@ -65,7 +70,13 @@ def weighted_mean_average_precision(scores: Scores, target: Tags, known: Tags | 
 
 
 def best_f1_threshold(scores: Scores, target: Tags, known: Tags | None = None) -> float:
-    """Return the threshold with the best micro F1 for scores at or above it; the highest of equally good ones."""
+    """Return the threshold with the best micro F1 for scores at or above it; the highest of equally good ones.
+
+    Example:
+        >>> scores = np.array([[0.9], [0.8], [0.3]])  # (3, 1)
+        >>> best_f1_threshold(scores, np.array([[True], [True], [False]]))
+        0.8
+    """
     known = _require_known(scores, target, known)
     score, true = scores[known], target[known]
     order = np.argsort(-score, kind="stable")

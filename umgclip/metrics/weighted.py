@@ -26,6 +26,11 @@ def mean_over_items(
 
     Returns:
         A function of weights; NaN for a draw without items.
+
+    Example:
+        >>> mean = mean_over_items(np.array([1.0, 0.0, 1.0]), np.array([0, 0, 1]), images=2)
+        >>> mean(np.array([[1.0, 1.0], [0.0, 2.0]])).round(3)  # (2, 2): two draws of two images
+        array([0.667, 1.   ])
     """
     total = np.bincount(image_of_item, values, images)
     count = np.bincount(image_of_item, minlength=images).astype(np.float64)
