@@ -1,4 +1,4 @@
-"""What decides the answers of a role: its params, weights, vocabulary, batch size and code, as one digest."""
+"""One digest of all that decides the answers of a role: params, weights, vocabulary, batch size and code."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ from umgclip.io.atomic import sha256_json
 from umgclip.params import AnnotateParams
 from umgclip.provenance import code_digest
 
-_WORDLESS = ("filter", "captioner", "region_captioner", "image_embedder", "region_embedder")
+# roles in which no kind reads the vocabulary
+_WITHOUT_VOCABULARY = ("filter", "captioner", "region_captioner", "image_embedder", "region_embedder")
 
 
 def answer_identities(
     params: AnnotateParams, base_sha256: str, vocabulary: Vocabulary, files: Mapping[str, str]
 ) -> dict[str, str]:
-    """Hex digests by `ROLE.MODEL`, of every role that the params fill.
+    """Return the hex digest of each role and each model that fills it, by `ROLE.MODEL`.
 
     Args:
         params: the section `annotate`.
-        base_sha256: of the base's weights.
-        vocabulary: concepts.
-        files: digests of the folders of weights, by model.
+        base_sha256: digest of the base's weights.
+        vocabulary: the concepts.
+        files: digests of local weights, by model.
     """
     asked = [
         (role, name) for role in ROLE_CALLS if role in type(params.roles).model_fields for name in _names(params, role)
     ]
     asked += [("image_embedder", "clip_teacher"), ("region_embedder", "clip_teacher")]
     words = [vocabulary.things, vocabulary.stuff, vocabulary.held_out, vocabulary.listed]
-    found = {}
+    identities = {}
     for role, name in asked:
         kind = model_kind(params, name)
-        found[f"{role}.{name}"] = sha256_json(
+        identities[f"{role}.{name}"] = sha256_json(
             {
                 "role": role,
                 "kind": kind,
                 "params": _read_params(params, role, name, kind),
                 "weights": base_sha256 if kind == "clip_teacher" else files.get(name),
-                "vocabulary": words if CATALOG[kind].reads_vocabulary and role not in _WORDLESS else None,
+                "vocabulary": words if CATALOG[kind].reads_vocabulary and role not in _WITHOUT_VOCABULARY else None,
                 "batch": params.batch,
                 "code": code_digest(CATALOG[kind].module),
             }
         )
-    return found
+    return identities
 
 
 def model_kind(params: AnnotateParams, name: str) -> str:
-    """A model's kind; a built-in's is its name."""
+    """Return the kind of a model; the kind of a built-in is its name."""
     return str(params.models[name].kind) if name in params.models else name
 
 

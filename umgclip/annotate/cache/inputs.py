@@ -1,4 +1,4 @@
-"""Digests of what a role looks at: of its image, and of only so much of caption and regions as it reads."""
+"""Digests of the input of a role: the image, and those parts of caption and regions that the role reads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from umgclip.annotate.proposal import Proposal
 
 
 def input_digest(call: RoleCall, kind: str, image: str, row: Sequence[Any]) -> str:
-    """Hex SHA-256 of one row.
+    """Return the hex SHA-256 of one row of the input.
 
     Args:
-        call: what is asked.
-        kind: of the model.
-        image: digest of the row's image.
+        call: the call of a role.
+        kind: the kind of the model that answers.
+        image: digest of the image of the row.
         row: one item of each column of the call.
     """
     reads = CATALOG[kind].use(call.role).reads

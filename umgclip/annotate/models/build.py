@@ -1,4 +1,4 @@
-"""An annotator's parts from the params: who fills which role, each model loaded once."""
+"""The parts of an annotator, made from the params: the models that fill each role, each loaded once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """What fills each role; an empty tuple, or no filter: the role is not asked."""
+    """The models that fill each role; a role with an empty tuple, or without a filter, is skipped."""
 
     embedder: Embedder
     proposers: tuple[Proposer, ...]
@@ -55,23 +55,23 @@ class Parts:
     filter: Filter | None
     keeps_given_labels: bool = False
     policies: tuple[Policy, ...] = ()
-    refusing: frozenset[str] = frozenset()  # policies by name that put an image aside
+    refusing: frozenset[str] = frozenset()  # names of the policies that put an image aside
 
 
 def assemble(
     params: AnnotateParams, base: Path, vocabulary: Vocabulary, cache: AnswerCache, loads: Collection[str] | None = None
 ) -> tuple[Parts, RuleSet]:
-    """Put what the roles name at the cache; nothing is loaded yet.
+    """Return the models of each role behind the cache, and the rules; no model is loaded yet.
 
     Args:
         params: the section `annotate`.
         base: folder with the base's weights.
-        vocabulary: concepts.
-        cache: where all are asked.
+        vocabulary: the concepts.
+        cache: holds the stored answers.
         loads: models that may be loaded; None: all.
 
     Raises:
-        InputError: the vocabulary file is not one.
+        InputError: the file of `rules.vocabulary` is not a vocabulary.
     """
     built_in: dict[str, Callable[[], Any]] = {
         "clip_teacher": lambda: _teacher(params, base, vocabulary),
@@ -112,8 +112,8 @@ def assemble(
 
 
 def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:
-    """The base as annotator."""
-    # torch and the towers are not needed where everything is stored
+    """Load the base as an annotator."""
+    # torch and the towers are not needed if all answers are stored
     from umgclip.annotate.models.clip_teacher import ClipTeacher
     from umgclip.model.clip import files
     from umgclip.model.clip.tower import DenseClip
@@ -123,7 +123,12 @@ def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Clip
 
 
 def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> Any:  # noqa: ANN401 - fills several roles
-    """One entry of `annotate.models`, with its weights where they belong.
+    """Build a model of `annotate.models`, with its weights on its device.
+
+    Args:
+        models: `annotate.models`.
+        name: of the model.
+        vocabulary: the concepts, for kinds that read them.
 
     Raises:
         InputError: its weights are not on this machine, or a package that it needs is not installed.

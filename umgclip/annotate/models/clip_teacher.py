@@ -1,8 +1,9 @@
-"""The offline annotator: the base CLIP reads masked-out crops and knows which concepts the alt text names.
+"""The offline annotator: the base CLIP reads masked-out crops, and the alt text says which concepts to expect.
 
-A crop whose surroundings are replaced by the image's background colour is read far better than a plain one, so that is
-how a region is looked at. Which concepts may stand in the image is taken from its caption (as RegionCLIP's concept
-pool, Zhong et al., CVPR 2022); which region carries which of them is one assignment, in which regions must not overlap.
+A crop whose surroundings are replaced by the background colour of the image is recognised far better than a plain one,
+so regions are read that way. The concepts that may be in the image come from its caption (as in the concept pool of
+RegionCLIP, Zhong et al., CVPR 2022). One assignment then decides which region carries which of them; assigned regions
+must not overlap.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LabelParams
 from umgclip.records import Text
 
-_COMPARED_PX = 1024  # longer side of a mask that is compared whole
+_COMPARED_PX = 1024  # longest side up to which masks are compared in full resolution
 
 
 class ClipTeacher:
@@ -37,13 +38,13 @@ class ClipTeacher:
 
         Args:
             tower: the base CLIP in eval mode.
-            name: written as the source of every text; names the weights.
-            vocabulary: concepts; those held out are recognised, so that they do not take another's name, but never
-                written.
+            name: the source of every text; names the weights.
+            vocabulary: concepts. Held-out ones are recognised, so that their regions do not get another name, but
+                never written.
             params: the section `annotate.label`.
 
         Raises:
-            InputError: crops are no multiple of the model's patch.
+            InputError: the side of crops is not a multiple of the model's patch.
         """
         self.name = name
         self._vocabulary, self._params = vocabulary, params
@@ -58,41 +59,44 @@ class ClipTeacher:
         self._stuff = self._embed_texts([f"on {name}" for name in vocabulary.stuff])
 
     def begin_batch(self, images: Sequence[Pixels]) -> None:
-        """Images that are annotated together: what is asked of some of them is seen with all, whoever asks first."""
+        """Take the images that are annotated together: the first call for some of them embeds all in one batch."""
         self._batch = list(images)
 
     def _embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "t d"]:
         return self._reader.texts(texts).numpy()
 
     def _embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        found = np.zeros((len(images), self._tower.embed_dim), np.float32)
+        features = np.zeros((len(images), self._tower.embed_dim), np.float32)
         on_cpu = self._device.type == "cpu"
         for rows in in_batches(images, self._params.batch, self._tower.patch_px, on_cpu):
-            found[rows] = self._reader.crops([images[row] for row in rows]).cpu().numpy()
-        return found
+            features[rows] = self._reader.crops([images[row] for row in rows]).cpu().numpy()
+        return features
 
     def _embed_whole(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        """Images of any size, squeezed to the model's own."""
+        """Embed images of any size, squeezed to the image size of the model."""
         return self._embed_images([self._reader.images.place(pixels).pixels for pixels in images])
 
     def embed_images(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        """Of whole images; those of the last call are remembered."""
+        """Return the embeddings of whole images; those of the last call are remembered."""
         if not self._knows(images):
             self._seen = list(images), self._embed_whole(images)
         return self._known_features(images)
 
     def embed_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Proposal]]:
         """Return all proposals; those without an embedding get that of the crop that labels are read from."""
-        missing = [[p for p in found if p.embedding is None and not p.is_empty()] for found in proposals]
+        missing = [[p for p in of_image if p.embedding is None and not p.is_empty()] for of_image in proposals]
         embedded = iter(self._embedded(images, missing))
         return [
-            [next(embedded) if p.embedding is None and not p.is_empty() else p for p in found] for found in proposals
+            [next(embedded) if p.embedding is None and not p.is_empty() else p for p in of_image]
+            for of_image in proposals
         ]
 
     def _embedded(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[Proposal]:
         """Return the proposals of all images in one list, each with the embedding of its crop."""
-        crops = [crop for pixels, found in zip(images, proposals, strict=True) for crop in self._crops(pixels, found)]
-        everything = [proposal for found in proposals for proposal in found]
+        crops = [
+            crop for pixels, of_image in zip(images, proposals, strict=True) for crop in self._crops(pixels, of_image)
+        ]
+        everything = [proposal for of_image in proposals for proposal in of_image]
         return [
             replace(proposal, embedding=embedding)
             for proposal, embedding in zip(everything, self._embed_images(crops), strict=True)
@@ -101,22 +105,23 @@ class ClipTeacher:
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal]]:
-        """Label things by assignment and the ground by the stuff of the caption, or of the vocabulary."""
-        proposals = [self._worth_a_look(found, caption) for found, caption in zip(proposals, captions, strict=True)]
+        """Label things by assignment, and backgrounds by the stuff of the caption or of the vocabulary."""
+        proposals = [self._candidates(of_image, text) for of_image, text in zip(proposals, captions, strict=True)]
         embedded = iter(self._embedded(images, proposals))
-        kept = []
-        for caption, found in zip(captions, proposals, strict=True):
-            looked_at = [next(embedded) for _ in found]
+        tagged = []
+        for caption, of_image in zip(captions, proposals, strict=True):
+            candidates = [next(embedded) for _ in of_image]
             nouns = self._vocabulary.find(caption)
-            things = [p for p in looked_at if not p.is_stuff]
-            grounds = [self._tag_ground(p, nouns) for p in looked_at if p.is_stuff]
-            kept.append([*self._tag_things(things, nouns), *grounds])
-        return kept
+            things = [p for p in candidates if not p.is_stuff]
+            grounds = [self._tag_ground(p, nouns) for p in candidates if p.is_stuff]
+            tagged.append([*self._tag_things(things, nouns), *grounds])
+        return tagged
 
-    def _worth_a_look(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
-        """The best things, more of them the more things the caption names, and all stuff: each look is a forward.
+    def _candidates(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
+        """Return the proposals that are read: the best things, and all stuff.
 
-        Where it names none, no thing gets a label, and only those that are kept without one are looked at.
+        Each costs a forward pass, so the number of things grows with the things that the caption names. If it names
+        none, no thing gets a label, and only those that stay without one are read.
         """
         nouns = sum(name not in self._vocabulary.stuff for name in self._vocabulary.find(caption))
         most = self._params.looks_at_least + self._params.looks_per_noun * nouns
@@ -129,19 +134,19 @@ class ClipTeacher:
         return crops(pixels, proposals, self._params, self._sides)
 
     def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
-        """The assigned things, then the best of the others as unlabelled proposals."""
+        """Return the assigned things with their labels, then the best of the others without."""
         if not things:
             return []
         index = {name: i for i, name in enumerate(self._vocabulary.things)}
-        own = [index[name] for name in nouns if name in index]
+        named = [index[name] for name in nouns if name in index]
         embeddings = np.array([p.embedding for p in things], np.float32)
         masks = [_thinned(p.mask) for p in things]
-        scores = label_scores(embeddings @ self._things.T * self._scale, own, masks)
+        scores = label_scores(embeddings @ self._things.T * self._scale, named, masks)
         chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
         held_out = set(self._vocabulary.held_out)
         labelled, taken = [], []
         for row, column, score in chosen:
-            name = self._vocabulary.things[own[column]]
+            name = self._vocabulary.things[named[column]]
             taken.append(row)
             tags = (Text(text=name, score=score, source=self.name),)
             labelled.append(things[row] if name in held_out else replace(things[row], tags=tags))
@@ -164,19 +169,19 @@ class ClipTeacher:
         return ground
 
     def caption_regions(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[list[Text]]]:
-        """Each region's label as a phrase."""
-        del images  # the embeddings have said it
-        return [[self._phrase(proposal) for proposal in found] for found in proposals]
+        """Return the label of each region as a phrase."""
+        del images  # the labels come from their embeddings
+        return [[self._phrase(proposal) for proposal in of_image] for of_image in proposals]
 
     def _phrase(self, proposal: Proposal) -> list[Text]:
-        """The label as a phrase: "an apple"; the template is all that an offline teacher can say."""
+        """Return the label as a phrase such as "an apple": an offline teacher has only a template."""
         return [
             Text(text=tag.text if proposal.is_stuff else with_article(tag.text), score=tag.score, source=self.name)
             for tag in proposal.tags
         ]
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text]]:
-        """The caption's concepts, each scored by its cosine's place in the vocabulary's softmax."""
+        """Return the concepts of each caption, scored by the softmax of their cosines over the vocabulary."""
         features = self.embed_images(images)
         concepts = self._vocabulary.concepts
         embedded = np.concatenate([self._things, self._stuff])
@@ -184,17 +189,17 @@ class ClipTeacher:
         for feature, caption in zip(features, captions, strict=True):
             probabilities = _softmax(feature @ embedded.T * self._scale)
             names = self._vocabulary.find(caption)
-            found = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
-            tags.append(sorted(found, key=lambda text: -text.score))
+            texts = [Text(text=n, score=float(probabilities[concepts.index(n)]), source="alt") for n in names]
+            tags.append(sorted(texts, key=lambda text: -text.score))
         return tags
 
     def caption_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Text]]:
-        """What was found in each image."""
-        del images  # the proposals hold what was seen
-        return [self._caption(found) for found in proposals]
+        """Return one caption for each image, made from the labels of its regions."""
+        del images  # the proposals have the labels
+        return [self._caption(of_image) for of_image in proposals]
 
     def _caption(self, proposals: list[Proposal]) -> list[Text]:
-        """What was found, from left to right, on its ground; scored by the least sure of its parts."""
+        """Return the things from left to right, then their background; the score is the lowest of all parts."""
         things = sorted((p for p in proposals if p.tags and not p.is_stuff), key=lambda p: p.box_xyxy[0])
         if not things:
             return []
@@ -207,12 +212,12 @@ class ClipTeacher:
         return [Text(text=text, score=min(parts), source=self.name)]
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float]:
-        """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""
+        """Return the cosine of each image with its text, mapped from [-1, 1] to [0, 1]."""
         features, embedded = self._known_features(images), self._embed_texts(texts)
         return [float(np.clip((f @ t + 1) / 2, 0, 1)) for f, t in zip(features, embedded, strict=True)]
 
     def _known_features(self, images: Sequence[Pixels]) -> Float[np.ndarray, "n d"]:
-        """Those of `embed_images` where these are images of its last call, which saves looking at them twice."""
+        """Return embeddings of images, those of the last `embed_images` if it had them, so that none is read twice."""
         if not self._knows(images):
             of_batch = {id(pixels) for pixels in self._batch}
             if not all(id(pixels) in of_batch for pixels in images):
@@ -227,24 +232,29 @@ class ClipTeacher:
 
 
 def _thinned(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h2 w2"]:
-    """A mask as it is compared with others: of large photographs every so-many-th row and column."""
+    """Return a mask at the resolution for comparisons: of a large image every n-th row and column."""
     step = -(-max(mask.shape) // _COMPARED_PX)
     return mask[::step, ::step]
 
 
 def label_scores(
-    logits: Float[np.ndarray, "r v"], own: list[int], masks: Sequence[np.ndarray]
+    logits: Float[np.ndarray, "r v"], named: list[int], masks: Sequence[np.ndarray]
 ) -> Float[np.ndarray, "r n"]:
-    """How well each region carries each concept of its caption.
+    """Score each region with each concept of its caption.
 
-    The geometric mean of the softmax over all concepts and over the caption's own, times the fourth root of the
-    region's share of the image: a part of an object may look as much like it as the whole does, and the whole should
-    win.
+    The score is the geometric mean of the softmax over all concepts and the softmax over those of the caption, times
+    the fourth root of the region's share of the image: a part of an object may look as much like it as the whole
+    object, and the whole should win.
+
+    Args:
+        logits: of each region with each concept of the vocabulary.
+        named: positions of the caption's concepts in the vocabulary.
+        masks: of the regions.
     """
-    if not own:
+    if not named:
         return np.zeros((len(logits), 0), np.float32)
     size = np.array([mask.mean() for mask in masks]) ** 0.25
-    return np.sqrt(_softmax(logits)[:, own] * _softmax(logits[:, own])) * size[:, None]
+    return np.sqrt(_softmax(logits)[:, named] * _softmax(logits[:, named])) * size[:, None]
 
 
 def _softmax(logits: Float[np.ndarray, "... v"]) -> Float[np.ndarray, "... v"]:

@@ -1,4 +1,4 @@
-"""A detector's boxes as proposals."""
+"""Conversion of the boxes of a detector into proposals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from umgclip.records import Text
 
 
 class Detection(NamedTuple):
-    """One box in pixels with its score and label; a label of None: class-agnostic."""
+    """One box in pixels with its score and its label, which is None for a class-agnostic box."""
 
     box_xyxy: Box
     score: float
@@ -25,28 +25,28 @@ class Detection(NamedTuple):
 
 
 def to_proposals(
-    found: Sequence[Detection], image_hw: tuple[int, int], source: str, most: int, nms_iou: float | None = None
+    detections: Sequence[Detection], image_hw: tuple[int, int], source: str, most: int, nms_iou: float | None = None
 ) -> list[Proposal]:
-    """The best of a detector's boxes in falling score, things before stuff, each with its label as a tag.
+    """Return the best boxes of a detector by descending score, things before stuff, each with its label as a tag.
 
-    Boxes that are not finite, or of which less than a pixel lies in the image, are parts of the answer that are no use.
+    Boxes that are not finite, or with less than a pixel inside the image, are refused and reported with the answer.
 
     Args:
-        found: boxes, cut to the image here.
+        detections: boxes, which are clipped to the image here.
         image_hw: height and width in pixels.
-        source: the model's name.
-        most: boxes kept.
-        nms_iou: of boxes with the same label; None: the model keeps them apart itself.
+        source: name of the model.
+        most: the largest number of proposals.
+        nms_iou: IoU above which boxes with the same label are duplicates; None: the model has removed duplicates.
     """
-    refused = [_refused(one, "not_finite", source) for one in found if not _is_finite(one)]
-    found = [one for one in found if _is_finite(one)]
-    boxes = np.array([one.box_xyxy for one in found], np.float64).reshape(-1, 4)
-    scores = np.array([one.score for one in found], np.float64)
-    doubled = suppressed(boxes, scores, [one.label for one in found], nms_iou, None)
-    order = [int(row) for row in np.argsort(-scores, kind="stable") if row not in doubled]
+    refused = [_refused(one, "not_finite", source) for one in detections if not _is_finite(one)]
+    finite = [one for one in detections if _is_finite(one)]
+    boxes = np.array([one.box_xyxy for one in finite], np.float64).reshape(-1, 4)
+    scores = np.array([one.score for one in finite], np.float64)
+    duplicates = suppressed(boxes, scores, [one.label for one in finite], nms_iou, None)
+    order = [int(row) for row in np.argsort(-scores, kind="stable") if row not in duplicates]
     proposals = []
     for row in order[:most]:
-        one = found[row]
+        one = finite[row]
         proposal = Proposal.of_box(one.box_xyxy, image_hw, one.score)
         if proposal is None:
             refused.append(_refused(one, "under_a_pixel", source))
@@ -62,7 +62,7 @@ def _is_finite(one: Detection) -> bool:
 
 
 def _refused(one: Detection, reason: str, source: str) -> Rejected:
-    """A box that is no place in its image."""
+    """Return a box that is refused because it is not a region of its image."""
     box = [round(float(side), 4) for side in one.box_xyxy]
     tag = Text(text=one.label, score=0.0, source=source) if one.label else None
     return Rejected("proposer", reason, tag, source=source, detail=f"box {box}")

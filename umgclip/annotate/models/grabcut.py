@@ -1,4 +1,4 @@
-"""Masks by GrabCut (Rother et al., SIGGRAPH 2004), started from the proposal's box or mask."""
+"""Masks by GrabCut (Rother et al., SIGGRAPH 2004), started from the box or mask of a proposal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.params import MaskerParams
 
-_MIN_AGREEMENT = 0.5  # a cut that shares less than this with its start has run away
+_MIN_AGREEMENT = 0.5  # IoU of a cut with its start below which it has diverged
 
 
 class GrabCut:
-    """Masker: a few iterations in a crop around each thing; the start is kept where the cut runs away."""
+    """A masker: a few iterations in a crop around each thing; if the cut diverges, the start stays."""
 
     name = "grabcut/1"
 
@@ -27,7 +27,7 @@ class GrabCut:
 
     def refine_images(self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]) -> list[list[Proposal]]:
         """Return each image's proposals with the masks that `refine` draws; it never fails."""
-        return [self.refine(pixels, found) for pixels, found in zip(images, proposals, strict=True)]
+        return [self.refine(pixels, of_image) for pixels, of_image in zip(images, proposals, strict=True)]
 
     def refine(self, pixels: UInt8[np.ndarray, "h w 3"], proposals: list[Proposal]) -> list[Proposal]:
         """Return the proposals with masks for labelled things; pixels of other labelled things count as background.
@@ -65,7 +65,7 @@ class GrabCut:
     def _cut_window(
         self, pixels: UInt8[np.ndarray, "h w 3"], start: Bool[np.ndarray, "h w"], others: Bool[np.ndarray, "h w"] | None
     ) -> Bool[np.ndarray, "h w"] | None:
-        """The cut of a crop; None where there is nothing to cut. A large one is cut small, and enlarged."""
+        """Cut out a crop, or return None if there is nothing to cut. A large crop is cut at a smaller scale."""
         height, width = start.shape
         scale = self._params.working_px / max(height, width)
         if scale >= 1:

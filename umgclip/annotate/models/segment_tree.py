@@ -1,10 +1,10 @@
-"""Proposals with masks: the hierarchical grouping of selective search over what is not background.
+"""Proposals with masks: the hierarchical grouping of selective search over the foreground.
 
 Selective search (Uijlings et al., IJCV 2013) starts from a graph segmentation (Felzenszwalb and Huttenlocher, IJCV
 2004) and joins the most similar neighbours until one region is left; every region on the way is a proposal. OpenCV's
-own gives boxes only. This one keeps the masks, and leaves the background out of the grouping: what looks like the
-image's border is not an object, which cuts the candidates to a third and lets touching objects fall apart, and where
-the background ends, regions end.
+version gives boxes only. This one gives masks, and leaves the background out of the grouping: what looks like the
+image's border is not an object. That reduces the candidates to a third, separates objects that touch, and ends regions
+where the background begins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BINS = 8  # per colour channel of Lab
 
 
 class SegmentTree:
-    """Proposer: segments, their unions on the way up, and the connected foreground."""
+    """A proposer of segments, their unions on the way up, and connected pieces of the foreground."""
 
     name = "segment-tree/2"
 
@@ -34,23 +34,23 @@ class SegmentTree:
         self._params = params
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal]]:
-        """Of each image; captions say nothing to it."""
+        """Return the proposals of each image; captions are ignored."""
         del captions
         return [self.propose(pixels) for pixels in images]
 
     def propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
-        """Class-agnostic things in falling score, then the background as one stuff region.
+        """Return class-agnostic things by descending score, then the background as one stuff region.
 
-        The segments of a photograph larger than `working_px` are found in a smaller picture of it, and enlarged: they
-        cost no more time and memory than those of a small one.
+        An image larger than `working_px` is segmented at a smaller scale and its masks are enlarged, so it costs no
+        more time and memory than a small one.
         """
         height, width = pixels.shape[:2]
         scale = self._params.working_px / max(height, width)
         if scale >= 1:
             return self._propose(pixels)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        found = self._propose(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-        enlarged = [(p, mask_ops.enlarged(p.mask, (height, width))) for p in found]
+        small = self._propose(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        enlarged = [(p, mask_ops.enlarged(p.mask, (height, width))) for p in small]
         return [Proposal(mask_ops.encode(mask), p.score, is_stuff=p.is_stuff) for p, mask in enlarged if mask.any()]
 
     def _propose(self, pixels: UInt8[np.ndarray, "h w 3"]) -> list[Proposal]:
@@ -59,11 +59,13 @@ class SegmentTree:
         segments = _cut_to(self._segments(pixels), front)
         is_thing = np.bincount(segments.ravel(), front.ravel()) > 0
         low, high = self._params.min_area * height * width, self._params.max_area * height * width
-        found: dict[bytes, Bool[np.ndarray, "h w"]] = {}
+        distinct: dict[bytes, Bool[np.ndarray, "h w"]] = {}
         for mask in [*_components(front), *_unions(segments, is_thing, smooth_lab(pixels))]:
             if low <= mask.sum() <= high:
-                found.setdefault(mask.tobytes(), mask)
-        things = sorted((Proposal.of_mask(mask, _objectness(mask)) for mask in found.values()), key=lambda p: -p.score)
+                distinct.setdefault(mask.tobytes(), mask)
+        things = sorted(
+            (Proposal.of_mask(mask, _objectness(mask)) for mask in distinct.values()), key=lambda p: -p.score
+        )
         things = things[: self._params.most]
         ground = ~front
         stuff = [Proposal.of_mask(ground, 1.0, is_stuff=True)] if ground.sum() >= low else []
@@ -76,10 +78,10 @@ class SegmentTree:
 
 
 def _cut_to(segments: Int[np.ndarray, "h w"], front: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
-    """Segments that end where the foreground does: segments alone are not sure of an object's edge.
+    """Cut segments to the foreground, because the borders of segments alone miss the edges of objects.
 
-    Those that are mostly foreground keep their share of it; the rest of the foreground goes to the nearest of them.
-    Pieces of the foreground that do not touch stay apart. All ground becomes one segment.
+    Segments that are mostly foreground keep their share of it; the rest of the foreground goes to the nearest of them.
+    Pieces of the foreground that do not touch stay apart. The whole background becomes one segment.
     """
     is_thing = np.bincount(segments.ravel(), front.ravel()) > 0.5 * np.bincount(segments.ravel())
     sure = is_thing[segments] & front
@@ -101,14 +103,17 @@ def _components(foreground: Bool[np.ndarray, "h w"]) -> list[Bool[np.ndarray, "h
 
 
 def _objectness(mask: Bool[np.ndarray, "h w"]) -> float:
-    """Compact, not tiny: the mask's share of its box times the square root of its share of the image."""
+    """Score how compact and large a mask is.
+
+    The score is its share of its box times the fourth root of its share of the image, 0 to 1.
+    """
     x0, y0, x1, y1 = mask_ops.box_of(mask)
     pixels = float(mask.sum())
     return float(np.clip(pixels / ((x1 - x0) * (y1 - y0)) * (pixels / mask.size) ** 0.25, 0, 1))
 
 
 class _Grouping:
-    """Regions that can be joined: members, size, colour histogram, box, neighbours."""
+    """Regions that can be joined, with their members, sizes, colour histograms, boxes and neighbours."""
 
     def __init__(
         self, segments: Int[np.ndarray, "h w"], is_thing: Bool[np.ndarray, "n"], lab: Float[np.ndarray, "h w 3"]
@@ -133,7 +138,10 @@ class _Grouping:
         self._next = count
 
     def similarity(self, a: int, b: int) -> float:
-        """Colour, size and fill as in selective search; the last two keep regions small and compact."""
+        """Return the similarity by colour, size and fill, as in selective search.
+
+        The last two keep regions small and compact.
+        """
         x0, y0 = np.minimum(self.box[a][:2], self.box[b][:2])
         x1, y1 = np.maximum(self.box[a][2:], self.box[b][2:])
         both = self.size[a] + self.size[b]
@@ -141,7 +149,7 @@ class _Grouping:
         return float(np.minimum(self.colour[a], self.colour[b]).sum() + 3 * (1 - both / self.pixels) + 3 * fill)
 
     def join(self, a: int, b: int) -> int:
-        """Make a new region of two."""
+        """Join two regions and return the new one."""
         c, self._next = self._next, self._next + 1
         both = self.size[a] + self.size[b]
         self.colour[c] = (self.colour[a] * self.size[a] + self.colour[b] * self.size[b]) / both
@@ -163,17 +171,17 @@ def _box(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "4"]:
 def _unions(
     segments: Int[np.ndarray, "h w"], is_thing: Bool[np.ndarray, "n"], lab: Float[np.ndarray, "h w 3"]
 ) -> list[Bool[np.ndarray, "h w"]]:
-    """The masks of all segments and of every union that the grouping makes."""
+    """Return the masks of all segments and of each union that the grouping makes."""
     groups = _Grouping(segments, is_thing, lab)
-    found = list(groups.members.values())
+    unions = list(groups.members.values())
     pairs = {(a, b): groups.similarity(a, b) for a in groups.near for b in groups.near[a] if a < b}
     while pairs:
         a, b = max(pairs, key=lambda pair: (pairs[pair], pair))
         joined = groups.join(a, b)
         pairs = {pair: value for pair, value in pairs.items() if a not in pair and b not in pair}
         pairs.update({(other, joined): groups.similarity(other, joined) for other in groups.near[joined]})
-        found.append(groups.members[joined])
-    chosen = np.zeros((len(found), len(is_thing)), bool)
-    for row, members in enumerate(found):
+        unions.append(groups.members[joined])
+    chosen = np.zeros((len(unions), len(is_thing)), bool)
+    for row, members in enumerate(unions):
         chosen[row, list(members)] = True
     return [row[segments] for row in chosen]

@@ -1,7 +1,7 @@
-"""CLIP, SigLIP and SigLIP 2 over the vocabulary: tags of images and of regions' crops; and as a filter.
+"""CLIP, SigLIP and SigLIP 2 over the vocabulary: tags of images and of the crops of regions, and filter scores.
 
-SigLIP says of each concept by itself how likely it is (a sigmoid); CLIP only ranks them (a softmax over all). Their
-scores cannot be compared, which is why every concept can have a threshold of its own.
+SigLIP gives the probability of each concept on its own (a sigmoid); CLIP only ranks them (a softmax over all). Their
+scores cannot be compared, so each concept can have a separate threshold.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _FAMILIES = ("clip", "siglip", "siglip2")
 
 
 class Clip:
-    """Tagger, region tagger and filter."""
+    """A tagger, region tagger and filter over a fixed vocabulary."""
 
     def __init__(self, params: ClipParams, where: str, vocabulary: Vocabulary) -> None:
-        """Load the weights; the vocabulary is embedded when the first tag is asked for.
+        """Load the weights; the vocabulary is embedded at the first call of a tagger.
 
         Raises:
-            InputError: they cannot be had, or are of another family.
+            InputError: they are missing, do not fit, or belong to another family.
         """
         self._params, self._vocabulary = params, vocabulary
         self._loaded = load(params, where, "AutoModel", "AutoProcessor")
@@ -49,22 +49,22 @@ class Clip:
         self._least = np.array([params.thresholds.get(name, params.threshold) for name in vocabulary.concepts])
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
-        """Concepts of the vocabulary in falling score; captions say nothing to it."""
+        """Return concepts of the vocabulary by descending score; captions are ignored."""
         del captions
         return run_batches(images, self._params.batch, lambda batch: [self._tags(f) for f in self._embed(batch)])
 
     def tag_regions(
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal] | Failure]:
-        """The best concept of each region's crop, beside the labels that it has: things for things, stuff for stuff."""
+        """Add the best concept of each region's crop to its labels: things for things, stuff for stuff."""
         del captions
         crops = [
             region_crop(pixels, p, self._params.crop_context)
-            for pixels, found in zip(images, proposals, strict=True)
-            for p in found
+            for pixels, of_image in zip(images, proposals, strict=True)
+            for p in of_image
         ]
         answers = iter(run_batches(crops, self._params.batch, self.concept_scores))
-        return [self._tagged(found, [next(answers) for _ in found]) for found in proposals]
+        return [self._tagged(of_image, [next(answers) for _ in of_image]) for of_image in proposals]
 
     def _tagged(
         self, proposals: list[Proposal], answers: Sequence[Float[np.ndarray, "v"] | Failure]
@@ -80,7 +80,7 @@ class Clip:
         return failure or tagged
 
     def score(self, images: Sequence[Pixels], texts: Sequence[str]) -> list[float | Failure]:
-        """Cosine of each image with its text, moved from [-1, 1] to [0, 1]."""
+        """Return the cosine of each image with its text, mapped from [-1, 1] to [0, 1]."""
 
         def pairs(batch: Sequence[tuple[Pixels, str]]) -> list[float]:
             features = self._embed([pixels for pixels, _ in batch])
@@ -91,11 +91,11 @@ class Clip:
 
     @property
     def concepts_are_independent(self) -> bool:
-        """Whether each concept's score stands by itself; otherwise all of an image's add up to 1."""
+        """True if each concept has an independent score; otherwise the scores of an image add up to 1."""
         return self._family != "clip"
 
     def concept_scores(self, images: Sequence[Pixels]) -> list[Float[np.ndarray, "v"]]:
-        """Of every concept of the vocabulary, per image; for batches that fit the memory, in inference mode."""
+        """Return the scores of all concepts for each image of a batch that fits into memory, in inference mode."""
         return list(self._probabilities(self._embed(images)))
 
     def _embed(self, images: Sequence[Pixels]) -> Float[Tensor, "n d"]:
@@ -130,8 +130,8 @@ class Clip:
 
     def _best(self, scores: Float[np.ndarray, "v"], is_stuff: bool) -> list[Text]:
         things = len(self._vocabulary.things)
-        own = range(things, len(scores)) if is_stuff else range(things)
-        best = max(own, key=lambda i: scores[i], default=None)
+        rows = range(things, len(scores)) if is_stuff else range(things)
+        best = max(rows, key=lambda i: scores[i], default=None)
         return [self._tag(best, scores)] if best is not None and scores[best] >= self._least[best] else []
 
     def _tag(self, index: int, scores: Float[np.ndarray, "v"]) -> Text:

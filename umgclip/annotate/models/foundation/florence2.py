@@ -1,7 +1,7 @@
 """Florence-2: captions of the image, boxes with labels or captions, captions of given boxes.
 
-It says no confidence for a box; the score of everything here is the mean probability of the answer's tokens, so the
-boxes of one image share theirs. A filter or a region tagger over CLIP tells them apart.
+The model gives no confidence for a box. Every score here is the mean probability of the tokens of an answer, so all
+boxes of an image share one. A filter or a region tagger by CLIP tells them apart.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _MOST = 100  # boxes per image; an answer of 512 tokens holds fewer
 
 
 class Florence2:
-    """Captioner, tagger, proposer and region captioner."""
+    """Florence-2 as captioner, tagger, proposer and region captioner."""
 
     def __init__(self, params: Florence2Params, where: str) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         self._loaded = load(params, where, "Florence2ForConditionalGeneration", "Florence2Processor")
@@ -44,20 +44,20 @@ class Florence2:
     def caption_images(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[Text] | Failure]:
-        """One caption per prompt of `captions`."""
+        """Return one caption of each image for each prompt of `captions`."""
         del proposals
         results: list[list[Text] | Failure] = [[] for _ in images]
         for task in self._params.captions:
             for row, answer in enumerate(self._ask([(pixels, task, "") for pixels in images])):
-                own = results[row]
-                if isinstance(answer, Failure) or isinstance(own, Failure):
-                    results[row] = answer if isinstance(answer, Failure) else own
+                captions = results[row]
+                if isinstance(answer, Failure) or isinstance(captions, Failure):
+                    results[row] = answer if isinstance(answer, Failure) else captions
                 else:
-                    own.append(self._text(*answer, task))
+                    captions.append(self._text(*answer, task))
         return results
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
-        """The labels that object detection finds, each once."""
+        """Return the labels that object detection gives, each once."""
         del captions
         results: list[list[Text] | Failure] = []
         for answer in self._ask([(pixels, "<OD>", "") for pixels in images]):
@@ -70,7 +70,7 @@ class Florence2:
         return results
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Boxes by the prompt `boxes`; what it says of them are labels or captions."""
+        """Return boxes by the prompt `boxes`, with labels or captions if the prompt gives them."""
         del captions
         task = self._params.boxes
         results: list[list[Proposal] | Failure] = []
@@ -81,39 +81,40 @@ class Florence2:
     def _proposals(self, parsed: dict[str, Any], score: float, size: tuple[int, int]) -> list[Proposal]:
         task = self._params.boxes
         source = with_prompt(self.name, task)
-        found: list[Proposal] = []
+        proposals: list[Proposal] = []
         for box, label in zip(parsed["bboxes"], parsed["labels"], strict=True):
             x0, y0, x1, y1 = (float(v) for v in box)
             detection = Detection((x0, y0, x1, y1), score, label if task == "<OD>" else None)
             for proposal in to_proposals([detection], size, source, 1):
                 if task == "<DENSE_REGION_CAPTION>" and label:
                     proposal = replace(proposal, captions=(Text(text=label, score=score, source=source),))
-                found.append(proposal)
-        return found[:_MOST]
+                proposals.append(proposal)
+        return proposals[:_MOST]
 
     def caption_regions(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[list[Text]] | Failure]:
-        """A phrase for each region by the prompt `regions`; the model sees the whole image."""
+        """Return a phrase for each region by the prompt `regions`; the model sees the whole image."""
         task = self._params.regions
         asked = [
             (row, (pixels, task, locations(p.box_xyxy, (pixels.shape[0], pixels.shape[1]))))
-            for row, (pixels, found) in enumerate(zip(images, proposals, strict=True))
-            for p in found
+            for row, (pixels, of_image) in enumerate(zip(images, proposals, strict=True))
+            for p in of_image
         ]
         results: list[list[list[Text]] | Failure] = [[] for _ in images]
         for (row, _), answer in zip(asked, self._ask([one for _, one in asked]), strict=True):
-            own = results[row]
-            if isinstance(own, Failure):
+            phrases = results[row]
+            if isinstance(phrases, Failure):
                 continue
             if isinstance(answer, Failure):
                 results[row] = answer
             else:
-                own.append([self._text(*answer, task)])
+                phrases.append([self._text(*answer, task)])
         return results
 
-    def _text(self, said: str, score: float, ended: bool, task: str) -> Text:
-        return Text(text=said if ended else whole_sentences(said), score=score, source=with_prompt(self.name, task))
+    def _text(self, answer: str, score: float, ended: bool, task: str) -> Text:
+        text = answer if ended else whole_sentences(answer)
+        return Text(text=text, score=score, source=with_prompt(self.name, task))
 
     def _ask(self, asked: Sequence[tuple[Pixels, str, str]]) -> list[tuple[Any, float, bool] | Failure]:
         return run_batches(asked, self._params.batch, self._answers)
@@ -135,7 +136,7 @@ class Florence2:
 
 
 def locations(box_xyxy: Box, image_hw: tuple[int, int]) -> str:
-    """A box as four location tokens, thousandths of the image's width and height."""
+    """Return a box as four location tokens: thousandths of the image's width and height."""
     height, width = image_hw
     shares = np.array(box_xyxy) / np.array([width, height, width, height])
     return "".join(f"<loc_{int(np.clip(np.floor(share * _BINS), 0, _BINS - 1))}>" for share in shares)

@@ -1,4 +1,4 @@
-"""Mask2Former, panoptic: masks of things and of stuff, with the labels that it was trained with."""
+"""Mask2Former, panoptic: masks of things and of stuff, with the labels of its training data."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.params.annotators import Mask2FormerParams
 from umgclip.records import Text
 
-_MOST_PX = 1024  # longer side at which masks are compared: every query has one of full size
+_MOST_PX = 1024  # longest side at which masks are compared, because every query has a mask of that size
 
 
 class Mask2Former:
-    """Proposer of labelled masks."""
+    """A proposer of masks with the fixed labels of a panoptic model."""
 
     def __init__(self, params: Mask2FormerParams, where: str) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         self._loaded = load(params, where, "Mask2FormerForUniversalSegmentation", "AutoImageProcessor")
@@ -57,8 +57,8 @@ class Mask2Former:
         ]
 
     def _proposals(self, segmentation: np.ndarray, segments: list[dict], image_hw: tuple[int, int]) -> list[Proposal]:
-        found = []
-        # parts of a stuff that were fused come once each, with the same id
+        proposals = []
+        # the parts of a fused stuff segment are listed separately, with the same id
         best = {s["id"]: s for s in sorted(segments, key=lambda s: float(s["score"]))}
         for segment in best.values():
             mask = (segmentation == segment["id"]).astype(np.uint8)
@@ -70,12 +70,12 @@ class Mask2Former:
             tag = Text(text=self._labels[label], score=score, source=self.name)
             stored = mask_ops.encode(mask.astype(bool))
             is_stuff = label >= self._params.things
-            found.append(Proposal(stored, score, is_stuff, (tag,), source=self.name, mask_source=self.name))
-        return sorted(found, key=lambda p: (p.is_stuff, -p.score))
+            proposals.append(Proposal(stored, score, is_stuff, (tag,), source=self.name, mask_source=self.name))
+        return sorted(proposals, key=lambda p: (p.is_stuff, -p.score))
 
 
 def concept_name(label: str) -> str:
-    """COCO's panoptic classes by their plain names: `wall-other-merged` is a wall, `floor-wood` a floor wood."""
+    """Return the plain name of a panoptic class of COCO: `wall-other-merged` is a wall, `floor-wood` a floor wood."""
     for ending in ("-merged", "-other", "-stuff"):
         label = label.removesuffix(ending)
     return label.replace("-", " ")

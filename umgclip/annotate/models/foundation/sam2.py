@@ -1,4 +1,4 @@
-"""SAM 2: masks for the boxes of others; as a proposer, a mask for everything that a grid of points hits."""
+"""SAM 2: masks for given boxes; as a proposer, a mask for everything that a grid of points hits."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.placement import placement
 from umgclip.params.annotators import Sam2Params
 
-_BOXES = 16  # of one image at once: each mask is computed at the image's own size
+_BOXES = 16  # boxes of one image in a forward pass: each mask is computed at the size of the image
 
 
 class Sam2:
-    """Masker and proposer. Images are encoded in batches; their boxes share that."""
+    """A masker and proposer, which encodes images in batches, once for all their boxes."""
 
     def __init__(self, params: Sam2Params, where: str) -> None:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be had.
+            InputError: they are missing or do not fit.
         """
         self._params = params
         _, self._encoder_dtype = placement(params, where)
@@ -47,10 +47,10 @@ class Sam2:
 
         A mask whose box has a lower IoU with the proposal's than `min_box_iou` is not taken.
         """
-        results: list[list[Proposal] | Failure] = [list(found) for found in proposals]
-        asked = [(row, [p for p in found if not p.is_stuff]) for row, found in enumerate(proposals)]
-        asked = [(row, found) for row, found in asked if found]
-        batch = [(images[row], found) for row, found in asked]
+        results: list[list[Proposal] | Failure] = [list(of_image) for of_image in proposals]
+        asked = [(row, [p for p in of_image if not p.is_stuff]) for row, of_image in enumerate(proposals)]
+        asked = [(row, things) for row, things in asked if things]
+        batch = [(images[row], things) for row, things in asked]
         for (row, _), answer in zip(asked, run_batches(batch, self._params.batch, self._refine), strict=True):
             if isinstance(answer, Failure):
                 results[row] = answer
@@ -66,19 +66,19 @@ class Sam2:
         with self._half():
             levels = model.get_image_embeddings(self._loaded.on_device(inputs)["pixel_values"])
         refined: list[list[Proposal]] = []
-        for row, (_, found) in enumerate(batch):
-            own = [level[row : row + 1].float() for level in levels]
+        for row, (_, things) in enumerate(batch):
+            of_image = [level[row : row + 1].float() for level in levels]
             refined.append([])
-            for start in range(0, len(found), _BOXES):
-                some = found[start : start + _BOXES]
-                masks = self._masks(own, inputs["original_sizes"][row], some)
+            for start in range(0, len(things), _BOXES):
+                some = things[start : start + _BOXES]
+                masks = self._masks(of_image, inputs["original_sizes"][row], some)
                 refined[-1] += [
                     p.drawn(mask, self.name) if self._fits(mask, p) else p for p, mask in zip(some, masks, strict=True)
                 ]
         return refined
 
     def _half(self) -> torch.autocast:
-        """The params' precision for what costs time; coordinates and masks stay whole."""
+        """Compute costly parts in the precision of the params; coordinates and masks stay in float32."""
         device, dtype = self._loaded.device.type, self._encoder_dtype
         return torch.autocast(device, dtype, enabled=dtype != torch.float32)
 
@@ -103,7 +103,7 @@ class Sam2:
         return float(box_ops.iou(drawn, np.array([proposal.box_xyxy]))[0, 0]) >= self._params.min_box_iou
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Everything mode; captions say nothing to it."""
+        """Propose a mask for everything that a grid of points hits; captions are ignored."""
         del captions
         return run_batches(images, 1, lambda batch: [self._all(pixels) for pixels in batch])
 
@@ -120,10 +120,10 @@ class Sam2:
                 points_per_crop=params.points_per_side, pred_iou_thresh=params.pred_iou,
                 stability_score_thresh=params.stability,
             )  # fmt: skip
-        found = []
+        proposals = []
         for mask, score in zip(out["masks"], out["scores"], strict=True):
             drawn = np.asarray(mask, bool)
             if drawn.any():
                 proposal = Proposal(mask_ops.encode(drawn), float(np.clip(float(score), 0, 1)))
-                found.append(replace(proposal, source=self.name, mask_source=self.name))
-        return sorted(found, key=lambda p: -p.score)[: params.most]
+                proposals.append(replace(proposal, source=self.name, mask_source=self.name))
+        return sorted(proposals, key=lambda p: -p.score)[: params.most]
