@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from umgclip.errors import InputError
 
 INDIFFERENT = "of no effect on the result"
-"""Marks a key that says where, how fast or how patiently work is done. All others decide, also those to come."""
+"""Marks a key for the place, speed or patience of the work. Every key without this mark decides the result."""
 
 # A key with one of the next four marks decides the result of its stage, so DVC follows it. Code that identifies only
 # a part of the result leaves such keys out by `Section.decisive(MARK)`.
@@ -23,7 +23,7 @@ BESIDE_SCORES = "decides what is written beside the scores, but no score"
 IMPORTS_ONLY = "decides what an import writes, but nothing in the demo"
 """Marks a key that is no part of the identity of the demo dataset."""
 
-NEWER = "is part of a protocol only where its value is not the default"
+NEWER = "is part of a protocol only if its value is not the default"
 """Marks a key that protocols of earlier versions lack. They stay comparable, since they mean its default."""
 
 FILE = "names a file or folder"
@@ -37,7 +37,7 @@ BoxShare = Annotated[
     float, Field(gt=0.0, le=1.0, description="part of a box that is read: share of its sides about its centre; 1: all")
 ]
 Device = Annotated[
-    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one"), INDIFFERENT
+    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU if there is one"), INDIFFERENT
 ]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Template = Annotated[str, Field(pattern=r"\{\}", description="class prompt: {} is the name, {a} its article")]
@@ -49,7 +49,7 @@ TEMPLATE = "{a} {}"
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen and closed."""
+    """The base of all sections: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -70,26 +70,26 @@ class Section(BaseModel):
 
     @classmethod
     def deciding_keys(cls) -> list[str]:
-        """Dotted keys that decide the result; a key stands for all below it where all of them do.
+        """Return the dotted keys that decide the result; a key stands for all keys below it if all of them decide.
 
-        What lies under names that are free, as in a mapping of models, is one key.
+        A mapping whose keys are chosen by users, such as `annotate.models`, is one key.
         """
-        found: list[str] = []
+        keys: list[str] = []
         for name, field in cls.model_fields.items():
             if INDIFFERENT in field.metadata:
                 continue
             inner = field.annotation
             whole = not (isinstance(inner, type) and issubclass(inner, Section)) or inner.all_decide()
-            found += [name] if whole else [f"{name}.{key}" for key in inner.deciding_keys()]  # type: ignore[union-attr]
-        return found
+            keys += [name] if whole else [f"{name}.{key}" for key in inner.deciding_keys()]  # type: ignore[union-attr]
+        return keys
 
     @classmethod
     def all_decide(cls) -> bool:
-        """Whether no key on any level is marked as `INDIFFERENT`."""
+        """Check that no key on any level is marked as `INDIFFERENT`."""
         return cls.deciding_keys() == list(cls.model_fields)
 
     def named_files(self) -> Iterator[tuple[str, str]]:
-        """Dotted keys marked as `FILE`, with the text that each of them has."""
+        """Yield the dotted keys marked as `FILE`, with the path in each."""
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if FILE in field.metadata and value is not None:
@@ -136,7 +136,7 @@ class LearningParams(Section):
         default=0.01, description="largest share of unreadable samples before the run stops"
     )
     device: Annotated[Literal["auto", "cpu", "cuda"], INDIFFERENT] = Field(
-        default="auto", description="auto: a GPU where there is one"
+        default="auto", description="auto: a GPU if there is one"
     )
     checkpoint_every: Annotated[Count, INDIFFERENT] = Field(default=100, description="steps")
 

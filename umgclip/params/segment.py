@@ -66,7 +66,9 @@ class SegmentParams(LearningParams):
     grad_clip: Positive = 5.0
     min_window: Share = 0.9
     relight: Share = 0.1
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="fp32", description="auto: bf16 where it is native")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="fp32", description="auto: bf16 if the hardware supports it"
+    )
     labels_per_step: Count = Field(default=512, description="most names in the classifier of a step")
     matching: Literal["places", "hungarian"] = Field(
         default="places",
