@@ -6,8 +6,8 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """`umgclip.load`, imported when it is asked for: it needs torch, and most of this package does not."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute
+    """Import `umgclip.load` on first use: it needs torch, and most of this package does not."""
     if name == "load":
         from importlib import import_module
 

@@ -1,6 +1,6 @@
-"""The command line: one command a stage, `promote` and `rollback`, `data`, `report`, `export`, `serve`, `doctor`.
+"""The command line `umgclip`: one command per stage, and those for projects, data, models, serving and diagnosis.
 
-Nothing heavy is imported until a command runs, so that `umgclip --help` answers at once.
+Commands import their heavy packages when they run, so that `umgclip --help` is fast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ COMMANDS = (
 
 app = typer.Typer(
     cls=Commands,
-    help="Annotate, validate, tune and evaluate a CLIP at three grains. `dvc repro` runs the stages that are stale.",
+    help="Annotate images, then train, evaluate and serve a CLIP for images, regions and pixels. `dvc repro` runs the "
+    "stages of the pipeline that are out of date.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,20 +74,20 @@ def _set_up(
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # or it tells of every table that it makes
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # otherwise MLflow logs every table that it creates
 
 
 @app.command()
 def doctor(
     data: Annotated[
-        Path | None, typer.Option("--data", help="look at these datasets instead: what stages will make of them")
+        Path | None, typer.Option("--data", help="check these datasets and the parameters instead of the machine")
     ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """Is this machine fit for the pipeline? With --data: are the data and the parameters?
+    """Check whether this machine can run the pipeline; with --data, check the datasets and the parameters.
 
-    Exit code 1 when the pipeline cannot run, or a stage will surely stop at
-    these data; each finding names the key of params.yaml to change.
+    Exit code 1: the pipeline cannot run, or a stage will certainly fail on
+    these data. Each finding names the key of params.yaml to change.
     """
     if data is not None:
         from umgclip.cli.doctor import data as doctor_data
@@ -102,7 +103,7 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point of `umgclip`: every failure that can be explained is one message and its exit code."""
+    """Run the command line; an error that the user can fix is one message and an exit code, without traceback."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     name = f"umgclip {words[0]}" if words and words[0] in COMMANDS else "umgclip"
     sys.exit(exits.run(app, name))

@@ -138,7 +138,7 @@ def test_no_champion_names_the_challenger_what_its_gates_said_and_what_to_do(she
     refused = shelf.promote()
     with pytest.raises(InputError) as caught:
         resolve(shelf.store, shelf.params.name, "champion")
-    assert "its challenger is v1, of which the gates said: " + refused.reason in str(caught.value)
+    assert "the challenger is v1, and the decision of its gates is: " + refused.reason in str(caught.value)
     assert "`umgclip promote --force --reason TEXT`" in str(caught.value)
 
 
@@ -248,7 +248,7 @@ def test_what_was_rolled_back_comes_back_only_by_its_number(shelf: Shelf) -> Non
     third = shelf.add(mask=0.4, weights="w")
     refused_too = shelf.promote()
 
-    assert refused.reason.startswith(f"v{second}, which was rolled back to v{first}; to promote it all the same")
+    assert refused.reason.startswith(f"v{second}, which was rolled back to v{first}; to promote it anyway")
     assert refused_too.reason.startswith(f"these are the weights of v{second}, which was rolled back to v{first}")
     assert f"`umgclip promote {third}`" in refused_too.reason
     assert shelf.alias("champion") == first
@@ -309,7 +309,7 @@ def test_a_champion_that_never_holds_still_ends_the_promotion(shelf: Shelf) -> N
         shelf.client.set_registered_model_alias(shelf.params.name, "champion", other)
         return 1.0
 
-    with pytest.raises(TrackingError, match="expected it to hold still, it was moved 5 times"):
+    with pytest.raises(TrackingError, match="expected a stable alias, but others moved it 5 times"):
         shelf.promote(latency_ratio=measure)
     assert shelf.alias("previous_champion") is None
 

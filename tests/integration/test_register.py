@@ -168,7 +168,7 @@ def test_an_experiment_makes_a_version_and_moves_no_alias(workspace, monkeypatch
         assert report["aliases"] == {"challenger": "1", "champion": "1"}
         assert workspace.client.get_model_version("umgclip", number).tags["dvc.exp_name"] == "brave-owl"
     said = dict(workspace.summary.rows)["champion"]
-    assert said == "1 (experiment brave-owl moves no alias; `umgclip promote 3` asks the gates)"
+    assert said == "1 (experiment brave-owl moves no alias; run `umgclip promote 3` to check the gates)"
 
     monkeypatch.delenv("DVC_EXP_NAME")
     applied = workspace.register()  # as after `dvc exp apply` and `dvc repro`
@@ -360,9 +360,9 @@ def test_other_code_than_the_registered_one_is_named(workspace, tmp_path, caplog
     kept.write_text(code.replace("self._scale * of", "2 * self._scale * of"), encoding="utf-8")
     fetch(workspace.store, "umgclip", "1", tmp_path / "other-code")
 
-    said = "umgclip v1 was registered with other code than umgclip"
+    said = "umgclip v1 was registered with code that differs from the installed umgclip"
     assert [said in record.getMessage() for record in caplog.records if "other code" in record.getMessage()] == [True]
-    assert caplog.records[-1].getMessage().endswith("numbers may differ: umgclip.inference.answerer")
+    assert caplog.records[-1].getMessage().endswith("answers may differ: umgclip.inference.answerer")
 
 
 def test_what_is_not_there_cannot_be_fetched(workspace, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What surrounds a stage on the command line: its run in MLflow, its progress, its tables, its exit code."""
+"""The command line around the stages: MLflow runs, progress, result tables and exit codes."""

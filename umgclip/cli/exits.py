@@ -1,4 +1,4 @@
-"""The way out of a command: one line on stderr and an exit code that says what kind of failure it was."""
+"""The end of a command: one line on stderr, and an exit code that tells the kind of failure."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from umgclip.cli.lines import say
 from umgclip.errors import DataError, OutputError, UmgclipError
 from umgclip.io.atomic import disk_trouble
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 def run(command: Callable[[], None], name: str) -> int:
-    """Run a command and give its exit code.
+    """Run a command and return its exit code.
 
     Args:
-        command: what to do; Typer ends it with `SystemExit`.
-        name: what stands before a message, as `umgclip train`.
+        command: the command; Typer ends it with `SystemExit`.
+        name: prefix of messages, such as `umgclip train`.
     """
-    asked = _StopAsked()
+    stop = _StopRequest()
     try:
         command()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-        return _interrupted(name) if code == INTERRUPTED or (asked and code) else code
+        return _interrupted(name) if code == INTERRUPTED or (stop and code) else code
     except KeyboardInterrupt:
         return _interrupted(name)
     except Exception as error:
-        # native code that calls Python hands a KeyboardInterrupt on as an error of its own, as pydantic's serializer
-        if asked:
+        # native code that calls Python, such as pydantic's serializer, wraps a KeyboardInterrupt in an error of its own
+        if stop:
             return _interrupted(name)
-        said = _explained(name, error)
-        if said is None:
+        code_of_error = _report(name, error)
+        if code_of_error is None:
             raise
-        return said
+        return code_of_error
     return 0
 
 
-def _explained(name: str, error: Exception) -> int | None:
-    """The exit code of what people can mend, said in one line; None: only its traceback helps."""
+def _report(name: str, error: Exception) -> int | None:
+    """Print an error that the user can fix as one line and return its exit code; None if only a traceback helps."""
     if isinstance(error, UmgclipError):
         say(f"{name}: {error}")
         return error.exit_code
@@ -50,28 +50,31 @@ def _explained(name: str, error: Exception) -> int | None:
     trouble = disk_trouble(error)
     if trouble is None:
         return None
-    place = error.filename if isinstance(error, OSError) else None
-    say(f"{name}: cannot write {place or 'the output'}: {trouble}")
+    path = error.filename if isinstance(error, OSError) else None
+    say(f"{name}: cannot write {path or 'the output'}: {trouble}")
     return OutputError.exit_code
 
 
 def _interrupted(name: str) -> int:
-    say(f"{name}: interrupted; run again to go on")
+    say(f"{name}: interrupted; run it again to continue")
     return INTERRUPTED
 
 
-class _StopAsked:
-    """SIGTERM and Ctrl-C end a stage in the same way, so that its working folders are cleaned up. True once asked."""
+class _StopRequest:
+    """Handler that makes SIGTERM end a command as Ctrl-C does, so that working folders are cleaned up.
+
+    It is true once one of the two signals has arrived.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._requested = False
         signal.signal(signal.SIGTERM, self._interrupt)
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored by what runs it in the background
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # shells ignore it for background jobs
             signal.signal(signal.SIGINT, self._interrupt)
 
     def __bool__(self) -> bool:
-        return self._asked
+        return self._requested
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
-        self._asked = True
+        self._requested = True
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`umgclip export`: the tuned model for other tools."""
+"""`umgclip export`: write the tuned model in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def export(
     """Write a model in another tool's format.
 
     Args:
-        source: as in `umgclip.register.opening.open_model`.
+        source: the model, as in `umgclip.register.opening.open_model`.
         adapter: a folder with an adapter for a base.
         to: the format.
-        out: the folder to make; an old one is replaced.
-        register: the section `register`, whose prompt and box share a model of the pipeline is used with; None: what
-            the model says itself.
+        out: the folder to create; an existing one is replaced.
+        register: the section `register`, with the prompt and the box share of a model of the pipeline; None uses
+            the model's own settings.
 
     Raises:
-        InputError: no such model, or its adapter does not go into that format; names those that it goes into.
-        OutputError: `out` cannot be written, or ONNX does not agree with torch.
+        InputError: there is no such model, or the format cannot hold its adapter; the message names formats that can.
+        OutputError: `out` cannot be written, or the results of ONNX and torch differ.
     """
     with open_model(source, adapter) as loaded, fresh_folder(out) as folder:
         if register is not None:
@@ -39,8 +39,8 @@ def export(
             loaded = replace(loaded, usage=usage)
         rows = {"open_clip": _open_clip, "peft": _peft, "onnx": _onnx}[to](loaded, folder, out)
     images = loaded.usage.preprocess
-    said = ("images", f"{images.fit}, {images.interpolation}; {USAGE} has the rest")
-    return Summary(f"export --to {to}", (*rows, said, ("folder", str(out))))
+    preprocessing = ("images", f"{images.fit}, {images.interpolation}; all settings are in {USAGE}")
+    return Summary(f"export --to {to}", (*rows, preprocessing, ("folder", str(out))))
 
 
 def _open_clip(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
@@ -56,7 +56,7 @@ def _open_clip(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, 
     rows = [("sha256", digest[:16]), *first, ("load with", call)]
     rows.append(("with its transform", f'open_clip.create_model_and_transforms("local-dir:{out}")'))
     if loaded.usage.preprocess.fit == "pad":
-        rows.append(("not the same", "open_clip shows its padding to the model; images come out a little different"))
+        rows.append(("difference", "open_clip shows the padding to the model, so results differ slightly"))
     return rows
 
 
@@ -75,5 +75,5 @@ def _onnx(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]
     from umgclip.inference.export import onnx_files
 
     differences = onnx_files.write_onnx(DenseClip(loaded.clip), loaded.usage, folder)
-    found = [(f"{name}: largest difference to torch", f"{value:.1e}") for name, value in differences.items()]
-    return [*found, ("graphs", f"{onnx_files.IMAGE}, {onnx_files.TEXT}")]
+    rows = [(f"{name}: largest difference to torch", f"{value:.1e}") for name, value in differences.items()]
+    return [*rows, ("graphs", f"{onnx_files.IMAGE}, {onnx_files.TEXT}")]

@@ -1,4 +1,4 @@
-"""Commands that belong together."""
+"""A Typer group that lists its commands when it is called with an unknown one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from umgclip.errors import InputError
 
 
 class Commands(TyperGroup):
-    """Commands that name each other when one is unknown."""
+    """Group of commands that lists their names when one is unknown."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - types private to Typer
-        """The command that is meant.
+        """Find the command that the first argument names.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: no command has that name.
         """
         if args and args[0] not in self.commands:
             raise InputError(f"unknown command {args[0]!r}; expected one of {', '.join(self.commands)}")

@@ -1,4 +1,4 @@
-"""Lines for people, on stderr and in logs: nothing in them commands the terminal or tells a password or key."""
+"""Messages on stderr and in logs, without terminal control sequences, passwords or keys."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from umgclip.safe_text import printable, without_secrets
 
 
 def say(message: str, *, as_result: bool = False) -> None:
-    """A line, or several, on stderr; on stdout where it is a command's result."""
+    """Print one or more lines on stderr, or on stdout if they are the result of a command."""
     stream = sys.stdout if as_result else sys.stderr
-    shown = message if as_result else without_secrets(message)  # a result is for programs too
+    shown = message if as_result else without_secrets(message)  # programs read results, so those stay as they are
     line = f"{printable(shown, lines=True)}\n"
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 class PlainFormatter(logging.Formatter):
-    """Log lines that command no terminal and tell no keys."""
+    """Formatter that removes terminal control sequences and secrets from log lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """Return a record as a line that is safe to print."""
         return printable(without_secrets(super().format(record)), lines=True)

@@ -1,4 +1,4 @@
-"""What is done with a model that is there: `promote`, `rollback`, `report`, `predict`, `export`; and `sync`."""
+"""Commands that work with a finished model: `promote`, `rollback`, `report`, `predict`, `export`; and `sync`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from umgclip.errors import InputError
 
 def promote(
     version: Annotated[
-        str | None, typer.Argument(help="number or alias of the version; the challenger when left out")
+        str | None, typer.Argument(help="number or alias of the version; default: the challenger")
     ] = None,
     dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="whatever the gates say; asks for --reason")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="why, which is kept with the version")] = None,
+    force: Annotated[bool, typer.Option("--force", help="promote even if the gates fail; requires --reason")] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="why the gates are overridden; stored with the version")
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """Make a version the champion, which is served, if its gates let it.
+    """Make a version the champion, the one that is served, if it passes its gates.
 
-    The challenger is what `umgclip register` made last. The gates are
-    `register.gates` in params.yaml: least values, most that may be lost
-    against the champion, mean gain, time to answer. Numbers count only where
-    benchmark and protocol are the champion's; what the benchmark has nothing
-    for is not asked. The old champion is kept as `previous_champion`, and
-    `umgclip rollback` goes back to it.
+    The challenger is the version that `umgclip register` made last. The gates
+    are `register.gates` in params.yaml: minimum values, the largest allowed
+    loss against the champion, the mean gain and the time to answer. Numbers
+    are compared only if benchmark and protocol are the same as the
+    champion's; a gate that the benchmark cannot measure is skipped. The old
+    champion becomes `previous_champion`, and `umgclip rollback` restores it.
 
-    Look first with `umgclip promote --dry-run`. A version that was rolled
+    Try it first with `umgclip promote --dry-run`. A version that was rolled
     back is promoted only by its number, as in `umgclip promote 3`. With
-    --force --reason TEXT the gates are asked and passed by: who, when and why
-    become tags of the version.
+    --force --reason TEXT the version is promoted even if gates fail; who did
+    it, when and why become tags of the version.
 
-    Exit code 0: it is champion (with --dry-run: it would be). 7: the gates
-    keep the champion. 2: no such version. 6: MLflow does not answer.
+    Exit code 0: it is the champion (with --dry-run: it would be). 7: the gates
+    keep the old champion. 2: no such version. 6: MLflow does not answer.
     """
     from umgclip.params import RegisterParams, load_section
 
@@ -47,14 +49,14 @@ def promote(
 
 
 def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
-    """Make `previous_champion` the champion again, without asking the gates.
+    """Make `previous_champion` the champion again, without checking the gates.
 
-    The two change places, so a second rollback takes the first one back. The
-    version that goes is marked: running the pipeline again does not promote
+    The two swap aliases, so a second rollback undoes the first. The version
+    that is replaced is marked: running the pipeline again does not promote
     it, only `umgclip promote` with its number does.
 
-    Exit code 0: it moved (with --dry-run: it would). 7: there is no previous
-    champion. 6: MLflow does not answer.
+    Exit code 0: the alias moved (with --dry-run: it would). 7: there is no
+    previous champion. 6: MLflow does not answer.
     """
     from umgclip.params import RegisterParams, load_section
 
@@ -65,13 +67,14 @@ def rollback(dry_run: DryRun = False, params: Params = PARAMS) -> None:
 
 
 def sync() -> None:
-    """Send MLflow what it missed while it was away.
+    """Send MLflow the data that it missed while it was unreachable.
 
-    Values of metrics, tags, files and how a run ended wait in .umgclip/spool
-    (or UMGCLIP_SPOOL). The next stage here sends them, too. A run whose
-    process died is ended as KILLED.
+    Metrics, tags, files and the final status of runs are queued in
+    .umgclip/spool (or UMGCLIP_SPOOL). The next stage that runs here sends
+    them as well. A run whose process died gets the status KILLED.
 
-    Exit code 0: nothing waits any more. 6: something does; it is named.
+    Exit code 0: the queue is empty. 6: something is still queued; the message
+    names it.
     """
     from umgclip.cli import session, syncing
 
@@ -79,20 +82,24 @@ def sync() -> None:
 
 
 def report(
-    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
-    registration: Annotated[Path, typer.Option(help="what register wrote")] = ARTIFACTS / "register" / "register.json",
-    short: Annotated[bool, typer.Option("--markdown", help="the short table of the README instead")] = False,
+    metrics: Annotated[Path, typer.Option(help="metrics file that evaluate wrote")] = METRICS / "evaluate.json",
+    registration: Annotated[Path, typer.Option(help="report that register wrote")] = ARTIFACTS
+    / "register"
+    / "register.json",
+    short: Annotated[bool, typer.Option("--markdown", help="print the README's short Markdown table instead")] = False,
     beside: Annotated[
-        list[Path] | None, typer.Option(help="metrics of another run, a column of their own; may be repeated")
+        list[Path] | None, typer.Option(help="metrics file of another run, shown as another column; repeatable")
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="field of the protocol that may differ, such as region.resolution")
+        list[str] | None,
+        typer.Option(help="with --beside: protocol field that may differ, such as region.resolution; repeatable"),
     ] = None,
 ) -> None:
-    """The results as tables: base against tuned, the annotator, the registered version.
+    """Show the results as tables: base against tuned, the annotator, the registered version.
 
-    With --beside, tuned models of several runs. Results of different
-    protocols are refused: the error names the field.
+    With --beside the tables compare the tuned models of several runs. Results
+    that were measured by different protocols are refused; the error names the
+    field that differs.
     """
     from umgclip.cli.report import markdown, show_beside, show_results
 
@@ -106,22 +113,28 @@ def report(
 
 def predict(
     images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
-    labels: Annotated[list[str], typer.Option("--labels", help="names parted by commas, or @FILE with one a line")],
+    labels: Annotated[
+        list[str], typer.Option("--labels", help="names separated by commas, or @FILE with one name per line")
+    ],
     model: Annotated[
-        str, typer.Option("--model", help="models:/NAME@ALIAS or models:/NAME/VERSION, or a folder")
+        str, typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder")
     ] = "artifacts",
     boxes: Annotated[
-        Path | None, typer.Option(help='JSON: {"photo.jpg": [[x0, y0, x1, y1], ...]} in pixels; else whole images')
+        Path | None,
+        typer.Option(
+            help='JSON file of boxes, {"photo.jpg": [\\[x0, y0, x1, y1], ...]} in pixels; images that it does not '
+            "name are classified as a whole"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="file for the JSON lines; else they go to stdout")] = None,
-    top: Annotated[int, typer.Option(min=1, help="labels told of each image or box, the best first")] = 5,
-    as_table: Annotated[bool, typer.Option("--table", help="a table instead of JSON lines")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="file for the JSON lines; default: stdout")] = None,
+    top: Annotated[int, typer.Option(min=1, help="number of labels per image or box, best first")] = 5,
+    as_table: Annotated[bool, typer.Option("--table", help="print a table instead of JSON lines")] = False,
 ) -> None:
-    """Which labels fit photographs, or boxes in them.
+    """Rank labels for photographs, or for boxes in them.
 
-    One JSON line an image: {"image": ..., "labels": [{"label": ..., "score":
-    ...}, ...]}, or "boxes" with the labels of each; "error" where it cannot be
-    read, and then the exit code is 3.
+    Prints one JSON line per image: {"image": ..., "labels": [{"label": ...,
+    "score": ...}, ...]}, or "boxes" with the labels of each box. An image that
+    cannot be read gets "error" instead, and the exit code is 3.
 
     Example: umgclip predict photos --labels "robin,wren" --model models:/birds@champion
     """
@@ -139,27 +152,30 @@ def predict(
         answered = predicting.answers(loaded, paths, query, opened.counter(len(paths)))
         failed = predicting.write(answered, out, as_table=as_table)
     if failed:
-        raise DataError(f"{failed} of {len(paths)} images could not be answered; their lines say why in `error`")
+        raise DataError(f"{failed} of {len(paths)} images could not be classified; the field `error` says why")
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", help="open_clip, peft or onnx")],
+    to: Annotated[str, typer.Option("--to", help="format: open_clip, peft or onnx")],
     model: Annotated[
-        str | None, typer.Option("--model", help="models:/NAME@ALIAS, or a folder, instead of --base and --adapter")
+        str | None, typer.Option("--model", help="models:/NAME@ALIAS or a folder, instead of --base and --adapter")
     ] = None,
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
-    out: Annotated[Path | None, typer.Option("--out", help="the folder to make; artifacts/export/FORMAT")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder to create; default: artifacts/export/FORMAT")
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """The tuned model for other tools: merged open_clip weights, the peft adapter, or ONNX graphs.
+    """Export the tuned model for other tools: merged open_clip weights, a peft adapter, or ONNX graphs.
 
-    How images and labels reach the model goes with it, as
-    umgclip_preprocess.json: the prompt and what is read of a box are those of
-    the section register, or of the version that --model names.
+    The file umgclip_preprocess.json in the folder describes how images and
+    labels are prepared. The prompt and the part of a box that is read come
+    from the section register, or from the version that --model names.
 
-    Without --model it is what the stages base and train wrote. With it, a
-    version of the registry or any folder that umgclip.load takes.
+    Without --model the command exports the results of the stages base and
+    train. --model takes a version of the registry, or any folder that
+    umgclip.load takes.
     """
     from umgclip.cli import session
 

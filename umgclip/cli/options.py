@@ -1,4 +1,4 @@
-"""Options that several commands have, and the paths that they have when nothing is said."""
+"""Options that several commands share, and their default paths."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typer
 
 
 def local_or_s3(where: str | Path) -> Path | str:
-    """A local path, or the URL of what lies in S3."""
+    """Return an `s3://` URL as it is, and anything else as a local path."""
     return where if isinstance(where, str) and where.startswith("s3://") else Path(where)
 
 
-Params = Annotated[Path, typer.Option("--params", help="the parameter file")]
-Out = Annotated[Path, typer.Option("--out", help="the folder to make; an old one is replaced")]
-Metrics = Annotated[Path, typer.Option("--metrics", help="the JSON file of metrics to write")]
+Params = Annotated[Path, typer.Option("--params", help="parameter file")]
+Out = Annotated[Path, typer.Option("--out", help="folder to create; an existing one is replaced")]
+Metrics = Annotated[Path, typer.Option("--metrics", help="JSON file of metrics to write")]
 Data = Annotated[Path, typer.Option("--data", help="folder with the datasets train and benchmark")]
 DataLocation = Annotated[
     Any,
@@ -28,20 +28,21 @@ DataLocation = Annotated[
 ]
 Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]
 Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
-Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with truth")]
-Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate drew from the alt texts")]
+Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with ground truth")]
+Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate extracted from the alt texts")]
 Concepts = Annotated[
-    Path | None, typer.Option("--vocabulary", help="file of concepts, for one run; else the one that params.yaml names")
+    Path | None,
+    typer.Option("--vocabulary", help="file of concepts for this run; default: the one that params.yaml names"),
 ]
 Where = Annotated[str, typer.Argument(help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
-Quarantine = Annotated[Path, typer.Option("--quarantine", help="rows that validate took out")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="show what would happen and change nothing")]
+Quarantine = Annotated[Path, typer.Option("--quarantine", help="rows that validate excluded")]
 Discard = Annotated[
     bool,
     typer.Option(
         "--discard-checkpoint",
         envvar="UMGCLIP_DISCARD_CHECKPOINT",
-        help="begin again, also where a killed run could go on",
+        help="start from the beginning even if the checkpoint of a killed run could be resumed",
     ),
 ]
 Adapter = Annotated[Path, typer.Option("--adapter", help="folder that the stage train wrote")]

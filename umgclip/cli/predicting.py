@@ -1,4 +1,4 @@
-"""`umgclip predict`: which labels fit photographs, or boxes in them, as JSON lines or a table."""
+"""`umgclip predict`: rank labels for photographs, or for boxes in them, as JSON lines or a table."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Boxes = list[Any]
 
 @dataclass(frozen=True)
 class LabelQuery:
-    """What is asked of every image.
+    """The question that is put to every image.
 
     Attributes:
-        labels: to choose from.
-        boxes: by the path or the name of an image; images that are not named are classified as a whole.
-        top: labels told of each image or box, the best first.
+        labels: labels to choose from.
+        boxes: boxes by the path or the name of an image; images that are not named are classified as a whole.
+        top: number of labels per image or box, best first.
     """
 
     labels: list[str]
@@ -36,14 +36,14 @@ class LabelQuery:
     top: int
 
     def boxes_of(self, path: Path) -> Boxes | None:
-        """The boxes of an image; None: it is asked for as a whole."""
+        """Return the boxes of an image; None if it is classified as a whole."""
         return next((self.boxes[name] for name in _names_of(path) if name in self.boxes), None)
 
     def check(self, images: Sequence[Path]) -> None:
-        """See that boxes belong to one image each.
+        """Check that each name in the file of boxes belongs to exactly one image.
 
         Raises:
-            InputError: a name is of no image, or of several.
+            InputError: a name belongs to no image, or to several.
         """
         paths: dict[str, list[Path]] = {}
         for path in images:
@@ -59,18 +59,18 @@ class LabelQuery:
         for name, owners in paths.items():
             if name in self.boxes and len(owners) > 1:
                 raise InputError(
-                    f"--boxes: expected the name of one image, got {name!r}, which is {owners[0]} and {owners[1]}; "
-                    "write their paths"
+                    f"--boxes: expected the name of one image, got {name!r}, the name of {owners[0]} and of "
+                    f"{owners[1]}; use their paths instead"
                 )
 
 
 def _names_of(path: Path) -> tuple[str, ...]:
-    """What an image may be called by in the file of boxes, the surest first."""
+    """Return the names that the file of boxes may use for an image, the most specific first."""
     return tuple(dict.fromkeys((str(path), path.as_posix(), path.name)))
 
 
 def read_labels(words: Iterable[str]) -> list[str]:
-    """Labels as given: names, names parted by commas, or @FILE with one a line.
+    """Read the labels of `--labels`: names separated by commas, or @FILE with one name per line.
 
     Raises:
         InputError: there is no such file, or no label.
@@ -80,7 +80,7 @@ def read_labels(words: Iterable[str]) -> list[str]:
         if word.startswith("@"):
             path = Path(word[1:])
             if not path.is_file():
-                raise InputError(f"--labels: expected a file with a label a line, found none at {path}")
+                raise InputError(f"--labels: expected a file with one label per line, found none at {path}")
             try:
                 names += path.read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
@@ -89,12 +89,12 @@ def read_labels(words: Iterable[str]) -> list[str]:
             names += word.split(",")
     labels = list(first_spellings(names).values())
     if not labels:
-        raise InputError("--labels: expected names parted by commas, or @FILE with one a line, got none")
+        raise InputError("--labels: expected names separated by commas, or @FILE with one name per line, got none")
     return labels
 
 
 def read_boxes(path: Path | None) -> dict[str, Boxes]:
-    """Boxes as JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}`, in pixels of the upright image.
+    """Read boxes from JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}`, in pixels of the upright image.
 
     Raises:
         InputError: there is no such file, or it holds something else.
@@ -112,40 +112,42 @@ def read_boxes(path: Path | None) -> dict[str, Boxes]:
     return content
 
 
-def find_images(places: Iterable[Path]) -> list[Path]:
-    """Image files, and those in folders, in the order of their names.
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """List image files, and those in folders sorted by name.
 
     Raises:
-        InputError: a place is neither, or there is no image at all; names it.
+        InputError: a path is neither a file nor a folder, or a folder holds no image.
     """
-    found: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    images: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
-                raise InputError(f"{place}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
-            found += inside
-        elif place.is_file():
-            found.append(place)
+                raise InputError(f"{path}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
+            images += inside
+        elif path.is_file():
+            images.append(path)
         else:
-            raise InputError(f"{place}: expected an image or a folder, found nothing")
-    return list(dict.fromkeys(found))
+            raise InputError(f"{path}: expected an image or a folder, found nothing")
+    return list(dict.fromkeys(images))
 
 
 def require_no_image(out: Path | None, images: Iterable[Path]) -> None:
-    """Refuse an output that is an image: one of those that are read, or another photograph.
+    """Refuse an output file that is an image: one of the inputs, or another photograph.
 
     Raises:
-        InputError: names it.
+        InputError: the output is an image.
     """
     if out is not None and out.exists() and (out.suffix.lower() in SUFFIXES or any(map(out.samefile, images))):
-        raise InputError(f"--out: expected a file for JSON lines, which is replaced; {out} is an image")
+        raise InputError(
+            f"--out: expected a file for JSON lines, which is replaced; {out} is an image; use another path"
+        )
 
 
 def answers(
     model: Model, images: Iterable[Path], query: LabelQuery, advance: Callable[[int], None]
 ) -> Iterator[Answer]:
-    """One answer an image; of an image that cannot be read, why."""
+    """Yield one answer per image; an image that cannot be read gets the reason in `error`."""
     for path in images:
         answer: Answer = {"image": str(path)}
         try:
@@ -161,7 +163,7 @@ def answers(
 
 
 def _boxes(model: Model, path: Path, boxes: Boxes, query: LabelQuery) -> list[Answer]:
-    """One answer a box; a box that cannot be one costs itself."""
+    """Return one answer per box; an invalid box gets an error and does not affect the others."""
     try:
         rows: Any = model.classify(path, query.labels, boxes_xyxy=boxes) if boxes else []
         return [{"box_xyxy": box, "labels": _best(row, query)} for box, row in zip(boxes, rows, strict=True)]
@@ -179,7 +181,7 @@ def _box(model: Model, path: Path, box: Any, query: LabelQuery) -> Answer:  # no
 
 
 def _failed(answer: Answer) -> bool:
-    """Whether the image, or one of its boxes, could not be answered."""
+    """Return whether the image, or one of its boxes, could not be classified."""
     return "error" in answer or any("error" in part for part in answer.get("boxes", []))
 
 
@@ -188,25 +190,25 @@ def _best(scores: Any, query: LabelQuery) -> list[dict[str, Any]]:  # noqa: ANN4
     return [{"label": query.labels[index], "score": round(float(scores[index]), 6)} for index in order]
 
 
-def write(found: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
-    """JSON lines to a file, or to stdout, or a table there; gives how many images could not be read."""
+def write(results: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
+    """Write JSON lines to a file or to stdout, or print a table; return how many images failed."""
     if out is not None:
         with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
-            return _lines(found, handle)
+            return _lines(results, handle)
     if not as_table:
-        return _lines(found, sys.stdout)
+        return _lines(results, sys.stdout)
     sheet, failed = Sheet("image", "box", "labels"), 0
-    for answer in found:
+    for answer in results:
         failed += _failed(answer)
-        for box, said in _cells(answer):
-            sheet.add_row(answer["image"], box, said)
+        for box, text in _cells(answer):
+            sheet.add_row(answer["image"], box, text)
     terminal.show(sheet)
     return failed
 
 
-def _lines(found: Iterable[Answer], handle: TextIO) -> int:
+def _lines(results: Iterable[Answer], handle: TextIO) -> int:
     failed = 0
-    for answer in found:
+    for answer in results:
         failed += _failed(answer)
         handle.write(json.dumps(answer, ensure_ascii=False) + "\n")
     return failed
@@ -216,12 +218,12 @@ def _cells(answer: Answer) -> Iterator[tuple[str, str]]:
     if "error" in answer:
         yield "", answer["error"]
     elif "labels" in answer:
-        yield "", _said(answer["labels"])
+        yield "", _format_labels(answer["labels"])
     else:
         for part in answer["boxes"]:
-            said = part["error"] if "error" in part else _said(part["labels"])
-            yield json.dumps(part["box_xyxy"]).strip("[]"), said
+            text = part["error"] if "error" in part else _format_labels(part["labels"])
+            yield json.dumps(part["box_xyxy"]).strip("[]"), text
 
 
-def _said(labels: list[dict[str, Any]]) -> str:
+def _format_labels(labels: list[dict[str, Any]]) -> str:
     return ", ".join(f"{one['label']} {one['score']:.3f}" for one in labels)

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar for people, a line every ten seconds for logs."""
+"""Progress on stderr: a bar on a terminal, a line every ten seconds in logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNKNOWN = "{n_fmt} in {elapsed}, {rate_fmt}{postfix}"
 
 
 class ProgressBar:
-    """Counts to `total` (None: nobody knows) on `stream`; use as a context manager."""
+    """Progress of a count to `total` (None if unknown), shown on `stream`; call `close` at the end."""
 
     def __init__(self, label: str, total: int | None, unit: str, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -26,7 +26,7 @@ class ProgressBar:
         self._bar = tqdm(total=total, desc=label, unit=unit, file=self._stream) if shown else None
 
     def advance(self, count: int, values: Mapping[str, float] | None = None) -> None:
-        """Count on, and show some values beside the count."""
+        """Add to the count, and show some values next to it."""
         self._done += count
         if values:
             self._note = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -37,7 +37,7 @@ class ProgressBar:
             self._line()
 
     def close(self) -> None:
-        """End the bar; a log gets its last line. Where nothing was to be done there is neither."""
+        """Close the bar, or write the last line of a log; nothing is written if there was no work."""
         if self._bar is not None:
             self._bar.close()
         elif self._total != 0 or self._done:

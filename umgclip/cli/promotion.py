@@ -1,4 +1,4 @@
-"""`umgclip promote` and `umgclip rollback`: what the gates say, as a table, and whether the champion moved."""
+"""`umgclip promote` and `umgclip rollback`: tables of the gates and of the outcome."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from umgclip.tracking import store_from_env
 
 
 def promote(params: RegisterParams, version: str | None, *, dry_run: bool, force: Force | None = None) -> None:
-    """Promote a version and show how it went.
+    """Promote a version and show the outcome.
 
     Args:
         params: the section `register`.
         version: number or alias; the challenger when None.
-        dry_run: only say what would happen.
-        force: who promotes it whatever the gates say, and why.
+        dry_run: only show what would happen.
+        force: who promotes it even if gates fail, and why.
 
     Raises:
         PromotionError: the gates keep the champion.
@@ -31,10 +31,10 @@ def promote(params: RegisterParams, version: str | None, *, dry_run: bool, force
 
 
 def rollback(params: RegisterParams, *, dry_run: bool) -> None:
-    """Go back to the champion before and show how it went.
+    """Restore the previous champion and show the outcome.
 
     Raises:
-        PromotionError: there is none.
+        PromotionError: there is no previous champion.
     """
     _show(promotion.rollback(params, store_from_env(Path.cwd()), dry_run=dry_run))
 
@@ -61,11 +61,11 @@ def _outcome(result: PromotionResult) -> Sheet:
     table = Sheet(title=title, show_header=False)
     before, after = (f"v{number}" if number else "none" for number in (result.champion_before, result.champion_after))
     if result.dry_run and result.decision.promote:
-        said = f"{before}; would be v{result.version} (dry run, nothing was moved)"
+        champion = f"{before}; would be v{result.version} (dry run, nothing was moved)"
     elif result.moved:
-        said = f"{after}; {before} is previous_champion" if result.champion_before else after
+        champion = f"{after}; {before} is previous_champion" if result.champion_before else after
     else:
-        said = f"{after} (as before)"
-    table.add_row("champion", said)
+        champion = f"{after} (unchanged)"
+    table.add_row("champion", champion)
     table.add_row("reason", result.reason)
     return table

@@ -1,4 +1,4 @@
-"""`umgclip report`: the results of a pipeline run as tables, from the files that it left."""
+"""`umgclip report`: the results of a pipeline run as tables, from the files that it wrote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umgclip.io.json_file import read_object
 from umgclip.metrics.protocol import require_same_protocol
 from umgclip.params.register import BENCHMARKS
 
-# what a README has room for: the benchmark, how a reader calls the metric, and its name
+# the rows of the README's table: the benchmark, a readable name of the metric, and its key
 _SHORT = (
     ("zero-shot classification", "top-1, single objects", "classification.top1"),
     ("retrieval", "image to text R@1", "retrieval.i2t_r1"),
@@ -37,18 +37,18 @@ _WIDTH = 120
 
 
 def markdown(evaluation: Path) -> str:
-    """The results that matter most as a Markdown table, for a README or a pull request.
+    """Return the main results as a Markdown table, for a README or a pull request.
 
     Raises:
-        DataError: no evaluation, or not the file that `evaluate` writes.
+        DataError: there is no evaluation, or the file is not one that `evaluate` writes.
     """
     metrics = _evaluated(evaluation)
     lines = ["| benchmark | metric | base | tuned |", "|---|---|---|---|"]
-    for benchmark, said, name in _SHORT:
+    for benchmark, title, name in _SHORT:
         group, metric = name.split(".")
         values = [numbers(metrics[model].get(group, {})).get(metric) for model in ("base", "tuned")]
         if metric not in _OPTIONAL or values != [None, None]:
-            lines.append(f"| {' | '.join((benchmark, said, *map(_shown, values)))} |")
+            lines.append(f"| {' | '.join((benchmark, title, *map(_shown, values)))} |")
     if quality := numbers(metrics.get("annotator", {})):
         lines += [
             "",
@@ -62,7 +62,7 @@ def show_results(evaluation: Path, registration: Path) -> None:
     """Print base against tuned, the annotator's quality and the registered version.
 
     Raises:
-        DataError: no evaluation, or not the file that `evaluate` writes.
+        DataError: there is no evaluation, or the file is not one that `evaluate` writes.
     """
     metrics = _evaluated(evaluation)
     table = _comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {}))
@@ -74,22 +74,22 @@ def show_results(evaluation: Path, registration: Path) -> None:
 
 
 def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
-    """Print the tuned model of one evaluation beside those of others, one column each.
+    """Print the tuned models of several evaluations, one column each.
 
     Args:
-        evaluation: the metrics that `evaluate` wrote.
-        others: the same of other runs.
-        allowed: fields of the protocols that may differ, such as `region.resolution`; they are told under the table.
+        evaluation: the metrics file that `evaluate` wrote.
+        others: metrics files of other runs.
+        allowed: fields of the protocols that may differ, such as `region.resolution`; they are listed below the table.
 
     Raises:
-        DataError: no evaluation, or one from before protocols were written down.
-        InputError: two were measured by different protocols; the first field that differs is named.
+        DataError: there is no evaluation, or it was written before protocols were recorded.
+        InputError: two were measured by different protocols; the message names the first field that differs.
     """
     paths = [evaluation, *others]
     results = [_evaluated(path) for path in paths]
     for path, metrics in zip(paths, results, strict=True):
         if "protocols" not in metrics:
-            raise DataError(f"{path}: expected 'protocols', which say how it was measured; evaluate it again")
+            raise DataError(f"{path}: expected 'protocols', got metrics without them; run `umgclip evaluate` again")
         names = (str(evaluation), str(path))
         require_same_protocol(results[0]["protocols"], metrics["protocols"], names, allowed)
     table = Sheet(title="Tuned models, shares of 1")
@@ -102,12 +102,12 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         table.add_section()
     terminal.show(table, least_width=_WIDTH)
     for field in allowed:
-        say(f"These may differ in {field}, as asked.", as_result=True)
+        say(f"The protocols may differ in {field}, as --allow permits.", as_result=True)
 
 
 def _evaluated(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise DataError(f"{path}: expected the metrics of `umgclip evaluate`, found none; `dvc repro` makes them")
+        raise DataError(f"{path}: expected the metrics of `umgclip evaluate`, found none; run `dvc repro` to make them")
     metrics = read_object(path)
     for name in ("base", "tuned"):
         if not isinstance(metrics.get(name), dict):

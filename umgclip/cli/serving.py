@@ -1,4 +1,4 @@
-"""`umgclip serve`: its options, each of them also a variable of the environment."""
+"""`umgclip serve`: its options, each of which can also be set by an environment variable."""
 
 from __future__ import annotations
 
@@ -11,105 +11,124 @@ import typer
 from umgclip.errors import InputError
 from umgclip.serve.settings import MIB, Batching, Capacity, ModelSelection, RequestLimits, ServeSettings, Timeouts
 
-_MODEL, _BATCHES, _LIMITS, _ALL, _TIMES = "Model", "Batching", "Limits of a request", "Limits of all", "Timeouts"
+_MODEL, _BATCHES, _TIMES = "Model", "Batching", "Timeouts"
+_LIMITS, _ALL = "Limits per request", "Limits for all requests together"
 
 
-def _option(name: str, panel: str, said: str, **checks: Any) -> Any:  # noqa: ANN401 - Typer's own
-    # not UMGCLIP_SERVE_PORT, which Kubernetes sets to an address beside a service named umgclip-serve
+def _option(name: str, panel: str, text: str, **checks: Any) -> Any:  # noqa: ANN401 - Typer's own
+    # not UMGCLIP_SERVE_PORT, which Kubernetes sets to an address for a service named umgclip-serve
     variable = f"UMGCLIP_SERVING_{name.upper().replace('-', '_')}"
-    return typer.Option(f"--{name}", envvar=variable, show_envvar=False, help=said, rich_help_panel=panel, **checks)
+    return typer.Option(f"--{name}", envvar=variable, show_envvar=False, help=text, rich_help_panel=panel, **checks)
 
 
 def serve(
-    host: Annotated[str, _option("host", "Address", "0.0.0.0 for every network; then set UMGCLIP_API_KEY")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, _option("port", "Address", "0 takes a free one, and says which", min=0, max=65535)] = 8000,
-    model: Annotated[str, _option("model", _MODEL, "name in the registry")] = ModelSelection.name,
-    alias: Annotated[str, _option("alias", _MODEL, "followed when it moves")] = ModelSelection.alias,
-    version: Annotated[int | None, _option("version", _MODEL, "a fixed version instead of the alias", min=1)] = None,
+    host: Annotated[
+        str, _option("host", "Address", "address to listen on; 0.0.0.0 for all networks, with UMGCLIP_API_KEY set")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, _option("port", "Address", "port to listen on; 0 chooses a free one and logs it", min=0, max=65535)
+    ] = 8000,
+    model: Annotated[str, _option("model", _MODEL, "name of the model in the registry")] = ModelSelection.name,
+    alias: Annotated[
+        str, _option("alias", _MODEL, "alias to serve; the server follows it when it moves")
+    ] = ModelSelection.alias,
+    version: Annotated[
+        int | None, _option("version", _MODEL, "fixed version to serve instead of the alias", min=1)
+    ] = None,
     poll_s: Annotated[
-        float, _option("poll-s", _MODEL, "seconds between looks at the alias", min=0.1)
+        float, _option("poll-s", _MODEL, "seconds between checks of the alias", min=0.1)
     ] = ModelSelection.poll_s,
     max_batch: Annotated[
-        int, _option("max-batch", _BATCHES, "images in a forward; on a GPU 64 or more", min=1)
+        int, _option("max-batch", _BATCHES, "images per forward pass; use 64 or more on a GPU", min=1)
     ] = Batching.max_images,
     max_wait_ms: Annotated[
-        float, _option("max-wait-ms", _BATCHES, "how long the first image of a batch waits for others", min=0)
+        float, _option("max-wait-ms", _BATCHES, "milliseconds that the first image of a batch waits for others", min=0)
     ] = Batching.max_wait_ms,
     queue: Annotated[
-        int, _option("queue", _BATCHES, "images accepted and not yet answered; above it 503", min=1)
+        int, _option("queue", _BATCHES, "images that may wait for an answer; more get status 503", min=1)
     ] = Batching.queue_images,
     decoders: Annotated[
         int,
         _option(
-            "decoders", _BATCHES, "processes that decode images; 0: one a core; half as many more for large ones", min=0
+            "decoders",
+            _BATCHES,
+            "processes that decode images, 0 for one per core; half as many again decode large images",
+            min=0,
         ),
     ] = Batching.decoders,
     max_body_mib: Annotated[
-        float, _option("max-body-mib", _LIMITS, "MiB of a whole request, base64 included", min=0.001)
+        float, _option("max-body-mib", _LIMITS, "MiB of a request body, base64 included", min=0.001)
     ] = RequestLimits.body_bytes / MIB,
-    max_images: Annotated[int, _option("max-images", _LIMITS, "images in a list", min=1)] = RequestLimits.images,
+    max_images: Annotated[int, _option("max-images", _LIMITS, "images in one request", min=1)] = RequestLimits.images,
     max_megapixels: Annotated[
-        float, _option("max-megapixels", _LIMITS, "of a decoded image", min=0.001, max=178)
+        float, _option("max-megapixels", _LIMITS, "megapixels of a decoded image", min=0.001, max=178)
     ] = RequestLimits.pixels / 1e6,
     max_labels: Annotated[
-        int, _option("max-labels", _LIMITS, "labels of an image; concepts of a vocabulary of its own", min=1)
+        int,
+        _option("max-labels", _LIMITS, "labels per image, and concepts of a request's own vocabulary", min=1),
     ] = RequestLimits.texts,
     max_label_chars: Annotated[
-        int, _option("max-label-chars", _LIMITS, "characters of a label", min=1)
+        int, _option("max-label-chars", _LIMITS, "characters per label", min=1)
     ] = RequestLimits.text_chars,
     max_regions: Annotated[
-        int, _option("max-regions", _LIMITS, "boxes and masks of an image together", min=1)
+        int, _option("max-regions", _LIMITS, "boxes and masks per image, together", min=1)
     ] = RequestLimits.regions,
     max_total_megapixels: Annotated[
-        float, _option("max-total-megapixels", _LIMITS, "of all images; a mask counts as much as its image", min=0.001)
+        float,
+        _option(
+            "max-total-megapixels", _LIMITS, "megapixels of all images; each mask counts as its image again", min=0.001
+        ),
     ] = RequestLimits.total_pixels / 1e6,
     max_total_labels: Annotated[
-        int, _option("max-total-labels", _LIMITS, "different labels and concepts of all images", min=1)
+        int, _option("max-total-labels", _LIMITS, "distinct labels and concepts of all images together", min=1)
     ] = RequestLimits.total_texts,
     max_answer_numbers: Annotated[
-        int, _option("max-answer-numbers", _LIMITS, "numbers in an answer", min=1)
+        int, _option("max-answer-numbers", _LIMITS, "numbers in an answer: scores, embeddings and maps", min=1)
     ] = RequestLimits.answer_numbers,
     max_connections: Annotated[
-        int, _option("max-connections", _ALL, "open connections; one client gets at most half", min=1)
+        int, _option("max-connections", _ALL, "open connections; a single client gets at most half", min=1)
     ] = Capacity.connections,
     max_bodies_mib: Annotated[
-        float, _option("max-bodies-mib", _ALL, "MiB of requests that are read or wait", min=0.001)
+        float,
+        _option("max-bodies-mib", _ALL, "MiB of request bodies that are read or wait to be decoded", min=0.001),
     ] = Capacity.bodies_bytes / MIB,
     head_timeout_s: Annotated[
-        float, _option("head-timeout-s", _TIMES, "seconds for a request's head, and of silence between two", min=0.1)
+        float,
+        _option("head-timeout-s", _TIMES, "seconds for a request's head to arrive, and between two requests", min=0.1),
     ] = Timeouts.head_s,
     send_timeout_s: Annotated[
-        float, _option("send-timeout-s", _TIMES, "seconds in which an answer is not read; then it is cut off", min=0.1)
+        float,
+        _option("send-timeout-s", _TIMES, "seconds in which a client reads nothing before it is cut off", min=0.1),
     ] = Timeouts.send_s,
     max_new_labels: Annotated[
-        int, _option("max-new-labels", _ALL, "labels and concepts that wait to be encoded", min=1)
+        int, _option("max-new-labels", _ALL, "new labels and concepts that may wait to be encoded", min=1)
     ] = Capacity.texts,
     body_timeout_s: Annotated[
-        float, _option("body-timeout-s", _TIMES, "seconds for a body to arrive; then 408", min=0.1)
+        float, _option("body-timeout-s", _TIMES, "seconds for a body to arrive; then status 408", min=0.1)
     ] = Timeouts.body_s,
     answer_timeout_s: Annotated[
-        float, _option("answer-timeout-s", _TIMES, "seconds for an answer; then 503", min=0.1)
+        float, _option("answer-timeout-s", _TIMES, "seconds for an answer; then status 503", min=0.1)
     ] = Timeouts.answer_s,
     shutdown_s: Annotated[
-        float, _option("shutdown-s", _TIMES, "seconds for open requests once it is told to stop", min=0)
+        float, _option("shutdown-s", _TIMES, "seconds to finish open requests after a request to stop", min=0)
     ] = Timeouts.shutdown_s,
 ) -> None:
     """Answer requests over HTTP with the model that the registry's alias names.
 
-    The registry is the one of MLFLOW_TRACKING_URI, else mlflow.db here. When
-    the alias moves (umgclip promote, umgclip rollback), the new version is
-    loaded beside the old one and takes over between two forwards: no request
-    is dropped. Needs the extra "serve" of the package.
+    The registry is the one that MLFLOW_TRACKING_URI names, by default
+    mlflow.db in the current folder. When the alias moves (umgclip promote,
+    umgclip rollback), the server loads the new version while the old one keeps
+    answering, then switches between two forward passes: no request is dropped.
+    The command needs the extra "serve" of the package.
 
-    / is a page to try it, /docs describes requests, /health is for probes,
-    /metrics for Prometheus.
+    / is a page to try the model, /docs describes requests, /health is for
+    probes, /metrics for Prometheus.
 
-    Every option is a variable, too: --max-batch is UMGCLIP_SERVING_MAX_BATCH.
-    UMGCLIP_API_KEY is a variable only: when it is set, /predict and /metrics
-    want it as X-API-Key or as a bearer token. Several, divided by commas, all
-    open the door.
+    Every option can be set by an environment variable: --max-batch is
+    UMGCLIP_SERVING_MAX_BATCH. The API key has a variable only: if
+    UMGCLIP_API_KEY is set, /predict and /metrics require it as X-API-Key or as
+    a bearer token. It may hold several keys separated by commas, each of which
+    is accepted.
 
     Example: umgclip serve --port 8080, then curl -s localhost:8080/health
     """
@@ -133,7 +152,7 @@ def serve(
         capacity=Capacity(max_connections, round(max_bodies_mib * MIB), max_new_labels),
     )
     _check(settings)
-    # threads of a forward that wait for each other must not burn the core that HTTP needs; read when torch is imported
+    # threads of a forward pass must not spin while they wait, because HTTP needs the core; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from umgclip.serve import server
@@ -145,7 +164,7 @@ def serve(
 
 
 def _check(settings: ServeSettings) -> None:
-    """Refuse limits of all requests that a single one could not keep."""
+    """Refuse a limit for all requests together that is below the limit for a single request."""
     limits, capacity = settings.limits, settings.capacity
     for one, most, all_of_them, room in (
         ("--max-images", limits.images, "--queue", settings.batching.queue_images),
@@ -154,4 +173,6 @@ def _check(settings: ServeSettings) -> None:
         ("--max-body-mib", limits.body_bytes / MIB, "--max-bodies-mib", capacity.bodies_bytes / MIB),
     ):
         if room < most:
-            raise InputError(f"{all_of_them}: expected at least {one}, which is {most:g}, got {room:g}")
+            raise InputError(
+                f"{all_of_them}: expected at least {one}, which is {most:g}, got {room:g}; raise one or lower the other"
+            )

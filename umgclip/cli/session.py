@@ -1,4 +1,4 @@
-"""A stage's surroundings: a run in MLflow, progress, the numbers of its metrics file, its summary."""
+"""Services for a running stage: its MLflow run, progress bars, the numbers of its metrics file, its summary."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _LOG_EVERY_S = 10.0
 
 
 class Session:
-    """What a running stage may use. `run` is None for what is not tracked."""
+    """Progress bars and the MLflow run of a running stage; `run` is None if nothing is tracked."""
 
     def __init__(self, name: str, run: Run | None, bars: ExitStack) -> None:
         self._name, self._run, self._bars = name, run, bars
 
     def counter(self, total: int | None, unit: str = " images") -> Advance:
-        """A progress bar, to `total` if it is known; call what comes back with the number of things done."""
+        """Open a progress bar to `total`, if known; return a function that takes the number of items just done."""
         return self._bar(total, unit).advance
 
     def steps(self, total: int) -> Report:
-        """A progress bar of optimizer steps; call what comes back with a step and its values, which MLflow gets."""
+        """Open a progress bar of optimizer steps; return a function that logs a step and its values to MLflow."""
         bar = self._bar(total, " steps")
 
         def report(step: int, values: Mapping[str, float]) -> None:
@@ -52,9 +52,9 @@ class Session:
             self._run.log_artifact(path)
 
     def watched(self, total: int, unit: str = " images") -> tuple[Advance, Watch]:
-        """A progress bar with a note beside it, and live numbers: the first is told counts, the second values by name.
+        """Open a progress bar with live numbers; return a function for counts and one for values by name.
 
-        MLflow gets the values every ten seconds, by the number of things done.
+        The values go to MLflow every ten seconds, with the number of images done as the step.
         """
         bar = self._bar(total, unit)
         logged = time.monotonic()
@@ -79,10 +79,9 @@ def tracked(name: str, section: Section, metrics: Path | None = None) -> Iterato
     """Run a stage inside an MLflow run.
 
     Args:
-        name: the stage.
-        section: its params, logged.
-        metrics: the JSON file that the stage writes; its numbers are logged, also when a gate closed after it was
-            written.
+        name: name of the stage.
+        section: its parameters, which are logged.
+        metrics: the JSON file that the stage writes; its numbers are logged even if the stage then fails at a gate.
 
     Raises:
         TrackingError: MLflow does not answer or refuses.
@@ -98,26 +97,26 @@ def tracked(name: str, section: Section, metrics: Path | None = None) -> Iterato
 
 @contextmanager
 def untracked(name: str) -> Iterator[Session]:
-    """The same for work that leaves no run, or opens its own."""
+    """Provide a session without an MLflow run, for work that has none or opens its own."""
     with ExitStack() as bars:
         yield Session(name, None, bars)
 
 
 @contextmanager
 def for_one_of_many(name: str, section: Section, first: bool) -> Iterator[Session]:
-    """A run and progress for the first of several processes that do one work; the others stay silent."""
+    """Track the first of several processes that share one task; the others show and log nothing."""
     with tracked(name, section) if first else untracked(name) as opened:
         yield opened if first else Silent(name)
 
 
 class Silent(Session):
-    """Shows and logs nothing."""
+    """Session that logs nothing to MLflow and shows no steps."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, None, ExitStack())
 
     def steps(self, _total: int) -> Report:
-        """Nothing is reported."""
+        """Return a function that ignores steps and their values."""
         return lambda _step, _values: None
 
 
@@ -126,7 +125,7 @@ def _stamp(path: Path | None) -> int | None:
 
 
 def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested metrics under dotted names: `{"a": {"b": 1, "c": "x"}}` gives `{"a.b": 1.0}`."""
+    """Flatten the numbers of nested metrics to dotted names: `{"a": {"b": 1, "c": "x"}}` gives `{"a.b": 1.0}`."""
     flat: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -137,19 +136,22 @@ def numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def check_output(out: Path, reads: Sequence[Path], ours: Ours | None = None) -> None:
-    """Refuse an output folder whose replacement would take anything along that this package did not make.
+    """Refuse an output folder if replacing it would delete anything that this package did not write.
 
     Args:
         out: the folder.
-        reads: what the command reads.
+        reads: paths that the command reads.
         ours: as for `umgclip.io.atomic.require_replaceable`.
 
     Raises:
-        InputError: naming `out` and what it holds.
+        InputError: the folder holds something else; the message names both.
     """
     for path in (Path.cwd(), *reads):
         if path.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"--out: expected a folder of its own, which is replaced; {out} holds {path.resolve()}")
+            raise InputError(
+                f"--out: expected a folder for this output alone, because it is replaced; {out} contains "
+                f"{path.resolve()}; choose another folder"
+            )
     require_replaceable(out, ours)
 
 
@@ -159,7 +161,7 @@ def only_writer(*outputs: Path) -> Iterator[None]:
 
     Raises:
         InputError: another command is writing one of them.
-        OutputError: there can be nothing.
+        OutputError: a lock file cannot be created there.
     """
     with ExitStack() as locks:
         for output in outputs:
@@ -168,7 +170,7 @@ def only_writer(*outputs: Path) -> Iterator[None]:
 
 
 def show(summary: Summary) -> None:
-    """A summary as a table on stdout."""
+    """Print a summary as a table on stdout."""
     sheet = Sheet(title=summary.title, show_header=False)
     for name, value in summary.rows:
         sheet.add_row(name, value)

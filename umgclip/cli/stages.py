@@ -1,4 +1,4 @@
-"""The stages of the pipeline as commands, and `segment`, which is not part of it."""
+"""The commands for the stages of the pipeline, and for `segment`, which is not part of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from umgclip.cli.options import (
 def base(
     data: Data = DATA, out: Out = ARTIFACTS / "base", params: Params = PARAMS, vocabulary: Concepts = None
 ) -> None:
-    """The CLIP to start from: trained on images and alt texts, or loaded."""
+    """Make the base CLIP: load pretrained weights, or train it on images and alt texts."""
     from umgclip.cli import session
     from umgclip.cli.project import followed
     from umgclip.params import BaseParams, load_section
@@ -57,16 +57,16 @@ def annotate(
     out: Out = ARTIFACTS / "annotate",
     params: Params = PARAMS,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="do again only what an earlier run of the same could not annotate")
+        bool, typer.Option("--retry-failed", help="retry only the samples that an identical earlier run failed on")
     ] = False,
     vocabulary: Concepts = None,
 ) -> None:
-    """Captions, tags, boxes and masks for raw images, with scores and sources.
+    """Annotate raw images with captions, tags, boxes and masks, each with its score and source.
 
-    How far it is stands in `.annotate-progress.json` beside the output. A run
-    that was stopped goes on where it was: run it again. Images that fail go
-    to `quarantine.parquet` with a reason; --retry-failed takes them up again,
-    also after the run has ended, and keeps all others as they are.
+    The file `.annotate-progress.json` next to the output shows the progress.
+    To resume a stopped run, run the command again. Images that fail go to
+    `quarantine.parquet` with a reason. --retry-failed retries them, also after
+    the run has finished, and leaves all other images unchanged.
     """
     from umgclip.cli import session
     from umgclip.cli.project import followed
@@ -91,18 +91,19 @@ def validate(
     annotations: Annotations = ARTIFACTS / "annotate" / "train",
     benchmark: Benchmark = DATA / "benchmark",
     vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
-    data_docs: Annotated[Path, typer.Option(help="folder for the Data Docs, replaced")] = ARTIFACTS / "data_docs",
+    data_docs: Annotated[Path, typer.Option(help="folder for the Data Docs; an existing one is replaced")] = ARTIFACTS
+    / "data_docs",
     metrics: Metrics = METRICS / "validate.json",
     out: Out = ARTIFACTS / "validate",
     params: Params = PARAMS,
 ) -> None:
-    """The gate: check the annotations, quarantine bad rows, stop when there are too many."""
+    """Check the annotations and quarantine bad rows; fail if there are too many."""
     from umgclip.cli import session
     from umgclip.params import ValidateParams, load_section
 
     section = load_section(params, ValidateParams)
-    for written in (out, data_docs):
-        session.check_output(written, (annotations, benchmark, vocabulary, params))
+    for folder in (out, data_docs):
+        session.check_output(folder, (annotations, benchmark, vocabulary, params))
     from umgclip.validate import stage
 
     inputs = stage.ValidateInputs(annotations, benchmark, vocabulary, data_docs, metrics)
@@ -117,16 +118,18 @@ def train(
     base: Base = ARTIFACTS / "base",
     work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".train",
     metrics: Metrics = METRICS / "train.json",
-    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "train.csv",
+    plots: Annotated[Path, typer.Option(help="CSV file of losses to write")] = Path("plots") / "train.csv",
     out: Out = ARTIFACTS / "train",
     params: Params = PARAMS,
     discard: Discard = False,
 ) -> None:
-    """LoRA on both towers, at image, region and pixel level at once; goes on from its checkpoints.
+    """Tune both towers with LoRA on images, regions and pixels at once; resume from a checkpoint if there is one.
 
-    Starts `train.processes` processes itself, on each machine where several have a seat (PET_NNODES, PET_NODE_RANK,
-    PET_MASTER_ADDR, PET_MASTER_PORT). Started by torchrun, as in `torchrun --nnodes 2 ... -m umgclip train`, it is
-    one of those instead.
+    The command starts `train.processes` processes itself. For a run on several
+    machines, start it on each of them with PET_NNODES, PET_NODE_RANK,
+    PET_MASTER_ADDR and PET_MASTER_PORT set. If torchrun starts it, as in
+    `torchrun --nnodes 2 ... -m umgclip train`, it is one of torchrun's
+    processes and starts no others.
     """
     from umgclip.cli import session
     from umgclip.params import TrainParams, load_section
@@ -155,23 +158,23 @@ def evaluate(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
     benchmark: Benchmark = DATA / "benchmark",
-    annotations: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark's images")] = ARTIFACTS
+    annotations: Annotated[Path, typer.Option(help="the annotator's dataset of the benchmark images")] = ARTIFACTS
     / "annotate"
     / "benchmark",
-    proposals: Annotated[Path, typer.Option(help="class-agnostic regions of the benchmark's images")] = ARTIFACTS
+    proposals: Annotated[Path, typer.Option(help="class-agnostic regions of the benchmark images")] = ARTIFACTS
     / "annotate"
     / "proposals",
     masks: Annotated[
-        Path | None, typer.Option(help="regions of the benchmark's images by another masker, for panoptic segments")
+        Path | None, typer.Option(help="regions of the benchmark images by another masker, for panoptic segmentation")
     ] = None,
-    segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to be measured too")] = None,
+    segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to evaluate as well")] = None,
     metrics: Metrics = METRICS / "evaluate.json",
-    headlines: Annotated[Path, typer.Option(help="the JSON file of the few numbers to look at first")] = METRICS
+    headlines: Annotated[Path, typer.Option(help="JSON file for the few most important metrics")] = METRICS
     / "headlines.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
 ) -> None:
-    """Base and tuned model on six benchmarks, the annotator beside them, and a page to look at: `report.html`."""
+    """Evaluate the base, the tuned model and the annotator on six benchmarks; write the page `report.html`."""
     from umgclip.cli import session
     from umgclip.io.manifest import read_manifest
     from umgclip.params import EvaluateParams, load_section
@@ -194,16 +197,16 @@ def evaluate(
 def register(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
-    metrics: Annotated[Path, typer.Option(help="the metrics that evaluate wrote")] = METRICS / "evaluate.json",
+    metrics: Annotated[Path, typer.Option(help="metrics file that evaluate wrote")] = METRICS / "evaluate.json",
     data: Data = DATA,
     vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
-    protocols: Annotated[Path, typer.Option(help="how evaluate measures, for the model card")] = ARTIFACTS
+    protocols: Annotated[Path, typer.Option(help="protocols that evaluate wrote, for the model card")] = ARTIFACTS
     / "evaluate"
     / "protocol.json",
     out: Out = ARTIFACTS / "register",
     params: Params = PARAMS,
 ) -> None:
-    """A version of the model in MLflow's registry, and `champion` if the gates let it."""
+    """Register the tuned model in MLflow, and make it the champion if it passes the gates."""
     from umgclip.cli import session
     from umgclip.params import RegisterParams, load_section
 
@@ -211,7 +214,7 @@ def register(
     session.check_output(out, (base, adapter, metrics, data, vocabulary, protocols, params))
     from umgclip.register import stage
 
-    # it opens a run itself, and only when there is a version to make: repeating it leaves no trace
+    # the stage opens an MLflow run itself, and only to make a new version, so that repeating it adds no run
     inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
     with session.only_writer(out):
         summary = stage.run(section, inputs, out)
@@ -225,16 +228,16 @@ def segment(
     adapter: Adapter = ARTIFACTS / "train",
     work: Annotated[Path, typer.Option(help="folder for checkpoints")] = ARTIFACTS / ".segment",
     metrics: Metrics = METRICS / "segment.json",
-    plots: Annotated[Path, typer.Option(help="the CSV file of losses to write")] = Path("plots") / "segment.csv",
+    plots: Annotated[Path, typer.Option(help="CSV file of losses to write")] = Path("plots") / "segment.csv",
     out: Out = ARTIFACTS / "segment",
     params: Params = PARAMS,
     discard: Discard = False,
 ) -> None:
-    """A decoder for panoptic and semantic segmentation on the frozen tuned tower.
+    """Train a decoder for panoptic and semantic segmentation on the frozen tuned tower.
 
-    Not part of `dvc repro`: run it after `umgclip train`. A killed run goes on
-    from its checkpoint, and ends as it would have without.
-    `umgclip evaluate --segmenter artifacts/segment` measures what it wrote.
+    It is not part of `dvc repro`: run it after `umgclip train`. A killed run
+    resumes from its checkpoint and gives the same result as an uninterrupted
+    one. `umgclip evaluate --segmenter artifacts/segment` evaluates the decoder.
     """
     from umgclip.cli import session
     from umgclip.params import SegmentParams, load_section

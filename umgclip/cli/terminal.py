@@ -1,7 +1,7 @@
-"""The one way in which commands print tables: what data say never commands the terminal, and no text is read as markup.
+"""Tables for the terminal that print data as plain text: no escape sequence and no markup in it takes effect.
 
-A class may be called `[/b]`, a caption may hold escape sequences, a file's name a mark that turns what follows. Whoever
-prints a text goes through here, or through `lines`.
+A class may be called `[/b]`, a caption may hold escape sequences, a file's name a character that reverses the text
+after it. All output goes through this module, or through `lines`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from umgclip.safe_text import printable, without_secrets
 
 
 def plain(text: str, style: str = "") -> Text:
-    """A text as it is, with nothing in it that a terminal or rich obeys, and no keys of URLs; line breaks stay."""
+    """Return a text without markup, control sequences and secrets in URLs; line breaks stay."""
     return Text(printable(without_secrets(text), lines=True), style=style)
 
 
 class Sheet(Table):
-    """A table of rich whose titles and cells are plain texts."""
+    """A rich table whose titles and cells are plain texts."""
 
     def __init__(self, *columns: str, title: str | None = None, show_header: bool = True) -> None:
         super().__init__(
@@ -41,11 +41,11 @@ class Sheet(Table):
 
 
 def show(*sheets: Sheet, least_width: int = 0) -> None:
-    """Tables on stdout; so wide at least where nobody says how wide it is: a file, a pipe, a log."""
+    """Print tables on stdout; a file, a pipe or a log, which have no width, gets at least `least_width` columns."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, least_width)
     for sheet in sheets:
         for column in sheet.columns:
-            column.overflow = "fold"  # rich would cut long words, paths and calls among them
+            column.overflow = "fold"  # rich would cut long words such as paths and calls
         console.print(sheet)

@@ -1,1 +1,1 @@
-"""Registration: the tuned model as an MLflow version, and the gates that move the champion."""
+"""Registration of the tuned model as an MLflow version, and the gates that decide on the champion."""

@@ -1,4 +1,4 @@
-"""The model as files in MLflow: adapter, base, and the code that reads them."""
+"""The files of a registered model in MLflow: adapter, base, and the code that reads them."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _REQUIREMENTS = (
 
 
 def signature() -> ModelSignature:
-    """Columns of request and answer.
+    """Return the MLflow signature with the columns of requests and answers.
 
-    Requests are of type "any": MLflow's own check refuses whole numbers in boxes, rows without labels, and either bytes
-    or base64. The model checks them itself.
+    Request columns are of type "any": with other types MLflow's own check would refuse whole numbers in boxes, rows
+    without labels, and either bytes or base64. The model checks requests itself.
     """
     vector = Array(DataType.double)
     rows = Array(vector)
@@ -67,7 +67,7 @@ def signature() -> ModelSignature:
 
 
 def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path) -> str:
-    """Log the model under the `active` run; gives MLflow's id of it (`m-...`).
+    """Log the model under the `active` run and return its MLflow id (`m-...`).
 
     Args:
         params: the section `register`.
@@ -77,7 +77,7 @@ def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path)
     """
     artifacts = {
         "adapter": train / ADAPTER,
-        "train_report": train / TRAIN_REPORT,  # load_tuned compares the base with it
+        "train_report": train / TRAIN_REPORT,  # load_tuned checks the base against it
         "base_config": base / CONFIG,
         "base_report": base / BASE_REPORT,
         "model_card": documents / CARD,
@@ -105,9 +105,9 @@ def log_bundle(params: RegisterParams, base: Path, train: Path, documents: Path)
 
 @contextmanager
 def active(run: Run) -> Iterator[None]:
-    """Make a run and its store those of MLflow's module-level functions, and put everything back afterwards.
+    """Make a run and its store the active ones of MLflow's global state, and restore the state afterwards.
 
-    `log_model` and `models:/m-...` sources work by MLflow's global state only.
+    `log_model` and `models:/m-...` sources use MLflow's global state only.
     """
     settings = {"MLFLOW_TRACKING_URI": run.store.uri, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     with environment(settings), _quiet():
@@ -116,13 +116,13 @@ def active(run: Run) -> Iterator[None]:
         try:
             yield
         finally:
-            mlflow.end_run("RUNNING")  # its owner ends it
-            mlflow.set_tracking_uri(None)  # None: as the environment says
+            mlflow.end_run("RUNNING")  # only deactivates it; the caller ends the run
+            mlflow.set_tracking_uri(None)  # None: use the environment variable
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back two warnings about what is on purpose: a virtual environment without pip, no example of a request."""
+    """Suppress two warnings that are expected here: no pip in the virtual environment, and no input example."""
     logger = logging.getLogger("mlflow.utils.environment")
     level = logger.level
     logger.setLevel(logging.ERROR)

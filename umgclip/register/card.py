@@ -1,4 +1,4 @@
-"""The model card: what the model is for, what it was made of, what it scores, where it ends."""
+"""The model card: intended use, limits, data, training and scores of a model."""
 
 from __future__ import annotations
 
@@ -84,18 +84,18 @@ Benchmark `{benchmark}`, shares of 1, base and tuned model by the same protocol.
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card tells.
+    """The facts about a model that its card states.
 
     Attributes:
-        identity: the hashes.
-        evidence: the numbers.
-        decision: what the gates say.
+        identity: hashes of the model and its data.
+        evidence: metrics of base and tuned model.
+        decision: decision of the gates.
         data: folder with the datasets `train` and `benchmark`.
-        base: `base.json`.
-        training: `train.json`.
-        settings: of the evaluation.
-        protocols: benchmark to how it is measured, in words; may be empty.
-        concepts: registered for tags.
+        base: content of `base.json`.
+        training: content of `train.json`.
+        settings: settings of the evaluation.
+        protocols: a description in words of how each benchmark is measured; may be empty.
+        concepts: number of concepts registered for tags.
     """
 
     identity: Identity
@@ -110,11 +110,11 @@ class CardFacts:
 
 
 def model_card(params: RegisterParams, facts: CardFacts) -> str:
-    """The card as Markdown.
+    """Write the model card as Markdown.
 
     Args:
         params: the section `register`.
-        facts: what to tell.
+        facts: facts to state.
 
     Raises:
         DataError: a dataset is damaged.
@@ -144,7 +144,7 @@ def _base(report: Mapping[str, Any]) -> str:
 
 
 def _describe(folder: Path, name: str) -> str:
-    """Sources and licences that the first records of the first shards name; reading all could take hours."""
+    """List sources and licences in the first records of the first shards; reading all could take hours."""
     manifest = read_manifest(folder)
     seen: Counter[tuple[str, str]] = Counter()
     for shard in manifest.shards[:_SHARDS]:
@@ -179,7 +179,7 @@ def _cell(value: float | None) -> str:
 
 
 def _protocols(facts: CardFacts) -> str:
-    """How what was measured was measured, and with which settings."""
+    """Describe the protocols of the benchmarks that were measured, and the settings of the evaluation."""
     measured = {metric.partition(".")[0] for metric in facts.evidence.tuned}
     described = "\n".join(f"- {name}: {text}" for name, text in facts.protocols.items() if name in measured)
     settings = _pairs("setting of the evaluation", _leaves(facts.settings))
@@ -187,7 +187,7 @@ def _protocols(facts: CardFacts) -> str:
 
 
 def _gates(decision: Decision) -> str:
-    """The decision when the version was registered; the version's tag `umgclip.gates` holds the latest one."""
+    """Describe the decision at registration; the version's tag `umgclip.gates` holds the latest one."""
     rows = [
         f"| {check.gate} | {check.metric} | {check.expected} | {check.measured} | {check.holds} |"
         for check in decision.checks

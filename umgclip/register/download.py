@@ -1,4 +1,4 @@
-"""Versions of the registered model, found by alias or number and fetched without running any code that they carry."""
+"""Download of registered versions by alias or number, without running the code that they carry."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from umgclip.tracking import Store, bounded, environment, explained
 if TYPE_CHECKING:
     from umgclip.inference.answerer import Answerer
 
-_DOWNLOAD_S = 120  # of silence in a download, not of the whole
+_DOWNLOAD_S = 120  # timeout of silence in a download, not of the whole download
 _SHOWN = 4
 _logger = logging.getLogger(__name__)
 
 
 def resolve(store: Store, name: str, alias_or_version: str) -> str:
-    """The number of a version.
+    """Return the number of the version that an alias or a number names.
 
     Args:
         store: where the registry is.
@@ -40,24 +40,24 @@ def resolve(store: Store, name: str, alias_or_version: str) -> str:
 
 
 def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, Mapping[str, Any]]:
-    """Download a version's files; gives their folder and the settings it was registered with.
+    """Download a version's files; return their folder and the settings that the version was registered with.
 
-    The code among them is not run. Where it would answer otherwise than what is installed, that is said.
+    The code among them is not run. If it differs from the installed code that answers here, a warning says so.
 
     Args:
-        store: where the registry is.
+        store: MLflow store with the registry.
         name: the registered model.
         version: its number, or an alias.
-        into: the folder to download to; made when there is none.
+        into: the folder to download to; created if it is missing.
 
     Raises:
         InputError: no such model or version.
         TrackingError: MLflow does not answer or refuses, or the version is not ready.
     """
-    found = find(store, name, version)
+    entry = find(store, name, version)
     with explained(store), bounded(_DOWNLOAD_S), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
-        # `models:/name/version` would be looked up in MLflow's global store, which need not be this one
-        location = store.client().get_model_version_download_uri(name, str(found.version))
+        # `models:/name/version` would be looked up in MLflow's global store, which may be another one
+        location = store.client().get_model_version_download_uri(name, str(entry.version))
         into.mkdir(parents=True, exist_ok=True)
         folder = Path(
             mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
@@ -66,8 +66,8 @@ def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, M
     if differing := other_code(folder):
         shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN} more" if differing[_SHOWN:] else "")
         _logger.warning(
-            "%s v%s was registered with other code than umgclip %s, which answers here; numbers may differ: %s",
-            *(name, found.version, __version__, shown),
+            "%s v%s was registered with code that differs from the installed umgclip %s; answers may differ: %s",
+            *(name, entry.version, __version__, shown),
         )
     return folder / "artifacts", flavors.get("python_function", {}).get("config") or {}
 
@@ -76,16 +76,16 @@ def fetch(store: Store, name: str, version: str, into: Path, *, device: str | No
     """Download a version and load it.
 
     Args:
-        store: where the registry is.
+        store: MLflow store with the registry.
         name: the registered model.
         version: its number.
-        into: the folder to download to; made when there is none. The model is in memory afterwards.
-        device: a torch device; a GPU where there is one when None.
+        into: the folder to download to; created if it is missing. The loaded model no longer needs it.
+        device: a torch device; None uses a GPU if there is one.
 
     Raises:
         InputError: no such model or version.
         TrackingError: MLflow does not answer or refuses, or the version is not ready.
-        DataError: its files are not those of a model of ours.
+        DataError: its files are not those of a model of this package.
     """
     folder, settings = download(store, name, version, into)
     return load_folder(folder, settings, device=device)

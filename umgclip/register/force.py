@@ -1,4 +1,4 @@
-"""A promotion against the gates: who wanted it, when and why, which stays on the version."""
+"""A forced promotion: who promotes a version against its gates, when and why, as recorded on the version."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from umgclip.errors import InputError
 
 @dataclass(frozen=True)
 class Force:
-    """Why a version becomes champion although its gates do not hold.
+    """The order to make a version the champion although its gates fail.
 
     Attributes:
-        by: who says so.
-        reason: why, in words.
-        at: when, UTC, as in `2026-01-31T12:00:00Z`.
+        by: user who gives the order.
+        reason: the reason, in words.
+        at: time in UTC, as in `2026-01-31T12:00:00Z`.
     """
 
     by: str
@@ -25,32 +25,32 @@ class Force:
 
     @classmethod
     def now(cls, reason: str | None) -> Force:
-        """By the user who runs this process.
+        """Create an order by the user who runs this process, at this time.
 
         Raises:
-            InputError: there is no reason.
+            InputError: the reason is missing.
         """
         text = " ".join((reason or "").split())
         if not text:
-            raise InputError("--force: expected --reason TEXT, which is kept with the version, got none")
+            raise InputError("--force: expected --reason TEXT, which is stored with the version, got none")
         return cls(_user(), text, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
     @classmethod
     def from_options(cls, force: bool, reason: str | None) -> Force | None:
-        """What a command's `--force` and `--reason` ask for, None where nothing is forced.
+        """Create an order from a command's `--force` and `--reason`; None if nothing is forced.
 
         Raises:
-            InputError: one of them without the other.
+            InputError: one of the two is given without the other.
         """
         if force:
             return cls.now(reason)
         if reason is not None:
-            raise InputError(f"--reason: expected --force with it, got --reason {reason!r} alone")
+            raise InputError(f"--reason: expected --force as well, got --reason {reason!r} alone")
         return None
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user id without a name
+    except (KeyError, OSError):  # a user id without a name, as in containers
         return "unknown"

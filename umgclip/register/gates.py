@@ -1,4 +1,4 @@
-"""The decision whether a new version becomes the champion. Pure: no MLflow, no files."""
+"""The decision whether a new version becomes the champion, without access to MLflow or files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ROUNDING = 1e-9  # 0.50 - 0.02 must count as 0.48
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about one version: its weights, how it was measured, and the numbers (under dotted names).
+    """The facts about one version: its weights, how it was measured, and its metrics (under dotted names).
 
-    `benchmark_digest` names the benchmark's samples, `protocol_digest` the settings of the evaluation (templates,
-    sizes, thresholds), and `protocols` say how each benchmark was measured, field by field; versions from before there
-    were such have none. Numbers compare only where all that both know is the same.
+    `benchmark_digest` identifies the benchmark's samples, `protocol_digest` the settings of the evaluation (templates,
+    sizes, thresholds). `protocols` describes field by field how each benchmark was measured; old versions have none.
+    Metrics are comparable only if all of these that both versions have are equal.
     """
 
     version: str | None
@@ -34,7 +34,7 @@ class Evidence:
     protocols: Mapping[str, Any] = field(default_factory=dict)
 
     def same_weights(self, other: Evidence) -> bool:
-        """Whether both are known to be the same model."""
+        """Return whether both versions are known to have the same weights."""
         return bool(self.adapter_sha256) and (self.adapter_sha256, self.base_sha256) == (
             other.adapter_sha256,
             other.base_sha256,
@@ -43,10 +43,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Check:
-    """One gate, with one of two bounds.
+    """The result of one gate, which has either a lower or an upper bound.
 
-    `got` is None when the metric is missing. That fails the gate, unless the benchmark has nothing to measure it by:
-    `skipped` says what it lacks then, and the gate neither holds nor fails.
+    `got` is None if the metric is missing. That fails the gate, unless the benchmark cannot measure the metric:
+    `skipped` then names what the benchmark lacks, and the gate neither holds nor fails.
     """
 
     gate: str
@@ -59,32 +59,32 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether it keeps the champion."""
+        """True if the gate failed and so keeps the old champion."""
         return not self.passed and self.skipped is None
 
     @property
     def holds(self) -> str:
-        """For a table: yes, NO, or why it was skipped."""
+        """Text for a table: yes, NO, or the reason that the gate was skipped."""
         return f"skipped: benchmark has {self.skipped}" if self.skipped else "yes" if self.passed else "NO"
 
     @property
     def expected(self) -> str:
-        """The bound, as in `at least 0.480`."""
+        """The bound as text, as in `at least 0.480`."""
         return f"at least {self.at_least:.3f}" if self.at_least is not None else f"at most {self.at_most:.3f}"
 
     @property
     def measured(self) -> str:
-        """What came, as in `0.470`."""
+        """The measured value as text, as in `0.470`."""
         return "nothing" if self.got is None else f"{self.got:.3f}"
 
     def __str__(self) -> str:
-        """As in `max_regression region.box_top1: expected at least 0.480, got 0.470`."""
+        """Describe the check, as in `max_regression region.box_top1: expected at least 0.480, got 0.470`."""
         return f"{self.gate} {self.metric}: expected {self.expected}, got {self.measured}"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the alias moves, why, and every check behind it; `forced` where a person passed the gates by."""
+    """The decision whether the alias moves, its reason and all checks; `forced` if a user overrode the gates."""
 
     promote: bool
     reason: str
@@ -92,18 +92,18 @@ class Decision:
     forced: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Convert the decision to plain JSON values."""
         return asdict(self) | {"checks": [asdict(check) for check in self.checks]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Decision:
-        """Read what `to_json` gave."""
+        """Restore a decision from the values of `to_json`."""
         checks = tuple(Check(**check) for check in value["checks"])
         return cls(value["promote"], value["reason"], checks, value.get("forced", False))
 
 
 def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested metrics as dotted names; what is no finite number (null, text, NaN) is left out.
+    """Flatten nested metrics to dotted names; values that are not finite numbers (null, text, NaN) are left out.
 
     Example: `{"region": {"box_top1": 0.4, "n": None}}` gives `{"region.box_top1": 0.4}`.
     """
@@ -121,18 +121,18 @@ def decide(
 ) -> Decision:
     """Compare a candidate with the champion, or with its own base while there is no champion.
 
-    Gates ask for what was measured: a metric that the benchmark has nothing for is skipped, and the reason says so. A
-    metric that is missing for any other reason fails its gate, and so do gates of which nothing was measured.
+    A gate on a metric that the benchmark cannot measure is skipped, and the reason says so. A metric that is missing
+    for any other reason fails its gate. The candidate is refused if nothing that the gates name was measured.
 
-    The champion's weights themselves take the alias without gates: measured anew, which is how a champion moves to a
-    new benchmark, or registered anew with another template, vocabulary or request format.
+    A candidate with the champion's own weights takes the alias without gates: it was measured again, which is how a
+    champion moves to a new benchmark, or registered again with another template, vocabulary or request format.
 
     Args:
         candidate: the version to judge.
-        champion: the present champion, None when there is none.
+        champion: the current champion, None if there is none.
         gates: the bounds.
-        latency_ratio: measures the candidate's time to answer over the champion's; called only where
-            `gates.max_latency_ratio` asks for it and the other gates have a champion to compare with.
+        latency_ratio: measures the candidate's time to answer divided by the champion's; called only if
+            `gates.max_latency_ratio` is set and the metrics of the two can be compared.
     """
     if champion is None:
         base = replace(candidate, version=None, tuned=candidate.base)
@@ -149,61 +149,61 @@ def decide(
         return Decision(promote=False, reason=f"{name} {difference}")
     compared = (*_regressions(candidate, champion, gates), *_mean_gain(candidate, champion, gates))
     measured = (*_floors(candidate, gates), *compared)
-    if measured and (said := _nothing_measured(candidate, measured)):
-        return Decision(promote=False, reason=f"against {name}: {said}", checks=measured)
+    if measured and (problem := _nothing_measured(candidate, measured)):
+        return Decision(promote=False, reason=f"against {name}: {problem}", checks=measured)
     return _verdict(candidate, [*measured, *_latency(gates, latency_ratio)], f"against {name}")
 
 
 def _difference(candidate: Evidence, champion: Evidence, gates: GateParams) -> str | None:
-    """Why the numbers that the gates ask for do not compare; None where they do."""
+    """Explain why the metrics that the gates name are not comparable; None if they are."""
     if candidate.benchmark_digest != champion.benchmark_digest:
-        said = f"benchmark ({champion.benchmark_digest[:12] or 'unknown'}, now {candidate.benchmark_digest[:12]})"
+        what = f"benchmark ({champion.benchmark_digest[:12] or 'unknown'}, now {candidate.benchmark_digest[:12]})"
     elif candidate.protocols and champion.protocols:
-        asked = {metric.partition(".")[0] for metric in (*gates.max_regression, *gates.metrics)}
-        then, now = ({n: block for n, block in e.protocols.items() if n in asked} for e in (champion, candidate))
-        found = next(differences(then, now), None)
-        if found is None:
+        benchmarks = {metric.partition(".")[0] for metric in (*gates.max_regression, *gates.metrics)}
+        then, now = ({n: block for n, block in e.protocols.items() if n in benchmarks} for e in (champion, candidate))
+        difference = next(differences(then, now), None)
+        if difference is None:
             return None
-        said = f"protocol ({found.field}: {found.first}, now {found.second})"
+        what = f"protocol ({difference.field}: {difference.first}, now {difference.second})"
     elif candidate.protocol_digest != champion.protocol_digest:
-        said = f"protocol ({champion.protocol_digest[:12] or 'unknown'}, now {candidate.protocol_digest[:12]})"
+        what = f"protocol ({champion.protocol_digest[:12] or 'unknown'}, now {candidate.protocol_digest[:12]})"
     else:
         return None
     return (
-        f"was measured by another {said}, so the numbers do not compare: "
+        f"was measured by another {what}, so the numbers do not compare: "
         f"evaluate and register the champion's weights by this one first, promote without gates by {FORCE}, "
-        f"or keep this project's versions under a register.name of their own"
+        f"or give this project's versions a register.name of their own"
     )
 
 
 def _verdict(candidate: Evidence, checks: Sequence[Check], against: str) -> Decision:
     failed, skipped = [c for c in checks if c.failed], [c for c in checks if c.skipped]
-    asked = len(checks) - len(skipped)
+    evaluated = len(checks) - len(skipped)
     if failed:
-        said = f"{len(failed)} of {asked} gates fail: {'; '.join(str(check) for check in failed)}"
-    elif checks and (nothing := _nothing_measured(candidate, checks)):
-        return Decision(promote=False, reason=f"{against}: {nothing}", checks=tuple(checks))
+        verdict = f"{len(failed)} of {evaluated} gates fail: {'; '.join(str(check) for check in failed)}"
+    elif checks and (problem := _nothing_measured(candidate, checks)):
+        return Decision(promote=False, reason=f"{against}: {problem}", checks=tuple(checks))
     else:
-        said = f"all {asked} gates hold"
-    reason = f"{against}: {said}{f'; {len(skipped)} skipped: {_why_skipped(skipped)}' if skipped else ''}"
+        verdict = f"all {evaluated} gates hold"
+    reason = f"{against}: {verdict}{f'; {len(skipped)} skipped: {_why_skipped(skipped)}' if skipped else ''}"
     return Decision(promote=not failed, reason=reason, checks=tuple(checks))
 
 
 def _nothing_measured(candidate: Evidence, checks: Sequence[Check]) -> str | None:
-    """What to say where a gain is asked for and the benchmark has nothing of it, or nothing of any gate."""
+    """Explain that the benchmark measures none of the metrics for the mean gain, or of any gate; else None."""
     gains = [check for check in checks if check.gate == "min_mean_gain"]
     if not all(check.skipped for check in gains or checks):
         return None
     key = "register.gates.metrics" if gains else "register.gates.min_gain_over_base"
     return (
-        f"nothing that {'register.gates.metrics name' if gains else 'register.gates ask for'} was measured: "
-        f"{_why_skipped(gains or checks)}; name what this benchmark measures in {key}, such as "
+        f"no metric that {'register.gates.metrics lists' if gains else 'register.gates needs'} was measured: "
+        f"{_why_skipped(gains or checks)}; list metrics of this benchmark in {key}, such as "
         f"{', '.join(sorted(candidate.tuned)[:3]) or 'nothing so far'}, or promote without gates: {FORCE}"
     )
 
 
 def _why_skipped(skipped: Sequence[Check]) -> str:
-    """As in `region.box_top1, region.mask_top1 (benchmark has no regions)`."""
+    """List skipped metrics by reason, as in `region.box_top1, region.mask_top1 (benchmark has no regions)`."""
     of_reason: dict[str, list[str]] = {}
     for check in skipped:
         of_reason.setdefault(check.skipped or "", []).append(check.metric)
@@ -216,7 +216,7 @@ def _check(gate: str, metric: str, at_least: float, got: float | None) -> Check:
 
 
 def _skipped(check: Check, candidate: Evidence, other: Evidence | None = None) -> Check:
-    """The check, skipped where neither version has its metric because the benchmark has nothing to measure it by."""
+    """Mark a check as skipped if neither version has its metric because the benchmark cannot measure it."""
     known = [candidate.tuned, *([] if other is None else [other.tuned])]
     if check.got is not None or any(check.metric in metrics for metrics in known):
         return check
@@ -242,7 +242,7 @@ def _regressions(candidate: Evidence, other: Evidence, gates: GateParams) -> Ite
 
 
 def _mean_gain(candidate: Evidence, champion: Evidence, gates: GateParams) -> Iterator[Check]:
-    """One check of the mean over what was measured, and one of each metric that is missing."""
+    """Yield one check of the mean over the metrics that were measured, and one for each missing metric."""
     gains = {metric: _gain(candidate, champion, metric) for metric in gates.metrics}
     for metric, gain in gains.items():
         if gain is None:
@@ -261,7 +261,7 @@ def _latency(gates: GateParams, ratio: Callable[[], float] | None) -> Iterator[C
 
 
 def _gain(ours: Evidence, theirs: Evidence, metric: str) -> float | None:
-    """Ours minus theirs, None where either is missing."""
+    """Return our value minus theirs, None if either is missing."""
     if metric not in ours.tuned or metric not in theirs.tuned:
         return None
     return ours.tuned[metric] - theirs.tuned[metric]

@@ -1,4 +1,4 @@
-"""What makes a version the version that it is: hashes of weights, data, benchmark, and of how it answers."""
+"""The identity of a version: hashes of its weights, data and benchmark, and of the format of its answers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from umgclip.model.clip.layout import ADAPTER, ADAPTER_WEIGHTS, BASE_REPORT, TRA
 
 @dataclass(frozen=True)
 class Identity:
-    """Five hashes; two versions with the same five are the same version.
+    """Five hashes that identify a version: two versions with equal hashes are the same version.
 
-    `interface_sha256` stands for what the weights do not decide: the format of requests and answers, the prompt around
-    a label, and the vocabulary that tags are chosen from.
+    `interface_sha256` covers what the weights do not decide: the format of requests and answers, the prompt around a
+    label, and the vocabulary that tags are chosen from.
     """
 
     adapter_sha256: str
@@ -34,22 +34,22 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """One hash for all five, to look a version up by."""
+        """One hash of all five, used to look up a version."""
         return sha256_json(vars(self))
 
 
 def identify(base: Path, train: Path, data: Path, repo: Path, interface_sha256: str) -> Identity:
-    """Hash what there is and compare it with what the stages said that they wrote.
+    """Hash the files of the stages and compare the hashes with those in the stages' reports.
 
     Args:
         base: folder of the stage `base`.
         train: folder of the stage `train`.
         data: folder with `train` and `benchmark`.
-        repo: the repository, where `dvc.lock` lies.
-        interface_sha256: what stands for format, prompt and vocabulary.
+        repo: the repository, which holds `dvc.lock`.
+        interface_sha256: hash of format, prompt and vocabulary.
 
     Raises:
-        DataError: a file is missing or is not the one that its report names.
+        DataError: a file is missing, or its hash differs from the one in its report.
     """
     adapter_sha256 = _hashed(train / ADAPTER / ADAPTER_WEIGHTS, read_report(train / TRAIN_REPORT), "adapter_sha256")
     base_sha256 = _hashed(base / WEIGHTS, read_report(base / BASE_REPORT), "weights_sha256")
@@ -62,12 +62,15 @@ def _hashed(path: Path, report: Mapping[str, Any], field: str) -> str:
         raise DataError(f"{path}: expected weights, found none")
     actual = sha256_file(path)
     if report.get(field, actual) != actual:
-        raise DataError(f"{path}: expected {field} {report[field]} as reported when it was written, got {actual}")
+        raise DataError(
+            f"{path}: expected {field} {report[field]} as reported when it was written, got {actual}; "
+            "run the stage again"
+        )
     return actual
 
 
 def data_hash(data: Path, repo: Path) -> str:
-    """DVC's hash of the data folder (from `data.dvc`, else `dvc.lock`), else a digest of the two manifests."""
+    """Return DVC's hash of the data folder (from `data.dvc`, else `dvc.lock`), else a digest of the two manifests."""
     pointer = _yaml(data.with_name(f"{data.name}.dvc"))
     recorded = {str(out["md5"]) for out in pointer.get("outs", []) if "md5" in out}
     if not recorded:
@@ -75,7 +78,7 @@ def data_hash(data: Path, repo: Path) -> str:
         stages = _yaml(repo / "dvc.lock").get("stages", {}).values()
         entries = [entry for stage in stages for part in ("deps", "outs") for entry in stage.get(part, [])]
         recorded = {str(entry["md5"]) for entry in entries if entry.get("path") == name and "md5" in entry}
-    if len(recorded) == 1:  # stages that ran on different data leave several: then none of them is to be believed
+    if len(recorded) == 1:  # there are several if stages ran on different data; then none of them can be trusted
         return f"dvc:{recorded.pop()}"
     return f"manifests:{sha256_json([read_manifest(data / part).digest() for part in ('train', 'benchmark')])}"
 

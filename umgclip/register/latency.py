@@ -1,4 +1,4 @@
-"""How long a version takes to answer, as a multiple of another's, measured side by side in this process."""
+"""Relative latency of two versions: the ratio of their times to answer, measured side by side in this process."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _ROUNDS, _LEAST_ROUNDS, _BUDGET_S = 15, 3, 30.0
 
 
 def ratio_of(candidate: Answerer, champion: Answerer, *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Median time of the candidate over the median time of the champion for the same batch of requests.
+    """Divide the candidate's median time for a batch of requests by the champion's.
 
-    Both take turns, each first in every other round, so that a machine that slows down slows both. After a warm-up,
-    15 rounds, or as many as fit into 30 s but at least 3.
+    The two take turns, each first in every other round, so that a machine that slows down slows both. After a warm-up
+    there are 15 rounds, or as many as fit into 30 s but at least 3.
 
     Args:
-        candidate: the model that wants to be champion.
-        champion: the one that is.
+        candidate: the model that may become champion.
+        champion: the current champion.
         clock: time in seconds.
     """
-    asked = _request()
+    request = _request()
     models = (candidate, champion)
-    batches = [[model.prepare(asked)] * _BATCH for model in models]
+    batches = [[model.prepare(request)] * _BATCH for model in models]
     for model, batch in zip(models, batches, strict=True):
         model.answer(batch)
     times: tuple[list[float], list[float]] = ([], [])
@@ -52,17 +52,17 @@ def ratio_of(candidate: Answerer, champion: Answerer, *, clock: Callable[[], flo
 
 
 def ratio_of_versions(store: Store, params: RegisterParams, candidate: str, champion: str) -> float:
-    """The same for two versions of the registry, which are fetched for it and compute as `register` says.
+    """Fetch two versions of the registry and measure `ratio_of` them on the device and in the dtype of `register`.
 
     Raises:
         InputError: there is no such device.
         TrackingError: MLflow does not answer or refuses.
-        DataError: the files of a version are not those of a model of ours.
+        DataError: the files of a version are not those of a model of this package.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place, dtype = placement(params, "register")
+        device, dtype = placement(params, "register")
         models = [
-            fetch(store, params.name, one, Path(folder) / one, device=str(place)).computing_in(dtype)
+            fetch(store, params.name, one, Path(folder) / one, device=str(device)).computing_in(dtype)
             for one in (candidate, champion)
         ]
     return ratio_of(*models)

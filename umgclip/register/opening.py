@@ -1,4 +1,4 @@
-"""A model by what a user calls it: a version of the registry, or a folder."""
+"""Opens a model by the name that a user gives it: a version of the registry, or a folder."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model and where it came from.
+    """A loaded model with its source files and its usage.
 
     Attributes:
-        clip: the open_clip model, its adapter merged in where that can be.
-        base: folder with the base's config and tokenizer files; only there while the source is open.
+        clip: the open_clip model, with the adapter merged in if possible.
+        base: folder with the base's config and tokenizer files; it exists only while the source is open.
         adapter: the adapter's folder, if there is one.
-        name: of the base's architecture.
-        usage: how images and labels reach it: as in training, as it was registered or exported, or as open_clip's
-            config says.
+        name: name of the base's architecture.
+        usage: how images and labels are prepared: as in training, as registered or exported, or as in open_clip's
+            config.
     """
 
     clip: nn.Module
@@ -47,7 +47,7 @@ class OpenedModel:
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a version was registered with."""
+    """The settings that a version was registered with."""
 
     template: str
     box_share: float
@@ -55,16 +55,16 @@ class _Settings:
 
 @contextmanager
 def open_model(source: str | Path, adapter: Path | None = None, root: Path | None = None) -> Iterator[OpenedModel]:
-    """Load a model.
+    """Load a model from the registry or from a folder.
 
     Args:
         source: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or a folder: of a base, of an exported open_clip model,
             of a registered version's files, or one that holds the stages' `base` and `train`.
-        adapter: a folder with an adapter for a base; its parent `train` will do too.
-        root: where the embedded registry lies; the working directory when None.
+        adapter: a folder with an adapter for a base, or the folder `train` that contains it.
+        root: folder of the embedded registry; None for the working directory.
 
     Raises:
-        InputError: no such model, alias, version or folder; names what would do.
+        InputError: no such model, alias, version or folder; the message lists the accepted forms.
         TrackingError: MLflow does not answer or refuses.
         DataError: files are missing or do not belong together.
     """
@@ -76,8 +76,8 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
         return
     folder = Path(source)
     if adapter is None and (folder / "base" / files.CONFIG).is_file():
-        found = folder / "train" / ADAPTER
-        folder, adapter = folder / "base", found if found.is_dir() else None
+        trained = folder / "train" / ADAPTER
+        folder, adapter = folder / "base", trained if trained.is_dir() else None
     elif adapter is None and (folder / ADAPTER / ADAPTER_CONFIG).is_file():
         adapter = folder / ADAPTER
     elif adapter is not None and (adapter / ADAPTER / ADAPTER_CONFIG).is_file():
@@ -114,8 +114,8 @@ def _opened(folder: Path, adapter: Path | None, settings: _Settings | None) -> I
 
 
 def _usage(folder: Path, clip: Any, *, trained: bool) -> Usage:  # noqa: ANN401 - open_clip's models share no base class
-    """What an export says of itself; else how an adapter was trained, or what open_clip's config says of a base."""
-    if (said := read_usage(folder)) is not None:
-        return said
-    own = Preprocess.of(getattr(clip.visual, "preprocess_cfg", None))
-    return Usage(replace(own, fit=trained_resize(folder.parent)) if trained else own)
+    """Read the usage that an export recorded; else take it from an adapter's training or from open_clip's config."""
+    if (recorded := read_usage(folder)) is not None:
+        return recorded
+    preprocess = Preprocess.of(getattr(clip.visual, "preprocess_cfg", None))
+    return Usage(replace(preprocess, fit=trained_resize(folder.parent)) if trained else preprocess)

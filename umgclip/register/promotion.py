@@ -1,4 +1,4 @@
-"""Moving `champion`: to a version that its gates let pass, and back to the champion before."""
+"""Moves the alias `champion`: to a version that passes its gates, or back to the previous champion."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from umgclip.tracking import Store, bounded, explained
 
 _ATTEMPTS = 5
 LatencyRatio = Callable[[str], float]
-"""Measures a candidate's time to answer over that of the champion with the given number."""
+"""Measures a candidate's time to answer, divided by that of the champion with the given number."""
 
 
 @dataclass(frozen=True)
 class PromotionResult:
-    """What became of the champion.
+    """The outcome of a promotion or a rollback.
 
     Attributes:
         name: the registered model.
-        version: the version that was to become champion; "" where a rollback found none.
+        version: the version that was to become champion; "" if a rollback has no version to restore.
         moved: whether the alias moved; False in a dry run.
-        decision: the gates, and whether they let the version pass.
+        decision: the checks of the gates, and whether the version passed.
         champion_before: number of the champion that the decision was made against, None if there was none.
         champion_after: number of the champion now; unchanged in a dry run.
-        dry_run: whether nothing was to be moved.
+        dry_run: whether this was a dry run, which moves nothing.
         reason: the decision in words.
     """
 
@@ -48,7 +48,7 @@ class PromotionResult:
 
     @property
     def accepted(self) -> bool:
-        """Whether the version is champion now or, in a dry run, would be."""
+        """True if the version is the champion now or, in a dry run, would become it."""
         return self.decision.promote or (self.version != "" and self.version == self.champion_after)
 
 
@@ -61,25 +61,25 @@ def promote(
     latency_ratio: LatencyRatio | None = None,
     force: Force | None = None,
 ) -> PromotionResult:
-    """Make a version the champion if the gates let it, and keep the old one as `previous_champion`.
+    """Make a version the champion if it passes the gates; the old champion becomes `previous_champion`.
 
-    The decision is written into the version's tags, also when it is a refusal. A version that was rolled back is
+    The decision is written into the version's tags even if it is a refusal. A version that was rolled back is
     promoted again only by its number, or by force.
 
     Args:
         params: the section `register`.
-        version: number or alias; the challenger when None.
-        store: where the registry is.
-        dry_run: only say what would happen; nothing is written.
-        latency_ratio: how latency is measured; both versions are fetched and timed when None. Not called unless
+        version: number or alias; None for the challenger.
+        store: MLflow store with the registry.
+        dry_run: only report what would happen and write nothing.
+        latency_ratio: measures the latency; None fetches and times both versions. It is called only if
             `gates.max_latency_ratio` is set.
-        force: who promotes it although the gates say no, and why; into tags and description. Of no effect where the
-            gates hold.
+        force: who promotes it although gates fail, and why; written into tags and description. It has no effect if
+            the gates hold.
 
     Raises:
         InputError: no such version.
-        TrackingError: MLflow does not answer or refuses, or the champion kept being moved by others.
-        DataError: latency is asked for, and the files of a version are not those of a model of ours.
+        TrackingError: MLflow does not answer or refuses, or others moved the champion again and again.
+        DataError: the latency is needed, and the files of a version are not those of a model of this package.
     """
     candidate = find(store, params.name, names.CHALLENGER if version is None else version)
     number, known = str(candidate.version), evidence_of(candidate)
@@ -90,8 +90,8 @@ def promote(
             champion = registry.by_alias(names.CHAMPION)
             refusal = rollback_refusal(registry, known) if version is None else None
         before = None if champion is None else str(champion.version)
-        said = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
-        decision = said if force is None else apply_force(said, force, is_champion=before == number)
+        verdict = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, measure)
+        decision = verdict if force is None else apply_force(verdict, force, is_champion=before == number)
         result = partial(PromotionResult, params.name, number, decision=decision, champion_before=before)
         if dry_run or before == number:
             return result(moved=False, champion_after=before, dry_run=dry_run, reason=decision.reason)
@@ -100,7 +100,7 @@ def promote(
             with explained(store), bounded():
                 registry.update_tags(candidate, written)
             return result(moved=False, champion_after=before, dry_run=False, reason=decision.reason)
-        with suppress(ChampionMovedError):  # then decide anew, against the champion that there is now
+        with suppress(ChampionMovedError):  # then decide again, against the new champion
             with serialised(store, params.name), explained(store), bounded():
                 registry.move_champion(number, before)
                 registry.update_tags(candidate, written)
@@ -108,11 +108,13 @@ def promote(
                     registry.note_force(candidate, force)
                 registry.forget_rollback(known)
             return result(moved=True, champion_after=number, dry_run=False, reason=decision.reason)
-    raise TrackingError(f"{params.name}@{names.CHAMPION}: expected it to hold still, it was moved {_ATTEMPTS} times")
+    raise TrackingError(
+        f"{params.name}@{names.CHAMPION}: expected a stable alias, but others moved it {_ATTEMPTS} times; run it again"
+    )
 
 
 def apply_force(decision: Decision, force: Force, *, is_champion: bool) -> Decision:
-    """A refusal turned into a promotion that says who wanted it, why, and what the gates said; others as they are."""
+    """Turn a refusal into a forced promotion whose reason names the user and the gates; keep other decisions."""
     if decision.promote or is_champion:
         return decision
     reason = f"forced by {force.by} at {force.at}: {force.reason}; the gates said: {decision.reason}"
@@ -120,17 +122,17 @@ def apply_force(decision: Decision, force: Force, *, is_champion: bool) -> Decis
 
 
 def rollback(params: RegisterParams, store: Store, *, dry_run: bool = False) -> PromotionResult:
-    """Put `previous_champion` back, without gates; the champion of now becomes `previous_champion`.
+    """Make `previous_champion` the champion again, without gates; the current champion becomes `previous_champion`.
 
-    The version that goes is marked: neither `register` nor a promotion of the challenger brings it back.
+    The replaced version is marked: neither `register` nor a promotion of the challenger brings it back.
 
     Args:
         params: the section `register`.
-        store: where the registry is.
-        dry_run: only say what would happen; nothing is written.
+        store: MLflow store with the registry.
+        dry_run: only report what would happen and write nothing.
 
     Raises:
-        TrackingError: MLflow does not answer or refuses, or the champion was moved by others at the same moment.
+        TrackingError: MLflow does not answer or refuses, or others moved the champion at the same moment.
     """
     registry = Registry(store.client(), params.name)
     with nullcontext() if dry_run else serialised(store, params.name), explained(store), bounded():
@@ -151,19 +153,19 @@ def rollback(params: RegisterParams, store: Store, *, dry_run: bool = False) -> 
 
 
 def judge(gates: GateParams, candidate: Evidence, champion: Evidence | None, latency_ratio: LatencyRatio) -> Decision:
-    """`decide`, with the latency measured against this champion where the gates ask for it."""
+    """Call `decide` with a measurement of the latency against this champion, for gates that need it."""
     number = None if champion is None else champion.version
     return decide(candidate, champion, gates, None if number is None else partial(latency_ratio, number))
 
 
 def _measured(store: Store, params: RegisterParams, candidate: str, champion: str) -> float:
-    from umgclip.register.latency import ratio_of_versions  # torch, which most promotions do without
+    from umgclip.register.latency import ratio_of_versions  # imports torch, which most promotions do not need
 
     return ratio_of_versions(store, params, candidate, champion)
 
 
 def rollback_refusal(registry: Registry, candidate: Evidence) -> Decision | None:
-    """The refusal of weights that were rolled back, None for others: no run of the pipeline may undo a rollback."""
+    """Refuse weights that were rolled back, so that no run of the pipeline undoes a rollback; None for others."""
     marked = registry.rolled_back(candidate)
     if not marked:
         return None
@@ -171,6 +173,6 @@ def rollback_refusal(registry: Registry, candidate: Evidence) -> Decision | None
     again = "" if candidate.version == str(version) else "these are the weights of "
     return Decision(
         promote=False,
-        reason=f"{again}v{version}, which was rolled back to v{instead}; to promote it all the same, give its number: "
+        reason=f"{again}v{version}, which was rolled back to v{instead}; to promote it anyway, give its number: "
         f"`umgclip promote {candidate.version or 'VERSION'}`",
     )

@@ -1,7 +1,7 @@
-"""One promotion at a time: a lock file on this machine, and on a server a claim that other machines can see.
+"""A lock that allows one promotion at a time: a file on this machine, and for a server also a tag that others see.
 
-MLflow has no compare-and-set, so two promotions at the same moment could both move the champion, each judged against
-a version that no longer is the champion when its own takes the alias.
+MLflow has no compare-and-set, so two simultaneous promotions could both move the champion, each judged against a
+version that is no longer the champion when the alias moves.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _WAIT_S, _STALE_S, _POLL_S = 60.0, 120.0, 0.1
 
 @contextmanager
 def serialised(store: Store, name: str) -> Iterator[None]:
-    """Hold back other promotions of a registered model while this lasts.
+    """Block other promotions of a registered model while the block runs.
 
     Raises:
-        TrackingError: another one was at work for a minute, or MLflow does not answer.
+        TrackingError: another promotion did not end within a minute, or MLflow does not answer.
         OutputError: the lock file cannot be written.
     """
     with ExitStack() as held:
@@ -44,7 +44,7 @@ def serialised(store: Store, name: str) -> Iterator[None]:
 
 
 def _lock_path(store: Store, name: str) -> Path:
-    """Beside a SQLite database, so that all who open it find it; for a server a file of this user's."""
+    """Return the lock's path: next to a SQLite database for all its users, or for a server a file of this user."""
     if store.database is not None:
         return store.database.with_name(f"{store.database.name}.promotion-{name}.lock")
     return Path(tempfile.gettempdir()) / f"umgclip-{os.getuid()}-promotion-{sha256_json([store.uri, name])[:16]}.lock"
@@ -64,7 +64,7 @@ def _file_lock(path: Path, name: str) -> Iterator[None]:
             time.sleep(_POLL_S)
         yield
     finally:
-        os.close(handle)  # gives the lock back, as the end of a process does
+        os.close(handle)  # this releases the lock, as does the end of the process
 
 
 def _locked(handle: int) -> bool:
@@ -77,10 +77,10 @@ def _locked(handle: int) -> bool:
 
 @contextmanager
 def _claim(store: Store, name: str) -> Iterator[None]:
-    """Mutual exclusion by a tag that can only be read and written (M. Fischer's algorithm, in Lamport, TOCS 1987).
+    """Exclude other promotions by a tag that can only be read and written (Fischer's algorithm, Lamport, TOCS 1987).
 
-    Write the tag where there is none, wait until every write that was under way has landed, and go on if it is still
-    one's own. A claim older than two minutes belongs to a process that died.
+    Write the tag if there is none, wait until every write in progress has finished, and continue if the tag still has
+    this claim's value. A claim older than two minutes belongs to a process that died.
     """
     client = store.client()
     deadline = time.monotonic() + _WAIT_S
@@ -106,21 +106,21 @@ def _claim(store: Store, name: str) -> Iterator[None]:
 
 
 def _write(client: MlflowClient, name: str, token: str) -> bool:
-    """Whether the tag could be written: databases refuse one of two that make the same tag at the same moment."""
+    """Write the tag and return whether it worked: databases refuse one of two simultaneous inserts of a tag."""
     from mlflow.exceptions import MlflowException
 
     try:
         client.set_registered_model_tag(name, CLAIM_TAG, token)
     except MlflowException:
         if _read(client, name) is None:
-            raise  # nobody else has written either: it was something else
+            raise  # there is no other claim, so the error has another cause
         return False
     return True
 
 
 def _read(client: MlflowClient, name: str) -> str | None:
-    found = client.get_registered_model(name).tags.get(CLAIM_TAG)
-    return None if found is None else str(found)
+    claim = client.get_registered_model(name).tags.get(CLAIM_TAG)
+    return None if claim is None else str(claim)
 
 
 def _is_free(claim: str | None) -> bool:

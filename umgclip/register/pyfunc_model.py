@@ -1,9 +1,9 @@
-"""The registered model as MLflow runs it ("models from code"): MLflow executes this file when it logs and loads.
+"""The registered model as an MLflow "model from code": MLflow executes this file when it logs and loads the model.
 
-Request, one row an image, fields as in `umgclip.inference.request`: `image` and whatever of labels, boxes, masks, tags
-and so on is wanted. Answer, one mapping a row, as `umgclip.inference.answerer.Answerer.answer` gives it. Over HTTP
-(`mlflow models serve`) rows go into `dataframe_records`, `dataframe_split` or `inputs`; MLflow turns `instances` into
-arrays, which only rows of the same lengths survive.
+A request has one row per image with the fields of `umgclip.inference.request`: `image` and optionally labels, boxes,
+masks, tags and so on. The answer is one mapping per row, as `umgclip.inference.answerer.Answerer.answer` returns it.
+Over HTTP (`mlflow models serve`) rows go into `dataframe_records`, `dataframe_split` or `inputs`. MLflow turns
+`instances` into arrays, which works only for rows of the same lengths.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _BATCH = 32
 
 
 class UmgclipModel(PythonModel):
-    """MLflow's way to an `Answerer`."""
+    """MLflow model that answers requests by an `Answerer`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the model; runs on a GPU when there is one."""
+        """Load the model; it runs on a GPU if there is one."""
         keep_traces_here()
         self._answerer = load_folder(Path(context.artifacts["base_config"]).parent, context.model_config or {})
 
@@ -36,10 +36,10 @@ class UmgclipModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002 - MLflow's signature
     ) -> list[dict[str, Any]]:
-        """Answer rows; see the module's text.
+        """Answer the rows of a request; the module's docstring describes both.
 
         Raises:
-            RefusedError: a field of a row is missing or not of its kind, or the bytes are no image; names both.
+            RefusedError: a field of a row is missing or invalid, or the bytes are not an image; names row and field.
         """
         with refusing():
             return self._answer(model_input)
@@ -54,7 +54,7 @@ class UmgclipModel(PythonModel):
         return answers
 
 
-def _fields(row: Any, index: int) -> dict[str, Any]:  # noqa: ANN401 - whatever the caller sent
+def _fields(row: Any, index: int) -> dict[str, Any]:  # noqa: ANN401 - the caller may send anything
     if not isinstance(row, dict):
         raise InputError(f"row {index}: expected a mapping of fields, got {type(row).__name__}")
     return {str(name): value for name, value in row.items()}

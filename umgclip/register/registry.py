@@ -28,18 +28,18 @@ _MISSING = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
 
 class ChampionMovedError(TrackingError):
-    """Somebody else moved the champion between a decision and its alias."""
+    """Somebody else moved the champion between the decision and the move of the alias."""
 
 
 class Registry:
-    """One registered model."""
+    """A registered model with its versions, tags and aliases."""
 
     def __init__(self, client: MlflowClient, name: str) -> None:
         self._client = client
         self.name = name
 
     def by_alias(self, alias: str) -> ModelVersion | None:
-        """The version that an alias points at, None when there is no such alias or model."""
+        """Return the version that an alias points to, None if there is no such alias or model."""
         try:
             return self._client.get_model_version_by_alias(self.name, alias)
         except MlflowException as error:
@@ -48,13 +48,13 @@ class Registry:
             raise
 
     def by_identity(self, key: str) -> ModelVersion | None:
-        """The newest usable version with this identity, None when there is none."""
-        found = self._client.search_model_versions(f"name = '{self.name}' and tags.`{IDENTITY_TAG}` = '{key}'")
-        ready = [version for version in found if version.status == "READY"]
+        """Return the newest version with this identity that is ready, None if there is none."""
+        versions = self._client.search_model_versions(f"name = '{self.name}' and tags.`{IDENTITY_TAG}` = '{key}'")
+        ready = [version for version in versions if version.status == "READY"]
         return max(ready, key=lambda version: int(version.version), default=None)
 
     def rolled_back(self, candidate: Evidence) -> list[ModelVersion]:
-        """Versions that a rollback took the alias from and that are this one or have its weights."""
+        """List versions that a rollback replaced and that are the candidate or have its weights."""
         marked = self._client.search_model_versions(f"name = '{self.name}' and tags.`{ROLLED_BACK_TAG}` != ''")
         return [
             version
@@ -63,7 +63,7 @@ class Registry:
         ]
 
     def create(self, model_id: str, run_id: str, tags: Mapping[str, str], description: str) -> ModelVersion:
-        """Make a version of a logged model of the `active` store; its tags are there from the first moment."""
+        """Create a version of a logged model in the `active` store, together with its tags."""
         try:
             self._client.create_registered_model(self.name)
         except MlflowException as error:
@@ -79,47 +79,49 @@ class Registry:
         )
 
     def update_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
-        """Write the tags that differ."""
+        """Write those tags of a version whose values differ."""
         for name, value in tags.items():
             if version.tags.get(name) != value:
                 self._client.set_model_version_tag(self.name, version.version, name, value)
 
     def note_force(self, version: ModelVersion, force: Force) -> None:
-        """Write down who promoted a version against its gates, when and why: as tags, and behind its description."""
-        said = {FORCED_BY_TAG: force.by, FORCED_AT_TAG: force.at, FORCED_REASON_TAG: force.reason}
-        self.update_tags(version, said)
+        """Record who promoted a version against its gates, when and why, as tags and in its description."""
+        tags = {FORCED_BY_TAG: force.by, FORCED_AT_TAG: force.at, FORCED_REASON_TAG: force.reason}
+        self.update_tags(version, tags)
         text = f"promoted against its gates by {force.by} at {force.at}: {force.reason}"
         described = "; ".join(part for part in (version.description, text) if part)
         self._client.update_model_version(self.name, version.version, described)
 
     def forget_rollback(self, candidate: Evidence) -> None:
-        """Forget that these weights were rolled back."""
+        """Remove the mark that these weights were rolled back."""
         for version in self.rolled_back(candidate):
             self._client.delete_model_version_tag(self.name, version.version, ROLLED_BACK_TAG)
 
     def point(self, alias: str, version: str) -> bool:
-        """Make an alias point at a version; says whether that was a change.
+        """Point an alias to a version and return whether that was a change.
 
         Raises:
-            TrackingError: read back, the alias points elsewhere.
+            TrackingError: read back, the alias points to another version.
         """
         if self.version_of(alias) == version:
             return False
         self._client.set_registered_model_alias(self.name, alias, version)
-        found = self.version_of(alias)
-        if found != version:
-            raise TrackingError(f"{self.name}@{alias}: expected version {version} after setting it, got {found}")
+        actual = self.version_of(alias)
+        if actual != version:
+            raise TrackingError(
+                f"{self.name}@{alias}: expected version {version} after setting it, got {actual}; run it again"
+            )
         return True
 
     def move_champion(self, version: str, instead_of: str | None) -> None:
-        """Move `champion` to a version, and `previous_champion` to the one before; for callers that are `serialised`.
+        """Move `champion` to a version and `previous_champion` to the old one; call it inside `serialised`.
 
-        `previous_champion` goes first: whoever dies in between leaves a champion that is served as before. People who
-        move aliases by hand are not serialised, so the champion is read again right before and after it is set.
+        `previous_champion` moves first: a process that dies in between leaves the champion as it was. Users who move
+        aliases by hand are not serialised, so the champion is read again right before and after it is set.
 
         Raises:
-            ChampionMovedError: the champion is not, or no longer, the one that the decision was made against; then
-                nothing of ours is left.
+            ChampionMovedError: the champion is not, or no longer, the one that the decision was made against; this
+                call's changes are undone.
         """
         self._expect_champion(instead_of)
         before = self.version_of(PREVIOUS_CHAMPION)
@@ -141,26 +143,26 @@ class Registry:
             self.point(PREVIOUS_CHAMPION, version)
 
     def _expect_champion(self, version: str | None) -> None:
-        found = self.version_of(CHAMPION)
-        if found != version:
-            raise ChampionMovedError(f"{self.name}@{CHAMPION}: expected version {version}, got {found}")
+        actual = self.version_of(CHAMPION)
+        if actual != version:
+            raise ChampionMovedError(f"{self.name}@{CHAMPION}: expected version {version}, got {actual}")
 
     def aliases(self) -> dict[str, str]:
-        """Where our three aliases point, those that exist."""
-        found = {alias: self.version_of(alias) for alias in (CHALLENGER, CHAMPION, PREVIOUS_CHAMPION)}
-        return {alias: version for alias, version in found.items() if version is not None}
+        """Return the version numbers of those of the pipeline's three aliases that exist."""
+        versions = {alias: self.version_of(alias) for alias in (CHALLENGER, CHAMPION, PREVIOUS_CHAMPION)}
+        return {alias: version for alias, version in versions.items() if version is not None}
 
     def version_of(self, alias: str) -> str | None:
-        """The number of the version that an alias points at."""
-        found = self.by_alias(alias)
-        return None if found is None else str(found.version)
+        """Return the number of the version that an alias points to, None if it does not exist."""
+        version = self.by_alias(alias)
+        return None if version is None else str(version.version)
 
 
 def find(store: Store, name: str, alias_or_version: str) -> ModelVersion:
-    """A version by alias or number, with its tags.
+    """Find a version by alias or number and return it with its tags.
 
     Args:
-        store: where the registry is.
+        store: MLflow store with the registry.
         name: the registered model.
         alias_or_version: an alias such as `champion`, or a number.
 
@@ -172,9 +174,9 @@ def find(store: Store, name: str, alias_or_version: str) -> ModelVersion:
         client = store.client()
         try:
             if alias_or_version.isdecimal():
-                found = client.get_model_version(name, alias_or_version)
+                version = client.get_model_version(name, alias_or_version)
             else:
-                found = client.get_model_version_by_alias(name, alias_or_version)
+                version = client.get_model_version_by_alias(name, alias_or_version)
         except MlflowException as error:
             if error.error_code not in _MISSING:
                 raise
@@ -183,25 +185,29 @@ def find(store: Store, name: str, alias_or_version: str) -> ModelVersion:
                 f"{name} in {store.name}: expected a registered model with {kind} {alias_or_version!r}, found none; "
                 f"{_advice(Registry(client, name), alias_or_version)}"
             ) from error
-    if found.status != "READY":
-        raise TrackingError(f"{name} v{found.version} in {store.name}: expected status READY, got {found.status}")
-    return found
+    if version.status != "READY":
+        raise TrackingError(
+            f"{name} v{version.version} in {store.name}: expected status READY, got {version.status}; "
+            "try again later or register the model again"
+        )
+    return version
 
 
 def _advice(registry: Registry, wanted: str) -> str:
-    """What to do where an alias or a version is not there; of a champion, why its challenger is none."""
+    """Advise what to do about a missing alias or version; for a champion, say why the challenger is not one."""
     challenger = registry.by_alias(CHALLENGER)
     if wanted != CHAMPION or challenger is None:
-        return "`umgclip register` makes versions, `umgclip promote` moves the alias champion"
-    said = json.loads(challenger.tags.get(GATES_TAG, "{}")).get("reason", "nothing so far")
+        return "`umgclip register` creates versions, `umgclip promote` moves the alias champion"
+    reason = json.loads(challenger.tags.get(GATES_TAG, "{}")).get("reason", "nothing so far")
     return (
-        f"its challenger is v{challenger.version}, of which the gates said: {said}. `umgclip promote` asks them again "
-        f"after a change of register.gates, {FORCE} does without; v{challenger.version} can be named by its number"
+        f"the challenger is v{challenger.version}, and the decision of its gates is: {reason}. `umgclip promote` "
+        f"checks the gates again, for example after a change of register.gates; {FORCE} overrides them; "
+        f"v{challenger.version} can be used by its number"
     )
 
 
 def evidence_of(version: ModelVersion) -> Evidence:
-    """What a version's tags say about it; versions that others registered have none of them."""
+    """Read the evidence from a version's tags, which are missing if another tool registered the version."""
     metrics = json.loads(version.tags.get(METRICS_TAG, "{}"))
     return Evidence(
         version=str(version.version),

@@ -1,4 +1,4 @@
-"""What a client of `mlflow models serve` is told of a request that cannot be answered: a reason, nothing else."""
+"""Errors for clients of `mlflow models serve`: the reason that a request was refused, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ _logger = logging.getLogger(__name__)
 
 
 class RefusedError(MlflowException, InputError):
-    """A request that is not what it should be: 400, with the reason alone. MLflow would print the data before it."""
+    """An invalid request: status 400 with the reason only. MLflow itself would put the request's data before it."""
 
     def __init__(self, message: str, error_code: int = INVALID_PARAMETER_VALUE) -> None:
         MlflowException.__init__(self, message, error_code=error_code)
         self._reason = message
 
     def serialize_as_json(self) -> str:
-        """The body of MLflow's answer."""
+        """Return the body of MLflow's answer, with the reason as its message."""
         self.message = self._reason
         return str(super().serialize_as_json())
 
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Have what a request sets off reach its sender as a `RefusedError`; the log has the rest.
+    """Turn any error of a request into a `RefusedError` for the client; the log gets the details.
 
     Raises:
-        RefusedError: always instead of another error; 500 where the fault is not the request's.
+        RefusedError: instead of any other error; with status 500 if the request is not at fault.
     """
     try:
         yield
     except (InputError, DataError) as error:
         raise RefusedError(str(error)) from error
     except Exception as error:
-        _logger.exception("a request could not be answered")
-        raise RefusedError("the request could not be answered; the server's log says why", INTERNAL_ERROR) from error
+        _logger.exception("cannot answer a request")
+        raise RefusedError(
+            "the request could not be answered; see the server's log for the reason", INTERNAL_ERROR
+        ) from error
 
 
 def keep_traces_here() -> None:
-    """In the process of `mlflow models serve`: have stack traces logged and not sent; MLflow has no setting for it."""
+    """Make `mlflow models serve` log stack traces and not send them to clients; MLflow has no setting for this."""
     if _APP not in sys.modules or hasattr(MlflowException.serialize_as_json, "__wrapped__"):
         return
     original = MlflowException.serialize_as_json

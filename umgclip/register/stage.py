@@ -1,8 +1,8 @@
-"""The stage `register`: the tuned model becomes a version in MLflow, and the champion if the gates let it.
+"""The stage `register`: make the tuned model a version in MLflow, and the champion if it passes the gates.
 
-It has effects outside its files, so it runs every time and must be harmless when repeated: a version with the same
-hashes of weights, data and benchmark is looked up first and used again. An experiment of DVC's makes a version and
-moves no alias.
+It has effects outside its files, so it runs every time and must be harmless when repeated: it first looks for a
+version with the same hashes of weights, data and benchmark, and uses that one again. A DVC experiment creates a
+version but moves no alias.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ REPORT = "register.json"
 
 @dataclass(frozen=True)
 class RegisterInputs:
-    """Where the stage reads.
+    """Paths of the files and folders that the stage reads.
 
     Attributes:
         base: folder of the stage `base`.
         adapter: folder of the stage `train`, which holds the adapter.
         metrics: the file `metrics/evaluate.json`.
         data: folder with the datasets `train` and `benchmark`.
-        repo: the repository: its commit is recorded, and the embedded MLflow store lies there.
+        repo: the repository, whose commit is recorded and which holds the embedded MLflow store.
         vocabulary: the file of concepts that `annotate` wrote; tags are chosen from it. May be missing.
-        protocols: the file in which `evaluate` tells how it measures, for the card. May be missing.
+        protocols: the file in which `evaluate` describes its protocols, for the card. May be missing.
     """
 
     base: Path
@@ -66,12 +66,12 @@ class _Outcome:
     created: bool
     decision: Decision
     aliases: dict[str, str]
-    trial: str | None = None  # the experiment of DVC's that made or found it
+    trial: str | None = None  # name of the DVC experiment that runs the stage
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """The model to register: its hashes, its numbers, the metrics file that they come from, and its concepts."""
+    """The model to register: its hashes, its metrics, the metrics file that they come from, and its concepts."""
 
     identity: Identity
     evidence: Evidence
@@ -80,15 +80,15 @@ class _Subject:
 
 
 def run(params: RegisterParams, inputs: RegisterInputs, out: Path) -> Summary:
-    """Register the tuned model; writes `register.json`, `model_card.md` and the vocabulary into `out`.
+    """Register the tuned model; write `register.json`, `model_card.md` and the vocabulary into `out`.
 
     Args:
         params: the section `register`.
-        inputs: what to read.
-        out: the folder to make; an old one is replaced.
+        inputs: paths to read.
+        out: the folder to create; an existing one is replaced.
 
     Raises:
-        DataError: an input is missing or is not what its report says.
+        DataError: an input is missing or does not match its report.
         TrackingError: MLflow does not answer or refuses.
         OutputError: a result cannot be written.
     """
@@ -119,17 +119,17 @@ def _register(
         client = store.client()
         deliver(store, inputs.repo, client)
         registry = Registry(client, params.name)
-        found = registry.by_identity(subject.identity.key)
+        existing = registry.by_identity(subject.identity.key)
         champion = registry.by_alias(names.CHAMPION)
-        known = replace(subject.evidence, version=str(found.version) if found else None)
+        known = replace(subject.evidence, version=str(existing.version) if existing else None)
         refusal = rollback_refusal(registry, known)
     latency = cache(partial(_latency_ratio, params, inputs, store, subject))
     decision = refusal or judge(params.gates, known, evidence_of(champion) if champion else None, latency)
-    is_champion = found is not None and champion is not None and str(found.version) == str(champion.version)
-    gates = _gates_of(found, decision) if found and is_champion else decision
+    is_champion = existing is not None and champion is not None and str(existing.version) == str(champion.version)
+    gates = _gates_of(existing, decision) if existing and is_champion else decision
     write_bytes(documents / CARD, _card(params, inputs, subject, gates).encode())
     tags = _tags(subject, gates)
-    version = found or _create(params, inputs, registry, (subject, tags), documents)
+    version = existing or _create(params, inputs, registry, (subject, tags), documents)
     trial = experiment()
     with explained(store), bounded():
         registry.update_tags(version, tags)
@@ -138,33 +138,33 @@ def _register(
     if decision.promote and params.promote and trial is None:
         decision = promote(params, str(version.version), store, latency_ratio=latency).decision
     with explained(store), bounded():
-        return _Outcome(version, found is None, decision, registry.aliases(), trial)
+        return _Outcome(version, existing is None, decision, registry.aliases(), trial)
 
 
 def _latency_ratio(
     params: RegisterParams, inputs: RegisterInputs, store: Store, subject: _Subject, champion: str
 ) -> float:
     from umgclip.inference.answerer import Answerer
-    from umgclip.model.clip.placement import placement  # torch and open_clip, which most registrations do without
+    from umgclip.model.clip.placement import placement  # imports torch and open_clip, which are seldom needed here
     from umgclip.register.download import fetch
     from umgclip.register.latency import ratio_of
 
-    place, dtype = placement(params, "register")
+    device, dtype = placement(params, "register")
     candidate = Answerer.load(
         inputs.base,
         inputs.adapter / ADAPTER,
         template=params.template,
         box_share=params.box_share,
         vocabulary=subject.vocabulary,
-        device=str(place),
+        device=str(device),
     )
     with tempfile.TemporaryDirectory() as folder:
-        other = fetch(store, params.name, champion, Path(folder), device=str(place))
+        other = fetch(store, params.name, champion, Path(folder), device=str(device))
     return ratio_of(candidate.computing_in(dtype), other.computing_in(dtype))
 
 
 def _gates_of(champion: ModelVersion, decision: Decision) -> Decision:
-    """The gates that made a version champion, which it keeps."""
+    """Return the decision that made a version champion, from its tags; it stays with the version."""
     written = champion.tags.get(names.GATES_TAG)
     return Decision.from_json(json.loads(written)) if written else decision
 
@@ -189,12 +189,12 @@ def _create(
     params: RegisterParams,
     inputs: RegisterInputs,
     registry: Registry,
-    said: tuple[_Subject, Mapping[str, str]],
+    subject_and_tags: tuple[_Subject, Mapping[str, str]],
     documents: Path,
 ) -> ModelVersion:
     from umgclip.register.bundle import active, log_bundle
 
-    subject, tags = said
+    subject, tags = subject_and_tags
     git = git_state(inputs.repo)
     made_by = {"umgclip.git_commit": git.commit or "unknown", "umgclip.git_dirty": str(git.dirty).lower()}
     if (trial := experiment()) is not None:
@@ -214,7 +214,7 @@ def _evidence(report: Mapping[str, Any], identity: Identity, path: Path) -> Evid
     """Read the metrics and refuse those of other weights or another benchmark.
 
     Raises:
-        DataError: no numbers of both models, or numbers about something else.
+        DataError: the metrics of a model are missing, or belong to other weights or another benchmark.
     """
     for part in ("base", "tuned", "protocol"):
         if not isinstance(report.get(part), dict):
@@ -271,10 +271,10 @@ def _report(params: RegisterParams, store: Store, identity: Identity, outcome: _
 def _summary(params: RegisterParams, store: Store, outcome: _Outcome) -> Summary:
     number = str(outcome.version.version)
     champion = outcome.aliases.get(names.CHAMPION)
-    said = "new" if outcome.created else "registered before with the same weights, data and benchmark; nothing created"
-    rows = [("model", f"{params.name} in {store.name}"), ("version", f"{number} ({said})")]
+    state = "new" if outcome.created else "registered before with the same weights, data and benchmark; nothing created"
+    rows = [("model", f"{params.name} in {store.name}"), ("version", f"{number} ({state})")]
     if outcome.trial is not None:
-        moves = f"experiment {outcome.trial} moves no alias; `umgclip promote {number}` asks the gates"
+        moves = f"experiment {outcome.trial} moves no alias; run `umgclip promote {number}` to check the gates"
         rows.append(("champion", f"{champion or 'none'} ({moves})"))
     elif outcome.decision.promote and not params.promote:
         rows.append(("champion", f"{champion or 'none'} (register.promote is false; the gates would move it)"))

@@ -1,1 +1,1 @@
-"""The server: HTTP around the registered model, with batches of concurrent requests and a swap without a pause."""
+"""HTTP server for the registered model: it batches concurrent requests and changes the model without a pause."""

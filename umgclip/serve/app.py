@@ -1,4 +1,4 @@
-"""The HTTP interface: `/predict`, `/health`, `/metrics`, the page at `/` and the description at `/docs`."""
+"""The HTTP interface: `/predict`, `/health`, `/metrics`, the page at `/` and the API reference at `/docs`."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from umgclip.serve.predict import Predictor
 from umgclip.serve.settings import API_KEY, ServeSettings
 
 STATIC = Path(__file__).with_name("static")
-_DESCRIPTION = """The model that the registry's alias names: image and region scores, embeddings, tags, similarity maps.
+_DESCRIPTION = """The registered model: scores of images and regions, embeddings, tags and similarity maps.
 
-Errors are JSON, `{"detail": "..."}`, and name the field, what was expected and what came."""
+Errors are JSON, `{"detail": "..."}`. The text names the field, the expected value and the value received."""
 _ERRORS = {
-    400: "the body is no JSON",
-    401: "no key, or a wrong one",
-    408: "the body does not arrive",
-    413: "more than a limit allows",
-    415: "another type than JSON",
-    422: "a field is not what it should be",
-    503: "busy; `Retry-After` says in how many seconds to ask again",
+    400: "the body is not JSON",
+    401: "the API key is missing or wrong",
+    408: "the body did not arrive in time",
+    413: "the request exceeds a limit",
+    415: "the content type is not JSON",
+    422: "a field is invalid",
+    503: "the server is busy; the header `Retry-After` says after how many seconds to try again",
 }
 
 
 def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] = ()) -> FastAPI:
-    """Assemble the server around a loaded model, which it follows while it runs.
+    """Build the FastAPI application around a loaded model, which follows its alias while the server runs.
 
     Args:
-        settings: what the operator asked for.
+        settings: the operator's settings.
         current: the model.
-        keys: API keys, one of which `/predict` and `/metrics` ask for; with none they are open.
+        keys: API keys, one of which `/predict` and `/metrics` require; without keys they are open.
     """
     metrics = Metrics()
     batcher = Batcher(settings.batching, metrics)
@@ -62,7 +62,7 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
         predictor.decoders.close()
         await asyncio.to_thread(batcher.close, settings.timeouts.answer_s)
 
-    # FastAPI's own pages of documentation load their scripts from a CDN
+    # FastAPI's own documentation pages load their scripts from a CDN
     app = FastAPI(
         title="umgclip", version=__version__, description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
@@ -83,17 +83,19 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
 
 def _add_predict(app: FastAPI, predictor: Predictor, auth: list[Any]) -> None:
     responses: dict[int | str, dict[str, Any]] = {
-        code: {"model": schema.Error, "description": said} for code, said in _ERRORS.items()
+        code: {"model": schema.Error, "description": text} for code, text in _ERRORS.items()
     }
     responses[200] = {
         "model": schema.PredictAnswer | list[schema.PredictAnswer],
-        "description": "an answer, or a list of them in the order of the request's",
-        "headers": {"X-Model-Version": {"description": "the version that answered", "schema": {"type": "string"}}},
+        "description": "an answer, or a list of answers in the order of the request",
+        "headers": {
+            "X-Model-Version": {"description": "version of the model that answered", "schema": {"type": "string"}}
+        },
     }
 
     @app.post(
         "/predict",
-        summary="Ask about one image, or about each of a list",
+        summary="Score one image or a list of images",
         response_class=JSONResponse,
         responses=responses,
         openapi_extra={"requestBody": schema.request_body()},
@@ -108,14 +110,14 @@ def _add_health(
 ) -> None:
     @app.get(
         "/health",
-        summary="Whether to send requests here, which version answers, what is wrong",
+        summary="Whether the server is ready, which model version answers, and any problem",
         responses={200: {"model": schema.Health}, 503: {"model": schema.Health, "description": "not ready"}},
     )
     async def health() -> Response:
         state = schema.health(settings, current, ready=batcher.alive, images=predictor.images.taken)
         return JSONResponse(state.model_dump(mode="json"), 200 if state.ready else 503)
 
-    @app.get("/health/live", summary="Whether the process answers at all", response_model=dict[str, bool])
+    @app.get("/health/live", summary="Whether the process responds at all", response_model=dict[str, bool])
     async def live() -> Response:
         return JSONResponse({"live": True})
 
@@ -127,10 +129,10 @@ def _key_check(keys: tuple[str, ...]) -> Callable[..., None]:
     ) -> None:
         key = key_of(x_api_key, authorization)
         if not is_known(key, keys):
-            said = "a wrong one" if key else "none"
+            received = "a wrong one" if key else "none"
             raise HTTPException(
                 401,
-                f"X-API-Key: expected a key of this server ({API_KEY}), got {said}",
+                f"X-API-Key: expected a key of this server ({API_KEY}), got {received}",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
@@ -142,8 +144,8 @@ def _page(name: str) -> Callable[[], Response]:
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:
-    """The traceback goes to the log alone."""
-    return JSONResponse({"detail": "internal error; the server's log has the reason"}, 500)
+    """Answer an unexpected error without its traceback, which only the log gets."""
+    return JSONResponse({"detail": "internal error; see the server's log for the reason"}, 500)
 
 
 def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The thread that runs the model, in short steps: a forward of some images, or one of some texts.
+"""The thread that runs the model in short steps: a forward pass of some images or of some texts.
 
-Requests of several clients take turns. What nobody waits for any more is dropped before its next step.
+Requests of several clients take turns. A cancelled job is dropped before its next step.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Job:
-    """One image, with the model that prepared it: a swap in between must not send it to another."""
+    """One image with the model that prepared it, which must also answer it after a change of the model."""
 
     served: Served
     prepared: Prepared
@@ -40,11 +40,11 @@ class _Job:
 
 
 class Batcher:
-    """Gathers images for up to `max_wait_ms` and answers them in one forward.
+    """Queue that gathers images for up to `max_wait_ms` and answers them in one forward pass.
 
-    Texts that are new are encoded first, as many in a step as a forward has images. On a processor a forward takes as
-    long as its images take one by one, so while several clients ask, a step there is one image or text of one of them:
-    nobody waits for another's batch.
+    New texts are encoded first, as many per step as a forward pass has images. On a CPU a forward pass takes as long
+    as its images take one by one, so while several clients send requests, a step there is one image or text of one
+    client: no client waits for the batch of another.
     """
 
     def __init__(self, settings: Batching, metrics: Metrics) -> None:
@@ -59,17 +59,17 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the model's thread runs; without it nothing is answered."""
+        """True while the model's thread runs; without it no request is answered."""
         return self._thread.is_alive()
 
     def submit(self, served: Served, prepared: Prepared, client: str = "") -> Future[Answer]:
-        """Put an image into the queue; a future that is cancelled costs nothing from its next step on."""
+        """Put an image into the queue; the work for a cancelled future ends before its next step."""
         job = _Job(served, prepared, client)
         self._queue.put(job)
         return job.future
 
     def close(self, timeout_s: float) -> None:
-        """Answer what is in the queue, then end the thread."""
+        """Answer the images in the queue, then end the thread."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
@@ -82,7 +82,7 @@ class Batcher:
                 return
 
     def _collect(self) -> None:
-        """Take in what came; where there is nothing to do, wait for it, and a little for what may share its forward."""
+        """Take new jobs; if there is no work, wait for a job, and then a little for others to share its forward."""
         if not len(self._turns) and not self._closing:
             self._enter(self._queue.get())
         until = time.perf_counter() + self._settings.max_wait_ms / 1000
@@ -102,7 +102,7 @@ class Batcher:
             prompts = job.served.answerer.prompts(job.prepared)
             job.prompts = job.served.answerer.known(prompts)
             job.missing = [prompt for prompt in prompts if prompt not in job.prompts]
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+        except Exception as error:  # noqa: BLE001 - the waiting request gets it
             _fail([job], error)
             return
         self._turns.put(job.client, job)
@@ -113,7 +113,7 @@ class Batcher:
         return bool(len(self._turns) and self._turns.first(self._turns.next()).missing)
 
     def _is_shared(self) -> bool:
-        """Whether several clients asked lately."""
+        """Return whether several clients sent requests in the last two seconds."""
         now = time.perf_counter()
         self._seen = {client: at for client, at in self._seen.items() if now - at < _LATELY_S}
         return len(self._seen) > 1
@@ -133,7 +133,7 @@ class Batcher:
         self._answer(job.served, jobs)
 
     def _embed(self, client: str, job: _Job, most: int) -> None:
-        """Encode some of a job's texts; it keeps its place."""
+        """Encode some of a job's texts; the job stays first in its client's line."""
         if self._refresh(job):
             return
         fresh = job.missing[:most]
@@ -141,13 +141,13 @@ class Batcher:
             job.prompts |= job.served.answerer.embed(fresh)
             job.missing = job.missing[most:]
         except Exception as error:
-            _logger.exception("%d texts cannot be encoded", len(fresh))
+            _logger.exception("cannot encode %d texts", len(fresh))
             _fail([self._turns.take(client)], error)
         finally:
             self._turns.charge(client, len(fresh))
 
     def _batch(self, most: int) -> list[_Job]:
-        """Jobs that are ready, by turns, of the version of the first."""
+        """Take ready jobs from the clients in turn; all are of the model version of the first."""
         jobs: list[_Job] = []
         while len(jobs) < most and len(self._turns):
             client = self._turns.next()
@@ -164,7 +164,7 @@ class Batcher:
         return jobs
 
     def _refresh(self, job: _Job) -> bool:
-        """Whether a job's texts are known by now: images of one request share them."""
+        """Look a job's missing texts up again and return whether all are known; images of a request share them."""
         job.prompts |= job.served.answerer.known(job.missing, again=True)
         job.missing = [prompt for prompt in job.missing if prompt not in job.prompts]
         return not job.missing
@@ -180,7 +180,7 @@ class Batcher:
         try:
             answers = served.answerer.answer([job.prepared for job in jobs], prompts)
         except Exception as error:
-            _logger.exception("a forward of %d images failed", len(jobs))
+            _logger.exception("a forward pass of %d images failed", len(jobs))
             self._alone(served, jobs, error)
             return
         self._metrics.batch.observe(len(jobs))
@@ -189,15 +189,15 @@ class Batcher:
             job.future.set_result(answer)
 
     def _alone(self, served: Served, jobs: list[_Job], error: Exception) -> None:
-        """After a failed batch, each image for itself: one that the model cannot take must not fail its neighbours."""
+        """Answer each image of a failed batch alone, so that one bad image does not fail the others."""
         for job in jobs:
             if len(jobs) == 1:
                 job.future.set_exception(error)
                 return
             try:
                 job.future.set_result(served.answerer.answer([job.prepared], job.prompts)[0])
-            except Exception as own:  # noqa: BLE001 - whoever waits gets it
-                job.future.set_exception(own)
+            except Exception as failure:  # noqa: BLE001 - the waiting request gets it
+                job.future.set_exception(failure)
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The model that answers, and the thread that puts another in its place when the alias moves."""
+"""The model that answers requests, and the thread that replaces it when the alias moves."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from umgclip.io.images import encode_png
 from umgclip.serve.settings import ModelSelection
 
 _BACK_OFF, _LONGEST_S = 2.0, 600.0
-# what anybody may read; an error's own text names files and addresses of this machine
-_SAID = {
+# texts for `/health`, which anybody may read; the errors' own texts name files and addresses of this machine
+_PUBLIC_TEXTS = {
     InputError: "there is no such model, alias or version",
     TrackingError: "the registry does not answer",
     DataError: "its files are damaged or do not belong together",
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A loaded version. Requests hold on to the one that they started with; the last to let go frees it."""
+    """A loaded model version; each request keeps the one that it started with until it is answered."""
 
     version: str
     answerer: Answerer
@@ -39,12 +39,12 @@ class Served:
 
 @dataclass(frozen=True)
 class LoadProblem:
-    """Why the newest version does not answer.
+    """The reason that the newest version could not be loaded.
 
     Attributes:
-        message: what failed, in words that may leave this machine; the log has the rest.
-        version: which version; None when not even that could be found out.
-        since: when it failed first.
+        message: what failed, without details of this machine, which only the log has.
+        version: the version that failed; None if the alias could not be resolved.
+        since: time of the first failure.
     """
 
     message: str
@@ -54,11 +54,11 @@ class LoadProblem:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The registry, reduced to two questions.
+    """The two functions of the registry that the server needs.
 
     Attributes:
-        resolve: the number of the version to serve.
-        fetch: that version, loaded; it may write into the folder given, which is removed afterwards.
+        resolve: returns the number of the version to serve.
+        fetch: loads that version; it may write into the folder given, which is removed afterwards.
     """
 
     resolve: Callable[[], str]
@@ -66,15 +66,15 @@ class ModelSource:
 
 
 class Current:
-    """Holds the model that answers.
+    """Holder of the model that answers, which it replaces when the alias moves.
 
     Attributes:
-        selection: what the operator asked for.
+        selection: the model that the operator selected.
         served: the model that answers.
-        problem: why a newer one does not; None when all is well.
+        problem: why a newer version could not be loaded; None if there is no problem.
         checked_at: when the alias was last read.
         swaps: how many times the model was replaced.
-        failures: how many looks or loads failed.
+        failures: how many checks of the alias, or loads, failed.
     """
 
     def __init__(self, selection: ModelSelection, source: ModelSource) -> None:
@@ -97,19 +97,19 @@ class Current:
         self._thread = threading.Thread(target=self._watch, name="umgclip-watch", daemon=True)
 
     def start(self) -> None:
-        """Follow the alias, unless a fixed version was asked for."""
+        """Start to follow the alias, unless a fixed version was selected."""
         if self.selection.version is None:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop following; a load that is under way is not waited for."""
+        """Stop following the alias, without waiting for a load in progress."""
         self._stop.set()
 
     def check(self) -> None:
-        """Look at the alias once. When it names another version, load that beside the present one, then swap.
+        """Check the alias once; if it names another version, load that one and replace the current model with it.
 
-        Nothing is raised: the present model stays, and `problem` says why. A version that failed to load is tried
-        again after a pause that doubles each time.
+        A failure raises nothing: the current model stays, and `problem` has the reason. A version that failed to load
+        is tried again after a pause that doubles each time.
         """
         version = None
         try:
@@ -119,13 +119,13 @@ class Current:
                 self._settle()
             elif self.problem is None or self.problem.version != version or time.monotonic() >= self._retry_at:
                 served = self._load(version)
-                _logger.info("%s: version %s answers now, after %s", self.selection.name, version, self.served.version)
+                _logger.info("%s: version %s replaces version %s", self.selection.name, version, self.served.version)
                 self.served = served
                 self.swaps += 1
                 self._settle()
         except UmgclipError as error:
             self._fail(version, error)
-        except Exception as error:  # whatever a damaged file sets off, the old model goes on
+        except Exception as error:  # a damaged file can raise anything; the old model keeps answering
             _logger.exception("%s: version %s cannot be loaded", self.selection.name, version)
             self._fail(version, error)
 
@@ -140,16 +140,16 @@ class Current:
         known = self.problem
         repeated = known is not None and known.version == version
         if not repeated:
-            _logger.warning("%s: version %s goes on answering: %s", self.selection.name, self.served.version, error)
+            _logger.warning("%s: version %s keeps answering: %s", self.selection.name, self.served.version, error)
         self._pause_s = min(_BACK_OFF * self._pause_s, _LONGEST_S) if repeated else self.selection.poll_s
         self._retry_at = time.monotonic() + self._pause_s
         since = known.since if known is not None and repeated else _now()
-        said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), "it cannot be loaded")
-        self.problem = LoadProblem(f"{said}; the server's log has the reason", version, since)
+        text = next((text for kind, text in _PUBLIC_TEXTS.items() if isinstance(error, kind)), "it cannot be loaded")
+        self.problem = LoadProblem(f"{text}; see the server's log for the reason", version, since)
         self.failures += 1
 
     def _load(self, version: str) -> Served:
-        """A version that has answered once: a first forward is slow, and may fail where loading did not."""
+        """Load a version and have it answer once: the first forward pass is slow, and can fail even after a load."""
         with tempfile.TemporaryDirectory(prefix="umgclip-serve-") as folder:
             answerer = self._source.fetch(version, Path(folder))
         grey = encode_png(np.full((8, 8, 3), 127, np.uint8))

@@ -1,7 +1,7 @@
-"""The process that reads requests: JSON, base64, image files and masks, all from anyone.
+"""The process that reads untrusted requests: JSON, base64, image files and masks.
 
-It holds no model and no secret, and whoever started it may end it at any moment. Messages are pickles between it and
-its parent, each after its length in 8 bytes.
+It holds no model and no secret, and its parent may kill it at any moment. The two exchange pickles, each preceded by
+its length in 8 bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import pickle  # noqa: S403 - between two processes of ours
+import pickle  # noqa: S403 - between two of our own processes
 import resource
 import signal
 import socket
@@ -31,9 +31,9 @@ from umgclip.inference.request_values import is_list
 from umgclip.serve.settings import RequestLimits
 
 LENGTH = struct.Struct(">Q")
-_SIDE_PX = 65_535  # of JPEG; Pillow's resampling reserves memory by the longer side
+_SIDE_PX = 65_535  # limit of JPEG; Pillow's resampling reserves memory in proportion to the longer side
 _RUN_LENGTH_CHARS = 1 << 20
-_BYTES_A_PIXEL = 32  # of an image while it is decoded, put upright and resized
+_BYTES_PER_PIXEL = 32  # memory for an image while it is decoded, turned upright and resized
 _LEAST_MEMORY = 512 << 20
 _NICE = 10
 _logger = logging.getLogger(__name__)
@@ -41,12 +41,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodePlan:
-    """What requests are read for.
+    """The model and the limits that a request is read for.
 
     Attributes:
-        version: of the model.
-        target: what it takes.
-        embed_dim: dimension of its embeddings.
+        version: version of the model.
+        target: the input that the model takes.
+        embed_dim: dimension of the model's embeddings.
         limits: the most that a request may hold.
     """
 
@@ -57,7 +57,7 @@ class DecodePlan:
 
 
 class ReadRequest(NamedTuple):
-    """A body to read; the plan comes with the first that needs it."""
+    """A body to read; the plan is sent with the first body of a model version, and None after that."""
 
     body: bytes
     version: str
@@ -66,21 +66,21 @@ class ReadRequest(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A request that may be answered, and whether its images came as a list, as their answers then do."""
+    """A valid request: its prepared images, and whether they came as a list, so that the answer is a list too."""
 
     images: list[Prepared]
     listed: bool
 
 
 class Refused(NamedTuple):
-    """What is wrong with a request, as a status and a text."""
+    """The refusal of a request, as an HTTP status and a text."""
 
     status: int
     detail: str
 
 
 class TooLarge(NamedTuple):
-    """More pixels than this process should decode; there are others for that."""
+    """A request with more pixels than this process should decode, for the processes with larger requests."""
 
     pixels: int
 
@@ -89,13 +89,13 @@ Reply = Read | Refused | TooLarge
 
 
 def read(request: ReadRequest, plan: DecodePlan) -> Reply:
-    """Check a request and make it ready for a forward; whatever may be wrong with it ends as a `Refused`."""
+    """Check a request and prepare it for a forward pass; return a `Refused` if anything is wrong with it."""
     try:
         return _read(request.body, plan, request.most_pixels)
     except _RefusedError as error:
         return error.refused
     except (LimitError, MemoryError) as error:
-        return Refused(413, str(error) or "body: expected less, its images and masks take too much memory")
+        return Refused(413, str(error) or "body: expected smaller images and masks, got some that exceed the memory")
     except UmgclipError as error:
         return Refused(422, str(error))
 
@@ -124,9 +124,11 @@ def _read(body: bytes, plan: DecodePlan, most_pixels: int | None) -> Reply:
         _guarded(lambda row, name: prepare(row, plan.target, limits, name), row, name)
         for row, name in zip(rows, names, strict=True)
     ]
-    # the registered vocabulary is at the other end already
-    lent = [one if row.get("vocabulary") else replace(one, vocabulary=()) for one, row in zip(ready, rows, strict=True)]
-    return Read(lent, listed)
+    # the parent has the registered vocabulary already
+    images = [
+        one if row.get("vocabulary") else replace(one, vocabulary=()) for one, row in zip(ready, rows, strict=True)
+    ]
+    return Read(images, listed)
 
 
 class _RefusedError(Exception):
@@ -139,22 +141,22 @@ def _rows(body: bytes, limits: RequestLimits) -> tuple[list[Mapping[str, Any]], 
     try:
         content = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise _RefusedError(400, f"body: expected JSON, got {len(body)} bytes that are not: {error}") from error
+        raise _RefusedError(400, f"body: expected JSON, got {len(body)} bytes that are not JSON: {error}") from error
     listed = isinstance(content, list)
     rows = content if listed else [content]
     if len(rows) > limits.images:
         raise LimitError(f"body: expected a list of at most {limits.images} images, got {len(rows)}")
     if not rows:
-        raise InputError("body: expected an object, or a list of at least one, got an empty list")
+        raise InputError("body: expected an object or a list of at least one object, got an empty list")
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            name, found = f"body[{index}]" if listed else "body", f"{type(row).__name__} {str(row)[:40]!r}"
-            raise InputError(f"{name}: expected an object with the field image, got {found}")
+            name, value = f"body[{index}]" if listed else "body", f"{type(row).__name__} {str(row)[:40]!r}"
+            raise InputError(f"{name}: expected an object with the field image, got {value}")
     return rows, listed
 
 
 def _check_texts(rows: Sequence[Mapping[str, Any]], limits: RequestLimits) -> None:
-    """Texts are encoded once each, whatever images they are for."""
+    """Check the number of distinct texts, each of which is encoded once for all images."""
     fields: list[Any] = [row.get(name) for row in rows for name in ("labels", "vocabulary")]
     texts = {text for field in fields if is_list(field) for text in field if isinstance(text, str)}
     if len(texts) > limits.total_texts:
@@ -164,7 +166,7 @@ def _check_texts(rows: Sequence[Mapping[str, Any]], limits: RequestLimits) -> No
 
 
 def _check_answer(rows: Sequence[Mapping[str, Any]], plan: DecodePlan) -> None:
-    """Scores, embeddings and maps are numbers, of which a small request could ask for many."""
+    """Check how many numbers the answer will hold: even a small request could ask for very many."""
     rows_hw = plan.target.grid_hw
     numbers = 0
     for row in rows:
@@ -181,20 +183,20 @@ def _guarded(do: Any, row: Mapping[str, Any], where: str) -> Any:  # noqa: ANN40
         return do(row, where)
     except (UmgclipError, MemoryError):
         raise
-    except Exception as error:  # there is no end to what libraries raise over foreign bytes
-        _logger.warning("%s: refused late: %r", where, error)
+    except Exception as error:  # on untrusted bytes, libraries can raise anything
+        _logger.warning("%s: refused after an unexpected error: %r", where, error)
         raise InputError(f"{where}: expected fields that can be read, got {type(error).__name__}") from error
 
 
 def main(connection: socket.socket, limits: RequestLimits, *, heavy: bool) -> None:
-    """Read what is asked for until the other end is closed.
+    """Read requests from the parent until it closes the connection.
 
     Args:
-        connection: to the parent.
-        limits: the most that a request may hold, from which follows how much memory this may take.
-        heavy: whether this is for large requests, which give way to others.
+        connection: connection to the parent.
+        limits: the most that a request may hold; they decide how much memory this process may take.
+        heavy: whether this process reads large requests, which have a lower priority.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told of a Ctrl-C, and closes the connection
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent closes the connection
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
     torch.set_num_threads(1)
@@ -202,7 +204,7 @@ def main(connection: socket.socket, limits: RequestLimits, *, heavy: bool) -> No
     gc.freeze()
     if heavy:
         os.nice(_NICE)
-    _bound_memory(_LEAST_MEMORY + _BYTES_A_PIXEL * limits.pixels + 16 * limits.body_bytes)
+    _bound_memory(_LEAST_MEMORY + _BYTES_PER_PIXEL * limits.pixels + 16 * limits.body_bytes)
     plan: DecodePlan | None = None
     with connection, connection.makefile("rwb") as stream:
         while (message := _receive(stream.read)) is not None:
@@ -226,7 +228,7 @@ def _receive(read_bytes: Callable[[int], bytes]) -> bytes | None:
 
 
 def _bound_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has; beyond them Python raises MemoryError."""
+    """Limit this process to so many more bytes of memory; beyond that Python raises MemoryError."""
     status = Path("/proc/self/status")
     if sys.platform != "linux" or not status.is_file():
         return

@@ -1,7 +1,7 @@
-"""The processes that read requests, as the server sees them: some for small ones, some for large ones, all to be ended.
+"""The server's side of the processes that read requests, one group for small requests and one for large ones.
 
-A request has one process, and no other request has it meanwhile. A process that is not done in time, or whose client
-has gone, is killed and another takes its place: nothing goes on after an answer.
+A process reads one request at a time. A process that exceeds its time, or whose client has gone, is killed and
+replaced, so that no work continues after an answer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import pickle  # noqa: S403 - between two processes of ours
+import pickle  # noqa: S403 - between two of our own processes
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,15 +22,15 @@ from umgclip.serve.decoder import LENGTH, DecodePlan, Read, ReadRequest, Refused
 from umgclip.serve.settings import ServeSettings
 from umgclip.serve.turns import Turns
 
-SMALL_PIXELS = 4_000_000  # of images and masks together, decoded in about a tenth of a second
-SMALL_BYTES = 4 << 20  # of a body
+SMALL_PIXELS = 4_000_000  # limit of images and masks together; decoding takes about a tenth of a second
+SMALL_BYTES = 4 << 20  # limit of a body
 _AGAIN_S = 1.0
-_CRASHED = Refused(422, "body: expected fields that can be read, got some over which their reader broke down")
+_CRASHED = Refused(422, "body: expected fields that can be read, got some that crashed the process that read them")
 _logger = logging.getLogger(__name__)
 
 
 def prepare_forks() -> None:
-    """Start the process that the others are forked from, which imports what they need; returns before it has."""
+    """Start the process that the others are forked from; it imports their modules in the background."""
     _context()
     forkserver.ensure_running()
 
@@ -42,7 +42,7 @@ def _context() -> Any:  # noqa: ANN401 - typeshed has no public name for it
 
 
 class _Process:
-    """One process and the connection to it."""
+    """A decoding process and the connection to it."""
 
     def __init__(self, process: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ANN401
         self._process = process
@@ -73,17 +73,17 @@ class _Process:
         await self._writer.drain()
         self._version = plan.version
         [size] = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-        reply: Reply = pickle.loads(await self._reader.readexactly(size))  # noqa: S301 - from a process of ours
+        reply: Reply = pickle.loads(await self._reader.readexactly(size))  # noqa: S301 - from our own process
         return reply
 
     def kill(self) -> None:
         self._writer.transport.abort()
         self._process.kill()
-        self._process.join(1)  # at once, or the system would keep its entry
+        self._process.join(1)  # otherwise the system would keep a zombie entry
 
 
 class _Lane:
-    """Processes of a kind, and those who wait for one."""
+    """A group of equal processes, and the requests that wait for one of them."""
 
     def __init__(self, settings: ServeSettings, count: int, *, heavy: bool) -> None:
         self._settings = settings
@@ -107,7 +107,7 @@ class _Lane:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[_Process]:
-        """A process for a while; whoever does not leave in peace leaves it dead."""
+        """Borrow a process; if the block raises, for example when it is cancelled, kill and replace the process."""
         process = await self._turn(client)
         try:
             yield process
@@ -149,7 +149,7 @@ class _Lane:
             try:
                 process = await _Process.start(self._settings, heavy=self._heavy)
             except (OSError, EOFError) as error:
-                _logger.error("no process to decode images in: %s; it is tried again", error)
+                _logger.error("cannot start a process to decode images: %s; the server tries again", error)
                 await asyncio.sleep(_AGAIN_S)
                 continue
             self._all.add(process)
@@ -158,7 +158,7 @@ class _Lane:
 
 
 class Decoders:
-    """Reads requests in processes; belongs to the event loop."""
+    """Reader of requests in separate processes; use it only in the event loop."""
 
     def __init__(self, settings: ServeSettings) -> None:
         count = settings.batching.decoders or threads()
@@ -166,21 +166,21 @@ class Decoders:
         self._large = _Lane(settings, max(1, count // 2), heavy=True)
 
     async def start(self) -> None:
-        """Start the processes."""
+        """Start the processes for small and for large requests."""
         await asyncio.gather(self._small.start(), self._large.start())
 
     def close(self) -> None:
-        """End them, whatever they do."""
+        """Kill all processes, even those at work."""
         self._small.close()
         self._large.close()
 
     async def read(self, body: bytes, plan: DecodePlan, client: str) -> Read | Refused:
-        """Check a request and make it ready for a forward. To cancel this ends the work.
+        """Check a request and prepare it for a forward pass; cancelling this ends the work.
 
         Args:
-            body: JSON, of anyone.
-            plan: of the model that it is for.
-            client: whom it is from.
+            body: untrusted JSON.
+            plan: model and limits that the request is read for.
+            client: client that sent it.
         """
         reply: Reply = TooLarge(0)
         if len(body) <= SMALL_BYTES:
@@ -196,11 +196,11 @@ class Decoders:
             async with lane.turn(client) as process:
                 return await process.ask(body, plan, most_pixels)
         except (asyncio.IncompleteReadError, ConnectionError):
-            _logger.warning("a process that reads requests broke down over %d bytes of %s", len(body), client)
+            _logger.warning("a decoding process crashed on %d bytes from %s", len(body), client)
             return _CRASHED
 
 
-def _with_vocabulary(found: Read, registered: tuple[str, ...]) -> Read:
+def _with_vocabulary(request: Read, registered: tuple[str, ...]) -> Read:
     registered = tuple(dict.fromkeys(registered))
-    own = [replace(one, vocabulary=registered) if one.tags and not one.vocabulary else one for one in found.images]
-    return found._replace(images=own)
+    images = [replace(one, vocabulary=registered) if one.tags and not one.vocabulary else one for one in request.images]
+    return request._replace(images=images)

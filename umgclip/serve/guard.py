@@ -1,4 +1,4 @@
-"""What stands before a request: the key, the kind and size of its body, the clock."""
+"""Checks before a request is processed: its API key, the type and size of its body, and the time that it takes."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _HEADERS = (
 
 
 def is_known(key: str, keys: Sequence[str]) -> bool:
-    """Whether a key is one of those that open the door. Takes as long for a wrong key as for the right one.
+    """Return whether a key is one of the server's keys, in the same time for a wrong key as for a right one.
 
     Args:
-        key: as it stood in a header, whose bytes are read as Latin-1; clients write what is not ASCII as UTF-8 or as
+        key: the key in a header, whose bytes are read as Latin-1; clients send characters outside ASCII as UTF-8 or as
             Latin-1.
-        keys: those that open.
+        keys: the server's keys.
     """
-    given = _written(key)[-1]
-    return any([hmac.compare_digest(given, form) for known in keys for form in _written(known)])
+    given = _encodings(key)[-1]
+    return any([hmac.compare_digest(given, form) for known in keys for form in _encodings(known)])
 
 
-def _written(key: str) -> list[bytes]:
-    """A text as UTF-8, and as Latin-1 where it can be."""
+def _encodings(key: str) -> list[bytes]:
+    """Encode a text as UTF-8, and also as Latin-1 if possible."""
     forms = [key.encode("utf-8", "surrogateescape")]
     return [*forms, key.encode("latin-1")] if all(ord(sign) < 256 for sign in key) else forms
 
 
 def client_of(request: Request, *, keyed: bool) -> str:
-    """Whom a request is from, for what is shared out between clients: an address, and the key where there are keys.
+    """Return the client of a request, for sharing resources: its address, and a hash of its key if keys are in use.
 
-    Behind a proxy on this machine the address is what it says in `X-Forwarded-For`; uvicorn's `FORWARDED_ALLOW_IPS`
-    names other proxies to believe.
+    Behind a proxy on this machine the address is the one in `X-Forwarded-For`; uvicorn's `FORWARDED_ALLOW_IPS` names
+    other trusted proxies.
     """
     address = network_of(request.client.host) if request.client else ""
     if not keyed:
@@ -58,7 +58,7 @@ def client_of(request: Request, *, keyed: bool) -> str:
 
 
 def key_of(header: str | None, authorization: str | None) -> str:
-    """The key in `X-API-Key` or in `Authorization: Bearer`; empty when there is none."""
+    """Return the key in `X-API-Key` or in `Authorization: Bearer`; empty if there is none."""
     if header:
         return header
     scheme, _, token = (authorization or "").partition(" ")
@@ -66,16 +66,16 @@ def key_of(header: str | None, authorization: str | None) -> str:
 
 
 async def read_body(request: Request, limit: int, timeout_s: float, hold: Callable[[int], None]) -> bytes:
-    """The body, no byte more than allowed.
+    """Read the body of a request up to a limit of bytes and of time.
 
     Args:
-        request: its body has not been read.
+        request: a request whose body has not been read.
         limit: largest body in bytes.
-        timeout_s: seconds until all of it must be there.
-        hold: is told how many bytes there are so far, and may refuse.
+        timeout_s: seconds in which the whole body must arrive.
+        hold: called with the number of bytes so far; may raise to refuse the body.
 
     Raises:
-        HTTPException: 415 for another type than JSON, 413 when it is too long, 408 when it does not arrive.
+        HTTPException: 415 if the type is not JSON, 413 if the body is too long, 408 if it does not arrive in time.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -99,24 +99,24 @@ async def read_body(request: Request, limit: int, timeout_s: float, hold: Callab
 
 
 class RequestMonitor:
-    """Counts and times every request, and adds the headers that keep a browser from being misled."""
+    """ASGI middleware that counts and times requests, and adds security headers to the answers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on and record its path, status and time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, code = time.perf_counter(), 499  # as nginx has it: who asked went away before an answer began
+        began, code = time.perf_counter(), 499  # nginx's code for a client that left before the answer began
         bare = scope["method"] == "HEAD"
-        if bare:  # FastAPI's routes know GET alone
+        if bare:  # FastAPI's routes accept only GET
             scope = {**scope, "method": "GET"}
         names = {name for name, _ in scope["headers"]}
         unread = bool(names & {b"content-length", b"transfer-encoding"})
-        # an unknown path must not make a new time series
+        # an unknown path must not create a new time series
         path = scope["path"] if scope["path"] in _PATHS else "other"
 
         async def reading() -> Message:
@@ -129,7 +129,7 @@ class RequestMonitor:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = message["status"]
-                # what is left of a refused body would be read to its end, which need not come
+                # otherwise the server would read the rest of a refused body, which may never end
                 closing = [(b"connection", b"close")] if unread else []
                 message["headers"] = [*message.get("headers", []), *_HEADERS, *closing]
             elif bare:

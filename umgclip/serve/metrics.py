@@ -1,4 +1,4 @@
-"""What Prometheus reads. Each server has a registry of its own, so that tests may start several in one process."""
+"""Metrics for Prometheus. Each server has its own registry, so that tests can start several in one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters of requests and forwards."""
+    """Counters and histograms of requests and forward passes."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -23,24 +23,26 @@ class Metrics:
         self.requests = Counter("umgclip_requests", "Requests answered.", ["path", "code"], registry=self.registry)
         self.seconds = Histogram(
             "umgclip_request_seconds",
-            "From a request's first byte to the end of its answer, /predict only.",
+            "Seconds from a request's first byte to the end of its answer, /predict only.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.waited = Histogram(
             "umgclip_queue_seconds",
-            "Time that a prepared image waits for its forward.",
+            "Seconds that a prepared image waits for its forward pass.",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.forward = Histogram(
-            "umgclip_forward_seconds", "Time of one forward.", buckets=_SECONDS, registry=self.registry
+            "umgclip_forward_seconds", "Seconds of one forward pass.", buckets=_SECONDS, registry=self.registry
         )
-        self.batch = Histogram("umgclip_batch_images", "Images in a forward.", buckets=_IMAGES, registry=self.registry)
+        self.batch = Histogram(
+            "umgclip_batch_images", "Images in a forward pass.", buckets=_IMAGES, registry=self.registry
+        )
         self.queue = Gauge("umgclip_queue_images", "Images accepted and not yet answered.", registry=self.registry)
 
     def watch(self, current: Current, images: ResourcePool) -> None:
-        """Add what is known about the model and the queue; read when Prometheus asks."""
+        """Add metrics of the model and the queue, which are read at each scrape."""
         self.queue.set_function(lambda: images.taken)
         self.registry.register(_ModelCollector(current))
 
@@ -55,16 +57,20 @@ class _ModelCollector(Collector):
         model = GaugeMetricFamily("umgclip_model", "The model that answers.", labels=["name", "alias", "version"])
         model.add_metric([selection.name, "" if selection.version else selection.alias, served.version], 1)
         loaded = GaugeMetricFamily(
-            "umgclip_model_loaded_timestamp_seconds", "When it was loaded.", value=served.loaded_at.timestamp()
+            "umgclip_model_loaded_timestamp_seconds",
+            "Unix time at which the model was loaded.",
+            value=served.loaded_at.timestamp(),
         )
         problem = GaugeMetricFamily(
             "umgclip_model_problem",
-            "1 while the version that the alias names cannot be found or loaded, and an older one answers.",
+            "1 while the version that the alias names cannot be loaded and an older one answers.",
             value=float(current.problem is not None),
         )
-        swaps = CounterMetricFamily("umgclip_model_swaps", "Versions put in place of another.", value=current.swaps)
+        swaps = CounterMetricFamily(
+            "umgclip_model_swaps", "Replacements of the model by another version.", value=current.swaps
+        )
         failures = CounterMetricFamily(
-            "umgclip_model_failures", "Looks at the alias, or loads, that failed.", value=current.failures
+            "umgclip_model_failures", "Failed checks of the alias and failed loads.", value=current.failures
         )
         known = CounterMetricFamily("umgclip_label_cache", "Labels looked up in the cache.", labels=["result"])
         known.add_metric(["hit"], texts.hits)

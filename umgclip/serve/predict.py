@@ -1,4 +1,4 @@
-"""`/predict`: from the bytes of a request to the bytes of its answer."""
+"""`/predict`: the way of a request from its bytes to the bytes of its answer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Reads, checks, decodes and answers requests.
+    """Handler of `/predict` that reads, checks, decodes and answers requests.
 
     Attributes:
-        images: places for images that are accepted and not yet answered.
-        decoders: where requests are read; started and closed by whoever owns this.
+        images: pool of places for images that are accepted and not yet answered.
+        decoders: processes that read requests; the owner of this object starts and closes them.
     """
 
     def __init__(self, settings: ServeSettings, current: Current, batcher: Batcher, *, keyed: bool) -> None:
@@ -46,14 +46,14 @@ class Predictor:
         self._batcher = batcher
 
     async def respond(self, request: Request) -> Response:
-        """Answer a request; whatever may be wrong with it ends as a status below 500.
+        """Answer a request; an invalid one gets a status below 500.
 
         Raises:
-            HTTPException: the request is not what it should be.
+            HTTPException: the request is invalid, or the model's answer is not finite.
         """
         limits, timeouts = self._settings.limits, self._settings.timeouts
         try:
-            # places in the queue are for requests that are there, and not for slow ones
+            # a request takes a place in the queue only once its body has arrived, so that slow ones do not block it
             with Claim(client_of(request, keyed=self._keyed)) as claim:
                 hold = partial(claim.hold, self._bodies)
                 body = await read_body(request, limits.body_bytes, timeouts.body_s, hold)
@@ -65,38 +65,38 @@ class Predictor:
         except BusyError as error:
             return _busy(str(error))
         except NotFiniteError:
-            _logger.exception("version %s", self._current.served.version)
-            raise HTTPException(500, "the model's answer is not finite; the server's log has the reason") from None
+            _logger.exception("version %s gave an answer that is not finite", self._current.served.version)
+            raise HTTPException(500, "the model's answer is not finite; see the server's log for the reason") from None
         except UmgclipError as error:
             raise HTTPException(422, str(error)) from error
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the client has gone and will not read it
 
     async def _answer(self, body: bytes, claim: Claim) -> Response:
         served = self._current.served
-        # all images are checked before the first is run: a list is answered as a whole or not at all
+        # all images are checked before the first forward pass: a list is answered as a whole or not at all
         plan = DecodePlan(served.version, served.answerer.target, served.answerer.embed_dim, self._settings.limits)
-        found = await self.decoders.read(body, plan, claim.client)
-        if isinstance(found, Refused):
-            raise HTTPException(found.status, found.detail)
+        reply = await self.decoders.read(body, plan, claim.client)
+        if isinstance(reply, Refused):
+            raise HTTPException(reply.status, reply.detail)
         claim.hold(self._bodies, 0)
-        claim.hold(self.images, len(found.images))
-        claim.hold(self._texts, _new_texts(found, served.answerer))
-        waiting = [self._batcher.submit(served, one, claim.client) for one in found.images]
+        claim.hold(self.images, len(reply.images))
+        claim.hold(self._texts, _new_texts(reply, served.answerer))
+        waiting = [self._batcher.submit(served, one, claim.client) for one in reply.images]
         answers: list[Answer] = await asyncio.gather(*map(asyncio.wrap_future, waiting))
-        content = to_json(answers if found.listed else answers[0])
+        content = to_json(answers if reply.listed else answers[0])
         return Response(content, media_type="application/json", headers={"X-Model-Version": served.version})
 
 
-def _new_texts(found: Read, answerer: Answerer) -> int:
-    return answerer.lacks({prompt for one in found.images for prompt in answerer.prompts(one)})
+def _new_texts(request: Read, answerer: Answerer) -> int:
+    return answerer.lacks({prompt for one in request.images for prompt in answerer.prompts(one)})
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
-    """Do the work, and end it when its client has gone or its time is over.
+    """Await the work, and cancel it when the client disconnects or the time is over.
 
     Raises:
-        ClientDisconnect: nobody waits for the answer any more.
+        ClientDisconnect: the client disconnected before the answer was ready.
     """
     doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:

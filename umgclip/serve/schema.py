@@ -1,7 +1,7 @@
-"""What `/docs` and `openapi.json` say about requests and answers.
+"""Descriptions of requests and answers for `/docs` and `openapi.json`.
 
-Requests are checked where the registered model itself checks them, `umgclip.inference.request`; these models describe
-the same fields, and a test holds the two together.
+`umgclip.inference.request` checks requests, as for the registered model itself. The classes here describe the same
+fields, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -24,45 +24,46 @@ _MEADOW = {"size": [16, 16], "counts": ":6:00000000000000000000000000000"}
 
 
 class MaskRle(BaseModel):
-    """A mask as compressed COCO run-length encoding, of the image's size."""
+    """A mask as compressed COCO run-length encoding, of the same size as the image."""
 
     size: tuple[int, int] = Field(description="height and width in pixels")
-    counts: str = Field(description="the compressed text, as pycocotools writes it")
+    counts: str = Field(description="compressed run lengths, as pycocotools writes them")
 
 
 class PredictRequest(BaseModel):
-    """One image, and what is asked about it. Only `image` is required."""
+    """One image and the question about it. Only `image` is required."""
 
-    image: str = Field(description="a JPEG, PNG or WebP file as base64 text, or as a `data:` URL of base64")
+    image: str = Field(description="a JPEG, PNG or WebP file as base64 text, or as a `data:` URL with base64")
     labels: list[str] | None = Field(None, description="texts to score")
     boxes: list[tuple[float, float, float, float]] | None = Field(
         None, description="regions as [x0, y0, x1, y1] in pixels of the upright image"
     )
     masks: list[MaskRle | str] | None = Field(
-        None, description="regions as COCO run-length encodings, or base64 PNG files that are not black inside"
+        None,
+        description="regions as COCO run-length encodings, or as base64 PNG files in which the region is not black",
     )
-    tags: int | None = Field(None, ge=0, description="how many of the best concepts of the vocabulary to name")
+    tags: int | None = Field(None, ge=0, description="how many of the vocabulary's best concepts to return")
     vocabulary: list[str] | None = Field(
-        None, description="concepts that tags are chosen from; else those registered with the model"
+        None, description="concepts to choose tags from; default: those registered with the model"
     )
     similarity_map: bool | None = Field(None, description="whether to compare every patch with every label")
-    region_embeddings: bool | None = Field(None, description="whether to give the embeddings of boxes and masks")
+    region_embeddings: bool | None = Field(None, description="whether to return the embeddings of boxes and masks")
 
 
 class Tag(BaseModel):
-    """A concept of the vocabulary and its probability, computed as for labels."""
+    """A concept of the vocabulary and its probability, computed as for the labels."""
 
     label: str
     score: float
 
 
 class PredictAnswer(BaseModel):
-    """The answer to one image; what was not asked for is null. Embeddings have length 1."""
+    """The answer for one image. Fields that the request did not ask for are null. Embeddings have length 1."""
 
     embedding: list[float]
     label_scores: list[float] | None = Field(
-        description="probability of each label, in their order: a softmax over the labels, or for a model trained with "
-        "sigmoids (SigLIP) each label alone"
+        description="probability of each label, in the order of the request: a softmax over the labels, or for a model "
+        "trained with sigmoids (SigLIP) the probability of each label alone"
     )
     box_label_scores: list[list[float]] | None = Field(description="the same for every box")
     mask_label_scores: list[list[float]] | None = Field(description="the same for every mask")
@@ -70,18 +71,18 @@ class PredictAnswer(BaseModel):
     mask_embeddings: list[list[float]] | None
     tags: list[Tag] | None = Field(description="best first")
     similarity_map: list[list[list[float]]] | None = Field(
-        description="per label a grid of cosines with the image's patches, row by row from the top left"
+        description="for each label a grid of cosine similarities to the image's patches, row by row from the top left"
     )
 
 
 class Error(BaseModel):
-    """What is wrong: the field, what was expected, what came."""
+    """An error: the field, the expected value and the value received."""
 
     detail: str
 
 
 class ModelState(BaseModel):
-    """The model that answers."""
+    """The model version that answers requests at the moment."""
 
     name: str
     alias: str | None = Field(description="null when a fixed version is served")
@@ -93,7 +94,7 @@ class ModelState(BaseModel):
 
 
 class ProblemState(BaseModel):
-    """Why a newer model does not answer."""
+    """The reason that a newer version could not be loaded."""
 
     message: str
     version: str | None
@@ -101,14 +102,14 @@ class ProblemState(BaseModel):
 
 
 class QueueState(BaseModel):
-    """Images accepted and not yet answered."""
+    """The number of images that are accepted and not yet answered."""
 
     images: int
     limit: int
 
 
 class Health(BaseModel):
-    """`ready` is false, and the status 503, while the server cannot or should not be asked."""
+    """The state of the server; `ready` is false, and the status 503, while it should not get requests."""
 
     live: bool
     ready: bool
@@ -135,7 +136,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "map": {
-        "summary": "where in the image each text is",
+        "summary": "where in the image each text fits",
         "value": {"image": _PICTURE, "labels": ["sun", "sea"], "similarity_map": True},
     },
     "tags": {
@@ -150,10 +151,10 @@ EXAMPLES: dict[str, Any] = {
 
 
 def health(settings: ServeSettings, current: Current, *, ready: bool, images: int) -> Health:
-    """The state of a server.
+    """Describe the state of the server for `/health`.
 
     Args:
-        settings: what the operator asked for.
+        settings: the operator's settings.
         current: the model.
         ready: whether requests are answered.
         images: images accepted and not yet answered.
@@ -180,13 +181,13 @@ def health(settings: ServeSettings, current: Current, *, ready: bool, images: in
 
 
 def request_schemas() -> dict[str, Any]:
-    """JSON schemas of the request, for the part `components` of `openapi.json`."""
+    """Return the JSON schemas of the request, for the part `components` of `openapi.json`."""
     _, schemas = models_json_schema([(PredictRequest, "validation")], ref_template="#/components/schemas/{model}")
     return dict(schemas["$defs"])
 
 
 def request_body() -> dict[str, Any]:
-    """The part `requestBody` of `/predict`."""
+    """Return the part `requestBody` of `/predict` for `openapi.json`."""
     one = {"$ref": "#/components/schemas/PredictRequest"}
     content = {"schema": {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}, "examples": EXAMPLES}
     return {"required": True, "content": {"application/json": content}}

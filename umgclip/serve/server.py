@@ -1,4 +1,4 @@
-"""From settings to a running server."""
+"""The start of the server: load the model, listen on a port, answer until it is stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from umgclip.serve.shares import ResourcePool
 from umgclip.tracking import store_from_env
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_SWITCH_S = 5e-4  # the interpreter's 5 ms would let the thread of HTTP hold up every step of a forward
+_SWITCH_S = 5e-4  # with the interpreter's 5 ms the HTTP thread would delay every step of a forward pass
 _logger = logging.getLogger(__name__)
 
 
@@ -34,24 +34,24 @@ def run(settings: ServeSettings, root: Path) -> None:
     """Load the model, then answer until SIGTERM or Ctrl-C; requests that are open by then are answered first.
 
     Args:
-        settings: what the operator asked for.
-        root: folder of the embedded MLflow store, used when `MLFLOW_TRACKING_URI` is unset.
+        settings: the operator's settings.
+        root: folder of the embedded MLflow store, used if `MLFLOW_TRACKING_URI` is unset.
 
     Raises:
-        InputError: the port is taken, the key is none, or there is no such model, alias or version.
+        InputError: the port is taken, the API key is empty, or there is no such model, alias or version.
         TrackingError: the registry does not answer.
         DataError: the version's files are damaged.
     """
     keys = api_keys()
     logging.getLogger("umgclip").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
-    disable_created_metrics()  # half of the lines, and nobody reads them
+    disable_created_metrics()  # they are half of the lines and have no use
     sys.setswitchinterval(_SWITCH_S)
-    gc.freeze()  # what is imported stays; looking through it again and again took a seventh of the time
-    # first: a port that is taken should not cost the time of loading a model
+    gc.freeze()  # imported objects stay; garbage collection spent a seventh of the time on them
+    # before the model is loaded, so that a port that is taken is reported at once
     listening = _listen(settings.host, settings.port)
     try:
-        prepare_forks()  # which takes about as long as loading the model does
+        prepare_forks()  # it takes about as long as loading the model, and runs at the same time
         connections = ResourcePool("connections", connection_limit(settings.capacity.connections))
         current = Current(settings.selection, registry(settings.selection, root))
         _log_start(settings, current, listening, bool(keys))
@@ -72,11 +72,11 @@ def run(settings: ServeSettings, root: Path) -> None:
         _logger.info("stopped")
     finally:
         listening.close()
-        gc.unfreeze()  # or the interpreter finds at its end that what was frozen is still there, and lists it
+        gc.unfreeze()  # otherwise the interpreter would list the frozen objects as leaks when it ends
 
 
 def _ignore_repeated_stops() -> None:
-    """Ignore SIGTERM once a stop was asked for: another would cut off the closing of what the first one stopped."""
+    """Ignore SIGTERM after the first request to stop, because a second one would interrupt the shutdown."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -91,11 +91,11 @@ def _ignore_repeated_stops() -> None:
 
 
 def registry(selection: ModelSelection, root: Path) -> ModelSource:
-    """The model's versions in MLflow.
+    """Return the selected model in MLflow's registry.
 
     Args:
-        selection: which model, and which of its versions.
-        root: folder of the embedded store, used when `MLFLOW_TRACKING_URI` is unset.
+        selection: the model, and its alias or version.
+        root: folder of the embedded store, used if `MLFLOW_TRACKING_URI` is unset.
     """
     store = store_from_env(root)
     wanted = selection.version or selection.alias
@@ -128,4 +128,4 @@ def _log_start(settings: ServeSettings, current: Current, listening: socket.sock
     followed = "fixed" if selection.version else f"follows the alias {selection.alias}"
     _logger.info("%s version %s (%s) on http://%s:%d", selection.name, current.served.version, followed, shown, port)
     if not keyed and settings.host not in _LOOPBACK:
-        _logger.warning("%s is unset: whoever reaches %s may ask", API_KEY, shown)
+        _logger.warning("%s is unset: anyone who can reach %s can send requests", API_KEY, shown)

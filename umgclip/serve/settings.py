@@ -1,6 +1,6 @@
-"""What an operator may set: plain values, whose ranges the command line checks.
+"""Settings of the server: plain values whose ranges the command line checks.
 
-The API key is no setting: it is read from `UMGCLIP_API_KEY` alone, so that it stands in no list of processes and no
+The API key is not among them: it is read only from `UMGCLIP_API_KEY`, so that it appears in no process list and no
 file.
 """
 
@@ -17,13 +17,13 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class ModelSelection:
-    """Which model to serve.
+    """The registered model to serve, by alias or version.
 
     Attributes:
-        name: the registered model.
-        alias: followed when it moves; unused with a version.
+        name: name of the registered model.
+        alias: alias to follow; unused with a version.
         version: a fixed version, None to follow the alias.
-        poll_s: seconds between two looks at the alias.
+        poll_s: seconds between two checks of the alias.
     """
 
     name: str = "umgclip"
@@ -34,13 +34,13 @@ class ModelSelection:
 
 @dataclass(frozen=True)
 class Batching:
-    """How concurrent requests share forwards.
+    """Settings for the forward passes that concurrent requests share.
 
     Attributes:
-        max_images: images in one forward.
-        max_wait_ms: how long the first image of a batch waits for others.
-        queue_images: images accepted and not yet answered; above it requests are turned away with 503.
-        decoders: processes that read requests and decode images; 0 for one a core. Half as many again are for large
+        max_images: images in one forward pass.
+        max_wait_ms: milliseconds that the first image of a batch waits for others.
+        queue_images: images accepted and not yet answered; further requests get status 503.
+        decoders: processes that read requests and decode images; 0 for one per core. Half as many again are for large
             requests.
     """
 
@@ -52,18 +52,18 @@ class Batching:
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """The most that one request may hold; above it the answer is 413.
+    """The most that one request may hold; a larger one gets status 413.
 
     Attributes:
-        body_bytes: of the whole body, base64 included.
-        images: in a list.
-        pixels: of a decoded image.
-        texts: labels of an image, and concepts of a vocabulary of its own.
-        text_chars: of one text.
-        regions: boxes and masks of an image together.
-        total_pixels: of all images; a mask counts as much as its image.
-        total_texts: different labels and concepts of all images.
-        answer_numbers: scores, embeddings and cells of maps in the answer.
+        body_bytes: bytes of the whole body, base64 included.
+        images: images in a list.
+        pixels: pixels of a decoded image.
+        texts: labels per image, and concepts in a vocabulary that a request brings.
+        text_chars: characters of one text.
+        regions: boxes and masks per image, together.
+        total_pixels: pixels of all images; each mask counts as its image again.
+        total_texts: distinct labels and concepts of all images together.
+        answer_numbers: numbers in the answer: scores, embeddings and cells of maps.
     """
 
     body_bytes: int = 16 * MIB
@@ -79,14 +79,14 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds after which the server gives up.
+    """Seconds after which the server gives up waiting.
 
     Attributes:
-        body_s: on a body that does not arrive.
-        answer_s: on an answer that does not come.
-        shutdown_s: on requests still open when it is told to stop.
-        head_s: on a request whose head does not arrive, and on connections that are silent.
-        send_s: on a client that does not read its answer.
+        body_s: for a body to arrive.
+        answer_s: for an answer to be ready.
+        shutdown_s: for open requests to finish after a request to stop.
+        head_s: for a request's head to arrive, and for a silent connection.
+        send_s: for a client to read some of its answer.
     """
 
     body_s: float = 30.0
@@ -98,11 +98,11 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The most that all requests together may hold; above it the answer is 503.
+    """The most that all requests together may hold; further requests get status 503.
 
     Attributes:
-        connections: open ones.
-        bodies_bytes: bodies that are being read or wait to be decoded.
+        connections: open connections.
+        bodies_bytes: bytes of bodies that are being read or wait to be decoded.
         texts: labels and concepts that wait to be encoded.
     """
 
@@ -113,7 +113,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Everything together; `port` 0 takes a free one."""
+    """All settings of the server; `port` 0 chooses a free one."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -125,15 +125,18 @@ class ServeSettings:
 
 
 def api_keys() -> tuple[str, ...]:
-    """The keys that open `/predict` and `/metrics`, from the environment; unset, they are open.
+    """Read the keys for `/predict` and `/metrics` from the environment; without the variable both are open.
 
-    Several, divided by commas, are for the time in which one replaces another.
+    It may hold several keys separated by commas, for the time in which one replaces another.
 
     Raises:
-        InputError: the variable is set and holds no key, so that it would lock nothing.
+        InputError: the variable is set but holds no key, so it would protect nothing.
     """
     given = os.environ.get(API_KEY)
     keys = tuple(key.strip() for key in (given or "").split(",") if key.strip())
     if given is not None and not keys:
-        raise InputError(f"{API_KEY}: expected a key, or several divided by commas, got {given!r}; unset, all may ask")
+        raise InputError(
+            f"{API_KEY}: expected a key, or several separated by commas, got {given!r}; set a key, or unset the "
+            "variable to accept requests without one"
+        )
     return keys

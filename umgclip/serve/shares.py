@@ -1,4 +1,4 @@
-"""What all requests share, in portions: whoever asks for much leaves room for who asks for little."""
+"""Fair sharing of limited resources: a client that holds much leaves room for the others."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from umgclip.errors import UmgclipError
 
 
 class BusyError(UmgclipError):
-    """More is asked for than may be under way; asking again a little later helps."""
+    """A resource is used up for now; the client can try again a little later."""
 
 
 class ResourcePool:
-    """An amount of something, of which a client that holds some gets no more than what stays free for the others.
+    """A limited resource of which a client gets no more than stays free for the others.
 
-    A lone client comes to half of it, two to a third each, and so on (dynamic thresholds, Choudhury and Hahne, 1998);
-    whoever holds nothing yet may take all that is free. Belongs to one thread.
+    A single client gets up to half of it, two get a third each, and so on (dynamic thresholds, Choudhury and Hahne,
+    1998). A client that holds nothing yet may take all that is free. Use it in one thread only.
 
     Attributes:
-        what: in errors.
-        limit: the amount.
-        taken: how much of it is held.
+        what: name of the resource in errors.
+        limit: the total amount.
+        taken: the amount that clients hold.
     """
 
     def __init__(self, what: str, limit: int) -> None:
@@ -31,24 +31,27 @@ class ResourcePool:
         self.taken = 0
         self._held: Counter[str] = Counter()
 
-    def take(self, client: str, amount: int, own: int = 0) -> None:
-        """Take something, or give back a negative amount.
+    def take(self, client: str, amount: int, already: int = 0) -> None:
+        """Take an amount for a client, or give back a negative amount.
 
         Args:
-            client: who.
-            amount: how much.
-            own: what the same claim holds already.
+            client: the client that takes it.
+            amount: how much to take.
+            already: how much the same claim holds already.
 
         Raises:
-            BusyError: there is not so much, or the client's other claims hold its share already.
+            BusyError: less than the amount is free, or the client's other claims already hold its share.
         """
-        free, others = self.limit - self.taken, self._held[client] - own
+        free, others = self.limit - self.taken, self._held[client] - already
         if amount > free:
-            raise BusyError(f"busy: {self.taken} of {self.limit} {self.what} are taken, {amount} more wanted")
-        if amount > 0 and others and others + own + amount > free + own:
-            held = others + own
             raise BusyError(
-                f"busy: this client has {held} of {self.limit} {self.what}, {amount} more wanted, {free} are free"
+                f"busy: {self.taken} of {self.limit} {self.what} are in use, {amount} more needed; try again later"
+            )
+        if amount > 0 and others and others + already + amount > free + already:
+            held = others + already
+            raise BusyError(
+                f"busy: this client has {held} of {self.limit} {self.what}, {amount} more needed, {free} free; "
+                "try again later"
             )
         self.taken += amount
         self._held[client] += amount
@@ -57,23 +60,23 @@ class ResourcePool:
 
 
 class Claim:
-    """What one request, or connection, holds of pools; given back at its end."""
+    """The amounts of pools that a request or a connection holds; a `with` block gives them back at its end."""
 
     def __init__(self, client: str) -> None:
         self.client = client
         self._amounts: Counter[ResourcePool] = Counter()
 
     def hold(self, pool: ResourcePool, amount: int) -> None:
-        """Hold so much of a pool from now on.
+        """Set the amount that this claim holds of a pool.
 
         Raises:
-            BusyError: there is not so much.
+            BusyError: the pool cannot give that much at the moment.
         """
         pool.take(self.client, amount - self._amounts[pool], self._amounts[pool])
         self._amounts[pool] = amount
 
     def release(self) -> None:
-        """Give everything back."""
+        """Give everything back to the pools."""
         for pool in list(self._amounts):
             self.hold(pool, 0)
 
@@ -87,7 +90,10 @@ class Claim:
 
 
 def network_of(address: str) -> str:
-    """Who a client is, by its address: of IPv6 the /64, for every household and every server has a whole one."""
+    """Return the network that identifies a client: an IPv4 address itself, or the /64 of an IPv6 address.
+
+    Every household and every server has a whole /64.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

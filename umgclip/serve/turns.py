@@ -1,4 +1,4 @@
-"""Things in line, a line for each client; who was served least lately goes next."""
+"""Fair queue with a line of items per client; the client that was served least goes next."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _REMEMBERED = 1024
 
 
 class Turns(Generic[Item]):
-    """Start-time fair queueing (Goyal et al., 1996): a client's turns are as many as any other's that waits.
+    """Start-time fair queueing (Goyal et al., 1996): all waiting clients get equally many turns.
 
-    Who comes back, or comes first, stands where those stand who are served now. Belongs to one thread.
+    A client that is new or returns starts level with those that are served now. Use it in one thread only.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Turns(Generic[Item]):
         return sum(map(len, self._lines.values()))
 
     def put(self, client: str, item: Item) -> None:
-        """To the end of a client's line."""
+        """Add an item to the end of a client's line."""
         line = self._lines.get(client)
         if line is None:
             self._served[client] = max(self._served.get(client, 0), self._now)
@@ -32,21 +32,21 @@ class Turns(Generic[Item]):
         line.append(item)
 
     def next(self) -> str:
-        """Whose turn it is; of those who were served alike, who asks for least.
+        """Return the client whose turn it is; among equally served clients, the one with the shortest line.
 
         Raises:
-            LookupError: nobody waits.
+            LookupError: no client waits.
         """
         if not self._lines:
-            raise LookupError("nobody waits")
+            raise LookupError("no client waits")
         return min(self._lines, key=lambda client: (self._served[client], len(self._lines[client])))
 
     def first(self, client: str) -> Item:
-        """What stands first in a client's line."""
+        """Return the first item of a client's line."""
         return self._lines[client][0]
 
     def take(self, client: str) -> Item:
-        """Take the first of a client's line."""
+        """Remove the first item from a client's line and return it."""
         line = self._lines[client]
         item = line.popleft()
         if not line:
@@ -54,7 +54,7 @@ class Turns(Generic[Item]):
         return item
 
     def charge(self, client: str, work: int) -> None:
-        """Count what was done for a client."""
+        """Count the work that was done for a client."""
         self._now = max(self._now, self._served.get(client, self._now))
         self._served[client] = self._served.get(client, self._now) + work
         if len(self._served) > _REMEMBERED + len(self._lines):

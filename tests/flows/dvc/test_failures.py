@@ -26,7 +26,7 @@ def test_what_a_stage_says_is_final_and_keeps_its_exit_code(code):
 
 @pytest.mark.parametrize("code", [6, 8, 9, 130, 137, 143, -9])
 def test_a_silent_server_a_lost_process_and_a_signal_may_pass(code):
-    error = dvc(code, "umgclip train: interrupted; run again to go on")
+    error = dvc(code, "umgclip train: interrupted; run it again to continue")
     assert isinstance(error, Unavailable)
     assert may_pass(error)
 

@@ -66,7 +66,7 @@ def test_errors_are_shown(browser, served, image, tmp_path):
     assert "Expected an image" in browser.text("#problem")
     (tmp_path / "broken.png").write_bytes(b"not an image")
     browser.choose("#file", tmp_path / "broken.png")
-    browser.wait(lambda: "is no image that this browser can read" in browser.text("#problem"), "an error")
+    browser.wait(lambda: "is not an image that this browser can read" in browser.text("#problem"), "an error")
     browser.choose("#file", image)
     browser.wait(lambda: not browser.js("document.querySelector('#canvas').hidden"), "the image")
     browser.click("#ask")

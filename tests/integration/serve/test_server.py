@@ -110,7 +110,7 @@ def test_the_alias_moves_under_load_and_no_request_is_dropped(served, store, exp
     assert set(versions) == {"1", "2"}
     assert min(versions.values()) >= 10
     assert served.health()["problem"] is None
-    assert "version 2 answers now, after 1" in served.said
+    assert "version 2 replaces version 1" in served.said
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering(served, store):

@@ -56,7 +56,7 @@ def test_a_folder_with_one_dataset_is_that_dataset(run, kit, tmp_path):
 
 
 def test_inputs_are_not_replaced(run, annotations, tmp_path):
-    with pytest.raises(InputError, match="--out: expected a folder of its own"):
+    with pytest.raises(InputError, match="--out: expected a folder for this output alone"):
         run(annotations, tmp_path / "artifacts")
     with pytest.raises(DataError, match="expected a file, found none"):
         run(annotations, tmp_path / "g", quarantine=[str(tmp_path / "none.parquet")])

@@ -129,7 +129,7 @@ def test_an_interrupt_leaves_no_output_and_exit_code_130(project, number):
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; run again to go on" in said
+    assert "interrupted; run it again to continue" in said
     assert "Traceback" not in said
     assert not (project / "data").exists()
     assert not working.exists()
@@ -149,7 +149,7 @@ def test_an_interrupt_that_native_code_wraps_is_still_one(number, capsys):
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert capsys.readouterr().err == "umgclip data demo: interrupted; run again to go on\n"
+    assert capsys.readouterr().err == "umgclip data demo: interrupted; run it again to continue\n"
 
 
 def test_version(project):
@@ -212,9 +212,9 @@ def test_every_explained_error_has_its_exit_code(error, code, capsys):
 
 def test_an_output_that_holds_an_input_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="expected a folder of its own"):
+    with pytest.raises(InputError, match="expected a folder for this output alone"):
         session.check_output(Path("data"), (Path("data/train"),))
-    with pytest.raises(InputError, match="expected a folder of its own"):
+    with pytest.raises(InputError, match="expected a folder for this output alone"):
         session.check_output(tmp_path.parent, ())
     session.check_output(Path("artifacts/base"), (Path("data"),))
 

@@ -46,7 +46,7 @@ def test_follow_adds_what_is_missing_and_nothing_else(project):
     assert [line for line in after if line not in before] == ["      - names.txt"] * 2
     assert [line for line in after if line != "      - names.txt"] == before
     assert deps("base")[-1] == deps("annotate")[-1] == "names.txt"
-    assert "all that are named are dependencies" in run("follow").output
+    assert "all named files are dependencies already" in run("follow").output
     assert Path("dvc.yaml").read_text().splitlines() == after
 
 
@@ -77,7 +77,7 @@ def test_every_kind_of_file_is_listed_and_what_is_none_is_not(project):
     }
     sections["annotate"] = AnnotateParams.model_validate({"models": {"faces": models["faces"]}})
     sections["base"] = BaseParams(pretrained="weights/yunet.onnx")
-    assert followed.follow(Path("dvc.yaml"), sections).rows == (("files", "all that are named are dependencies"),)
+    assert followed.follow(Path("dvc.yaml"), sections).rows == (("files", "all named files are dependencies already"),)
     assert followed.add_named({"stages": {"base": {}, "annotate": {}}}, {**sections, "base": BaseParams()}, Path()) == {
         "annotate.models.faces.path": "weights/yunet.onnx"
     }, "scratch is no file, whatever lies there"
@@ -92,7 +92,7 @@ def test_a_stage_that_dvc_runs_asks_for_its_vocabulary(project, monkeypatch, sta
     }
     followed.check(stage, sections[stage])  # by hand: nobody asks
     monkeypatch.setenv("DVC_STAGE", f"../dvc.yaml:{stage}")
-    said = f"{key}: names.txt is no dependency of the stage {stage} in dvc.yaml, .*; `umgclip follow` lists it there"
+    said = f"{key}: names.txt is not a dependency of the stage {stage} in dvc.yaml, .*; run `umgclip follow` to add it"
     with pytest.raises(InputError, match=said):
         followed.check(stage, sections[stage])
     with pytest.raises(InputError, match=said):
@@ -109,7 +109,7 @@ def test_weights_that_dvc_does_not_follow_are_a_warning(project, monkeypatch, ca
     monkeypatch.setenv("DVC_STAGE", "base")
     with caplog.at_level(logging.WARNING, logger="umgclip"):
         followed.check("base", BaseParams(pretrained="clip.pt"))
-    assert "base.pretrained: clip.pt is no dependency of the stage base in dvc.yaml" in caplog.text
+    assert "base.pretrained: clip.pt is not a dependency of the stage base in dvc.yaml" in caplog.text
 
 
 def test_what_follow_cannot_read_is_said(project):

@@ -96,7 +96,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path):
     (tmp_path / ".gitignore").write_text("photos/")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     said = dict(make_project(tmp_path, ProjectOptions("mine")).rows)
-    assert said["git"] == "the repository that is there"
+    assert said["git"] == "the existing repository"
     lines = (tmp_path / ".gitignore").read_text().splitlines()
     assert lines[:2] == ["photos/", "/data"]
     (tmp_path / "params.yaml").unlink()
@@ -105,7 +105,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path):
 
 
 def test_bad_wishes_leave_nothing_behind(tmp_path):
-    with pytest.raises(InputError, match="--name: expected letters, digits and any of _.- , got 'my birds'"):
+    with pytest.raises(InputError, match="--name: expected only letters, digits and any of _.- , got 'my birds'"):
         ProjectOptions("my birds")
     with pytest.raises(ParamsError, match="base.language"):
         make_project(tmp_path / "new", ProjectOptions("mine", language="klingon"))

@@ -66,7 +66,7 @@ def test_an_image_that_cannot_be_read_costs_its_line(here):
     assert ["error" in line for line in lines] == [False, False, True]
     assert ["error" in box for box in lines[0]["boxes"]] == [True, False, True], "a bad box costs itself"
     assert "x0 < x1" in lines[0]["boxes"][0]["error"]
-    assert "2 of 3 images could not be answered" in error
+    assert "2 of 3 images could not be classified" in error
 
 
 def test_boxes_belong_to_one_image_each(here):
@@ -76,7 +76,7 @@ def test_boxes_belong_to_one_image_each(here):
     (here / "photos" / "in" / "a.jpg").write_bytes((here / "photos" / "a.jpg").read_bytes())
     (here / "boxes.json").write_text(json.dumps({"a.jpg": [[0, 0, 9, 9]]}))
     _, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=2)
-    assert "got 'a.jpg', which is photos/a.jpg and photos/in/a.jpg; write their paths" in error
+    assert "got 'a.jpg', the name of photos/a.jpg and of photos/in/a.jpg; use their paths instead" in error
     (here / "boxes.json").write_text(json.dumps({"photos/in/a.jpg": [[0, 0, 9, 9]]}))
     said, _ = predict("photos", "--labels", "dog", "--boxes", "boxes.json")
     assert ["boxes" in json.loads(line) for line in said.splitlines() if line.startswith("{")] == [False, True, False]
@@ -87,7 +87,7 @@ def test_boxes_belong_to_one_image_each(here):
     [
         (["nothing", "--labels", "dog"], "nothing: expected an image or a folder, found nothing"),
         (["base", "--labels", "dog"], "base: expected images (.avif, .bmp"),
-        (["photos", "--labels", " , "], "--labels: expected names parted by commas"),
+        (["photos", "--labels", " , "], "--labels: expected names separated by commas"),
         (["photos", "--labels", "@none"], "found none at none"),
         (["photos", "--labels", "dog", "--boxes", "photos/notes.txt"], "expected JSON, got"),
         (["photos", "--labels", "dog", "--boxes", "none"], "expected a JSON file, found none at none"),

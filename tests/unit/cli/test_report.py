@@ -45,9 +45,9 @@ def test_another_protocol_is_refused_by_the_field_and_allowed_by_name(beside, ca
     with pytest.raises(InputError, match=r"a.json and .*b.json .* region.resolution, got '96 x 96' and '224 x 224'"):
         beside(larger)
     beside(larger, ["region.resolution"])
-    assert "These may differ in region.resolution, as asked." in capsys.readouterr().out
+    assert "The protocols may differ in region.resolution, as --allow permits." in capsys.readouterr().out
 
 
 def test_results_without_protocols_are_refused(beside):
-    with pytest.raises(DataError, match=r"b.json: expected 'protocols', which say how it was measured"):
+    with pytest.raises(DataError, match=r"b.json: expected 'protocols', got metrics without them"):
         beside(lambda other: other.pop("protocols"))

@@ -1,4 +1,4 @@
-"""What data say never commands the terminal, and no text is read as markup."""
+"""Tests that data cannot control the terminal, and that no text is read as markup."""
 
 import io
 import json

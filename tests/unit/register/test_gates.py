@@ -315,7 +315,7 @@ def test_a_gain_of_which_nothing_was_measured_keeps_the_champion_even_where_othe
     decision = decide(measured("captions", "2"), measured("captions", "1"), gates)
 
     assert not decision.promote
-    assert "nothing that register.gates.metrics name was measured: semantic.miou" in decision.reason
+    assert "no metric that register.gates.metrics lists was measured: semantic.miou" in decision.reason
 
 
 def test_a_metric_that_nobody_asked_evaluate_for_fails_its_gate() -> None:

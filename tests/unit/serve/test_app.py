@@ -121,7 +121,7 @@ REFUSED = {
     "no image": ({"labels": ["a"]}, 422, "body: image: expected bytes or base64 text"),
     "number": (1, 422, "body: expected an object with the field image, got int"),
     "text": ("hello", 422, "body: expected an object with the field image, got str"),
-    "empty list": ([], 422, "body: expected an object, or a list of at least one, got an empty list"),
+    "empty list": ([], 422, "body: expected an object or a list of at least one object, got an empty list"),
     "list of lists": ([[1]], 422, "body[0]: expected an object with the field image, got list"),
     "unknown field": (
         {"image": picture(), "lables": ["a"]},
@@ -227,7 +227,7 @@ def test_a_fault_of_ours_is_500_without_its_traceback(serve, current):
     current.served.answerer.answer = lambda *_: {}["a secret"]
     response = serve().post("/predict", json={"image": picture()})
     assert response.status_code == 500
-    assert response.json() == {"detail": "internal error; the server's log has the reason"}
+    assert response.json() == {"detail": "internal error; see the server's log for the reason"}
 
 
 def test_what_is_no_number_is_never_answered(serve, current, caplog):
@@ -236,7 +236,7 @@ def test_what_is_no_number_is_never_answered(serve, current, caplog):
         current.served.answerer._tower.clip.visual.conv1.weight.view(-1)[0] = torch.nan
     response = client.post("/predict", json={"image": picture()})
     assert response.status_code == 500
-    assert response.json() == {"detail": "the model's answer is not finite; the server's log has the reason"}
+    assert response.json() == {"detail": "the model's answer is not finite; see the server's log for the reason"}
     assert "version 1" in caplog.text
 
 
@@ -255,7 +255,9 @@ def test_a_full_queue_is_503_and_says_when_to_come_back(serve, current):
         assert waiting.result(30).status_code == 200
     assert turned_away.status_code == 503
     assert turned_away.headers["retry-after"] == "1"
-    assert turned_away.json()["detail"] == "busy: 32 of 32 places in the queue are taken, 1 more wanted"
+    assert (
+        turned_away.json()["detail"] == "busy: 32 of 32 places in the queue are in use, 1 more needed; try again later"
+    )
     assert client.get("/health").json()["queue"] == {"images": 0, "limit": 32}
 
 
@@ -310,7 +312,7 @@ def test_a_failed_load_shows_in_health_and_metrics_without_names_of_files(serve,
 
     health = client.get("/health")
     assert health.status_code == 200
-    said = "its files are damaged or do not belong together; the server's log has the reason"
+    said = "its files are damaged or do not belong together; see the server's log for the reason"
     assert health.json()["problem"]["message"] == said
     assert "/home" not in health.text
     assert "/home/someone/store/model.safetensors: damaged" in caplog.text

@@ -101,7 +101,7 @@ def test_an_image_that_breaks_a_forward_does_not_break_its_neighbours(make_batch
     assert all(len(future.result(30)["embedding"]) == 64 for future in futures)
     with pytest.raises(RuntimeError, match="a kernel failed"):
         bad.result(30)
-    assert "a forward of 3 images failed" in caplog.text
+    assert "a forward pass of 3 images failed" in caplog.text
     assert batcher.alive
 
 

@@ -157,7 +157,9 @@ def test_one_client_gets_half_of_the_connections_and_others_find_one(served):
         said = answer(connection)
     assert said.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"retry-after: 1\r\n" in said
-    assert said.endswith(b'{"detail": "busy: this client has 4 of 8 connections, 1 more wanted, 4 are free"}')
+    assert said.endswith(
+        b'{"detail": "busy: this client has 4 of 8 connections, 1 more needed, 4 free; try again later"}'
+    )
     with served.connect("127.0.0.2") as connection:
         connection.sendall(HEAD)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
@@ -195,7 +197,7 @@ def test_running_out_of_handles_is_said_once(caplog):
     for _ in range(1000):
         handler(loop, {"message": "socket.accept()", "exception": OSError(errno.EMFILE, "Too many open files")})
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot accept connections: Too many open files; it is tried again each second"
+        "cannot accept connections: Too many open files; the server tries again each second"
     ]
     handler(loop, {"message": "another thing", "exception": ValueError("x")})
     assert told == ["another thing"]
@@ -218,7 +220,7 @@ except Exception as error:
     [
         (256, 4096, r"512 9\d\d"),  # raised
         (600, 600, r"1[45]\d 600"),
-        (256, 256, r"expected a limit of open files of at least 4\d\d \(ulimit -n\), got 256"),
+        (256, 256, r"ulimit -n: expected a limit of at least 4\d\d open files, got 256; raise the limit"),
     ],
 )
 def test_no_more_connections_than_there_are_handles_for(soft, hard, said):

@@ -61,10 +61,10 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_says_so(current,
     assert current.served is before
     assert (current.problem.version, current.problem.message) == (
         "2",
-        "its files are damaged or do not belong together; the server's log has the reason",
+        "its files are damaged or do not belong together; see the server's log for the reason",
     )
     assert current.failures == 1
-    assert "umgclip: version 1 goes on answering: weights: expected sha256 1, got 2" in caplog.text
+    assert "umgclip: version 1 keeps answering: weights: expected sha256 1, got 2" in caplog.text
 
 
 def test_a_version_whose_first_forward_fails_never_answers(current, registry, make_answerer):
@@ -79,7 +79,7 @@ def test_a_version_whose_first_forward_fails_never_answers(current, registry, ma
     current.check()
 
     assert current.served.version == "1"
-    assert current.problem.message == "it cannot be loaded; the server's log has the reason"
+    assert current.problem.message == "it cannot be loaded; see the server's log for the reason"
 
 
 def test_a_version_whose_first_answer_is_no_number_never_answers(current, registry, make_answerer, caplog):
@@ -138,7 +138,7 @@ def test_a_registry_out_of_reach_leaves_the_model_and_is_asked_again(current, re
     current.check()
     assert (current.problem.version, current.problem.message) == (
         None,
-        "the registry does not answer; the server's log has the reason",
+        "the registry does not answer; see the server's log for the reason",
     )
     registry.alias = "2"
     current.check()

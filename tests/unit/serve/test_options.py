@@ -111,5 +111,5 @@ def test_keys_come_from_the_environment_alone(monkeypatch):
 @pytest.mark.parametrize("given", ["", ",", " , ,"])
 def test_a_key_that_would_lock_nothing_is_refused(monkeypatch, given):
     monkeypatch.setenv("UMGCLIP_API_KEY", given)
-    with pytest.raises(InputError, match="UMGCLIP_API_KEY: expected a key, or several divided by commas, got"):
+    with pytest.raises(InputError, match="UMGCLIP_API_KEY: expected a key, or several separated by commas, got"):
         api_keys()

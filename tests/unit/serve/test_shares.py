@@ -10,7 +10,7 @@ def test_what_is_held_has_a_bound_and_is_given_back():
     with Claim("a") as first, Claim("b") as second:
         first.hold(pool, 3)
         second.hold(pool, 1)
-        with pytest.raises(BusyError, match="busy: 4 of 4 places are taken, 1 more wanted"):
+        with pytest.raises(BusyError, match="busy: 4 of 4 places are in use, 1 more needed"):
             second.hold(pool, 2)
         first.hold(pool, 1)
         second.hold(pool, 2)
@@ -23,7 +23,7 @@ def test_a_client_gets_half_and_leaves_room_for_another():
     claims = [Claim("greedy") for _ in range(9)]
     for claim in claims[:4]:
         claim.hold(pool, 1)
-    with pytest.raises(BusyError, match="busy: this client has 4 of 8 places, 1 more wanted, 4 are free"):
+    with pytest.raises(BusyError, match="busy: this client has 4 of 8 places, 1 more needed, 4 free"):
         claims[4].hold(pool, 1)
     other = Claim("modest")
     other.hold(pool, 1)

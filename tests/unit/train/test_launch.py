@@ -118,7 +118,7 @@ def test_an_interrupted_run_ends_all_processes_and_goes_on_in_one(train: Train, 
     os.killpg(interrupted.pid, signal.SIGINT)
     _, errors = interrupted.communicate(timeout=100)
     assert interrupted.returncode == 130, errors
-    assert errors.count("interrupted; run again to go on") == 1
+    assert errors.count("interrupted; run it again to continue") == 1
     assert not [pid for pid in started if alive(pid)]
     assert "goes on after step" in finish(train(processes=1))
     assert result(tmp_path / "run")[1].count(b"\n") == 15

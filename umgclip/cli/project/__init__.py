@@ -1,1 +1,1 @@
-"""`umgclip init`, `code` and `follow`: start a project and keep its pipeline complete."""
+"""`umgclip init`, `code` and `follow`: create a project and keep its pipeline complete."""

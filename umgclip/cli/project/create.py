@@ -1,4 +1,4 @@
-"""`umgclip init`: a folder of one's own becomes a project: parameters, pipeline, git, DVC."""
+"""`umgclip init`: turn a folder into a project with parameters, a pipeline, git and DVC."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 CODE = Path("artifacts") / "code"
 _FILES = ("params.yaml", "dvc.yaml")
 _PLOTS = Path(".dvc") / "plots" / "models.json"
-_HEAD = """# What is stale and what is cached. A stage is `umgclip STAGE`; its section of params.yaml has the same name.
-# `code` looks which umgclip is installed: after an upgrade those stages are stale whose code is another.
-# `params` are all keys that decide a result; a key that is not listed (workers, device, ...) makes nothing stale.
-# Run with `dvc repro`, look with `dvc metrics diff` and `dvc plots show`.
+_HEAD = """# The stages of the pipeline. A stage runs `umgclip STAGE` and reads the section of that name in params.yaml.
+# `code` checks the installed umgclip: after an upgrade, the stages whose code changed are out of date.
+# `params` lists all keys that decide a result; other keys (workers, device, ...) make no stage out of date.
+# Run the pipeline with `dvc repro`, and compare results with `dvc metrics diff` and `dvc plots show`.
 """
 _IGNORED = """/data
 /artifacts
@@ -48,7 +48,7 @@ _IGNORED = """/data
 """
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _TOOL_S = 120
-# sections of the demo, which own photographs have no use for
+# keys of the section `data` that only the demo uses
 _OF_THE_DEMO = (
     "seed", "image_px", "train_scenes", "single_share", "max_things", "background_named", "benchmark_scenes",
     "benchmark_singles", "shard_samples", "jpeg_quality",
@@ -57,13 +57,13 @@ _OF_THE_DEMO = (
 
 @dataclass(frozen=True)
 class ProjectOptions:
-    """What a project is to be like.
+    """Options of a project that `umgclip init` creates.
 
     Attributes:
-        name: of the model in the registry, so that projects never compare their champions.
-        pretrained: `base.pretrained`.
-        model: `base.model`; None: as in the template.
-        language: of captions.
+        name: name of the model in the registry; one per project, so that projects never compare their champions.
+        pretrained: value of `base.pretrained`.
+        model: value of `base.model`; None keeps the template's.
+        language: language of the captions.
         vocabulary: file of concepts.
     """
 
@@ -75,27 +75,30 @@ class ProjectOptions:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise InputError(f"--name: expected letters, digits and any of _.- , got {self.name!r}")
+            raise InputError(f"--name: expected only letters, digits and any of _.- , got {self.name!r}")
 
 
 def default_name(folder: Path) -> str:
-    """A name for the project in a folder."""
+    """Derive a project's name from the name of its folder."""
     return "-".join(_NAME.findall(folder.resolve().name)) or "mine"
 
 
 def make_project(folder: Path, options: ProjectOptions) -> Summary:
-    """Write a project's files into a folder, and start git and DVC where they are missing.
+    """Write a project's files into a folder, and initialise git and DVC if they are missing.
 
-    Files that are there are never touched. What may lie there already: photographs, a git repository, `data`.
+    Existing files are never changed. The folder may already hold photographs, a git repository and `data`.
 
     Raises:
-        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or options that
-            no parameter takes.
-        OutputError: it cannot be written, or git or DVC fails.
+        InputError: the folder has a `params.yaml` or `dvc.yaml`, there is no such base or vocabulary, or an option has
+            a value that its parameter does not take.
+        OutputError: a file cannot be written, or git or DVC fails.
     """
-    taken = [name for name in _FILES if (folder / name).exists()]
-    if taken:
-        raise InputError(f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(taken)}")
+    existing = [name for name in _FILES if (folder / name).exists()]
+    if existing:
+        raise InputError(
+            f"{folder}: expected a folder without {' and '.join(_FILES)}, found {', '.join(existing)}; "
+            "choose another folder"
+        )
     options = _with_vocabulary(folder, _with_base(folder, options))
     params = _params(options)
     sections = parse_sections(YAML(typ="safe").load(params), Path("params.yaml"))
@@ -113,10 +116,10 @@ def make_project(folder: Path, options: ProjectOptions) -> Summary:
 
 
 def template(name: str) -> str:
-    """A file of the repository that projects are made of; an installed package brings it along.
+    """Read a template of a project's files, from the installed package or from the repository.
 
     Raises:
-        InputError: this installation lacks it.
+        InputError: this installation lacks the template.
     """
     within = importlib.resources.files("umgclip") / "project" / name
     if within.is_file():
@@ -125,14 +128,14 @@ def template(name: str) -> str:
     for path in (root / name, root / ".dvc" / "plots" / name):
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise InputError(f"this installation of umgclip lacks {name}, which projects are made of; install it anew")
+    raise InputError(f"umgclip: expected the project template {name}, found none; reinstall the package")
 
 
 def write_code_digests(out: Path) -> Summary:
-    """A file a stage with the digest of the code that decides its result; only those that changed are written.
+    """Write one file per stage with the digest of the code that decides its result; unchanged files stay.
 
-    A project depends on these files where the repository depends on its own sources: after an upgrade only stages whose
-    code differs are stale.
+    The stages of a project depend on these files as those of the repository depend on its sources: after an upgrade
+    only the stages whose code differs are stale.
     """
     digests = {stage: code_digest(f"umgclip.{stage}.stage") for stage in STAGES}
     with explain_os_errors(out):
@@ -143,43 +146,43 @@ def write_code_digests(out: Path) -> Summary:
 
 
 def _with_base(folder: Path, options: ProjectOptions) -> ProjectOptions:
-    """The base as it is called from within the project, once it is sure that there is such a base."""
+    """Check that the base exists, and return the options with its path as seen from the project."""
     if options.pretrained == SCRATCH:
         return options
     path = Path(options.pretrained).expanduser()
-    there = next((place for place in (path, folder / path) if options.pretrained and place.exists()), None)
-    if options.model is None and not (there and there.is_dir()):
+    file = next((one for one in (path, folder / path) if options.pretrained and one.exists()), None)
+    if options.model is None and not (file and file.is_dir()):
         raise InputError(
             f"--model: expected the name in open_clip of {options.pretrained!r}, such as ViT-B-32, got none; "
             "`--pretrained scratch` trains a small one"
         )
     from umgclip.model.clip.pretrained.load import (
-        named_config,  # open_clip, which `code` and a model from scratch do without
+        named_config,  # imports open_clip, which `code` and a model from scratch do not need
     )
 
-    named_config(options.model or "", options.pretrained if there is None else str(there))
-    return options if there is None else replace(options, pretrained=_called(path, there, folder))
+    named_config(options.model or "", options.pretrained if file is None else str(file))
+    return options if file is None else replace(options, pretrained=_path_from_project(path, file, folder))
 
 
 def _with_vocabulary(folder: Path, options: ProjectOptions) -> ProjectOptions:
-    """The file of concepts as it is called from within the project, once it is sure that it is there."""
+    """Check the file of concepts, and return the options with its path as seen from the project."""
     if options.vocabulary is None:
         return options
     path = Path(options.vocabulary).expanduser()
-    there = next((place for place in (path, folder / path) if place.is_file()), None)
-    if there is None:
+    file = next((one for one in (path, folder / path) if one.is_file()), None)
+    if file is None:
         raise InputError(f"--vocabulary: expected a file of concepts, found none at {path} or {folder / path}")
-    read_vocabulary(there, "--vocabulary")
-    return replace(options, vocabulary=_called(path, there, folder))
+    read_vocabulary(file, "--vocabulary")
+    return replace(options, vocabulary=_path_from_project(path, file, folder))
 
 
-def _called(path: Path, there: Path, folder: Path) -> str:
-    """A path as it is called from within the project."""
-    return str(path) if path.is_absolute() else os.path.relpath(there.resolve(), folder.resolve())
+def _path_from_project(path: Path, file: Path, folder: Path) -> str:
+    """Return the path of an existing file as seen from the project; an absolute path stays."""
+    return str(path) if path.is_absolute() else os.path.relpath(file.resolve(), folder.resolve())
 
 
 def _params(options: ProjectOptions) -> str:
-    """The template's parameters, for photographs of one's own."""
+    """Return the template's parameters, adapted to the user's photographs, as YAML."""
     yaml = _yaml()
     params = yaml.load(template("params.yaml"))
     for name in _OF_THE_DEMO:
@@ -197,13 +200,13 @@ def _params(options: ProjectOptions) -> str:
 
 
 def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
-    """The pipeline without the repository's sources: a stage follows the digest of its code, from `umgclip code`."""
+    """Return the pipeline with the code digests of `umgclip code` in place of the repository's sources."""
     yaml = _yaml()
     pipeline = yaml.load(text)
     for stage in STAGES:
         content = pipeline["stages"][stage]
-        own = [dep for dep in content["deps"] if not dep.startswith("umgclip/")]
-        content["deps"] = [*own, (CODE / f"{stage}.sha256").as_posix()]
+        data_deps = [dep for dep in content["deps"] if not dep.startswith("umgclip/")]
+        content["deps"] = [*data_deps, (CODE / f"{stage}.sha256").as_posix()]
     add_named(pipeline, sections, folder)
     code = {
         "desc": "Digests of the installed code that decides each stage's result",
@@ -212,8 +215,8 @@ def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
         "outs": [{(CODE / f"{stage}.sha256").as_posix(): {"cache": False}} for stage in STAGES],
     }
     pipeline["stages"].insert(0, "code", code)
-    said = _dumped(yaml, pipeline)
-    return _HEAD + said[said.index("stages:") :]
+    text = _dumped(yaml, pipeline)
+    return _HEAD + text[text.index("stages:") :]
 
 
 def _yaml() -> YAML:
@@ -238,42 +241,42 @@ def _write(path: Path, text: str) -> None:
 
 
 def _ignore(folder: Path) -> str:
-    """Tell git what runs write; lines that are there stay."""
+    """Add the paths that runs write to `.gitignore`; existing lines stay."""
     path = folder / ".gitignore"
-    had = path.read_text(encoding="utf-8") if path.is_file() else ""
-    missing = [line for line in _IGNORED.splitlines() if line not in had.splitlines()]
+    existing = path.read_text(encoding="utf-8") if path.is_file() else ""
+    missing = [line for line in _IGNORED.splitlines() if line not in existing.splitlines()]
     if not missing:
-        return ".gitignore as it was"
-    _write(path, had + ("" if had.endswith("\n") or not had else "\n") + "\n".join(missing) + "\n")
-    return f".gitignore{' with more lines' if had else ''}"
+        return ".gitignore (unchanged)"
+    _write(path, existing + ("" if existing.endswith("\n") or not existing else "\n") + "\n".join(missing) + "\n")
+    return f".gitignore{' (lines added)' if existing else ''}"
 
 
 def _git(folder: Path) -> str:
     if shutil.which("git") is None:
-        return "not installed; DVC works without, and nothing is versioned"
+        return "not installed; DVC works without it, but nothing is versioned"
     if _run(["git", "rev-parse", "--is-inside-work-tree"], folder).returncode == 0:
-        return "the repository that is there"
+        return "the existing repository"
     _checked(["git", "init", "--quiet"], folder)
     return "a new repository (git init)"
 
 
 def _dvc(folder: Path) -> str:
     if (folder / ".dvc").is_dir():
-        return "as it is there"
+        return "the existing setup"
     inside = shutil.which("git") is not None
     top = _run(["git", "rev-parse", "--show-toplevel"], folder).stdout.strip() if inside else ""
     how = [] if top and Path(top).resolve() == folder.resolve() else ["--subdir"] if top else ["--no-scm"]
     _checked([sys.executable, "-m", "dvc", "init", "--quiet", *how], folder)
     _checked([sys.executable, "-m", "dvc", "config", "core.analytics", "false"], folder)
-    return f"started (dvc init{''.join(f' {word}' for word in how)})"
+    return f"initialised (dvc init{''.join(f' {word}' for word in how)})"
 
 
 def _data(folder: Path) -> str:
-    """`data.dvc`, where there are data."""
+    """Create `data.dvc` if there is a dataset, and return a line for the summary."""
     if (folder / "data.dvc").exists():
-        return "data.dvc as it was"
+        return "data.dvc (unchanged)"
     if not (folder / "data" / "train" / "manifest.json").is_file():
-        return "none yet: `umgclip data import`, then `dvc add data`"
+        return "none yet: run `umgclip data import`, then `dvc add data`"
     _checked([sys.executable, "-m", "dvc", "add", "--quiet", "data"], folder)
     return "data.dvc (dvc add data)"
 
@@ -295,6 +298,6 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def _checked(command: list[str], folder: Path) -> None:
     done = _run(command, folder)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        lines = (done.stderr or done.stdout).strip().splitlines()
         name = " ".join(word for word in command if word not in (sys.executable, "-m"))
-        raise OutputError(f"`{name}` failed in {folder}: {said[-1] if said else 'it said nothing'}")
+        raise OutputError(f"`{name}` failed in {folder}: {lines[-1] if lines else 'no message'}")

@@ -1,4 +1,4 @@
-"""Files that parameters name, as dependencies in dvc.yaml: DVC itself sees only that another file is named."""
+"""Dependencies in dvc.yaml on the files that params.yaml names, so that DVC notices when those files change."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from umgclip.params import SCRATCH, Section
 from umgclip.stage import Summary
 
 READERS = ("base", "annotate")
-"""The stages that read such files."""
+"""Stages that read files named in params.yaml."""
 
 PIPELINE = Path("dvc.yaml")
-_VOCABULARY = "vocabulary"  # files that are meant to be edited
+_VOCABULARY = "vocabulary"  # users are expected to edit these files
 _log = logging.getLogger("umgclip")
 
 
 def check(stage: str, section: Section) -> None:
-    """Where DVC runs this stage, it has to see when a file changes that the section names.
+    """Check, when DVC runs this stage, that dvc.yaml lists the files that its section names.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
         section: its parameters.
 
     Raises:
-        InputError: it does not see that a vocabulary changes. For weights and tokenizers, which are hardly ever edited,
-            this is a warning.
+        InputError: a vocabulary is not listed. For weights and tokenizers, which are hardly ever edited, this is a
+            warning.
     """
     if os.environ.get("DVC_STAGE", "").rpartition(":")[2] != stage or not PIPELINE.is_file():
         return
     content = _yaml().load(PIPELINE.read_text(encoding="utf-8"))["stages"].get(stage, {})
     for key, path in _unfollowed(stage, content, section, Path()):
-        said = (
-            f"{stage}.{key}: {path} is no dependency of the stage {stage} in {PIPELINE}, so DVC would not see when it "
-            "changes; `umgclip follow` lists it there"
+        message = (
+            f"{stage}.{key}: {path} is not a dependency of the stage {stage} in {PIPELINE}, so DVC would not notice "
+            "when it changes; run `umgclip follow` to add it"
         )
         if key.endswith(_VOCABULARY):
-            raise InputError(said)
-        _log.warning("%s", said)
+            raise InputError(message)
+        _log.warning("%s", message)
 
 
 def follow(pipeline: Path, sections: Mapping[str, Section]) -> Summary:
-    """Add the files that the sections name to the stages' dependencies; what else the file holds stays.
+    """Add the files that the sections name to the stages' dependencies; the rest of the pipeline stays.
 
     Args:
-        pipeline: a dvc.yaml; paths are as seen from its folder.
-        sections: of the parameter file, by name.
+        pipeline: a dvc.yaml; paths are relative to its folder.
+        sections: sections of the parameter file, by name.
 
     Raises:
-        InputError: no such pipeline, or it has no such stage.
+        InputError: there is no such pipeline, or it lacks a stage.
         OutputError: it cannot be written.
     """
     if not pipeline.is_file():
@@ -73,30 +73,30 @@ def follow(pipeline: Path, sections: Mapping[str, Section]) -> Summary:
         yaml.dump(content, stream)
         write_bytes(pipeline, stream.getvalue().encode())
     rows = [(key, f"{path}, now a dependency") for key, path in added.items()]
-    return Summary(f"follow: {pipeline}", tuple(rows) or (("files", "all that are named are dependencies"),))
+    return Summary(f"follow: {pipeline}", tuple(rows) or (("files", "all named files are dependencies already"),))
 
 
 def add_named(
     content: Mapping[str, Any], sections: Mapping[str, Section], folder: Path, where: Path = PIPELINE
 ) -> dict[str, str]:
-    """Add to the content of a dvc.yaml what `follow` does; gives what was added, by its dotted key.
+    """Add missing dependencies to the content of a dvc.yaml; return the added paths by dotted key.
 
     Raises:
-        InputError: there is no such stage.
+        InputError: the content lacks a stage.
     """
     added = {}
     for stage in READERS:
-        found = (content.get("stages") or {}).get(stage)
-        if not isinstance(found, dict):
+        entry = (content.get("stages") or {}).get(stage)
+        if not isinstance(entry, dict):
             raise InputError(f"{where}: expected a stage {stage}, found {', '.join(content.get('stages') or ['none'])}")
-        for key, path in _unfollowed(stage, found, sections[stage], folder):
-            found.setdefault("deps", []).append(path)
+        for key, path in _unfollowed(stage, entry, sections[stage], folder):
+            entry.setdefault("deps", []).append(path)
             added[f"{stage}.{key}"] = path
     return added
 
 
 def _unfollowed(stage: str, content: Mapping[str, Any], section: Section, folder: Path) -> list[tuple[str, str]]:
-    """Keys and paths of the files that are there, named, and neither listed nor in a folder that is."""
+    """List keys and paths of existing named files that are neither dependencies nor inside one."""
     deps = [dep if isinstance(dep, str) else next(iter(dep)) for dep in content.get("deps") or []]
     listed = [(folder / dep).resolve() for dep in deps]
     missing = []

@@ -1,4 +1,4 @@
-// The page at /docs: openapi.json for people. Generators and other viewers read the file itself.
+// The page at /docs: openapi.json in a readable form. Generators and other viewers read the file itself.
 
 const make = (tag, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), properties);
@@ -42,7 +42,7 @@ function example({ summary, value }, path) {
 
 function operation(path, method, { summary, requestBody, responses, security }) {
   const node = make("article", {}, make("h2", {}, code(`${method.toUpperCase()} ${path}`)),
-    make("p", { textContent: summary + (security ? " Asks for an API key." : "") }));
+    make("p", { textContent: summary + (security ? ". Requires an API key." : "") }));
   for (const content of Object.values(requestBody?.content || {})) {
     node.append(make("p", { textContent: `Body: ${type(content.schema)}` }));
     for (const one of Object.values(content.examples || {})) node.append(example(one, path));
@@ -68,8 +68,8 @@ try {
     for (const [method, one] of Object.entries(methods)) target.append(operation(path, method, one));
   }
   const shown = new Set();
-  const kinds = make("article", {}, make("h2", { textContent: "Kinds" }));
-  for (const name of named) { // grows while kinds name others
+  const kinds = make("article", {}, make("h2", { textContent: "Types" }));
+  for (const name of named) { // grows, because types refer to others
     if (shown.has(name) || !schemas[name]) continue;
     shown.add(name);
     kinds.append(fields(name));

@@ -1,9 +1,9 @@
-// The page at /: an image, labels and boxes in, scores and overlays out. No library, nothing from elsewhere.
+// The page at /: it sends an image, labels and boxes, and shows scores and overlays. It loads nothing from other servers.
 
-const LONGEST_PX = 1600; // larger images are made smaller before they are sent
+const LONGEST_PX = 1600; // larger images are scaled down before they are sent
 const GRID_PX = 192; // longer side of an overlay
-const PNG_PX = 256 * 256; // small images are sent without loss
-// Okabe and Ito's colours, which people with the common kinds of colour blindness tell apart, then lighter ones
+const PNG_PX = 256 * 256; // images of up to this many pixels are sent without loss, as PNG
+// the colours of Okabe and Ito, which people with common kinds of colour blindness can distinguish, then lighter ones
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999",
   "#b5e61d", "#ffaec9", "#7f6000", "#00ffff"];
 
@@ -31,7 +31,7 @@ async function take(file) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    complain(`${file.name || "The file"} is no image that this browser can read.`);
+    complain(`${file.name || "The file"} is not an image that this browser can read.`);
     return;
   }
   const scale = Math.min(1, LONGEST_PX / Math.max(bitmap.width, bitmap.height));
@@ -40,7 +40,7 @@ async function take(file) {
   image.height = Math.max(1, Math.round(bitmap.height * scale));
   image.getContext("2d").drawImage(bitmap, 0, 0, image.width, image.height);
   Object.assign(state, { image, boxes: [], answer: null });
-  // small images get a larger canvas, so that boxes and overlays on them are not coarse
+  // small images get a larger canvas, so that boxes and overlays look smooth on them
   const zoom = Math.max(1, 640 / Math.max(image.width, image.height));
   canvas.width = Math.round(image.width * zoom);
   canvas.height = Math.round(image.height * zoom);
@@ -77,7 +77,8 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 
 // ---------------------------------------------------------------- boxes
 
-function place(event) {
+/** The position of a pointer event in pixels of the image. */
+function position(event) {
   const frame = canvas.getBoundingClientRect();
   // the canvas may be letterboxed inside its element
   const scale = Math.min(frame.width / canvas.width, frame.height / canvas.height);
@@ -95,14 +96,14 @@ const ordered = ([x0, y0, x1, y1]) =>
 
 canvas.addEventListener("pointerdown", (event) => {
   const drawing = at("draw").getAttribute("aria-pressed") === "true";
-  if (event.button || (event.pointerType === "touch" && !drawing)) return; // a finger scrolls the page otherwise
+  if (event.button || (event.pointerType === "touch" && !drawing)) return; // without "Draw a box", a finger scrolls
   canvas.setPointerCapture(event.pointerId);
-  const start = place(event);
+  const start = position(event);
   state.drag = [...start, ...start];
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!state.drag) return;
-  state.drag.splice(2, 2, ...place(event));
+  state.drag.splice(2, 2, ...position(event));
   draw();
 });
 canvas.addEventListener("pointerup", () => {
@@ -136,7 +137,7 @@ function addBox(box) {
 }
 
 function boxesChanged() {
-  if (state.answer) state.answer.box_label_scores = null; // they belong to other boxes
+  if (state.answer) state.answer.box_label_scores = null; // they belong to the old boxes
   draw();
 }
 
@@ -147,7 +148,7 @@ function listBoxes() {
       const input = make("input", { type: "number", value: box[part], inputMode: "numeric" });
       input.setAttribute("aria-label", `box ${index + 1}, ${side}`);
       input.addEventListener("change", () => {
-        box[part] = input.valueAsNumber; // what is no number is refused by the server, with its reason
+        box[part] = input.valueAsNumber; // the server refuses anything but numbers and says why
         boxesChanged();
       });
       return input;
@@ -167,7 +168,7 @@ function listBoxes() {
   at("boxes").querySelector("ol").replaceChildren(...rows);
 }
 
-// ---------------------------------------------------------------- asking
+// ---------------------------------------------------------------- the request
 
 const labels = () => [...new Set(at("labels").value.split(/[,\n]/).map((one) => one.trim()).filter(Boolean))];
 
@@ -179,10 +180,10 @@ function encoded(image) {
 async function ask() {
   complain("");
   const texts = labels();
-  if (!state.image) return complain("Expected an image: drop one, paste one or choose a file.");
+  if (!state.image) return complain("Expected an image, got none: drop or paste one, or choose a file.");
   if (!texts.length) {
     at("labels").focus();
-    return complain("Expected at least one label.");
+    return complain("Expected at least one label, got none: enter labels above.");
   }
   state.asking?.abort();
   const asking = (state.asking = new AbortController());
@@ -191,7 +192,7 @@ async function ask() {
   const question = { image: encoded(state.image), labels: texts, similarity_map: true };
   if (state.boxes.length) question.boxes = state.boxes;
   if (state.vocabulary) question.tags = 5;
-  at("status").textContent = "asking …";
+  at("status").textContent = "waiting for the answer …";
   const began = performance.now();
   try {
     const response = await fetch("predict", {
@@ -199,16 +200,16 @@ async function ask() {
     });
     const answer = await response.json().catch(() => ({}));
     if (response.status === 401) {
-      at("door").hidden = false;
+      at("api-key").hidden = false;
       at("key").focus();
     }
-    if (!response.ok) throw new Error(answer.detail || `The server answered ${response.status}.`);
+    if (!response.ok) throw new Error(answer.detail || `The server answered with status ${response.status}.`);
     Object.assign(state, { answer, labels: texts });
     const version = response.headers.get("X-Model-Version");
     at("status").textContent = `version ${version} answered in ${Math.round(performance.now() - began)} ms`;
     show();
   } catch (error) {
-    if (error.name === "AbortError") return; // a newer question took its place
+    if (error.name === "AbortError") return; // a newer request has replaced this one
     at("status").textContent = "";
     complain(error instanceof TypeError ? "The server cannot be reached." : error.message);
   }
@@ -252,12 +253,12 @@ function show() {
   }
   if (answer.tags) {
     const tags = answer.tags.map((tag) => tag.label);
-    parts.push(...table("Tags, of the whole vocabulary", tags, answer.tags.map((tag) => tag.score), false));
+    parts.push(...table("Tags from the model's vocabulary", tags, answer.tags.map((tag) => tag.score), false));
   }
   at("scores").replaceChildren(...parts);
   const chosen = at("overlay").value;
-  const options = [["none", "the image alone"], ["segments", "which label fits each place best"],
-    ...names.map((name, index) => [`label ${index}`, `where it looks like ${name}`])];
+  const options = [["none", "the image only"], ["segments", "the best label at each point"],
+    ...names.map((name, index) => [`label ${index}`, `similarity to ${name}`])];
   at("overlay").replaceChildren(...options.map(([value, textContent]) => make("option", { value, textContent })));
   const first = at("looks").hidden && names.length > 1 ? "segments" : "none";
   at("overlay").value = !at("looks").hidden && options.some(([value]) => value === chosen) ? chosen : first;
@@ -265,7 +266,7 @@ function show() {
   draw();
 }
 
-/** A grid (h rows of w numbers) made larger to width x height by bilinear interpolation between cell centres. */
+/** Enlarge a grid (h rows of w numbers) to width x height by bilinear interpolation between cell centres. */
 function enlarge(grid, width, height) {
   const rows = grid.length, columns = grid[0].length, large = new Float32Array(width * height);
   for (let y = 0; y < height; y++) {
@@ -320,7 +321,7 @@ function draw() {
   const boxes = state.drag ? [...state.boxes, ordered(state.drag)] : state.boxes;
   for (const [index, box] of boxes.entries()) {
     const [x0, y0, x1, y1] = box.map((side) => side * zoom);
-    for (const [style, width] of [["#fff", 2 * line], ["#000", line]]) { // seen on light and on dark
+    for (const [style, width] of [["#fff", 2 * line], ["#000", line]]) { // visible on light and on dark images
       Object.assign(paint, { strokeStyle: style, lineWidth: width });
       paint.strokeRect(x0, y0, x1 - x0, y1 - y0);
     }
