@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """The repository's parameters and pipeline, with a vocabulary that both stages read."""
+    """Create a project with the repository's parameters and pipeline, and a vocabulary that both stages read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     text = (ROOT / "params.yaml").read_text().replace("vocabulary: null", "vocabulary: names.txt")
@@ -124,7 +124,7 @@ def test_what_follow_cannot_read_is_said(project):
 
 
 def test_dvc_tells_a_stage_its_name(project):
-    """What `check` relies on."""
+    """Check that DVC sets DVC_STAGE, which `check` relies on."""
     YAML().dump({"stages": {"base": {"cmd": "printenv DVC_STAGE > said"}}}, Path("dvc.yaml"))
     with Repo.init(str(project), no_scm=True) as repo:
         repo.reproduce()

@@ -1,4 +1,4 @@
-"""What a command writes takes the place of nothing that it did not make, and of nothing that another is writing."""
+"""Tests that a command replaces only what it made itself, and nothing that another command is writing."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from umgclip.params import TowerParams
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A base with random weights and two photographs, one of them torn."""
+    """Create a base with random weights and two photographs, one of them truncated."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     config = files.tower_config(TowerParams(width=32, layers=1, heads=2, text_width=32, text_layers=1, text_heads=2))

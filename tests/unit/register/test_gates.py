@@ -21,7 +21,7 @@ GATES = GateParams(
 
 
 def evidence(version: str | None = None, top1: float = 0.7, i2t: float = 0.5, mask: float = 0.4) -> Evidence:
-    """A version whose base has mask top-1 0.05."""
+    """Return a version whose base has mask top-1 0.05."""
     return Evidence(
         version=version,
         adapter_sha256=f"adapter of {version}",
@@ -253,7 +253,7 @@ MEASURED = {
 
 
 def measured(kind: str, version: str | None = None, gain: float = 0.1) -> Evidence:
-    """A version on a benchmark of a kind whose tuned model reaches `gain` more than its base."""
+    """Return a version on a benchmark of a kind whose tuned model reaches `gain` more than its base."""
     whole = evidence(version)
     base = dict.fromkeys(MEASURED[kind], 0.3)
     return replace(whole, base=base, tuned={name: value + gain for name, value in base.items()})

@@ -9,7 +9,7 @@ from umgclip.register.latency import ratio_of
 
 
 class Clock:
-    """Time that only answers move."""
+    """Clock that advances only when a model answers."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -35,7 +35,7 @@ class Timed(Answerer):
 
 
 def seconds(first: float, *then: float) -> Iterator[float]:
-    """How long the warm-up takes, and every answer after it, over and over."""
+    """Yield the time of the warm-up, then of every answer after it, over and over."""
     yield first
     while True:
         yield from then

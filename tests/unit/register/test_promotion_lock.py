@@ -33,7 +33,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with one registered model; claims do not ask whether a server is before the tags."""
+    """Return a store with one registered model; without a database path it is locked by a tag, like a server's."""
     uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
     MlflowClient(tracking_uri=uri).create_registered_model("umgclip")
     return Store(uri, "umgclip", None)
@@ -136,7 +136,7 @@ def test_claims_of_many_never_overlap(registry):
 
 
 def test_a_write_that_loses_to_another_waits_and_tries_again(registry, monkeypatch):
-    """As a database does when two claims are inserted at the same moment."""
+    """Refuse the first write, as a database does when two claims are inserted at the same moment."""
     monkeypatch.setattr(promotion_lock, "SETTLE_S", 0.05)
     client = registry.client()
     refused = []

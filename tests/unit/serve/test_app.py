@@ -105,7 +105,7 @@ def test_every_example_of_the_documentation_is_answered(serve, name):
 
 
 def bomb(side: int) -> str:
-    """A PNG whose header announces side x side pixels."""
+    """Return a PNG whose header announces side x side pixels."""
     chunks = {
         b"IHDR": struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0),
         b"IDAT": zlib.compress(b"\0" * 100),

@@ -26,7 +26,7 @@ HEAD = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 async def app(scope, receive, send) -> None:
-    """`/small`, `/large`, `/late`; a body is read, and its length is the answer."""
+    """Answer `/small`, `/large` and `/late`; for a request with a body, answer its length."""
     size = 0
     while scope["method"] == "POST":
         message = await receive()
@@ -78,7 +78,7 @@ def served(running) -> Served:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """What comes until the server closes."""
+    """Read until the server closes the connection."""
     received = []
     while part := connection.recv(1 << 16):
         received.append(part)

@@ -1,4 +1,4 @@
-"""What the process that reads requests makes of them, and that it can be ended."""
+"""Tests of the process that reads requests: its replies, and that it can be killed."""
 
 from __future__ import annotations
 

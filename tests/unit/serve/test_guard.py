@@ -10,7 +10,7 @@ from umgclip.serve.guard import is_known, key_of, read_body
 
 
 def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Request:
-    """A request whose body comes in chunks; after the last it never ends when that is b""."""
+    """Return a request whose body comes in chunks; it never ends if the last chunk is b""."""
     left: Iterator[bytes] = iter(chunks)
 
     async def receive() -> dict:
