@@ -132,7 +132,7 @@ def predict(
 ) -> None:
     """Rank labels for photographs, or for boxes in them.
 
-    Prints one JSON line per image: {"image": ..., "labels": [{"label": ...,
+    Print one JSON line per image: {"image": ..., "labels": [{"label": ...,
     "score": ...}, ...]}, or "boxes" with the labels of each box. An image that
     cannot be read gets "error" instead, and the exit code is 3.
 

@@ -59,7 +59,8 @@ def _file_lock(path: Path, name: str) -> Iterator[None]:
         while not _locked(handle):
             if time.monotonic() > deadline:
                 raise TrackingError(
-                    f"{name}: expected other promotions to end within {_WAIT_S:.0f} s; one holds {path}"
+                    f"{name}: expected other promotions to end within {_WAIT_S:.0f} s, but one still holds {path}; "
+                    "try again later"
                 )
             time.sleep(_POLL_S)
         yield
@@ -93,8 +94,8 @@ def _claim(store: Store, name: str) -> Iterator[None]:
                     break
         if time.monotonic() > deadline:
             raise TrackingError(
-                f"{name} in {store.name}: expected other promotions to end within {_WAIT_S:.0f} s; the tag {CLAIM_TAG} "
-                f"of the registered model says that one is at work"
+                f"{name} in {store.name}: expected other promotions to end within {_WAIT_S:.0f} s, but the tag "
+                f"{CLAIM_TAG} of the registered model shows that one is still running; try again later"
             )
         time.sleep(_POLL_S)
     try:

@@ -19,7 +19,7 @@ from umgclip.io.images import encode_png
 from umgclip.serve.settings import ModelSelection
 
 _BACK_OFF, _LONGEST_S = 2.0, 600.0
-# texts for `/health`, which anybody may read; the errors' own texts name files and addresses of this machine
+# texts for `/health`, which is public; the errors' own texts name files and addresses of this machine
 _PUBLIC_TEXTS = {
     InputError: "there is no such model, alias or version",
     TrackingError: "the registry does not answer",

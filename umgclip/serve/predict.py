@@ -1,4 +1,4 @@
-"""`/predict`: the way of a request from its bytes to the bytes of its answer."""
+"""The handler of `/predict`: it turns the bytes of a request into the bytes of its answer."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_one_process_holds_it_until_it_ends_however_it_ends(store, monkeypatch):
         monkeypatch.setattr(promotion_lock, "_WAIT_S", 0.3)
         with (
             pytest.raises(
-                TrackingError, match="umgclip: expected other promotions to end within 0 s; one holds .*lock"
+                TrackingError, match="umgclip: expected other promotions to end within 0 s, but one still holds .*lock"
             ),
             promotion_lock.serialised(store, "umgclip"),
         ):
@@ -91,7 +91,7 @@ def test_a_claim_of_another_holds_one_back_until_it_is_old(registry, monkeypatch
     monkeypatch.setattr(promotion_lock, "_WAIT_S", 0.3)
     client = registry.client()
     client.set_registered_model_tag("umgclip", CLAIM_TAG, f"{time.time():.0f} theirs")
-    with pytest.raises(TrackingError, match=f"the tag {CLAIM_TAG} .* says that one is at work"):  # noqa: SIM117
+    with pytest.raises(TrackingError, match=f"the tag {CLAIM_TAG} .* shows that one is still running"):  # noqa: SIM117
         with promotion_lock._claim(registry, "umgclip"):
             pass
     client.set_registered_model_tag("umgclip", CLAIM_TAG, f"{time.time() - 121:.0f} theirs")
