@@ -14,7 +14,7 @@ _KNOWN = "{n_fmt}/{total_fmt} ({percentage:.0f} %) in {elapsed}, {remaining} to 
 _UNKNOWN = "{n_fmt} in {elapsed}, {rate_fmt}{postfix}"
 
 
-class ProgressBar:
+class StageProgress:
     """Progress of a count to `total` (None if unknown), shown on `stream`; call `close` at the end."""
 
     def __init__(self, label: str, total: int | None, unit: str, stream: TextIO | None = None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.cli import terminal
-from umgclip.cli.progress import ProgressBar
+from umgclip.cli.progress import StageProgress
 from umgclip.cli.terminal import Sheet
 from umgclip.errors import InputError
 from umgclip.io import locks as locks_of
@@ -68,8 +68,8 @@ class Session:
 
         return bar.advance, watch
 
-    def _bar(self, total: int | None, unit: str) -> ProgressBar:
-        bar = ProgressBar(self._name, total, unit)
+    def _bar(self, total: int | None, unit: str) -> StageProgress:
+        bar = StageProgress(self._name, total, unit)
         self._bars.callback(bar.close)
         return bar
 
