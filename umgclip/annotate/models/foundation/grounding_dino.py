@@ -17,7 +17,7 @@ from torch import Tensor
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
-from umgclip.annotate.models.foundation.queries import Queries, in_groups
+from umgclip.annotate.models.foundation.queries import DetectorQueries, in_groups
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
@@ -39,7 +39,7 @@ class GroundingDino:
         Raises:
             InputError: they are missing or do not fit.
         """
-        self._params, self._queries = params, Queries(params.queries, vocabulary)
+        self._params, self._queries = params, DetectorQueries(params.queries, vocabulary)
         self._loaded = load(params, where, _CLASSES[params.kind], "GroundingDinoProcessor")
         self.name = self._loaded.name
         self._tokenizer = self._loaded.processor.tokenizer

@@ -16,7 +16,7 @@ from torch import Tensor
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.pictures import pictures, sizes
-from umgclip.annotate.models.foundation.queries import Queries
+from umgclip.annotate.models.foundation.queries import DetectorQueries
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -37,7 +37,7 @@ class Owlv2:
         Raises:
             InputError: they are missing or do not fit.
         """
-        self._params, self._queries = params, Queries(params.queries, vocabulary)
+        self._params, self._queries = params, DetectorQueries(params.queries, vocabulary)
         self._loaded = load(params, where, "Owlv2ForObjectDetection", "Owlv2Processor")
         self.name = with_prompt(self._loaded.name, params.template)
         self._texts: dict[str, Tensor] = {}

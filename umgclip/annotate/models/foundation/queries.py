@@ -8,7 +8,7 @@ from typing import Literal
 from umgclip.data.vocabulary import Vocabulary
 
 
-class Queries:
+class DetectorQueries:
     """The queries for an image, which its caption may decide."""
 
     def __init__(self, queries: Literal["caption", "vocabulary"] | list[str], vocabulary: Vocabulary) -> None:
@@ -32,7 +32,7 @@ class Queries:
         return name in self._vocabulary.stuff
 
 
-def in_groups(captions: Sequence[str], queries: Queries) -> dict[tuple[str, ...], list[int]]:
+def in_groups(captions: Sequence[str], queries: DetectorQueries) -> dict[tuple[str, ...], list[int]]:
     """Group rows by their queries, so that rows with the same queries share forward passes."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, caption in enumerate(captions):

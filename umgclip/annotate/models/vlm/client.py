@@ -21,7 +21,7 @@ import httpx
 from umgclip.annotate.models.vlm.answers import NoAnswerError, parse, response_format, shown
 from umgclip.annotate.models.vlm.reading import spoken, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
-from umgclip.annotate.models.vlm.wire import Raw, RequestLimits, Wire, WireError
+from umgclip.annotate.models.vlm.wire import Raw, Wire, WireError, WireLimits
 from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.repetition import loops
@@ -104,7 +104,7 @@ class Client:
         self._ended = threading.Event()
         self._params, self._where, self._sleep = params, where, sleep or self._ended.wait
         self._wire = Wire({"Authorization": f"Bearer {self._key}"} if self._key else {}, params.concurrency)
-        self._limits = RequestLimits(params.timeout_s, params.max_reply_kb << 10)
+        self._limits = WireLimits(params.timeout_s, params.max_reply_kb << 10)
         self._pool = ThreadPoolExecutor(params.concurrency)
         self._tokens, self._lock = 0, threading.Lock()
 

@@ -23,7 +23,7 @@ _COMPLAINT_BYTES = 4096  # of the body of an error
 
 
 @dataclass(frozen=True)
-class RequestLimits:
+class WireLimits:
     """The limits of one request: seconds in all, and bytes of the reply after decompression."""
 
     seconds: float
@@ -72,7 +72,7 @@ class Wire:
         threading.Thread(target=_serve, args=(self._loop, self._http), daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
-    def post(self, url: str, body: Any, limits: RequestLimits) -> Raw:  # noqa: ANN401 - any JSON value
+    def post(self, url: str, body: Any, limits: WireLimits) -> Raw:  # noqa: ANN401 - any JSON value
         """Send JSON and wait for the reply.
 
         Raises:
@@ -113,7 +113,7 @@ def _serve(loop: asyncio.AbstractEventLoop, http: httpx.AsyncClient) -> None:
     loop.close()
 
 
-async def _post(http: httpx.AsyncClient, url: str, body: Any, limits: RequestLimits) -> Raw:  # noqa: ANN401 - any JSON value
+async def _post(http: httpx.AsyncClient, url: str, body: Any, limits: WireLimits) -> Raw:  # noqa: ANN401 - any JSON value
     async with asyncio.timeout(limits.seconds), http.stream("POST", url, json=body) as reply:
         headers = {name.lower(): value for name, value in reply.headers.items()}
         if reply.status_code != httpx.codes.OK:

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.annotate.models.vlm.conftest import RawServer, http, said
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.client import Client
-from umgclip.annotate.models.vlm.wire import RequestLimits, Wire, WireError
+from umgclip.annotate.models.vlm.wire import Wire, WireError, WireLimits
 from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
@@ -144,7 +144,7 @@ def test_what_waits_for_an_answer_is_told_to_stop(raw_server: RawServer) -> None
 
     def wait() -> None:
         with pytest.raises(WireError) as error:
-            wire.post(raw_server.url, {}, RequestLimits(60.0, 1000))
+            wire.post(raw_server.url, {}, WireLimits(60.0, 1000))
         heard.append(error.value.reason)
 
     waiting = threading.Thread(target=wait)
