@@ -10,7 +10,7 @@ from typing import Any
 from umgclip.annotate import retry
 from umgclip.annotate.job import Job
 from umgclip.annotate.output import TABLES
-from umgclip.annotate.plan import RunPlan
+from umgclip.annotate.plan import AnnotationPlan
 from umgclip.annotate.rejected import refused
 from umgclip.annotate.vocabulary import GivenNames
 from umgclip.data.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ def marks_of(jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
     return marks
 
 
-def collect(plan: RunPlan, split: str, marks: Marks, folder: Path) -> dict[str, Any]:
+def collect(plan: AnnotationPlan, split: str, marks: Marks, folder: Path) -> dict[str, Any]:
     """Make a split's dataset, its manifest last, and return its counts.
 
     The dataset does not depend on the other splits, on where and how the work was done, or on params that decide no

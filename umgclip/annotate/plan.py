@@ -30,7 +30,7 @@ SPLITS = {"train": "train", "benchmark": "benchmark", "proposals": "benchmark"}
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class AnnotationPlan:
     """Everything that one run of the stage has to do.
 
     Attributes:
@@ -57,7 +57,7 @@ class RunPlan:
         return sha256_json([self.recipe.config, self.made_by["inputs_sha256"]])
 
 
-def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> RunPlan:
+def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -> AnnotationPlan:
     """Read the manifests and the names in the training shards, and decide where each shard's results go.
 
     Args:
@@ -89,7 +89,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
     }
-    return RunPlan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
+    return AnnotationPlan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:

@@ -18,7 +18,7 @@ from umgclip.annotate.cut import cut_captions
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.models.source_name import describe
-from umgclip.annotate.plan import SPLITS, RunPlan, make_plan, manifests_of, samples_of
+from umgclip.annotate.plan import SPLITS, AnnotationPlan, make_plan, manifests_of, samples_of
 from umgclip.annotate.progress import Report, RunProgress, Tally
 from umgclip.annotate.rejected import not_refused
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
@@ -131,7 +131,7 @@ def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
     return ray.run_jobs
 
 
-def _make_folders(plan: RunPlan, out: Path, retry_failed: bool) -> None:
+def _make_folders(plan: AnnotationPlan, out: Path, retry_failed: bool) -> None:
     """Make the folders where finished shards wait, if those are on this machine.
 
     To retry failed samples, an earlier result is split into its shards again.
@@ -146,7 +146,7 @@ def _make_folders(plan: RunPlan, out: Path, retry_failed: bool) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def _todo(plan: RunPlan, report: Report, retry_failed: bool) -> Iterable[Job]:
+def _todo(plan: AnnotationPlan, report: Report, retry_failed: bool) -> Iterable[Job]:
     """Yield the jobs that are not done, and those with failed samples to retry; report the counts of the others."""
     for job in chain.from_iterable(plan.jobs[split] for split in SPLITS):
         marker = job.marker()
@@ -164,7 +164,7 @@ def _todo(plan: RunPlan, report: Report, retry_failed: bool) -> Iterable[Job]:
             report.add(Tally(job.info.samples, Counter(marker["reasons"]), Counter(lost), examples))
 
 
-def _end(plan: RunPlan, out: Path, marks: Mapping[str, Marks]) -> None:
+def _end(plan: AnnotationPlan, out: Path, marks: Mapping[str, Marks]) -> None:
     """Store the markers for a retry of failed samples, and delete the folder in which the shards waited."""
     if isinstance(plan.folder, Folder):
         write_json(retry.path_for(out), {"config": plan.digest, **marks})
@@ -184,7 +184,7 @@ def _examples(marks: Marks) -> dict[str, str]:
     return examples
 
 
-def _summary(counts: dict[str, dict[str, Any]], plan: RunPlan, cut: str | None) -> Summary:
+def _summary(counts: dict[str, dict[str, Any]], plan: AnnotationPlan, cut: str | None) -> Summary:
     train, vocabulary = counts["train"], plan.recipe.vocabulary
     unknown = [name for name in vocabulary.held_out if name not in vocabulary.concepts]
     rows = [

@@ -28,7 +28,7 @@ from umgclip.train.ema import Average
 from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.parallel import Parallel
-from umgclip.train.step import Computed, Scoring, compute
+from umgclip.train.step import Computed, StepScoring, compute
 
 _KEYS_SHOWN = 8
 _LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
@@ -124,10 +124,10 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
     return Parallel(TowerEmbedder(tower), world, params.parallel, all_learn=params.adapter == "full")
 
 
-def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[Scoring, torch.amp.GradScaler | None]:
+def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[StepScoring, torch.amp.GradScaler | None]:
     dtype = autocast_dtype(params.precision, world.device)
     scaler = torch.amp.GradScaler(world.device.type) if dtype is torch.float16 else None
-    scoring = Scoring(
+    scoring = StepScoring(
         params=params,
         pairwise=tower.pairwise,
         dtype=dtype,

@@ -41,7 +41,7 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Scoring:
+class StepScoring:
     """The settings of a forward pass and of its loss.
 
     Attributes:
@@ -59,7 +59,7 @@ class Scoring:
     scale_loss: Callable[[Tensor], Tensor]
 
 
-def compute(model: Parallel, loaded: LoadedBatch, scoring: Scoring, world: World) -> Computed:
+def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: World) -> Computed:
     """Add the gradients of one global batch to the weights; every process is here at once, with its own part.
 
     Nothing is added where the loss is no finite number.
@@ -82,7 +82,7 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: Scoring, world: World
 
 
 def _at_once(
-    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: StepScoring, world: World
 ) -> tuple[dict[str, float], Features]:
     batch, weights = global_batch.batch, scoring.params.weights
     with _autocast(scoring, world):
@@ -96,7 +96,7 @@ def _at_once(
 
 
 def _in_parts(
-    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: Scoring, world: World
+    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: StepScoring, world: World
 ) -> tuple[dict[str, float], Features]:
     batch, weights, parts = global_batch.batch, scoring.params.weights, scoring.params.accumulate
     pieces = [cut(batch, *bounds(len(batch.images), parts, number)) for number in range(parts)]
@@ -138,7 +138,7 @@ def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"]) -> Em
     return model(batch.images, tokens) if batch.valid is None else model(batch.images, tokens, batch.valid)
 
 
-def _autocast(scoring: Scoring, world: World) -> torch.autocast:
+def _autocast(scoring: StepScoring, world: World) -> torch.autocast:
     return torch.autocast(world.device.type, dtype=scoring.dtype, enabled=scoring.dtype is not None)
 
 

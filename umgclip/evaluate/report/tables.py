@@ -26,7 +26,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One metric, with the value (None: not measured) and the interval (None: unknown) of each model."""
 
     metric: str
@@ -86,7 +86,7 @@ def metric_label(metric: str) -> str:
     return " ".join(LABELS.get(part, part) for part in metric.split("_"))
 
 
-def metric_rows(metrics: Mapping[str, Any], names: Sequence[str], benchmark: str) -> list[Row]:
+def metric_rows(metrics: Mapping[str, Any], names: Sequence[str], benchmark: str) -> list[MetricRow]:
     """Return the rows of one benchmark, for every number that any of the models has.
 
     Args:
@@ -97,7 +97,7 @@ def metric_rows(metrics: Mapping[str, Any], names: Sequence[str], benchmark: str
     groups = [metrics[name].get(benchmark, {}) for name in names]
     every = dict.fromkeys(metric for group in groups for metric, value in group.items() if _is_number(value))
     return [
-        Row(
+        MetricRow(
             metric,
             metric_label(metric),
             tuple(group.get(metric) for group in groups),
