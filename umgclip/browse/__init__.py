@@ -1,1 +1,1 @@
-"""A gallery of a dataset: a sample of its images with all that is said of them, and what was refused beside them."""
+"""Gallery of a dataset: a sample of its images with their annotations, and what was refused beside them."""

@@ -1,4 +1,4 @@
-"""One image of the gallery: its picture as a small JPEG file, and what is said of it as JSON."""
+"""One image of the gallery: its picture as a small JPEG file, and its annotations as JSON."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ _QUALITY = 82
 Card = dict[str, Any]
 
 
-def describe(found: PickedSample, side_px: int) -> tuple[Card, bytes | None]:
-    """A card and its picture; what cannot be read is said in the card's notes and never raised.
+def describe(sample: PickedSample, side_px: int) -> tuple[Card, bytes | None]:
+    """Build the card and the picture of a sample; what cannot be read is stated in the card's notes, never raised.
 
-    The picture is written anew: it has no metadata, and is a JPEG file whatever the shard holds.
+    The picture is re-encoded: it has no metadata, and is a JPEG file whatever the shard holds.
 
     Args:
-        found: a stored sample.
+        sample: a stored sample.
         side_px: longer side of the picture; a smaller image keeps its size. Outlines are drawn on a grid of this
             longer side.
     """
-    where = f"{found.shard}:{found.key}"
-    notes = [found.problem] if found.problem else []
+    where = f"{sample.shard}:{sample.key}"
+    notes = [sample.problem] if sample.problem else []
     record = picture = None
     pixels_wh: tuple[int, int] | None = None
     try:
-        if found.image is not None:
-            image = Image.fromarray(decode_image(found.image, where=where))
+        if sample.image is not None:
+            image = Image.fromarray(decode_image(sample.image, where=where))
             pixels_wh = image.size
             picture = _jpeg(image, side_px)
     except DataError as error:
         notes.append(str(error))
     try:
-        record = parse_record(found.json, where=where) if found.json is not None else None
+        record = parse_record(sample.json, where=where) if sample.json is not None else None
     except DataError as error:
         notes.append(str(error))
-    if record is not None and record.key != found.key:
+    if record is not None and record.key != sample.key:
         notes.append(f"the record's key is {record.key!r}")
     if record is not None and pixels_wh not in (None, (record.width, record.height)):
         notes.append(f"the record says {record.width} x {record.height} pixels, the image has {pixels_wh}")
-    card: Card = {"key": found.key, "shard": found.shard, "readable": picture is not None and record is not None}
+    card: Card = {"key": sample.key, "shard": sample.shard, "readable": picture is not None and record is not None}
     wh = (record.width, record.height) if record is not None else pixels_wh
     card |= {"wh": wh, "grid": None if wh is None else grid(*wh, side_px)}
     if record is not None:
-        card |= _said(record, card["grid"], notes)
+        card |= _annotations(record, card["grid"], notes)
     return {**card, "notes": [_cut(note) for note in notes]}, picture
 
 
 def missing(name: str, why: str) -> Card:
-    """The card of an image that is not in the dataset."""
+    """Build the card of an image that is not in the dataset."""
     return {"key": name, "shard": None, "readable": False, "wh": None, "grid": None, "notes": [why]}
 
 
 def grid(width: int, height: int, side_px: int) -> tuple[int, int]:
-    """Width and height with a longer side of `side_px`."""
+    """Scale width and height so that the longer side is `side_px`."""
     scale = side_px / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -78,7 +78,7 @@ def _jpeg(image: Image.Image, side_px: int) -> bytes:
     return buffer.getvalue()
 
 
-def _said(record: ImageRecord, grid_wh: tuple[int, int], notes: list[str]) -> Card:
+def _annotations(record: ImageRecord, grid_wh: tuple[int, int], notes: list[str]) -> Card:
     regions = record.regions
     if regions is not None and len(regions) > _REGIONS:
         notes.append(f"{len(regions)} regions, the first {_REGIONS} are shown")
@@ -131,7 +131,7 @@ def _texts(texts: Sequence[Text] | None, notes: list[str]) -> list[tuple[str, fl
 
 
 def _others(text: Text) -> str:
-    """What others say of a text."""
+    """Summarise the scores of filters and the agreement of other annotators about a text."""
     filtered = [] if text.filter_score is None else [f"filter {text.filter_score:.3f}"]
     return _cut("; ".join([*filtered, *([f"also {', '.join(text.agreed_by)}"] if text.agreed_by else [])]))
 

@@ -1,4 +1,4 @@
-"""From a dataset to a folder that a browser opens, without a server and without anything from elsewhere."""
+"""Writer of a gallery: a folder that a browser opens without a server and without the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from umgclip.stage import Summary
 
 STATIC = Path(__file__).with_name("static")
 PAGE, ABOUT, DATA, PICTURES = "index.html", "gallery.json", "data.js", "images"
-OWN, TABLE, REJECTED = "quarantine.parquet", "images.parquet", "rejected.parquet"
+QUARANTINE, TABLE, REJECTED = "quarantine.parquet", "images.parquet", "rejected.parquet"
 STATES = ("accepted", "partly", "quarantined", "unreadable")
 
 
@@ -34,16 +34,16 @@ STATES = ("accepted", "partly", "quarantined", "unreadable")
 class Inputs:
     """The dataset, and quarantines of later stages about it: local files or `s3://` URLs."""
 
-    place: Place
+    dataset: Place
     manifest: Manifest
     quarantines: Sequence[str] = ()
 
 
 @dataclass
 class _Quarantine:
-    """Quarantines as local files: the dataset's own and those of later stages; images to show, and their shards."""
+    """Quarantines as local files: the dataset's and those of later stages; images to show, and their shards."""
 
-    own: list[Path]
+    imported: list[Path]
     later: list[Path]
     chosen: quarantines.ChosenImages
     shards: dict[str, str] | None  # None: no table tells, so they are looked for in every shard that is read
@@ -72,22 +72,24 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
         wanted = _plan(inputs.manifest, quarantine, selection)
         shown = _Shown(folder, selection)
         for shard, samples in wanted.items():
-            shown.add(inputs.place, shard, samples, advance)
+            shown.add(inputs.dataset, shard, samples, advance)
         if not shown.cards:
             raise DataError("\n  ".join(["no shard could be read:", *shown.problems[:5]]))
         for name in quarantine.chosen.names:
             shown.add_missing(name, quarantine.shards, advance)
-        own, later = (quarantines.collect(tables, shown.names) for tables in (quarantine.own, quarantine.later))
+        imported, later = (
+            quarantines.collect(tables, shown.names) for tables in (quarantine.imported, quarantine.later)
+        )
         for card in shown.cards:
-            _judge(card, own.get(card["key"], []), later.get(card["key"], []))
+            _set_state(card, imported.get(card["key"], []), later.get(card["key"], []))
         about = _about(inputs, selection, quarantine, shown)
-        about["rejected"] = _add_rejected(quarantines.table_of(inputs.place, REJECTED, Path(scratch)), shown)
+        about["rejected"] = _add_rejected(quarantines.table_of(inputs.dataset, REJECTED, Path(scratch)), shown)
         _write_page(folder, about, shown.cards)
     return _summary(out, about)
 
 
 class _Shown:
-    """Cards, made as samples come; pictures go to files at once."""
+    """Cards of the gallery, made as samples come; pictures are written to files at once."""
 
     def __init__(self, folder: Path, selection: Selection) -> None:
         self._folder, self._side = folder, selection.side_px
@@ -96,17 +98,17 @@ class _Shown:
         self.problems: list[str] = []
         self.shards: dict[str, int] = {}
 
-    def add(self, place: Place, shard: str, wanted: Wanted, advance: Callable[[int], None]) -> None:
+    def add(self, dataset: Place, shard: str, wanted: Wanted, advance: Callable[[int], None]) -> None:
         self.shards[shard] = 0
         try:
-            for found in pick(place, shard, wanted):
-                card, picture = cards.describe(found, self._side)
+            for sample in pick(dataset, shard, wanted):
+                card, picture = cards.describe(sample, self._side)
                 if picture is not None:
                     card["file"] = f"{PICTURES}/{len(self.cards):06d}.jpg"
                     (self._folder / card["file"]).write_bytes(picture)
-                card["drawn"] = found.position in wanted.positions
+                card["drawn"] = sample.position in wanted.positions
                 self.cards.append(card)
-                self.names.add(found.key)
+                self.names.add(sample.key)
                 self.shards[shard] += 1
                 advance(1)
         except DataError as error:
@@ -127,23 +129,23 @@ class _Shown:
 
 
 def _look(inputs: Inputs, selection: Selection, scratch: Path) -> _Quarantine:
-    place, notes = inputs.place, []
-    own = quarantines.table_of(place, OWN, scratch)
+    dataset, notes = inputs.dataset, []
+    imported = quarantines.table_of(dataset, QUARANTINE, scratch)
     later = []
     for number, where in enumerate(inputs.quarantines):
         (scratch / str(number)).mkdir()
         later.append(fetch(where, scratch / str(number)))
-    owned = [own] if own is not None else []
-    chosen = quarantines.choose([*owned, *later], selection.quarantined, selection.seed)
-    table = quarantines.table_of(place, TABLE, scratch) if chosen.names else None
+    of_dataset = [imported] if imported is not None else []
+    chosen = quarantines.choose([*of_dataset, *later], selection.quarantined, selection.seed)
+    table = quarantines.table_of(dataset, TABLE, scratch) if chosen.names else None
     if chosen.names and table is None:
         notes.append(f"no {TABLE} at hand: images in quarantine are looked for in the shards that are read, only")
     shards = quarantines.shards_of(table, chosen.names) if table is not None else None
-    return _Quarantine(owned, later, chosen, shards, notes)
+    return _Quarantine(of_dataset, later, chosen, shards, notes)
 
 
 def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> dict[str, Wanted]:
-    """What to take out of which shard, in the manifest's order."""
+    """Choose the samples to read from each shard, in the manifest's order."""
     drawn = draw(manifest, selection.count, selection.shards, selection.seed)
     if quarantine.shards is None:
         every = frozenset(quarantine.chosen.names)
@@ -162,9 +164,9 @@ def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> 
     }
 
 
-def _judge(card: Card, own: list[Fault], later: list[Fault]) -> None:
-    """What became of an image: its own dataset's quarantine does not take out what the dataset holds."""
-    card["faults"] = [asdict(fault) for fault in [*own, *later]]
+def _set_state(card: Card, imported: list[Fault], later: list[Fault]) -> None:
+    """Set the state of an image; a row of the dataset's own quarantine does not exclude what the dataset holds."""
+    card["faults"] = [asdict(fault) for fault in [*imported, *later]]
     inside = card["shard"] is not None
     if not inside or any(fault.region is None for fault in later):
         card["state"] = "quarantined"
@@ -176,10 +178,10 @@ def _judge(card: Card, own: list[Fault], later: list[Fault]) -> None:
 
 
 def _add_rejected(table: Path | None, shown: _Shown) -> list[tuple[str, int]]:
-    """What rules of annotate refused of the images shown; gives all rows by reason."""
-    reasons, found = quarantines.collect_rejected(table, shown.names) if table is not None else (Counter(), {})
+    """Add the answers that annotate's rules refused for the images shown; return all rows by reason."""
+    reasons, answers = quarantines.collect_rejected(table, shown.names) if table is not None else (Counter(), {})
     for card in shown.cards:
-        card["rejected"] = [asdict(one) for one in found.get(card["key"], [])]
+        card["rejected"] = [asdict(one) for one in answers.get(card["key"], [])]
     return _frequent(reasons)
 
 
@@ -192,7 +194,7 @@ def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown:
     states = Counter(card["state"] for card in shown.cards)
     return {
         "version": __version__,
-        "dataset": str(inputs.place),
+        "dataset": str(inputs.dataset),
         "made_by": manifest.made_by.model_dump(),
         "samples": manifest.samples,
         "shards": len(manifest.shards),
@@ -206,7 +208,7 @@ def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown:
 
 
 def _write_page(folder: Path, about: dict[str, Any], shown: list[Card]) -> None:
-    """Data are text inside a string inside a script: nothing in them can end the script or be run."""
+    """Write the page and its data; the data are text in a string in a script, so that nothing in them can run."""
     seed = about["selection"]["seed"]
     shown.sort(key=lambda card: hashlib.blake2b(f"{seed}/{card['key']}".encode("utf-8", "surrogatepass")).digest())
     content = json.dumps({"about": about, "cards": shown}, separators=(",", ":"))

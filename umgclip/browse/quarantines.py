@@ -1,6 +1,6 @@
-"""What quarantines say: how often each reason, a few images of each, and all that is said of the images shown.
+"""Reading of quarantines: counts by reason, a few images for each reason, and all rows of the images shown.
 
-Tables are read some thousand rows at a time, twice: once to choose, once to collect.
+Tables are read some thousand rows at a time, twice: once to choose images, once to collect their rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TABLE_BYTES = 4 << 30  # a larger table of images is not copied from S3
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of a quarantine; without `region` it is about the whole image."""
+    """One row of a quarantine; a row without `region` is about the whole image."""
 
     region: str | None
     stage: str
@@ -42,16 +42,16 @@ class Fault:
 
 @dataclass
 class ChosenImages:
-    """Rows by reason, and images to show: keys, or names where an image got no key."""
+    """Counts of rows by reason, and images to show: keys, or names of images that got no key."""
 
     reasons: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
 
 
 def choose(tables: Sequence[Path], count: int, seed: int) -> ChosenImages:
-    """Choose images out of quarantines, as evenly over the reasons as they allow.
+    """Choose images from quarantines, spread as evenly over the reasons as possible.
 
-    Which images are chosen depends on their names and the seed, not on the order of rows.
+    The choice depends on the images' names and the seed, not on the order of rows.
 
     Raises:
         DataError: a table is damaged or no quarantine.
@@ -64,7 +64,7 @@ def choose(tables: Sequence[Path], count: int, seed: int) -> ChosenImages:
                 known = reason if reason in chosen.reasons or len(chosen.reasons) < _REASONS else OTHER
                 chosen.reasons[known] += 1
                 _offer(nearest.setdefault(known, {}), name, count, seed)
-    queues = [sorted(found, key=found.__getitem__) for _, found in sorted(nearest.items())]
+    queues = [sorted(hashes, key=hashes.__getitem__) for _, hashes in sorted(nearest.items())]
     for turn in range(count):
         for queue in queues:
             if turn < len(queue) and len(chosen.names) < count and queue[turn] not in chosen.names:
@@ -72,33 +72,33 @@ def choose(tables: Sequence[Path], count: int, seed: int) -> ChosenImages:
     return chosen
 
 
-def _offer(kept: dict[str, str], name: str, count: int, seed: int) -> None:
+def _offer(smallest: dict[str, str], name: str, count: int, seed: int) -> None:
     """Keep the `count` names with the smallest hashes."""
-    if name in kept or not count:
+    if name in smallest or not count:
         return
-    kept[name] = hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    if len(kept) > count:
-        del kept[max(kept, key=kept.__getitem__)]
+    smallest[name] = hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    if len(smallest) > count:
+        del smallest[max(smallest, key=smallest.__getitem__)]
 
 
 def collect(tables: Sequence[Path], names: Collection[str]) -> dict[str, list[Fault]]:
-    """All that quarantines say of some images, at most a hundred rows of each.
+    """Collect the rows of quarantines about some images, at most a hundred of each.
 
     Raises:
         DataError: a table is damaged or no quarantine.
     """
-    found: dict[str, list[Fault]] = {}
+    faults_of: dict[str, list[Fault]] = {}
     wanted = pa.array(sorted(names), pa.string())
     for table in tables:
         for batch in _batches(table):
             told = batch.append_column("name", _names(batch))
             for row in told.filter(pc.is_in(told["name"], value_set=wanted)).to_pylist():
-                faults = found.setdefault(row["name"], [])
+                faults = faults_of.setdefault(row["name"], [])
                 if len(faults) < _FAULTS:
                     faults.append(_fault(row))
                 elif len(faults) == _FAULTS:
                     faults.append(Fault(None, "", "(more)", _MORE))
-    return found
+    return faults_of
 
 
 def _fault(row: dict[str, str | None]) -> Fault:
@@ -107,9 +107,9 @@ def _fault(row: dict[str, str | None]) -> Fault:
 
 @dataclass(frozen=True)
 class RejectedAnswer:
-    """What an annotator said and a rule refused.
+    """An annotator's answer that a rule refused.
 
-    Without `box` it was said of the whole image, without `text` it is the place itself.
+    Without `box` it is about the whole image; without `text` it is the region itself.
     """
 
     role: str
@@ -123,13 +123,13 @@ class RejectedAnswer:
 
 
 def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str], dict[str, list[RejectedAnswer]]]:
-    """Rows by reason of a dataset's `rejected.parquet`, and those of some images, at most a hundred of each.
+    """Count the rows of `rejected.parquet` by reason, and collect those of some images, at most a hundred of each.
 
     Raises:
         DataError: the table is damaged or another one.
     """
     reasons: Counter[str] = Counter()
-    found: dict[str, list[RejectedAnswer]] = {}
+    answers_of: dict[str, list[RejectedAnswer]] = {}
     wanted = pa.array(sorted(names), pa.string())
     with _explained(table), pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_BATCH):
@@ -137,12 +137,12 @@ def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str],
                 known = entry["values"] in reasons or len(reasons) < _REASONS
                 reasons[entry["values"] if known else OTHER] += entry["counts"]
             for row in batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist():
-                rows = found.setdefault(row["key"], [])
+                rows = answers_of.setdefault(row["key"], [])
                 if len(rows) < _FAULTS:
                     rows.append(_rejected(row))
                 elif len(rows) == _FAULTS:
                     rows.append(RejectedAnswer("", "(more)", None, None, None, None, None, _MORE))
-    return reasons, found
+    return reasons, answers_of
 
 
 def _rejected(row: dict[str, Any]) -> RejectedAnswer:
@@ -150,8 +150,8 @@ def _rejected(row: dict[str, Any]) -> RejectedAnswer:
     box = None if None in sides else [round(side, 2) for side in sides]
     score = None if row["score"] is None else round(row["score"], 4)
     text = None if row["text"] is None else _cut(row["text"])
-    said = (text, score, row["source"], row["region_id"], box)
-    return RejectedAnswer(row["role"] or "", row["reason"] or "", *said, _cut(row["detail"] or ""))
+    answer = (text, score, row["source"], row["region_id"], box)
+    return RejectedAnswer(row["role"] or "", row["reason"] or "", *answer, _cut(row["detail"] or ""))
 
 
 def _cut(text: str) -> str:
@@ -159,28 +159,28 @@ def _cut(text: str) -> str:
 
 
 def shards_of(table: Path, names: Collection[str]) -> dict[str, str]:
-    """The shards of images by key, from a dataset's `images.parquet`.
+    """Look up the shards of images by key in a dataset's `images.parquet`.
 
     Raises:
         DataError: the table is damaged.
     """
     wanted = pa.array(sorted(names), pa.string())
-    found: dict[str, str] = {}
+    shards: dict[str, str] = {}
     with _explained(table), pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_BATCH, columns=["key", "shard"]):
             rows = batch.filter(pc.is_in(batch["key"], value_set=wanted))
-            found.update(zip(rows["key"].to_pylist(), rows["shard"].to_pylist(), strict=True))
-    return found
+            shards.update(zip(rows["key"].to_pylist(), rows["shard"].to_pylist(), strict=True))
+    return shards
 
 
-def table_of(place: Place, name: str, scratch: Path) -> Path | None:
-    """A dataset's table as a local file; None: it has none, or one that is too large to be copied from S3."""
-    if isinstance(place, Folder):
-        return place.path / name if place.exists(name) else None
-    if not place.exists(name):
+def table_of(dataset: Place, name: str, scratch: Path) -> Path | None:
+    """Return a dataset's table as a local file; None if it has none, or if it is too large to be copied from S3."""
+    if isinstance(dataset, Folder):
+        return dataset.path / name if dataset.exists(name) else None
+    if not dataset.exists(name):
         return None
     copy, copied = scratch / name, 0
-    with place.open(name) as stream, copy.open("wb") as target:
+    with dataset.open(name) as stream, copy.open("wb") as target:
         while piece := stream.read(_PIECE):
             copied += target.write(piece)
             if copied > TABLE_BYTES:
@@ -203,7 +203,7 @@ def _batches(table: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _names(batch: pa.RecordBatch) -> pa.Array:
-    """What to call each row's image: its key, or its name in the source where it got none."""
+    """Return the name of each row's image: its key, or its name in the source if it got no key."""
     names = [batch["key"], *([batch["shard"]] if "shard" in batch.schema.names else [])]
     return pc.coalesce(*names, pa.scalar(_NAMELESS))
 

@@ -1,7 +1,7 @@
-"""A few samples of many: which shards to open, and what to take out of them.
+"""Reading of a few samples of a large dataset: which shards to open, and which samples to take.
 
-Shards are read from front to end and no further than the last sample wanted; of local ones only headers and the
-samples taken. Nothing but these samples is ever held.
+Shards are read from front to end, and no further than the last wanted sample; of local shards only headers and those
+samples. Nothing but these samples is ever held in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MEMBER_BYTES = 256 << 20  # a larger file in a shard is no image to look at
 
 @dataclass(frozen=True)
 class Wanted:
-    """Samples of one shard: by their place in it, from 0, and by their keys."""
+    """Wanted samples of one shard: by position in it, from 0, and by key."""
 
     positions: frozenset[int] = frozenset()
     keys: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PickedSample:
-    """One sample as stored. What it lacks is None, and `problem` says why."""
+    """One sample as stored; what it lacks is None, and `problem` says why."""
 
     shard: str
     position: int
@@ -48,9 +48,9 @@ class PickedSample:
 
 
 def draw(manifest: Manifest, count: int, shards: int, seed: int) -> dict[str, Wanted]:
-    """Draw samples at random, of at most `shards` shards drawn at random.
+    """Draw samples at random from at most `shards` shards, which are drawn at random, too.
 
-    With shards of one size every sample is as likely as any other; those of one shard come together, though.
+    With shards of the same size every sample is equally likely; but samples of one shard come together.
 
     Args:
         manifest: only its numbers of samples are looked at.
@@ -73,25 +73,25 @@ def draw(manifest: Manifest, count: int, shards: int, seed: int) -> dict[str, Wa
     return {path: Wanted(frozenset(positions)) for path, positions in drawn.items()}
 
 
-def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
-    """Take samples out of one shard, in its order; keys that it does not hold are passed over.
+def pick(dataset: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
+    """Read wanted samples of one shard, in its order; keys that it does not hold are skipped.
 
     Raises:
         DataError: the shard is missing, truncated or damaged; what came before was given.
     """
-    name = shard_at(place, shard)
+    name = shard_at(dataset, shard)
     positions, keys = set(wanted.positions), set(wanted.keys)
     position, current, taken = -1, None, False
     files: dict[str, bytes | str] = {}
     try:
-        with open_shard(place, shard) as handle, _opened(handle) as tar:
+        with open_shard(dataset, shard) as handle, _opened(handle) as tar:
             for info in members(tar):
                 if not info.isfile():
                     continue
                 key, extension = key_and_extension(info.name, name)
                 if key != current:
                     if taken and current is not None:
-                        yield _found(shard, position, current, files)
+                        yield _sample(shard, position, current, files)
                     if not positions and not keys:
                         return
                     current, position, files = key, position + 1, {}
@@ -101,7 +101,7 @@ def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
                 if taken and (extension.lower() in EXTENSIONS or extension == "json"):
                     files[extension.lower()] = _content(tar, info)
             if taken and current is not None:
-                yield _found(shard, position, current, files)
+                yield _sample(shard, position, current, files)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{name}: not a complete tar ({type(error).__name__}: {error})") from error
     if positions:
@@ -109,13 +109,13 @@ def pick(place: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
 
 
 def _opened(handle: Stream) -> closing[tarfile.TarFile]:
-    """A tar whose files are skipped by seeking, where that is possible."""
+    """Open a tar so that its files are skipped by seeking where that is possible."""
     seekable = getattr(handle, "seekable", None)
     return open_tar(handle, "r:" if seekable is not None and seekable() else "r|")
 
 
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | str:
-    """The bytes of a file, or what is wrong with it."""
+    """Return the bytes of a file, or a message about what is wrong with it."""
     if info.size > MEMBER_BYTES:
         return f"{info.name}: expected at most {MEMBER_BYTES} bytes, got {info.size}"
     member = tar.extractfile(info)
@@ -123,7 +123,7 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | str:
     return data if len(data) == info.size else f"{info.name}: truncated: expected {info.size} bytes, got {len(data)}"
 
 
-def _found(shard: str, position: int, key: str, files: Mapping[str, bytes | str]) -> PickedSample:
+def _sample(shard: str, position: int, key: str, files: Mapping[str, bytes | str]) -> PickedSample:
     image = next((files[extension] for extension in EXTENSIONS if extension in files), "no image file")
     json = files.get("json", "no JSON file")
     problems = [content for content in (image, json) if isinstance(content, str)]

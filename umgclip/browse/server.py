@@ -1,4 +1,4 @@
-"""A gallery over HTTP, for this machine alone."""
+"""HTTP server of a gallery, for this machine only."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _HEADERS = {
 
 
 def open_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the files in a folder, listening; port 0 takes a free one.
+    """Open a server for the files in a folder; port 0 takes a free one.
 
-    Requests that name another host are refused: a page elsewhere that lets its name point here reads nothing.
+    Requests that name another host are refused, so that a page elsewhere whose name is made to point here reads
+    nothing.
 
     Raises:
         InputError: the port is taken.
@@ -37,12 +38,12 @@ def open_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 def address(server: ThreadingHTTPServer) -> str:
-    """Where it answers."""
+    """Return the URL under which the server answers."""
     return f"http://{LOOPBACK}:{server.server_address[1]}/"
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files as they are; no listings, no log."""
+    """Handler that serves files as they are, without listings and without a log."""
 
     server_version, sys_version = "umgclip", ""
 

@@ -1,4 +1,4 @@
-"""How much of a dataset a gallery shows."""
+"""Settings of a gallery: how much of a dataset it shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEAST = {"count": 1, "quarantined": 0, "shards": 1, "seed": 0, "side_px": 64}
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken out of a dataset of any size; the same selection of the same dataset gives the same gallery.
+    """Size of the sample that a gallery shows; the same selection of the same dataset gives the same gallery.
 
     Attributes:
         count: images of the dataset, drawn at random.

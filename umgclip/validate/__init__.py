@@ -1,5 +1,5 @@
-"""The `validate` stage: is an annotated dataset fit to train on?
+"""The `validate` stage: decide whether an annotated dataset is fit to train on.
 
-Great Expectations decides. A rule (`suites.py`) is one expectation, how much it matters, and a row mask that finds the
-rows at fault; a bad row goes to a quarantine file with its reason, and too many of them close the gate.
+Great Expectations decides. A rule (`suites.py`) is one expectation with a severity, and a row mask that finds the rows
+at fault. A bad row goes to a quarantine file with its reason, and too many of them close the gate.
 """

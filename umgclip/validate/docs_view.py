@@ -1,7 +1,7 @@
-"""Great Expectations' pages with nothing in them that runs but its own scripts.
+"""Views of Great Expectations' pages that run no scripts but its own.
 
-Its templates print values of the data as they are, so a caption could hold a script. Here the templates escape whatever
-is not markup of their own, and each page allows only scripts that carry its number, which no data can know.
+Its templates print values of the data as they are, so a caption could hold a script. Here the templates escape
+everything except their own markup, and each page allows only scripts that carry its nonce, which no data can know.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _policy() -> str:
 
 
 class _Loader(BaseLoader):
-    """Templates whose scripts carry the page's number, behind a policy that asks for it."""
+    """Template loader that adds the page's nonce to scripts, and a policy that requires it."""
 
     def __init__(self, inner: BaseLoader) -> None:
         self._inner = inner
@@ -48,7 +48,7 @@ class _Loader(BaseLoader):
 
 
 class _Guarded(DefaultJinjaView):
-    """Lets only the templates' own scripts run."""
+    """View that lets only the templates' own scripts run."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as the base class has it
         super().__init__(**options)
@@ -56,7 +56,7 @@ class _Guarded(DefaultJinjaView):
         self.env.loader = _Loader(self.env.loader)
 
     def render(self, document: Any, template: str | None = None, **options: Any) -> str:  # noqa: ANN401
-        """A page."""
+        """Render a page with a new nonce."""
         return str(super().render(document, template, nonce=secrets.token_urlsafe(16), **options))
 
 
@@ -65,7 +65,7 @@ class IndexView(_Guarded, DefaultJinjaIndexPageView):
 
 
 class PageView(_Guarded, DefaultJinjaPageView):
-    """A suite, or what became of a chunk: its templates escape; what filters make of trusted parts is markup."""
+    """The page of a suite or of a chunk's results; its templates escape, and the filters' output is markup."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as the base class has it
         super().__init__(**options)
@@ -82,7 +82,7 @@ class PageView(_Guarded, DefaultJinjaPageView):
         content_block_id: str | None = None,
         render_to_markdown: bool = False,  # noqa: FBT001, FBT002
     ) -> Any:  # noqa: ANN401
-        """A part of a page; texts and numbers in it are no markup."""
+        """Render a part of a page; texts and numbers in it are not markup."""
         if isinstance(content_block, list):
             parts = [
                 self.render_content_block(
@@ -100,17 +100,17 @@ class PageView(_Guarded, DefaultJinjaPageView):
         return "" if content_block is None else content_block
 
     def render_styling(self, styling: Mapping[str, Any]) -> Markup:
-        """Attributes of a tag."""
+        """Render the attributes of a tag, escaped."""
         return Markup(super().render_styling(_quoted(styling)))  # noqa: S704 - quoted
 
     def render_styling_from_string_template(self, template: Any) -> Any:  # noqa: ANN401 - as the base class has it
-        """Attributes of a tag, where the template has some."""
+        """Render the attributes of a tag if the template has some."""
         if not isinstance(template, Mapping):
             return template
         return self.render_styling(template["styling"]) if "styling" in template else ""
 
     def attributes_dict_to_html_string(self, attributes_dict: dict[str, Any], prefix: str = "") -> Markup:
-        """Attributes of a tag by name."""
+        """Render the attributes of a tag by name, escaped."""
         return Markup(super().attributes_dict_to_html_string(_quoted(attributes_dict), prefix))  # noqa: S704 - quoted
 
 
@@ -122,7 +122,7 @@ def _marked(made: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _quoted(value: Any) -> Any:  # noqa: ANN401 - any part of a document
-    """All texts in it as the value of an attribute."""
+    """Escape all texts of a value for use in attributes."""
     if isinstance(value, str):
         return html.escape(value)
     if isinstance(value, Mapping):

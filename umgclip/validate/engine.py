@@ -26,14 +26,14 @@ SITE = "docs"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Great Expectations said of one rule on one frame: rows that break it, or why it could not tell."""
+    """Result of one rule on one frame by Great Expectations: rows that break it, or why it could not tell."""
 
     failed: int | None
     error: str | None = None
 
 
 class Engine:
-    """Runs rules on frames and keeps the results for the Data Docs."""
+    """Runner of rules on frames; it keeps the results for the Data Docs."""
 
     def __init__(self, docs: Path) -> None:
         """Set up a context whose Data Docs will be written to the folder `docs`."""
@@ -84,7 +84,7 @@ class Engine:
         return {rule.name: verdicts.get(rule.name, Verdict(None, "no result came back")) for rule in rules}
 
     def write_docs(self) -> None:
-        """Write the Data Docs of all that was checked; their first page is `index.html`."""
+        """Write the Data Docs of everything that was checked; their first page is `index.html`."""
         self._context.build_data_docs([SITE])
 
     def _define(self, table: str, rules: Sequence[Rule], tolerances: Mapping[str, float]) -> gx.ValidationDefinition:

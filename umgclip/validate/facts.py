@@ -1,4 +1,4 @@
-"""Figures about the whole dataset, as a table of one row, so that rules can bound them like any other value."""
+"""Figures about the whole dataset as a table of one row, so that rules can bound them like any other value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FACT_NEEDS: Mapping[str, tuple[str, ...]] = {
 
 
 def dataset_facts(images: pd.DataFrame, regions: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame:
-    """The figures that the columns at hand allow; null where there is nothing that they could speak of.
+    """Compute the figures for which the columns exist; null if they would be about nothing.
 
-    Labels are read from captions: of images without one, nor a label that came with them, none is asked. A dataset that
-    has no captions at all is not asked for any.
+    Labels come from captions, so an image with neither a caption nor a label of its own does not count towards them. A
+    dataset without any captions is not required to have some.
 
     Args:
         images: `key` and `caption` of every image.

@@ -1,4 +1,4 @@
-"""Run the rules of one table after another, count what fails and keep the rows at fault."""
+"""The gate: run the rules of one table after another, count failures, and keep the rows at fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Status = Literal["pass", "tolerated", "warning", "fail", "error"]
 
 @dataclass(frozen=True)
 class TableCheck:
-    """The work on one table.
+    """The rules and rows of one table that the gate checks.
 
     Attributes:
         table: its name in the report and in the Data Docs.
@@ -41,14 +41,14 @@ class TableCheck:
     rows_have_keys: bool = True
 
     def problem(self, rule: Rule) -> str | None:
-        """Why a rule cannot be checked, naming the column; null if it can."""
+        """Return why a rule cannot be checked, with the column; None if it can."""
         sources = [source for column in rule.condition.columns for source in self.needs.get(column, (column,))]
         return next((self.problems[source] for source in sources if source in self.problems), None)
 
 
 @dataclass
 class RuleOutcome:
-    """What became of one rule over a whole table."""
+    """Outcome of one rule over a whole table."""
 
     table: str
     rule: Rule
@@ -60,12 +60,12 @@ class RuleOutcome:
 
     @property
     def share(self) -> float:
-        """Failing rows as a share of the rows that the rule speaks about; 0 if it speaks about none."""
+        """Failing rows as a share of the rows that the rule applies to; 0 if there are none."""
         return self.failed / self.checked if self.checked else 0.0
 
     @property
     def status(self) -> Status:
-        """A rule that could not be checked is an error, never a pass."""
+        """Status of the rule; one that could not be checked is an error, never a pass."""
         if self.error is not None:
             return "error"
         if self.failed == 0:
@@ -76,26 +76,26 @@ class RuleOutcome:
 
     @property
     def closes_gate(self) -> bool:
-        """Whether training must not start."""
+        """True if training must not start because of this rule."""
         return self.status in ("fail", "error")
 
 
 class Gate:
-    """Collects outcomes and quarantined rows over all tables.
+    """Collector of outcomes and quarantined rows over all tables.
 
     Attributes:
         outcomes: one for each rule so far, in order.
     """
 
     def __init__(self, engine: Engine, params: ValidateParams) -> None:
-        """Judge with this engine and these tolerances."""
+        """Set up a gate with an engine and the tolerances of the params."""
         self._engine = engine
         self._params = params
         self._rows: list[pa.Table] = []
         self.outcomes: list[RuleOutcome] = []
 
     def check(self, table_check: TableCheck) -> None:
-        """Check all rules of one table."""
+        """Check all rules of one table and add their outcomes."""
         outcomes = [
             RuleOutcome(table_check.table, rule, self._tolerance(rule), error=table_check.problem(rule))
             for rule in table_check.rules
@@ -111,13 +111,13 @@ class Gate:
                 self._count(outcome, frame, verdicts[outcome.rule.name], keyed=table_check.rows_have_keys)
 
     def quarantine(self) -> pa.Table:
-        """One row for each fault found: key, region_id (null: the image), stage, reason, detail."""
+        """Return one row for each fault: key, region_id (null: the image), stage, reason, detail."""
         return pa.concat_tables([QUARANTINE.empty_table(), *self._rows])
 
     def _tolerance(self, rule: Rule) -> float:
-        own = self._params.tolerance if rule.tolerance is None else rule.tolerance
+        default = self._params.tolerance if rule.tolerance is None else rule.tolerance
         by_name = {str(name): tolerance for name, tolerance in self._params.tolerances.items()}
-        return by_name.get(rule.name, own)
+        return by_name.get(rule.name, default)
 
     def _count(self, outcome: RuleOutcome, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> None:
         condition = outcome.rule.condition
@@ -126,8 +126,8 @@ class Gate:
         outcome.checked += int(condition.applies(frame).sum())
         outcome.failed += failed
         if verdict.error is not None or verdict.failed != failed:
-            said = verdict.error or f"the expectation counts {verdict.failed} failing rows, the row mask {failed}"
-            outcome.error = outcome.error or f"columns {', '.join(condition.columns)}: {said}"
+            message = verdict.error or f"the expectation counts {verdict.failed} failing rows, the row mask {failed}"
+            outcome.error = outcome.error or f"columns {', '.join(condition.columns)}: {message}"
         if not failed:
             return
         bad = frame[mask]

@@ -1,4 +1,4 @@
-"""Columns that are computed before the rules look: lengths, overhangs, and what was found wrong in a text."""
+"""Measures: columns computed before the rules run, such as lengths, overhangs and faults in texts."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Measure:
 
 
 def add_measures(frame: pd.DataFrame, measures: Iterable[Measure]) -> pd.DataFrame:
-    """The frame with every measure whose columns it has."""
+    """Add every measure whose columns the frame has."""
     ready = {m.name: m.compute(frame) for m in measures if set(m.needs) <= set(frame.columns)}
     return frame.assign(**ready)
 
 
 def image_measures(params: ValidateParams, known: Collection[str]) -> tuple[Measure, ...]:
-    """What is measured on a row of the images' table; `known` are the concepts that may be tags."""
+    """Return the measures of a row of the images' table; `known` are the concepts that may be tags."""
     return (*_caption_measures(params), Measure("unknown_tags", ("tags",), lambda f: unknown_tags(f["tags"], known)))
 
 
 def region_measures(params: ValidateParams) -> tuple[Measure, ...]:
-    """What is measured on a row of the regions' table."""
+    """Return the measures of a row of the regions' table."""
     size = ("width", "height")
     flags = ("is_stuff", "labelled", "has_mask")
     mask = ("mask_area", *MASK_BOX)
@@ -59,7 +59,7 @@ def region_measures(params: ValidateParams) -> tuple[Measure, ...]:
 
 
 def content_measures(benchmark: Mapping[str, str]) -> tuple[Measure, ...]:
-    """What the images' content hashes say; `benchmark` gives the key of a benchmark image by its SHA-256."""
+    """Return the measures of content hashes; `benchmark` maps a benchmark image's SHA-256 to its key."""
     return (
         Measure("first_copy", ("key", "sha256"), first_copy),
         Measure("benchmark_key", ("sha256",), lambda f: _text(f["sha256"].map(dict(benchmark)))),
@@ -67,19 +67,22 @@ def content_measures(benchmark: Mapping[str, str]) -> tuple[Measure, ...]:
 
 
 def owner_measures(image_keys: pd.Series | None) -> tuple[Measure, ...]:
-    """The key of a region whose image is not in the images' table; that table's keys are known as `images.key`."""
+    """Return the measure of orphans: the key of a region whose image is not in the images' table.
+
+    The keys of that table are known to the rules as `images.key`.
+    """
     if image_keys is None:
         return (Measure("orphan_key", ("images.key",), lambda f: f["key"]),)
     return (Measure("orphan_key", ("key",), lambda f: f["key"].where(~f["key"].isin(image_keys))),)
 
 
 def nulls_of(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """How many of these columns are null in a row, as float."""
+    """Count the nulls of a row in these columns, as float."""
     return frame[list(columns)].isna().sum(axis=1).astype(float)
 
 
 def mask_overhang_px(frame: pd.DataFrame) -> Float[ndarray, " row"]:
-    """How far a mask's tight box reaches out of the region's box, in pixels; NaN where there is no mask."""
+    """Measure how far a mask's tight box leaves the region's box, in pixels; NaN where there is no mask."""
     box = frame[list(BOX)].to_numpy(dtype=float)
     tight = frame[list(MASK_BOX)].to_numpy(dtype=float)
     overhang = np.concatenate([box[:, :2] - tight[:, :2], tight[:, 2:] - box[:, 2:]], axis=1)
@@ -87,33 +90,33 @@ def mask_overhang_px(frame: pd.DataFrame) -> Float[ndarray, " row"]:
 
 
 def words(texts: pd.Series) -> pd.Series:
-    """Words separated by white space; NaN where there is no text."""
+    """Count words separated by white space; NaN where there is no text."""
     return texts.str.count(r"\S+").astype(float)
 
 
 def caption_dirt(texts: pd.Series) -> pd.Series:
-    """The first control character or special token, in quotes and escaped; null where there is none."""
-    return _each(texts, lambda text: ascii(found.group()) if (found := DIRT.search(text)) else None)
+    """Find the first control character or special token, quoted and escaped; null if there is none."""
+    return _each(texts, lambda text: ascii(match.group()) if (match := DIRT.search(text)) else None)
 
 
 def caption_loop(texts: pd.Series, repeats_max: int) -> pd.Series:
-    """The first phrase of one to four words said more than `repeats_max` times in a row; null where there is none.
+    """Find the first phrase of one to four words repeated more than `repeats_max` times; null if there is none.
 
     Example: with `repeats_max=2`, "a dog a dog a dog" gives "a dog" and "a very very old dog" gives null.
     """
     # Possessive words (`\w++`): a word is never split, so long captions cannot make the search explode.
     pattern = re.compile(r"(?i)\b(\w++(?:\W++\w++){0,3}?)(?:\W++\1\b)" + f"{{{repeats_max}}}")
-    return _each(texts, lambda text: found.group(1) if (found := pattern.search(text)) else None)
+    return _each(texts, lambda text: match.group(1) if (match := pattern.search(text)) else None)
 
 
 def unknown_tags(tags: pd.Series, known: Collection[str]) -> pd.Series:
-    """The tags (joined by `|`) that are not known concepts; null where all are."""
+    """Return the tags (joined by `|`) that are not known concepts; null if all are known."""
     concepts = frozenset(known)
     return _each(tags, lambda joined: "|".join(t for t in joined.split("|") if t not in concepts) if joined else None)
 
 
 def first_copy(frame: pd.DataFrame) -> pd.Series:
-    """The key of the first image with the same content; null for that first one itself."""
+    """Return the key of the first image with the same content; null for that first image itself."""
     later = frame["sha256"].notna() & frame.duplicated("sha256", keep="first")
     first = frame.drop_duplicates("sha256", keep="first").set_index("sha256")["key"]
     # An image without a key can be the first one too: the copy still needs something to show.

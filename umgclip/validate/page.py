@@ -1,4 +1,4 @@
-"""`index.html` of a judgement: one file that needs no network, whatever became of the gate."""
+"""The `index.html` of a validation: one file that needs no network, whether the gate is open or closed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def write_page(
     """
     closing = [(outcome, mend(outcome, params)) for outcome in outcomes if outcome.closes_gate]
     touched = [(t, "") for t in outcomes if not t.closes_gate and t.status != "pass"]
-    kept = [(outcome, "") for outcome in outcomes if outcome.status == "pass"]
+    passed = [(outcome, "") for outcome in outcomes if outcome.status == "pass"]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("page.html").render(
         report=report,
-        groups=[("What closes the gate", closing), ("What is tolerated", touched), ("What holds", kept)],
+        groups=[("What closes the gate", closing), ("What is tolerated", touched), ("What holds", passed)],
         docs=f"{DOCS}/index.html",
     )
     write_bytes(folder / PAGE, page.encode("utf-8"))

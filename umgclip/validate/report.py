@@ -1,4 +1,4 @@
-"""What is written about a judgement: the report, the metrics, the gate's message. None of it holds a time."""
+"""Texts and numbers about a validation: the report, the metrics, and the gate's message; none of them holds a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umgclip.validate.gate import RuleOutcome
 
 @dataclass(frozen=True)
 class Passed:
-    """How many rows of a table there are, how many have a fault of their own, how many may be trained on."""
+    """Counts of a table's rows: all, those with a fault of their own, and those that may be trained on."""
 
     total: int
     quarantined: int
@@ -23,11 +23,11 @@ class Passed:
 
     @property
     def share(self) -> float:
-        """Rows that passed, as a share of all."""
+        """Rows that passed, as a share of all rows."""
         return self.passed / self.total if self.total else 0.0
 
     def as_dict(self) -> dict[str, int | float]:
-        """Plain values for a JSON file."""
+        """Return the counts as plain values for a JSON file."""
         return {"total": self.total, "quarantined": self.quarantined, "passed": self.passed, "share": self.share}
 
 
@@ -51,16 +51,16 @@ def count_passed(images: pd.DataFrame, regions: pd.DataFrame, quarantine: pa.Tab
     bad_keys = faults.loc[of_image, "key"].dropna()
     bad_pairs = pd.MultiIndex.from_frame(faults[~of_image])
     image_bad = images["key"].isna() | images["key"].isin(bad_keys)
-    own = regions.isna().any(axis=1) | pd.MultiIndex.from_frame(regions).isin(bad_pairs)
-    lost = own | regions["key"].isin(bad_keys)
+    has_fault = regions.isna().any(axis=1) | pd.MultiIndex.from_frame(regions).isin(bad_pairs)
+    lost = has_fault | regions["key"].isin(bad_keys)
     return (
         Passed(len(images), int(image_bad.sum()), int((~image_bad).sum())),
-        Passed(len(regions), int(own.sum()), int((~lost).sum())),
+        Passed(len(regions), int(has_fault.sum()), int((~lost).sum())),
     )
 
 
 def make_report(outcomes: list[RuleOutcome], images: Passed, regions: Passed, annotate: pd.DataFrame) -> dict[str, Any]:
-    """The whole judgement as plain values.
+    """Build the report of a validation as plain values.
 
     Args:
         outcomes: what became of every rule.
@@ -83,7 +83,7 @@ def make_report(outcomes: list[RuleOutcome], images: Passed, regions: Passed, an
 
 
 def make_metrics(report: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a report that are worth following from run to run; a rule that could not be checked is null."""
+    """Select the numbers of a report that are worth following from run to run; an unchecked rule is null."""
     rules = report["rules"]
     return {
         "passed": int(report["passed"]),
@@ -96,7 +96,7 @@ def make_metrics(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def gate_message(outcomes: list[RuleOutcome], docs: Path, params: ValidateParams) -> str:
-    """What the gate says when it closes: each rule with what was measured, its limit, and the keys to change.
+    """Build the message of a closed gate: each rule with its measurement, its limit, and the keys to change.
 
     Args:
         outcomes: what became of every rule.
@@ -114,17 +114,17 @@ def _line(outcome: RuleOutcome, params: ValidateParams) -> str:
     if outcome.error is not None:
         return f"{name}: ERROR {outcome.error}"
     if outcome.table == "dataset":
-        said = f"{name}: measured {', '.join(outcome.examples)}"
+        measured = f"{name}: measured {', '.join(outcome.examples)}"
     else:
-        said = (
+        measured = (
             f"{name}: {outcome.failed} of {outcome.checked} rows failed ({outcome.share:.2%}), "
             f"tolerance {outcome.tolerance:.2%}; e.g. {', '.join(outcome.examples)}"
         )
-    return "\n    ".join([said, f"-> {mend(outcome, params)}"])
+    return "\n    ".join([measured, f"-> {mend(outcome, params)}"])
 
 
 def mend(outcome: RuleOutcome, params: ValidateParams) -> str:
-    """The keys of `params.yaml` that decide, with their values, and what else helps."""
+    """Describe the fix: the keys of `params.yaml` that decide, with their values, and what else helps."""
     rule = outcome.rule
     keys = [f"validate.{name} ({getattr(params, name):g})" for name in rule.bounds]
     if outcome.table != "dataset":

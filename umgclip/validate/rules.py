@@ -1,8 +1,8 @@
-"""What a rule is: an expectation of Great Expectations beside the same condition as a row mask over a whole column.
+"""Rules: an expectation of Great Expectations beside the same condition as a row mask over a whole column.
 
-The expectation counts and documents; the mask finds the rows, which Great Expectations does slowly or not in full.
-Their counts must agree (the engine compares them on every run). Rows with a null in a column that the condition reads
-are left to the rule that asks for the column's presence, so one fault has one reason.
+The expectation counts and documents; the mask finds the rows, which Great Expectations does slowly or not completely.
+Their counts must agree; the gate compares them on every run. Rows with a null in a column that the condition reads are
+left to the rule that requires the column, so that one fault has one reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on the rows of a table.
+    """A condition on the rows of a table, as an expectation and as a row mask.
 
     Attributes:
         expectation: the class of Great Expectations that states it.
@@ -40,24 +40,24 @@ class Condition:
     nulls: bool = False
 
     def applies(self, frame: pd.DataFrame) -> Bool[ndarray, " row"]:
-        """The rows that the condition speaks about."""
+        """Return the mask of rows that the condition applies to."""
         if self.nulls:
             return np.ones(len(frame), dtype=bool)
         return np.asarray(frame[list(self.columns)].notna().all(axis=1), dtype=bool)
 
     def failing(self, frame: pd.DataFrame) -> Bool[ndarray, " row"]:
-        """The rows that break the condition."""
+        """Return the mask of rows that break the condition."""
         return np.asarray(self.breaks(frame) & self.applies(frame), dtype=bool)
 
     def says(self) -> str:
-        """The expectation on one line, long value sets as their size."""
+        """Describe the expectation on one line; long value sets appear as their size."""
         shown = [f"{k}={v if np.size(v) <= 4 else f'<{np.size(v)} values>'}" for k, v in self.kwargs.items()]
         return f"{self.expectation.__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A named check.
+    """A named condition with its severity, its tolerance, and advice for a closed gate.
 
     Attributes:
         name: the reason that the quarantine gives, one of `umgclip.params.RuleName`.
@@ -77,7 +77,7 @@ class Rule:
 
 
 def present(column: str) -> Condition:
-    """No null in a column."""
+    """Require that a column has no nulls."""
     return Condition(
         gxe.ExpectColumnValuesToNotBeNull,
         {"column": column},
@@ -88,7 +88,7 @@ def present(column: str) -> Condition:
 
 
 def absent(column: str) -> Condition:
-    """Nothing but nulls in a column: it is a measure that holds what was found wrong."""
+    """Require that a column has nothing but nulls: it is a measure of faults."""
     return Condition(
         gxe.ExpectColumnValuesToBeNull,
         {"column": column},
@@ -101,7 +101,7 @@ def absent(column: str) -> Condition:
 def within(
     column: str, low: int | float | None = None, high: int | float | None = None, *, above: bool = False
 ) -> Condition:
-    """Numbers from `low` to `high`, both included; with `above`, `low` itself is too small."""
+    """Require numbers from `low` to `high`, both included; with `above`, `low` itself is too small."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
         values = frame[column].to_numpy(dtype=float)
@@ -119,7 +119,7 @@ def within(
 
 
 def greater(column: str, than: str, *, or_equal: bool = False) -> Condition:
-    """One column's numbers greater than another's in the same row."""
+    """Require that one column's numbers are greater than another's in the same row."""
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
         left, right = frame[column].to_numpy(dtype=float), frame[than].to_numpy(dtype=float)
@@ -130,7 +130,7 @@ def greater(column: str, than: str, *, or_equal: bool = False) -> Condition:
 
 
 def matching(column: str, pattern: str) -> Condition:
-    """Strings that fit a regular expression from their start."""
+    """Require strings that match a regular expression from their start."""
     return Condition(
         gxe.ExpectColumnValuesToMatchRegex,
         {"column": column, "regex": pattern},
@@ -140,7 +140,7 @@ def matching(column: str, pattern: str) -> Condition:
 
 
 def member(column: str, allowed: Iterable[str]) -> Condition:
-    """Strings out of a closed set."""
+    """Require strings of a closed set."""
     values = sorted(allowed)
     return Condition(
         gxe.ExpectColumnValuesToBeInSet,
@@ -151,7 +151,7 @@ def member(column: str, allowed: Iterable[str]) -> Condition:
 
 
 def not_member(column: str, forbidden: Iterable[str]) -> Condition:
-    """Strings that are not in a closed set."""
+    """Require strings that are not in a closed set."""
     values = sorted(forbidden)
     return Condition(
         gxe.ExpectColumnValuesToNotBeInSet,
@@ -162,7 +162,10 @@ def not_member(column: str, forbidden: Iterable[str]) -> Condition:
 
 
 def unique(*columns: str) -> Condition:
-    """No two rows alike in these columns; every copy fails. The frame must be the whole table."""
+    """Require that no two rows are alike in these columns; all copies fail.
+
+    The frame must be the whole table.
+    """
 
     def breaks(frame: pd.DataFrame) -> Bool[ndarray, " row"]:
         whole = frame[list(columns)].notna().all(axis=1)

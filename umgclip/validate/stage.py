@@ -30,7 +30,7 @@ from umgclip.validate.tables import IMAGE_COLUMNS, QUARANTINE_COLUMNS, REGION_CO
 
 @dataclass(frozen=True)
 class ValidateInputs:
-    """What the stage reads, and where it writes besides its output folder.
+    """Paths that the stage reads, and those that it writes besides its output folder.
 
     Attributes:
         annotations: the annotated training set, with its flat tables.
@@ -49,7 +49,7 @@ class ValidateInputs:
 
 
 def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
-    """Check an annotated dataset.
+    """Check an annotated dataset, and close the gate if it is unfit for training.
 
     On success `out` holds `report.json` and `quarantine.parquet` (key, region_id, stage, reason, detail; a null
     region_id means the whole image). When the gate closes there is no `out`: the Data Docs hold
@@ -65,8 +65,8 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             engine = Engine(docs / DOCS)
             tables = _Tables.open(inputs)
             gate = Gate(engine, params)
-            for plan in _plans(params, inputs, tables):
-                gate.check(plan)
+            for table_check in _table_checks(params, inputs, tables):
+                gate.check(table_check)
             quarantine = gate.quarantine()
             images, regions = count_passed(tables.image_keys, tables.region_keys, quarantine)
             report = make_report(gate.outcomes, images, regions, tables.dropped)
@@ -97,7 +97,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The tables, and their key columns with all rows."""
+    """The three tables, and their key columns with all rows."""
 
     images: ColumnTable
     regions: ColumnTable
@@ -121,19 +121,19 @@ class _Tables:
         )
 
 
-def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:
+def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:
     concepts = read_vocabulary(inputs.vocabulary)
     images, regions = tables.images, tables.regions
     of_image = measures.image_measures(params, {*concepts.things, *concepts.stuff})
-    yield _plan("images", suites.image_rules(params), _chunks(images, of_image, params), images, of_image)
+    yield _table_check("images", suites.image_rules(params), _chunks(images, of_image, params), images, of_image)
 
     of_region = measures.region_measures(params)
     chunks = _chunks(regions, of_region, params)
-    yield _plan("regions", suites.region_rules(params, concepts), chunks, regions, of_region)
+    yield _table_check("regions", suites.region_rules(params, concepts), chunks, regions, of_region)
 
     content = measures.content_measures(benchmark_hashes(inputs.benchmark))
     keys = iter([add_measures(tables.image_keys, content)])
-    yield _plan("image_keys", suites.image_key_rules(), keys, images, content)
+    yield _table_check("image_keys", suites.image_key_rules(), keys, images, content)
 
     owner = measures.owner_measures(tables.image_keys.get("key"))
     keys = iter([add_measures(tables.region_keys, owner)])
@@ -146,7 +146,7 @@ def _plans(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> I
     yield TableCheck("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
 
 
-def _plan(
+def _table_check(
     name: str,
     rules: tuple[Rule, ...],
     frames: Iterator[pd.DataFrame],
@@ -177,7 +177,7 @@ def read_vocabulary(path: Path) -> ClassList:
 
 
 def benchmark_hashes(folder: Path) -> Mapping[str, str]:
-    """The key of each benchmark image by its content's SHA-256.
+    """Map the SHA-256 of each benchmark image's content to the image's key.
 
     Raises:
         DataError: the benchmark is missing or damaged.

@@ -1,6 +1,6 @@
-"""The rules, table by table. Their names are those of `umgclip.params.RuleName`, which `tolerances` may name.
+"""The rules, table by table; their names are those of `umgclip.params.RuleName`, which `tolerances` may name.
 
-A rule says which params bound it and what else helps, so that a gate that closes can say what to change.
+A rule says which params bound it and what else helps, so that a closed gate can say what to change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _LABEL_HINT = (
 
 
 def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """Rules on one row of the images' table. An image may have no caption; how many have one is a rule on all."""
+    """Return the rules on one row of the images' table.
+
+    An image may have no caption; the share of images with one is a rule on the dataset.
+    """
     side = (params.side_min_px, params.side_max_px)
     length = (params.image_caption_words_min, params.image_caption_words_max)
     return (
@@ -42,7 +45,10 @@ def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
 
 
 def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...]:
-    """Rules on one row of the regions' table. A caption or a mask that is null was not asked for, and passes."""
+    """Return the rules on one row of the regions' table.
+
+    A null caption or mask was not requested, and passes.
+    """
     length = (params.region_caption_words_min, params.region_caption_words_max)
     return (
         Rule("region_key_present", present("key")),
@@ -77,7 +83,7 @@ def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...
 
 
 def image_key_rules() -> tuple[Rule, ...]:
-    """Rules that compare images with each other and with the benchmark."""
+    """Return the rules that compare images with each other and with the benchmark."""
     return (
         Rule("image_key_unique", unique("key")),
         # The first copy stays, so that a duplicate costs no image; it is nothing to stop for.
@@ -92,7 +98,7 @@ def image_key_rules() -> tuple[Rule, ...]:
 
 
 def region_key_rules() -> tuple[Rule, ...]:
-    """Rules that compare regions with each other and with the images."""
+    """Return the rules that compare regions with each other and with the images."""
     return (
         Rule("region_id_unique", unique("key", "region_id")),
         Rule("region_has_image", absent("orphan_key")),
@@ -100,7 +106,7 @@ def region_key_rules() -> tuple[Rule, ...]:
 
 
 def dataset_rules(params: ValidateParams) -> tuple[Rule, ...]:
-    """Rules on the one row of figures about the whole dataset (`facts.py`)."""
+    """Return the rules on the one row of figures about the whole dataset (`facts.py`)."""
     mean = (params.label_score_mean_min, params.label_score_mean_max)
     labelled, annotated = params.labelled_image_share_min, params.annotated_image_share_min
     return (

@@ -1,4 +1,4 @@
-"""Read the flat tables of an annotated dataset: columns checked by name and type, rows in chunks, nothing nested."""
+"""Reader of the flat tables of an annotated dataset: columns checked by name and type, rows in chunks, no nesting."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ColumnTable:
     """
 
     def __init__(self, path: Path, columns: Mapping[str, Kind], *, may_be_empty: bool = False) -> None:
-        """Read the file's footer.
+        """Read the file's footer, and check rows and columns.
 
         Raises:
             DataError: there is no file, it is damaged, or it has no rows.
@@ -75,11 +75,11 @@ class ColumnTable:
             schema = file.schema_arrow
         if self.rows == 0 and not may_be_empty:
             raise DataError(f"{path}: expected at least one row, the table is empty")
-        found = {name: _problem(schema, name, kind) for name, kind in columns.items()}
-        self.problems: dict[str, str] = {name: f"{path}: {text}" for name, text in found.items() if text}
+        problems = {name: _problem(schema, name, kind) for name, kind in columns.items()}
+        self.problems: dict[str, str] = {name: f"{path}: {text}" for name, text in problems.items() if text}
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
-        """The usable columns, at most `rows` rows at a time, in the file's order; numbers and flags as float64.
+        """Yield the usable columns, at most `rows` rows at a time, in file order; numbers and flags as float64.
 
         Raises:
             DataError: the file is damaged.
@@ -89,7 +89,7 @@ class ColumnTable:
                 yield self._frame(pa.Table.from_batches([batch]))
 
     def whole(self, *columns: str) -> pd.DataFrame:
-        """The usable ones of these columns with all rows at once.
+        """Read the usable ones of these columns with all rows at once.
 
         Raises:
             DataError: the file is damaged.
