@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from umgclip.cli.data.import_options import CLASS_NAMES, COMMON, ENCODING, NUMBERED, SPOKEN, Option, subset, text, texts
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,65 +24,6 @@ if TYPE_CHECKING:
 import_app = typer.Typer(
     help="Images with what is known of them, from files or S3, as the dataset OUT/SPLIT.", no_args_is_help=True
 )
-
-
-class Option(NamedTuple):
-    """An option of a command as Typer reads it: the annotated type, and the value where it is not given."""
-
-    type: Any
-    default: Any = None
-
-
-def _text(help_: str) -> Option:
-    return Option(Annotated[str | None, typer.Option(help=help_)])
-
-
-def _texts(help_: str) -> Option:
-    return Option(Annotated[list[str] | None, typer.Option(help=help_)])
-
-
-# what every kind has; SOURCE is the argument
-COMMON = {
-    "source": Option(Annotated[str, typer.Argument(help="a folder, or s3://BUCKET/PREFIX")], inspect.Parameter.empty),
-    "out": Option(
-        Annotated[str, typer.Option(help="folder or s3://BUCKET/PREFIX of the datasets train and benchmark")], "data"
-    ),
-    "split": Option(
-        Annotated[
-            Literal["train", "benchmark"],
-            typer.Option(help="benchmark: all that is known is the truth, written by humans"),
-        ],
-        "train",
-    ),
-    "held_out": _texts("class of a benchmark that training never labels, or @FILE with one a line; repeat it"),
-    "name": _text("of the dataset in each record; else the source's last word"),
-    "license": _text("of images that do not say theirs"),
-    "append": Option(
-        Annotated[bool, typer.Option("--append", help="add to the dataset that is there")],
-        False,
-    ),
-    "replace": Option(
-        Annotated[bool, typer.Option("--replace", help="replace the dataset that is there, if there is one")], False
-    ),
-    "params": Option(
-        Annotated[Path, typer.Option(help="the parameter file; its section data.imports counts")], Path("params.yaml")
-    ),
-}
-SPOKEN = {
-    "annotator": _text("who wrote tags and regions, such as human"),
-    "box_format": Option(
-        Annotated[Literal["xyxy", "xywh"], typer.Option(help="of a box that does not say it")], "xyxy"
-    ),
-}
-ENCODING = {
-    "encoding": _text("of tables and texts that are neither UTF-8 nor UTF-16, such as latin-1, cp1252, gb18030")
-}
-CLASS_NAMES = {"class_names": _text("file with a name for each folder or number")}
-NUMBERED = {"class_names": _text("table of numbers and names: lines such as '7: road, route', or JSON")}
-
-
-def _subset(default: str) -> dict[str, Option]:
-    return {"subset": _text(f"of the data set, as its files call it; else {default}")}
 
 
 def _command(kind: str, help_: str, **own: Option) -> None:
@@ -102,9 +44,9 @@ def _command(kind: str, help_: str, **own: Option) -> None:
 _command(
     "folder",
     "Image files, with captions in a table or in .txt and .json files beside them.",
-    captions=_text("table: .csv, .tsv, .txt, .parquet, .json, .jsonl"),
-    image_column=_text("of the table: paths or names of images; a position from 1 where it has no line of names"),
-    caption_column=_text("of the table: captions, one or a list a row"),
+    captions=text("table: .csv, .tsv, .txt, .parquet, .json, .jsonl"),
+    image_column=text("of the table: paths or names of images; a position from 1 where it has no line of names"),
+    caption_column=text("of the table: captions, one or a list a row"),
     **ENCODING,
     ignore_labels=Option(
         Annotated[bool, typer.Option("--ignore-labels", help="leave YOLO, VOC and labelme beside the images alone")],
@@ -119,8 +61,8 @@ _command(
 _command(
     "yolo",
     "YOLO: boxes and polygons in .txt files, with data.yaml, obj.names or classes.txt; Ultralytics, Darknet, CVAT.",
-    **_subset("train, in a benchmark val, where there are such, or all"),
-    class_names=_text("file with a name a line, or a JSON object by number, where the data set has none"),
+    **subset("train, in a benchmark val, where there are such, or all"),
+    class_names=text("file with a name a line, or a JSON object by number, where the data set has none"),
     task=Option(Annotated[Literal["segment"] | None, typer.Option(help="segment: lines of one length are polygons")]),
     **ENCODING,
     annotator=SPOKEN["annotator"],
@@ -128,7 +70,7 @@ _command(
 _command(
     "voc",
     "Pascal VOC: JPEGImages, Annotations and ImageSets, or .xml files beside the images.",
-    **_subset("train, in a benchmark val, where there are such, or all"),
+    **subset("train, in a benchmark val, where there are such, or all"),
     first_pixel=Option(
         Annotated[int, typer.Option(min=0, max=1, help="0: boxes count from 0, and stand as they are")], 1
     ),
@@ -144,10 +86,10 @@ _command(
 _command(
     "coco",
     "COCO and data sets written like it, LVIS and ADE20K's panoptic JSON: captions, instances or panoptic segments.",
-    captions=_text("captions_*.json"),
-    instances=_texts("instances_*.json, also of LVIS; repeat it"),
-    panoptic=_text("panoptic_*.json"),
-    panoptic_masks=_text("folder of its PNG files; else beside the JSON"),
+    captions=text("captions_*.json"),
+    instances=texts("instances_*.json, also of LVIS; repeat it"),
+    panoptic=text("panoptic_*.json"),
+    panoptic_masks=text("folder of its PNG files; else beside the JSON"),
 )
 _command(
     "webdataset",
@@ -165,29 +107,29 @@ _command(
 _command(
     "finehard",
     "FineHARD, GRIT and what is written like them: JSON of many images with their regions.",
-    annotations=_texts("JSON, JSONL or parquet file, or a folder; repeat it"),
+    annotations=texts("JSON, JSONL or parquet file, or a folder; repeat it"),
     **SPOKEN,
 )
 _command(
     "imagenet",
     "ImageNet and its relatives: a folder a class, n01440764 or 0; names and templates are known.",
-    annotations=_texts("LOC_val_solution.csv, where the images lie in no folders"),
+    annotations=texts("LOC_val_solution.csv, where the images lie in no folders"),
 )
 _command(
     "clip_benchmark",
     "CLIP_benchmark's WebDatasets: SUBSET/0.tar, classnames.txt, templates; classification or retrieval.",
-    **_subset("test"),
+    **subset("test"),
 )
 _command(
     "karpathy",
     "Flickr30k and COCO with Karpathy's split.",
-    annotations=_texts("dataset_flickr30k.json or dataset_coco.json"),
-    **_subset("test"),
+    annotations=texts("dataset_flickr30k.json or dataset_coco.json"),
+    **subset("test"),
 )
 _command(
     "semantic",
     "Images and semantic maps of the same names, as toolboxes prepare them.",
-    masks=_text("folder or S3 prefix of the maps: .png, .tif or .mat"),
+    masks=text("folder or S3 prefix of the maps: .png, .tif or .mat"),
     **NUMBERED,
     void=Option(Annotated[list[int] | None, typer.Option(help="number of no class, such as 255; repeat it")]),
 )
@@ -200,27 +142,27 @@ _command(
         ],
         "semantic",
     ),
-    **_subset("validation"),
-    class_names=_text("for full: table of numbers and names, lines such as '2978: wall', or JSON"),
+    **subset("validation"),
+    class_names=text("for full: table of numbers and names, lines such as '2978: wall', or JSON"),
 )
 _command(
     "pascal_context",
     "PASCAL Context over VOC 2010: JPEGImages, trainval/*.mat, labels.txt, 59_labels.txt.",
     task=Option(Annotated[Literal["59", "459"], typer.Option(help="number of classes")], "59"),
-    **_subset("val"),
+    **subset("val"),
     listed=Option(Annotated[str | None, typer.Option("--list", help="names of the images; else SUBSET.txt")]),
 )
 _command(
     "cityscapes",
     "Cityscapes: leftImg8bit and gtFine; labelIds maps, or the panoptic JSON.",
     task=Option(Annotated[Literal["semantic", "panoptic"], typer.Option(help="which truth")], "semantic"),
-    **_subset("val"),
+    **subset("val"),
 )
 _command(
     "open_images",
     "Open Images: labels that humans verified to be in an image, or not to be in it.",
-    annotations=_texts("*-annotations-human-imagelabels.csv; repeat it"),
-    class_names=_text("*-class-descriptions.csv"),
+    annotations=texts("*-annotations-human-imagelabels.csv; repeat it"),
+    class_names=text("*-class-descriptions.csv"),
 )
 
 
@@ -313,7 +255,7 @@ def _names(word: str) -> list[str]:
     path = Path(word[1:])
     if not path.is_file():
         raise InputError(f"--held-out: {path}: expected a file with a name a line, found none")
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line.strip() for line in path.readtext(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def summary(where: str, done: Imported, seconds: float) -> Any:  # noqa: ANN401 - a Summary, imported late
