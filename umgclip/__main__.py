@@ -84,10 +84,16 @@ def doctor(
     ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """Check whether this machine can run the pipeline; with --data, check the datasets and the parameters.
+    """Check whether this machine can run the pipeline; with --data, check data and parameters instead.
 
-    Exit code 1: the pipeline cannot run, or a stage will certainly fail on
-    these data. Each finding names the key of params.yaml to change.
+    Without --data, checks software, memory, disk and the servers that are set
+    up. With --data, reads every record of DATA/train and DATA/benchmark, and
+    names the key of params.yaml to change for each problem.
+
+    Exit code 1 if the pipeline cannot run, or if a stage will certainly fail
+    on these data.
+
+    Example: umgclip doctor --data data
     """
     if data is not None:
         from umgclip.cli.doctor import data as doctor_data

@@ -51,7 +51,7 @@ def test_a_folder_with_one_dataset_is_that_dataset(run, kit, tmp_path):
     kit.dataset(tmp_path / "data" / "train", [[kit.sample("a")]])
     assert "1 accepted; of 1" in run(tmp_path / "data", tmp_path / "g")
     kit.dataset(tmp_path / "data" / "benchmark", [[kit.sample("a")]])
-    with pytest.raises(InputError, match="expected one dataset, found .*benchmark, .*train; name one of them"):
+    with pytest.raises(InputError, match="expected one dataset, found .*benchmark, .*train; give one of them"):
         run(tmp_path / "data", tmp_path / "g")
 
 

@@ -43,17 +43,17 @@ def closed_port() -> int:
 def test_only_data_are_missing_in_an_empty_folder(tmp_path):
     found = examined(tmp_path)
     assert {what for what, finding in found.items() if not finding.good} == {"data/train", "data/benchmark"}
-    assert "built for" in found["torch"].found
-    assert found["memory"].found.endswith("GiB free")
-    assert "flows run without a server" in found["Prefect"].found
+    assert "built for" in found["torch"].result
+    assert found["memory"].result.endswith("GiB free")
+    assert "flows run without a server" in found["Prefect"].result
 
 
 def test_a_prefect_server_that_does_not_answer_is_named_without_its_password(tmp_path, monkeypatch):
     port = closed_port()
     monkeypatch.setenv(PREFECT, f"http://user:secret@127.0.0.1:{port}/api")
     found = examined(tmp_path)["Prefect"]
-    assert f"http://***@127.0.0.1:{port}/api does not answer" in found.found
-    assert "secret" not in found.found
+    assert f"http://***@127.0.0.1:{port}/api does not answer" in found.result
+    assert "secret" not in found.result
     assert "make up" in found.mend
 
 
@@ -79,16 +79,16 @@ def test_a_prefect_server_that_asks_for_another_login_is_named(tmp_path, monkeyp
         said[login] = examined(tmp_path)["Prefect"]
     server.shutdown()
     server.server_close()
-    assert "PREFECT_API_AUTH_STRING: expected the login of Prefect" in said[""].found
-    assert "got none" in said[""].found
-    assert "got another one" in said["me:wrong"].found
+    assert "PREFECT_API_AUTH_STRING: expected the login of Prefect" in said[""].result
+    assert "got none" in said[""].result
+    assert "got another one" in said["me:wrong"].result
     assert not said["me:wrong"].good
     assert said["me:secret"].good
 
 
 def test_an_address_that_is_none_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(PREFECT, "ephemeral")
-    assert "expected http://HOST:PORT/api" in examined(tmp_path)["Prefect"].found
+    assert "expected http://HOST:PORT/api" in examined(tmp_path)["Prefect"].result
 
 
 def test_an_object_store_that_does_not_answer_is_named(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_an_object_store_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setattr("umgclip.io.storage._ATTEMPTS", 1)
     found = examined(tmp_path)["S3"]
-    assert "s3://bucket/prefix: the object store does not answer" in found.found
+    assert "s3://bucket/prefix: the object store does not answer" in found.result
     assert "AWS_ENDPOINT_URL" in found.mend
 
 
@@ -112,7 +112,7 @@ def test_no_credentials_of_an_address_are_shown(tmp_path, monkeypatch, url):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{url}/mlflow")
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.setenv(name, "1")
-    set_up = examined(tmp_path)["S3"].found
+    set_up = examined(tmp_path)["S3"].result
     assert set_up.count("AWS_ENDPOINT_URL") == 2
     monkeypatch.setenv(S3, "s3://bucket/prefix")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
@@ -120,7 +120,7 @@ def test_no_credentials_of_an_address_are_shown(tmp_path, monkeypatch, url):
     monkeypatch.setattr("umgclip.io.storage._ATTEMPTS", 1)
     found = examined(tmp_path)
     assert {what for what in ("MLflow", "S3", "Prefect") if found[what].good} == set()
-    assert "hunter2" not in set_up + "".join(finding.found for finding in found.values())
+    assert "hunter2" not in set_up + "".join(finding.result for finding in found.values())
 
 
 def test_too_little_memory_and_disk_are_named(tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_too_little_memory_and_disk_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory(1 << 30, 8 << 30))
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: disk(1 << 30))
     found = examined(tmp_path)
-    assert found["memory"].found == "1.0 of 8.0 GiB free"
+    assert found["memory"].result == "1.0 of 8.0 GiB free"
     assert "4 GiB" in found["memory"].mend
     assert "dvc gc" in found["disk"].mend
 
@@ -139,7 +139,7 @@ def test_a_torchvision_for_another_torch_is_named(monkeypatch, tmp_path):
 
     monkeypatch.setattr("torchvision.ops.nms", missing)
     found = examined(tmp_path)["torchvision"]
-    assert found.found == "does not fit torch: operator torchvision::nms does not exist"
+    assert found.result == "does not fit torch: operator torchvision::nms does not exist"
     assert "make install" in found.mend
 
 
@@ -147,13 +147,13 @@ def test_a_shallow_clone_is_said(tmp_path):
     def git(*words: str) -> None:
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
 
-    assert examined(tmp_path)["git"].found.startswith("no commit")
+    assert examined(tmp_path)["git"].result.startswith("no commit")
     git("init", "-q", "whole")
     who = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
     for _ in range(2):
         git("-C", "whole", *who, "commit", "-q", "--allow-empty", "-m", "x")
     git("clone", "-q", "--depth", "1", f"file://{tmp_path / 'whole'}", "shallow")
-    assert "shallow" not in examined(tmp_path / "whole")["git"].found
+    assert "shallow" not in examined(tmp_path / "whole")["git"].result
     found = examined(tmp_path / "shallow")["git"]
-    assert found.found.endswith("sweeps and `dvc exp run --temp` are refused: git fetch --unshallow")
+    assert found.result.endswith("sweeps and `dvc exp run --temp` are refused: git fetch --unshallow")
     assert found.good

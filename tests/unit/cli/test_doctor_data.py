@@ -35,7 +35,7 @@ def remarks(tmp_path: Path, params: dict | None = None) -> dict[str, tuple[str, 
     YAML().dump({**SMALL, **(params or {})}, tmp_path / "params.yaml")
     found = examine_data(tmp_path / "data", tmp_path / "params.yaml")
     show(found)
-    return {remark.what: (remark.weight, remark.found, remark.mend) for remark in found}
+    return {remark.what: (remark.weight, remark.result, remark.mend) for remark in found}
 
 
 NAMED = [f"a photo of a {name} number {n}" for n in range(60) for name in ("dog", "red car", "teapot", "owl")]

@@ -62,7 +62,7 @@ def test_a_missing_list_of_names_is_said(maps):
 def test_labels_of_another_format_are_asked_about(maps, monkeypatch, answer, kinds):
     (maps / "images" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (maps / "images" / "classes.txt").write_text("cat\n")
-    monkeypatch.setattr("umgclip.cli.data.importing._can_be_asked", lambda: True)
+    monkeypatch.setattr("umgclip.cli.data.importing._can_ask", lambda: True)
     done = CliRunner().invoke(import_app, ("folder", "images"), input=answer)
     assert done.exit_code == 0, done.output
     assert "Import the folder as `yolo`? [Y/n]" in done.output

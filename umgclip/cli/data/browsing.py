@@ -1,4 +1,4 @@
-"""`umgclip data browse`: a gallery of a dataset."""
+"""Command `umgclip data browse`: write a gallery of a dataset."""
 
 from __future__ import annotations
 
@@ -15,54 +15,59 @@ _VALIDATES = (Path("validate") / "quarantine.parquet", Path("data_docs") / "fail
 
 
 def browse(
-    where: Annotated[str, typer.Argument(help="a dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
-    out: Annotated[Path, typer.Option("--out", help="the folder to make; an older gallery is replaced")] = (
+    where: Annotated[str, typer.Argument(help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
+    out: Annotated[Path, typer.Option("--out", help="folder to write; an older gallery is replaced")] = (
         Path("artifacts") / "browse"
     ),
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=MOST, help="images drawn at random")] = (
         _DEFAULT.count
     ),
     quarantined: Annotated[
-        int, typer.Option(min=0, max=MOST, help="images with a row in a quarantine, besides")
+        int, typer.Option(min=0, max=MOST, help="further images, each with a row in a quarantine")
     ] = _DEFAULT.quarantined,
     quarantine: Annotated[
         list[str] | None,
-        typer.Option(help="quarantine.parquet of a later stage, local or s3://; repeat it"),
+        typer.Option(help="quarantine.parquet of a later stage, local or s3://; may be repeated"),
     ] = None,
     shards: Annotated[
-        int, typer.Option(min=1, help="most shards read for --count, and as many more for --quarantined")
+        int, typer.Option(min=1, help="most shards read for --count, and again as many for --quarantined")
     ] = _DEFAULT.shards,
-    seed: Annotated[int, typer.Option(min=0, help="of the draw: the same seed shows the same images")] = _DEFAULT.seed,
-    side_px: Annotated[int, typer.Option(min=64, max=4096, help="longer side of a picture")] = _DEFAULT.side_px,
-    serve: Annotated[bool, typer.Option("--serve", help="then answer on 127.0.0.1 until Ctrl-C")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="for --serve; 0 takes a free one")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="seed of the draw; the same seed shows the same images")
+    ] = _DEFAULT.seed,
+    side_px: Annotated[
+        int, typer.Option(min=64, max=4096, help="longer side of the pictures in pixels")
+    ] = _DEFAULT.side_px,
+    serve: Annotated[bool, typer.Option("--serve", help="then serve the gallery on 127.0.0.1 until Ctrl-C")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port for --serve; 0 takes a free one")] = 0,
 ) -> None:
-    """A gallery to look at: images with boxes, masks, captions, tags, scores, and what was refused.
+    """Write a gallery: images with boxes, masks, captions, tags, scores, and what was refused.
 
-    OUT/index.html opens in any browser, from the disk as from a server, and
-    asks nothing from elsewhere. A dataset of any size is drawn from: memory
-    does not grow with it, and no more than --shards shards are read.
+    OUT/index.html opens in any browser, from disk or from a server, and loads
+    nothing from the network. The dataset may have any size: images are drawn
+    at random, no more than --shards shards are read for them, and memory does
+    not grow with the dataset.
 
-    What quarantines say is shown beside it: the dataset's own
-    quarantine.parquet, and those of --quarantine. Without that option
-    .../annotate/train takes the one of the stage validate, .../validate, or
-    .../data_docs where the gate closed.
+    The gallery also shows quarantine rows: those of the dataset's own
+    quarantine.parquet and of each --quarantine. Without that option, a dataset
+    .../annotate/train is shown with the quarantine of the stage validate, from
+    .../validate, or from .../data_docs if the gate closed.
 
     Example: umgclip data browse artifacts/annotate/train --serve
     """
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
-    found = datasets.opened(where)
-    if len(found) > 1:
-        raise InputError(f"{where}: expected one dataset, found {', '.join(found)}; name one of them")
-    where, (place, manifest) = next(iter(found.items()))
+    datasets_below = datasets.opened(where)
+    if len(datasets_below) > 1:
+        raise InputError(f"{where}: expected one dataset, found {', '.join(datasets_below)}; give one of them")
+    where, (dataset, manifest) = next(iter(datasets_below.items()))
     if not where.startswith("s3://"):
         session.check_output(out, (Path(where), *(Path(name) for name in quarantine or () if "://" not in name)))
     from umgclip.browse.gallery import Inputs, write_gallery
 
     selection = Selection(count=count, quarantined=quarantined, shards=shards, seed=seed, side_px=side_px)
-    inputs = Inputs(place, manifest, quarantine if quarantine is not None else _validates(where))
+    inputs = Inputs(dataset, manifest, quarantine if quarantine is not None else _validates(where))
     with session.only_writer(out), session.untracked("data browse") as opened:
         summary = write_gallery(selection, inputs, out, opened.counter(None))
     session.show(summary)
@@ -71,19 +76,19 @@ def browse(
 
 
 def _validates(where: str) -> list[str]:
-    """The quarantine of the stage validate about the pipeline's own annotations; another one if the gate closed."""
-    dataset = Path(where)
-    if dataset.parts[-2:] != ("annotate", "train"):
+    """Return the quarantine that the stage validate wrote for the pipeline's annotations, gate open or closed."""
+    folder = Path(where)
+    if folder.parts[-2:] != ("annotate", "train"):
         return []
-    found = (dataset.resolve().parents[1] / name for name in _VALIDATES)
-    return [str(path) for path in found if path.is_file()][:1]
+    candidates = (folder.resolve().parents[1] / name for name in _VALIDATES)
+    return [str(path) for path in candidates if path.is_file()][:1]
 
 
 def _answer(folder: Path, port: int) -> None:
     from umgclip.browse.server import address, open_server
 
     with open_server(folder, port) as server:
-        typer.echo(f"{address(server)} shows it; Ctrl-C ends it")
+        typer.echo(f"{address(server)} serves the gallery; Ctrl-C stops it")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

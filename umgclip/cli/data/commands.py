@@ -1,4 +1,4 @@
-"""`umgclip data`: datasets made, imported, looked at, verified and exported."""
+"""Commands of `umgclip data`: make, import, inspect, verify and export datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from umgclip.cli.data.importing import import_app
 from umgclip.cli.group import Commands
 from umgclip.cli.options import DATA, PARAMS, Out, Params, Where
 
-data_app = typer.Typer(cls=Commands, help="Make, import, look at, verify and export datasets.", no_args_is_help=True)
+data_app = typer.Typer(cls=Commands, help="Make, import, inspect, verify and export datasets.", no_args_is_help=True)
 data_app.add_typer(import_app, name="import")
 data_app.command("browse")(browse)
 data_app.command("duplicates")(duplicates)
@@ -21,7 +21,7 @@ data_app.command("duplicates")(duplicates)
 
 @data_app.command("demo")
 def demo(out: Out = DATA, params: Params = PARAMS) -> None:
-    """Compose the demo: training scenes with alt texts, a benchmark with its whole truth."""
+    """Compose the demo: training scenes with alt texts, and a benchmark with its complete truth."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
     from umgclip.params import DataParams, load_section
@@ -36,7 +36,7 @@ def demo(out: Out = DATA, params: Params = PARAMS) -> None:
 
 @data_app.command("verify")
 def verify(where: Where = "data") -> None:
-    """Compare a dataset with its manifest, hash by hash, and read every sample."""
+    """Check a dataset: compare every shard's hash with the manifest, and read every sample."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
@@ -48,7 +48,7 @@ def verify(where: Where = "data") -> None:
 
 @data_app.command("stats")
 def stats(where: Where = "data") -> None:
-    """What datasets hold: images, captions, tags, regions, classes, and what was refused."""
+    """Count what datasets hold: images, captions, tags, regions, classes, and what was refused."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
@@ -59,9 +59,9 @@ def stats(where: Where = "data") -> None:
 @data_app.command("head")
 def head(
     where: Where = "data",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="samples of each dataset")] = 3,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="samples shown of each dataset")] = 3,
 ) -> None:
-    """The first samples, with all that is said of them."""
+    """Show the first samples of each dataset with all their annotations."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
@@ -71,19 +71,19 @@ def head(
 
 @data_app.command("export")
 def export(
-    where: Annotated[str, typer.Argument(help="a dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
-    to: Annotated[Literal["coco", "webdataset"], typer.Option("--to", help="the format")],
+    where: Annotated[str, typer.Argument(help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
+    to: Annotated[Literal["coco", "webdataset"], typer.Option("--to", help="format to write")],
     out: Out,
 ) -> None:
-    """A dataset in a format that other programs read: COCO files, or tars as img2dataset writes them."""
+    """Export a dataset for other programs: COCO's files, or tars in img2dataset's layout."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
-    place, manifest = datasets.open_dataset(where)
+    dataset, manifest = datasets.open_dataset(where)
     if not where.startswith("s3://"):
         session.check_output(out, (Path(where),))
     from umgclip.sources.export import EXPORTS
 
     with session.only_writer(out), session.untracked("data export") as opened:
-        summary = EXPORTS[to](place, manifest, out, opened.counter(manifest.samples))
+        summary = EXPORTS[to](dataset, manifest, out, opened.counter(manifest.samples))
     session.show(summary)

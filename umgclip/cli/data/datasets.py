@@ -1,4 +1,4 @@
-"""`umgclip data`: make the demo, look at datasets, verify them and hand them on."""
+"""Functions behind `umgclip data`: make the demo, open datasets, and describe and verify them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STATISTICS_BYTES = 64 << 20
 
 
 def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> Summary:
-    """Compose the demo into `out`, replacing an older demo there.
+    """Compose the demo into `out`; an older demo there is replaced.
 
     Raises:
         InputError: `out` holds something else.
@@ -41,7 +41,7 @@ def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> 
 
 
 def demo_scenes(params: DataParams) -> int:
-    """Scenes that `make_demo` will draw."""
+    """Return the number of scenes that `make_demo` will draw."""
     return params.train_scenes + params.benchmark_scenes + params.benchmark_singles
 
 
@@ -56,28 +56,28 @@ def check(where: str, advance: Callable[[int], None]) -> Summary:
         DataError: a shard is missing, damaged or replaced, or samples cannot be read; names the first of them.
     """
     rows, bad = [], []
-    for name, (place, manifest) in opened(where).items():
-        bad += list(_unreadable(place, manifest, advance))
+    for name, (dataset, manifest) in opened(where).items():
+        bad += list(_unreadable(dataset, manifest, advance))
         rows.append((name, f"{len(manifest.shards)} shards, {manifest.samples} samples, {_size(manifest)}"))
     if bad:
         raise DataError("\n  ".join([f"{where}: {len(bad)} samples cannot be read, e.g.", *bad[:_SHOWN]]))
-    return Summary("data: hashes and samples are right", tuple(rows))
+    return Summary("data: all hashes and samples are correct", tuple(rows))
 
 
 def datasets(folder: Path) -> dict[Path, Manifest]:
-    """The manifests of a dataset, or of the datasets in a folder.
+    """Read the manifest of a dataset, or those of all datasets in a folder.
 
     Raises:
         DataError: there is none, or one is incomplete.
     """
     inner = [path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))]
-    found = [folder] if (folder / MANIFEST).is_file() or not inner else inner
-    return {dataset: read_manifest(dataset) for dataset in found}
+    folders = [folder] if (folder / MANIFEST).is_file() or not inner else inner
+    return {path: read_manifest(path) for path in folders}
 
 
-def _unreadable(place: Place, manifest: Manifest, advance: Callable[[int], None]) -> Iterator[str]:
+def _unreadable(dataset: Place, manifest: Manifest, advance: Callable[[int], None]) -> Iterator[str]:
     for shard in manifest.shards:
-        stored = ShardAt(place, shard)
+        stored = ShardAt(dataset, shard)
         _check_hash(stored)
         samples = 0
         for raw in stored.samples():
@@ -102,14 +102,14 @@ def _check_hash(stored: ShardAt) -> None:
         raise DataError(f"{stored}: expected sha256 {stored.info.sha256}, got {digest.hexdigest()}")
 
 
-def describe(found: dict[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
-    """Statistics as rows of a table."""
-    counts = found["counts"]
+def describe(numbers: dict[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
+    """Convert statistics into rows of a table."""
+    counts = numbers["counts"]
     images = max(counts.get("images", 0), 1)
     rows = [
         ("images", f"{counts.get('images', 0)} in {len(manifest.shards)} shards, {_size(manifest)}"),
-        ("formats", _listed(found["formats"])),
-        ("sides", f"{found['smallest_side_px']} to {found['largest_side_px']} px"),
+        ("formats", _listed(numbers["formats"])),
+        ("sides", f"{numbers['smallest_side_px']} to {numbers['largest_side_px']} px"),
         ("captions", f"{counts.get('n_captions', 0)}, on {100 * counts.get('with_captions', 0) / images:.1f} %"),
         ("tags", f"{counts.get('n_tags', 0)}, on {100 * counts.get('with_tags', 0) / images:.1f} %"),
         ("regions", f"{counts.get('n_regions', 0)}, on {100 * counts.get('with_regions', 0) / images:.1f} %"),
@@ -118,19 +118,19 @@ def describe(found: dict[str, Any], manifest: Manifest) -> list[tuple[str, str]]
         parts = ("labelled", "region_captions", "has_mask", "n_stuff")
         shown = ", ".join(f"{counts.get(name, 0)} {label}" for name, label in zip(parts, _REGION_PARTS, strict=True))
         rows.append(("of them", shown))
-    if found["things"]:
-        rows.append((f"things ({found['different_things']})", _listed(found["things"])))
-    if found["stuff"]:
-        rows.append((f"stuff ({found['different_stuff']})", _listed(found["stuff"])))
+    if numbers["things"]:
+        rows.append((f"things ({numbers['different_things']})", _listed(numbers["things"])))
+    if numbers["stuff"]:
+        rows.append((f"stuff ({numbers['different_stuff']})", _listed(numbers["stuff"])))
     if manifest.classes is not None:
         classes = manifest.classes
         named = f"{len(classes.things)} things, {len(classes.stuff)} stuff, {len(classes.held_out)} held out"
         rows.append(("classes of the benchmark", named))
     for title, name in _NAMED:
-        if found.get(name):
-            rows.append((title, _listed(found[name])))
+        if numbers.get(name):
+            rows.append((title, _listed(numbers[name])))
     if counts.get("rewritten"):
-        rows.append(("images written anew", f"{counts['rewritten']}"))
+        rows.append(("images re-encoded", f"{counts['rewritten']}"))
     return rows
 
 
@@ -144,57 +144,57 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def open_dataset(where: str) -> tuple[Place, Manifest]:
-    """A dataset in a folder or in S3.
+    """Open a dataset in a folder or in S3.
 
     Raises:
         DataError: there is none; names what is missing.
     """
-    place = place_at(where)
-    manifest = read_manifest_at(place.path if isinstance(place, Folder) else where)
+    dataset = place_at(where)
+    manifest = read_manifest_at(dataset.path if isinstance(dataset, Folder) else where)
     if not manifest.samples:
         raise DataError(f"{where}: expected at least one sample, the manifest lists none")
-    return place, manifest
+    return dataset, manifest
 
 
 def opened(where: str) -> dict[str, tuple[Place, Manifest]]:
-    """The dataset at a place, or those below it, by what to call them.
+    """Open the dataset at a path or URL, or the datasets below it, by their names.
 
     Raises:
         DataError: there is none.
     """
-    place = place_at(where)
-    if isinstance(place, Folder):
-        return {str(folder): (Folder(folder), manifest) for folder, manifest in datasets(place.path).items()}
-    inner = [name for name in SPLITS if place.exists(f"{name}/{MANIFEST}")]
-    if place.exists(MANIFEST) or not inner:
+    dataset = place_at(where)
+    if isinstance(dataset, Folder):
+        return {str(folder): (Folder(folder), manifest) for folder, manifest in datasets(dataset.path).items()}
+    inner = [name for name in SPLITS if dataset.exists(f"{name}/{MANIFEST}")]
+    if dataset.exists(MANIFEST) or not inner:
         return {where: open_dataset(where)}
     return {f"{where.rstrip('/')}/{name}": open_dataset(f"{where.rstrip('/')}/{name}") for name in inner}
 
 
 def statistics(where: str) -> list[Summary]:
-    """What each dataset at a place holds.
+    """Describe each dataset at a path or URL in a table.
 
     Raises:
         DataError: there is none, or a shard is damaged.
     """
-    found = []
-    for name, (place, manifest) in opened(where).items():
-        if place.exists(STATISTICS):
-            numbers = json.loads(place.read(STATISTICS, _STATISTICS_BYTES))
+    summaries = []
+    for name, (dataset, manifest) in opened(where).items():
+        if dataset.exists(STATISTICS):
+            numbers = json.loads(dataset.read(STATISTICS, _STATISTICS_BYTES))
         else:
-            numbers = measure(place, manifest).as_json()
-        found.append(Summary(f"data: {name}", tuple(describe(numbers, manifest))))
-    return found
+            numbers = measure(dataset, manifest).as_json()
+        summaries.append(Summary(f"data: {name}", tuple(describe(numbers, manifest))))
+    return summaries
 
 
 def head(where: str, count: int) -> Iterator[Summary]:
-    """The first samples of each dataset at a place, one table each.
+    """Yield a table for each of the first samples of each dataset at a path or URL.
 
     Raises:
         DataError: there is none, or a shard is damaged.
     """
-    for name, (place, manifest) in opened(where).items():
-        samples = (raw for info in manifest.shards for raw in ShardAt(place, info).samples())
+    for name, (dataset, manifest) in opened(where).items():
+        samples = (raw for info in manifest.shards for raw in ShardAt(dataset, info).samples())
         for raw in itertools.islice(samples, count):
             record = stored_record(raw.json, key=raw.key, where=f"{name}:{raw.key}")
             yield Summary(f"{name}: {record.key}", tuple(_sample_rows(record, raw.extension, len(raw.image))))

@@ -1,4 +1,4 @@
-"""`umgclip data duplicates`: images that look the same."""
+"""Command `umgclip data duplicates`: find images that look the same."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ if TYPE_CHECKING:
     from umgclip.sources.near_duplicates.search import Dataset
     from umgclip.stage import Summary
 
-_DATASET = "a dataset: a folder or s3://BUCKET/PREFIX with manifest.json"
+_DATASET = "dataset: a folder or s3://BUCKET/PREFIX with manifest.json"
 
 
 def duplicates(
     where: Annotated[str, typer.Argument(help=_DATASET)],
-    against: Annotated[str | None, typer.Option(help="look for images of this dataset, such as a benchmark")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="search for images of this other dataset, such as a benchmark")
+    ] = None,
     distance: Annotated[int, typer.Option(min=0, max=16, help="most bits of 64 that two hashes may differ in")] = 6,
-    out: Annotated[Path, typer.Option("--out", help="folder for the table; hashes in it are used again")] = (
+    out: Annotated[Path, typer.Option("--out", help="folder for the table; hashes in it are reused")] = (
         Path("artifacts") / "duplicates"
     ),
     write_quarantine: Annotated[
-        bool, typer.Option("--write-quarantine", help="also OUT/quarantine.parquet, with all but the kept images")
+        bool,
+        typer.Option("--write-quarantine", help="also write OUT/quarantine.parquet with all images but the kept ones"),
     ] = False,
-    workers: Annotated[int, typer.Option(min=0, help="processes that hash; 0: one per core")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes for hashing; 0: one per core")] = 0,
 ) -> None:
-    """Groups of images that look the same, by perceptual hash.
+    """Find groups of images that look the same, by perceptual hash.
 
-    Copies in another size, codec or quality, and slightly edited ones, are
-    found; crops and mirror images are not. OUT/duplicates.parquet has a row
-    for each image of a group, the one to keep first, with the bits that the
-    others differ in. In the dataset alone the first of a group is kept, with
-    --against the other dataset's.
+    Copies in another size, codec or quality are found, and slightly edited
+    ones; crops and mirror images are not. OUT/duplicates.parquet has a row for
+    each image of a group, the image to keep first, with the number of bits in
+    which the others differ from it. Within one dataset the first image of a
+    group is kept, with --against the image of the other dataset.
 
-    The first run reads every image. Hashes stay in OUT/hashes, a file a
-    shard: a run that was stopped goes on, another --distance costs seconds.
+    The first run reads every image. Hashes are kept in OUT/hashes, one file
+    per shard, so an interrupted run resumes, and another --distance takes
+    seconds.
 
     Example: umgclip data duplicates data/train --against data/benchmark
     """
@@ -59,11 +63,11 @@ def _open(where: str) -> Dataset:
     from umgclip.cli.data import datasets
     from umgclip.sources.near_duplicates.search import Dataset
 
-    found = datasets.opened(where)
-    if len(found) > 1:
-        raise InputError(f"{where}: expected one dataset, found {', '.join(found)}; name one of them")
-    name, (place, manifest) = next(iter(found.items()))
-    return Dataset(name, place, manifest)
+    datasets_below = datasets.opened(where)
+    if len(datasets_below) > 1:
+        raise InputError(f"{where}: expected one dataset, found {', '.join(datasets_below)}; give one of them")
+    name, (source, manifest) = next(iter(datasets_below.items()))
+    return Dataset(name, source, manifest)
 
 
 def _summary(where: str, against: str | None, report: dict, table: Path) -> Summary:
@@ -72,9 +76,9 @@ def _summary(where: str, against: str | None, report: dict, table: Path) -> Summ
     by_distance = ", ".join(f"{bits}: {count}" for bits, count in report["duplicates_by_distance"].items())
     rows = [
         ("images", f"{report['images']}"),
-        ("that cannot be read", f"{report['unreadable']}"),
-        ("duplicates" if against is None else f"that are in {against}", f"{report['duplicates']}"),
-        ("by bits of distance", by_distance or "-"),
+        ("unreadable", f"{report['unreadable']}"),
+        ("duplicates" if against is None else f"also in {against}", f"{report['duplicates']}"),
+        ("by differing bits", by_distance or "-"),
         ("groups", f"{report['groups']}, the largest of {report['largest_group']}"),
         ("table", f"{table}"),
     ]

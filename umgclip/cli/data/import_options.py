@@ -1,4 +1,4 @@
-"""Options of `umgclip data import KIND`, as Typer reads them."""
+"""Options of `umgclip data import KIND`: those of all kinds, and those that several kinds share."""
 
 from __future__ import annotations
 
@@ -10,57 +10,68 @@ import typer
 
 
 class Option(NamedTuple):
-    """An option of a command as Typer reads it: the annotated type, and the value where it is not given."""
+    """An option of a command for Typer: the annotated type, and the default value."""
 
     type: Any
     default: Any = None
 
 
 def text(help_: str) -> Option:
+    """Return an optional text option with this help."""
     return Option(Annotated[str | None, typer.Option(help=help_)])
 
 
 def texts(help_: str) -> Option:
+    """Return a text option with this help that may be given several times."""
     return Option(Annotated[list[str] | None, typer.Option(help=help_)])
 
 
-# what every kind has; SOURCE is the argument
+# options of every kind; `source` is the argument SOURCE
 COMMON = {
-    "source": Option(Annotated[str, typer.Argument(help="a folder, or s3://BUCKET/PREFIX")], inspect.Parameter.empty),
+    "source": Option(
+        Annotated[str, typer.Argument(help="folder or s3://BUCKET/PREFIX with the images")], inspect.Parameter.empty
+    ),
     "out": Option(
-        Annotated[str, typer.Option(help="folder or s3://BUCKET/PREFIX of the datasets train and benchmark")], "data"
+        Annotated[str, typer.Option(help="folder or s3://BUCKET/PREFIX that holds the datasets train and benchmark")],
+        "data",
     ),
     "split": Option(
         Annotated[
             Literal["train", "benchmark"],
-            typer.Option(help="benchmark: all that is known is the truth, written by humans"),
+            typer.Option(help="benchmark: all annotations are the truth, written by humans"),
         ],
         "train",
     ),
-    "held_out": texts("class of a benchmark that training never labels, or @FILE with one a line; repeat it"),
-    "name": text("of the dataset in each record; else the source's last word"),
-    "license": text("of images that do not say theirs"),
+    "held_out": texts("benchmark class that training never labels, or @FILE with one per line; may be repeated"),
+    "name": text("name of the dataset in each record; default: the last part of SOURCE"),
+    "license": text("license of images that do not state one"),
     "append": Option(
-        Annotated[bool, typer.Option("--append", help="add to the dataset that is there")],
+        Annotated[bool, typer.Option("--append", help="add to the existing dataset")],
         False,
     ),
     "replace": Option(
-        Annotated[bool, typer.Option("--replace", help="replace the dataset that is there, if there is one")], False
+        Annotated[bool, typer.Option("--replace", help="replace the existing dataset, if there is one")], False
     ),
     "params": Option(
-        Annotated[Path, typer.Option(help="the parameter file; its section data.imports counts")], Path("params.yaml")
+        Annotated[Path, typer.Option(help="parameter file; only its section data.imports is used")], Path("params.yaml")
     ),
 }
 SPOKEN = {
-    "annotator": text("who wrote tags and regions, such as human"),
+    "annotator": text("author of tags and regions, such as human"),
     "box_format": Option(
-        Annotated[Literal["xyxy", "xywh"], typer.Option(help="of a box that does not say it")], "xyxy"
+        Annotated[
+            Literal["xyxy", "xywh"], typer.Option(help="order of the numbers of a box if the source does not state it")
+        ],
+        "xyxy",
     ),
 }
-ENCODING = {"encoding": text("of tables and texts that are neither UTF-8 nor UTF-16, such as latin-1, cp1252, gb18030")}
+ENCODING = {
+    "encoding": text("encoding of tables and texts that are not UTF-8 or UTF-16, such as latin-1, cp1252, gb18030")
+}
 CLASS_NAMES = {"class_names": text("file with a name for each folder or number")}
 NUMBERED = {"class_names": text("table of numbers and names: lines such as '7: road, route', or JSON")}
 
 
 def subset(default: str) -> dict[str, Option]:
-    return {"subset": text(f"of the data set, as its files call it; else {default}")}
+    """Return the option `--subset`, whose help names the default."""
+    return {"subset": text(f"subset of the data set, as its files call it; default: {default}")}

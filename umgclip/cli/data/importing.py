@@ -1,4 +1,4 @@
-"""`umgclip data import KIND`: a source of images becomes a dataset."""
+"""Commands `umgclip data import KIND`: convert a source of images into a dataset."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from umgclip.sources.request import Request
 
 import_app = typer.Typer(
-    help="Images with what is known of them, from files or S3, as the dataset OUT/SPLIT.", no_args_is_help=True
+    help="Import images and their annotations, from files or S3, into the dataset OUT/SPLIT.", no_args_is_help=True
 )
 
 
-def _command(kind: str, help_: str, **own: Option) -> None:
+def _command(kind: str, help_: str, **specific: Option) -> None:
     """Add the command of a kind of source, with its own options and the common ones."""
 
     def command(**given: Any) -> None:  # noqa: ANN401 - as typed in `options`
         target = ImportTarget(*(given.pop(name) for name in ("out", "append", "replace", "params")))
         _import(kind, given.pop("source"), given.pop("split"), given, target)
 
-    options = {"source": COMMON["source"], **own, **COMMON}
+    options = {"source": COMMON["source"], **specific, **COMMON}
     keyword = inspect.Parameter.KEYWORD_ONLY
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(name, keyword, default=o.default, annotation=o.type) for name, o in options.items()]
@@ -43,132 +43,148 @@ def _command(kind: str, help_: str, **own: Option) -> None:
 
 _command(
     "folder",
-    "Image files, with captions in a table or in .txt and .json files beside them.",
-    captions=text("table: .csv, .tsv, .txt, .parquet, .json, .jsonl"),
-    image_column=text("of the table: paths or names of images; a position from 1 where it has no line of names"),
-    caption_column=text("of the table: captions, one or a list a row"),
+    "Import image files, with captions from a table or from .txt and .json files beside them.",
+    captions=text("table of captions: .csv, .tsv, .txt, .parquet, .json, .jsonl"),
+    image_column=text("column with paths or names of images; a position from 1 if the table has no header line"),
+    caption_column=text("column with captions, one or a list per row"),
     **ENCODING,
     ignore_labels=Option(
-        Annotated[bool, typer.Option("--ignore-labels", help="leave YOLO, VOC and labelme beside the images alone")],
+        Annotated[bool, typer.Option("--ignore-labels", help="ignore YOLO, VOC and labelme files beside the images")],
         False,
     ),
     labels=Option(
-        Annotated[Literal["none", "folders"], typer.Option(help="folders: each is a class of images")], "none"
+        Annotated[Literal["none", "folders"], typer.Option(help="folders: each folder of the source is a class")],
+        "none",
     ),
     **CLASS_NAMES,
     **SPOKEN,
 )
 _command(
     "yolo",
-    "YOLO: boxes and polygons in .txt files, with data.yaml, obj.names or classes.txt; Ultralytics, Darknet, CVAT.",
-    **subset("train, in a benchmark val, where there are such, or all"),
-    class_names=text("file with a name a line, or a JSON object by number, where the data set has none"),
-    task=Option(Annotated[Literal["segment"] | None, typer.Option(help="segment: lines of one length are polygons")]),
+    "Import YOLO: boxes and polygons in .txt files, with data.yaml, obj.names or classes.txt (also Darknet's, CVAT's).",
+    **subset("train (val for a benchmark) if there are subsets, else all"),
+    class_names=text("file of class names if the data set has none: one per line, or a JSON object by number"),
+    task=Option(
+        Annotated[
+            Literal["segment"] | None,
+            typer.Option(help="segment: read lines that all have the same length as polygons"),
+        ]
+    ),
     **ENCODING,
     annotator=SPOKEN["annotator"],
 )
 _command(
     "voc",
-    "Pascal VOC: JPEGImages, Annotations and ImageSets, or .xml files beside the images.",
-    **subset("train, in a benchmark val, where there are such, or all"),
+    "Import Pascal VOC: JPEGImages, Annotations and ImageSets, or .xml files beside the images.",
+    **subset("train (val for a benchmark) if there are subsets, else all"),
     first_pixel=Option(
-        Annotated[int, typer.Option(min=0, max=1, help="0: boxes count from 0, and stand as they are")], 1
+        Annotated[
+            int, typer.Option(min=0, max=1, help="number of an image's first pixel; with 0 boxes are not shifted")
+        ],
+        1,
     ),
     **ENCODING,
     annotator=SPOKEN["annotator"],
 )
 _command(
     "labelme",
-    "labelme: .json files beside the images, with polygons, rectangles, circles and masks.",
+    "Import labelme: .json files beside the images, with polygons, rectangles, circles and masks.",
     **ENCODING,
     annotator=SPOKEN["annotator"],
 )
 _command(
     "coco",
-    "COCO and data sets written like it, LVIS and ADE20K's panoptic JSON: captions, instances or panoptic segments.",
-    captions=text("captions_*.json"),
-    instances=texts("instances_*.json, also of LVIS; repeat it"),
-    panoptic=text("panoptic_*.json"),
-    panoptic_masks=text("folder of its PNG files; else beside the JSON"),
+    "Import COCO and data sets in its format, such as LVIS: captions, instances or panoptic segments.",
+    captions=text("COCO's captions_*.json"),
+    instances=texts("instances_*.json, also LVIS; may be repeated"),
+    panoptic=text("COCO's panoptic_*.json"),
+    panoptic_masks=text("folder of the panoptic PNG files; default: beside the JSON"),
 )
 _command(
     "webdataset",
-    "WebDataset tars with .txt, .json or .cls beside the images; those of img2dataset and of `data export` too.",
+    "Import WebDataset tars with .txt, .json or .cls beside the images, as img2dataset and `data export` write them.",
     **CLASS_NAMES,
     **ENCODING,
     **SPOKEN,
 )
 _command(
     "umg41m",
-    "UMG-41M: images and their JSON side by side, read tolerantly; what was not understood is reported.",
+    "Import UMG-41M: images and JSON side by side; fields that are not understood are counted in the summary.",
     **ENCODING,
     **SPOKEN,
 )
 _command(
     "finehard",
-    "FineHARD, GRIT and what is written like them: JSON of many images with their regions.",
-    annotations=texts("JSON, JSONL or parquet file, or a folder; repeat it"),
+    "Import FineHARD, GRIT and similar data sets: JSON of many images with their regions.",
+    annotations=texts("JSON, JSONL or parquet file, or a folder of them; may be repeated"),
     **SPOKEN,
 )
 _command(
     "imagenet",
-    "ImageNet and its relatives: a folder a class, n01440764 or 0; names and templates are known.",
-    annotations=texts("LOC_val_solution.csv, where the images lie in no folders"),
+    "Import ImageNet and its relatives: one folder per class, n01440764 or 0; names and templates are built in.",
+    annotations=texts("LOC_val_solution.csv, if the images are not in folders"),
 )
 _command(
     "clip_benchmark",
-    "CLIP_benchmark's WebDatasets: SUBSET/0.tar, classnames.txt, templates; classification or retrieval.",
+    "Import CLIP_benchmark's WebDatasets: SUBSET/0.tar, classnames.txt, templates; classification or retrieval.",
     **subset("test"),
 )
 _command(
     "karpathy",
-    "Flickr30k and COCO with Karpathy's split.",
+    "Import Flickr30k or COCO with Karpathy's split.",
     annotations=texts("dataset_flickr30k.json or dataset_coco.json"),
     **subset("test"),
 )
 _command(
     "semantic",
-    "Images and semantic maps of the same names, as toolboxes prepare them.",
+    "Import images and semantic maps with the same names, as segmentation toolboxes prepare them.",
     masks=text("folder or S3 prefix of the maps: .png, .tif or .mat"),
     **NUMBERED,
-    void=Option(Annotated[list[int] | None, typer.Option(help="number of no class, such as 255; repeat it")]),
+    void=Option(
+        Annotated[
+            list[int] | None, typer.Option(help="number in the maps that means no class, such as 255; may be repeated")
+        ]
+    ),
 )
 _command(
     "ade20k",
-    "ADE20K: ADEChallengeData2016 with its 150 classes, or ADE20K_2021_17_01 with those of a table.",
+    "Import ADE20K: ADEChallengeData2016 with its 150 classes, or ADE20K_2021_17_01 with the classes of a table.",
     task=Option(
         Annotated[
-            Literal["semantic", "panoptic", "full"], typer.Option(help="full: of the table, such as 847 classes")
+            Literal["semantic", "panoptic", "full"],
+            typer.Option(help="truth to import; full: the classes of --class-names, such as 847"),
         ],
         "semantic",
     ),
     **subset("validation"),
-    class_names=text("for full: table of numbers and names, lines such as '2978: wall', or JSON"),
+    class_names=text("for --task full: table of numbers and names, lines such as '2978: wall', or JSON"),
 )
 _command(
     "pascal_context",
-    "PASCAL Context over VOC 2010: JPEGImages, trainval/*.mat, labels.txt, 59_labels.txt.",
+    "Import PASCAL Context over VOC 2010: JPEGImages, trainval/*.mat, labels.txt, 59_labels.txt.",
     task=Option(Annotated[Literal["59", "459"], typer.Option(help="number of classes")], "59"),
     **subset("val"),
-    listed=Option(Annotated[str | None, typer.Option("--list", help="names of the images; else SUBSET.txt")]),
+    listed=Option(
+        Annotated[str | None, typer.Option("--list", help="file with the names of the images; default: SUBSET.txt")]
+    ),
 )
 _command(
     "cityscapes",
-    "Cityscapes: leftImg8bit and gtFine; labelIds maps, or the panoptic JSON.",
-    task=Option(Annotated[Literal["semantic", "panoptic"], typer.Option(help="which truth")], "semantic"),
+    "Import Cityscapes: leftImg8bit and gtFine; labelIds maps, or the panoptic JSON.",
+    task=Option(Annotated[Literal["semantic", "panoptic"], typer.Option(help="truth to import")], "semantic"),
     **subset("val"),
 )
 _command(
     "open_images",
-    "Open Images: labels that humans verified to be in an image, or not to be in it.",
-    annotations=texts("*-annotations-human-imagelabels.csv; repeat it"),
+    "Import Open Images: labels that humans verified to be present in an image, or absent from it.",
+    annotations=texts("*-annotations-human-imagelabels.csv; may be repeated"),
     class_names=text("*-class-descriptions.csv"),
 )
 
 
 @dataclass(frozen=True)
 class ImportTarget:
-    """Where an import writes, and how."""
+    """Target of an import: where it writes, whether it appends or replaces, and the parameter file."""
 
     out: str
     append: bool
@@ -184,7 +200,7 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
 
     section = load_section(target.params, DataParams).imports
     given = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if _is_said(value)
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if _is_given(value)
     }
     if "instances" in given:
         given["annotations"] = given.pop("instances")
@@ -193,12 +209,12 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
     given.setdefault("name", PurePosixPath(source.rstrip("/")).name or kind)
     request = Request(kind=kind, source=source, split=split, **given)  # type: ignore[arg-type]
     if target.append and target.replace:
-        raise InputError("expected --append or --replace, got both")
+        raise InputError("expected --append or --replace, got both; give one of them")
     started = time.monotonic()
     try:
         done = _run(request, section, target)
     except OtherFormatError as error:
-        if not _can_be_asked():
+        if not _can_ask():
             raise
         wanted = typer.confirm(f"{error.found}. Import the folder as `{error.kind}`?", default=True)
         other = {"kind": error.kind} if wanted else {"ignore_labels": True}
@@ -206,13 +222,13 @@ def _import(kind: str, source: str, split: str, options: dict[str, Any], target:
     session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
 
 
-def _can_be_asked() -> bool:
-    """Whether somebody sits at the terminal."""
+def _can_ask() -> bool:
+    """Return whether somebody at the terminal can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _is_said(value: object) -> bool:
-    """Whether an option was given, or has a default that counts."""
+def _is_given(value: object) -> bool:
+    """Return whether an option was given, or has a default that counts."""
     return value is not None and value is not False and value not in ("", [])
 
 
@@ -231,7 +247,7 @@ def _run(request: Request, section: ImportParams, target: ImportTarget) -> Impor
 
 
 def _may_replace(target: ImportTarget, split: str, there: Manifest) -> None:
-    """No dataset goes without a word: --replace says so, or who sits at the terminal.
+    """Refuse to replace a dataset unless --replace was given or the person at the terminal agrees.
 
     Raises:
         InputError: nobody said so; names what would be lost.
@@ -244,28 +260,28 @@ def _may_replace(target: ImportTarget, split: str, there: Manifest) -> None:
     if sys.stdin.isatty() and typer.confirm(f"{holds}. Replace them?"):
         return
     raise InputError(
-        f"{holds}; --replace replaces them by this import, --append adds to them, --out writes to another place"
+        f"{holds}; --replace replaces them with this import, --append adds to them, --out writes elsewhere"
     )
 
 
 def _names(word: str) -> list[str]:
-    """A name, or those of a file."""
+    """Return the name itself, or the names in the file of `@FILE`."""
     if not word.startswith("@"):
         return [word]
     path = Path(word[1:])
     if not path.is_file():
-        raise InputError(f"--held-out: {path}: expected a file with a name a line, found none")
-    return [line.strip() for line in path.readtext(encoding="utf-8-sig").splitlines() if line.strip()]
+        raise InputError(f"--held-out: {path}: expected a file with a name a line, found none; check the path behind @")
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def summary(where: str, done: Imported, seconds: float) -> Any:  # noqa: ANN401 - a Summary, imported late
-    """What an import did, as a table."""
+    """Build the table that summarises an import."""
     from umgclip.cli.data.datasets import describe
     from umgclip.stage import Summary
 
     rate = done.images / max(seconds, 1e-9)
     rows = [("image files", f"{done.images} in {seconds:.1f} s, {rate:.0f} a second")]
     if done.resumed:
-        rows.append(("parts that were done before", f"{done.resumed} of {done.parts}"))
+        rows.append(("parts resumed", f"{done.resumed} of {done.parts}"))
     rows += describe(done.statistics.as_json(), done.manifest)
     return Summary(f"data import: {where}", tuple(rows))

@@ -1,6 +1,6 @@
-"""`umgclip doctor --data`: what will stop a stage, or make it learn little, before hours are spent.
+"""Checks of `umgclip doctor --data`: what will stop a stage, or make it learn little, before hours are spent.
 
-Each finding names the key of `params.yaml` to change. Only what surely stops a stage makes the exit code 1.
+Each remark names the key of `params.yaml` to change. Only what certainly stops a stage makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from umgclip.params import (
 Weight = Literal["ok", "look", "stop"]
 _MARKS: dict[Weight, tuple[str, str]] = {"ok": ("ok", ""), "look": ("!", "yellow"), "stop": ("!!", "bold red")}
 _FEW_IMAGES, _FEW_TRUE, _FEW_NAMED, _MANY_EPOCHS, _LITTLE_ENGLISH = 200, 50, 0.8, 50, 0.2
-_GRAINS = {  # what a benchmark measures of what its images have
+_GRAINS = {  # the benchmarks that each kind of annotation allows
     "singles": "classification",
     "captions": "retrieval",
     "tags": "tagging",
@@ -43,23 +43,26 @@ _GRAINS = {  # what a benchmark measures of what its images have
     "masks": "semantic, panoptic",
 }
 _NO_TRUTH = (
-    "nothing can be measured; `umgclip data import ... --split benchmark --replace` again with `--labels folders` "
-    "(each folder is a class) or `--captions TABLE`; docs/benchmarks.md has all that an import takes"
+    "nothing can be measured; import it again: `umgclip data import ... --split benchmark --replace` with "
+    "`--labels folders` (each folder is a class) or `--captions TABLE`; docs/benchmarks.md lists all options"
 )
-_FLOPS = {"cpu core": 3.0e10, "data-centre GPU": 1.0e14}  # a second, of which a training or annotation run gets
+_FLOPS = {
+    "cpu core": 3.0e10,
+    "data-centre GPU": 1.0e14,
+}  # operations a second that a training or annotation run reaches
 
 
 @dataclass(frozen=True)
 class Remark:
-    """What was looked at, what was found, and which key changes it.
+    """One remark: what was checked, the result, and the key that changes it.
 
     Attributes:
-        weight: `stop`: a stage will surely end there; `look`: it may go badly.
+        weight: `stop`: a stage will certainly fail; `look`: the result may be poor.
         mend: what to do, with its key.
     """
 
     what: str
-    found: str
+    result: str
     weight: Weight = "ok"
     mend: str = ""
 
@@ -75,37 +78,37 @@ class _Params:
 
 
 def examine_data(data: Path, params: Path) -> list[Remark]:
-    """Look at `data/train` and `data/benchmark` with the eyes of every stage.
+    """Check `data/train` and `data/benchmark` for everything that the stages require.
 
     Raises:
-        ParamsError: the parameter file is not in order.
+        ParamsError: the parameter file is invalid.
     """
     sections: dict[str, Section] = parse_sections(read_params(params), params)
     asked = _Params(**{name: sections[name] for name in _Params.__annotations__})  # type: ignore[arg-type]
-    remarks, found = list(_base(asked.base)), {}
+    remarks, facts = list(_base(asked.base)), {}
     for split, why in (("train", "every stage reads it"), ("benchmark", "annotate, validate and evaluate read it")):
         try:
-            found[split] = read_facts(data / split)
+            facts[split] = read_facts(data / split)
         except DataError as error:
             mend = f"{why}: `umgclip data import ... --split {split}`"
             remarks.append(Remark(f"data/{split}", str(error), "stop", mend))
-    if "train" in found:
-        remarks += [*_train(found["train"], asked), *_concepts(found["train"], asked)]
-    if "benchmark" in found:
-        remarks += _benchmark(found["benchmark"], asked)
-    if len(found) == 2:
-        remarks += _overlap(found["train"], found["benchmark"])
-    if "train" in found:
-        remarks += _cost(found["train"], asked)
+    if "train" in facts:
+        remarks += [*_train(facts["train"], asked), *_concepts(facts["train"], asked)]
+    if "benchmark" in facts:
+        remarks += _benchmark(facts["benchmark"], asked)
+    if len(facts) == 2:
+        remarks += _overlap(facts["train"], facts["benchmark"])
+    if "train" in facts:
+        remarks += _cost(facts["train"], asked)
     return remarks
 
 
 def show(remarks: list[Remark]) -> None:
     """Print the remarks as a table."""
-    sheet = Sheet("", "looked at", "found")
+    sheet = Sheet("", "checked", "found")
     for remark in remarks:
-        said = remark.found + (f"\n-> {remark.mend}" if remark.mend else "")
-        sheet.add_row(plain(*_MARKS[remark.weight]), remark.what, said)
+        text = remark.result + (f"\n-> {remark.mend}" if remark.mend else "")
+        sheet.add_row(plain(*_MARKS[remark.weight]), remark.what, text)
     terminal.show(sheet)
 
 
@@ -126,15 +129,15 @@ def _base(base: BaseParams) -> Iterator[Remark]:
 def _train(facts: Facts, asked: _Params) -> Iterator[Remark]:
     seen, count = asked.train.steps * asked.train.batch, facts.images
     epochs = seen / count
-    found = f"{count} images in {facts.shards} shards; train.steps x train.batch look at each {epochs:.1f} times"
+    result = f"{count} images in {facts.shards} shards; train.steps x train.batch use each {epochs:.1f} times"
     if count < _FEW_IMAGES:
-        yield Remark("training images", found, "look", "few: it may learn them by heart; lower train.steps")
+        yield Remark("training images", result, "look", "few images: the model may memorise them; lower train.steps")
     elif epochs > _MANY_EPOCHS or epochs < 1:
-        yield Remark("training images", found, "look", "train.steps decides how often images are seen")
+        yield Remark("training images", result, "look", "train.steps decides how often images are seen")
     else:
-        yield Remark("training images", found)
+        yield Remark("training images", result)
     if facts.shards < min(threads(), count):
-        mend = "data.imports.shard_samples: a worker of annotate reads one shard; import again with --replace"
+        mend = "annotate gives each worker a shard; lower data.imports.shard_samples and import again with --replace"
         yield Remark("shards", f"{facts.shards} for {threads()} workers", "look", mend)
     yield from _sides(facts, asked)
     yield from _captions(facts, asked)
@@ -143,12 +146,12 @@ def _train(facts: Facts, asked: _Params) -> Iterator[Remark]:
 def _sides(facts: Facts, asked: _Params) -> Iterator[Remark]:
     low, high = asked.validate.side_min_px, asked.validate.side_max_px
     wrong = sum(not (low <= short and long <= high) for short, long in facts.sides)
-    found = f"{min(s for s, _ in facts.sides)} to {max(s for _, s in facts.sides)} px"
+    result = f"{min(s for s, _ in facts.sides)} to {max(s for _, s in facts.sides)} px"
     if wrong > asked.validate.tolerance * facts.images:
-        found += f"; {wrong} of {facts.images} images are outside {low} to {high}"
-        yield Remark("sides", found, "stop", "validate.side_min_px, validate.side_max_px, validate.tolerance")
+        result += f"; {wrong} of {facts.images} images are outside {low} to {high}"
+        yield Remark("sides", result, "stop", "validate.side_min_px, validate.side_max_px, validate.tolerance")
     else:
-        yield Remark("sides", found)
+        yield Remark("sides", result)
     crops = {"annotate.label.crop_px": asked.annotate.label.crop_px, "evaluate.crop_px": asked.evaluate.crop_px}
     fixed = [f"{key} {side}" for key, side in crops.items() if isinstance(side, int)]
     if fixed and asked.base.pretrained != SCRATCH:
@@ -161,7 +164,7 @@ def _sides(facts: Facts, asked: _Params) -> Iterator[Remark]:
 def _captions(facts: Facts, asked: _Params) -> Iterator[Remark]:
     have, count = len(facts.captioned), facts.images
     if not have:
-        mend = "import with --captions, or name a checkpoint or a tag"
+        mend = "import with --captions, or set base.pretrained to a checkpoint or a tag"
         if asked.base.pretrained == SCRATCH:
             yield Remark("captions", "none", "stop", f"base.pretrained: scratch learns from captions; {mend}")
             return
@@ -170,26 +173,26 @@ def _captions(facts: Facts, asked: _Params) -> Iterator[Remark]:
         except DataError as error:
             yield Remark("captions", "none", "stop", str(error))
         else:
-            yield Remark("captions", "none", "look", "regions alone are learnt, by the labels that came with them")
+            yield Remark("captions", "none", "look", "only regions are learnt, from the labels that came with them")
         return
-    found = f"on {have} of {count} images, {len(set(facts.captioned))} different ones, of {facts.words:g} words"
+    result = f"on {have} of {count} images, {len(set(facts.captioned))} different ones, of {facts.words:g} words"
     least = asked.validate.captioned_image_share_min
     bounds = asked.validate.image_caption_words_min, asked.validate.image_caption_words_max
     long = 1 - facts.share_with_words(*bounds)
     if have < least * count:
-        yield Remark("captions", found, "stop", f"validate.captioned_image_share_min ({least:g})")
+        yield Remark("captions", result, "stop", f"validate.captioned_image_share_min ({least:g})")
     elif long > asked.validate.tolerances.get("image_caption_length", asked.validate.tolerance):
         mend = "validate.image_caption_words_min, validate.image_caption_words_max"
-        yield Remark("captions", f"{found}; {long:.0%} not of {bounds[0]} to {bounds[1]} words", "stop", mend)
+        yield Remark("captions", f"{result}; {long:.0%} do not have {bounds[0]} to {bounds[1]} words", "stop", mend)
     elif len(set(facts.captioned)) < max(2, have // 20):
-        mend = "alike captions say little of an image: train.weights.image_text and retrieval gain little from them"
-        yield Remark("captions", found, "look", mend)
+        mend = "similar captions say little about an image, so train.weights.image_text and retrieval gain little"
+        yield Remark("captions", result, "look", mend)
     else:
-        yield Remark("captions", found)
+        yield Remark("captions", result)
     if asked.annotate.language == "en" and facts.words >= 3 and facts.english_share < _LITTLE_ENGLISH:
-        found = f"{facts.english_share:.0%} of the captions have an English function word (a, of, on, ...)"
+        result = f"{facts.english_share:.0%} of the captions have an English function word (a, of, on, ...)"
         mend = "list the concepts in annotate.rules.vocabulary (base.vocabulary) and set annotate.language "
-        yield Remark("language", found, "look", f"{mend}(base.language) to none")
+        yield Remark("language", result, "look", f"{mend}(base.language) to none")
 
 
 def _concepts(facts: Facts, asked: _Params) -> Iterator[Remark]:
@@ -209,14 +212,14 @@ def _concepts(facts: Facts, asked: _Params) -> Iterator[Remark]:
             yield _named(facts, wish, vocabulary, asked)
     unknown = sorted(set(a.held_out) - set(facts.chunks.seen) - facts.names)
     if unknown:
-        found = f"{len(unknown)} of {len(a.held_out)} names stand in no caption: {', '.join(unknown[:5])}"
-        yield Remark("annotate.held_out", found, "look", "the demo's names? annotate.held_out: []")
+        result = f"{len(unknown)} of {len(a.held_out)} names occur in no caption: {', '.join(unknown[:5])}"
+        yield Remark("annotate.held_out", result, "look", "if these are the demo's names, set annotate.held_out: []")
 
 
 def _named(facts: Facts, wish: ConceptParams, vocabulary: Vocabulary, asked: _Params) -> Remark:
     share, what = facts.share_named(vocabulary), f"concepts of {wish.section}"
     least = f", of chunks in {facts.chunks.least(wish.min_count)} captions or more" if wish.language == "en" else ""
-    found = (
+    result = (
         f"{len(vocabulary.things)} things, {len(vocabulary.stuff)} stuff{least}; {1 - share:.0%} of images name none"
     )
     mend = f"{wish.section}.min_concept_count, {wish.file_key}"
@@ -224,28 +227,30 @@ def _named(facts: Facts, wish: ConceptParams, vocabulary: Vocabulary, asked: _Pa
     needed = asked.validate.labelled_image_share_min * len(facts.captioned) / facts.images
     if wish.section == "annotate" and by_caption and share < needed:
         mend = f"only images that name a concept get labelled regions: {mend}, validate.labelled_image_share_min"
-        return Remark(what, found, "stop", mend)
+        return Remark(what, result, "stop", mend)
     if not share:
-        return Remark(what, found, "stop", mend)
-    return Remark(what, found, "look", mend) if share < _FEW_NAMED else Remark(what, found)
+        return Remark(what, result, "stop", mend)
+    return Remark(what, result, "look", mend) if share < _FEW_NAMED else Remark(what, result)
 
 
 def _benchmark(facts: Facts, asked: _Params) -> Iterator[Remark]:
     grains = {grain: facts.with_grain[grain] for grain in _GRAINS if facts.with_grain[grain]}
     if not grains:
-        found = f"{facts.images} images without captions, classes, tags or regions"
-        yield Remark("benchmark", found, "stop", _NO_TRUTH)
+        result = f"{facts.images} images without captions, classes, tags or regions"
+        yield Remark("benchmark", result, "stop", _NO_TRUTH)
         return
-    found = "; ".join(f"{_GRAINS[grain]} on {count} images with {grain}" for grain, count in grains.items())
+    result = "; ".join(f"{_GRAINS[grain]} on {count} images with {grain}" for grain, count in grains.items())
     few = [grain for grain, count in grains.items() if count < _FEW_TRUE]
     weight: Weight = "look" if few else "ok"
-    yield Remark("benchmark", found, weight, f"few images ({', '.join(few)}): wide intervals" if few else "")
+    yield Remark(
+        "benchmark", result, weight, f"few images ({', '.join(few)}), so intervals will be wide" if few else ""
+    )
     measured = {name for grain in grains for name in _GRAINS[grain].split(", ")}
     gates = asked.register.gates
     named = dict.fromkeys([*gates.floors, *gates.max_regression, *gates.metrics, *gates.min_gain_over_base])
     asked_for = [metric for metric in named if metric.partition(".")[0] in measured]
     if asked_for:
-        yield Remark("gates", f"asked: {', '.join(asked_for)}; of {len(named)} in register.gates")
+        yield Remark("gates", f"measured: {', '.join(asked_for)}; of {len(named)} in register.gates")
     else:
         mend = f"name metrics of {', '.join(sorted(measured))} in register.gates"
         yield Remark("gates", "none of their metrics can be measured", "look", mend)
@@ -254,19 +259,19 @@ def _benchmark(facts: Facts, asked: _Params) -> Iterator[Remark]:
 def _overlap(train: Facts, benchmark: Facts) -> Iterator[Remark]:
     both = len(train.hashes & benchmark.hashes)
     if both:
-        found = f"{both} images of the benchmark are training images too"
-        yield Remark("training and benchmark", found, "stop", "validate refuses it; leave them out of one of the two")
+        result = f"{both} images of the benchmark are training images too"
+        yield Remark("training and benchmark", result, "stop", "validate refuses this; remove them from one of the two")
     names = {name.lower() for name in benchmark.names}
-    said = names & ({*train.chunks.seen} | {name.lower() for name in train.names})
-    if names and len(said) < len(names):
-        found = f"{len(said)} of the benchmark's {len(names)} names stand in training captions, tags or regions"
-        yield Remark("names", found, "look" if len(said) < len(names) / 2 else "ok")
+    shared = names & ({*train.chunks.seen} | {name.lower() for name in train.names})
+    if names and len(shared) < len(names):
+        result = f"{len(shared)} of the benchmark's {len(names)} names occur in training captions, tags or regions"
+        yield Remark("names", result, "look" if len(shared) < len(names) / 2 else "ok")
 
 
 def _cost(facts: Facts, asked: _Params) -> Iterator[Remark]:
-    """Multiplications of the towers' blocks, which most of the time goes into; within a factor of three."""
+    """Estimate the cost from the multiplications of the towers' blocks, within a factor of three."""
     flops = _forward_flops(asked.base)
-    if flops is None:  # no base, of which `_base` speaks, or a folder in Hugging Face's form
+    if flops is None:  # no base, which `_base` reports, or a folder in Hugging Face's format
         return
     label = asked.annotate.label
     looks = label.looks_at_least + label.looks_per_noun + 1
@@ -278,7 +283,7 @@ def _cost(facts: Facts, asked: _Params) -> Iterator[Remark]:
 
 
 def _forward_flops(base: BaseParams) -> float | None:
-    """Of one image: twice the weights of all blocks for each token."""
+    """Estimate the operations for one image: twice the weights of all blocks for each token."""
     if base.pretrained == SCRATCH:
         tower = base.tower
         width, layers, side, patch = tower.width, tower.layers, tower.image_px, tower.patch_px

@@ -1,4 +1,4 @@
-"""What `umgclip doctor --data` looks at: the records of a dataset, without decoding an image."""
+"""Facts of a dataset for `umgclip doctor --data`, from its records, without decoding an image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from umgclip.records import ImageRecord, shows_one_object, stored_record
 
 @dataclass
 class Facts:
-    """Counts over a dataset.
+    """Counts over the records of a dataset.
 
     Attributes:
         shards: tars.
@@ -37,7 +37,7 @@ class Facts:
     hashes: set[str] = field(default_factory=set)
 
     def add(self, record: ImageRecord) -> None:
-        """Count one image."""
+        """Count the record of one image."""
         caption = record.captions[0].text if record.captions else ""
         self.captions.append(caption)
         self.chunks.add([caption])
@@ -45,38 +45,38 @@ class Facts:
         self.hashes.add(record.sha256)
         regions = record.regions or []
         single = shows_one_object(record)
-        said = {
+        has = {
             "singles": single,
             "captions": bool(caption) and not single,
             "tags": bool(record.tags or regions) and not single,
             "regions": any(region.tags and not region.is_stuff for region in regions) and not single,
             "masks": any(region.mask is not None for region in regions) and not single,
         }
-        self.with_grain.update(name for name, is_so in said.items() if is_so)
+        self.with_grain.update(name for name, is_so in has.items() if is_so)
         self.given.add(record)
 
     @property
     def names(self) -> set[str]:
-        """Of tags and regions that came with the images."""
+        """Names in tags and regions that came with the images."""
         return self.given.things | self.given.stuff
 
     @property
     def images(self) -> int:
-        """How many."""
+        """Number of images in the dataset."""
         return len(self.captions)
 
     @property
     def captioned(self) -> list[str]:
-        """The captions that are there."""
+        """First captions of the images that have one."""
         return [caption for caption in self.captions if caption]
 
     @property
     def words(self) -> float:
-        """Of the captions, in the middle; 0 without any."""
+        """Median number of words of the captions; 0 without captions."""
         return median(map(_words, self.captioned)) if self.captioned else 0
 
     def share_with_words(self, least: int, most: int) -> float:
-        """Share of the captions that have as many words."""
+        """Return the share of the captions whose number of words is in this range."""
         counts = list(map(_words, self.captioned))
         return sum(least <= count <= most for count in counts) / max(len(counts), 1)
 
@@ -86,7 +86,7 @@ class Facts:
         return sum(map(looks_english, self.captioned)) / max(len(self.captioned), 1)
 
     def share_named(self, vocabulary: Vocabulary) -> float:
-        """Share of all images whose caption names a concept."""
+        """Return the share of all images whose caption names a concept."""
         return sum(bool(vocabulary.find(caption)) for caption in self.captions) / max(self.images, 1)
 
 

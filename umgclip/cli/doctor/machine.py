@@ -1,4 +1,4 @@
-"""`umgclip doctor`: is everything here that the pipeline needs, what does it run on, how is the rest mended?"""
+"""Checks of `umgclip doctor`: software, machine and services that the pipeline needs, with advice for each problem."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ _S3_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found; where the pipeline cannot run with it, `mend` says what to do."""
+    """One line: what was checked and the result; if the pipeline cannot run with it, `mend` says what to do."""
 
     what: str
-    found: str
+    result: str
     mend: str = ""
 
     @property
     def good(self) -> bool:
-        """Whether the pipeline can run with it."""
+        """True if the pipeline can run with this result."""
         return not self.mend
 
 
 def examine(root: Path, params: Path) -> list[Finding]:
-    """Look at everything.
+    """Check everything that the pipeline needs.
 
     Args:
         root: the repository.
@@ -87,7 +87,7 @@ def examine(root: Path, params: Path) -> list[Finding]:
         _writable(root),
         Finding("git", _history(root)),
         *(
-            _tried(f"data/{split}", partial(_dataset, root / "data" / split), "or bring your own: docs/data.md")
+            _tried(f"data/{split}", partial(_dataset, root / "data" / split), "or import your own data: docs/data.md")
             for split in SPLITS
         ),
         _tried("MLflow", lambda: _mlflow(root), "start the server, or correct or unset MLFLOW_TRACKING_URI"),
@@ -101,7 +101,7 @@ def show(findings: list[Finding]) -> None:
     table = Sheet("", "checked", "found")
     for finding in findings:
         mark = "ok" if finding.good else plain("!!", "bold red")
-        table.add_row(mark, finding.what, finding.found if finding.good else f"{finding.found}\n-> {finding.mend}")
+        table.add_row(mark, finding.what, finding.result if finding.good else f"{finding.result}\n-> {finding.mend}")
     terminal.show(table)
 
 
@@ -118,7 +118,7 @@ def _package(name: str) -> Finding:
 
 
 def _torch() -> list[Finding]:
-    """Versions and builds of torch and torchvision, whether they fit each other, and what they compute on."""
+    """Check versions and builds of torch and torchvision, whether they fit each other, and the device."""
     try:
         import torch
     except ImportError as error:
@@ -128,7 +128,7 @@ def _torch() -> list[Finding]:
 
 
 def _torchvision() -> Finding:
-    """Its operators are compiled against one torch; with another they are missing, or crash."""
+    """Check torchvision: its operators are compiled against one torch; with another they are missing, or crash."""
     mend = "install the torchvision that belongs to this torch (`make install`)"
     try:
         import torch
@@ -149,28 +149,30 @@ def _device() -> Finding:
         memory = torch.cuda.get_device_properties(0).total_memory / _GIB
         count = torch.cuda.device_count()
         return Finding("device", f"{count} x {torch.cuda.get_device_name()}, {memory:.0f} GiB, {bf16} bf16")
-    # older releases of torch do not tell
+    # older releases of torch cannot tell
     abilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     bf16 = "with" if any(abilities.get(name) for name in _CPU_BF16) else "without"
-    found = f"CPU {bf16} bf16 instructions"
+    result = f"CPU {bf16} bf16 instructions"
     if not Path("/dev/nvidia0").exists():
-        return Finding("device", f"{found}; no GPU")
+        return Finding("device", f"{result}; no GPU")
     why = "this torch is built for the CPU" if torch.version.cuda is None else "torch cannot use it"
     mend = "install torch for CUDA" if torch.version.cuda is None else "compare the driver with torch's CUDA version"
-    return Finding("device", f"{found}; there is an NVIDIA GPU, but {why}", f"{mend} (pytorch.org), or go on without")
+    return Finding(
+        "device", f"{result}; there is an NVIDIA GPU, but {why}", f"{mend} (pytorch.org), or continue without the GPU"
+    )
 
 
 def _memory() -> Finding:
     memory = psutil.virtual_memory()
-    found = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
+    result = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
     enough = memory.available >= _ENOUGH_MEMORY_GIB * _GIB
-    return Finding("memory", found, "" if enough else f"the demo wants {_ENOUGH_MEMORY_GIB} GiB; end other programs")
+    return Finding("memory", result, "" if enough else f"the demo needs {_ENOUGH_MEMORY_GIB} GiB; close other programs")
 
 
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
     enough = free >= _ENOUGH_DISK_GIB * _GIB
-    mend = "" if enough else f"the demo wants {_ENOUGH_DISK_GIB} GiB; `dvc gc -w` and `make clean` give some back"
+    mend = "" if enough else f"the demo needs {_ENOUGH_DISK_GIB} GiB; `dvc gc -w` and `make clean` free some"
     return Finding("disk", f"{free / _GIB:.1f} GiB free at {root.resolve()}", mend)
 
 
@@ -185,7 +187,7 @@ def _writable(root: Path) -> Finding:
 def _history(root: Path) -> str:
     state = git_state(root)
     if state.commit is None:
-        return "no commit: DVC, flows and the lineage in MLflow want one"
+        return "no commit: DVC, flows and the lineage in MLflow need one"
     lacks = "; a shallow clone, where sweeps and `dvc exp run --temp` are refused: git fetch --unshallow"
     return f"commit {state.commit[:12]}{lacks if is_shallow(root) else ''}"
 
@@ -206,8 +208,8 @@ def _mlflow(root: Path) -> str:
 
 
 def _s3() -> str:
-    """Asks the store where a variable names a bucket; else says what is set."""
-    found = [
+    """Ask the store for the buckets that variables name; without any, return what is set."""
+    settings = [
         name if "KEY" in name else f"{name}={without_secrets(os.environ[name])}"
         for name in _S3_VARIABLES
         if os.environ.get(name)
@@ -215,8 +217,8 @@ def _s3() -> str:
     urls = [url for name in _URLS if (url := os.environ.get(name, "").strip()).startswith("s3://")]
     for url in urls:
         next(Storage().list(locate(url)), None)
-        found.append(f"{without_secrets(url)} answers")
-    return ", ".join(found) or "not set up (no AWS_* variable); the embedded default needs none"
+        settings.append(f"{without_secrets(url)} answers")
+    return ", ".join(settings) or "not set up (no AWS_* variable); the embedded default needs none"
 
 
 def _prefect() -> str:
