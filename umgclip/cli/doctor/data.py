@@ -49,7 +49,7 @@ _NO_TRUTH = (
 _FLOPS = {
     "cpu core": 3.0e10,
     "data-centre GPU": 1.0e14,
-}  # operations a second that a training or annotation run reaches
+}  # operations per second that a run reaches
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _benchmark(facts: Facts, asked: _Params) -> Iterator[Remark]:
     few = [grain for grain, count in grains.items() if count < _FEW_TRUE]
     weight: Weight = "look" if few else "ok"
     yield Remark(
-        "benchmark", result, weight, f"few images ({', '.join(few)}), so intervals will be wide" if few else ""
+        "benchmark", result, weight, f"few images ({', '.join(few)}): wide confidence intervals" if few else ""
     )
     measured = {name for grain in grains for name in _GRAINS[grain].split(", ")}
     gates = asked.register.gates
