@@ -35,7 +35,7 @@ def read_delivery(storage: Storage, prefix: Location) -> Manifest:
     """Read and check the manifest below an S3 prefix.
 
     Raises:
-        DataError: no manifest there, or one that is none of ours; names the key.
+        DataError: the manifest is missing or invalid; the message names its key.
         InputError, StorageError: the store refuses or does not answer.
     """
     source = prefix / MANIFEST
@@ -61,12 +61,12 @@ def import_delivery(
 
     Args:
         storage: the store.
-        prefix: where the manifest lies.
+        prefix: S3 prefix of the manifest.
         into: the dataset's folder.
-        advance: called with the number of samples of each shard that is there.
+        advance: called with the number of samples of each shard that is complete.
 
     Raises:
-        DataError: the manifest or a shard is missing, damaged or another than it says.
+        DataError: the manifest or a shard is missing or damaged, or a hash differs.
         OutputError: the folder cannot be written.
         InputError, StorageError: the store refuses or does not answer.
     """

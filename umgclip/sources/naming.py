@@ -10,17 +10,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from umgclip.io.images import FORMAT_OF
 
-_MOST = 64  # files that are looked at for one name
+_MOST = 64  # most files considered for one name
 _DRIVE = re.compile(r"^[A-Za-z]:/")
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the name of a file that was uploaded
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # the prefix that Label Studio adds to uploaded files
 
 
 class Match(NamedTuple):
     """The image files that fit a name.
 
     Attributes:
-        names: the files: one, none, or several that fit equally.
-        exact: whether it is called just so.
+        names: the files: one, none, or several that fit equally well.
+        exact: whether the path is the same.
     """
 
     names: list[bytes]

@@ -41,12 +41,12 @@ class RawRegion:
     """A region in the source's own coordinates, with its texts.
 
     Attributes:
-        id: as the source has it; empty, or another region's too, until `number_regions` has seen it.
-        box: what should be four numbers, ordered as `form` says, in pixels or, if `shares`, of the image; or None.
+        id: id in the source; may be empty or repeated until `number_regions` makes it unique.
+        box: should be four numbers in the order of `form`, in pixels or, with `shares`, shares of the image; or None.
         shape: its pixels: polygons, a COCO RLE (compressed or not), a boolean array (height, width), or None.
-        size_wh: of the picture that its coordinates belong to, px, where that is not the note's.
-        exchanged: who wrote the file shows images upright and writes sizes as the files lie, or the other way round.
-        known: the region as a dataset of ours had it, which says all but its place.
+        size_wh: size in px of the picture that its coordinates belong to, if that is not the note's.
+        exchanged: the program that wrote the file shows images upright but writes sizes as stored, or vice versa.
+        known: the region's record in a dataset of this package, which decides everything except box and mask.
     """
 
     id: str
@@ -70,14 +70,14 @@ class Note:
     """All that a source states about one image; a field is None where the source does not cover it.
 
     Attributes:
-        size_wh: the size in pixels that the coordinates belong to, where the source says it.
-        single: the class of an image that shows one thing.
-        dataset: of an image that was of one of our datasets before.
-        negative_tags: what was verified not to be there.
-        not_exhaustive: classes of which not every instance is among the regions.
-        record: a record of ours, which says everything already.
-        unknown: what was not understood, by name.
-        told: what was read in another way than its source may expect, by name, to be counted in the summary.
+        size_wh: size in pixels that the coordinates belong to, if the source states it.
+        single: class of an image that shows one thing.
+        dataset: dataset of an image that was exported by this package.
+        negative_tags: tags that were verified to be absent.
+        not_exhaustive: classes of which some instances may be missing among the regions.
+        record: a complete record of this package.
+        unknown: counts of fields that were not understood, by name.
+        told: counts of what was read differently than the source may expect, by description, for the summary.
     """
 
     captions: list[Text] | None = None
@@ -165,10 +165,10 @@ class SourceImage:
     """One image of a source, with its bytes and its note.
 
     Attributes:
-        name: how it is called there, for people; UTF-8.
-        data: its bytes, or why there are none.
-        extension: what its name promises, without dot.
-        note: what was said of it.
+        name: its name in the source, for messages; UTF-8.
+        data: its bytes, or the problem if it is unreadable.
+        extension: extension of its name, without dot.
+        note: the source's statements about it.
     """
 
     name: str

@@ -55,7 +55,7 @@ class ImportPlan:
 
     Args:
         path: the SQLite file.
-        fresh: make it anew; otherwise it is only read.
+        fresh: create the file; otherwise it is only read.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
@@ -67,7 +67,7 @@ class ImportPlan:
         self._digest = hashlib.sha256()
         self._listed = 0
         if fresh:
-            # it is made anew by every import, so it needs to survive nothing
+            # every import makes a new plan, so it need not survive a crash
             self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
 
     @property
@@ -99,7 +99,7 @@ class ImportPlan:
         self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", map(self._file_row, entries))
 
     def _file_row(self, entry: Entry) -> tuple[bytes, bytes, str, str, str]:
-        # a sum: the digest is that of the set of files
+        # a sum, so that the digest does not depend on the order of files
         mark = f"{entry.bytes} {entry.stamp} ".encode() + os.fsencode(entry.name)
         self._listed += int.from_bytes(hashlib.sha256(mark).digest(), "big")
         extension = extension_of(entry.name)
@@ -150,7 +150,7 @@ class ImportPlan:
 
     def has_folder(self, name: str) -> bool:
         """Return whether there are files below this path."""
-        bounds = os.fsencode(f"{name}/"), os.fsencode(f"{name}0")  # a nought comes next to the slash
+        bounds = os.fsencode(f"{name}/"), os.fsencode(f"{name}0")  # 0 is the character after the slash
         return self._db.execute("SELECT 1 FROM files WHERE name > ? AND name < ?", bounds).fetchone() is not None
 
     def files_called(self, base: str) -> list[str]:
@@ -296,8 +296,8 @@ class ImportPlan:
         """Assign the rows to the images with their ids, and delete the rows; rows without image are problems.
 
         Args:
-            kind: of what is said.
-            each: a problem for each id; otherwise one for all, where most of a table may well be about other images.
+            kind: kind of the statements.
+            each: record a problem for each id; otherwise one for all, since most of a table may be about other images.
         """
         self._db.execute(
             "INSERT INTO extras SELECT ids.position, ?, rows.content FROM rows JOIN ids ON ids.id = rows.name "

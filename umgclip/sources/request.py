@@ -18,7 +18,7 @@ Kind = Literal[
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
 _PATH = {LOCATION: True}
-# who wrote captions, and tags and regions, where nothing else is said; of data sets not named here, humans
+# default authors of captions, and of tags and regions; humans for all other formats
 _SPEAKERS: dict[Kind, Speaker] = {
     "folder": Speaker("alt", HUMAN),
     "webdataset": Speaker("alt", "webdataset"),
@@ -32,28 +32,28 @@ class Request:
     """Everything that a user can specify about one import.
 
     Attributes:
-        kind: what lies at `source`.
+        kind: format of the source.
         source: a folder or an S3 prefix.
-        split: `benchmark` keeps everything as truth, written by `human`, and names the classes in the manifest.
-        name: of the dataset; the split, or `singles`, is put behind it in each record.
-        license: of images that do not say theirs.
+        split: `benchmark` stores everything as truth, written by `human`, and lists the classes in the manifest.
+        name: name of the dataset; the split, or `singles`, is appended to it in each record.
+        license: license of images that do not state one.
         captions: a table or a COCO file of captions.
-        image_column: of the table, and `caption_column` beside it; None: looked for.
+        image_column: the table's column of images, as `caption_column` is that of captions; None: detected.
         annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images`.
         panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
         labels: `folders`: each folder of the source is a class, each image shows one thing.
         class_names: a file with a name for each class number (a line each) or for each folder (JSON).
         masks: a folder or S3 prefix of maps for `semantic`.
         void: numbers in these maps that mean no class.
-        subset: of a public data set, as its own files call it: val, validation, test.
-        task: which truth of a public data set: semantic, panoptic, full (ADE20K), 59, 459 (PASCAL Context).
-        listed: a file with the names of the images that count.
+        subset: subset of a public data set, as its own files call it: val, validation, test.
+        task: truth of a public data set: semantic, panoptic, full (ADE20K), 59, 459 (PASCAL Context).
+        listed: a file with the names of the images to import.
         held_out: things of a benchmark that training never labels.
-        annotator: who wrote tags and regions, instead of the kind's own.
-        box_format: how four numbers of a box are read where nothing tells.
-        encoding: of tables and texts whose first bytes do not tell it; None: UTF-8.
-        first_pixel: of an image, as VOC files count; with 0 their boxes are taken as they stand.
-        ignore_labels: of YOLO, VOC and labelme beside the images of a `folder`.
+        annotator: author of tags and regions, instead of the format's default.
+        box_format: order of the four numbers of a box if the source does not state it.
+        encoding: encoding of tables and texts without a byte order mark; None: UTF-8.
+        first_pixel: number of an image's first pixel in VOC files; with 0 their boxes are not shifted.
+        ignore_labels: ignore YOLO, VOC and labelme files beside the images of a `folder`.
     """
 
     kind: Kind
@@ -90,9 +90,11 @@ class Request:
         if self.held_out and self.split != "benchmark":
             raise InputError("held_out: expected only with the split benchmark; training has annotate.held_out")
         if self.annotations and self.panoptic and self.kind == "coco":
-            raise InputError("expected instances or panoptic, got both; panoptic holds the things as well")
+            raise InputError(
+                "expected instances or panoptic, got both; leave out instances, since panoptic holds the things, too"
+            )
         if self.panoptic_masks and not self.panoptic:
-            raise InputError("panoptic_masks: expected the JSON file of panoptic too, got none")
+            raise InputError("panoptic_masks: expected --panoptic with its JSON file, too, got none")
 
     @property
     def speaker(self) -> Speaker:

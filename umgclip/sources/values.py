@@ -12,7 +12,7 @@ from umgclip.data.wording import tidy
 from umgclip.safe_text import brief
 
 _LARGEST_ID = 1 << 256  # programs write hashes as ids
-LARGEST_SIDE = 1 << 24  # px; no image that can be read has such a side
+LARGEST_SIDE = 1 << 24  # px; no readable image has such a side
 _YES, _NO = frozenset(("1", "true", "yes", "y")), frozenset(("0", "false", "no", "n", ""))
 
 

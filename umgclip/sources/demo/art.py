@@ -21,7 +21,7 @@ from umgclip.sources.demo.classes import STUFF
 
 SPRITE_PX = 160
 
-# base colours (RGB) and the texture drawn on them
+# base colour (RGB) and texture of each background
 _PALETTE: dict[str, tuple[tuple[int, int, int], str]] = {
     "grass": ((104, 160, 72), "blades"),
     "sand": ((222, 200, 150), "grain"),

@@ -37,8 +37,8 @@ from umgclip.sources.demo import art
 from umgclip.sources.demo.classes import STUFF, Thing, things
 
 LICENSE = "CC BY-SA 4.0 (contains OpenMoji)"
-_MIN_VISIBLE = 0.6  # share of a sprite that may not be covered by later ones
-_STREAMS = {"train": 1, "scenes": 2, "singles": 3}  # one random stream each, so that sizes do not disturb each other
+_MIN_VISIBLE = 0.6  # share of a sprite that later sprites must leave visible
+_STREAMS = {"train": 1, "scenes": 2, "singles": 3}  # random streams, so that split sizes are independent
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def compose(kinds: list[Thing], params: DataParams, rng: np.random.Generator) ->
     owned: list[np.ndarray] = []
     drawn: list[Thing] = []
     for kind in kinds:
-        for _ in range(12):  # tries until enough of everything stays visible
+        for _ in range(12):  # attempts until enough of every sprite stays visible
             size = int(rng.uniform(low, high) * side)
             margin = size * 0.46
             centre = (rng.uniform(margin, side - margin), rng.uniform(margin, side - margin))
@@ -148,7 +148,7 @@ Draw = Callable[[int, np.random.Generator], Scene]
 def _write_split(
     folder: Path, name: str, count: int, draw: Draw, params: DataParams, advance: Callable[[int], None]
 ) -> list[ShardInfo]:
-    truth = name != "train"  # training sees nothing but images and alt texts
+    truth = name != "train"  # training data holds only images and alt texts
     shards: list[ShardInfo] = []
     for number, start in enumerate(range(0, count, params.shard_samples)):
         path = folder / f"{name}-{number:06d}.tar"

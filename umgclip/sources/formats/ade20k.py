@@ -18,8 +18,8 @@ from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
 
 NAMES = "objectInfo150.txt"
-INSTANCE_CLASSES = "categoryMapping.txt"  # of the instance task: its number, that of scene parsing, a name
-# by number in scene parsing: all that the instance task has no class for
+INSTANCE_CLASSES = "categoryMapping.txt"  # columns: number in the instance task, number in scene parsing, name
+# numbers in scene parsing that have no class in the instance task
 STUFF = frozenset(
     (1, 2, 3, 4, 5, 6, 7, 10, 12, 14, 17, 18, 22, 26, 27, 29, 30, 35, 41, 47, 49, 52, 53, 55, 60, 61, 62, 64, 69, 78,
      80, 85, 92, 95, 97, 100, 101, 102, 106, 107, 110, 114, 115, 118, 123, 129, 132, 141, 142, 146)
@@ -51,7 +51,7 @@ def _parsing_classes(data: bytes, plan: ImportPlan) -> Labels:
     plan.seen(NAMES, data)
     rows = [line.split("\t") for line in data.decode("utf-8-sig").splitlines()[1:] if line.strip()]
     if not all(len(row) > 1 and row[0].strip().isdigit() and synonyms(row[-1]) for row in rows):
-        raise InputError(f"{NAMES}: expected columns from Idx to Name, parted by tabs")
+        raise InputError(f"{NAMES}: expected columns from Idx to Name, separated by tabs")
     return distinct((int(row[0]), synonyms(row[-1]), int(row[0]) not in STUFF) for row in rows)
 
 

@@ -18,7 +18,7 @@ from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
 
 IMAGES, MAPS = "leftImg8bit", "gtFine"
-# the numbers that are evaluated; all others are void
+# numbers that are evaluated; all others are void
 STUFF = {
     7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light",
     20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky",

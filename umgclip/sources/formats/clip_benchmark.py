@@ -81,7 +81,7 @@ def read_clip_benchmark(
 
 def _image(name: str, sample: TarSample, kind: str, labels: Labels) -> SourceImage:
     parts = sample.parts
-    if isinstance(ended := parts.get(END), Problem):  # the tar breaks off
+    if isinstance(ended := parts.get(END), Problem):  # the tar is truncated
         return SourceImage(name, ended, "", Note())
     extension = sample.image or ""
     data = parts.get(extension, Problem("no_image", f"expected an image among {sorted(parts)}"))
@@ -127,10 +127,10 @@ def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
 
 
 def _check_size(content: bytes) -> None:
-    """Refuse an array whose header says more than there is: NumPy makes room for it first.
+    """Refuse an array whose header states more data than the file has: NumPy would allocate that much.
 
     Raises:
-        ValueError: it does, or it is no array.
+        ValueError: the sizes differ, or it is not an array.
     """
     file = BytesIO(content)
     version = np.lib.format.read_magic(file)

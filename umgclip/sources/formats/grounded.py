@@ -24,7 +24,7 @@ from umgclip.sources.request import Request
 PATHS = ("f_path", "image", "image_path", "img_path", "file_name", "filename", "path", "file")
 _KEYS = ("key", "id", "uid")
 _GUESSED = ("jpg", "png", "webp", "jpeg")
-_KEY_FOLDER = 5  # img2dataset puts 000120003.jpg into the folder 00012
+_KEY_FOLDER = 5  # characters of a key that name its folder: img2dataset writes 00012/000120003.jpg
 
 
 def plan_grounded(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:

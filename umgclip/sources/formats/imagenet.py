@@ -58,7 +58,7 @@ def _stem(name: str) -> str:
 
 def imagenet_classes() -> tuple[Labels, list[str]]:
     """Return the 1000 classes by synset and by number, with open_clip's names, and OpenAI's 80 templates."""
-    # both load torch, which an import of anything else can do without
+    # both import torch, which no other format needs
     from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
     from timm.data import ImageNetInfo
 

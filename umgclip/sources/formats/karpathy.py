@@ -86,7 +86,7 @@ def read_karpathy(
 
 
 def _load(source: Place, item: PlannedImage, limit: int) -> SourceImage:
-    base = item.name.rpartition("/")[2]  # all images in one folder, where they do not lie as COCO has them
+    base = item.name.rpartition("/")[2]  # all images may be in one folder, instead of COCO's folders
     name = base if base != item.name and not source.exists(item.name) and source.exists(base) else item.name
     note = Note(captions=[])
     note.truths(item.about["captions"], HUMAN)

@@ -41,7 +41,7 @@ FORM = Form(
 )
 Groups = dict[tuple[str, str], RawRegion]  # by label and group
 Points = list[tuple[float, float]]
-_CORNERS = 64  # of a circle
+_CORNERS = 64  # of the polygon that stands for a circle
 _MOST_PIXELS = 1 << 28
 
 
@@ -67,7 +67,7 @@ def _note(data: bytes, _name: str, request: Request) -> Note:
     """Parse a labelme file into a note.
 
     Raises:
-        ValueError: it is none of labelme's.
+        ValueError: the file is not labelme's.
     """
     value = parse(decode(data, request.encoding))
     shapes = value.get("shapes") if isinstance(value, dict) else None

@@ -17,12 +17,12 @@ from umgclip.sources.note import only_numbers, shown
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Kind
 
-_LOOKED_AT = 32  # images
+_LOOKED_AT = 32  # most images checked
 _HEAD = 1 << 20
 _TABLES = ("csv", "tsv", "jsonl", "ndjson", "parquet")
 _COCO = re.compile(r"coco|^instances_|^captions_|^panoptic_|^person_keypoints_")
-_NAMED = 8  # files that are named
-_WIDTHS = (5, 6)  # numbers on a line of YOLO's boxes; more and odd are polygons
+_NAMED = 8  # most files that are named
+_WIDTHS = (5, 6)  # numbers on a line with a YOLO box; polygons have more, an odd number
 
 
 class OtherFormatError(InputError):
@@ -32,17 +32,17 @@ class OtherFormatError(InputError):
         names = {"yolo": "YOLO's labels", "voc": "Pascal VOC's annotations", "labelme": "labelme's annotations"}
         super().__init__(
             f"{source}: expected captions beside the images, got {names[kind]} ({example}); "
-            f"`umgclip data import {kind} {shlex.quote(source)}` reads them, --ignore-labels leaves them out"
+            f"`umgclip data import {kind} {shlex.quote(source)}` reads them, --ignore-labels ignores them"
         )
         self.kind = kind
-        self.found = f"{source}: beside the images lie {names[kind]} ({example})"
+        self.found = f"{source}: there are {names[kind]} beside the images ({example})"
 
 
 def refuse_other_formats(plan: ImportPlan, source: Place, where: str) -> None:
     """Check the files beside the first images for annotations in another format.
 
     Raises:
-        OtherFormatError: most of those that are there are of another format.
+        OtherFormatError: most of these files are in another format.
     """
     forms: tuple[tuple[Kind, Form], ...] = (("yolo", yolo.FORM), ("voc", voc.FORM), ("labelme", labelme.FORM))
     for kind, form in forms:

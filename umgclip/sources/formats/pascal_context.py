@@ -18,7 +18,7 @@ from umgclip.sources.request import Request
 IMAGES, MAPS = "JPEGImages", "trainval"
 NAMES, NAMES_59 = "labels.txt", "59_labels.txt"
 _LISTS = ("{}.txt", "ImageSets/SegmentationContext/{}.txt")
-# the two tables of the data set write three classes differently
+# the data set's two tables spell three classes differently
 _ALSO = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 
@@ -79,7 +79,7 @@ def read_pascal_context(
         note = Note()
         stem = item.name.rpartition("/")[2].removesuffix(".jpg")
         ids = read_ids(source, f"{MAPS}/{stem}.mat")
-        semantic_regions(note, ids, labels, range(ids.max() + 1))  # what was not chosen is void
+        semantic_regions(note, ids, labels, range(ids.max() + 1))  # classes that were not chosen are void
         return note
 
     yield from read_pairs(plan, source, span, limit, note_of)

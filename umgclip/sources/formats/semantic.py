@@ -24,7 +24,7 @@ def plan_semantic(request: Request, plan: ImportPlan, source: Place, working: Pa
     if request.masks is None or request.class_names is None:
         raise InputError("semantic: expected --masks, a folder of maps, and --class-names, numbers with names")
     table = fetch(request.class_names, working).read_bytes()
-    labels = read_label_table(table, request.class_names, keys=("trainId", "id"))  # toolboxes write the former
+    labels = read_label_table(table, request.class_names, keys=("trainId", "id"))  # toolboxes write trainId
     plan.seen("class_names", table)
     plan.add_files(source.entries())
     plan.plan_files(FORMAT_OF)

@@ -43,7 +43,7 @@ def plan_tars(request: Request, plan: ImportPlan, source: Place, working: Path) 
         try:
             classes = Manifest.model_validate_json(source.read(MANIFEST, _MANIFEST_BYTES)).classes
         except ValidationError:
-            return  # somebody else's manifest
+            return  # a manifest of another program
         if classes is not None:
             plan.state("classes", classes.model_dump())
 
@@ -76,7 +76,7 @@ def count_hidden(
             waiting.note.told.update(hidden)
             hidden.clear()
     except Exception:
-        if waiting is not None:  # what was read before is whole
+        if waiting is not None:  # the image before the error is complete
             yield waiting
         raise
     if waiting is not None:

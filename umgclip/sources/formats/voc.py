@@ -69,7 +69,7 @@ def plan_voc(request: Request, plan: ImportPlan, source: Place, _working: Path) 
     names = [name for name in names if f"/{SETS}/Main/" in f"/{name}"] or names
     for name in names:
         root, _, base = name.rpartition(f"{SETS}/")
-        if "_" not in base:  # aeroplane_train.txt says which images show one class
+        if "_" not in base:  # aeroplane_train.txt lists the images with one class
             called = base.rpartition("/")[2].removesuffix(".txt")
             lists.setdefault(called, _Listed(plan, source, request.encoding)).files.append((root, name))
     known = {name: listed for name, listed in lists.items() if request.subset or name in ("train", "val")}
@@ -142,7 +142,7 @@ def _note(data: bytes, name: str, request: Request) -> Note:
     """Parse an XML file into a note.
 
     Raises:
-        ValueError: it is none, or another one.
+        ValueError: it is not XML, or not Pascal VOC's.
     """
     root = _parsed(data, request.encoding)
     note = Note(tags=[], regions=[])
@@ -164,16 +164,16 @@ def _note(data: bytes, name: str, request: Request) -> Note:
 
 def _parsed(data: bytes, encoding: str | None) -> ElementTree.Element:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ValueError("expected no DOCTYPE and no entities of its own")
+        raise ValueError("expected a file without DOCTYPE and entities; remove them")
     declared = _DECLARED.match(data)
     try:
-        # expat reads no other files; what is left of its dangers are entities, and those are refused
+        # expat reads no other files; its remaining danger is entities, which are refused
         root = ElementTree.fromstring(data if declared else decode(data, encoding).lstrip("\ufeff"))  # noqa: S314
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         if declared is None:
             helps = "; --encoding names another encoding, such as gb18030" if isinstance(error, UnicodeError) else ""
-            raise ValueError(f"no XML that can be read: {error}{helps}") from error
-        named = encoding or declared[1].decode("ascii")  # expat knows few encodings, and some files lie
+            raise ValueError(f"expected XML, got other text: {error}{helps}") from error
+        named = encoding or declared[1].decode("ascii")  # expat knows few encodings, and some declarations are wrong
         try:
             root = ElementTree.fromstring(_DECLARATION.sub("", data.decode(named)))  # noqa: S314
         except (ElementTree.ParseError, LookupError) as second:

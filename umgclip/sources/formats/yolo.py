@@ -33,11 +33,11 @@ from umgclip.sources.request import Request
 
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt", "trainval.txt", "README.roboflow.txt", "README.dataset.txt")
 FORM = Form("YOLO labels", "txt", (("images", "labels"), ("JPEGImages", "labels")), (*NAME_FILES, *LISTS))
-_LOOKED_AT = 64  # files that are looked at before anything is imported
-_SLACK = 1e-3  # of the image, which rounding may put a number outside
-_CORNERS = 9  # numbers of a class and four corners
-_FEW = 3  # lines of four corners that may be polygons by chance
-_MANY = 8  # lines of one length that are key points, not polygons
+_LOOKED_AT = 64  # label files checked before anything is imported
+_SLACK = 1e-3  # share of the image by which rounding may exceed it
+_CORNERS = 9  # numbers on a line with a class and four corners
+_FEW = 3  # most lines with four corners that may be polygons by chance
+_MANY = 8  # more lines of one length than this are key points, not polygons
 
 
 def plan_yolo(request: Request, plan: ImportPlan, source: Place, working: Path) -> None:

@@ -30,9 +30,9 @@ class Described(NamedTuple):
 
     Attributes:
         where: the file.
-        names: of the classes by number, empty where it names none.
-        subsets: what it gives as the place of each: a folder, a list of images, or several of them.
-        root: where these places begin.
+        names: class names by number; empty if the file has none.
+        subsets: paths of each subset: a folder, a list of images, or several of them.
+        root: folder that these paths start from.
     """
 
     where: str
@@ -60,7 +60,7 @@ def read_layout(plan: ImportPlan, source: Place, encoding: str | None) -> Layout
         if one.names != named[0].names:
             raise InputError(
                 f"{one.where}: names: expected those of {named[0].where}, got others ({_short(one.names)}; "
-                f"{_short(named[0].names)}); keep one of them, or say --class-names"
+                f"{_short(named[0].names)}); keep one of them, or give --class-names"
             )
     divisions: dict[str, Callable[[str], bool]] = {}
     for one in described:

@@ -37,7 +37,7 @@ def read_all(
     """Read the images of a part; one that cannot be read comes with a problem instead of its bytes.
 
     Raises:
-        StorageError, OutputError: what every other image would meet too.
+        StorageError, OutputError: errors that every other image would hit, too.
     """
     kind, source = KINDS[request.kind], place_at(request.source)
     limit = params.max_image_mb * LIMIT_UNIT
@@ -68,7 +68,7 @@ def _read_listed(
                 first += 1
         except COMMON_TROUBLE:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+        except Exception as error:  # noqa: BLE001 - any error that one image may cause
             yield SourceImage(_name(plan, first), unforeseen(error), "", Note())
             first += 1
 
@@ -86,7 +86,7 @@ def _read_tar(reader: Iterator[SourceImage], tar: str, deaths: Deaths) -> Iterat
             return
         except COMMON_TROUBLE:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+        except Exception as error:  # noqa: BLE001 - any error that one image may cause
             yield SourceImage(f"{tar}:(from image {number} on)", unforeseen(error), "", Note())
             return
         yield replace(image, data=Problem("crashed", left_out[number]), note=Note()) if number in left_out else image
@@ -98,7 +98,7 @@ def prepare_safely(
     """Prepare a sample and its table rows; turn an unforeseen exception into a problem.
 
     Raises:
-        StorageError, OutputError: what every other image would meet too.
+        StorageError, OutputError: errors that every other image would hit, too.
     """
     try:
         prepared, problems = prepare_sample(image, request, params)
@@ -108,7 +108,7 @@ def prepare_safely(
         return prepared, Rows(table_row(prepared, ""), regions), problems
     except COMMON_TROUBLE:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+    except Exception as error:  # noqa: BLE001 - any error that one image may cause
         return None, None, [unforeseen(error), *image.note.problems]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from umgclip.io.images import PreparedImage
 
-_SAME_ASPECT = 0.02  # how much the two scales of a resized image may differ
-_SLOPPY_PX, _SLOPPY = 2.0, 0.01  # how far boxes reach over an image's border in good data sets, px and share of a side
+_SAME_ASPECT = 0.02  # largest difference of the two scales of a resized image
+_SLOPPY_PX, _SLOPPY = 2.0, 0.01  # how far boxes leave the image even in good data sets: px, share of a side
 Size = tuple[int, int]  # width, height
 AS_SHOWN, AS_IT_LIES, EXCHANGED = "as shown", "as the file lies", "width and height exchanged"
 
@@ -68,9 +68,9 @@ def choose_frame(image: PreparedImage, size_wh: Size | None, extent: Extent, *, 
 
     Args:
         image: the stored image.
-        size_wh: the size that the source gives, if any.
-        extent: of the regions.
-        exchanged: such programs wrote the file, as other images of it show; counts where both pictures fit.
+        size_wh: the size that the source states, if any.
+        extent: extent of the regions.
+        exchanged: other images of the file show that such a program wrote it; decides if both frames fit.
     """
     given, other = _pictures(image, size_wh)
     fitting = [frame for frame in other if extent.fits((frame.width, frame.height))]
@@ -113,6 +113,6 @@ def _frames(image: PreparedImage, size: Size) -> Iterable[Frame]:
         if turn != 1 and (image.orientation < 5 or size == (image.width, image.height)):
             continue
         across, down = whole[0] / size[0], whole[1] / size[1]
-        # small images round their sides by up to a pixel
+        # the sides of small images are rounded by up to a pixel
         if size == whole or abs(across / down - 1) <= _SAME_ASPECT + 1 / min(*whole, *size):
             yield Frame(*size, turn, (across, down) if turn == 1 else (down, across))

@@ -77,12 +77,12 @@ def join_parts(
         context: the import that is under way.
         parts: its parts.
         plan: its plan.
-        before: what is there and stays.
+        before: the existing dataset that is kept, if any.
         folder: an empty local folder for tables and new shards.
 
     Raises:
-        DataError: not one image could be taken in.
-        InputError: a held-out class is none of the classes.
+        DataError: no image could be imported.
+        InputError: a held-out class is not among the classes.
     """
     index = ImageIndex(folder / "index.sqlite")
     stored: dict[str, ShardAt] = {}
@@ -115,7 +115,7 @@ def join_parts(
     shards = [shard for shard in shards if shard.info.samples]
     if not shards:
         raise DataError(
-            f"{context.request.source}: expected images to import, took in none: {_worst(folder, counts, plan)}"
+            f"{context.request.source}: expected images to import, could import none: {_worst(folder, counts, plan)}"
         )
     manifest = _manifest(
         context, [shard.info for shard in shards], _classes(context.request, plan, folder, before), before
@@ -272,7 +272,7 @@ def _seen_classes(folder: Path) -> dict[str, list[str]]:
         for name, chosen in (("stuff", batch.column("is_stuff")), ("things", pc.invert(batch.column("is_stuff")))):
             seen[name].update(batch.column("label").filter(chosen).unique().drop_null().to_pylist())
         if sum(map(len, seen.values())) > _MOST_CLASSES:
-            raise DataError(f"benchmark: expected at most {_MOST_CLASSES} classes, got more: its labels are no classes")
+            raise DataError(f"benchmark: expected at most {_MOST_CLASSES} classes, got more labels")
     return {name: list(first_spellings(sorted(labels)).values()) for name, labels in seen.items()}
 
 

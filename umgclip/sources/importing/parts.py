@@ -39,10 +39,10 @@ from umgclip.sources.request import Request
 
 _NAMED = 12  # hexadecimal digits of a shard's hash in its name
 _HINT = (
-    "import: workers die over and over; if memory runs out, run again with a smaller data.imports.workers, max_pixels "
+    "import: workers die repeatedly; if memory runs out, run again with a smaller data.imports.workers, max_pixels "
     "or max_image_mb"
 )
-HOPELESS = 200  # images that fail one after the other
+HOPELESS = 200  # consecutive failures at the start of a part that stop the import
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class ImportContext:
 
     Attributes:
         plan: the SQLite file of the plan.
-        scratch: a local folder for files on their way.
+        scratch: a local folder for unfinished files.
         shards: where finished shards go.
         parts: where tables and markers go.
-        stem: what names of shards begin with; another one for each dataset that is added to.
+        stem: first part of shard names; it differs for each dataset that is added to.
     """
 
     request: Request
@@ -92,7 +92,7 @@ TABLES = {
     "quarantine": tables.QUARANTINE,
     "again": tables.AGAIN,
 }
-_SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards that a small set is cut into; samples in one
+_SHARDS, _FEWEST, _MOST = 16, 32, 1000  # shards of a small dataset; fewest and most samples in a shard
 
 
 class _Tables:
@@ -141,14 +141,14 @@ def run_import_parts(
 
     Args:
         context: the import that is under way.
-        parts: those that are not done.
+        parts: parts that are not done yet.
         workers: processes; 0: one per core.
-        advance: called with the number of images looked at since the last call; below 0 for those that are done again.
-        alone: do it in this process, where one worker is asked for; an image that ends it ends the import.
+        advance: called with the number of images done since the last call; negative for images that are done again.
+        alone: use this process if one worker is requested; an image that kills it ends the import.
 
     Raises:
-        DataError, StorageError, OutputError: a place cannot be read or written.
-        UmgclipError: processes die over and over.
+        DataError, StorageError, OutputError: a folder or S3 prefix cannot be read or written.
+        UmgclipError: processes die repeatedly.
     """
     workers = min(workers or threads(), len(parts))
     if not alone or workers > 1:
@@ -163,14 +163,14 @@ def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], N
 
     Args:
         context: the import that is under way.
-        part: some of its positions.
+        part: the part to do.
         advance: called with 1 before the next image is touched.
-        deaths: where in the part processes died before.
+        deaths: positions in the part at which processes died before.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=context.scratch))
     try:
         with explain_os_errors(scratch), warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is that of the params
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # params have their own limit
             rows = _Tables(part, scratch)
             samples = _prepared_samples(context, part, rows, advance, deaths)
             shards = list(_shards(context, part, scratch, rows, samples))
@@ -196,13 +196,13 @@ def _shards(
     """Write and store the shards of a part; yield the manifest entry of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
-    # a part is a shard's worth, but where it is a tar whose images nobody has counted
+    # a part fits one shard, unless it is a tar with an unknown number of images
     most = _MOST if context.params.shard_samples == "auto" else context.params.shard_samples
     pending: list[Rows] = []
     seen: set[str] = set()
     for prepared, about in samples:
         record = prepared.record
-        if record.key in seen:  # what is said of it now is kept for later
+        if record.key in seen:  # stored for the join, which merges it into the first one
             rows.add("again", [{"key": record.key, "name": prepared.name, "json": prepared.sample.json.decode()}])
             continue
         seen.add(record.key)
@@ -244,7 +244,7 @@ def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
 def _prepared_samples(
     context: ImportContext, part: ImportPart, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
 ) -> Iterator[tuple[PreparedSample, Rows]]:
-    failures = 0  # that nobody foresaw, one after the other from the first image on
+    failures = 0  # consecutive unforeseen errors from the first image on
     with ImportPlan(context.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
         for image in read_all(context.request, context.params, plan, part.span, deaths):
             prepared, about, problems = prepare_safely(image, context.request, context.params)
@@ -264,8 +264,8 @@ def _prepared_samples(
 def _check_hope(request: Request, failures: int, problem: Problem) -> None:
     if failures == HOPELESS:
         raise DataError(
-            f"{request.source}: expected images for {request.kind}; the first {failures} of a part all failed in a way "
-            f"that is not foreseen, the last with {problem.detail}"
+            f"{request.source}: expected images for {request.kind}; the first {failures} of a part all failed with "
+            f"unforeseen errors, the last with {problem.detail}"
         )
 
 

@@ -17,9 +17,9 @@ from umgclip.sources.importing.shapes import ShapeError, draw, is_nothing, measu
 from umgclip.sources.note import Problem, RawRegion
 from umgclip.sources.values import expected, number, share
 
-_DIGITS = 3  # of a pixel
-_NEAR_PX = 0.01  # boxes that differ by rounding
-_SLACK_PX, _SLACK_SHARE = 2.0, 0.01  # how far boxes leave an image by rounding: px, and of its side
+_DIGITS = 3  # decimals of a pixel
+_NEAR_PX = 0.01  # largest difference by rounding
+_SLACK_PX, _SLACK_SHARE = 2.0, 0.01  # how far rounding may move a box out of the image: px, share of the side
 Box = tuple[float, float, float, float]
 
 
@@ -36,9 +36,9 @@ class PlacedRegions:
     """Regions in pixels of the stored image, and problems with those that could not be placed.
 
     Attributes:
-        problems: what could not be placed; a region of which one half is good is among the regions too.
-        told: what the summary counts.
-        mismatched: the image is another one than some of the regions were measured on.
+        problems: what could not be placed; a region with one good half is among the regions, too.
+        told: counts for the summary.
+        mismatched: some regions were measured on an image of another size.
     """
 
     regions: list[Region] = field(default_factory=list)
@@ -69,9 +69,9 @@ def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size
     """Convert regions to pixels of the stored image, in order, and collect those that cannot be placed.
 
     Args:
-        raws: the source's.
+        raws: regions of the source.
         image: the stored image.
-        size_wh: the size in pixels that the source gives of the image, if any.
+        size_wh: the image's size in pixels according to the source, if it states one.
     """
     placed = PlacedRegions()
     frames = _frames(raws, image, size_wh, placed)
@@ -85,7 +85,7 @@ def place_regions(raws: Sequence[RawRegion], image: PreparedImage, size_wh: Size
         try:
             region = _place(raw, frame, image, placed)
             placed.regions.append(region if raw.known is None else _restored(region, raw.known))
-            if share(raw.score) is None:  # as good as none
+            if share(raw.score) is None:  # not a usable score
                 placed.problems.append(Problem("bad_score", expected("score", "a number", raw.score), raw.id))
         except MisplacedError as error:
             placed.problems.append(Problem(error.reason, str(error), raw.id))

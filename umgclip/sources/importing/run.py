@@ -41,11 +41,11 @@ class Imported:
     """The result of an import: manifest, statistics and counts.
 
     Attributes:
-        manifest: of the dataset.
-        statistics: of all of it.
-        images: image files looked at, those of parts that were done before included.
-        resumed: parts that were done before.
-        parts: all parts.
+        manifest: manifest of the dataset.
+        statistics: statistics of the whole dataset.
+        images: image files processed, including those of resumed parts.
+        resumed: parts that an earlier run finished.
+        parts: number of all parts.
     """
 
     manifest: Manifest
@@ -62,7 +62,7 @@ class ImportCallbacks:
     Attributes:
         start: called with the number of images, None if unknown.
         advance: called with the number of images done since the last call.
-        replacing: called with a dataset that is to be replaced, before any work; raises to keep it.
+        replacing: called with a dataset that will be replaced, before any work; raise an error to keep it.
     """
 
     start: Callable[[int | None], None] = lambda _total: None
@@ -85,15 +85,15 @@ def run_import(
         request: what to import.
         params: how to store it.
         out: a folder, or an S3 prefix, for the datasets `train` and `benchmark`.
-        append: add to the dataset that is there, instead of replacing it.
+        append: add to the existing dataset instead of replacing it.
         callbacks: called as the import goes on.
-        alone: where one worker is enough this process does the work, so that an image that ends it ends the import.
+        alone: use this process if one worker is enough; an image that kills it ends the import.
 
     Raises:
-        InputError: `out` holds something else, another import writes there, or the request fits the source not.
-        DataError: the source is missing or broken, or nothing could be taken in.
-        OutputError, StorageError: a place cannot be written, or does not answer.
-        UmgclipError: processes die over and over.
+        InputError: `out` holds other files, another import writes there, or the request does not fit the source.
+        DataError: the source is missing or damaged, or no image could be imported.
+        OutputError, StorageError: a folder or S3 prefix cannot be written, or S3 does not answer.
+        UmgclipError: processes die repeatedly.
     """
     target = place_at(out).within(request.split)
     with _working_folder(target) as root, explain_os_errors(root):
@@ -152,7 +152,7 @@ def _working_folder(target: Place) -> Iterator[Path]:
         finally:
             os.close(handle)
         return
-    with tempfile.TemporaryDirectory(prefix="umgclip-import-") as name:  # what is done is in S3
+    with tempfile.TemporaryDirectory(prefix="umgclip-import-") as name:  # finished parts are in S3
         yield Path(name)
 
 
@@ -160,15 +160,17 @@ def _before(target: Place) -> Manifest | None:
     """Read the manifest of the existing dataset, if there is one.
 
     Raises:
-        InputError: something else is there.
+        InputError: the target holds something else.
     """
     if target.exists(MANIFEST):
         try:
             return Manifest.model_validate_json(target.read(MANIFEST, _MANIFEST_BYTES))
         except ValidationError as error:
-            raise InputError(f"--out: {target}/{MANIFEST} is none of this package's; expected a new place") from error
+            raise InputError(
+                f"--out: {target}/{MANIFEST} is not a manifest of this package; choose a new folder"
+            ) from error
     if isinstance(target, Folder) and target.path.exists() and any(target.path.iterdir()):
-        raise InputError(f"--out: expected a new folder or a dataset, which is replaced; {target} holds other files")
+        raise InputError(f"--out: expected a new folder or an existing dataset; {target} holds other files")
     return None
 
 
@@ -230,7 +232,7 @@ def _publish(
         target.put(path, path.name)
     write_manifest(finished.folder, finished.manifest)
     target.put(finished.folder / MANIFEST, MANIFEST)
-    # from here on the new manifest holds; what follows is tidying
+    # the new manifest is valid from here on; the rest is cleaning up
     current = {shard.path for shard in finished.manifest.shards}
     made = {info.path for info in (before.shards if before else [])} | finished.replaced
     for name in sorted(made - current):
@@ -246,7 +248,7 @@ def _publish_folder(finished: FinishedImport, into: Path, files: list[Path]) -> 
     folder = Folder(new)
     for shard in finished.shards:
         if not isinstance(shard.place, Folder):
-            raise OutputError(f"{shard.info.path}: expected a local shard, it lies at {shard.place}")
+            raise OutputError(f"{shard.info.path}: expected a local shard, got one at {shard.place}")
         folder.put(shard.place.path / shard.info.path, shard.info.path)
     for path in files:
         folder.put(path, path.name)

@@ -43,7 +43,7 @@ def prepare_sample(
     Args:
         source_image: an image and its source's statements about it.
         request: the import.
-        params: limits and qualities.
+        params: size limits and JPEG quality.
     """
     if isinstance(source_image.data, Problem):
         return None, [source_image.data, *source_image.note.problems]

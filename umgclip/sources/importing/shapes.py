@@ -105,7 +105,7 @@ def _from_rle(shape: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
     if not isinstance(counts, str):
         raise ShapeError(f"expected counts as text or numbers, got {brief(counts)}")
     text = _without_quotes(counts)
-    # what is stored must be readable: the decoder checks its length
+    # stored masks must be readable: the decoder checks the length
     return _drawn(lambda: mask_ops.encode(mask_ops.decode(Mask(size=size_hw, counts=text))))
 
 

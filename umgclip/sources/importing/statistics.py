@@ -23,7 +23,7 @@ from umgclip.sources.plan import ImportPlan
 
 STATISTICS = "statistics.json"
 _BATCH = 10_000
-_LABELS_KEPT = 50_000  # different labels that are counted exactly; beyond it the rarest are forgotten
+_LABELS_KEPT = 50_000  # most labels counted exactly; beyond that the rarest are dropped
 _SHOWN = 50
 _SIDES = (0, 64, 128, 224, 336, 448, 672, 1024, 2048, 4096)
 

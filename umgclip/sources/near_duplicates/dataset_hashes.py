@@ -24,9 +24,9 @@ from umgclip.params import threads
 from umgclip.safe_text import line_of
 from umgclip.sources.near_duplicates.perceptual_hash import SIDE_PX, perceptual_hash
 
-_VERSION = "phash-1"  # of the hash, in the names of the files
-_HINT = "duplicates: workers die over and over; if memory runs out, run again with a smaller --workers"
-# `problem` says why an image has no hash
+_VERSION = "phash-1"  # version of the hash, part of the file names
+_HINT = "duplicates: workers die repeatedly; if memory runs out, run again with a smaller --workers"
+# `problem` states why an image has no hash
 _SCHEMA = pa.schema([("key", pa.string()), ("shard", pa.string()), ("phash", pa.uint64()), ("problem", pa.string())])
 
 
@@ -74,7 +74,7 @@ def hash_dataset(
     Args:
         dataset: the folder or S3 prefix that holds the shards.
         manifest: the dataset's.
-        folder: for the hashes of each shard, by its SHA-256; what is there is not done again.
+        folder: folder for the hashes of each shard, named by its SHA-256; existing files are reused.
         workers: processes; 0: one per core; 1: this process itself; of no effect on the result.
         advance: called with the number of images done since the last call.
 
@@ -111,7 +111,7 @@ def hash_shard(todo: _Shard, advance: Callable[[int], None], deaths: Deaths) -> 
             row["phash"] = perceptual_hash(decode_image(raw.image, where=shard.path, at_least_px=2 * SIDE_PX))
         except DataError as error:
             row["problem"] = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever one image may bring about
+        except Exception as error:  # noqa: BLE001 - any error that one image may cause
             row["problem"] = line_of(error)
         rows.append(row)
         advance(1)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64, UInt8, UInt64
 from umgclip.sources.near_duplicates.multi_index import BITS, MultiIndex, Near
 
 _BLOCK = 1 << 16  # queries at once
-_PAIRS = 1 << 22  # pairs held at once; a block that finds more is halved
+_PAIRS = 1 << 22  # most pairs held at once; a block with more is halved
 _NONE = np.iinfo(np.int64).max
 
 
@@ -32,7 +32,7 @@ def around_first(
     of each other. Chains are not followed: images that look alike by small steps do not become one group.
 
     Args:
-        codes: in the order in which they take precedence.
+        codes: hashes in order of precedence.
         distance_max: bits that two hashes may differ in, 0 to 16.
         advance: called with the number of hashes done since the last call, of `codes`.
     """
@@ -48,7 +48,7 @@ def around_first(
             size //= 2
             continue
         for query, rows in _by_query(pairs or []):
-            if not taken[query]:  # by an earlier one of this block
+            if not taken[query]:  # not yet assigned by an earlier query of this block
                 rows = rows[~taken[rows]]
                 owner[rows] = query
                 taken[rows] = True
@@ -68,8 +68,8 @@ def to_others(
     """Find the nearest of `others` within the distance for each hash; of equally near ones, the first.
 
     Args:
-        codes: the hashes asked for.
-        others: the hashes looked through.
+        codes: hashes to look up.
+        others: hashes to search.
         distance_max: bits that two hashes may differ in, 0 to 16.
         advance: called with the number of hashes done since the last call, of `codes`.
     """
@@ -79,7 +79,7 @@ def to_others(
     for start in range(0, len(codes), _BLOCK):
         queries = codes[start : start + _BLOCK]
         for pairs in index.near(queries):
-            # the distance counts first, then the place among the others
+            # sort by distance first, then by position among the others
             np.minimum.at(best, start + pairs.query, pairs.distance.astype(np.int64) << 48 | pairs.row)
         advance(len(queries))
     is_near = best != _NONE

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-SIDE_PX = 32  # of the grey image whose cosine transform is taken
+SIDE_PX = 32  # side of the grey image for the cosine transform
 
 
 def perceptual_hash(pixels: UInt8[np.ndarray, "h w 3"]) -> int:

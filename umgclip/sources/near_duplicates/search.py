@@ -22,7 +22,7 @@ from umgclip.sources.near_duplicates.dataset_hashes import DatasetHashes, hash_d
 from umgclip.sources.near_duplicates.grouping import around_first, to_others
 from umgclip.sources.near_duplicates.multi_index import BITS
 
-DISTANCE_MAX = 6  # of a million unrelated images about two pairs are so near by chance, each of 64 bits being a coin
+DISTANCE_MAX = 6  # bits; among a million unrelated images about two pairs are this near by chance
 HASHES, TABLE, QUARANTINED, REPORT = "hashes", "duplicates.parquet", "quarantine.parquet", "duplicates.json"
 _BATCH = 10_000
 _COLUMNS = ("group", "is_kept", "distance", "dataset", "key", "shard", "phash")
@@ -62,13 +62,13 @@ def find_duplicates(
     Memory: about 60 bytes an image, 100 MB for the index, and the rows of the images that are in groups.
 
     Args:
-        dataset: looked through.
-        against: another one, such as a benchmark.
-        search: how.
+        dataset: the dataset to search.
+        against: another dataset, such as a benchmark.
+        search: settings of the search.
         out: folder for `duplicates.parquet`, `duplicates.json`, with `write_quarantine` for `quarantine.parquet`, and
-            for `hashes`, which another run takes up.
+            for `hashes`, which a later run reuses.
         advance: called with the number of images hashed since the last call.
-        looked_up: the same of the dataset's hashes that were compared.
+        looked_up: called with the number of hashes compared since the last call.
 
     Returns:
         What `duplicates.json` holds.
@@ -110,7 +110,7 @@ def require_own(out: Path, search: Search) -> None:
     """Refuse a folder in which a search would overwrite files of something else, such as an import's quarantine.
 
     Raises:
-        InputError: names what is there.
+        InputError: the folder holds other files; the message names one.
     """
     written = (TABLE, REPORT, QUARANTINED) if search.write_quarantine else (TABLE, REPORT)
     there = [MANIFEST] if (out / MANIFEST).exists() else [name for name in written if (out / name).exists()]

@@ -98,7 +98,7 @@ def test_a_comma_too_many_is_no_shorter_caption(read, plan):
     found, problems, _ = read("c.csv", "image,caption\n0.jpg,A man, a dog and a cat\n1.jpg,plain\n")
     assert found == {"1.jpg": ["plain"]}
     assert problems == [("c.csv: line 2", "bad_row")]
-    assert "a text with ',' in it has to stand in quotes" in next(plan.problems())[1].detail
+    assert "put texts that contain ',' in quotes" in next(plan.problems())[1].detail
 
 
 def test_a_quote_that_does_not_close_takes_one_row_along(read):

@@ -194,7 +194,7 @@ def test_nothing_to_import_is_said(kit, tmp_path):
     with pytest.raises(DataError, match=r"found 1 \.pdf"):
         kit.bring("folder", tmp_path / "in", tmp_path / "data")
     (tmp_path / "in" / "a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="expected images to import, took in none: 1 empty"):
+    with pytest.raises(DataError, match="expected images to import, could import none: 1 empty"):
         kit.bring("folder", tmp_path / "in", tmp_path / "data")
 
 

@@ -126,7 +126,7 @@ def test_what_is_broken_costs_itself(kit, source, tmp_path):
     done = kit.bring("voc", source(files), tmp_path / "data")
     assert len(done.records) == 8
     (cut,) = [row["detail"] for row in done.quarantine if row["shard"] == "b.jpg"]
-    assert "no XML that can be read" in cut
+    assert "expected XML, got other text" in cut
     assert "--encoding" not in cut, "it is no matter of letters"
     assert done.reasons == [
         ("bad_box", "a.jpg"),

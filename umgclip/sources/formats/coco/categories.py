@@ -13,9 +13,9 @@ from umgclip.sources.formats.coco.umgclip_fields import is_unlabelled, label_of
 from umgclip.sources.formats.shared.labels import Label, Labels, synonyms
 from umgclip.sources.values import flag
 
-FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # of LVIS's classes, in images of its training set
-NO_LABEL = Label("", [])  # of a region that has none
-_NO_SUPER = "none"  # what Roboflow writes above its root
+FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}  # frequency of LVIS's classes in its training images
+NO_LABEL = Label("", [])  # label of a region without one
+_NO_SUPER = "none"  # what Roboflow writes as the supercategory of its root
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Category:
     """One category as a COCO file lists it.
 
     Attributes:
-        label: what it is called.
-        names: in prompts, best first; none where it has no name.
+        label: the category's label.
+        names: names in prompts, best first; empty if it has no name.
         above: its supercategory.
-        frequency: of LVIS.
-        ours: whether the label is written as a dataset of ours has it.
+        frequency: frequency group in LVIS.
+        ours: whether the label comes from a dataset of this package.
         is_none: whether it stands for regions without label.
     """
 
@@ -114,7 +114,7 @@ def _category(value: dict[str, Any]) -> Category:
     if ours is not None:
         return Category(ours, (ours,), is_thing, above, frequency, ours=True)
     name = _plain(raw if isinstance(raw, str) else str(raw) if isinstance(raw, int | float) else "", is_thing=is_thing)
-    # ADE20K's JSON has its synonyms in the name, LVIS's apart
+    # ADE20K's JSON has synonyms in the name, LVIS in a field of its own
     others = value.get("synonyms")
     more = [_plain(other, is_thing=is_thing) for other in others or [] if isinstance(other, str)]
     names = first_spellings([*synonyms(name), *(more if isinstance(others, list) else [])])

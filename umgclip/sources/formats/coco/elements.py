@@ -40,8 +40,8 @@ class CocoFile:
         """Yield the annotations as rows of their images; store everything else on the way.
 
         Raises:
-            DataError: it is no JSON, or lists no images; names the file.
-            InputError: a category's number is another one's.
+            DataError: the file is not JSON, or lists no images; the message names the file.
+            InputError: two categories have the same id.
         """
         images = annotations = 0
         for section, element in self._elements(plan):

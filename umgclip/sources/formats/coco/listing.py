@@ -34,7 +34,7 @@ class Listing:
     """Listed images by `JSON:ID`, where JSON is the number of the file that lists them.
 
     Args:
-        plan: where the items go.
+        plan: receives the images.
         files: the JSON files, by number.
     """
 
@@ -169,7 +169,7 @@ class Listing:
         """Assign each annotation row to the planned image that it belongs to.
 
         Args:
-            kinds: what each JSON file is about.
+            kinds: kind of annotations in each JSON file.
         """
         case = " ".join(f"WHEN '{number}' THEN '{kind}'" for number, kind in enumerate(kinds))
         self._db.execute(

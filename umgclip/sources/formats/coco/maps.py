@@ -21,12 +21,12 @@ def read_map(masks: Place, name: Any, segments: list[Any]) -> Int32[np.ndarray, 
     where no listed segment is found in them, the palette's indices are the ids.
 
     Args:
-        masks: where the files lie.
-        name: the file's, as the JSON has it; folders and another extension than PNG's do not matter.
-        segments: that the JSON lists.
+        masks: folder of the files.
+        name: file name in the JSON; its folders and its extension may differ from the real ones.
+        segments: segments that the JSON lists.
 
     Raises:
-        DataError: there is no such map, or it is none; names it.
+        DataError: the map is missing or unreadable; the message names it.
     """
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"file_name: expected the name of a PNG file, got {name!r}")

@@ -35,11 +35,11 @@ class ListedImage:
     """An image as one of the files lists it.
 
     Attributes:
-        json: the number of the file.
-        kind: what that is about.
-        about: the image's fields.
-        size: in px, where it is one.
-        ours: what we wrote there.
+        json: number of the file.
+        kind: kind of the file's annotations.
+        about: fields of the image.
+        size: width and height in px, if valid.
+        ours: our fields, if this package wrote the file.
     """
 
     json: str
@@ -54,8 +54,8 @@ class NoteBuilder:
     """Builder of one image's note: call `image` for each file that lists it, then the others, then `end`.
 
     Attributes:
-        files: what the plan knows of all of them.
-        note: what was said so far.
+        files: facts of the plan about all files.
+        note: the note so far.
         listed: the image as each file lists it, by `JSON:ID`.
     """
 
@@ -154,7 +154,7 @@ class NoteBuilder:
         else:
             self.keep(region)
 
-    def region(self, one: ListedImage, annotation: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - as it is
+    def region(self, one: ListedImage, annotation: dict[str, Any], shape: Any) -> RawRegion | None:  # noqa: ANN401 - what JSON held
         """Build a region with its label; record a problem and return None if its category is unknown."""
         number = ident(annotation.get("id"))
         name = f"given-{number}" if number is not None else ""

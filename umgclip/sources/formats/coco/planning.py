@@ -17,7 +17,7 @@ from umgclip.sources.formats.shared.origins import COCO
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
-_SUSPECTS = 20  # images of a file that are looked at to learn how it counts turned ones
+_SUSPECTS = 20  # most images checked to learn how a file measures turned images
 _LOOK_BYTES = 256 << 20
 
 
@@ -57,7 +57,7 @@ def _files(request: Request, working: Path) -> list[CocoFile]:
 
 
 def _fetched(where: str, working: Path) -> Path:
-    working.mkdir(exist_ok=True)  # files of several folders may be called alike
+    working.mkdir(exist_ok=True)  # files from different folders may have the same name
     try:
         return fetch(where, working)
     except DataError as error:

@@ -27,7 +27,7 @@ from umgclip.io.manifest import ClassList
 from umgclip.records import ImageRecord, Region, Source, Text
 
 OURS = "umgclip"
-UNLABELLED = "(unlabelled)"  # the category of regions without label: programs that read COCO want one for each
+UNLABELLED = "(unlabelled)"  # category of regions without label: COCO readers require one
 
 
 class ImageAbout(BaseModel):
@@ -110,7 +110,7 @@ def read_region(about: Any) -> Region | None:  # noqa: ANN401 - what JSON held
     return None if about is None else _read(Region, about)
 
 
-def _read(kind: type[Any], about: Any) -> Any:  # noqa: ANN401 - one of the kinds
+def _read(kind: type[Any], about: Any) -> Any:  # noqa: ANN401 - an instance of `kind`
     try:
         return kind.model_validate(about)
     except ValidationError as error:

@@ -19,18 +19,18 @@ LABEL_BYTES = 64 << 20
 ALL = "all"
 _DEFAULT = {"train": "train", "benchmark": "val"}
 _ALIASES = {"valid": "val", "validation": "val", "training": "train", "testing": "test"}
-Reader = Callable[[bytes, str], Note]  # of a file's bytes, and the name of the image that it is about
+Reader = Callable[[bytes, str], Note]  # from a file's bytes and its image's name
 
 
 class Form(NamedTuple):
     """Naming of the annotation files of a format.
 
     Attributes:
-        what: one of them, for people.
-        extension: of the files.
-        folders: pairs of folders, of images and of the files about them, as in `images/1.jpg` and `labels/1.txt`.
-        others: names of files with that extension that are about no image.
-        image_of: the name of the image that a file says it is about, where they say it.
+        what: name of the files in messages.
+        extension: extension of the files.
+        folders: pairs of parallel folders for images and annotations, as in `images/1.jpg` and `labels/1.txt`.
+        others: names of files with that extension that annotate no image.
+        image_of: returns the image that a file names as its own, where the format has that.
     """
 
     what: str
@@ -51,13 +51,13 @@ def plan_labelled(plan: ImportPlan, source: Place, form: Form, subset: Subset) -
     """Plan the images of a subset, each with its annotation file; a file without image is a problem.
 
     Args:
-        plan: with the files of the source.
+        plan: a plan that lists the files of the source.
         source: the folder or S3 prefix that is imported.
-        form: of the files.
+        form: how the annotation files are named.
         subset: which images count.
 
     Raises:
-        DataError: there are no such files, or no images in the subset.
+        DataError: there are no annotation files, or no images in the subset.
     """
     named = _files_naming_their_image(plan, source, form)
     position = left_out = labelled = 0
@@ -79,7 +79,7 @@ def plan_labelled(plan: ImportPlan, source: Place, form: Form, subset: Subset) -
             left_out += 1
     if not labelled and position + left_out:
         near = " or ".join(f"{labels}/ next to {images}/" for images, labels in form.folders)
-        seen = "none that belongs to one of them alone" if plan.has_extension(form.extension) else "none"
+        seen = "none that belongs to a single image" if plan.has_extension(form.extension) else "none"
         raise DataError(
             f"{source}: expected {form.what} (.{form.extension}) beside the images or in {near}, found {seen}"
         )
@@ -149,7 +149,7 @@ def chosen_subset(request: Request, divisions: dict[str, Callable[[str], bool]],
     """Return the requested subset; all images if the source has no subsets.
 
     Raises:
-        InputError: there is no such subset; names those that there are.
+        InputError: there is no such subset; the message lists the existing ones.
     """
     names = {_plain(name): name for name in divisions}
     asked = request.subset or (_DEFAULT[request.split] if divisions else ALL)
@@ -158,7 +158,7 @@ def chosen_subset(request: Request, divisions: dict[str, Callable[[str], bool]],
     known = names.get(_plain(asked))
     if known is None:
         there = ", ".join([*divisions, ALL])
-        default = "" if request.subset else f", which --split {request.split} means where nothing else is said"
+        default = "" if request.subset else f", which --split {request.split} means unless --subset is given"
         raise InputError(f"{where}: subset: expected one of {there}, got {asked!r}{default}")
     return Subset(f"the subset {known}", divisions[known])
 

@@ -34,7 +34,7 @@ IMAGE_COLUMNS = (
     "path", "name", "key", "image_id",
 )  # fmt: skip
 CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "alt", "title", "description", "comment", "sentence", "raw")
-_HEAD = 1 << 20  # characters of the line of names
+_HEAD = 1 << 20  # most characters of the header line
 SUFFIXES = (".csv", ".tsv", ".txt", ".token", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 _NUMBERED = re.compile(rf"(.+\.(?:{'|'.join(FORMAT_OF)}))#\d+", re.IGNORECASE)  # Flickr8k: a.jpg#0 to a.jpg#4
 _EMPTY = "rows of the table with an empty caption"
@@ -53,8 +53,8 @@ class CaptionTable:
 
     Args:
         path: a local file.
-        request: the names of its columns and its encoding, where they are said.
-        plan: takes problems and what is to be told; knows which images there are.
+        request: names of its columns and its encoding, where given.
+        plan: receives problems and counts; knows which images exist.
     """
 
     def __init__(self, path: Path, request: Request, plan: ImportPlan) -> None:
@@ -66,7 +66,7 @@ class CaptionTable:
         """Yield image name and caption of every row that has both.
 
         Raises:
-            InputError: it is no table, or its columns are not found; names them.
+            InputError: it is not a table, or its columns were not found; the message names them.
             DataError: the file is damaged.
         """
         yield from self._rows(self._path.suffix.lower())
@@ -100,7 +100,7 @@ class CaptionTable:
         if pa.types.is_nested(of) or pa.types.is_binary(of):
             raise InputError(
                 f"{self._path}: image_column: expected names of image files, got {columns.image} of type {of}; "
-                "a table that holds the images themselves has to be unpacked to files first"
+                "if the table holds the images themselves, write them to files first"
             )
 
     def _json(self) -> Iterator[tuple[str, str]]:
@@ -182,7 +182,7 @@ class CaptionTable:
                 self._broken(
                     line,
                     f"expected {len(names)} cells, got {len(cells)}: {delimiter.join(cells)[:80]!r}; "
-                    f"a text with {delimiter!r} in it has to stand in quotes",
+                    f"put texts that contain {delimiter!r} in quotes",
                 )
             elif len(cells) <= max(at):
                 self._broken(line, f"expected {len(names)} cells, got {len(cells)}: {delimiter.join(cells)[:80]!r}")
@@ -235,7 +235,8 @@ class CaptionTable:
                 got = f"{len(text)}: {text[:80]!r}"
                 self._broken(where, f"expected a caption of at most {LONGEST_TEXT} characters, got {got}")
             elif not is_text(text) or not is_text(str(name)):
-                self._broken(where, f"bytes that are no text: {printable(text)[:80]!r}; --encoding names the right one")
+                got = f"{printable(text)[:80]!r}; --encoding names the right one"
+                self._broken(where, f"expected text, got other bytes: {got}")
             else:
                 self._read += 1
                 yield _unnumbered(str(name).strip()), text

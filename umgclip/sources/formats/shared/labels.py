@@ -25,7 +25,7 @@ class Label(NamedTuple):
     is_thing: bool = True
 
 
-Labels = dict[str, Label]  # by what the layout's files write, a number or an id
+Labels = dict[str, Label]  # by the number or id in the data set's files
 
 
 def distinct(rows: Iterable[tuple[object, Sequence[str], bool]]) -> Labels:
@@ -73,11 +73,11 @@ def read_label_table(data: bytes, where: object, keys: Sequence[str] = ("id",)) 
 
     Args:
         data: the file.
-        where: what to call it in an error.
-        keys: fields of the JSON objects that may hold the number; the first that is there counts.
+        where: name of the file in errors.
+        keys: fields of the JSON objects that may hold the number; the first existing one counts.
 
     Raises:
-        InputError: it is something else; names the line.
+        InputError: the file has another format; the message quotes the line.
     """
     try:
         text = decode(data)

@@ -38,7 +38,7 @@ _BOX: Mapping[str, BoxForm | None] = {
 _MASK = frozenset(("mask", "segmentation", "segmentations", "segm", "rle", "maskrle", "polygon", "polygons"))
 _FLAGS = frozenset(("isstuff", "isbackground", "isthing", "iscrowd"))
 _PHRASE = frozenset(("phrase", "expression", "shortexpr", "longexpr", "expr", "refexp", "grounding"))
-# what says nothing about what is seen: left out without a word
+# fields that do not describe the image's content: ignored silently
 _SILENT = frozenset(
     ("key", "id", "imageid", "imgid", "uid", "status", "errormessage", "originalwidth", "originalheight", "exif",
      "sha256", "md5", "hash", "fpath", "path", "filename", "file", "image", "imagepath", "imgpath", "imagename",
@@ -60,8 +60,8 @@ def read_note(value: Any, speaker: Speaker, form: BoxForm = "xyxy") -> Note:  # 
 
     Args:
         value: the decoded JSON: a mapping, a caption, or a list of regions.
-        speaker: who says it.
-        form: how four numbers of a `box` or `bbox` are to be read.
+        speaker: authors of the texts.
+        form: order of the four numbers of a `box` or `bbox`.
     """
     note = Note()
     if isinstance(value, str):
@@ -268,7 +268,7 @@ def _read_box(raw: RawRegion, value: Any, form: BoxForm) -> None:  # noqa: ANN40
             if all(name in plain for name in names):
                 raw.box, raw.form = [plain[name] for name in names], "xyxy" if of == "xyxy" else "xywh"
                 return
-        raw.box = [float("nan")] * 4  # refused with the region's name when it is placed
+        raw.box = [float("nan")] * 4  # refused, with the region's name, when the region is placed
     elif isinstance(value, list) and len(value) == 5 and isinstance(value[4], int | float):
         raw.box, raw.score = value[:4], _sure(value[4])  # FineHARD: the box and its score
     else:

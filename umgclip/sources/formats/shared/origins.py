@@ -24,7 +24,7 @@ class Origin:
         """Read a file of the data set.
 
         Raises:
-            DataError: it is missing; names the data set's page.
+            DataError: the file is missing; the message names the data set's page.
         """
         if not source.exists(name):
             raise self.missing(f"{source}/{name}", expected)

@@ -20,7 +20,7 @@ def list_folder(plan: ImportPlan, source: Place, folder: str, origin: Origin) ->
     """List the files of a folder with their paths from the source's root.
 
     Raises:
-        DataError: there is no such folder; names the data set's page.
+        DataError: there is no such folder; the message names the data set's page.
     """
     try:
         plan.add_files(replace(entry, name=f"{folder}/{entry.name}") for entry in source.within(folder).entries())
@@ -36,9 +36,9 @@ def plan_pairs(
     Args:
         plan: the plan.
         source: the folder or S3 prefix that is imported.
-        folders: of the images and of the files about them; they may be the same.
-        extensions: of the images.
-        origin: of the data set, for messages about what is missing.
+        folders: folders of the images and of their annotations; they may be the same.
+        extensions: extensions of the images.
+        origin: the data set, for messages about missing files.
 
     Raises:
         DataError: a folder is missing, or holds no images.

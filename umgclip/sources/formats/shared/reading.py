@@ -18,10 +18,10 @@ from umgclip.safe_text import line_of
 from umgclip.sources.formats.shared.loose_json import read_note
 from umgclip.sources.note import BoxForm, Note, Problem, Speaker, only_numbers, shown
 
-UNFORESEEN = "import_error"  # the reason of what no importer thought of
-# what every other image would meet too: a store that does not answer, a full disk, a broken plan
+UNFORESEEN = "import_error"  # reason code of an error that no importer foresaw
+# errors that every other image would hit, too: S3 does not answer, a full disk, a damaged plan
 COMMON_TROUBLE = (StorageError, OutputError, sqlite3.Error)
-AHEAD = 16  # requests on their way at once; so many images are held in memory
+AHEAD = 16  # concurrent requests; as many images are held in memory
 _SIDECAR_BYTES = 64 << 20
 _T = TypeVar("_T")
 
@@ -82,10 +82,10 @@ def read_beside(
 
     Args:
         source: the folder or S3 prefix that holds them.
-        names: of the files.
-        speaker: who says it.
-        form: how four numbers of a box are read.
-        encoding: of files whose first bytes do not tell it; None: UTF-8.
+        names: names of the files.
+        speaker: authors of the texts.
+        form: order of the four numbers of a box.
+        encoding: encoding of files without a byte order mark; None: UTF-8.
     """
     note = Note()
     for name in names:
@@ -112,7 +112,7 @@ def _captions(note: Note, name: str, content: str, speaker: Speaker) -> None:
     lines = [line for line in content.splitlines() if line.strip()]
     if lines and all(map(only_numbers, lines)):
         what = f"{name}: expected a caption a line, got numbers alone in {len(lines)} lines: {lines[0][:60]!r}"
-        note.problems.append(Problem("bad_text", f"{what}; labels of YOLO are read by `umgclip data import yolo`"))
+        note.problems.append(Problem("bad_text", f"{what}; `umgclip data import yolo` reads YOLO labels"))
         return
     for line in lines:
         note.caption(line, speaker.captions)

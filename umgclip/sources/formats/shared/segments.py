@@ -24,8 +24,8 @@ from umgclip.sources.request import HUMAN
 from umgclip.sources.values import expected, flag, ident, whole
 
 MAP_BYTES = 256 << 20
-_PACKED, _PIECE = 15, 1 << 20  # MATLAB's number for what is packed; bytes that are unpacked at once
-_MOST_UNLISTED = 20  # segments of a map that are told one by one
+_PACKED, _PIECE = 15, 1 << 20  # MATLAB's type of compressed data; bytes decompressed at once
+_MOST_UNLISTED = 20  # most segments of a map reported one by one
 
 
 def labelled(name: str, label: Label, shape: Any = None) -> RawRegion:  # noqa: ANN401 - as in `RawRegion`
@@ -179,7 +179,7 @@ def _picture(data: bytes, name: str, mode: str | None = None) -> np.ndarray:
     try:
         with Image.open(BytesIO(data), formats=("PNG", "TIFF", "BMP")) as image:
             return np.asarray(image if mode is None else image.convert(mode))
-    except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes
+    except Exception as error:  # noqa: BLE001 - any error of Pillow about broken bytes
         raise DataError(f"{name}: not a readable map ({cause(error)})") from error
 
 
@@ -212,5 +212,5 @@ def _matlab(data: bytes, name: str) -> np.ndarray:
         if math.prod(shape) > MAX_PIXELS:
             raise ValueError(f"expected at most {MAX_PIXELS} pixels, got {shape}")
         return np.asarray(loadmat(BytesIO(data), variable_names=["LabelMap"])["LabelMap"])
-    except Exception as error:  # noqa: BLE001 - whatever SciPy makes of broken bytes
+    except Exception as error:  # noqa: BLE001 - any error of SciPy about broken bytes
         raise DataError(f"{name}: expected a MATLAB file with LabelMap ({cause(error)})") from error

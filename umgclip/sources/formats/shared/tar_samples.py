@@ -26,15 +26,15 @@ from umgclip.io.streams import Stream
 from umgclip.io.tars import Readable, members, open_tar
 from umgclip.sources.note import Problem, shown
 
-# an image of a sample: those that everybody writes come first
+# extensions of a sample's image, the usual ones first
 IMAGES = (*EXTENSIONS, *(extension for extension in FORMAT_OF if extension not in EXTENSIONS))
 END = "(end)"
 HIDDEN = "(hidden)"
-_HELD = 64 << 20  # bytes of a key whose members are not told apart yet
-_MEMBERS = 10_000  # of the same
-_NAME = 4096  # characters that systems allow a path
-_PACKED = 200  # times its own size that a packed tar may have
-_FREE = 1 << 30  # bytes that any may have
+_HELD = 64 << 20  # bytes of a key whose members are not yet assigned to samples
+_MEMBERS = 10_000  # most members of such a key
+_NAME = 4096  # longest path that operating systems allow, characters
+_PACKED = 200  # highest ratio of decompressed to compressed size
+_FREE = 1 << 30  # bytes that any tar may decompress to
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _MAGIC = 10
 
@@ -102,8 +102,8 @@ def read_samples(source: Place, name: str, limit: int) -> Iterator[TarSample]:
 
     Args:
         source: the folder or S3 prefix that holds it.
-        name: of the file.
-        limit: bytes that a member may have.
+        name: the tar's name.
+        limit: most bytes of a member.
     """
     images: set[bytes] = set()
     for sample in _split(_members(source, name, limit), 2 * limit + _HELD):
@@ -134,7 +134,7 @@ def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
     fields: set[str] = set()
     held = over = 0
     for member in members:
-        if is_hidden(member.name):  # it tears no sample apart
+        if is_hidden(member.name):  # it does not separate the members of a sample
             yield TarSample(shown(member.name), {HIDDEN: member.content})
             continue
         is_end = not member.name
@@ -172,9 +172,9 @@ def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterato
     """Yield the samples of a key: one, or as many as there are names with dots.
 
     Args:
-        members: of the key.
-        fields: those of images before.
-        over: members that were too many to be held.
+        members: members of the key.
+        fields: fields of earlier samples with an image.
+        over: number of members that were dropped because the key had too many.
     """
     for sample in _told_apart(members, fields):
         if over:
@@ -189,7 +189,7 @@ def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[TarSample]
     if any(member.is_plain for member in members) or names <= fields:
         sample = TarSample(shown(members[0].key), {})
         for member in members:
-            if member.field in sample.parts and sample.image is not None:  # the key begins anew
+            if member.field in sample.parts and sample.image is not None:  # a new sample with the same key
                 yield sample
                 sample = TarSample(sample.key, {})
             sample.add(member.field, member.content)
