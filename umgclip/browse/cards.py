@@ -17,7 +17,7 @@ from umgclip.geometry.outline import svg_path
 from umgclip.io.images import MAX_PIXELS, decode_image
 from umgclip.records import ImageRecord, Mask, Region, Text, parse_record
 
-_REGIONS, _TEXTS, _CHARS = 300, 50, 2000  # most that is shown of one image, of one list, of one text
+_REGIONS, _TEXTS, _CHARS = 300, 50, 2000  # most regions of an image, texts of a list, characters of a text
 _QUALITY = 82
 Card = dict[str, Any]
 

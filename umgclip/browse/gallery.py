@@ -46,7 +46,7 @@ class _Quarantine:
     imported: list[Path]
     later: list[Path]
     chosen: quarantines.ChosenImages
-    shards: dict[str, str] | None  # None: no table tells, so they are looked for in every shard that is read
+    shards: dict[str, str] | None  # None: without a table, the images are searched in every shard that is read
     notes: list[str] = field(default_factory=list)
 
 
@@ -56,9 +56,9 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
     Besides the page, `out` holds `gallery.json` with what was read and counted.
 
     Args:
-        selection: how much.
-        inputs: of what.
-        out: the folder.
+        selection: size of the sample.
+        inputs: the dataset and its quarantines.
+        out: folder to write.
         advance: called with the number of images written.
 
     Raises:
@@ -118,9 +118,9 @@ class _Shown:
         if name in self.names:
             return
         if shards is not None and name not in shards:
-            why = "not in the dataset: what its source held could not be taken in, or was left out"
+            why = "not in the dataset: the source's image could not be imported, or was left out"
         elif shards is not None and shards[name] not in self.shards:
-            why = f"in {shards[name]}, which was not read; --shards sets how many are"
+            why = f"in {shards[name]}, which was not read; raise --shards to read more"
         else:
             why = "not in the shards that were read"
         self.cards.append({**cards.missing(name, why), "drawn": False})
@@ -139,7 +139,7 @@ def _look(inputs: Inputs, selection: Selection, scratch: Path) -> _Quarantine:
     chosen = quarantines.choose([*of_dataset, *later], selection.quarantined, selection.seed)
     table = quarantines.table_of(dataset, TABLE, scratch) if chosen.names else None
     if chosen.names and table is None:
-        notes.append(f"no {TABLE} at hand: images in quarantine are looked for in the shards that are read, only")
+        notes.append(f"no {TABLE}: quarantined images are searched only in the shards that are read")
     shards = quarantines.shards_of(table, chosen.names) if table is not None else None
     return _Quarantine(of_dataset, later, chosen, shards, notes)
 
@@ -154,7 +154,7 @@ def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> 
     keys: dict[str, set[str]] = {}
     for name, shard in quarantine.shards.items():
         keys.setdefault(shard, set()).add(name)
-    # those that hold most of them; shards that are read anyway cost nothing
+    # shards with most of these images first; shards that are read anyway cost nothing
     others = sorted((known & keys.keys()) - drawn.keys(), key=lambda shard: (-len(keys[shard]), shard))
     read = {*drawn, *others[: selection.shards]}
     return {

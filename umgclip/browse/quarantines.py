@@ -22,9 +22,9 @@ from umgclip.io.places import Folder, Place
 
 _BATCH = 10_000
 _REASONS, OTHER = 500, "(other reasons)"
-_FAULTS = 100  # of one image
+_FAULTS = 100  # most rows shown of one image
 _MORE = f"more than {_FAULTS} rows; the rest is left out here"
-_CHARS = 2000  # of one text
+_CHARS = 2000  # most characters of one text
 _NAMELESS = "(no name)"
 _PIECE = 1 << 20
 TABLE_BYTES = 4 << 30  # a larger table of images is not copied from S3
@@ -54,7 +54,7 @@ def choose(tables: Sequence[Path], count: int, seed: int) -> ChosenImages:
     The choice depends on the images' names and the seed, not on the order of rows.
 
     Raises:
-        DataError: a table is damaged or no quarantine.
+        DataError: a table is damaged, or is not a quarantine.
     """
     chosen = ChosenImages()
     nearest: dict[str, dict[str, str]] = {}
@@ -85,7 +85,7 @@ def collect(tables: Sequence[Path], names: Collection[str]) -> dict[str, list[Fa
     """Collect the rows of quarantines about some images, at most a hundred of each.
 
     Raises:
-        DataError: a table is damaged or no quarantine.
+        DataError: a table is damaged, or is not a quarantine.
     """
     faults_of: dict[str, list[Fault]] = {}
     wanted = pa.array(sorted(names), pa.string())

@@ -24,7 +24,7 @@ from umgclip.io.shards import key_and_extension
 from umgclip.io.streams import Stream
 from umgclip.io.tars import members, open_tar
 
-MEMBER_BYTES = 256 << 20  # a larger file in a shard is no image to look at
+MEMBER_BYTES = 256 << 20  # a larger file in a shard is not shown
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def draw(manifest: Manifest, count: int, shards: int, seed: int) -> dict[str, Wa
     With shards of the same size every sample is equally likely; but samples of one shard come together.
 
     Args:
-        manifest: only its numbers of samples are looked at.
-        count: samples, or all where there are fewer.
-        shards: most shards.
-        seed: of both draws.
+        manifest: manifest of the dataset; only its numbers of samples are used.
+        count: number of samples; all if there are fewer.
+        shards: most shards to read.
+        seed: seed of both draws.
 
     Returns:
         Positions by shard, in the manifest's order.
@@ -77,7 +77,7 @@ def pick(dataset: Place, shard: str, wanted: Wanted) -> Iterator[PickedSample]:
     """Read wanted samples of one shard, in its order; keys that it does not hold are skipped.
 
     Raises:
-        DataError: the shard is missing, truncated or damaged; what came before was given.
+        DataError: the shard is missing, truncated or damaged; the samples before that were yielded.
     """
     name = shard_at(dataset, shard)
     positions, keys = set(wanted.positions), set(wanted.keys)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from umgclip.errors import InputError
 
-MOST = 20_000  # images that a browser lists without effort
+MOST = 20_000  # most images that a browser lists easily
 _LEAST = {"count": 1, "quarantined": 0, "shards": 1, "seed": 0, "side_px": 64}
 
 
@@ -16,10 +16,10 @@ class Selection:
 
     Attributes:
         count: images of the dataset, drawn at random.
-        quarantined: images with a row in a quarantine, besides.
-        shards: most shards read for `count`, and as many more for the others.
-        seed: of the draws.
-        side_px: longer side of a picture; smaller images keep their size.
+        quarantined: further images, each with a row in a quarantine.
+        shards: most shards read for `count`, and again as many for `quarantined`.
+        seed: seed of the draws.
+        side_px: longer side of a picture in pixels; smaller images keep their size.
     """
 
     count: int = 300

@@ -19,7 +19,7 @@ from jinja2 import BaseLoader, Environment, pass_context
 from markupsafe import Markup
 
 MODULE = __name__
-# what the buttons of its pages call; a number cannot stand at an attribute
+# calls of the buttons on its pages; an attribute cannot carry a nonce
 _HANDLERS = ("showAllValidations()", "hideSucceededValidations()")
 _IMAGES = "https://great-expectations-web-assets.s3.us-east-2.amazonaws.com"
 

@@ -23,10 +23,10 @@ def write_page(
     """Write the page into the folder of the Data Docs.
 
     Args:
-        folder: that folder.
-        report: the whole judgement as plain values.
-        outcomes: what became of every rule.
-        params: the section `validate`, whose keys are named beside rules that fail.
+        folder: the folder of the Data Docs.
+        report: the report as plain values.
+        outcomes: the outcome of every rule.
+        params: the section `validate`; its keys are named beside rules that fail.
     """
     closing = [(outcome, mend(outcome, params)) for outcome in outcomes if outcome.closes_gate]
     touched = [(t, "") for t in outcomes if not t.closes_gate and t.status != "pass"]
@@ -36,7 +36,11 @@ def write_page(
     )
     page = environment.get_template("page.html").render(
         report=report,
-        groups=[("What closes the gate", closing), ("What is tolerated", touched), ("What holds", passed)],
+        groups=[
+            ("Rules that close the gate", closing),
+            ("Rules with tolerated failures", touched),
+            ("Rules without failures", passed),
+        ],
         docs=f"{DOCS}/index.html",
     )
     write_bytes(folder / PAGE, page.encode("utf-8"))

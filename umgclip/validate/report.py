@@ -63,10 +63,10 @@ def make_report(outcomes: list[RuleOutcome], images: Passed, regions: Passed, an
     """Build the report of a validation as plain values.
 
     Args:
-        outcomes: what became of every rule.
+        outcomes: the outcome of every rule.
         images: counts of images.
         regions: counts of regions.
-        annotate: `region_id` and `reason` of what annotation had quarantined before.
+        annotate: `region_id` and `reason` of everything that annotation had quarantined.
     """
     reasons = annotate["reason"].fillna("unknown").value_counts()
     return {
@@ -99,9 +99,9 @@ def gate_message(outcomes: list[RuleOutcome], docs: Path, params: ValidateParams
     """Build the message of a closed gate: each rule with its measurement, its limit, and the keys to change.
 
     Args:
-        outcomes: what became of every rule.
+        outcomes: the outcome of every rule.
         docs: folder of the Data Docs.
-        params: the section `validate`, whose values are named beside its keys.
+        params: the section `validate`, whose keys and values the message names.
     """
     closing = [outcome for outcome in outcomes if outcome.closes_gate]
     lines = [f"validation gate closed: {len(closing)} of {len(outcomes)} rules; see {docs / 'index.html'}"]

@@ -86,7 +86,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
         (
             ("rules", f"{len(gate.outcomes)} checked, {len(touched)} with failing rows"),
             ("failing rows", ", ".join(touched) or "none"),
-            *((("not asked, for want of captions or labels", ", ".join(absent)),) if absent else ()),
+            *((("not checked, without captions or labels", ", ".join(absent)),) if absent else ()),
             ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
             ("regions", f"{regions.passed} of {regions.total} pass ({regions.share:.1%})"),
             ("quarantined by annotate", f"{len(tables.dropped)}"),

@@ -40,7 +40,7 @@ def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
         Rule("image_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
         Rule("image_caption_score_range", within("caption_score", 0.0, 1.0)),
         Rule("image_tag_score_range", within("tag_score_min", 0.0, 1.0)),
-        Rule("image_tags_known", absent("unknown_tags"), hint="name them in annotate.rules.vocabulary"),
+        Rule("image_tags_known", absent("unknown_tags"), hint="add them to annotate.rules.vocabulary"),
     )
 
 
@@ -70,7 +70,7 @@ def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...
             "region_label_held_out",
             not_member("label", concepts.held_out),
             tolerance=0.0,
-            hint="annotate.held_out names what regions may not be called",
+            hint="annotate.held_out lists names that regions must not have",
         ),
         Rule("region_caption_length", within("caption_words", *length), severity="warning", bounds=_REGION_WORDS),
         Rule("region_caption_clean", absent("caption_dirt")),
@@ -86,7 +86,7 @@ def image_key_rules() -> tuple[Rule, ...]:
     """Return the rules that compare images with each other and with the benchmark."""
     return (
         Rule("image_key_unique", unique("key")),
-        # The first copy stays, so that a duplicate costs no image; it is nothing to stop for.
+        # The first copy stays, so a duplicate loses no image and is no reason to stop.
         Rule("image_content_unique", absent("first_copy"), severity="warning"),
         Rule(
             "image_not_in_benchmark",

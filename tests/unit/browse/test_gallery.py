@@ -51,7 +51,7 @@ def test_every_image_says_what_became_of_it(kit, folder, quarantine, tmp_path):
     }
     assert content["about"]["states"] == {"accepted": 36, "partly": 2, "quarantined": 3, "unreadable": 1}
     assert cards["k3"]["faults"] == [{"region": "0", "stage": "validate", "reason": "box_order", "detail": ""}]
-    assert "could not be taken in" in cards["photos/x.jpg"]["notes"][0]
+    assert "could not be imported" in cards["photos/x.jpg"]["notes"][0]
     assert dict(content["about"]["reasons"])["truncated"] == 1
     for card in cards.values():
         assert ("file" in card) == (card["state"] != "unreadable" and card["shard"] is not None)

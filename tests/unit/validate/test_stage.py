@@ -282,7 +282,7 @@ def test_a_dataset_without_captions_is_not_asked_for_them(tables: Any, store: St
 
     summary = run(ValidateParams(), store(tables), tmp_path / "out")
 
-    assert ("not asked, for want of captions or labels", "captioned_image_share") in summary.rows
+    assert ("not checked, without captions or labels", "captioned_image_share") in summary.rows
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["images"]["passed"] == 40
     assert report["rules"]["labelled_image_share"]["checked"] == 1  # labels came with the images

@@ -1,9 +1,9 @@
-// A gallery: cards of images, filters, one image with all that is said of it. Every text is set as text, never as HTML.
+// The gallery: cards of images, filters, and the details of one image. Every text is set as text, never as HTML.
 "use strict";
 
 const { about, cards } = globalThis.GALLERY;
-const STEP = 60; // cards that are drawn at once
-// Okabe and Ito's colours, which people with the common kinds of colour blindness tell apart, then lighter ones
+const STEP = 60; // cards added to the page at once
+// Okabe and Ito's colours, which remain distinct with common kinds of colour blindness, then lighter ones
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#b5e61d", "#ffaec9",
   "#00ffff"];
 const STATES = { accepted: "accepted", partly: "accepted in part", quarantined: "quarantined", unreadable: "unreadable" };
@@ -20,10 +20,10 @@ const HAS = {
 };
 const FIELDS = ["state", "reason", "tag", "text", "has", "by", "of", "low", "high", "order"];
 const LAYERS = ["boxes", "masks", "labels", "stuff", "rejected"];
-const OFF = ["rejected"]; // layers that are drawn only where they are asked for
+const OFF = ["rejected"]; // layers that are hidden by default
 
 const at = (id) => document.getElementById(id);
-let found = [], drawn = 0, open = -1;
+let matching = [], drawn = 0, open = -1;
 
 function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -31,7 +31,7 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
-// words from elsewhere keep their own direction of writing to themselves
+// texts of the data keep their own writing direction and do not change that of the page
 const words = (tag, text, className = "") => make(tag, { className, dir: "auto", textContent: text });
 
 function shape(tag, attributes, ...children) {
@@ -74,10 +74,10 @@ function offer() {
   choices("state", `all (${cards.length})`,
     Object.entries(STATES).filter(([state]) => states.has(state)).map(([s, text]) => [s, `${text} (${states.get(s)})`]));
   const reasons = counted(cards.map(reasonsOf));
-  choices("reason", "any or none", reasons.map(([reason, count]) => [reason, `${reason} (${count})`]));
+  choices("reason", "with or without", reasons.map(([reason, count]) => [reason, `${reason} (${count})`]));
   choices("has", "anything", Object.entries(HAS).map(([name, [text]]) => [name, text]));
   const said = cards.map((card) => [...texts(card, "captions"), ...texts(card, "tags")].map((text) => text[2]));
-  choices("by", "anyone", counted(said).map(([source, count]) => [source, `${source} (${count})`]));
+  choices("by", "any source", counted(said).map(([source, count]) => [source, `${source} (${count})`]));
   const tags = counted(cards.map((card) => texts(card, "tags").map((tag) => tag[0]))).slice(0, 500);
   at("tags").replaceChildren(...tags.map(([tag, count]) => make("option", { value: tag, textContent: `${count}` })));
 }
@@ -103,7 +103,7 @@ function fits(card, wanted) {
     Object.values(card.source || {}).some((value) => value.toLowerCase().includes(wanted.text));
 }
 
-// regions that a filter is not about are drawn faintly
+// regions that do not match the filters are drawn faintly
 function isMeant(card, region, wanted) {
   if (wanted.tag && !named(region.tags, wanted.tag) && !named(card.tags, wanted.tag)) return false;
   if (wanted.reason && card.faults.some((fault) => fault.reason === wanted.reason && fault.region !== null) &&
@@ -123,11 +123,11 @@ function ordered(list, wanted) {
 
 function look() {
   const wanted = asked();
-  found = ordered(cards.filter((card) => fits(card, wanted)), wanted);
+  matching = ordered(cards.filter((card) => fits(card, wanted)), wanted);
   drawn = 0;
   at("cards").replaceChildren();
   more();
-  at("found").textContent = `${found.length} of ${cards.length} images`;
+  at("found").textContent = `${matching.length} of ${cards.length} images`;
   remember();
 }
 
@@ -138,7 +138,7 @@ function remember() {
   try {
     history.replaceState(null, "", `#${state}`);
   } catch {
-    // a browser that keeps no state for files from the disk
+    // some browsers keep no state for files on disk
   }
 }
 
@@ -166,21 +166,21 @@ function picture(card, large) {
   return svg;
 }
 
-function place(card, box) {
+function scaled(card, box) {
   const [sx, sy] = [card.grid[0] / card.wh[0], card.grid[1] / card.wh[1]];
   const [x0, y0, x1, y1] = box.map((side, number) => side * (number % 2 ? sy : sx));
   return { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
 }
 
-// what rules refused: shown on request, and where a filter asks for its reason
+// answers that rules refused: shown on request, and if a filter selects their reason
 function refusal(card, one, wanted) {
   const group = shape("g", { class: `rejected${one.reason === wanted.reason ? " asked" : ""}` });
-  group.append(shape("rect", place(card, one.box)));
+  group.append(shape("rect", scaled(card, one.box)));
   return group;
 }
 
 function drawing(card, region, index, wanted, large) {
-  const box = place(card, region.box);
+  const box = scaled(card, region.box);
   const group = shape("g", { "data-region": index, color: colour(label(region)) });
   if (region.stuff) group.classList.add("stuff");
   if (faultsOf(card, region).length) group.classList.add("refused");
@@ -198,11 +198,11 @@ const score = (value) => (value === 1 ? "" : value.toFixed(2));
 // ---------------------------------------------------------------- cards
 
 function more() {
-  const next = found.slice(drawn, drawn + STEP);
+  const next = matching.slice(drawn, drawn + STEP);
   at("cards").append(...next.map((card, number) => make("li", {}, button(card, drawn + number))));
   drawn += next.length;
-  at("more").hidden = drawn >= found.length;
-  at("more").textContent = `Show ${Math.min(STEP, found.length - drawn)} more of ${found.length - drawn}`;
+  at("more").hidden = drawn >= matching.length;
+  at("more").textContent = `Show ${Math.min(STEP, matching.length - drawn)} more of ${matching.length - drawn}`;
 }
 
 function button(card, index) {
@@ -225,10 +225,10 @@ function button(card, index) {
 
 function show(index) {
   open = index;
-  const card = found[index];
+  const card = matching[index];
   at("detail-title").textContent = card.key;
   at("previous").disabled = index === 0;
-  at("next").disabled = index === found.length - 1;
+  at("next").disabled = index === matching.length - 1;
   at("large").replaceChildren(picture(card, true));
   at("said").replaceChildren(...saying(card));
   if (!at("detail").open) at("detail").showModal();
@@ -236,7 +236,7 @@ function show(index) {
 
 function step(by) {
   const index = open + by;
-  if (index < 0 || index >= found.length) return;
+  if (index < 0 || index >= matching.length) return;
   if (index >= drawn) more();
   show(index);
 }
@@ -247,7 +247,7 @@ function saying(card) {
     `${fault.stage}: ${fault.reason}${fault.region === null ? "" : ` (region ${fault.region})`} `,
     words("span", fault.detail, "faint")));
   parts.push(make("p", { className: card.state }, make("b", { className: "state", textContent: STATES[card.state] }),
-    card.drawn ? "" : " (shown for its quarantine, not drawn at random)"));
+    card.drawn ? "" : " (shown because of a quarantine row, not drawn at random)"));
   if (reasons.length) parts.push(make("ul", {}, ...reasons));
   if (card.notes.length) parts.push(make("ul", {}, ...card.notes.map((note) => words("li", note, "fault"))));
   if (card.captions !== undefined) {
@@ -264,7 +264,7 @@ function listed(title, list) {
   return [make("h3", { textContent: title }), list?.length ? make("ul", {}, ...list.map(text)) : nothing(list)];
 }
 
-const nothing = (list) => make("p", { className: "faint", textContent: list ? "asked for, none found" : "not asked for" });
+const nothing = (list) => make("p", { className: "faint", textContent: list ? "requested, none found" : "not requested" });
 
 function text([said, value, source, others]) {
   const node = words("li", said);
@@ -322,9 +322,9 @@ function choose(node, index, pin) {
   const all = [...at("said").querySelectorAll(".region")];
   const pinned = all.findIndex((one) => one.getAttribute("aria-pressed") === "true");
   if (pin) all.forEach((one) => one.setAttribute("aria-pressed", String(one === node && pinned !== index)));
-  const kept = all.findIndex((one) => one.getAttribute("aria-pressed") === "true");
-  const chosen = index >= 0 ? index : kept;
-  at("large").classList.toggle("chosing", chosen >= 0);
+  const pressed = all.findIndex((one) => one.getAttribute("aria-pressed") === "true");
+  const chosen = index >= 0 ? index : pressed;
+  at("large").classList.toggle("choosing", chosen >= 0);
   for (const group of at("large").querySelectorAll("g")) {
     group.classList.toggle("chosen", Number(group.dataset.region) === chosen);
   }
@@ -340,7 +340,7 @@ function facts(card) {
   return list;
 }
 
-// an address out of the data is a link only where it cannot be anything but a page
+// an address in the data becomes a link only if it is a web page
 function link(url) {
   if (!/^https?:\/\//i.test(url)) return url;
   return make("a", { href: url, rel: "noopener noreferrer", target: "_blank", textContent: url });
