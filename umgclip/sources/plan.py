@@ -7,28 +7,19 @@ and JSON files are stored by position.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import sqlite3
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from umgclip.io.images import FORMAT_OF
-from umgclip.io.places import Entry
-from umgclip.sources.naming import FileNames, Match, several, tail_of
+from umgclip.sources.naming import several
 from umgclip.sources.note import Problem
+from umgclip.sources.source_files import FILES_SCHEMA, SourceFiles, composed
 
 _SCHEMA = """
-CREATE TABLE files (
-  name BLOB PRIMARY KEY, stem BLOB NOT NULL, nfc TEXT NOT NULL, tail TEXT NOT NULL, extension TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX stems ON files (stem);
-CREATE INDEX nfcs ON files (nfc);
-CREATE INDEX tails ON files (tail);
 CREATE TABLE items (position INTEGER PRIMARY KEY, name BLOB NOT NULL, about TEXT);
 CREATE TABLE extras (owner INTEGER NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE rows (name TEXT NOT NULL, content TEXT NOT NULL);
@@ -50,7 +41,7 @@ class PlannedImage:
     about: dict[str, Any]
 
 
-class ImportPlan:
+class ImportPlan(SourceFiles):
     """All images of one import, the files of the source, and everything that its tables state about them.
 
     Args:
@@ -62,13 +53,12 @@ class ImportPlan:
         self.path = path
         if fresh:
             path.unlink(missing_ok=True)
-        self._db = sqlite3.connect(path if fresh else f"{path.absolute().as_uri()}?mode=ro", uri=not fresh)
+        super().__init__(sqlite3.connect(path if fresh else f"{path.absolute().as_uri()}?mode=ro", uri=not fresh))
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._digest = hashlib.sha256()
-        self._listed = 0
         if fresh:
             # every import makes a new plan, so it need not survive a crash
-            self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + _SCHEMA)
+            self._db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + FILES_SCHEMA + _SCHEMA)
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -94,19 +84,6 @@ class ImportPlan:
         """Return the hexadecimal SHA-256 of everything that decides the result."""
         return hashlib.sha256(self._digest.digest() + self._listed.to_bytes(40, "big")).hexdigest()
 
-    def add_files(self, entries: Iterable[Entry]) -> None:
-        """Add files of a listing, in any order, and their sizes and stamps to the digest."""
-        self._db.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", map(self._file_row, entries))
-
-    def _file_row(self, entry: Entry) -> tuple[bytes, bytes, str, str, str]:
-        # a sum, so that the digest does not depend on the order of files
-        mark = f"{entry.bytes} {entry.stamp} ".encode() + os.fsencode(entry.name)
-        self._listed += int.from_bytes(hashlib.sha256(mark).digest(), "big")
-        extension = extension_of(entry.name)
-        stem = entry.name[: -len(extension) - 1] if extension else entry.name
-        text = _nfc(entry.name)
-        return os.fsencode(entry.name), os.fsencode(stem), text, tail_of(text), extension
-
     def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
         """Plan every file with one of these extensions as an image, sorted by name; only below `folder` if given."""
         wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
@@ -117,60 +94,6 @@ class ImportPlan:
             (len(inside), inside),
         )
         self._db.executescript("CREATE UNIQUE INDEX names ON items (name);")
-
-    def other_files(self, extensions: Iterable[str]) -> dict[str, int]:
-        """Count the files with any other extension, by extension."""
-        wanted = set(extensions)
-        counted = self._db.execute("SELECT extension, count(*) FROM files GROUP BY extension ORDER BY extension")
-        return {f".{extension}": number for extension, number in counted if extension not in wanted}
-
-    def beside(self, name: str, extensions: Iterable[str]) -> list[str]:
-        """List files named like an image, with another extension or one more: `a.txt` and `a.jpg.txt` for `a.jpg`."""
-        wanted = set(extensions)
-        stem = name.rpartition(".")[0]
-        rows = self._db.execute(
-            "SELECT name, extension FROM files WHERE stem IN (?, ?) ORDER BY name",
-            (os.fsencode(stem), os.fsencode(name)),
-        )
-        return [os.fsdecode(other) for other, extension in rows if extension in wanted]
-
-    def file_names(self, extensions: Iterable[str]) -> Iterator[str]:
-        """Yield the files with one of these extensions, sorted by name."""
-        wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
-        rows = self._db.execute(f"SELECT name FROM files WHERE extension IN ({wanted}) ORDER BY name")  # noqa: S608
-        return (os.fsdecode(name) for (name,) in rows)
-
-    def has_extension(self, extension: str) -> bool:
-        """Return whether any file has this extension."""
-        return self._db.execute("SELECT 1 FROM files WHERE extension = ?", (extension,)).fetchone() is not None
-
-    def has_file(self, name: str) -> bool:
-        """Return whether there is a file at this path."""
-        return self._db.execute("SELECT 1 FROM files WHERE name = ?", (os.fsencode(name),)).fetchone() is not None
-
-    def has_folder(self, name: str) -> bool:
-        """Return whether there are files below this path."""
-        bounds = os.fsencode(f"{name}/"), os.fsencode(f"{name}0")  # 0 is the character after the slash
-        return self._db.execute("SELECT 1 FROM files WHERE name > ? AND name < ?", bounds).fetchone() is not None
-
-    def files_called(self, base: str) -> list[str]:
-        """List files with this name in any folder and case; at most two."""
-        begin = tail_of(_nfc(base))
-        rows = self._db.execute(
-            "SELECT name FROM files WHERE tail >= ? AND tail < ? ORDER BY tail LIMIT 2", (begin, begin + "\U0010ffff")
-        )
-        return [os.fsdecode(name) for (name,) in rows]
-
-    def images_called(self, stem: str) -> int:
-        """Count image files with this stem in any folder, case and format; at most 2."""
-        begin = tail_of(_nfc(f"{stem}."))[:-1]
-        wanted = ", ".join(f"'{extension}'" for extension in sorted(FORMAT_OF))
-        rows = self._db.execute(
-            f"SELECT nfc, extension FROM files WHERE tail >= ? AND tail < ? AND extension IN ({wanted})",  # noqa: S608
-            (begin, f"{begin}\U0010ffff"),
-        )
-        same = (nfc for nfc, extension in rows if tail_of(nfc).partition("/")[0] == f"{begin}{extension}")
-        return len(list(itertools.islice(same, 2)))
 
     def lone_files(self, extensions: Iterable[str]) -> dict[str, int]:
         """Count files with one of these extensions that are named like no planned image, by extension."""
@@ -199,12 +122,8 @@ class ImportPlan:
     def add_rows(self, rows: Iterable[tuple[str, Any]]) -> None:
         """Store table rows by the file name that the table gives; `match_rows` assigns them to images later."""
         self._db.executemany(
-            "INSERT INTO rows VALUES (?, ?)", ((_nfc(name), json.dumps(content)) for name, content in rows)
+            "INSERT INTO rows VALUES (?, ?)", ((composed(name), json.dumps(content)) for name, content in rows)
         )
-
-    def find(self, name: str) -> Match:
-        """Find the image file that somebody else's file calls by this name."""
-        return FileNames(self._db).find(name)
 
     def match_rows(self, kind: str) -> None:
         """Assign each row to the planned image whose file it names.
@@ -334,15 +253,3 @@ class ImportPlan:
         """Return the statements about the image at a position, in the order in which they were added."""
         rows = self._db.execute("SELECT kind, content FROM extras WHERE owner = ? ORDER BY rowid", (position,))
         return [(kind, json.loads(content)) for kind, content in rows]
-
-
-def extension_of(name: str) -> str:
-    """Return the part of a file name after its last dot in lower case; empty if there is none."""
-    base = name.rpartition("/")[2]
-    return base.rpartition(".")[2].lower() if "." in base.lstrip(".") else ""
-
-
-def _nfc(name: str) -> str:
-    """Return a file name in Unicode's composed form (NFC); bytes that are not UTF-8 are replaced."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return unicodedata.normalize("NFC", text.removeprefix("./"))

@@ -17,8 +17,9 @@ from umgclip.sources.formats.shared.caption_tables import CaptionTable
 from umgclip.sources.formats.shared.labels import read_class_names
 from umgclip.sources.formats.shared.reading import in_order, read_beside, read_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.source_files import extension_of
 
 BESIDE = ("txt", "caption", "json")
 _REPEATED = "rows of the table that say again what another said"

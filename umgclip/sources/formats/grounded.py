@@ -18,8 +18,9 @@ from umgclip.io.places import Folder, Place, fetch
 from umgclip.sources.formats.shared.loose_json import read_note
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.note import Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import extension_of
 
 PATHS = ("f_path", "image", "image_path", "img_path", "file_name", "filename", "path", "file")
 _KEYS = ("key", "id", "uid")

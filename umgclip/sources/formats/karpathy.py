@@ -16,8 +16,9 @@ from umgclip.safe_text import brief
 from umgclip.sources.formats.shared.origins import KARPATHY
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
+from umgclip.sources.source_files import extension_of
 from umgclip.sources.values import expected, words
 
 

@@ -13,8 +13,9 @@ from umgclip.sources.formats.shared.labels import class_list, read_label_table, 
 from umgclip.sources.formats.shared.paired_folders import read_pairs
 from umgclip.sources.formats.shared.segments import read_ids, semantic_regions
 from umgclip.sources.note import Note, SourceImage
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import extension_of
 
 MAPS = ("png", "tif", "tiff", "mat")
 

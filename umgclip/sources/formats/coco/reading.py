@@ -15,8 +15,9 @@ from umgclip.sources.formats.shared.labels import restored
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.formats.shared.segments import panoptic_segments
 from umgclip.sources.note import Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import extension_of
 
 Extras = list[tuple[str, Any]]
 

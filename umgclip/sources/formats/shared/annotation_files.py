@@ -12,8 +12,9 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place
 from umgclip.sources.formats.shared.reading import in_order, read_image, why
 from umgclip.sources.note import Note, Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, extension_of
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import extension_of
 
 LABEL_BYTES = 64 << 20
 ALL = "all"

@@ -26,8 +26,9 @@ from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.texts import is_text, open_text, printable
 from umgclip.safe_text import brief
 from umgclip.sources.note import LONGEST_TEXT
-from umgclip.sources.plan import ImportPlan, extension_of
+from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import extension_of
 
 IMAGE_COLUMNS = (
     "file_name", "filename", "filepath", "file_path", "file", "image", "image_path", "image_name", "image_file", "img",

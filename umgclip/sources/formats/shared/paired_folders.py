@@ -11,7 +11,8 @@ from umgclip.io.places import Place
 from umgclip.sources.formats.shared.origins import Origin
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
-from umgclip.sources.plan import ImportPlan, PlannedImage, extension_of
+from umgclip.sources.plan import ImportPlan, PlannedImage
+from umgclip.sources.source_files import extension_of
 
 Reader = Callable[[PlannedImage], Note]
 
