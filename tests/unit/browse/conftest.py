@@ -24,21 +24,21 @@ from umgclip.records import ImageRecord, Region, Source, Text
 WIDTH, HEIGHT = 80, 60
 
 
-def record(key: str, **said: Any) -> ImageRecord:
+def record(key: str, **fields: Any) -> ImageRecord:
     about = {"width": WIDTH, "height": HEIGHT, "sha256": "0" * 64, "source": Source(dataset="test")}
-    return ImageRecord(key=key, **{**about, **said})
+    return ImageRecord(key=key, **{**about, **fields})
 
 
-def sample(key: str, seed: int = 0, image: bytes | None = None, json: bytes | None = None, **said: Any) -> RawSample:
-    """A sample with a tag, a caption and one region with a mask, unless other things are said."""
-    if not said:
+def sample(key: str, seed: int = 0, image: bytes | None = None, json: bytes | None = None, **fields: Any) -> RawSample:
+    """Build a sample with a tag, a caption and one region with a mask, unless fields are given."""
+    if not fields:
         inside = np.zeros((HEIGHT, WIDTH), bool)
         inside[10:40, 20:60] = True
         text = [Text(text=f"thing {key}", score=0.5, source="model")]
         region = Region(id="0", box_xyxy=(20, 10, 60, 40), mask=masks.encode(inside), score=0.25, tags=text)
-        said = {"captions": [Text(text=f"a view of {key}", source="alt")], "tags": text, "regions": [region]}
+        fields = {"captions": [Text(text=f"a view of {key}", source="alt")], "tags": text, "regions": [region]}
     pixels = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    content = record(key, **said).to_json() if json is None else json
+    content = record(key, **fields).to_json() if json is None else json
     return RawSample(key, encode_jpeg(pixels) if image is None else image, "jpg", content)
 
 
@@ -76,7 +76,7 @@ def row(key: str | None, reason: str, region: str | None = None, **others: str) 
 
 
 def content(out: Path) -> dict[str, Any]:
-    """What the page gets."""
+    """Read the data that the page gets from its script."""
     script = (out / "data.js").read_text(encoding="ascii")
     head, tail = "globalThis.GALLERY = JSON.parse(", ");\n"
     assert script.startswith(head)

@@ -30,8 +30,8 @@ def annotations(kit, tmp_path):
 
 
 def test_it_says_what_it_wrote(run, annotations, tmp_path):
-    said = run(annotations, tmp_path / "g", count=4)
-    assert re.search(r"images +│ 4 accepted; of 6", said)
+    output = run(annotations, tmp_path / "g", count=4)
+    assert re.search(r"images +│ 4 accepted; of 6", output)
     assert json.loads((tmp_path / "g" / "gallery.json").read_text())["selection"]["count"] == 4
 
 

@@ -26,14 +26,14 @@ def tree(folder):
 
 @pytest.fixture
 def folder(kit, tmp_path):
-    """40 images in four shards; one of them is broken, two files of the source never came in."""
+    """Write 40 images in four shards; one of them is broken, and two source files were never imported."""
     samples = [kit.sample(f"k{n}", n) for n in range(40)]
     samples[7] = kit.sample("k7", image=b"")
-    own = [
+    imported = [
         kit.row(None, "truncated", shard="photos/x.jpg", stage="import", detail="cut"),
         kit.row("k1", "outside", "9", stage="import"),
     ]
-    return kit.dataset(tmp_path / "d", [samples[n : n + 10] for n in range(0, 40, 10)], own)
+    return kit.dataset(tmp_path / "d", [samples[n : n + 10] for n in range(0, 40, 10)], imported)
 
 
 def test_every_image_says_what_became_of_it(kit, folder, quarantine, tmp_path):
@@ -87,10 +87,10 @@ def test_without_a_table_images_are_looked_for_in_what_is_read(kit, folder, quar
 
 def test_what_rules_of_annotate_refused_is_shown_beside_what_they_kept(kit, folder, tmp_path):
     empty = dict.fromkeys(tables.REJECTED.names)
-    place = {"x0": 1.0, "y0": 2.0, "x1": 30.123, "y1": 40.0}
+    location = {"x0": 1.0, "y0": 2.0, "x1": 30.123, "y1": 40.0}
     about = {"stage": "annotate", "detail": "0.12 < 0.2", "source": "florence", "score": 0.12345}
     rows = [
-        {**empty, **about, **place, "key": "k3", "role": "detector", "reason": "too_small", "text": None},
+        {**empty, **about, **location, "key": "k3", "role": "detector", "reason": "too_small", "text": None},
         {**empty, **about, "key": "k3", "role": "captioner", "reason": "loop", "text": "a a a a"},
         *({**empty, "key": f"elsewhere {n}", "role": "tagger", "reason": "loop"} for n in range(5)),
     ]
@@ -99,8 +99,8 @@ def test_what_rules_of_annotate_refused_is_shown_beside_what_they_kept(kit, fold
     card = by_key(content)["k3"]
     assert card["state"] == "accepted"
     assert card["rejected"][0]["box"] == [1.0, 2.0, 30.12, 40.0]
-    said = [(one["role"], one["reason"], one["text"], one["score"], one["source"]) for one in card["rejected"]]
-    assert said == [
+    answers = [(one["role"], one["reason"], one["text"], one["score"], one["source"]) for one in card["rejected"]]
+    assert answers == [
         ("detector", "too_small", None, 0.1235, "florence"),
         ("captioner", "loop", "a a a a", 0.1235, "florence"),
     ]
@@ -149,11 +149,11 @@ def test_only_a_gallery_is_replaced(kit, folder, tmp_path):
 
 
 def test_a_dataset_in_s3(kit, folder, tmp_path, s3):
-    place = place_at("s3://bucket/d")
+    location = place_at("s3://bucket/d")
     for path in folder.iterdir():
-        place.put(path, path.name)
+        location.put(path, path.name)
     manifest = read_manifest(folder)
-    write_gallery(Selection(count=15), Inputs(place, manifest), tmp_path / "remote", lambda _: None)
+    write_gallery(Selection(count=15), Inputs(location, manifest), tmp_path / "remote", lambda _: None)
     local = kit.browse(folder, tmp_path / "local", count=15)
     remote = kit.content(tmp_path / "remote")
     assert remote["cards"] == local["cards"]
@@ -179,12 +179,12 @@ def test_memory_does_not_grow_with_the_dataset(kit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"count": 0}, "count: expected at least 1, got 0"),
         ({"quarantined": 10**6}, "expected at most 20000, got 1000000"),
     ],
 )
-def test_selections_have_limits(values, said):
-    with pytest.raises(InputError, match=said):
+def test_selections_have_limits(values, message):
+    with pytest.raises(InputError, match=message):
         Selection(**values)

@@ -1,4 +1,4 @@
-"""What is taken out of quarantines."""
+"""Reading of images and rows from quarantines."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_the_choice_does_not_depend_on_the_order_of_rows(kit, quarantine):
 
 def test_all_rows_of_an_image_are_collected(kit, quarantine):
     table = quarantine(kit.row("a", "x", "0", detail="d"), kit.row("b", "x"), kit.row("a", "y"))
-    found = collect([table], ["a", "nobody"])
-    assert [(fault.region, fault.reason, fault.detail) for fault in found["a"]] == [("0", "x", "d"), (None, "y", "")]
-    assert found.keys() == {"a"}
+    faults = collect([table], ["a", "nobody"])
+    assert [(fault.region, fault.reason, fault.detail) for fault in faults["a"]] == [("0", "x", "d"), (None, "y", "")]
+    assert faults.keys() == {"a"}
 
 
 def test_an_image_with_thousands_of_rows_says_so(kit, quarantine):
-    found = collect([quarantine(*[kit.row("a", "x", str(n)) for n in range(3000)])], ["a"])["a"]
-    assert len(found) == 101
-    assert "more than 100 rows" in found[-1].detail
+    faults = collect([quarantine(*[kit.row("a", "x", str(n)) for n in range(3000)])], ["a"])["a"]
+    assert len(faults) == 101
+    assert "more than 100 rows" in faults[-1].detail
 
 
 def test_images_without_a_key_go_by_their_name_in_the_source(kit, quarantine):

@@ -1,4 +1,4 @@
-"""What is drawn out of a dataset, and how little of it is read."""
+"""Drawing of samples from a dataset, and how little of it is read."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def shard(kit, tmp_path):
 def test_samples_are_those_that_a_full_reading_gives(shard):
     every = list(read_shard(shard))
     wanted = Wanted(frozenset({0, 7, 19}), frozenset({"k3", "k7", "elsewhere"}))
-    found = list(pick(Folder(shard.parent), shard.name, wanted))
-    assert [one.position for one in found] == [0, 3, 7, 19]
-    assert [(one.key, one.image, one.json) for one in found] == [
+    samples = list(pick(Folder(shard.parent), shard.name, wanted))
+    assert [one.position for one in samples] == [0, 3, 7, 19]
+    assert [(one.key, one.image, one.json) for one in samples] == [
         (every[n].key, every[n].image, every[n].json) for n in (0, 3, 7, 19)
     ]
 

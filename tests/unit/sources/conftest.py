@@ -79,16 +79,16 @@ def write_text(path: Path, *lines: str) -> Path:
 
 def areas(record: ImageRecord) -> dict[str, int]:
     """Pixels of each label's regions, those of a crowd with a star behind the label."""
-    found: dict[str, int] = {}
+    areas: dict[str, int] = {}
     for region in record.regions or []:
         name = (region.tags or [])[0].text + "*" * region.is_crowd
-        found[name] = found.get(name, 0) + mask_ops.area(region.mask)
-    return found
+        areas[name] = areas.get(name, 0) + mask_ops.area(region.mask)
+    return areas
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A dataset that was imported."""
+    """A dataset as imported: manifest, statistics, records and images, read back."""
 
     manifest: Manifest
     statistics: dict[str, Any]
@@ -114,27 +114,27 @@ def bring(
     append: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Import and read everything back."""
+    """Run an import and read the whole dataset back."""
     options.setdefault("name", "test")
-    done = run_import(Request(kind, str(source), split, **options), params, out, append=append, alone=True)
-    return opened(place_at(out).within(split), done.resumed)
+    imported = run_import(Request(kind, str(source), split, **options), params, out, append=append, alone=True)
+    return opened(place_at(out).within(split), imported.resumed)
 
 
-def opened(place: Any, resumed: int = 0) -> Outcome:
-    """Read a dataset back."""
-    manifest = Manifest.model_validate_json(place.read("manifest.json", 1 << 20))
-    names = {row["key"]: row["name"] for row in table(place, "images")}
+def opened(dataset: Any, resumed: int = 0) -> Outcome:
+    """Read a whole dataset back from its shards and tables."""
+    manifest = Manifest.model_validate_json(dataset.read("manifest.json", 1 << 20))
+    names = {row["key"]: row["name"] for row in table(dataset, "images")}
     records, images = {}, {}
     for info in manifest.shards:
-        for raw in ShardAt(place, info).samples():
+        for raw in ShardAt(dataset, info).samples():
             records[names[raw.key] or raw.key] = parse_record(raw.json, where=raw.key)
             images[names[raw.key] or raw.key] = raw.image
-    statistics = json.loads(place.read("statistics.json", 1 << 20))
-    return Outcome(manifest, statistics, records, images, table(place, "quarantine"), resumed)
+    statistics = json.loads(dataset.read("statistics.json", 1 << 20))
+    return Outcome(manifest, statistics, records, images, table(dataset, "quarantine"), resumed)
 
 
-def table(place: Any, name: str) -> list[dict[str, Any]]:
-    return pq.read_table(io.BytesIO(place.read(f"{name}.parquet", 1 << 24))).to_pylist()
+def table(dataset: Any, name: str) -> list[dict[str, Any]]:
+    return pq.read_table(io.BytesIO(dataset.read(f"{name}.parquet", 1 << 24))).to_pylist()
 
 
 class RandomTower:
@@ -160,7 +160,7 @@ class RandomTower:
 
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """What the evaluators make of a benchmark, with a model that guesses."""
+    """Evaluate a benchmark with a model that guesses; return the metrics."""
     from umgclip.evaluate.examples import batched, open_benchmark, read_examples
     from umgclip.evaluate.reader import Reader
     from umgclip.evaluate.suite import Suite
@@ -176,7 +176,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Return the bytes of every file below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

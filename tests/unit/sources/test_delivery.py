@@ -18,7 +18,7 @@ def storage(s3) -> Storage:
 
 @pytest.fixture
 def delivery(storage, s3, demo):
-    """A prefix that holds the demo's training data."""
+    """Write a prefix that holds the demo's training data."""
     prefix = s3 / "raw"
     for path in sorted((demo / "train").iterdir(), key=lambda path: path.name == MANIFEST):
         storage.put(path, prefix / path.name)
@@ -82,7 +82,7 @@ def test_a_move_that_was_interrupted_is_put_right(storage, delivery, demo, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda content: content["shards"][0].update(path="../x.tar"),
@@ -92,11 +92,11 @@ def test_a_move_that_was_interrupted_is_put_right(storage, delivery, demo, tmp_p
         (lambda content: content.update(extra=1), "extra: Extra inputs are not permitted"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(storage, delivery, tmp_path, change, said):
+def test_a_manifest_that_is_none_is_refused(storage, delivery, tmp_path, change, message):
     rewrite(storage, delivery, tmp_path, change)
     with pytest.raises(DataError) as caught:
         import_delivery(storage, delivery, tmp_path / "train")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not (tmp_path / "train").exists()
 
 

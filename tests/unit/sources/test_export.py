@@ -65,9 +65,11 @@ def test_pycocotools_reads_the_files(benchmark, tmp_path, capsys):
     for image, record in zip(coco.loadImgs(coco.getImgIds()), records(benchmark), strict=True):
         with Image.open(out / "images" / image["file_name"]) as stored:
             assert stored.size == (image["width"], image["height"])
-        found = coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))
-        assert [names[each["category_id"]] for each in found] == [region.tags[0].text for region in record.regions]
-        for each, region in zip(found, record.regions, strict=True):
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))
+        assert [names[each["category_id"]] for each in annotations] == [
+            region.tags[0].text for region in record.regions
+        ]
+        for each, region in zip(annotations, record.regions, strict=True):
             np.testing.assert_array_equal(coco.annToMask(each).astype(bool), mask_ops.decode(region.mask))
             assert each["area"] == mask_ops.area(region.mask)
     captions = COCO(str(out / "annotations" / "captions.json"))
@@ -88,8 +90,8 @@ def test_coco_comes_back_as_it_went(kit, benchmark, tmp_path, regions):
     for record in done.records.values():
         expected = before[record.key]
         assert [c.text for c in record.captions] == [c.text for c in expected.captions]
-        found = {(r.tags[0].text, r.is_stuff, r.mask.counts, r.box_xyxy) for r in record.regions}
-        assert found == {(r.tags[0].text, r.is_stuff, r.mask.counts, r.box_xyxy) for r in expected.regions}
+        annotations = {(r.tags[0].text, r.is_stuff, r.mask.counts, r.box_xyxy) for r in record.regions}
+        assert annotations == {(r.tags[0].text, r.is_stuff, r.mask.counts, r.box_xyxy) for r in expected.regions}
 
 
 def test_a_dataset_of_captions_has_no_panoptic_file(kit, photos, tmp_path):
@@ -104,7 +106,7 @@ def test_a_dataset_of_captions_has_no_panoptic_file(kit, photos, tmp_path):
 
 
 def spoil(benchmark, folder, change):
-    """The benchmark's scenes with another record in the first sample of the first shard; the manifest fits."""
+    """Copy the benchmark's scenes with another record in the first sample; the manifest fits."""
     shutil.copytree(benchmark, folder)
     manifest = read_manifest(folder)
     samples = list(read_shard(folder / manifest.shards[0].path))

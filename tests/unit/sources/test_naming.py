@@ -1,4 +1,4 @@
-"""Which file a name means."""
+"""Search for the image file that a name means."""
 
 import pytest
 

@@ -63,7 +63,7 @@ class Tables:
 
 
 def good_image(i: int) -> dict[str, Any]:
-    """A row of the images' table."""
+    """Return a row of the images' table."""
     return {
         "key": f"image{i:03d}",
         "shard": "train-00000.tar",
@@ -78,7 +78,7 @@ def good_image(i: int) -> dict[str, Any]:
 
 
 def good_region(i: int, j: int) -> dict[str, Any]:
-    """A row of the regions' table: every second one labelled, with caption and mask."""
+    """Return a row of the regions' table: every second one labelled, with caption and mask."""
     told = j % 2 == 0
     x0 = 10.0 * j
     mask = {"mask_area": 50.0, "mask_x0": x0 - 0.5, "mask_y0": 5.0, "mask_x1": x0 + 10.5, "mask_y1": 25.0}
@@ -116,13 +116,13 @@ def tables() -> Tables:
 
 @pytest.fixture
 def vocabulary() -> Mapping[str, list[str]]:
-    """The concepts of the dataset."""
+    """Write the concepts of the dataset to a file."""
     return CONCEPTS
 
 
 @pytest.fixture
 def benchmark_sha() -> str:
-    """The content hash of the benchmark's one image."""
+    """Return the content hash of the benchmark's one image."""
     return BENCHMARK_SHA
 
 

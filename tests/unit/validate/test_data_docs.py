@@ -23,7 +23,7 @@ HANDLERS = {"showAllValidations()", "hideSucceededValidations()"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page, roughly."""
+    """A parser that reads a page roughly as a browser would."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def docs(tables: Any, store: Callable[[Any], ValidateInputs], tmp_path: Path) -> list[Path]:  # noqa: ANN401
-    """All pages about a dataset whose captions, labels, tags and keys are hostile and break rules."""
+    """Render all pages about a dataset whose captions, labels, tags and keys are hostile and break rules."""
     for row, text in enumerate(HOSTILE):
         tables.plant("images", row, caption=f"{text} {text} {text} {text}", tags=text, sha256=text)
         tables.plant("regions", 40 + 2 * row, label=text, caption=f"{text}</s>", region_id=text)

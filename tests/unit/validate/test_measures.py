@@ -1,4 +1,4 @@
-"""What is measured on captions, tags and masks, and the figures about a dataset."""
+"""Measures of captions, tags and masks, and the figures about a dataset."""
 
 from __future__ import annotations
 

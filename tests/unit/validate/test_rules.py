@@ -47,7 +47,7 @@ CASES: list[tuple[Condition, list[int]]] = [
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """One context for all cases: it takes long to set up."""
+    """Set up one context for all cases, since that takes long."""
     return Engine(tmp_path_factory.mktemp("docs"))
 
 

@@ -73,8 +73,8 @@ def plant_all(tables: Any, benchmark_sha: str) -> set[tuple[str | None, str | No
     expected: set[tuple[str | None, str | None, str]] = set()
     for rule, table, row, values in CHANGED:
         tables.plant(table, row, **values)
-        found = getattr(tables, table).loc[row]
-        expected.add((found["key"], found.get("region_id"), rule))
+        broken = getattr(tables, table).loc[row]
+        expected.add((broken["key"], broken.get("region_id"), rule))
     tables.plant("images", 20, sha256=benchmark_sha)
     tables.plant("images", 22, sha256=tables.images.loc[21, "sha256"])
     tables.append("images", 23, sha256="e" * 64)
@@ -240,11 +240,11 @@ def test_every_rule_names_params_that_exist() -> None:
         *suites.region_key_rules(), *suites.dataset_rules(params),
     ]  # fmt: skip
     for rule in rules:
-        said = gate_message(
+        message = gate_message(
             [RuleOutcome("images", rule, 0.0, checked=1, failed=1, examples=["k"])], Path("docs"), params
         )
-        assert rule.severity != "critical" or f"validate.tolerances.{rule.name} (0)" in said
-        assert all(f"validate.{name} (" in said or rule.severity != "critical" for name in rule.bounds)
+        assert rule.severity != "critical" or f"validate.tolerances.{rule.name} (0)" in message
+        assert all(f"validate.{name} (" in message or rule.severity != "critical" for name in rule.bounds)
 
 
 def test_a_missing_or_mistyped_column_is_an_error_and_no_pass(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401

@@ -12,7 +12,7 @@ NAMES = {1: "wall", 2: "building, edifice", 8: "bed ", 13: "person, individual",
 
 @pytest.fixture
 def source(kit, tmp_path):
-    """Two images: wall above, two persons and an unmarked one before it, void below."""
+    """Write two images: wall above, two persons with an unmarked one in front, void below."""
     root = tmp_path / "ADEChallengeData2016"
     rows = [f"{number} \t0.1\t10\t1\t{name}" for number, name in NAMES.items()]
     kit.write_text(root / "objectInfo150.txt", TITLES, *rows)
@@ -47,9 +47,9 @@ def test_semantic(kit, source):
     for record in done.records.values():
         assert kit.areas(record) == {"wall": 20 * WIDTH - 75, "person*": 75}
     assert done.quarantine == []
-    found = kit.measure(source.parent / "data" / "benchmark")
-    assert {"semantic", "tagging"} <= set(found)
-    assert "mask_top1" not in found.get("region", {})  # a semantic map has no single things
+    results = kit.measure(source.parent / "data" / "benchmark")
+    assert {"semantic", "tagging"} <= set(results)
+    assert "mask_top1" not in results.get("region", {})  # a semantic map has no single things
 
 
 def test_panoptic(kit, source):
@@ -71,7 +71,7 @@ def test_instances_of_unknown_classes_are_quarantined(kit, source):
 
 
 @pytest.mark.parametrize(
-    ("task", "lost", "said"),
+    ("task", "lost", "message"),
     [
         ("semantic", "objectInfo150.txt", r"objectInfo150\.txt: expected the names of the 150 classes"),
         ("semantic", "annotations", "annotations/validation: expected a folder"),
@@ -80,9 +80,9 @@ def test_instances_of_unknown_classes_are_quarantined(kit, source):
         ("panoptic", "categoryMapping.txt", r"categoryMapping\.txt: expected the classes of the instance task"),
     ],
 )
-def test_what_is_missing_is_named_with_its_home(kit, source, task, lost, said):
+def test_what_is_missing_is_named_with_its_home(kit, source, task, lost, message):
     (source / lost).rename(source.parent / "away")
-    with pytest.raises(DataError, match=f"{said}.*found none; ADE20K.*http://sceneparsing.csail.mit.edu"):
+    with pytest.raises(DataError, match=f"{message}.*found none; ADE20K.*http://sceneparsing.csail.mit.edu"):
         bring(kit, source, task)
 
 
@@ -117,9 +117,9 @@ def test_the_full_data_set(kit, tmp_path):
 def test_from_s3_as_from_a_folder(kit, source, s3):
     from umgclip.io.places import place_at
 
-    place = place_at("s3://bucket/ade")
+    bucket = place_at("s3://bucket/ade")
     for path in source.rglob("*.*"):
-        place.put(path, str(path.relative_to(source)))
+        bucket.put(path, str(path.relative_to(source)))
     here = bring(kit, source, "panoptic")
     there = kit.bring("ade20k", "s3://bucket/ade", source.parent / "other", "benchmark", task="panoptic")
     assert there.manifest.digest() == here.manifest.digest()

@@ -33,9 +33,9 @@ def read(plan, tmp_path):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         plan.add_rows(CaptionTable(path, Request("folder", ".", "train", "test", **options), plan).rows())
         plan.match_rows("caption")
-        said = {item.name: [text for _, text in plan.extras(item.position)] for item in plan.items(0, plan.size())}
+        texts_of = {item.name: [text for _, text in plan.extras(item.position)] for item in plan.items(0, plan.size())}
         problems = [(where, problem.reason) for where, problem in plan.problems()]
-        return {name: texts for name, texts in said.items() if texts}, problems, plan.told()
+        return {name: texts for name, texts in texts_of.items() if texts}, problems, plan.told()
 
     return reading
 
@@ -45,15 +45,15 @@ TEXT = "file_name,caption\n0.jpg,un café à Paris\nété.jpg,la plage\n"
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "latin-1", "cp1252"])
 def test_every_encoding_is_read_as_what_it_is(read, encoding):
-    said = None if encoding.startswith("utf") else encoding
-    found, problems, _ = read("c.csv", TEXT.encode(encoding), encoding=said)
-    assert found == {"0.jpg": ["un café à Paris"], "été.jpg": ["la plage"]}
+    option = None if encoding.startswith("utf") else encoding
+    captions, problems, _ = read("c.csv", TEXT.encode(encoding), encoding=option)
+    assert captions == {"0.jpg": ["un café à Paris"], "été.jpg": ["la plage"]}
     assert problems == []
 
 
 def test_bytes_that_are_no_utf8_cost_their_rows(read, plan):
-    found, problems, _ = read("c.csv", TEXT.encode("latin-1") + b"1.jpg,plain\n")
-    assert found == {"1.jpg": ["plain"]}
+    captions, problems, _ = read("c.csv", TEXT.encode("latin-1") + b"1.jpg,plain\n")
+    assert captions == {"1.jpg": ["plain"]}
     assert problems == [("c.csv: line 2", "bad_row"), ("c.csv: line 3", "bad_row")]
     detail = next(problem.detail for _, problem in plan.problems())
     assert "'un caf\\xe9 \\xe0 Paris'; --encoding names the right one, such as latin-1" in detail
@@ -79,8 +79,8 @@ def test_bytes_that_are_no_utf8_cost_their_rows(read, plan):
     ],
 )
 def test_delimiters_and_headers(read, name, content):
-    found, problems, _ = read(name, content)
-    assert found == {"0.jpg": ["a; b | c"]}
+    captions, problems, _ = read(name, content)
+    assert captions == {"0.jpg": ["a; b | c"]}
     assert problems == []
 
 
@@ -88,29 +88,29 @@ def test_flickr30k_has_bars_and_a_row_without_one(read):
     content = (
         "image_name| comment_number| comment\n0.jpg| 0| Two young guys\n0.jpg| 4   A dog runs .\n1.jpg| 0| A cat\n"
     )
-    found, problems, told = read("results.csv", content)
-    assert found == {"0.jpg": ["Two young guys"], "1.jpg": ["A cat"]}
+    captions, problems, told = read("results.csv", content)
+    assert captions == {"0.jpg": ["Two young guys"], "1.jpg": ["A cat"]}
     assert problems == [("results.csv: line 3", "bad_row")]
     assert told == {"columns that are not read (comment_number)": 1}
 
 
 def test_a_comma_too_many_is_no_shorter_caption(read, plan):
-    found, problems, _ = read("c.csv", "image,caption\n0.jpg,A man, a dog and a cat\n1.jpg,plain\n")
-    assert found == {"1.jpg": ["plain"]}
+    captions, problems, _ = read("c.csv", "image,caption\n0.jpg,A man, a dog and a cat\n1.jpg,plain\n")
+    assert captions == {"1.jpg": ["plain"]}
     assert problems == [("c.csv: line 2", "bad_row")]
     assert "put texts that contain ',' in quotes" in next(plan.problems())[1].detail
 
 
 def test_a_quote_that_does_not_close_takes_one_row_along(read):
     content = 'file_name,caption\n0.jpg,"Hello, she said\n1.jpg,a dog\nété.jpg,"a, bird"\n'
-    found, problems, _ = read("c.csv", content)
-    assert found == {"1.jpg": ["a dog"], "été.jpg": ["a, bird"]}
+    captions, problems, _ = read("c.csv", content)
+    assert captions == {"1.jpg": ["a dog"], "été.jpg": ["a, bird"]}
     assert problems == [("c.csv: line 2", "bad_row")]
 
 
 def test_names_without_extension_are_rows_too_inside_a_quote(read):
-    found, problems, _ = read("c.csv", 'key,caption\n0,"Hello, she said\n1,a dog of 5"\n')
-    assert found == {"1.jpg": ['a dog of 5"']}
+    captions, problems, _ = read("c.csv", 'key,caption\n0,"Hello, she said\n1,a dog of 5"\n')
+    assert captions == {"1.jpg": ['a dog of 5"']}
     assert problems == [("c.csv: line 2", "bad_row")]
 
 
@@ -125,8 +125,8 @@ def test_rows_that_say_nothing_are_counted(read, tmp_path, form):
     else:
         objects = [{"file_name": name, "caption": text} for name, text in rows]
         content = "\n".join(map(json.dumps, objects)) if form == "jsonl" else json.dumps(objects)
-    found, problems, told = read(f"c.{form}", content)
-    assert found == {"0.jpg": ["a cat"]}
+    captions, problems, told = read(f"c.{form}", content)
+    assert captions == {"0.jpg": ["a cat"]}
     assert [reason for _, reason in problems] == ["bad_row"]
     assert told == {"rows of the table with an empty caption": 2}
 
@@ -138,8 +138,8 @@ def test_lines_of_json_that_are_broken_or_lack_something_cost_themselves(read):
         '{"file_name": "0.jpg", "caption": {"en": "x"}}', '{"file_name": "0.jpg", "caption": 5}', "[" * 5000, "{}",
         '{"image": "1.jpg", "text": "other fields"}', '{"file_name": "1.jpg", "caption": ["more", null, "again"]}',
     ]  # fmt: skip
-    found, problems, told = read("c.jsonl", "\n".join(lines))
-    assert found == {"0.jpg": ["a cat"], "1.jpg": ["other fields", "more", "again"]}
+    captions, problems, told = read("c.jsonl", "\n".join(lines))
+    assert captions == {"0.jpg": ["a cat"], "1.jpg": ["other fields", "more", "again"]}
     assert len(problems) == 11
     assert {reason for _, reason in problems} == {"bad_row"}
     assert told == {"rows of the table with an empty caption": 1}
@@ -147,8 +147,8 @@ def test_lines_of_json_that_are_broken_or_lack_something_cost_themselves(read):
 
 def test_bytes_that_are_no_text_in_json(read):
     content = '[{"file": "0.jpg", "caption": "café"}, {"file": "1.jpg", "caption": "tea"}]'.encode("latin-1")
-    found, problems, _ = read("c.json", content)
-    assert found == {"1.jpg": ["tea"]}
+    captions, problems, _ = read("c.json", content)
+    assert captions == {"1.jpg": ["tea"]}
     assert problems == [("c.json: element 1", "bad_row")]
 
 
@@ -160,8 +160,8 @@ def test_a_table_without_captions_anywhere_is_an_error(read):
 def test_names_that_two_images_have(read):
     content = "image,caption\n2.jpg,which?\n/mnt/x/a/2.jpg,of a\nD:\\set\\b\\2.jpg,of b\nb\\2.jpg,again b\n"
     content += "key7,by its key\n22,none\n"
-    found, problems, _ = read("c.csv", content)
-    assert found == {"a/2.jpg": ["of a"], "b/2.jpg": ["of b", "again b"], "c/key7.webp": ["by its key"]}
+    captions, problems, _ = read("c.csv", content)
+    assert captions == {"a/2.jpg": ["of a"], "b/2.jpg": ["of b", "again b"], "c/key7.webp": ["by its key"]}
     assert problems == [("2.jpg", "ambiguous_name"), ("22", "no_image")]
 
 
@@ -175,16 +175,16 @@ def test_two_files_of_one_composed_name_are_ambiguous(tmp_path):
 
 
 def test_a_comma_in_a_caption_does_not_fit_a_column_without_a_name(read):
-    found, problems, _ = read("c.csv", "file_name,caption,\n0.jpg,a cat,\n1.jpg,b,extra\n")
-    assert found == {"0.jpg": ["a cat"]}
+    captions, problems, _ = read("c.csv", "file_name,caption,\n0.jpg,a cat,\n1.jpg,b,extra\n")
+    assert captions == {"0.jpg": ["a cat"]}
     assert problems == [("c.csv: line 3", "bad_row")]
 
 
 @pytest.mark.parametrize("cell", ['["a cat", "it\'s a dog"]', """['a cat', "it's a dog"]"""])
 def test_a_cell_may_hold_a_list(read, cell):
     quoted = cell.replace('"', '""')
-    found, _, told = read("c.csv", f'filename,raw\n0.jpg,"{quoted}"\n1.jpg,[a cat] is here [so]\n')
-    assert found == {"0.jpg": ["a cat", "it's a dog"], "1.jpg": ["[a cat] is here [so]"]}
+    captions, _, told = read("c.csv", f'filename,raw\n0.jpg,"{quoted}"\n1.jpg,[a cat] is here [so]\n')
+    assert captions == {"0.jpg": ["a cat", "it's a dog"], "1.jpg": ["[a cat] is here [so]"]}
     assert told == {"cells of the table that hold a list of captions": 1}
 
 
@@ -196,8 +196,8 @@ def test_captions_of_coco_are_sent_to_their_own_importer(read):
 
 def test_columns_that_are_not_read_are_told(read):
     content = "id,file_name,caption,text,label\n1,0.jpg,a cat,another,tabby\n"
-    found, _, told = read("c.csv", content)
-    assert found == {"0.jpg": ["a cat"]}
+    captions, _, told = read("c.csv", content)
+    assert captions == {"0.jpg": ["a cat"]}
     assert told == {
         "caption columns beside 'caption' that are not read (text)": 1,
         "columns that are not read (id, label)": 2,
@@ -215,8 +215,8 @@ def test_a_table_without_names_of_columns_takes_positions(read):
         InputError, match=r"expected a first line with the names of columns, .* got '7 \| 0\.jpg \| a cat"
     ):
         read("c.csv", content)
-    found, _, told = read("c.csv", content, image_column="2", caption_column="3")
-    assert found == {"0.jpg": ["a cat"], "1.jpg": ["a dog"]}
+    captions, _, told = read("c.csv", content, image_column="2", caption_column="3")
+    assert captions == {"0.jpg": ["a cat"], "1.jpg": ["a dog"]}
     assert told == {"tables without a line of names": 1}
 
 

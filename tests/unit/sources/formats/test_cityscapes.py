@@ -61,7 +61,7 @@ def test_panoptic(kit, source):
 
 
 @pytest.mark.parametrize(
-    ("task", "lost", "said"),
+    ("task", "lost", "message"),
     [
         ("semantic", "leftImg8bit", "leftImg8bit/val: expected a folder"),
         ("semantic", "gtFine/val", "gtFine/val: expected a folder"),
@@ -69,9 +69,9 @@ def test_panoptic(kit, source):
         ("panoptic", "gtFine/cityscapes_panoptic_val", "cityscapes_panoptic_val: expected a folder"),
     ],
 )
-def test_what_is_missing_is_named_with_its_home(kit, source, task, lost, said):
+def test_what_is_missing_is_named_with_its_home(kit, source, task, lost, message):
     (source / lost).rename(source.parent / "away")
-    with pytest.raises(DataError, match=f"{said}.*found none; Cityscapes is at https://www.cityscapes-dataset.com"):
+    with pytest.raises(DataError, match=f"{message}.*found none; Cityscapes is at https://www.cityscapes-dataset.com"):
         bring(kit, source, task)
 
 

@@ -12,13 +12,13 @@ from umgclip.errors import DataError
 def write(kit, tmp_path):
     """Write two tars of two images: what is said of each, by extension, and the text files beside them."""
 
-    def make(said, **files):
+    def make(samples, **files):
         root = tmp_path / "wds"
         for tar, numbers in ((0, (0, 1)), (1, (2, 3))):
             members = []
             for number in numbers:
                 members.append((f"s{number}.webp", kit.encoded(kit.pixels(number), "WEBP")))
-                members += [(f"s{number}.{extension}", content) for extension, content in said[number].items()]
+                members += [(f"s{number}.{extension}", content) for extension, content in samples[number].items()]
             kit.write_tar(root / "test" / f"{tar}.tar", members)
         kit.write_text(root / "test" / "nshards.txt", "2")
         for name, lines in files.items():
@@ -33,8 +33,8 @@ TEMPLATES = {"zeroshot_classification_templates": ["a photo of a {c}.", "itap of
 
 
 def test_classification(kit, write, tmp_path):
-    said = [{"cls": b"0"}, {"cls": b"2\n"}, {"cls": b"9"}, {}]
-    done = kit.bring("clip_benchmark", write(said, classnames=NAMES, **TEMPLATES), tmp_path / "data", "benchmark")
+    samples = [{"cls": b"0"}, {"cls": b"2\n"}, {"cls": b"9"}, {}]
+    done = kit.bring("clip_benchmark", write(samples, classnames=NAMES, **TEMPLATES), tmp_path / "data", "benchmark")
     classes = done.manifest.classes
     assert classes.things == ["tench", "missile (1)", "missile (2)"]
     assert classes.names == {"missile (1)": ["missile"], "missile (2)": ["missile"]}
@@ -46,12 +46,12 @@ def test_classification(kit, write, tmp_path):
 
 
 def test_many_labels_an_image(kit, write, tmp_path):
-    said = []
+    samples = []
     for vector in ([1, 0, 1], [0, -1, 1], [1, 0], [0, 0, 0]):
         buffer = io.BytesIO()
         np.save(buffer, np.array(vector))
-        said.append({"npy": buffer.getvalue()})
-    root = write(said, classnames=["dog", "cat", "cow"], dataset_type=["multilabel"])
+        samples.append({"npy": buffer.getvalue()})
+    root = write(samples, classnames=["dog", "cat", "cow"], dataset_type=["multilabel"])
     done = kit.bring("clip_benchmark", root, tmp_path / "data", "benchmark")
     told = {
         key[-2:]: ([t.text for t in record.tags], [t.text for t in record.negative_tags])
@@ -63,8 +63,13 @@ def test_many_labels_an_image(kit, write, tmp_path):
 
 
 def test_retrieval_keeps_every_caption(kit, write, tmp_path):
-    said = [{"txt": b"a cat\na cat\n a  small cat \n"}, {"txt": b"a dog"}, {"txt": b"\n"}, {"txt": b"x", "json": b"{}"}]
-    done = kit.bring("clip_benchmark", write(said, dataset_type=["retrieval"]), tmp_path / "data", "benchmark")
+    parts = [
+        {"txt": b"a cat\na cat\n a  small cat \n"},
+        {"txt": b"a dog"},
+        {"txt": b"\n"},
+        {"txt": b"x", "json": b"{}"},
+    ]
+    done = kit.bring("clip_benchmark", write(parts, dataset_type=["retrieval"]), tmp_path / "data", "benchmark")
     captions = {key[-2:]: [text.text for text in record.captions] for key, record in done.records.items()}
     assert captions == {"s0": ["a cat", "a cat", "a small cat"], "s1": ["a dog"], "s3": ["x"]}
     assert done.manifest.classes is None
@@ -74,7 +79,7 @@ def test_retrieval_keeps_every_caption(kit, write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("lost", "message"),
     [
         ("classnames.txt", r"classnames\.txt: expected the names of the classes"),
         ("test/nshards.txt", r"nshards\.txt: expected the number of tars"),
@@ -82,11 +87,11 @@ def test_retrieval_keeps_every_caption(kit, write, tmp_path):
         ("test", "test: expected a folder"),
     ],
 )
-def test_what_is_missing_is_named_with_its_home(kit, write, tmp_path, lost, said):
+def test_what_is_missing_is_named_with_its_home(kit, write, tmp_path, lost, message):
     root = write([{"cls": b"0"}] * 4, classnames=NAMES)
     path = root / lost
     path.rename(tmp_path / "away")
-    with pytest.raises(DataError, match=f"{said}.*found none; .*https://huggingface.co/clip-benchmark"):
+    with pytest.raises(DataError, match=f"{message}.*found none; .*https://huggingface.co/clip-benchmark"):
         kit.bring("clip_benchmark", root, tmp_path / "data", "benchmark")
 
 

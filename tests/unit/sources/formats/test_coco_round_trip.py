@@ -64,8 +64,8 @@ def shard(path):
 
 
 def records(folder):
-    found = [raw for info in read_manifest(folder).shards for raw in shard(folder / info.path)]
-    return {raw.key: ImageRecord.model_validate_json(raw.json) for raw in found}
+    samples = [raw for info in read_manifest(folder).shards for raw in shard(folder / info.path)]
+    return {raw.key: ImageRecord.model_validate_json(raw.json) for raw in samples}
 
 
 def exported(dataset, out):
@@ -91,7 +91,7 @@ def test_every_record_comes_back(kit, dataset, tmp_path, to):
 
 
 def without_ours(path, **changes):
-    """What programs make of the file that know COCO alone: our key and other ids are gone."""
+    """Return the file as programs that know only COCO rewrite it: without our key and with other ids."""
     content = json.loads(path.read_text())
     for section in ("images", "annotations", "categories"):
         for each in content.get(section, []):

@@ -63,10 +63,14 @@ def test_captions_in_a_table(kit, photos, tmp_path, form):
         objects = [{"file_name": n, "caption": c} for n, c in rows]
         table.write_text(json.dumps(objects) if form == "json" else "\n".join(map(json.dumps, objects)))
     done = kit.bring("folder", photos, tmp_path / "data", captions=str(table))
-    said = {name: [text.text for text in record.captions or []] for name, record in done.records.items()}
-    assert said["a/0.jpg"] == ["zero, the first", "again"]
-    assert (said["b/1.jpg"], said["a/2.jpg"], said["a/4.jpg"]) == (["one"], ["by its name"], ["without extension"])
-    assert said["a/6.jpg"] == []
+    texts_of = {name: [text.text for text in record.captions or []] for name, record in done.records.items()}
+    assert texts_of["a/0.jpg"] == ["zero, the first", "again"]
+    assert (texts_of["b/1.jpg"], texts_of["a/2.jpg"], texts_of["a/4.jpg"]) == (
+        ["one"],
+        ["by its name"],
+        ["without extension"],
+    )
+    assert captions["a/6.jpg"] == []
     assert done.reasons == [("no_image", "nothing.jpg")]
 
 
@@ -136,8 +140,8 @@ def test_bad_images_are_counted_with_their_reasons(kit, photos, tmp_path):
     assert len(done.records) == 10
     assert done.statistics["quarantine"] == {"empty": 1, "mislabelled": 2, "too_large": 2, "truncated": 1}
     assert done.statistics["other_files"] == {".pdf": 1}
-    kept = kit.bring("folder", photos, tmp_path / "kept", params=params.model_copy(update={"mislabelled": "keep"}))
-    assert "other.jpg" in kept.records
+    imported = kit.bring("folder", photos, tmp_path / "kept", params=params.model_copy(update={"mislabelled": "keep"}))
+    assert "other.jpg" in imported.records
 
 
 def test_a_folder_a_class_is_a_classification_benchmark(kit, tmp_path):

@@ -9,14 +9,14 @@ from umgclip.sources.formats.shared.labels import Label, class_list, distinct, r
 def test_classes_of_one_name_are_told_apart_by_their_key():
     labels = distinct([("n03773504", ["missile"], True), ("n04008634", ["missile"], True), ("n1", ["tench"], True)])
     assert [label.label for label in labels.values()] == ["missile (n03773504)", "missile (n04008634)", "tench"]
-    found = class_list(labels, ["a {}."])
-    assert found["names"] == {"missile (n03773504)": ["missile"], "missile (n04008634)": ["missile"]}
-    assert found["templates"] == ["a {}."]
+    classes = class_list(labels, ["a {}."])
+    assert classes["names"] == {"missile (n03773504)": ["missile"], "missile (n04008634)": ["missile"]}
+    assert classes["templates"] == ["a {}."]
 
 
 def test_things_and_stuff_are_listed_apart_with_their_synonyms():
-    found = class_list(distinct([(1, ["wall"], False), (8, ["bed", "cot"], True)]))
-    assert (found["things"], found["stuff"], found["names"]) == (["bed"], ["wall"], {"bed": ["bed", "cot"]})
+    classes = class_list(distinct([(1, ["wall"], False), (8, ["bed", "cot"], True)]))
+    assert (classes["things"], classes["stuff"], classes["names"]) == (["bed"], ["wall"], {"bed": ["bed", "cot"]})
 
 
 def test_labels_survive_json():
@@ -47,7 +47,7 @@ def test_the_number_may_have_another_name():
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (b"", "got none"),
         (b"wall\n", "expected lines such as '7: road, route', got 'wall'"),
@@ -55,6 +55,6 @@ def test_the_number_may_have_another_name():
         (b"[", "no valid JSON"),
     ],
 )
-def test_what_is_no_table_is_named(table, said):
-    with pytest.raises(InputError, match=said):
+def test_what_is_no_table_is_named(table, message):
+    with pytest.raises(InputError, match=message):
         read_label_table(table, "t")

@@ -8,7 +8,7 @@ from umgclip.sources.note import Speaker
 SPEAKER = Speaker("alt", "tagger")
 
 
-def said(texts):
+def text_and_source(texts):
     return None if texts is None else [(text.text, text.source) for text in texts]
 
 
@@ -28,7 +28,7 @@ def said(texts):
 )
 def test_captions(value, captions):
     expected = None if captions is None else [(text, "alt") for text in captions]
-    assert said(read_note(value, SPEAKER).captions) == expected
+    assert text_and_source(read_note(value, SPEAKER).captions) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_tags(value, tags):
 def test_boxes(box, form, expected):
     (region,) = read_note({"regions": [{**box, "label": "cat"}]}, SPEAKER, form).regions
     assert (list(region.box), region.form, region.shares) == expected
-    assert said(region.tags) == [("cat", "tagger")]
+    assert text_and_source(region.tags) == [("cat", "tagger")]
 
 
 def test_regions_by_name_as_lists_of_boxes_and_as_stuff():
     named = read_note({"instances": {"cat": [[1, 2, 3, 4], [5, 6, 7, 8]], "dog": {"bbox": [1, 1, 2, 2]}}}, SPEAKER)
-    assert [(said(r.tags)[0][0], list(r.box)) for r in named.regions] == [
+    assert [(text_and_source(r.tags)[0][0], list(r.box)) for r in named.regions] == [
         ("cat", [1, 2, 3, 4]), ("cat", [5, 6, 7, 8]), ("dog", [1, 1, 2, 2])
     ]  # fmt: skip
     bare = read_note({"boxes": [[1, 2, 3, 4], [5, 6, 7, 8, 0.5]]}, SPEAKER)

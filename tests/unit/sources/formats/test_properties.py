@@ -26,7 +26,7 @@ LONG = settings(max_examples=400, deadline=None, database=None, suppress_health_
 
 
 def places(value, at=()):
-    """The way to everything inside a JSON value."""
+    """Yield the path to every value inside a JSON value."""
     if at:
         yield at
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -36,7 +36,7 @@ def places(value, at=()):
 
 @st.composite
 def spoilt(draw, value):
-    """A JSON value of which up to three parts were replaced, left out, doubled or wrapped."""
+    """Draw a JSON value with up to three parts replaced, left out, doubled or wrapped."""
     value = copy.deepcopy(value)
     for _ in range(draw(st.integers(1, 3))):
         ways = list(places(value))
@@ -161,7 +161,7 @@ def every(kit, run):
 
 
 def lengths(value, name):
-    """How many different elements a list of a file has."""
+    """Count the different elements in each list of a file."""
     listed = value.get(name) if isinstance(value, dict) else None
     return len({json.dumps(one, sort_keys=True) for one in listed}) if isinstance(listed, list) else 0
 
@@ -347,6 +347,6 @@ def test_spoilt_bytes_for_long(kit, name):
 
 
 def test_a_spoilt_value_is_another_one():
-    found = []
-    settings(max_examples=5, database=None)(given(spoilt(COCO))(lambda value: found.append(value)))()
-    assert any(value != COCO for value in found)
+    values = []
+    settings(max_examples=5, database=None)(given(spoilt(COCO))(lambda value: values.append(value)))()
+    assert any(value != COCO for value in values)

@@ -10,7 +10,7 @@ from umgclip.errors import DataError
 
 
 def as_img2dataset(kit, number, **more):
-    """The members of one sample as img2dataset writes them."""
+    """Return the members of one sample as img2dataset writes them."""
     key = f"{number:09d}"
     about = {
         "caption": f"caption {number}", "url": f"http://images/{number}.jpg", "key": key, "status": "success",
@@ -64,8 +64,8 @@ def test_names_with_dots_folders_and_other_letters(kit, tmp_path, compressed):
     name = "0.tar.gz" if compressed else "0.tar"
     kit.write_tar(tmp_path / "in" / name, members, mode="w:gz" if compressed else "w")
     done = kit.bring("webdataset", tmp_path / "in", tmp_path / "data")
-    said = {key.partition(":")[2]: record.captions[0].text for key, record in done.records.items()}
-    assert said == {"a/22.05": "first", "a/22.06": "second", "b/x": "third", "été": "fourth"}
+    captions = {key.partition(":")[2]: record.captions[0].text for key, record in done.records.items()}
+    assert captions == {"a/22.05": "first", "a/22.06": "second", "b/x": "third", "été": "fourth"}
     assert done.statistics["not_understood"] == {".seg.png": 1}
     assert done.reasons == [("no_image", f"{name}:only")]
 
@@ -181,8 +181,8 @@ def test_links_are_read_or_told(kit, tmp_path, packed):
     done = kit.bring("webdataset", path.parent, tmp_path / "data")
     told = {name.partition(":")[2]: reason for reason, name in done.reasons}
     assert told == {"1": "link" if packed else "duplicate", "2": "link", "3": "link", "4": "link"}
-    said = [text.text for record in done.records.values() for text in record.captions]
-    assert said == (["a cat"] if packed else ["a cat", "hard"])
+    captions = [text.text for record in done.records.values() for text in record.captions]
+    assert captions == (["a cat"] if packed else ["a cat", "hard"])
 
 
 @pytest.mark.parametrize("form", ["gz", "bz2", "xz"])

@@ -88,8 +88,8 @@ def test_pixels_count_from_1_or_as_it_is_said(kit, source, tmp_path):
     ]
     folder = source({"a.jpg": 1, "a.xml": xml(*boxes)})
     done = kit.bring("voc", folder, tmp_path / "data")
-    found = [box for _, box in regions(done, "a.jpg")]
-    assert found == [(0, 0, 40, 30), (4, 4, 5, 5), (0, 2, 10, 9), (1, 1, 9.5, 9)]
+    boxes = [box for _, box in regions(done, "a.jpg")]
+    assert boxes == [(0, 0, 40, 30), (4, 4, 5, 5), (0, 2, 10, 9), (1, 1, 9.5, 9)]
     assert done.statistics["told"] == {"VOC boxes that begin at pixel 0 (files that count from 0: --first-pixel 0)": 1}
     again = kit.bring("voc", folder, tmp_path / "more", first_pixel=0)
     assert [box for _, box in regions(again, "a.jpg")] == [(1, 1, 40, 30), (0, 3, 10, 9), (2, 2, 9.5, 9)]
@@ -148,7 +148,7 @@ def test_what_is_broken_costs_itself(kit, source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "said", "declared"),
+    ("encoding", "option", "declared"),
     [
         ("utf-8", None, ""),
         ("utf-16", None, ""),
@@ -158,11 +158,11 @@ def test_what_is_broken_costs_itself(kit, source, tmp_path):
         ("gb18030", "gb18030", ""),
     ],
 )
-def test_encodings(kit, source, tmp_path, encoding, said, declared):
+def test_encodings(kit, source, tmp_path, encoding, option, declared):
     name = "猫" if encoding == "gb18030" else "café"
     head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
     folder = source({"a.jpg": 1, "a.xml": (head + xml(thing(name))).encode(encoding)})
-    done = kit.bring("voc", folder, tmp_path / "data", encoding=said)
+    done = kit.bring("voc", folder, tmp_path / "data", encoding=option)
     assert regions(done, "a.jpg") == [(name, (10, 5, 30, 24))]
 
 

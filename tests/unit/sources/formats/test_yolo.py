@@ -113,9 +113,9 @@ def test_polygons_have_masks_and_scores_are_kept(kit, source, tmp_path):
     ]
     files = {"a.jpg": 1, "a.txt": "\n".join(lines), "classes.txt": "traffic_light\ncat\n"}
     done = kit.bring("yolo", source(files), tmp_path / "data")
-    (found,) = regions(done).values()
-    assert found[0] == ("traffic light", (10, 6, 30, 24), True)
-    assert found[2:] == [("cat", (10, 12, 30, 18), False), ("cat", (0, 0, 40, 30), False)]
+    (objects,) = regions(done).values()
+    assert objects[0] == ("traffic light", (10, 6, 30, 24), True)
+    assert objects[2:] == [("cat", (10, 12, 30, 18), False), ("cat", (0, 0, 40, 30), False)]
     assert [region.score for region in done.records["a.jpg"].regions] == [1, 1, 0.75, 1]
 
 
@@ -137,8 +137,8 @@ def test_lines_that_are_none_cost_themselves(kit, source, tmp_path):
     ]
     files = {"a.jpg": 1, "a.txt": "\n".join(lines), "classes.txt": "cat\ndog\n"}
     done = kit.bring("yolo", source(files), tmp_path / "data")
-    (found,) = regions(done).values()
-    assert found == [*CAT, ("dog", (0, 12, 2.4, 18), False)]
+    (objects,) = regions(done).values()
+    assert objects == [*CAT, ("dog", (0, 12, 2.4, 18), False)]
     assert sorted(row["reason"] for row in done.quarantine) == [
         "bad_box",
         "bad_box",

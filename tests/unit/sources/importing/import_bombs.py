@@ -63,7 +63,7 @@ def pax(**attributes: str) -> bytes:
 
 
 def tar(folder: Path, *after: bytes, before: bytes = b"") -> Case:
-    """A packed tar: a good sample, and what comes behind it."""
+    """Write a compressed tar: a good sample, and what follows it."""
     folder.mkdir()
     good = member("good.png", picture()) + member("good.txt", b"a cat")
     (folder / "a.tar.gz").write_bytes(b"".join(map(_packed, (before, good, *after))))
@@ -103,7 +103,7 @@ def holes(folder: Path) -> Case:
 
 
 def one_key(folder: Path) -> Case:
-    """A sample of 640 MB and 12,000 members; the file has holes."""
+    """Write a sample of 640 MB and 12,000 members; the file has holes."""
     folder.mkdir()
     with (folder / "a.tar").open("wb") as handle:
         handle.write(member("good.png", picture()))
@@ -251,14 +251,14 @@ def main() -> None:
         faulthandler.dump_traceback_later(60, exit=True)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         before = memory("VmRSS")
-        found = outcome(kind, about, root / f"out_{name}")
-        said = {"name": name, **found, "peak_mib": (memory("VmHWM") - before) >> 10}
-        sys.stdout.write(f"{json.dumps(said)}\n")
+        result = outcome(kind, about, root / f"out_{name}")
+        line = {"name": name, **result, "peak_mib": (memory("VmHWM") - before) >> 10}
+        sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
 
 
 def memory(what: str) -> int:
-    """Of this process, KiB."""
+    """Read a memory counter of this process, in KiB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what))
 

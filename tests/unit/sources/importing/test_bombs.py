@@ -43,15 +43,15 @@ EXPECTED: dict[str, str | tuple[int, dict[str, str]]] = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What a process of 4 GiB made of all of them."""
+    """Run all imports in a process of 4 GiB and return their outcomes."""
     command = [sys.executable, str(CHILD), str(tmp_path_factory.mktemp("bombs"))]
     done = subprocess.run(  # noqa: S603 - our own script
         command, capture_output=True, text=True, timeout=280, check=False, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    found = {said["name"]: said for said in map(json.loads, done.stdout.splitlines())}
-    assert done.returncode == 0, (sorted(set(EXPECTED) - set(found)), done.stderr[-2000:])
-    return found
+    results = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 0, (sorted(set(EXPECTED) - set(results)), done.stderr[-2000:])
+    return results
 
 
 def test_all_of_them_were_tried(outcomes: dict[str, dict[str, Any]]) -> None:
@@ -60,13 +60,13 @@ def test_all_of_them_were_tried(outcomes: dict[str, dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_bomb_fills_no_memory_and_is_named(outcomes: dict[str, dict[str, Any]], name: str) -> None:
-    found, expected = outcomes[name], EXPECTED[name]
-    assert found["peak_mib"] < MOST_MIB
+    outcome, expected = outcomes[name], EXPECTED[name]
+    assert outcome["peak_mib"] < MOST_MIB
     if isinstance(expected, str):
-        assert re.match(expected, found["error"])
-        assert len(found["error"]) < 1000
+        assert re.match(expected, outcome["error"])
+        assert len(outcome["error"]) < 1000
         return
     samples, reasons = expected
-    assert found["samples"] == samples
+    assert outcome["samples"] == samples
     for reason, detail in reasons.items():
-        assert any(one == reason and detail in said for one, _, said in found["put_aside"]), found["put_aside"]
+        assert any(one == reason and detail in text for one, _, text in outcome["put_aside"]), outcome["put_aside"]

@@ -21,10 +21,10 @@ def failing(monkeypatch):
     def fail(names, error):
         read = reading.read_image
 
-        def read_image(place, name, limit):
+        def read_image(source, name, limit):
             if names is None or name in names:
                 raise error
-            return read(place, name, limit)
+            return read(source, name, limit)
 
         monkeypatch.setattr("umgclip.sources.formats.folder.read_image", read_image)
 
@@ -45,10 +45,10 @@ def test_an_image_about_which_anything_is_raised_is_named_with_the_line(kit, pho
 def test_what_placing_its_words_raises_costs_the_image_too(kit, photos, tmp_path, monkeypatch):
     prepare_sample = failures.prepare_sample
 
-    def raising(found, request, params):
-        if found.name == "a/8.jpg":
+    def raising(problems, request, params):
+        if problems.name == "a/8.jpg":
             raise ZeroDivisionError("division by zero")
-        return prepare_sample(found, request, params)
+        return prepare_sample(problems, request, params)
 
     monkeypatch.setattr(failures, "prepare_sample", raising)
     done = kit.bring("folder", photos, tmp_path / "data")
@@ -75,8 +75,8 @@ def test_a_tar_ends_where_something_unforeseen_happens_and_says_so(kit, tmp_path
     kit.write_tar(tmp_path / "in" / "1.tar", [("9.jpg", kit.encoded(kit.pixels(9)))])
     groups = tars.read_samples
 
-    def broken(place, name, limit, *more):
-        for number, group in enumerate(groups(place, name, limit, *more)):
+    def broken(source, name, limit, *more):
+        for number, group in enumerate(groups(source, name, limit, *more)):
             if name == "0.tar" and number == 2:
                 raise IndexError("pop from an empty deque")
             yield group
@@ -100,8 +100,8 @@ def test_regions_of_a_record_of_ours_that_cannot_be_read_cost_themselves(kit, tm
     (tmp_path / "in" / "a.json").write_text(json.dumps(record))
     done = kit.bring("folder", tmp_path / "in", tmp_path / "data")
     assert [region.id for region in done.records["a.jpg"].regions] == ["s"]
-    found = {row["region_id"]: row["reason"] for row in done.quarantine}
-    assert found == {"n": "bad_box", "o": "bad_box", "p": "bad_mask", "q": "bad_mask"}
+    problems = {row["region_id"]: row["reason"] for row in done.quarantine}
+    assert problems == {"n": "bad_box", "o": "bad_box", "p": "bad_mask", "q": "bad_mask"}
 
 
 DYING = textwrap.dedent(

@@ -93,5 +93,5 @@ def test_boxes_and_shapes(raw, expected):
 )
 def test_what_cannot_be_placed_has_a_reason(raw, reason):
     placed = place_regions([raw], prepared(), None)
-    found = [(problem.reason, problem.region_id) for problem in placed.problems]
-    assert (placed.regions, found) == ([], [(reason, "a")])
+    problems = [(problem.reason, problem.region_id) for problem in placed.problems]
+    assert (placed.regions, problems) == ([], [(reason, "a")])

@@ -1,4 +1,4 @@
-"""What holds for imports of every kind: same bytes however often, resumed, added to, in S3; duplicates found."""
+"""Properties of all imports: same bytes every time, resumed, appended to, in S3; duplicates merged."""
 
 import fcntl
 import fnmatch
@@ -52,9 +52,9 @@ def test_shards_end_at_their_number_of_samples_or_their_size(kit, tmp_path):
 def test_small_sets_are_cut_into_shards_for_many_workers(images, parts, largest, tmp_path):
     with ImportPlan(tmp_path / "plan.sqlite", fresh=True) as plan:
         plan.add_items((number, f"{number}.jpg", {}) for number in range(images))
-        found = split_parts(plan, Request("folder", "photos", "train", name="test"), ImportParams())
-    assert len(found) == parts
-    assert max(last - first for first, last in (part.span for part in found)) == largest
+        split = split_parts(plan, Request("folder", "photos", "train", name="test"), ImportParams())
+    assert len(split) == parts
+    assert max(last - first for first, last in (part.span for part in split)) == largest
 
 
 def test_an_image_found_again_adds_what_is_said_of_it(kit, photos, tmp_path):
@@ -63,11 +63,11 @@ def test_an_image_found_again_adds_what_is_said_of_it(kit, photos, tmp_path):
         (photos / name).with_suffix(".txt").write_text(text)
     done = kit.bring("folder", photos, tmp_path / "data")
     assert len(done.records) == 10
-    said = [text.text for text in done.records["a/0.jpg"].captions]
-    assert said == ["photo number 0", "something new", "newer still"]
+    captions = [text.text for text in done.records["a/0.jpg"].captions]
+    assert captions == ["photo number 0", "something new", "newer still"]
     assert done.reasons == [("duplicate", "a/copy.jpg"), ("duplicate", "z.jpg"), ("duplicate", "z2.jpg")]
-    place = place_at(tmp_path / "data" / "train")
-    rows = kit.table(place, "images")
+    folder = place_at(tmp_path / "data" / "train")
+    rows = kit.table(folder, "images")
     assert sorted(row["name"] for row in rows) == sorted(done.records)
     shards = {shard.path: shard.samples for shard in done.manifest.shards}
     assert {name: sum(row["shard"] == name for row in rows) for name in shards} == shards
@@ -97,8 +97,8 @@ def test_importing_again_with_append_adds_only_what_is_new(kit, photos, tmp_path
     (photos / "a" / "0.txt").write_text("another caption")
     second = kit.bring("folder", photos, tmp_path / "data", append=True)
     assert set(second.records) == {*first.records, "new.jpg"}
-    said = [text.text for text in second.records["a/0.jpg"].captions]
-    assert said == ["photo number 0", "another caption"]
+    captions = [text.text for text in second.records["a/0.jpg"].captions]
+    assert captions == ["photo number 0", "another caption"]
     assert [reason for reason, _ in second.reasons] == ["duplicate"] * 10
     unchanged = {shard.path for shard in first.manifest.shards} & {shard.path for shard in second.manifest.shards}
     assert len(unchanged) == 2
@@ -128,7 +128,7 @@ def test_without_append_the_old_dataset_is_replaced(kit, photos, tmp_path):
 def test_other_files_are_never_replaced(kit, photos, tmp_path):
     (tmp_path / "data" / "train").mkdir(parents=True)
     (tmp_path / "data" / "train" / "thesis.tex").write_text("x")
-    with pytest.raises(InputError, match="expected a new folder or a dataset, which is replaced"):
+    with pytest.raises(InputError, match="expected a new folder or an existing dataset"):
         kit.bring("folder", photos, tmp_path / "data")
     assert (tmp_path / "data" / "train" / "thesis.tex").read_text() == "x"
 
@@ -232,7 +232,7 @@ KILLED = textwrap.dedent(
 
 
 def _finished_parts(working):
-    """How many parts are done; os.walk, other than glob, lets folders disappear while it looks."""
+    """Count the finished parts; os.walk, unlike glob, lets folders disappear meanwhile."""
     return sum(len(fnmatch.filter(names, "[0-9]*[0-9].json")) for _, _, names in os.walk(working))
 
 
@@ -267,9 +267,9 @@ def test_from_s3_to_s3_gives_the_same_dataset(kit, photos, tmp_path, s3):
     (photos / "z.txt").write_text("found again")
     (photos / "broken.jpg").write_bytes(b"")
     local = kit.bring("folder", photos, tmp_path / "data")
-    place = place_at("s3://bucket/in")
+    folder = place_at("s3://bucket/in")
     for path in photos.rglob("*.*"):
-        place.put(path, str(path.relative_to(photos)))
+        folder.put(path, str(path.relative_to(photos)))
     done = kit.bring("folder", "s3://bucket/in", "s3://bucket/out")
     assert done.manifest == local.manifest
     assert done.records == local.records

@@ -37,13 +37,13 @@ def slowly(codes: np.ndarray, most: int) -> list[int]:
 def test_the_index_finds_what_a_comparison_of_all_finds(most):
     codes = hashes(300, 300)
     queries = codes[::3]
-    found = {
+    nearest = {
         (q, r, d)
         for near in MultiIndex(codes, most).near(queries)
         for q, r, d in zip(*(column.tolist() for column in near), strict=True)
     }
     apart = distances(queries, codes)
-    assert found == {(int(q), int(r), int(apart[q, r])) for q, r in np.argwhere(apart <= most)}
+    assert nearest == {(int(q), int(r), int(apart[q, r])) for q, r in np.argwhere(apart <= most)}
 
 
 @pytest.mark.parametrize("bands", [3, 4, 5, 8])
@@ -58,10 +58,10 @@ def test_any_number_of_bands_finds_the_same(bands, monkeypatch):
 @pytest.mark.parametrize("most", [0, 3, 6, 10])
 def test_the_first_stays(most):
     codes = hashes(200, 250)
-    found = around_first(codes, most)
-    assert found.row.tolist() == slowly(codes, most)
-    assert found.distance.tolist() == np.bitwise_count(codes ^ codes[found.row]).tolist()
-    assert found.distance.max() <= most
+    nearest = around_first(codes, most)
+    assert nearest.row.tolist() == slowly(codes, most)
+    assert nearest.distance.tolist() == np.bitwise_count(codes ^ codes[nearest.row]).tolist()
+    assert nearest.distance.max() <= most
 
 
 def test_a_chain_is_no_group():
@@ -91,11 +91,11 @@ def test_a_cluster_of_many_is_not_compared_with_itself(monkeypatch):
 def test_the_nearest_of_others():
     codes, others = hashes(100, 200, seed=1), hashes(100, 200, seed=2)
     others = np.concatenate([others, codes[:50] ^ np.uint64(0b101), codes[20:60] ^ np.uint64(1)])
-    found = to_others(codes, others, 6)
+    nearest = to_others(codes, others, 6)
     apart = distances(codes, others)
     near = apart.min(axis=1) <= 6
-    assert found.row.tolist() == np.where(near, apart.argmin(axis=1), -1).tolist()
-    assert found.distance[near].tolist() == apart.min(axis=1)[near].tolist()
+    assert nearest.row.tolist() == np.where(near, apart.argmin(axis=1), -1).tolist()
+    assert nearest.distance[near].tolist() == apart.min(axis=1)[near].tolist()
     assert near.sum() >= 60
 
 
@@ -108,9 +108,9 @@ def test_nothing_to_find():
 
 
 def test_a_hundred_thousand():
-    """Every planted copy is found; the index compares a small share of the five billion pairs."""
+    """Check that every planted copy is found while the index compares few of the five billion pairs."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2**64, 100_000, dtype=np.uint64)
     copies = codes[:5000] ^ (np.uint64(1) << rng.integers(0, 64, 5000).astype(np.uint64))
-    found = around_first(np.concatenate([codes, copies]), 4)
-    assert found.row[100_000:].tolist() == list(range(5000))
+    nearest = around_first(np.concatenate([codes, copies]), 4)
+    assert nearest.row[100_000:].tolist() == list(range(5000))
