@@ -79,11 +79,11 @@ def write_text(path: Path, *lines: str) -> Path:
 
 def areas(record: ImageRecord) -> dict[str, int]:
     """Pixels of each label's regions, those of a crowd with a star behind the label."""
-    areas: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for region in record.regions or []:
         name = (region.tags or [])[0].text + "*" * region.is_crowd
-        areas[name] = areas.get(name, 0) + mask_ops.area(region.mask)
-    return areas
+        counts[name] = counts.get(name, 0) + mask_ops.area(region.mask)
+    return counts
 
 
 @dataclass(frozen=True)
