@@ -18,7 +18,7 @@ from umgclip.io.manifest import read_manifest
 from umgclip.io.places import place_at
 from umgclip.params import ImportParams
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.sources.importing import run
+from umgclip.sources.importing import parts, run
 from umgclip.sources.importing.parts import split_parts
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
