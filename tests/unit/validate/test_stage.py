@@ -297,7 +297,7 @@ def test_a_dataset_without_any_word_is_not_asked_for_labels(tables: Any, store: 
 
     summary = run(ValidateParams(), inputs, tmp_path / "out")
 
-    (asked,) = [value for name, value in summary.rows if name.startswith("not asked")]
+    (asked,) = [value for name, value in summary.rows if name.startswith("not checked")]
     assert asked == "label_score_mean, captioned_image_share, labelled_image_share"
 
 

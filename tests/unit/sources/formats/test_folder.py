@@ -70,7 +70,7 @@ def test_captions_in_a_table(kit, photos, tmp_path, form):
         ["by its name"],
         ["without extension"],
     )
-    assert captions["a/6.jpg"] == []
+    assert texts_of["a/6.jpg"] == []
     assert done.reasons == [("no_image", "nothing.jpg")]
 
 
