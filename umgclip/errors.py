@@ -1,6 +1,6 @@
-"""The errors that end a command, each with the exit code that the command line gives back.
+"""The errors that end a command, each with the exit code of the command line.
 
-Every message names the thing that is wrong, what was expected and what came instead.
+Every message names the field, what was expected, what it got, and what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class UmgclipError(Exception):
 
 
 class InputError(UmgclipError):
-    """An argument, a file or a record is not what was asked for."""
+    """An argument, a file or a record is not as expected."""
 
     exit_code = 2
 

@@ -81,7 +81,7 @@ def sources(root: Path, module: str, without: Collection[str]) -> dict[str, byte
     A class named as text, as in `"umgclip.annotate.models.grabcut:GrabCut"`, counts as imported.
 
     Args:
-        root: folder that the package lies in.
+        root: folder of the package.
         module: as in `umgclip.inference.folder`.
         without: parts of the package that are left out, as in `io`.
     """

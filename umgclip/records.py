@@ -1,6 +1,6 @@
-"""The one schema of a sample: an image with captions, tags and regions, and who said each of them.
+"""The schema of a sample: an image with captions, tags and regions, each with its source.
 
-A list that is `None` was not asked for; an empty list was asked for and nothing was found.
+A list that is `None` was not requested; an empty list was requested and nothing was found.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class _Closed(BaseModel):
 
 
 def _absent(value: object) -> bool:
-    """Left out of the JSON where there is nothing to say."""
+    """Return whether a value is left out of the JSON."""
     return value is None or value is False
 
 
 class Text(_Closed):
-    """One caption or tag: what was said, how sure its source is (0 to 1), and who that is (`alt`, `human`, a model).
+    """One caption or tag: its text, the confidence of its source (0 to 1), and the source (`alt`, `human`, a model).
 
     A model's source names its kind, id, revision and prompt. `filter_score` is what the image-text filter gave, and
-    `agreed_by` the other sources that said the same; both are left out of the JSON where there are none.
+    `agreed_by` the other sources that gave the same text; both are left out of the JSON where there are none.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Mask(_Closed):
 class Region(_Closed):
     """A part of an image: box in absolute pixels, half-open `[x0, y0, x1, y1)`, with an optional mask.
 
-    `is_stuff` marks backgrounds. `tags` and `captions` are empty when nothing was sure enough to be said (the region
+    `is_stuff` marks backgrounds. `tags` and `captions` are empty if nothing was certain enough (the region
     is then a class-agnostic proposal). `negatives` are captions that look right and are wrong, where a source has
     them. `source` is the model that found the place and `mask_source` the one that drew it, where they are not the
     built-in ones. `is_crowd` marks a group of things of unknown number: its pixels are of that class, but it is not one
@@ -145,7 +145,7 @@ def parse_record(raw: bytes | str | dict[str, Any], *, where: str) -> ImageRecor
 
 
 def stored_record(raw: bytes | str, *, key: str, where: str) -> ImageRecord:
-    """Read the record of a sample in a shard, and see that it is of that sample.
+    """Read the record of a sample in a shard, and check that it belongs to that sample.
 
     Args:
         raw: JSON text.
@@ -158,7 +158,7 @@ def stored_record(raw: bytes | str, *, key: str, where: str) -> ImageRecord:
     """
     record = parse_record(raw, where=where)
     if record.key != key:
-        raise DataError(f"{where}: key: expected {key[:80]!r} as its files are called, got {record.key[:80]!r}")
+        raise DataError(f"{where}: key: expected {key[:80]!r} as in its file names, got {record.key[:80]!r}")
     if record.width * record.height > MOST_PIXELS:
         size = f"{record.width} x {record.height}"
         raise DataError(f"{where}: width, height: expected at most {MOST_PIXELS} pixels, got {size}")

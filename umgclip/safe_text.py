@@ -1,7 +1,7 @@
-"""Texts from elsewhere: well-formed Unicode when they come in, harmless on a terminal and without keys when shown.
+"""Texts from outside: made well-formed on input, harmless on a terminal and free of secrets on output.
 
 A text may hold halves of an emoji (lone surrogates, which no UTF-8 can hold), control characters, and marks that turn
-the direction of what is beside them. The first two never enter a record; all of them are written out as escapes where
+the direction of neighbouring text. The first two never enter a record; all of them are written out as escapes where
 a text is printed.
 """
 

@@ -288,7 +288,7 @@ def test_a_machine_that_dies_costs_one_attempt_and_the_result_is_the_same(net: N
     finally:
         if pipeline.poll() is None:
             pipeline.terminate()
-    assert "goes on after step" in logs(net)
+    assert "resumes after step" in logs(net)
     assert result(project / "artifacts" / "train", project) == whole
     assert not any(shared.glob("*/*")), "a training that has ended leaves no checkpoint"
     found = json.loads(net.ask(LOOK))

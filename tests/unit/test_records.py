@@ -65,7 +65,7 @@ def test_marks_of_benchmarks_are_left_out_where_there_are_none():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"key": "other"}, "key: expected 'k' as its files are called, got 'other'"),
+        ({"key": "other"}, "key: expected 'k' as in its file names, got 'other'"),
         ({"width": 1 << 15, "height": 1 << 14, "regions": []}, "width, height: expected at most 268435456 pixels, got"),
         ({"height": 4}, r"regions\.0\.mask\.size: expected \(4, 4\) as the image, got \(3, 4\)"),
         (

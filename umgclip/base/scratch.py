@@ -35,7 +35,7 @@ Report = Callable[[int, dict[str, float]], None]
 def train(params: BaseParams, dataset: Path, report: Report) -> tuple[nn.Module, dict[str, Any]]:
     """Train from scratch; return the model in eval mode, on the CPU, and its open_clip config.
 
-    It computes where and how precisely `base.device` and `base.dtype` say; weights are float32 whatever they say. On a
+    It computes where and how precisely `base.device` and `base.dtype` say; weights are always float32. On a
     CPU the same seed gives the same bytes.
 
     Args:
@@ -61,7 +61,7 @@ def _train(
     feed = CaptionFeed(dataset, params)
     short = Kind(True, params.short_batch, params.short_px, 0.0, params.cut_out_share)
     full = Kind(False, params.full_batch, params.tower.image_px, params.tag_weight, 0.0)
-    # the short kind goes on beside the full one, or small crops would be forgotten
+    # the short kind continues with the full one, or the model would forget small crops
     kinds = [short] * params.short_steps + [full, short, short] * params.full_steps
     tower = DenseClip(clip)
     names = [with_article(name) for name in feed.vocabulary.concepts]

@@ -25,7 +25,7 @@ class UsedTokens:
         Args:
             clip: an open_clip `CLIP`.
             context_length: longest text in tokens.
-            texts: every text that will be asked for.
+            texts: every text that will be tokenised.
         """
         self._clip: Any = clip
         self._tokenize = Tokenizer(context_length)

@@ -14,7 +14,7 @@ def square_canvas(image_px: int | None, tower: DenseClip, field: str) -> tuple[i
     """Return the side of the canvas in pixels and in patches.
 
     Args:
-        image_px: the side asked for; None: the model's own.
+        image_px: the requested side; None: the model's own.
         tower: the model.
         field: the parameter that asks, for messages.
 

@@ -87,7 +87,9 @@ def _by_processes(function: Callable[[_T], _R], source: Iterator[_T], workers: i
         yield from loader
     except RuntimeError as error:
         if "DataLoader worker" in str(error):
-            raise UmgclipError(f"train: a process that decodes images died (out of memory?): {error}") from error
+            raise UmgclipError(
+                f"train: a process that decodes images died (out of memory?): {error}; lower train.loader.workers"
+            ) from error
         raise
 
 

@@ -1,6 +1,6 @@
-"""Shards as local files: those beside a manifest as they are, those in S3 as copies that live while they are read.
+"""Shards as local files: those next to a manifest as they are, those in S3 as temporary copies.
 
-Conventions of WebDataset: a shard is read from its first sample to its last, whoever reads it.
+Conventions of WebDataset: every reader reads a shard from its first sample to its last.
 """
 
 from __future__ import annotations

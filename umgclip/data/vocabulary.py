@@ -91,7 +91,7 @@ class Vocabulary:
 class ChunkCounts:
     """In how many captions each chunk stands, and in how many of these a preposition of place introduces it.
 
-    Counts of parts of a set of captions add up to those of the whole, in whatever order.
+    Counts of parts of a set of captions add up to those of the whole, in any order.
     """
 
     seen: Counter[str] = field(default_factory=Counter)

@@ -1,8 +1,8 @@
 """The one form of every text that is stored or compared: captions, tags, names of classes.
 
 Sources write one name in many ways: `"cat "` and `cat`, `traffic  light`, an accent as one character or as two, a
-byte order mark in front, half of an emoji that a program cut in two. Whoever compares two names compares what
-`name_key` makes of them, and whoever stores a text stores what `tidy` makes of it.
+byte order mark in front, half of an emoji that a program cut in two. Names are compared by
+`name_key`, and texts are stored as `tidy` returns them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Masks as boolean arrays (height, width), stored as compressed COCO run-length encodings.
 
-The only place that hands anything to pycocotools, whose C code trusts sizes, counts and coordinates: it reads past the
+Only this module calls pycocotools, whose C code trusts sizes, counts and coordinates: it reads past the
 end of malformed text, and reserves memory by the length of an outline. So all of them are checked here.
 """
 

@@ -1,4 +1,4 @@
-"""Masks as outlines that a browser fills: paths of SVG, small whatever the size of the image."""
+"""Masks as SVG paths that a browser fills: small for images of any size."""
 
 from __future__ import annotations
 

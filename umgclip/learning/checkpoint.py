@@ -1,4 +1,4 @@
-"""Checkpoints that know what they belong to: other params, data, base or code are refused, with the difference."""
+"""Checkpoints that identify their run: with other params, data, base or code they are refused, with the difference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrainingState:
         average: their moving average, by name; None without.
         scaler: of float16's losses; None without.
         failed: keys of unreadable samples, each with its shard and the reason.
-        seen: counts of what was met on the way.
+        seen: counts of texts, images and regions seen so far.
     """
 
     weights: Mapping[str, nn.Parameter]
@@ -49,10 +49,10 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """One file, replaced as training goes on, written and read by the first process.
+    """A checkpoint file, replaced during training, written and read by the first process.
 
-    `belongs_to` names what decides the result, part by part: a text, or a mapping of texts. `stage` is the command that
-    goes on from it.
+    `belongs_to` identifies what decides the result: texts or mappings of texts by name. `stage` is the command that
+    resumes from it.
     """
 
     path: Path
@@ -74,15 +74,15 @@ class Checkpoints:
             "seen": json.dumps(state.seen),
         }
         if self.world.first:
-            # a full disk is told apart only where Python writes: torch's own writer says "unexpected pos"
+            # only Python's writer recognises a full disk: torch's own reports "unexpected pos"
             with atomic_file(self.path) as temporary, temporary.open("wb") as file:
                 torch.save({**content, _SHA256: content_sha256(content)}, file)
 
     def restore(self, state: TrainingState) -> int:
-        """Put the saved state back, on all processes; gives the steps that are done, 0 when there is none.
+        """Restore the saved state on all processes; return the steps done, 0 if there is no checkpoint.
 
         Raises:
-            InputError: the checkpoint belongs to something else; names what differs and the way on.
+            InputError: the checkpoint belongs to another run; the message names what differs and what to do.
         """
         saved = self.world.from_first(self._read() if self.world.first else None)
         if saved is None:
@@ -102,7 +102,7 @@ class Checkpoints:
         state.failed.update({key: tuple(reason) for key, reason in json.loads(saved["failed"]).items()})
         state.seen.update(json.loads(saved["seen"]))
         if self.world.first:
-            _log.warning("%s: goes on after step %d of %s", self.stage, saved["step"], self.path)
+            _log.warning("%s: resumes after step %d of %s", self.stage, saved["step"], self.path)
         return int(saved["step"])
 
     def _read(self) -> dict[str, Any] | str | None:
@@ -113,7 +113,7 @@ class Checkpoints:
             saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             sha256 = saved.pop(_SHA256, None)  # checkpoints of earlier versions have none, and belong to other code
             if sha256 is not None and sha256 != content_sha256(saved):
-                raise ValueError(f"its content is not that of its sha256 {str(sha256)[:12]}: damaged")
+                raise ValueError(f"its content does not match its sha256 {str(sha256)[:12]}: damaged")
             belongs_to = json.loads(saved["belongs_to"])
             differing = list(differences(belongs_to, self.belongs_to))
             if sha256 is None and not differing:
@@ -126,7 +126,7 @@ class Checkpoints:
         more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
         return (
             f"{self.path}: the checkpoint belongs to other {', '.join(differing[:_SHOWN])}{more}; "
-            f"put back what it belongs to and training goes on after step {saved['step']}, or {self._way_on()}"
+            f"restore those and training resumes after step {saved['step']}, or {self._way_on()}"
         )
 
     def _way_on(self) -> str:

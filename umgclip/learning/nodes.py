@@ -1,4 +1,4 @@
-"""Several machines for one training: which of them this one is, and how the others find it.
+"""The machines of one training: this machine's rank, and how the others reach it.
 
 The variables are torchrun's own (`PET_` and the option's name), which Kubeflow sets too.
 """
@@ -21,7 +21,7 @@ _MOST_PORT = 65535
 
 @dataclass(frozen=True)
 class Seat:
-    """This machine's place among `count`; they meet at the first one's `address` and `port`, under the name `run`."""
+    """The rank `node` of this machine among `count`; all meet at the first one's `address` and `port` as run `run`."""
 
     count: int
     node: int
@@ -58,7 +58,7 @@ def read_seat(environment: Mapping[str, str] = os.environ) -> Seat | None:
     node, port = _number(environment, NODE, 0, number - 1), _number(environment, PORT, 1, _MOST_PORT)
     address = environment.get(ADDRESS, "").strip()
     if not address:
-        raise InputError(f"{ADDRESS}: expected the first node's address, as {COUNT} is {number}, got none")
+        raise InputError(f"{ADDRESS}: expected the first node's address, as {COUNT} is {number}, got none; set it")
     return Seat(number, node, address, port, environment.get(RUN, "").strip() or Seat.run)
 
 
@@ -74,7 +74,7 @@ def own_address(host: str, port: int) -> str:
     """Return this machine's address on the route to another; nothing is sent.
 
     Raises:
-        InputError: the other one's name is not known, or there is no way to it.
+        InputError: the other machine's name cannot be resolved, or there is no route to it.
     """
     try:
         family, kind, *_, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
@@ -82,7 +82,9 @@ def own_address(host: str, port: int) -> str:
             probe.connect(target)
             return str(probe.getsockname()[0])
     except OSError as error:
-        raise InputError(f"{host}: expected a way to it from this machine: {error}") from error
+        raise InputError(
+            f"{host}: expected a route to it from this machine, got none ({error}); check {ADDRESS}"
+        ) from error
 
 
 def interface_of(address: str) -> str | None:
@@ -94,7 +96,7 @@ def interface_of(address: str) -> str | None:
 
 
 def use_interface(address: str) -> None:
-    """Have gloo and NCCL speak through the interface of an address, unless the environment names one.
+    """Make gloo and NCCL use the interface of an address, unless the environment names one.
 
     By itself gloo takes the address that this machine's name resolves to, often that of loopback.
     """

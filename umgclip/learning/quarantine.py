@@ -1,4 +1,4 @@
-"""Samples that could not be read: counted while training goes on, and listed beside its result."""
+"""Unreadable samples: counted during training and listed with its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from umgclip.errors import DataError, UmgclipError
 from umgclip.io import tables
 
 _log = logging.getLogger(__name__)
-# what a record that is valid by itself may do beside an image of another size, or with a mask that is no mask
+# what a valid record may raise with an image of another size, or with an invalid mask
 BAD_RECORD = (ArithmeticError, LookupError, RuntimeError, UmgclipError, ValueError, cv2.error)
 
 
@@ -45,7 +45,7 @@ class Unreadable:
         most_share: how many there may be, as a share of `samples`.
         samples: of how many.
         stage: that reads them.
-        first: whether this process tells of them.
+        first: whether this process logs them.
     """
 
     seen: dict[str, tuple[str, str]]
@@ -91,7 +91,7 @@ def read_dropped(path: Path) -> Dropped:
         DataError: no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path}: expected validation's quarantine, found none; `umgclip validate` writes it")
+        raise DataError(f"{path}: expected validation's quarantine, found none; run `umgclip validate` first")
     table = tables.read_columns(path, ["key", "region_id"]).to_pylist()
     images = frozenset(row["key"] for row in table if row["key"] is not None and row["region_id"] is None)
     regions: dict[str, set[str]] = defaultdict(set)

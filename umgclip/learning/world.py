@@ -1,6 +1,6 @@
-"""The processes of one training and what they tell each other; a process alone is a world of one, without torchrun.
+"""The processes of one training and their communication; without torchrun a process is a world of one.
 
-Small things (labels, counts, names) travel over gloo between processors; features of a GPU over NCCL.
+Small objects (labels, counts, names) are exchanged over gloo between CPUs, features of GPUs over NCCL.
 """
 
 from __future__ import annotations
@@ -124,13 +124,16 @@ def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
     """Return the device that `train.device` names; with several GPUs, this process's.
 
     Raises:
-        InputError: a GPU is asked for and there is none, or not one for each process.
+        InputError: a GPU is requested and there is none, or fewer than processes.
     """
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if local_rank >= gpus:
-        raise InputError(f"train.device: expected a GPU for each process, got {gpus} GPUs and process {local_rank}")
+        raise InputError(
+            f"train.device: expected a GPU for each process, got {gpus} GPUs and process {local_rank}; "
+            "lower train.processes or use cpu"
+        )
     return torch.device("cuda", local_rank)
 
 
@@ -157,15 +160,16 @@ def join_world(device: str) -> Iterator[World]:
     try:
         yield world
     except UmgclipError as error:
-        if _said_already(str(error)):
+        if _already_reported(str(error)):
             raise SystemExit(error.exit_code) from error
         raise
     except KeyboardInterrupt as error:
-        raise SystemExit(_TERMINATED) from error  # whoever started the processes says so, once
+        raise SystemExit(_TERMINATED) from error  # the launcher reports it once
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or any(sign in str(error) for sign in _LOST):
             raise PeerError(
-                f"process {world.rank} of {world.size} lost the others: one of them ended; its message tells why"
+                f"process {world.rank} of {world.size} lost the others: one of them ended; see its message, then run "
+                "again to go on"
             ) from error
         raise
     finally:
@@ -173,12 +177,12 @@ def join_world(device: str) -> Iterator[World]:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process with the one that started it: one that is killed cannot do so itself."""
+    """Let the kernel end this process together with its parent, even if the parent is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _said_already(message: str) -> bool:
+def _already_reported(message: str) -> bool:
     """Check whether another process has already failed with the same message."""
     try:
         store = dist.distributed_c10d._get_default_store()

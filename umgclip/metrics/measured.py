@@ -23,8 +23,8 @@ def lacking(metric: str, measured: Collection[str], readouts: Collection[str]) -
 
     Args:
         metric: as in `region.mask_top1`.
-        measured: all that were.
-        readouts: of regions, that were asked for; none: not known.
+        measured: all metrics that were measured.
+        readouts: the requested read-outs of regions; empty: not known.
 
     Example:
         >>> lacking("retrieval.i2t_r1", measured=["classification.top1"], readouts=[])

@@ -2,7 +2,7 @@
 
 A protocol is one block a benchmark, `{field: value}`. A field whose value is itself a block (`readouts`: one a
 read-out, `masks`: one a kind) holds parts that are measured apart; of these, the parts that both have count. The
-field `weights` tells whose numbers they are: it is carried along and is no difference.
+field `weights` identifies the models: it is carried along and is never a difference.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def require_same_protocol(first: Block, second: Block, names: tuple[str, str], a
         first: blocks by benchmark.
         second: the same of the other result; benchmarks that only one has are not compared.
         names: how to call the two in the error.
-        allowed: dotted fields that may differ, as the user said.
+        allowed: dotted fields that may differ, chosen by the user.
 
     Raises:
         InputError: naming the first field that differs, and how many others do.

@@ -70,7 +70,7 @@ def retrieval_ranks_in_blocks(
     """Compute `retrieval_ranks` in blocks, for similarity matrices that do not fit in memory.
 
     A caption's own score must come from the very product that it is compared with, for another order of summing
-    rounds otherwise. So each block is asked for twice where there are several: for the scores, and for the ranks.
+    rounds otherwise. So with several blocks each is computed twice: for the scores, and for the ranks.
 
     Args:
         similarity_of: gives the similarities of some images (rows of the whole matrix) and all texts.

@@ -12,7 +12,7 @@ def confusion_matrix(
 ) -> Int64[np.ndarray, "{classes} {classes}"]:
     """Count the pixels of each (true class, predicted class).
 
-    Pixels whose target is `ignore_index` are left out, whatever is predicted there. At every other pixel the
+    Pixels whose target is `ignore_index` are left out, whatever the prediction is. At every other pixel the
     prediction must be a class: "no prediction" is not one, so map it to a class (background, say) before.
 
     Args:

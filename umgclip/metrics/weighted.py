@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 FEWEST_IMAGES = 20
-"""Least number of independent images behind an interval: draws from a handful say how these few differ, no more."""
+"""Least number of independent images behind an interval: draws from fewer show only how these few differ."""
 Weights = Float[np.ndarray, "draws images"]
 Weighted = Callable[[Float[np.ndarray, "draws images"]], Float[np.ndarray, " draws"]]
 Statistic = Callable[[Float[np.ndarray, "draws groups k"]], Float[np.ndarray, " draws"]]

@@ -1,4 +1,4 @@
-"""Batches for the segmenter in a seeded order: batch n is the same whatever was asked for before."""
+"""Batches for the segmenter in a seeded order: batch n does not depend on earlier requests."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class SegmentFeed:
     Args:
         params: the section `segment`.
         dataset: annotated shards.
-        dropped: what validation put aside.
+        dropped: the quarantine of `validate`.
         canvas: how samples are placed.
-        labels: the dataset's names, in the classifier's order, each with the one that stands for it.
+        labels: the dataset's names, in the classifier's order, each with the label that represents it.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class SegmentFeed:
 
     @property
     def samples(self) -> int:
-        """Samples stored, those that validation put aside included."""
+        """The number of stored samples, including quarantined ones."""
         return self._manifest.samples
 
     def load(self, start: int) -> Generator[LoadedTargets]:

@@ -41,7 +41,7 @@ def train(
     checkpoints: Checkpoints,
     report: Report,
 ) -> SegmentResult:
-    """Run the steps that are not done yet, on the device that the segmenter is on.
+    """Run the remaining steps on the segmenter's device.
 
     Args:
         segmenter: what learns.
@@ -53,7 +53,7 @@ def train(
 
     Raises:
         DataError: more samples are unreadable than `segment.max_failed` allows.
-        InputError: a checkpoint belongs to something else.
+        InputError: a checkpoint belongs to another run.
         UmgclipError: the loss is no longer a number; names the step.
     """
     on_cpu = texts.device.type == "cpu"
@@ -101,7 +101,9 @@ class _Run:
         _require_finite("loss", float(loss.detach()), step, values)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self._weights.values(), self._params.grad_clip))
-        _require_finite("gradients", norm, step, values)  # or the weights, and the next checkpoint, would be spoilt
+        _require_finite(
+            "gradients", norm, step, values
+        )  # otherwise the weights and the next checkpoint would be corrupted
         self._optimizer.step()
         return {"total": float(loss.detach()), **values, "grad_norm": norm}
 

@@ -29,7 +29,7 @@ from umgclip.stage import Summary
 class SegmentInputs:
     """Paths read: annotated shards, validation's quarantine, the base, the folder that `train` wrote.
 
-    Written beside the output: `work` holds the checkpoint, `metrics` the last losses, `plots` the curves.
+    Written in addition to the output: `work` holds the checkpoint, `metrics` the last losses, `plots` the curves.
     """
 
     annotations: Path
@@ -49,18 +49,18 @@ def run(
     report: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
     discard: bool = False,
 ) -> Summary:
-    """Train; a run that was killed goes on from its last checkpoint and ends with the same weights.
+    """Train the decoder; a killed run resumes from its last checkpoint and ends with the same weights.
 
     Args:
         params: the section `segment`.
         inputs: paths.
         out: the folder to make.
         report: called with every step's number and values.
-        discard: begin again, whatever checkpoint there is.
+        discard: start again and ignore any checkpoint.
 
     Raises:
         DataError: inputs are missing or damaged, too many samples are unreadable, or no mask has a name.
-        InputError: a checkpoint belongs to something else; names the difference. Or transformers is missing.
+        InputError: a checkpoint belongs to another run (the message names the difference), or transformers is missing.
         UmgclipError: the loss is no longer a number.
         OutputError: `out` cannot be written.
     """

@@ -33,7 +33,7 @@ class Batch:
     `texts` are distinct; captions, region texts and tags are indices into them (-1: none). `token_text` and
     `token_weight` say, for each token of the dense map in row order, which text its region carries and how much of
     the token that region covers. Teacher rows are NaN where there is no teacher. `valid` says which cells of the dense
-    map hold image (None: all); boxes and masks refer to the canvas, on which the image lies at the top left.
+    map hold image (None: all); boxes and masks refer to the canvas, with the image at its top left.
     """
 
     images: Float[Tensor, "b 3 height width"]
@@ -114,7 +114,7 @@ class TaughtSample:
 
 
 def read_teacher(data: bytes | None) -> np.ndarray | None:
-    """Embeddings as stored beside a sample."""
+    """Read the teacher embeddings stored with a sample; None if there are none."""
     return None if data is None else np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
 
 

@@ -58,11 +58,10 @@ def warnings(params: TrainParams, samples: int) -> list[str]:
     """Return warnings about values that are allowed but rarely intended."""
     messages = []
     if params.batch == 1 and any((params.weights.image_text, params.weights.region_text, params.weights.tags)):
-        messages.append("train.batch: 1: an image alone has no others to be told from; contrasts teach nothing")
+        messages.append("train.batch: 1: contrastive losses learn nothing from one image per batch; raise it")
     if params.batch > samples:
         messages.append(
-            f"train.batch: {params.batch}: more than the {samples} images there are, so images come more than once "
-            "in a batch"
+            f"train.batch: {params.batch}: more than the {samples} images there are, so images repeat in a batch"
         )
     return messages
 
@@ -71,7 +70,8 @@ def _require_something_to_learn(params: TrainParams) -> None:
     weights = params.weights.model_dump()
     if not any(weights.values()):
         raise InputError(
-            f"train.weights: expected a weight above 0, got 0 for all of {', '.join(weights)}; nothing would be learned"
+            f"train.weights: expected a weight above 0, got 0 for all of {', '.join(weights)}; "
+            "set at least one of them above 0"
         )
 
 

@@ -33,7 +33,7 @@ from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher
 from umgclip.train.objective.labels import bounds, cut, merge
 
 _MOST_WORKERS = 8
-_LEAST_PX = 0.5  # side of a box of which a dense map can still say something
+_LEAST_PX = 0.5  # least side of a box that a dense map can still resolve
 _Read = tuple[StoredSample, TaughtSample]
 
 
@@ -144,7 +144,7 @@ class _Collator:
 
 
 class TrainFeed:
-    """Batches of annotated samples; batch n is the same whatever was asked for before.
+    """Batches of annotated samples; batch n does not depend on earlier requests.
 
     Raises:
         DataError: no dataset.
@@ -180,7 +180,7 @@ class TrainFeed:
 
     @property
     def samples(self) -> int:
-        """Samples stored, those that validation put aside included."""
+        """The number of stored samples, including quarantined ones."""
         return self._manifest.samples
 
     def _mine(self) -> tuple[range, BatchShare]:

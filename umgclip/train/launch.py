@@ -14,14 +14,14 @@ from umgclip.learning.nodes import Seat, own_address, read_seat
 from umgclip.learning.world import under_torchrun
 from umgclip.params import TrainParams, threads
 
-_MEET_S = 3600  # until all machines are there; one may still be downloading its inputs
+_MEET_S = 3600  # to wait for all machines; one may still be downloading its inputs
 
 
 def processes(params: TrainParams) -> int:
     """Return how many processes to start here: 1 if torchrun started this one, or if one is enough.
 
     Raises:
-        InputError: more are asked for than there are GPUs.
+        InputError: more processes are requested than there are GPUs.
     """
     if under_torchrun():
         return 1
@@ -31,7 +31,9 @@ def processes(params: TrainParams) -> int:
     if params.processes == "auto":
         return max(1, gpus)
     if gpus and params.processes > gpus:
-        raise InputError(f"train.processes: expected at most {gpus}, one a GPU, got {params.processes}")
+        raise InputError(
+            f"train.processes: expected at most {gpus}, one per GPU, got {params.processes}; lower it or use auto"
+        )
     return params.processes
 
 
@@ -45,18 +47,18 @@ def seat() -> Seat | None:
 
 
 def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> int:
-    """Run `umgclip ARGUMENTS` in `count` processes; gives the exit code of the first that failed, or 0.
+    """Run `umgclip ARGUMENTS` in `count` processes; return the exit code of the first that failed, or 0.
 
-    Signals reach all of them, and when one ends with an error the others are ended.
+    Signals are forwarded to all of them; if one fails, the others are stopped.
 
     Args:
         count: processes on this machine.
         arguments: of `umgclip`.
-        among: this machine's seat where there are several; None: it is the only one.
+        among: this machine's seat among several; None: it is the only one.
 
     Raises:
         InputError: the first machine's address is not known here.
-        KeyboardInterrupt: this process was told to end; so were the others, by then.
+        KeyboardInterrupt: this process was interrupted; the others have been stopped.
         PeerError: a process died by a signal, or another machine was lost.
     """
     from torch.distributed import DistError
@@ -65,7 +67,7 @@ def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> in
     from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # each process says itself what is wrong; a table of tracebacks would bury it
+    # each process prints its own error, which a table of tracebacks would hide
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads() // count)))
     config = LaunchConfig(
@@ -86,7 +88,9 @@ def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> in
     except (DistError, RendezvousError) as error:
         if among is None:
             raise
-        raise PeerError(f"train: node {among.node} of {among.count} lost {among.endpoint}: {error}") from error
+        raise PeerError(
+            f"train: node {among.node} of {among.count} lost {among.endpoint}: {error}; run again to go on"
+        ) from error
     return 0
 
 
@@ -102,7 +106,7 @@ def _alone() -> dict[str, Any]:
 
 
 def _seated(seat: Seat) -> dict[str, Any]:
-    """Ranks follow the seats: the first process of all, which writes the result, is on the first machine."""
+    """Return torchrun's settings of a seat; rank 0, which writes the result, is on the first machine."""
     return {
         "min_nodes": seat.count,
         "max_nodes": seat.count,

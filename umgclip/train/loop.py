@@ -31,7 +31,7 @@ from umgclip.train.parallel import Parallel
 from umgclip.train.step import Computed, StepScoring, compute
 
 _KEYS_SHOWN = 8
-_LEAST_LOSS_SCALE = 1.0  # below it float16 has nothing left to give up
+_LEAST_LOSS_SCALE = 1.0  # below it, loss scaling cannot prevent overflow
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def train(
     report: Report,
     world: World | None = None,
 ) -> TrainResult:
-    """Run the steps that are not done yet; every process of a world calls this at once.
+    """Run the remaining steps; all processes of a world call this together.
 
     Raises:
         DataError: more samples are unreadable than `train.max_failed` allows.
-        InputError: a checkpoint belongs to something else, or the model cannot do what params ask.
+        InputError: a checkpoint belongs to another run, or the model cannot do what params ask.
         UmgclipError: the loss is no longer a number; the message names the step and samples of its batch.
     """
     world = World() if world is None else world
@@ -96,7 +96,7 @@ def _train(
             if scaler is not None:
                 scaler.unscale_(optimizer)
             norm = model.clip(params.grad_clip)
-            if scaler is None:  # or the weights, and the next checkpoint, would be spoilt
+            if scaler is None:  # otherwise the weights and the next checkpoint would be corrupted
                 _require_finite(norm, "gradients", step, (loaded, computed), checkpoints.path, world)
                 optimizer.step()
             else:
@@ -113,9 +113,11 @@ def _train(
 
 def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
     if not trainable(tower.clip):
-        raise DataError("train: expected something to train, found no adapter in the model")
+        raise DataError("train: expected trainable parameters, found no adapter in the model; check train.adapter")
     if params.parallel == "fsdp2" and params.precision == "fp16":
-        raise InputError("train.precision: expected bf16 or fp32 with train.parallel fsdp2, got fp16")
+        raise InputError(
+            "train.precision: expected bf16 or fp32 with train.parallel fsdp2, got fp16; change one of them"
+        )
     tower.to(world.device)
     if params.checkpoint_activations:
         checkpoint_activations(tower)
@@ -148,7 +150,7 @@ def _step_scaled(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer,
 def _require_finite(
     value: float, what: str, step: int, seen: tuple[LoadedBatch, Computed], beside: Path, world: World
 ) -> None:
-    """Stop on what is no number; all processes have the same `value`, so all stop."""
+    """Raise an error if a value is not finite; all processes have the same `value`, so all stop."""
     if math.isfinite(value):
         return
     loaded, computed = seen
@@ -163,7 +165,7 @@ def _require_finite(
     noun = "a finite loss" if what == "loss" else "finite gradients"
     raise UmgclipError(
         f"train: step {step}: expected {noun}, got {computed.values}; {of}: {', '.join(named[:_KEYS_SHOWN])}{more} "
-        f"(all in {path}); lower train.lr_peak, or look at them"
+        f"(all in {path}); lower train.lr_peak, or inspect these samples"
     )
 
 

@@ -1,4 +1,4 @@
-"""A model among several processes: replicated (DDP) or divided (FSDP2), behind the same few calls."""
+"""A model on several processes: replicated (DDP) or sharded (FSDP2), behind one interface."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if _BUFFERS not in signature(DistributedDataParallel).parameters:
 
 
 class Parallel:
-    """The embedder as all processes hold it.
+    """The embedder, shared by all processes of a world.
 
     Args:
-        embedder: on its device; this process's copy.
-        world: alone, nothing is wrapped.
+        embedder: this process's copy, on its device.
+        world: the processes; for one alone nothing is wrapped.
         kind: ddp or fsdp2.
-        all_learn: every parameter of the towers may learn, some of which no forward may use.
+        all_learn: every parameter may learn, including some that a forward pass may not use.
     """
 
     def __init__(self, embedder: TowerEmbedder, world: World, kind: str, *, all_learn: bool = False) -> None:
@@ -55,7 +55,7 @@ class Parallel:
 
     @contextmanager
     def gradients_stay(self, stay: bool) -> Iterator[None]:
-        """While this lasts and `stay` holds, backward adds gradients up on this process alone."""
+        """Accumulate gradients on this process alone while this context lasts and `stay` is true."""
         if isinstance(self.module, DistributedDataParallel) and stay:
             with self.module.no_sync():
                 yield

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class TrainInputs:
     """Paths read: annotated shards, validation's quarantine, the base.
 
-    Written beside the output: `work` holds the checkpoint, `metrics` the last losses, `plots` the curves.
+    Written in addition to the output: `work` holds the checkpoint, `metrics` the last losses, `plots` the curves.
     """
 
     annotations: Path
@@ -62,7 +62,7 @@ def run(
     world: World | None = None,
     discard: bool = False,
 ) -> Summary:
-    """Tune; a run that was killed goes on from its last checkpoint and ends with the same weights.
+    """Tune the base; a killed run resumes from its last checkpoint and ends with the same weights.
 
     Args:
         params: the section `train`.
@@ -70,11 +70,11 @@ def run(
         out: the folder to make.
         report: called with every step's number and values, by the first process.
         world: the processes that train together, all of which call this; None: this one alone.
-        discard: begin again, whatever checkpoint there is.
+        discard: start again and ignore any checkpoint.
 
     Raises:
         DataError: inputs are missing or damaged, or too many samples are unreadable.
-        InputError: a checkpoint belongs to something else; names the difference.
+        InputError: a checkpoint belongs to another run; the message names the difference.
         UmgclipError: the loss is no longer a number.
         OutputError: `out` cannot be written.
     """

@@ -2,7 +2,7 @@
 
 With micro-batches, features are computed without a graph first, the loss and its gradients with respect to all
 features next, and then each micro-batch again, which passes those gradients on to the weights (Gao et al., RepL4NLP
-2021). Two forwards, the memory of one micro-batch, and the loss of the whole batch, whatever the terms are.
+2021). Two forwards, the memory of one micro-batch, and the loss of the whole batch, for any terms.
 """
 
 from __future__ import annotations

@@ -57,5 +57,5 @@ def test_the_way_to_another_machine_decides_address_and_interface(monkeypatch: p
     use_interface("127.0.0.1")
     assert (os.environ["GLOO_SOCKET_IFNAME"], os.environ["NCCL_SOCKET_IFNAME"]) == (loopback, "ib0")
     monkeypatch.delenv("GLOO_SOCKET_IFNAME")
-    with pytest.raises(InputError, match=r"no-such-host.invalid: expected a way to it"):
+    with pytest.raises(InputError, match=r"no-such-host.invalid: expected a route to it"):
         own_address("no-such-host.invalid", 1)

@@ -129,7 +129,7 @@ def huge(record):
 
 CHANGES = {
     "a key that leads elsewhere": (lambda r: r.update(key="../../../evil"), "key: expected '.*' as its files are "),
-    "a key with a folder": (lambda r: r.update(key="/etc/evil"), "key: expected '.*' as its files are called, got"),
+    "a key with a folder": (lambda r: r.update(key="/etc/evil"), "key: expected '.*' as in its file names, got"),
     "a huge image": (huge, "width, height: expected at most 268435456 pixels, got 100000 x 100000"),
     "a huge mask": (
         lambda r: r["regions"][0]["mask"].update(size=[100_000, 100_000]),

@@ -106,7 +106,7 @@ def test_two_processes_killed_at_any_step_end_as_if_they_had_not_been(train: Tra
     assert killed.returncode == PeerError.exit_code, errors
     assert "run again to go on" in errors
     assert not (tmp_path / "run" / "artifacts" / "train").exists()
-    assert "goes on after step" in finish(train())
+    assert "resumes after step" in finish(train())
     assert result(tmp_path / "run") == result(tmp_path / "whole")
 
 
@@ -120,7 +120,7 @@ def test_an_interrupted_run_ends_all_processes_and_goes_on_in_one(train: Train, 
     assert interrupted.returncode == 130, errors
     assert errors.count("interrupted; run it again to continue") == 1
     assert not [pid for pid in started if alive(pid)]
-    assert "goes on after step" in finish(train(processes=1))
+    assert "resumes after step" in finish(train(processes=1))
     assert result(tmp_path / "run")[1].count(b"\n") == 15
 
 
@@ -158,7 +158,7 @@ def test_two_nodes_one_killed_end_as_two_processes_of_one_machine(train: Train, 
     assert "process 0 of 2 lost the others" in errors
     first, other = (train(f"node-{seat.node}", 1, seat=seat) for seat in seats[2:])
     finish(other)
-    assert "goes on after step" in finish(first)
+    assert "resumes after step" in finish(first)
     assert result(tmp_path / "node-0") == result(tmp_path / "whole")
     # the second machine has written nothing
     assert [path.name for path in (tmp_path / "node-1").iterdir()] == ["params.yaml"]
@@ -178,7 +178,7 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert launch.processes(TrainParams()) == 4
     assert launch.processes(TrainParams(device="cpu")) == 1
-    with pytest.raises(InputError, match=r"train.processes: expected at most 4, one a GPU, got 5"):
+    with pytest.raises(InputError, match=r"train.processes: expected at most 4, one per GPU, got 5"):
         launch.processes(TrainParams(processes=5))
     assert str(world.choose_device("auto", 3)) == "cuda:3"
     with pytest.raises(InputError, match=r"expected a GPU for each process, got 4 GPUs and process 4"):

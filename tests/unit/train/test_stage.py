@@ -275,7 +275,7 @@ def test_missing_inputs_are_named(params: TrainParams, inputs: TrainInputs, tmp_
     nowhere = tmp_path / "nowhere"
     for name, message in [
         ("annotations", "nowhere: expected a dataset folder, found none"),
-        ("quarantine", "nowhere: expected validation's quarantine, found none; `umgclip validate` writes it"),
+        ("quarantine", "nowhere: expected validation's quarantine, found none; run `umgclip validate` first"),
         ("base", "nowhere: expected open_clip_config.json, found none; `umgclip base` writes it"),
     ]:
         with pytest.raises(DataError, match=message):

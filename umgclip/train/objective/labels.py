@@ -27,7 +27,7 @@ _PLACES = ("caption", "region_text", "token_text")  # places in `texts`, -1 for 
 class Labels:
     """Texts, tags and regions of a batch; the fields of `Batch` with the same names.
 
-    `tokens` are the texts' ids as the tower reads them: texts of equal ids are one text, whatever they look like.
+    `tokens` are the texts' token ids as the tower reads them: texts with equal ids count as one text.
     `used` are the places of the texts that some term looks at, ascending: those are encoded. `token_weight_sum`,
     `taught_images` and `taught_regions` count what the terms that are means over a batch divide by.
     """
@@ -97,7 +97,7 @@ class JoinedLabels:
     """Labels of several batches as those of one.
 
     `places[k]` gives the joint place of each text of part k, and -1 for its last entry, so that -1 stays -1.
-    `row_of_text` is the row, among the encoded texts of all parts one after the other, that stands for a joint text:
+    `row_of_text` is the row, among the encoded texts of all parts one after the other, that represents a joint text:
     the first of them, where parts share it; -1 for a text that no part encodes.
     """
 
