@@ -98,7 +98,7 @@ def test_a_checkpoint_of_something_else_is_refused_and_the_difference_named(
     run.step(0)
     Checkpoints(path, BELONGS).save(1, run.state)
     fresh = Run()
-    with pytest.raises(InputError, match=rf"belongs to other {named}; restore those .* step 1, or .*--discard-checkpoint"):
+    with pytest.raises(InputError, match=rf"belongs to other {named}; restore those .*, or .*--discard-checkpoint"):
         Checkpoints(path, BELONGS | other).restore(fresh.state)
     assert torch.equal(fresh.model.weight, Run().model.weight)
     assert path.is_file(), "nothing is lost before the user says so"

@@ -21,7 +21,7 @@ from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import cut, join, labels_of, merge
 from umgclip.train.parallel import Parallel
-from umgclip.train.step import Scoring, compute
+from umgclip.train.step import StepScoring, compute
 
 EVERY_TERM = LossWeights(relational=0.5)
 ONE = World()
@@ -57,7 +57,7 @@ def gradients(
     tower: DenseClip, loaded: LoadedBatch, params: TrainParams, tiny: TowerParams
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     model = Parallel(TowerEmbedder(tower), ONE, "ddp")
-    scoring = Scoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
+    scoring = StepScoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
     values = compute(model, loaded, scoring, ONE).values
     return values, {name: p.grad for name, p in model.weights.items() if p.grad is not None}
 
@@ -211,7 +211,7 @@ def test_texts_that_differ_behind_the_context_only_are_one(loaded: LoadedBatch, 
 def test_what_was_met_is_counted(make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams) -> None:
     batch = worded(loaded.batch, ["dog " * 40, "a dog", "dog", "cat"])
     model = Parallel(TowerEmbedder(make()), ONE, "ddp")
-    scoring = Scoring(TrainParams(), "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
+    scoring = StepScoring(TrainParams(), "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
     met = {"images": 2, "unmirrored": 1, "regions": 2, "slivers": 1}
     seen = compute(model, LoadedBatch(0, batch, ("one", "two"), (), met), scoring, ONE).seen
     assert seen == {**met, "texts": 4, "cut": 1}
