@@ -99,8 +99,8 @@ def actors():
 
 def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
     jobs, recipe = world
-    local, ray = jobs("local"), jobs("ray")
-    local.run_jobs(local, recipe(), Watch())
+    local_jobs, ray_jobs = jobs("local"), jobs("ray")
+    local.run_jobs(local_jobs, recipe(), Watch())
     killed = []
 
     def kill(watch):
@@ -109,12 +109,12 @@ def test_the_bytes_of_the_local_engine_also_when_a_worker_is_killed(world):
             os.kill(killed[0], signal.SIGKILL)
 
     watch = Watch(kill)
-    ray.run_jobs(ray, recipe(ray={"workers": 1}), watch)
+    ray.run_jobs(ray_jobs, recipe(ray={"workers": 1}), watch)
     assert killed
     assert watch.total.images == 24
     assert watch.total.asked["proposer"] >= 24
     assert watch.seen == [1, 0]
-    assert bytes_of(ray) == bytes_of(local)
+    assert bytes_of(ray_jobs) == bytes_of(local_jobs)
 
 
 @pytest.mark.heavy
