@@ -1,7 +1,7 @@
-"""Logs, artifacts and repetition: through Prefect inside a flow run, in plain Python without a server.
+"""Provide logs, artifacts and retries, through Prefect inside a flow run and in plain Python without a server.
 
-`python -m flows.pipeline` needs no server: where `PREFECT_API_URL` is not set the functions run as they are. Prefect's
-own temporary server would cost 10 s to 30 s a run and is left behind by a kill -9.
+`python -m flows.pipeline` needs no server: if `PREFECT_API_URL` is not set, flows run as plain functions. Prefect's own
+temporary server would add 10 s to 30 s to each run and survives a kill -9.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from flows.dvc.failures import Unavailable, may_pass
+from flows.dvc.failures import Unavailable, is_temporary
 from flows.light import prefect_at_work
 from flows.settings import StageSettings
 from umgclip.errors import InputError
@@ -33,7 +33,7 @@ _plain = logging.getLogger("umgclip.flows")
 
 
 def served() -> bool:
-    """Whether a Prefect server is configured, by the environment or a profile."""
+    """Return whether the environment or a profile configures a Prefect server."""
     return _server() is not None
 
 
@@ -46,7 +46,7 @@ def _server() -> str | None:
 
 
 def running() -> bool:
-    """Whether a flow run of Prefect is going on."""
+    """Return whether a Prefect flow run or task run is active."""
     if "prefect" not in sys.modules:
         return False
     from prefect.context import FlowRunContext, TaskRunContext
@@ -55,7 +55,7 @@ def running() -> bool:
 
 
 def flow_run() -> tuple[str, str] | None:
-    """Id and name of the flow run that is going on."""
+    """Return the id and name of the active flow run, or None without one."""
     if "prefect" not in sys.modules:
         return None
     from prefect.context import FlowRunContext
@@ -67,7 +67,7 @@ def flow_run() -> tuple[str, str] | None:
 
 
 def log() -> Any:  # noqa: ANN401 - a logger or Prefect's adapter of one
-    """Where to say what is going on."""
+    """Return the logger of the active run, or the plain logger without one."""
     if not running():
         return _plain
     from prefect import get_run_logger
@@ -76,11 +76,11 @@ def log() -> Any:  # noqa: ANN401 - a logger or Prefect's adapter of one
 
 
 def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a flow through the server, or as a plain function where none is configured.
+    """Run a flow through the server, or as a plain function if no server is configured.
 
     Raises:
-        InputError: the server asks for another login.
-        Unavailable: it does not answer.
+        InputError: the server requires a different login.
+        Unavailable: the server does not answer.
     """
     if not served():
         logging.basicConfig(format="%(message)s")
@@ -94,35 +94,35 @@ def start(flow: Flow[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.UNAUTHORIZED:
             raise
-        given = "another one" if get_current_settings().api.auth_string else "none"
+        given = "a different one" if get_current_settings().api.auth_string else "none"
         raise InputError(
             f"PREFECT_API_AUTH_STRING: expected the login of the Prefect server, user:password, got {given}; "
-            'eval "$(make -s env)" gives that of `make up`'
+            'run eval "$(make -s env)" to use the login of `make up`'
         ) from error
     except (httpx.TransportError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "API" not in str(error):
             raise
         url = without_secrets(str(_server()))
         raise Unavailable(
-            f"Prefect at {url} (PREFECT_API_URL) does not answer: {error}; unset it to run without"
+            f"Prefect at {url} (PREFECT_API_URL) does not answer: {error}; unset it to run without a server"
         ) from (error)
 
 
 def retried(attempt: Callable[[], R], settings: StageSettings, sleep: Callable[[float], None] = time.sleep) -> R:
-    """What a task of Prefect does with the same settings: try again after failures that may pass."""
+    """Call `attempt`, and repeat it after temporary failures, as a Prefect task with the same settings does."""
     for left in range(settings.retries, -1, -1):
         try:
             return attempt()
-        except Exception as error:  # noqa: BLE001 - raised again unless it may pass
-            if not left or not may_pass(error):
+        except Exception as error:  # noqa: BLE001 - raised again unless it is temporary
+            if not left or not is_temporary(error):
                 raise
-            log().warning("%s\ntrying again in %g s; %d tries left", error, settings.retry_delay_s, left)
+            log().warning("%s\nretrying in %g s; retries left: %d", error, settings.retry_delay_s, left)
             sleep(settings.retry_delay_s)
     raise AssertionError("unreachable")
 
 
 def table(key: str, rows: Rows, title: str) -> None:
-    """Show rows of equal columns: as an artifact, or on the terminal."""
+    """Show rows with the same columns as a Prefect artifact, or on the terminal without a flow run."""
     if not rows:
         return
     if running():
@@ -137,7 +137,7 @@ def table(key: str, rows: Rows, title: str) -> None:
 
 
 def markdown(key: str, text: str, title: str) -> None:
-    """Show a text: as an artifact, or in the log."""
+    """Show a Markdown text as a Prefect artifact, or in the log without a flow run."""
     if running():
         from prefect.artifacts import create_markdown_artifact
 
@@ -147,7 +147,7 @@ def markdown(key: str, text: str, title: str) -> None:
 
 
 class ProgressBar:
-    """A bar in Prefect's UI, from 0 to 100."""
+    """A progress bar in Prefect's UI, from 0 to 100 percent."""
 
     def __init__(self, title: str) -> None:
         self._id: UUID | None = None
@@ -158,7 +158,7 @@ class ProgressBar:
             self._id = _kept(lambda: create_progress_artifact(progress=0.0, key="umgclip-progress", description=title))
 
     def show(self, share: float) -> None:
-        """Move to a share of 1; steps of less than one per cent are not sent."""
+        """Set the bar to a share between 0 and 1; changes below one percent are not sent."""
         percent = int(100 * min(max(share, 0.0), 1.0))
         identity = self._id
         if identity is not None and percent != self._shown:
@@ -169,12 +169,12 @@ class ProgressBar:
 
 
 def _kept(make: Callable[[], Any]) -> Any:  # noqa: ANN401 - an id
-    """Make an artifact; a server that refuses costs a warning, not the run."""
+    """Create an artifact and return its id; if the server refuses, log a warning and return None."""
     import httpx
     from prefect.exceptions import PrefectException
 
     try:
         return make()
     except (httpx.HTTPError, PrefectException) as error:
-        log().warning("could not make an artifact: %s", error)
+        log().warning("could not create an artifact: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""A plan carried out: every stage, its lineage in MLflow, what it found as artifacts."""
+"""Execute a plan: run every stage, record its lineage in MLflow and publish its results as artifacts."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _FILES = ("dvc.lock", "dvc.yaml", PARAMS)
 
 
 def execute(plan: RunPlan, name: str, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Run all stages of a plan under one run of MLflow.
+    """Run all stages of a plan under one MLflow run and return a summary.
 
     Args:
-        plan: what.
-        name: of the run.
-        tags: more of its tags.
+        plan: the checked plan.
+        name: name of the MLflow run.
+        tags: additional tags of the MLflow run.
 
     Raises:
-        StageFailed: a stage says no.
-        Unavailable, TrackingError: something around it failed, more often than the settings allow.
+        StageFailed: a stage failed.
+        Unavailable, TrackingError: the infrastructure failed more often than the settings allow.
     """
-    said = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
+    run_params = {"target": plan.stages[-1].name, "force": plan.force, "overrides": dict(plan.overrides)}
     champion = results.read_champion(plan.source, plan.root / PARAMS)
-    with stage_run(name, said, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
+    with stage_run(name, run_params, root=plan.source, tags={**flow_tags(), **(tags or {})}) as run, prepared(plan):
         reached = ReachedStages()
         try:
             outcomes = _run_stages(plan, run, reached)
@@ -55,13 +55,13 @@ def execute(plan: RunPlan, name: str, tags: Mapping[str, str] | None = None) -> 
 
 
 def flow_tags() -> dict[str, str]:
-    """Tags that lead from MLflow to the flow run."""
+    """Return the MLflow tags that identify the active flow run; empty without one."""
     current = engine.flow_run()
     return {} if current is None else {"prefect.flow_run_id": current[0], "prefect.flow_run_name": current[1]}
 
 
 def log_files(plan: RunPlan, run: Run) -> None:
-    """What was run, exactly: the files beside the commit, and one hash over all results."""
+    """Log the files that define the run besides the commit, and the hash of `dvc.lock` as a tag."""
     for path in [*_FILES, *handoff.pointers(plan.graph)]:
         if (plan.root / path).is_file():
             run.log_artifact(plan.root / path, "dvc")
@@ -82,7 +82,7 @@ def _show_results(plan: RunPlan, run: Run, champion: results.Champion | None) ->
 
 @dataclass(frozen=True)
 class _Step:
-    """One stage of a run."""
+    """One stage of a pipeline run, with everything it needs to execute."""
 
     plan: RunPlan
     workspace: Workspace
@@ -92,15 +92,15 @@ class _Step:
     known: Outcome | None
 
     def here(self) -> Outcome:
-        """Bring it up to date in the workspace."""
+        """Bring the stage up to date in the workspace and return its outcome."""
         if self.known is not None:
             return self.known
-        own = self.plan.settings.of_stage(self.stage.name)
+        settings = self.plan.settings.of_stage(self.stage.name)
         options = [*_sharing(self.plan), *(["--force"] if self.plan.force else [])]
-        return repro(self.workspace, self.stage.name, *options, on_line=self.on_line, timeout_s=own.timeout_s)
+        return repro(self.workspace, self.stage.name, *options, on_line=self.on_line, timeout_s=settings.timeout_s)
 
     def on(self, pool: str) -> Outcome:
-        """Look in the caches, else send it to the pool and restore what comes back."""
+        """Restore the stage from a cache, or compute it on a work pool and restore that result."""
         from flows.remote import dispatch
 
         if self.known is not None:
@@ -115,14 +115,14 @@ class _Step:
 
 
 def _sharing(plan: RunPlan) -> list[str]:
-    """Options of `dvc/repo.py` by the settings of the remote."""
+    """Return the options of `flows/dvc/repo.py` that follow from the remote's settings."""
     if plan.settings.remote.location() is None:
         return []
     return ["--shared", *(["--push"] if plan.settings.remote.push else [])]
 
 
 def make_order(plan: RunPlan, stage: Stage, parent_run: str) -> Order:
-    """What a worker gets to know of a stage."""
+    """Return the order that tells a worker how to compute a stage."""
     remote = plan.settings.remote
     return Order(
         repo=handoff.source_of(plan.source, remote),
@@ -145,26 +145,29 @@ def _run_stages(plan: RunPlan, run: Run, reached: ReachedStages) -> list[Outcome
         handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
     known = {name: Outcome(name, StageState.UNCHANGED, 0.0) for name in plan.graph.unchanged if not plan.force}
     asked, outcomes = False, []
-    for place, stage in enumerate(plan.stages):
-        own = plan.settings.of_stage(stage.name)
-        on_line = follow(stage.name, place, len(plan.stages), progress)
+    for index, stage in enumerate(plan.stages):
+        settings = plan.settings.of_stage(stage.name)
+        on_line = follow(stage.name, index, len(plan.stages), progress)
         if not (asked or stage.name in known or stage.always_changed):
-            known, asked = known | _recalled(plan, workspace, plan.stages[place:]), True
+            known, asked = known | _recalled(plan, workspace, plan.stages[index:]), True
         step = _Step(plan, workspace, stage, run.run_id, on_line, known.get(stage.name))
-        if not own.pool:
+        if not settings.pool:
             reached.begins(stage.name)
-        outcome = perform(stage.name, partial(step.on, own.pool) if own.pool else step.here, own)
+        outcome = perform(stage.name, partial(step.on, settings.pool) if settings.pool else step.here, settings)
         reached.done(stage.name)
         engine.log().info("stage %s: %s, %s, %.0f s", stage.name, outcome.state, outcome.where, outcome.seconds)
         run.set_tags({f"umgclip.stage.{stage.name}": f"{outcome.state} {outcome.where}"})
-        progress.show((place + 1) / len(plan.stages))
+        progress.show((index + 1) / len(plan.stages))
         outcomes.append(outcome)
     run.log_metrics({f"seconds.{outcome.stage}": outcome.seconds for outcome in outcomes})
     return outcomes
 
 
 def _recalled(plan: RunPlan, workspace: Workspace, stages: Sequence[Stage]) -> dict[str, Outcome]:
-    """The first of these that are up to date, or are now, from caches: in one process, as each costs a second."""
+    """Return the outcomes of the leading stages that are up to date, or that caches could restore.
+
+    One process does this for all stages, because each process takes a second to start.
+    """
     if plan.force:
         return {}
     names = [stage.name for stage in stages]

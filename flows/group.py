@@ -1,7 +1,8 @@
-"""Several workers that compute one stage together: all orders are sent at once, and end together.
+"""Run one stage on several workers together: send all orders at once, and end all runs together.
 
-The first node's end counts, for its result comes back. When any node is lost the rest is ended, and the stage's retries
-send all orders again. In Kubernetes they are the pods of one indexed job, so there is one run only.
+The first node decides when the stage is done, because its result is the one returned. If any node is lost, the others
+are ended, and the stage's retries send all orders again. In Kubernetes the nodes are the pods of one indexed job, so
+there is only one run.
 """
 
 from __future__ import annotations
@@ -21,41 +22,41 @@ from flows.remote import RemoteRun
 from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
 
-GONE = "did not end within {:g} s of being told to: its process or machine is gone"
-# behind ECS's bridge a container has an address that leads nowhere from another instance
+GONE = "did not end within {:g} s of the request to stop: its process or machine is gone"
+# behind ECS's bridge network, other instances cannot reach a container's address
 _VARIABLES = {"ecs": {"network_mode": "host"}}
-_SETTLE_S = 60.0  # after the first node has ended or any has failed, until the others have to
+_SETTLE_S = 60.0  # time the other nodes get to end after the first one has ended or any has failed
 
 
 def together(order: Order, pool: str, settings: RemoteSettings) -> None:
-    """Have `order.nodes` workers of a pool run an order, and wait for the first one's result.
+    """Run an order on `order.nodes` workers of a pool, and wait for the first node's result.
 
     Raises:
-        InputError: the pool has no deployment `remote-stage/POOL`, or runs fewer at once.
-        StageFailed: the stage says no, on any node.
-        Unavailable: a worker is lost, or something around the stage failed.
+        InputError: the pool has no deployment `remote-stage/POOL`, or its limit is below the number of nodes.
+        StageFailed: the stage failed on any node.
+        Unavailable: a worker is lost, or the infrastructure failed.
     """
     with get_client(sync_client=True) as client:
-        found = _pool(client, pool)
-        kind = "" if found is None else found.type
+        work_pool = _pool(client, pool)
+        kind = "" if work_pool is None else work_pool.type
         if kind == "kubernetes":
             with RemoteRun(client, order, pool, settings, {"nodes": order.nodes}) as run:
                 while not run.done():
                     time.sleep(settings.poll_s)
             return
-        _check_size(found, order)
+        _check_size(work_pool, order)
         own_variables = _VARIABLES.get(kind, {})
         runs: list[RemoteRun] = []
         try:
             runs.append(RemoteRun(client, order, pool, settings, own_variables))
             for node in range(1, order.nodes):
-                own = order.model_copy(update={"node": node, "first": runs[0].id})
-                runs.append(RemoteRun(client, own, pool, settings, own_variables))
+                node_order = order.model_copy(update={"node": node, "first": runs[0].id})
+                runs.append(RemoteRun(client, node_order, pool, settings, own_variables))
             wait(runs, settings.poll_s)
         except UmgclipError as error:
             _end(runs, error, settings.poll_s)
             raise
-        except BaseException as error:  # we are told to end ourselves: no time to see them off
+        except BaseException as error:  # this process must end: do not wait for the runs
             for run in runs:
                 run.end(error)
             raise
@@ -69,11 +70,11 @@ def wait(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Look at all nodes until the first has ended well, or one has failed and the others had time to say why.
+    """Poll all nodes until the first has succeeded, or until one has failed and the others had time to report why.
 
     Raises:
-        StageFailed: any node's, before what may only follow from it.
-        Unavailable: a node's.
+        StageFailed: the stage failed on any node; takes precedence over failures that it may have caused.
+        Unavailable: a node was lost.
     """
     ended: dict[int, bool | UmgclipError] = {}
     failed: dict[int, UmgclipError] = {}
@@ -94,7 +95,7 @@ def wait(
 
 
 def _look(run: RemoteRun) -> bool | UmgclipError:
-    """Whether a run has ended well, or why not."""
+    """Return whether a run has succeeded, or the error with which it failed."""
     try:
         return run.done()
     except UmgclipError as error:
@@ -102,7 +103,7 @@ def _look(run: RemoteRun) -> bool | UmgclipError:
 
 
 def _end(runs: Sequence[RemoteRun], error: UmgclipError | None, poll_s: float) -> None:
-    """Stop what still runs, and wait until it has: the next attempt's runs take its place in the pool."""
+    """Stop all active runs and wait until they have ended, because the next attempt needs their slots in the pool."""
     for run in runs:
         run.end(error or Unavailable("The first node has the result."))
     deadline = time.monotonic() + _SETTLE_S
@@ -117,7 +118,7 @@ def _end(runs: Sequence[RemoteRun], error: UmgclipError | None, poll_s: float) -
 def _pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
     try:
         return client.read_work_pool(name)
-    except (ObjectNotFound, httpx.HTTPError):  # said better when the orders are sent
+    except (ObjectNotFound, httpx.HTTPError):  # sending the orders reports this more precisely
         return None
 
 
@@ -125,6 +126,6 @@ def _check_size(pool: WorkPool | None, order: Order) -> None:
     most = None if pool is None else pool.concurrency_limit
     if pool is not None and most is not None and most < order.nodes:
         raise InputError(
-            f"stages.{order.stage}.nodes: expected at most {most}, the runs that pool {pool.name} has at once, "
-            f"got {order.nodes}"
+            f"stages.{order.stage}.nodes: expected at most {most}, the concurrency limit of pool {pool.name}, "
+            f"got {order.nodes}; lower it or raise the limit of the pool"
         )

@@ -1,4 +1,4 @@
-"""Prefect's `flow`; where no server is configured a function with the same face: importing Prefect takes a second."""
+"""Provide Prefect's `flow`, or a replacement that avoids importing Prefect (one second) if no server is configured."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# files of the working directory that Prefect reads, and what in them is for it
+# files of the working directory that Prefect reads, and the text that marks its settings in them
 _FILES = {".env": "prefect_", "prefect.toml": "", "pyproject.toml": "[tool.prefect"}
 
 
 def prefect_at_work(environment: dict[str, str] | None = None, folder: Path | None = None) -> bool:
-    """Whether Prefect is imported, or anything could name a server: variables, a profile, a file of settings.
+    """Return whether Prefect is imported or a variable, a profile or a settings file could name a server.
 
     Args:
-        environment: variables; None: of this process.
-        folder: where to look for files; None: the working directory.
+        environment: environment variables; None: those of this process.
+        folder: folder with settings files; None: the working directory.
     """
     variables = dict(os.environ) if environment is None else environment
     folder = Path.cwd() if folder is None else folder
@@ -37,14 +37,14 @@ def _says(path: Path, word: str) -> bool:
 
 
 class PlainFlow:
-    """A flow without Prefect: `fn` is the function."""
+    """A flow that runs without Prefect; `fn` is its function."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn = fn
         functools.update_wrapper(self, fn)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the function's
-        """Run the function."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+        """Call the function of the flow and return its result."""
         return self.fn(*args, **kwargs)
 
 

@@ -1,6 +1,6 @@
-"""The pipeline as a Prefect flow: one task a stage, in the order of DVC's graph.
+"""The pipeline as a Prefect flow with one task per stage, in the order of DVC's graph.
 
-`python -m flows.pipeline --help` runs it from a checkout, with a Prefect server or without.
+Run it from a checkout with `python -m flows.pipeline`, with or without a Prefect server.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def pipeline(
     overrides: dict[str, Any] | None = None,
     workspace: WorkspaceKind = "here",
 ) -> dict[str, Any]:
-    """Bring the pipeline up to date.
+    """Bring the pipeline up to date and return a summary of the run.
 
     Args:
-        target: the last stage; none: all of them.
-        force: compute also what is up to date.
-        dry_run: say what would run and stop.
-        overrides: other values for single parameters, as {"train.lora.rank": 8}; params.yaml itself stays as it is.
-        workspace: here, or a clone of the commit, where a killed attempt is taken up; results stay in DVC's cache.
+        target: the last stage to run; none: all stages.
+        force: recompute stages that are up to date.
+        dry_run: show what would run, and stop.
+        overrides: values of single parameters for this run, as {"train.lora.rank": 8}; params.yaml does not change.
+        workspace: here, or a clone of the commit, which resumes a killed attempt; results stay in DVC's cache.
     """
     with opened(workspace, "pipeline", overrides or {}) as (source, root):
         request = RunRequest(target, force, overrides, as_is=True)
@@ -50,7 +50,7 @@ def pipeline(
 
 @contextmanager
 def _mlflow_loads() -> Iterator[None]:
-    """Import MLflow, a second's work, while the block waits for DVC in another process."""
+    """Import MLflow, which takes a second, while the block waits for DVC in another process."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         loaded = pool.submit(import_module, "umgclip.register.registry")
         yield
@@ -62,17 +62,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def _main(
-    target: Annotated[str | None, typer.Option(help="the last stage; all of them without it")] = None,
-    force: Annotated[bool, typer.Option("--force", help="compute also what is up to date")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run and stop")] = False,
+    target: Annotated[str | None, typer.Option(help="the last stage to run; default: all stages")] = None,
+    force: Annotated[bool, typer.Option("--force", help="recompute stages that are up to date")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would run, and stop")] = False,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="another value for a parameter, as train.lora.rank=8; repeat")
+        list[str] | None, typer.Option("--set", help="override a parameter, as train.lora.rank=8; may be repeated")
     ] = None,
-    in_clone: Annotated[bool, typer.Option("--clone", help="in a clone of the commit, not here")] = False,
+    in_clone: Annotated[
+        bool, typer.Option("--clone", help="run in a clone of the commit instead of this checkout")
+    ] = False,
 ) -> None:
-    """Bring the pipeline up to date, stage by stage, with its lineage in MLflow."""
-    place: WorkspaceKind = "clone" if in_clone else "here"
-    engine.start(pipeline, target, force, dry_run, read_assignments(overrides or []), place)
+    """Bring the pipeline up to date stage by stage, and record its lineage in MLflow."""
+    workspace: WorkspaceKind = "clone" if in_clone else "here"
+    engine.start(pipeline, target, force, dry_run, read_assignments(overrides or []), workspace)
 
 
 if __name__ == "__main__":

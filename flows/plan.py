@@ -1,4 +1,4 @@
-"""A run of stages before it starts: everything that can be checked is, and what it changes for a while is put back."""
+"""Plan a pipeline run: check everything before it starts, and undo its temporary changes afterwards."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ WorkspaceKind = Literal["here", "clone"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is asked for.
+    """The request for a pipeline run, not yet checked.
 
     Attributes:
-        target: the last stage; None: all of them.
-        force: compute also what is up to date.
-        overrides: dotted key: value.
-        as_is: nothing is changed between the plan and its run, so one look tells what is up to date for both.
+        target: the last stage to run; None: all stages.
+        force: recompute stages that are up to date.
+        overrides: parameter values by dotted key.
+        as_is: nothing changes between planning and running, so one look at the stages serves both.
     """
 
     target: str | None = None
@@ -51,18 +51,18 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run that has been checked.
+    """A pipeline run that has been checked.
 
     Attributes:
-        source: the checkout that the run was asked for in.
-        root: where stages run: the same, or a clone of it.
-        settings: how.
-        graph: of DVC.
-        stages: in running order.
-        overrides: dotted key: value.
-        params: the text of `params.yaml` with them.
-        force: compute also what is up to date.
-        commit: what workers clone; empty where no stage has a pool.
+        source: the checkout in which the run was requested.
+        root: the folder in which stages run: the checkout, or a clone of it.
+        settings: the flow settings.
+        graph: DVC's graph.
+        stages: the stages in execution order.
+        overrides: parameter values by dotted key.
+        params: the text of `params.yaml` with the overrides applied.
+        force: recompute stages that are up to date.
+        commit: the commit that workers clone; empty if no stage has a pool.
     """
 
     source: Path
@@ -76,7 +76,7 @@ class RunPlan:
     commit: str = ""
 
     def pool(self, stage: Stage) -> str | None:
-        """The work pool of a stage; None: here."""
+        """Return the work pool of a stage, or None if it runs in this process."""
         return self.settings.of_stage(stage.name).pool
 
     @property
@@ -85,43 +85,47 @@ class RunPlan:
         return [pool for pool in map(self.pool, self.stages) if pool]
 
     def workspace(self, parent_run: str | None = None) -> Workspace:
-        """Where commands run."""
+        """Return the workspace in which commands run.
+
+        Args:
+            parent_run: MLflow run that becomes the parent of the stages' runs.
+        """
         return Workspace(self.root, environment(self.root, self.source, parent_run))
 
 
 @contextmanager
-def opened(place: WorkspaceKind, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa: ANN401 - what JSON can hold
-    """The checkout that we are in, and where stages run: there, or in a clone of its commit.
+def opened(kind: WorkspaceKind, *purpose: Any) -> Iterator[tuple[Path, Path]]:  # noqa: ANN401 - what JSON can hold
+    """Yield the current checkout and the folder in which stages run: the checkout, or a clone of its commit.
 
     Args:
-        place: which of the two.
-        purpose: what tells the clone from others of the same commit, such as the overrides; an attempt that was killed
-            left it for the next one.
+        kind: run here or in a clone.
+        purpose: values that distinguish this clone from others of the same commit, such as the overrides; the next
+            attempt reuses the clone of a killed one.
 
     Raises:
-        InputError: we are in no checkout.
+        InputError: the working directory is not in a checkout.
     """
     source = find_root()
-    if place == "here":
+    if kind == "here":
         yield source, source
         return
     with kept_clone(source, *purpose) as root:
-        engine.log().info("running in %s, a clone of the commit; changes that are not committed are not in it", root)
+        engine.log().info("running in %s, a clone of the commit, without uncommitted changes", root)
         workspace = Workspace(root, environment(root, source))
         done = workspace.try_dvc("checkout", "--allow-missing")
-        if done.code != 0:  # a killed attempt has left files that are in no cache; they stay, stages replace theirs
+        if done.code != 0:  # a killed attempt left files that no cache holds; stages replace their own
             engine.log().info(
-                "an earlier attempt left files that stay until stages replace them: %s", explain("dvc checkout", done)
+                "files of an earlier attempt remain until stages replace them: %s", explain("dvc checkout", done)
             )
         yield source, root
 
 
 def make_plan(source: Path, root: Path, request: RunRequest) -> RunPlan:
-    """Check a request.
+    """Check a request and return the plan for it.
 
     Raises:
-        InputError: no such stage, or a stage goes to a pool and something that it needs for that is missing.
-        ParamsError: settings or overrides are wrong; names key, expected and got.
+        InputError: there is no such stage, or something is missing that a stage with a pool needs.
+        ParamsError: settings or overrides are wrong; names the key, the expected and the given value.
     """
     settings = load_settings()
     shared = settings.remote.location() is not None
@@ -133,34 +137,38 @@ def make_plan(source: Path, root: Path, request: RunRequest) -> RunPlan:
     overrides = request.overrides or {}
     for key in overrides:
         if locate(key)[0] not in names:
-            raise ParamsError(f"overrides: {key} is of no stage of this run; expected one of {', '.join(names)}")
+            raise ParamsError(
+                f"overrides: {key} is not a parameter of any stage in this run; expected one of {', '.join(names)}"
+            )
     params = overridden(root / PARAMS, overrides)
     plan = RunPlan(source, root, settings, graph, stages, overrides, params, request.force)
     return replace(plan, commit=_check_pools(plan)) if plan.pools else plan
 
 
 def _check_pools(plan: RunPlan) -> str:
-    """Check what stages on other machines need; gives the commit that they get."""
+    """Check the conditions for stages on other machines, and return the commit that they use."""
     if plan.settings.remote.location() is None:
-        raise InputError("remote.url: expected one, or UMGCLIP_REMOTE_URL, as a stage has a pool; got neither")
+        raise InputError(
+            "remote.url: expected one, or UMGCLIP_REMOTE_URL, because a stage has a pool; got neither; set one"
+        )
     for stage in plan.stages:
         pool = plan.pool(stage)
         if pool and stage.always_changed:
             raise InputError(
                 f"stages.{stage.name}.pool: expected null, got {pool}: it runs every time and has effects outside its "
-                f"files, so its result cannot come back through the run-cache"
+                f"files, so the run-cache cannot return its result; remove the pool"
             )
         if pool and plan.force:
             raise InputError(
-                f"force: expected stages that run here, but {stage.name} goes to pool {pool}: its result comes back "
-                f"through the run-cache, which answers with an earlier result of the same inputs"
+                f"force: expected stages that run here, but {stage.name} runs on pool {pool}: the run-cache would "
+                f"return an earlier result for the same inputs; remove the pool or do not force"
             )
     if not engine.running():
-        raise InputError("a stage goes to a work pool: expected a Prefect server in PREFECT_API_URL, got none")
+        raise InputError("a stage runs on a work pool: expected a Prefect server in PREFECT_API_URL, got none; set it")
     store = store_from_env(plan.source)
     if store.database is not None:
         raise InputError(
-            f"MLFLOW_TRACKING_URI: expected a server, as a stage goes to another machine, got {store.name}"
+            f"MLFLOW_TRACKING_URI: expected a server, because a stage runs on another machine, got {store.name}; set it"
         )
     commit = handoff.check_commit(plan.root, plan.graph)
     handoff.check_pushed(plan.source, commit, plan.settings.remote, engine.log().warning)
@@ -169,11 +177,11 @@ def _check_pools(plan: RunPlan) -> str:
 
 @contextmanager
 def prepared(plan: RunPlan) -> Iterator[None]:
-    """The overrides, and DVC's remote if one is set, for the time of the run."""
+    """Apply the overrides and configure DVC's remote, if there is one, for the duration of the block."""
     with ExitStack() as stack:
         stack.enter_context(other_params(plan.root, plan.params))
         if plan.overrides and plan.root == plan.source:
-            engine.log().info("%s holds the overrides until the run ends", plan.root / PARAMS)
+            engine.log().info("%s contains the overrides until the run ends", plan.root / PARAMS)
         url = plan.settings.remote.location()
         if url is not None:
             stack.enter_context(restored(plan.root / LOCAL_CONFIG))
@@ -182,15 +190,16 @@ def prepared(plan: RunPlan) -> Iterator[None]:
 
 
 def preview(plan: RunPlan) -> dict[str, str]:
-    """What would become of each stage; shown as a table.
+    """Show as a table what a run would do with each stage, and return it by stage name.
 
     Raises:
         StageFailed, Unavailable: DVC failed.
     """
     with prepared(plan):
-        found = forecast(plan.workspace(), plan.graph, force=plan.force)
+        forecasts = forecast(plan.workspace(), plan.graph, force=plan.force)
     rows = [
-        {"stage": stage.name, "would": found[stage.name], "where": plan.pool(stage) or "here"} for stage in plan.stages
+        {"stage": stage.name, "would": forecasts[stage.name], "where": plan.pool(stage) or "here"}
+        for stage in plan.stages
     ]
     engine.table("umgclip-preview", rows, "What would run")
-    return {stage.name: found[stage.name] for stage in plan.stages}
+    return {stage.name: forecasts[stage.name] for stage in plan.stages}

@@ -1,6 +1,6 @@
-"""`promote` and `rollback` as flows: gates, a person's yes where it is asked for, one move at a time.
+"""The flows `promote` and `rollback`: check gates, request approval if required, and move one alias at a time.
 
-`python -m flows.promote promote --dry-run` and `python -m flows.promote rollback` run them from a checkout.
+Run them from a checkout with `python -m flows.promote promote --dry-run` and `python -m flows.promote rollback`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _POLL_S = 5
 
 
 class Approval(RunInput):
-    """The form that the flow waits for."""
+    """The approval form that the flow waits for."""
 
-    approve: bool = Field(default=False, description="yes moves the alias champion")
-    approver: str = Field(min_length=1, description="who says so")
-    reason: str = Field(default="", description="kept with the flow run")
+    approve: bool = Field(default=False, description="approve moving the alias champion")
+    approver: str = Field(min_length=1, description="name of the person who decides")
+    reason: str = Field(default="", description="stored with the flow run")
 
 
 @flow(name="promote", persist_result=False)
@@ -51,30 +51,30 @@ def promote(
     force: bool = False,
     reason: str | None = None,
 ) -> dict[str, Any]:
-    """Make a version the champion if its gates let it.
+    """Make a version the champion if its gates pass, and return the result.
 
     Args:
         version: number or alias; none: the challenger.
-        dry_run: say what would happen and stop.
-        approval: a person has to say yes; none: as the flow settings say.
-        force: whatever the gates say; asks for a reason.
-        reason: why, which is kept with the version.
+        dry_run: show what would happen, and stop.
+        approval: require a person's approval; none: as in the flow settings.
+        force: promote even if gates fail; requires a reason.
+        reason: reason for forcing, stored with the version.
     """
     params, store = _registry()
     look = partial(promotion.promote, params, store=store, force=Force.from_options(force, reason))
-    # `--param version=2` of Prefect's command line is a number
+    # Prefect's command line parses `--param version=2` as a number
     seen = look(version=None if version is None else str(version), dry_run=True)
-    # what a person has seen is what moves: from here on the version goes by its number
+    # only the version that was shown may be promoted, so it is identified by its number from here on
     return _carry_out(seen, partial(look, version=seen.version), dry_run, approval)
 
 
 @flow(name="rollback", persist_result=False)
 def rollback(dry_run: bool = False, approval: bool | None = None) -> dict[str, Any]:
-    """Put the champion before back, without gates.
+    """Restore the previous champion without checking gates, and return the result.
 
     Args:
-        dry_run: say what would happen and stop.
-        approval: a person has to say yes; none: as the flow settings say.
+        dry_run: show what would happen, and stop.
+        approval: require a person's approval; none: as in the flow settings.
     """
     params, store = _registry()
     move = partial(promotion.rollback, params, store)
@@ -89,10 +89,10 @@ def _registry() -> tuple[RegisterParams, Store]:
 def _carry_out(
     seen: PromotionResult, move: Callable[..., PromotionResult], dry_run: bool, approval: bool | None
 ) -> dict[str, Any]:
-    """Show what would happen, have it approved, look again, do it.
+    """Show the planned move, request approval, check that nothing changed meanwhile, and move the alias.
 
     Raises:
-        PromotionError: the gates or a person say no, or the champion moved meanwhile.
+        PromotionError: the gates fail, a person refuses, or the champion changed meanwhile.
     """
     settings = load_settings().promotion
     _show(seen)
@@ -103,7 +103,7 @@ def _carry_out(
     with _alone():
         now = move(dry_run=True)
         if (now.version, now.champion_before) != (seen.version, seen.champion_before):
-            raise PromotionError(f"expected {_step(seen)}, but by now it would be {_step(now)}; run again")
+            raise PromotionError(f"expected {_step(seen)}, but it would now be {_step(now)}; run again")
         moved = move()
     _show(moved)
     return _checked(moved)
@@ -111,7 +111,7 @@ def _carry_out(
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One move of an alias at a time, over all machines that share the Prefect server."""
+    """Hold the lock that allows one alias move at a time among all machines that share the Prefect server."""
     if not engine.running():
         yield
         return
@@ -122,30 +122,35 @@ def _alone() -> Iterator[None]:
 
 
 def _ask(seen: PromotionResult, timeout_s: float) -> None:
-    """Wait for a person's yes: in Prefect's UI, or on the terminal without a server.
+    """Wait for a person's approval in Prefect's UI, or on the terminal without a server.
 
     Raises:
-        PromotionError: no, or no answer in time.
+        PromotionError: the person refused or did not answer in time.
         InputError: there is neither a server nor a terminal to ask on.
     """
     what = _step(seen)
     if not engine.running():
         if not sys.stdin.isatty():
-            raise InputError(f"approval: expected a Prefect server or a terminal to ask on, got neither; {what}")
+            raise InputError(f"approval: expected a Prefect server or a terminal for the question, got neither; {what}")
         answer = Approval(approve=typer.confirm(f"{what}\n{seen.reason}\nApprove?"), approver="terminal")
     else:
         form = _form(f"**{what}**\n\n{seen.reason}")
         try:
             answer = pause_flow_run(wait_for_input=form, timeout=int(timeout_s), poll_interval=_POLL_S)
         except FlowPauseTimeout as error:
-            raise PromotionError(f"{what}: nobody answered within {timeout_s:g} s; nothing was moved") from error
+            raise PromotionError(
+                f"{what}: nobody answered within {timeout_s:g} s; no alias was moved, run again"
+            ) from error
     if not answer.approve:
         raise PromotionError(f"{what}: refused by {answer.approver}: {answer.reason or 'no reason given'}")
     engine.log().info("%s: approved by %s: %s", what, answer.approver, answer.reason or "no reason given")
 
 
 def _form(text: str) -> type[Approval]:
-    """The form below a text; `with_initial_data(approve=False)` would take the field's description away."""
+    """Return the approval form with a text above it.
+
+    `with_initial_data(approve=False)` would remove the field's description.
+    """
     return Approval.with_initial_data(description=text)
 
 
@@ -170,8 +175,8 @@ def _show(result: PromotionResult) -> None:
     ]
     engine.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")
     became = _number(result.champion_after)
-    said = f"would become {_number(result.version)}" if result.dry_run and result.decision.promote else f"is {became}"
-    text = f"* {result.name}: champion {_number(result.champion_before)} {said}\n* {result.reason}"
+    change = f"would become {_number(result.version)}" if result.dry_run and result.decision.promote else f"is {became}"
+    text = f"* {result.name}: champion {_number(result.champion_before)} {change}\n* {result.reason}"
     engine.markdown("umgclip-promotion", text, "Promotion")
 
 
@@ -188,25 +193,25 @@ def _checked(result: PromotionResult) -> dict[str, Any]:
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would happen and stop")]
-Ask = Annotated[bool | None, typer.Option("--approval/--no-approval", help="a person has to say yes")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="show what would happen, and stop")]
+Ask = Annotated[bool | None, typer.Option("--approval/--no-approval", help="require a person's approval")]
 
 
 @app.command("promote")
 def _promote(
-    version: Annotated[str | None, typer.Argument(help="number or alias; the challenger without it")] = None,
+    version: Annotated[str | None, typer.Argument(help="number or alias; default: the challenger")] = None,
     dry_run: DryRun = False,
     approval: Ask = None,
-    force: Annotated[bool, typer.Option("--force", help="whatever the gates say; asks for --reason")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="why, which is kept with the version")] = None,
+    force: Annotated[bool, typer.Option("--force", help="promote even if gates fail; requires --reason")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="reason for --force, stored with the version")] = None,
 ) -> None:
-    """Make a version the champion if its gates let it."""
+    """Make a version the champion if its gates pass."""
     engine.start(promote, version, dry_run, approval, force, reason)
 
 
 @app.command("rollback")
 def _rollback(dry_run: DryRun = False, approval: Ask = None) -> None:
-    """Put the champion before back."""
+    """Restore the previous champion without checking gates."""
     engine.start(rollback, dry_run, approval)
 
 

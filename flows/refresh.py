@@ -1,7 +1,7 @@
-"""New raw data from an S3 prefix, through the whole pipeline, to a challenger. The champion stays.
+"""Import new raw data from an S3 prefix and run the whole pipeline up to a challenger; the champion does not change.
 
-`python -m flows.refresh s3://bucket/prefix` runs it from a checkout. On a schedule a delivery is worked on once: a run
-of MLflow that ended well with the same data and commit is found by its tags.
+Run it from a checkout with `python -m flows.refresh s3://bucket/prefix`. A schedule processes each delivery once: the
+flow finds an MLflow run that succeeded with the same data and commit by its tags.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _OVERRIDES = {"register.promote": False}
 
 @flow(name="refresh", persist_result=False)
 def refresh(prefix: str | None = None, force: bool = False, workspace: WorkspaceKind = "clone") -> dict[str, Any]:
-    """Import raw data, annotate, validate, train, evaluate, register as challenger.
+    """Import raw data, run the pipeline and register the model as challenger; return a summary.
 
     Args:
-        prefix: s3://bucket/prefix with manifest.json and its shards; none: as the flow settings say.
-        force: also when the same data went through the same commit before.
+        prefix: s3://bucket/prefix with manifest.json and its shards; none: as in the flow settings.
+        force: run even if the same commit has already processed the same data.
         workspace: a clone of the commit, or here.
     """
     settings = load_settings()
@@ -47,7 +47,9 @@ def refresh(prefix: str | None = None, force: bool = False, workspace: Workspace
         tags = {_DIGEST: digest, _COMMIT: git(root, "rev-parse", "HEAD")}
         before = None if force else finished_run(store_from_env(source), tags)
         if before is not None:
-            engine.log().info("nothing new under %s: MLflow run %s took the same data and commit", source_url, before)
+            engine.log().info(
+                "nothing new under %s: MLflow run %s processed the same data with the same commit", source_url, before
+            )
             return {"imported": False, "mlflow_run": before}
         plan = make_plan(source, root, RunRequest(overrides=_OVERRIDES))
         with prepared(plan):
@@ -58,22 +60,26 @@ def refresh(prefix: str | None = None, force: bool = False, workspace: Workspace
 def _prefix(given: str | None, settings: RefreshSettings) -> Location:
     url = given or settings.prefix or os.environ.get(RAW_PREFIX, "").strip()
     if not url:
-        raise InputError(f"prefix: expected s3://bucket/prefix there, in refresh.prefix or in {RAW_PREFIX}, got none")
+        raise InputError(
+            f"prefix: expected s3://bucket/prefix as argument, in refresh.prefix or in {RAW_PREFIX}, got none"
+        )
     return locate(url)
 
 
 def _bring(plan: RunPlan, storage: Storage, prefix: Location, settings: StageSettings) -> DeliveryResult:
-    """Import the delivery into the workspace and tell DVC."""
+    """Import the delivery into the workspace, track it with DVC, and return what was imported."""
     into = plan.root / plan.settings.refresh.into
     pointer, tracked = _pointer(plan, into)
     workspace = plan.workspace()
     if plan.settings.remote.location() is not None:
         handoff.pull_raw(workspace, plan.graph)
-    if not (plan.root / tracked).exists():  # it may hold more than what is imported, such as the benchmark
-        raise InputError(f"{plan.root / tracked}: expected it here or in DVC's remote (UMGCLIP_REMOTE_URL)")
+    if not (plan.root / tracked).exists():  # it may hold more than the delivery, such as the benchmark
+        raise InputError(
+            f"{plan.root / tracked}: expected it here or in DVC's remote (UMGCLIP_REMOTE_URL), found neither"
+        )
     done = engine.retried(lambda: import_delivery(storage, prefix, into), settings)
     engine.log().info(
-        "%s: %d shards downloaded, %d were here, digest %s", into, done.downloaded, done.reused, done.digest
+        "%s: %d shards downloaded, %d already present, digest %s", into, done.downloaded, done.reused, done.digest
     )
     workspace.dvc("add", pointer.removesuffix(".dvc"))
     if plan.settings.remote.location() is not None and plan.settings.remote.push:
@@ -82,7 +88,7 @@ def _bring(plan: RunPlan, storage: Storage, prefix: Location, settings: StageSet
 
 
 def _pointer(plan: RunPlan, into: Path) -> tuple[str, str]:
-    """The `.dvc` file that the dataset belongs to, and what it tracks."""
+    """Return the `.dvc` file that tracks the dataset, and the path that it tracks."""
     for node in plan.graph.nodes:
         for out in node.outs:
             if not node.command and into.is_relative_to(plan.root / out):
@@ -96,10 +102,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def _main(
     prefix: Annotated[str | None, typer.Argument(help="s3://bucket/prefix with manifest.json")] = None,
-    force: Annotated[bool, typer.Option("--force", help="also when the same data went through before")] = False,
-    here: Annotated[bool, typer.Option("--here", help="in this checkout, not in a clone")] = False,
+    force: Annotated[bool, typer.Option("--force", help="run even if the same data was processed before")] = False,
+    here: Annotated[bool, typer.Option("--here", help="run in this checkout instead of a clone")] = False,
 ) -> None:
-    """Take new raw data through the whole pipeline, up to a challenger."""
+    """Run the whole pipeline on new raw data, up to a challenger."""
     engine.start(refresh, prefix, force, "here" if here else "clone")
 
 

@@ -1,7 +1,7 @@
-"""`remote-stage`: the flow that a worker runs, and how the orchestrator starts it and waits for it.
+"""The flow `remote-stage`, which a worker runs, and the orchestrator's side that starts it and waits for it.
 
-A worker that is lost (its run crashed, its machine gone silent, nobody took the run) is a failure that may pass, so
-the stage's retries send a new run to the pool. A stage that says no is none.
+A lost worker (its run crashed, its machine went silent, or no worker took the run) is a temporary failure, so the
+stage's retries send a new run to the pool. A stage that fails by itself is not retried.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
 from flows import engine
-from flows.dvc.failures import StageFailed, Unavailable, may_pass
+from flows.dvc.failures import StageFailed, Unavailable, is_temporary
 from flows.dvc.handoff import Order, work
 from flows.nodes import Rendezvous, job_of_this_pod
 from flows.settings import RemoteSettings
@@ -46,10 +46,10 @@ def _run_name() -> str:
 
 @flow(name=FLOW, flow_run_name=_run_name, persist_result=False, retries=0)
 def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
-    """Compute one stage for another machine's pipeline run.
+    """Compute one stage for a pipeline run of another machine, and return the final Prefect state.
 
     Args:
-        order: commit, stage, overrides, where files are, which MLflow run it belongs to.
+        order: commit, stage, overrides, location of files, and the MLflow run that it belongs to.
     """
 
     def on_line(line: str) -> None:
@@ -59,7 +59,7 @@ def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
         outcome = work(order, on_line, _meeting(order), engine.log().warning)
     except UmgclipError as error:
         engine.log().error("%s", error)
-        name = UNAVAILABLE if may_pass(error) else STAGE_FAILED
+        name = UNAVAILABLE if is_temporary(error) else STAGE_FAILED
         return Failed(name=name, message=f"{error} (exit code {error.exit_code})")
     return Completed(message=f"{outcome.state} in {outcome.seconds:.0f} s")
 
@@ -73,9 +73,9 @@ def _meeting(order: Order) -> Callable[[], Seat] | None:
 
 
 class RemoteRun:
-    """A worker's run of an order, from here: started at once, looked at now and then, ended with us.
+    """The orchestrator's handle on a worker's run of an order: starts it, polls it and stops it.
 
-    Use as a context manager: a run that has not ended by then is stopped.
+    Use it as a context manager: on exit after an error, it stops a run that is still active.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RemoteRun:
         settings: RemoteSettings,
         variables: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start it; `variables` are those of its job, beside the deployment's.
+        """Start the run; `variables` are job variables in addition to the deployment's.
 
         Raises:
             InputError: the pool has no deployment `remote-stage/POOL`.
@@ -96,7 +96,9 @@ class RemoteRun:
             given = {"order": order.model_dump(mode="json")}
             started = run_deployment(name, parameters=given, timeout=0, job_variables=dict(variables or {}) or None)
         except ObjectNotFound as error:
-            raise InputError(f"pool {pool}: expected a deployment {name} on the Prefect server, found none") from error
+            raise InputError(
+                f"pool {pool}: expected a deployment {name} on the Prefect server, found none; deploy it"
+            ) from error
         assert isinstance(started, FlowRun)  # noqa: S101 - for the type checker; it would be a coroutine in async code
         what = order.stage
         if order.nodes > 1:
@@ -108,7 +110,7 @@ class RemoteRun:
 
     @property
     def id(self) -> UUID:
-        """The flow run's."""
+        """The id of the Prefect flow run that executes the order."""
         return self._id
 
     def __enter__(self) -> Self:
@@ -118,9 +120,9 @@ class RemoteRun:
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
-        """Give the run up because of an error; None: it has ended by itself."""
+        """Stop the run because of an error; None: it has ended by itself, so there is nothing to do."""
         try:
-            if isinstance(error, _Lost) and error.run == self._id:  # it will not end itself
+            if isinstance(error, _Lost) and error.run == self._id:  # a lost run cannot end itself
                 self._client.set_flow_run_state(self._id, Crashed(message=str(error)), force=True)
             elif error is not None:
                 self._stop()
@@ -128,7 +130,7 @@ class RemoteRun:
             engine.log().warning("could not stop flow run %s: %s", self._id, unanswered)
 
     def is_final(self) -> bool:
-        """Whether it has ended, in whatever way; a server that does not answer does not know."""
+        """Return whether the run has ended, successfully or not; False if the server does not answer."""
         try:
             state = self._client.read_flow_run(self._id).state
         except httpx.HTTPError as error:
@@ -137,18 +139,18 @@ class RemoteRun:
         return state is not None and state.is_final()
 
     def abandon(self, reason: str) -> None:
-        """Call it Crashed: nothing is left of it that could say so itself."""
+        """Set the run's state to Crashed, because its process can no longer do so."""
         try:
             self._client.set_flow_run_state(self._id, Crashed(message=reason), force=True)
         except httpx.HTTPError as unanswered:
             engine.log().warning("could not end flow run %s: %s", self._id, unanswered)
 
     def done(self) -> bool:
-        """Look once: whether it has ended well.
+        """Poll the run once and return whether it has succeeded.
 
         Raises:
-            StageFailed: the stage says no, or somebody cancelled it.
-            Unavailable: the worker is lost, nobody took the run, or something around the stage failed there.
+            StageFailed: the stage failed, or somebody cancelled the run.
+            Unavailable: the worker is lost, no worker took the run, or the worker's infrastructure failed.
         """
         try:
             state = self._client.read_flow_run(self._id).state
@@ -168,7 +170,7 @@ class RemoteRun:
     def _stop(self) -> None:
         state = self._client.read_flow_run(self._id).state
         if state is None or not state.is_final():
-            message = "The run that asked for it has ended or given it up."
+            message = "The run that requested it has ended or no longer needs it."
             waiting = state is None or state.type in _WAITING
             self._client.set_flow_run_state(
                 self._id, Cancelled(message=message) if waiting else Cancelling(message=message)
@@ -176,7 +178,7 @@ class RemoteRun:
 
 
 def dispatch(order: Order, pool: str, settings: RemoteSettings) -> None:
-    """Have a worker of a pool run an order, or several together, and wait for the result.
+    """Send an order to one worker of a pool, or to several together, and wait for the result.
 
     Raises:
         InputError, StageFailed, Unavailable: as `RemoteRun` and its `done` say.
@@ -192,13 +194,13 @@ def dispatch(order: Order, pool: str, settings: RemoteSettings) -> None:
 
 
 class _Lost(Unavailable):
-    """A worker that has gone silent; `run` is its flow run."""
+    """The worker has gone silent; `run` is its flow run."""
 
     run: UUID | None = None
 
 
 class RunMonitor:
-    """What the looks at a worker's run add up to."""
+    """A monitor that derives from repeated polls whether a worker's run has succeeded, failed or been lost."""
 
     def __init__(
         self, stage: str, pool: str, settings: RemoteSettings, clock: Callable[[], float] = time.monotonic
@@ -208,16 +210,16 @@ class RunMonitor:
         self._sign: tuple[Any, ...] = ()
 
     def done(self, state: State[Any] | None, heartbeat: datetime.datetime | None) -> bool:
-        """Whether the run ended well; False: go on looking.
+        """Return whether the run has succeeded; False: poll again.
 
-        Times are our own clock's: a heartbeat counts from when we first see it.
+        Times are measured with this process's clock: a heartbeat counts from the moment it is first seen.
 
         Args:
-            state: of the run, as the server has it.
-            heartbeat: when the run last gave one, by the worker's clock; None: never.
+            state: state of the run on the server.
+            heartbeat: time of the run's last heartbeat by the worker's clock; None: none so far.
 
         Raises:
-            StageFailed, Unavailable: it did not, or will not.
+            StageFailed, Unavailable: the run failed, or will not succeed.
         """
         kind = state.type if state is not None else StateType.SCHEDULED
         if (kind, heartbeat) != self._sign:
@@ -240,15 +242,15 @@ class RunMonitor:
     def _check_end(self, state: State[Any]) -> None:
         if state.is_completed():
             return
-        said = f"stage {self._stage} on pool {self._pool}: {state.message or state.name}"
+        message = f"stage {self._stage} on pool {self._pool}: {state.message or state.name}"
         if state.is_crashed() or state.name == UNAVAILABLE:
-            raise Unavailable(said)
-        found = _EXIT_CODE.search(state.message or "")
-        raise StageFailed(said, int(found[1]) if found else 1)
+            raise Unavailable(message)
+        match = _EXIT_CODE.search(state.message or "")
+        raise StageFailed(message, int(match[1]) if match else 1)
 
 
 def _last_heartbeat(client: SyncPrefectClient, run_id: UUID) -> datetime.datetime | None:
-    """When a run last said that it is alive."""
+    """Return the time of a run's last heartbeat, or None without one."""
     wanted = EventFilter(
         event=EventNameFilter(name=[_HEARTBEAT]),
         resource=EventResourceFilter(id=[f"prefect.flow-run.{run_id}"]),

@@ -1,4 +1,4 @@
-"""What a pipeline run found, as rows and text: metrics against the champion, what registration decided, links."""
+"""Results of a pipeline run as rows and text: metrics against the champion, the registration decision, links."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ _DIGITS = 4
 
 @dataclass(frozen=True)
 class Champion:
-    """The model to beat, as it was before the run."""
+    """The champion model and its metrics before the run."""
 
     version: str
     metrics: Mapping[str, float]
 
 
 def read_champion(root: Path, params: Path) -> Champion | None:
-    """The present champion, None when there is none.
+    """Return the current champion, or None if there is none.
 
     Args:
-        root: where MLflow's embedded store lies, if no server is set.
+        root: folder of MLflow's embedded store, used if no server is set.
         params: the parameter file, which names the model.
 
     Raises:
-        ParamsError: the file is wrong.
+        ParamsError: the parameter file is invalid.
         TrackingError: MLflow does not answer.
     """
     from umgclip.register.registry import CHAMPION, Registry, evidence_of
 
     store = store_from_env(root)
     with explained(store), bounded():
-        found = Registry(store.client(), load_section(params, RegisterParams).name).by_alias(CHAMPION)
-    return None if found is None else Champion(str(found.version), evidence_of(found).tuned)
+        version = Registry(store.client(), load_section(params, RegisterParams).name).by_alias(CHAMPION)
+    return None if version is None else Champion(str(version.version), evidence_of(version).tuned)
 
 
 def metric_rows(root: Path, champion: Champion | None) -> list[dict[str, Any]]:
-    """One row a metric: base, tuned, champion, and what tuned gains on the champion."""
+    """Return one row per metric: base, tuned, champion, and the gain of tuned over the champion."""
     path = root / METRICS
     if not path.is_file():
         return []
@@ -66,7 +66,7 @@ def metric_rows(root: Path, champion: Champion | None) -> list[dict[str, Any]]:
 
 
 def stage_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """One row a stage: what became of it, where, how long it took."""
+    """Return one row per stage: its state, where it ran, and its duration in seconds."""
     return [
         {"stage": outcome.stage, "state": str(outcome.state), "where": outcome.where, "seconds": round(outcome.seconds)}
         for outcome in outcomes
@@ -74,7 +74,7 @@ def stage_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 
 def registration(root: Path) -> dict[str, Any] | None:
-    """What the stage `register` wrote."""
+    """Return the report that the stage `register` wrote, or None without one."""
     path = root / REGISTRATION
     if not path.is_file():
         return None
@@ -83,23 +83,23 @@ def registration(root: Path) -> dict[str, Any] | None:
 
 
 def page(root: Path, run: Run, registered: Mapping[str, Any] | None) -> str:
-    """Markdown with the registered version, the decision and links to runs and pages."""
-    place = _address(run)
-    lines = [f"* MLflow run: {f'[{run.run_id}]({place})' if place else f'`{run.run_id}` in {run.store.name}'}"]
+    """Return a Markdown page with the registered version, the decision, and links to runs and pages."""
+    url = _address(run)
+    lines = [f"* MLflow run: {f'[{run.run_id}]({url})' if url else f'`{run.run_id}` in {run.store.name}'}"]
     if registered is not None:
-        said = registered.get("gates", {}).get("reason", "")
-        lines.append(f"* version: {registered.get('name')} v{registered.get('version')}; {said}")
+        reason = registered.get("gates", {}).get("reason", "")
+        lines.append(f"* version: {registered.get('name')} v{registered.get('version')}; {reason}")
         lines.append(f"* aliases: {', '.join(f'{k} v{v}' for k, v in registered.get('aliases', {}).items())}")
     for folder, shown in REVIEW_FOLDERS.items():
-        if shown.first and (root / shown.path).is_dir():  # the run has a copy, which other machines can see
+        if shown.first and (root / shown.path).is_dir():  # the MLflow run has a copy that other machines can open
             there = f"artifacts/{folder}/{shown.first}"
-            link = f"[{folder}]({place}/{there})" if place else f"`{there}` of the run"
+            link = f"[{folder}]({url}/{there})" if url else f"`{there}` of the run"
             lines.append(f"* {folder.replace('_', ' ')}: {link}")
     return "\n".join(lines)
 
 
 def _address(run: Run) -> str | None:
-    """The run's page in MLflow's UI, without a password; None where there is no server."""
+    """Return the URL of the run's page in MLflow's UI, without a password; None without a server."""
     parts = urlsplit(run.store.uri)
     if parts.scheme not in ("http", "https"):
         return None
@@ -112,5 +112,5 @@ def _address(run: Run) -> str | None:
     return f"{server}/#/experiments/{experiment}/runs/{run.run_id}"
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - a cell
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - a table cell
     return round(value, _DIGITS) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""One generic task for every stage. DVC is the cache and owner of results, so Prefect keeps none."""
+"""Run any stage as a Prefect task; Prefect caches nothing, because DVC caches and owns the results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows import engine
-from flows.dvc.failures import may_pass
+from flows.dvc.failures import is_temporary
 from flows.dvc.repro import Outcome
 from flows.settings import StageSettings
 
@@ -16,12 +16,12 @@ _PER_CENT = re.compile(r"\((\d{1,3}) %\)")
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 - Prefect's objects
-    """Whether Prefect may run a failed task again: never after a closed gate or bad params."""
-    return may_pass(state.result(raise_on_failure=False))
+    """Return whether Prefect may retry a failed task: never after a closed gate or bad params."""
+    return is_temporary(state.result(raise_on_failure=False))
 
 
 def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
-    """Run a stage as a task of its name, with its retries; without a flow run in plain Python."""
+    """Run a stage with its retries, as a Prefect task of its name or, without a flow run, in plain Python."""
     if not engine.running():
         return engine.retried(work, settings)
     from prefect import task
@@ -37,20 +37,20 @@ def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
     return run_stage()
 
 
-def follow(stage: str, place: int, count: int, progress: engine.ProgressBar) -> Callable[[str], None]:
-    """What takes the lines of a stage: into the run's log one by one, and their percentage into the bar.
+def follow(stage: str, index: int, count: int, progress: engine.ProgressBar) -> Callable[[str], None]:
+    """Return a callback that logs each line of a stage and shows its percentage in the progress bar.
 
     Args:
-        stage: its name.
-        place: stages before it.
-        count: stages of the run.
-        progress: the run's bar.
+        stage: name of the stage.
+        index: number of stages before it.
+        count: number of stages in the run.
+        progress: the run's progress bar.
     """
 
     def on_line(line: str) -> None:
         engine.log().info("%s: %s", stage, line)
-        found = _PER_CENT.search(line)
-        if found:
-            progress.show((place + int(found[1]) / 100) / count)
+        match = _PER_CENT.search(line)
+        if match:
+            progress.show((index + int(match[1]) / 100) / count)
 
     return on_line

@@ -1,7 +1,7 @@
-"""A search over parameters by DVC experiments: all combinations or a sample, ranked by one metric.
+"""Search over parameters with DVC experiments: all combinations or a random sample, ranked by one metric.
 
-`python -m flows.sweep --help` runs it from a checkout. Trials run one after another here; where a stage has a pool,
-whole trials go to that pool, several at once, and come back through the run-cache.
+Run it from a checkout with `python -m flows.sweep`. Local trials run one after another. If a stage has a pool, whole
+trials run on that pool, several at once, and the run-cache returns their results.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prefect.client.orchestration import get_client
 
 from flows import engine
 from flows.dvc import handoff
-from flows.dvc.failures import explain, may_pass
+from flows.dvc.failures import explain, is_temporary
 from flows.dvc.overrides import overridden, read_assignments
 from flows.dvc.repro import Outcome, StageState, refusing
 from flows.dvc.workspace import PARAMS, Workspace, git
@@ -42,7 +42,7 @@ from umgclip.tracking import stage_run
 
 @dataclass
 class Trial:
-    """One choice of values and what it came to."""
+    """One combination of parameter values, with its metric or error."""
 
     name: str
     values: Mapping[str, Any]
@@ -73,22 +73,22 @@ def sweep(
     target: str | None = None,
     jobs: int = 2,
 ) -> dict[str, Any]:
-    """Try values of parameters and rank them.
+    """Run a trial for each combination of parameter values, rank the trials, and return the best.
 
     Args:
         space: dotted key: list of values, or {"low": 1e-4, "high": 1e-2, "log": true}.
-        trials: how many to draw at random; none: every combination of the lists.
-        seed: of the drawing.
-        target: the stage that a trial ends with; none: as the flow settings say.
-        jobs: trials at once on a work pool; here they run one after another.
+        trials: number of random trials; none: every combination of the lists.
+        seed: seed of the random sample.
+        target: the last stage of a trial; none: as in the flow settings.
+        jobs: concurrent trials on a work pool; local trials run one after another.
     """
     chosen = grid(space) if trials is None else sample(space, trials, seed)
     with opened("here") as (source, root):
         plan = _plan(source, root, target, chosen)
         settings, name = plan.settings.sweep, f"sweep-{uuid.uuid4().hex[:6]}"
         named = [Trial(f"{name}-{number:03d}", values) for number, values in enumerate(chosen)]
-        said = {"target": plan.stages[-1].name, "metric": settings.metric, "trials": len(named), "seed": seed}
-        with stage_run("sweep", said, root=source, tags=flow_tags()) as run, prepared(plan):
+        run_params = {"target": plan.stages[-1].name, "metric": settings.metric, "trials": len(named), "seed": seed}
+        with stage_run("sweep", run_params, root=source, tags=flow_tags()) as run, prepared(plan):
             search = _Search(plan, plan.workspace(run.run_id), named, run.run_id)
             _on_pool(search, plan.pools[0], jobs) if plan.pools else _here(search)
             log_files(plan, run)
@@ -99,32 +99,35 @@ def sweep(
 
 
 def _plan(source: Path, root: Path, target: str | None, chosen: Sequence[Mapping[str, Any]]) -> RunPlan:
-    """Check everything before the first trial."""
+    """Check the search space and the stages, and return the plan of a trial."""
     if git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise InputError(
-            f"{root}: expected a whole clone, as DVC keeps no experiment of a shallow one, got one without all of its "
-            f"history; run git fetch --unshallow"
+            f"{root}: expected a complete clone, because DVC stores no experiments in a shallow one, got a shallow "
+            f"one; run git fetch --unshallow"
         )
     ends_with = target or load_settings().sweep.target
     plan = make_plan(source, root, RunRequest(ends_with))
     names = [stage.name for stage in plan.stages]
     for stage in plan.stages:
         if stage.has_effects:
-            raise InputError(f"target: expected a stage without effects outside its files, but {stage.name} has some")
+            raise InputError(f"target: expected stages without effects outside their files, but {stage.name} has some")
         if stage.always_changed and plan.pools:
             raise InputError(
-                f"stages: expected no pool, as trials come back through the run-cache and {stage.name} runs every time"
+                f"stages: expected no pool, because the run-cache returns trials and {stage.name} runs every time"
             )
     if len(set(plan.pools)) > 1:
         raise InputError(
-            f"stages: expected one pool, as whole trials go there, got {', '.join(sorted(set(plan.pools)))}"
+            f"stages: expected one pool, because whole trials run there, got {', '.join(sorted(set(plan.pools)))}"
         )
     for values in chosen:
         overridden(root / PARAMS, values)
         for key, value in values.items():
             assignment(key, value)
             if key.split(".")[0] not in names:
-                raise ParamsError(f"space: {key} is of no stage up to {ends_with}; expected one of {', '.join(names)}")
+                raise ParamsError(
+                    f"space: {key} is not a parameter of any stage up to {ends_with}; "
+                    f"expected one of {', '.join(names)}"
+                )
     return plan
 
 
@@ -134,8 +137,8 @@ def _here(search: _Search) -> None:
 
 
 def _on_pool(search: _Search, pool: str, jobs: int) -> None:
-    """Send trials to the pool, `jobs` at once; each comes back as an experiment, restored and not computed."""
-    plan, own = search.plan, search.plan.settings.of_stage(search.plan.stages[-1].name)
+    """Run trials on the pool, `jobs` at once, and restore each result as an experiment without computing it here."""
+    plan, stage_settings = search.plan, search.plan.settings.of_stage(search.plan.stages[-1].name)
     order = make_order(plan, plan.stages[-1], search.parent_run).model_copy(update={"with_upstream": True, "nodes": 1})
     handoff.pull_raw(search.workspace, plan.graph)
     handoff.send_inputs(search.workspace, plan.graph, order, partial(engine.log().info, "%s"))
@@ -156,17 +159,17 @@ def _on_pool(search: _Search, pool: str, jobs: int) -> None:
                 except UmgclipError as error:
                     run.end(error)
                     trial.error, trial.lost = str(error), trial.lost + 1
-                    if may_pass(error) and trial.lost <= own.retries:
+                    if is_temporary(error) and trial.lost <= stage_settings.retries:
                         waiting.append(trial)
                 del active[name]
             time.sleep(plan.settings.remote.poll_s if active else 0)
 
 
 def _finish(search: _Search, trial: Trial, workspace: Workspace) -> None:
-    """Make the trial's experiment and read its metric; a trial that fails is a row in the table."""
-    own = search.plan.settings.of_stage(search.plan.stages[-1].name)
+    """Create the trial's experiment and read its metric; a failed trial becomes a row in the table."""
+    stage_settings = search.plan.settings.of_stage(search.plan.stages[-1].name)
     try:
-        perform(trial.name, partial(_experiment, search, trial, workspace), own)
+        perform(trial.name, partial(_experiment, search, trial, workspace), stage_settings)
         trial.metric = _measure(search, trial)
         trial.error = ""
     except UmgclipError as error:
@@ -192,20 +195,20 @@ def _experiment(search: _Search, trial: Trial, workspace: Workspace) -> Outcome:
 
 
 def _measure(search: _Search, trial: Trial) -> float:
-    """The metric in the experiment's commit."""
+    """Return the metric stored in the commit of the trial's experiment."""
     settings, root = search.settings, search.plan.root
     refs = git(root, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
-    found = [ref for ref in refs if ref.endswith(f"/{trial.name}")]
-    if not found:
+    matching = [ref for ref in refs if ref.endswith(f"/{trial.name}")]
+    if not matching:
         raise DataError(f"trial {trial.name}: expected an experiment of that name, found none")
-    values = flatten_metrics(json.loads(git(root, "show", f"{found[0]}:{settings.metrics_file}")))
+    values = flatten_metrics(json.loads(git(root, "show", f"{matching[0]}:{settings.metrics_file}")))
     if settings.metric not in values:
         raise DataError(f"sweep.metric: expected one of {', '.join(sorted(values))}, got {settings.metric!r}")
     return values[settings.metric]
 
 
 def _show(trials: Sequence[Trial], settings: SweepSettings, name: str) -> Trial:
-    """The table, best first; gives the best."""
+    """Show the table of trials, best first, and return the best trial."""
     sign = -1.0 if settings.direction == "maximize" else 1.0
     ranked = sorted(trials, key=lambda t: (t.metric is None, sign * (t.metric or 0.0)))
     rows = [
@@ -215,8 +218,8 @@ def _show(trials: Sequence[Trial], settings: SweepSettings, name: str) -> Trial:
     engine.table("umgclip-sweep", [{**row, "error": "".join(row["error"])} for row in rows], f"Trials of {name}")
     best = ranked[0]
     if best.metric is None:
-        raise DataError(f"{name}: expected a trial that ends well, all {len(trials)} failed, e.g. {best.error}")
-    text = f"* best: {best.name}, {settings.metric} {best.metric:.4f}\n* take it over: `dvc exp apply {best.name}`"
+        raise DataError(f"{name}: expected a successful trial, but all {len(trials)} failed, e.g. {best.error}")
+    text = f"* best: {best.name}, {settings.metric} {best.metric:.4f}\n* apply it: `dvc exp apply {best.name}`"
     engine.markdown("umgclip-sweep-best", text, "Best trial")
     return best
 
@@ -230,12 +233,12 @@ def _main(
         list[str],
         typer.Option("--set", help="train.lora.rank=[4,8], or train.lr_peak={low: 1.0e-4, high: 1.0e-2, log: true}"),
     ],
-    trials: Annotated[int | None, typer.Option(help="draw as many at random; every combination without it")] = None,
-    seed: Annotated[int, typer.Option(help="of the drawing")] = 0,
-    target: Annotated[str | None, typer.Option(help="the stage that a trial ends with")] = None,
-    jobs: Annotated[int, typer.Option(help="trials at once on a work pool")] = 2,
+    trials: Annotated[int | None, typer.Option(help="number of random trials; default: every combination")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the random sample")] = 0,
+    target: Annotated[str | None, typer.Option(help="the last stage of a trial")] = None,
+    jobs: Annotated[int, typer.Option(help="concurrent trials on a work pool")] = 2,
 ) -> None:
-    """Try values of parameters and rank them by the metric of the flow settings."""
+    """Run trials with different parameter values, and rank them by the metric in the flow settings."""
     engine.start(sweep, read_space(read_assignments(space)), trials, seed, target, jobs)
 
 

@@ -1,4 +1,4 @@
-"""Which values a sweep tries: every combination, or a seeded sample."""
+"""Choose the parameter values of a sweep: every combination, or a seeded random sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 1000
 
 
 class Range(BaseModel):
-    """All numbers from `low` to `high`; whole ones where both are whole; `log`: evenly over the orders of magnitude."""
+    """The numbers from `low` to `high`, integers if both are integers; `log` samples evenly on a log scale."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,7 @@ class Range(BaseModel):
         return self
 
     def draw(self, source: random.Random) -> int | float:
-        """One value."""
+        """Return a random value of the range."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         if isinstance(self.low, int) and isinstance(self.high, int):
             if not self.log:
@@ -48,10 +48,10 @@ Space = Mapping[str, Sequence[Any] | Range]
 
 
 def read_space(given: Mapping[str, Any]) -> dict[str, list[Any] | Range]:
-    """What a command line or a form holds: lists stay, mappings are ranges, a single value is a list of one.
+    """Read a search space from a command line or form: lists stay, mappings become ranges, a value becomes a list.
 
     Raises:
-        ParamsError: a mapping is no range; names the key.
+        ParamsError: a mapping is not a valid range; names the key.
     """
     space: dict[str, list[Any] | Range] = {}
     for key, values in given.items():
@@ -68,10 +68,10 @@ def read_space(given: Mapping[str, Any]) -> dict[str, list[Any] | Range]:
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every combination, the last key changing fastest.
+    """Return every combination of values; the last key changes fastest.
 
     Raises:
-        ParamsError: no key, no value, a range, or more than 1000 combinations.
+        ParamsError: there is no key or no value, a value is a range, or there are more than 1000 combinations.
     """
     choices = {key: _listed(key, values) for key, values in _checked(space).items()}
     count = math.prod(map(len, choices.values()))
@@ -81,31 +81,31 @@ def grid(space: Space) -> list[dict[str, Any]]:
 
 
 def sample(space: Space, trials: int, seed: int) -> list[dict[str, Any]]:
-    """Trials at random, no two alike as far as the space allows.
+    """Return random trials, all different if the space is large enough.
 
     Raises:
-        ParamsError: no key, no value, or a number of trials out of range.
+        ParamsError: there is no key or no value, or the number of trials is out of range.
     """
     if not 0 < trials <= MOST:
         raise ParamsError(f"trials: expected 1 to {MOST}, got {trials}")
-    checked, source = _checked(space), random.Random(seed)  # noqa: S311 - no secret
-    found: dict[str, dict[str, Any]] = {}
+    checked, source = _checked(space), random.Random(seed)  # noqa: S311 - not a secret
+    chosen: dict[str, dict[str, Any]] = {}
     for _ in range(20 * trials):
         drawn = {k: v.draw(source) if isinstance(v, Range) else source.choice(list(v)) for k, v in checked.items()}
-        found.setdefault(json.dumps(drawn, sort_keys=True), drawn)
-        if len(found) == trials:
+        chosen.setdefault(json.dumps(drawn, sort_keys=True), drawn)
+        if len(chosen) == trials:
             break
-    return list(found.values())
+    return list(chosen.values())
 
 
 def assignment(key: str, value: Any) -> str:  # noqa: ANN401 - a scalar
-    """A value as `dvc exp run --set-param` takes it.
+    """Return the argument of `dvc exp run --set-param` that sets a value.
 
     Raises:
-        ParamsError: it is no number, text, truth value or null, or its key has dots of its own.
+        ParamsError: the value is not a number, string, Boolean or null, or its key contains dots.
     """
     if "." in locate(key)[-1] or not isinstance(value, int | float | str | bool | None):
-        raise ParamsError(f"space: {key}: expected a number, a text, true, false or null for one value, got {value!r}")
+        raise ParamsError(f"space: {key}: expected a number, a string, true, false or null, got {value!r}")
     if isinstance(value, str):
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{key}='{quoted}'"

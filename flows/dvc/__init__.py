@@ -1,1 +1,1 @@
-"""DVC as a child process: its stages, its cache, clones of the repository, and the hand-off between machines."""
+"""Control of DVC as a child process: stages, cache, clones of the repository, and the hand-off between machines."""

@@ -1,7 +1,7 @@
-"""A training's checkpoint beside the results in DVC's remote, so that whichever worker goes on finds it.
+"""Share a training's checkpoint in DVC's remote, so that any worker can resume it.
 
-While the stage runs, a thread copies what is new; a worker that starts begins with what is there. One order, one place:
-the newest checkpoint replaces the one before it, and a stage that has ended leaves none.
+While the stage runs, a thread uploads each new checkpoint; a worker that starts downloads the shared one first. Each
+order has one location: a new checkpoint replaces the previous one, and a finished stage leaves none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from umgclip.errors import InputError, UmgclipError
 from umgclip.io.atomic import atomic_file
 from umgclip.io.storage import Location, Storage, locate
 
-# by stage: its folder, and its files, of which the last is the checkpoint
+# by stage: its folder and its files; the last file is the checkpoint
 FILES = {"train": (Path("artifacts/.train"), ("curves.csv", "checkpoint.pt"))}
 _FOLDER = "checkpoints"
 _LOOK_EVERY_S = 5.0
@@ -27,59 +27,59 @@ Say = Callable[[str], None]
 
 
 class SharedCheckpoint:
-    """The shared place of one order's checkpoint.
+    """The shared copy of one order's checkpoint in DVC's remote.
 
     Args:
-        remote_url: of DVC's remote; `s3://` or a folder that all workers see.
-        key: of the order; the same for every attempt.
+        remote_url: URL of DVC's remote: `s3://` or a folder that all workers can access.
+        key: key of the order, the same for every attempt.
     """
 
     def __init__(self, remote_url: str, key: str) -> None:
-        self._place: Location | Path
+        self._location: Location | Path
         if remote_url.startswith("s3://"):
-            self._place = locate(remote_url) / _FOLDER / key
+            self._location = locate(remote_url) / _FOLDER / key
         else:
-            self._place = Path(remote_url) / _FOLDER / key
+            self._location = Path(remote_url) / _FOLDER / key
         self._storage = Storage()
 
     def __str__(self) -> str:
-        return str(self._place)
+        return str(self._location)
 
     def has(self, name: str) -> bool:
-        """Whether a file is there."""
-        if isinstance(self._place, Path):
-            return (self._place / name).is_file()
-        return self._storage.exists(self._place / name)
+        """Return whether the remote has a file of this name."""
+        if isinstance(self._location, Path):
+            return (self._location / name).is_file()
+        return self._storage.exists(self._location / name)
 
     def get(self, name: str, path: Path) -> None:
-        """Copy a file from there; it appears whole or not at all."""
-        if isinstance(self._place, Path):
+        """Download a file atomically from the shared copy."""
+        if isinstance(self._location, Path):
             with atomic_file(path) as temporary:
-                shutil.copyfile(self._place / name, temporary)
+                shutil.copyfile(self._location / name, temporary)
         else:
-            self._storage.get(self._place / name, path)
+            self._storage.get(self._location / name, path)
 
     def put(self, path: Path, name: str) -> None:
-        """Copy a file there; it replaces the one before it whole or not at all."""
-        if isinstance(self._place, Path):
-            with atomic_file(self._place / name) as temporary:
+        """Upload a file atomically; it replaces the previous one."""
+        if isinstance(self._location, Path):
+            with atomic_file(self._location / name) as temporary:
                 shutil.copyfile(path, temporary)
         else:
-            self._storage.put(path, self._place / name)
+            self._storage.put(path, self._location / name)
 
     def remove(self, names: tuple[str, ...]) -> None:
-        """Take files away; the checkpoint first."""
+        """Delete files from the shared copy, the checkpoint first."""
         for name in reversed(names):
-            if isinstance(self._place, Path):
-                (self._place / name).unlink(missing_ok=True)
+            if isinstance(self._location, Path):
+                (self._location / name).unlink(missing_ok=True)
             else:
-                self._storage.delete(self._place / name)
-        if isinstance(self._place, Path) and self._place.is_dir():
-            shutil.rmtree(self._place, ignore_errors=True)
+                self._storage.delete(self._location / name)
+        if isinstance(self._location, Path) and self._location.is_dir():
+            shutil.rmtree(self._location, ignore_errors=True)
 
 
 def supported(remote_url: str) -> bool:
-    """Whether checkpoints can be kept beside such a remote."""
+    """Return whether a remote of this kind can store checkpoints."""
     return remote_url.startswith("s3://") or "://" not in remote_url
 
 
@@ -87,17 +87,18 @@ def supported(remote_url: str) -> bool:
 def shared(
     root: Path, stage: str, remote_url: str, key: str, say: Say, every_s: float = _LOOK_EVERY_S
 ) -> Iterator[None]:
-    """While a stage runs in a clone: begin with the shared checkpoint, and share each new one.
+    """Download the shared checkpoint before a stage runs in a clone, and upload each new one during the block.
 
-    A checkpoint that cannot be shared is said and costs nothing else. It goes when the stage is done or says no.
+    A checkpoint that cannot be uploaded is reported and has no other effect. The shared copy is deleted when the stage
+    succeeds or fails by itself.
 
     Args:
         root: the clone.
-        stage: its name; one without checkpoints passes through.
-        remote_url: of DVC's remote.
-        key: of the order.
-        say: takes what happens, line by line.
-        every_s: seconds between looks.
+        stage: name of the stage; nothing happens for a stage without checkpoints.
+        remote_url: URL of DVC's remote.
+        key: key of the order.
+        say: called with each message.
+        every_s: seconds between checks for a new checkpoint.
     """
     if stage not in FILES or not supported(remote_url):
         yield
@@ -125,27 +126,29 @@ def shared(
 
 
 class _CheckpointMirror:
-    def __init__(self, folder: Path, names: tuple[str, ...], place: SharedCheckpoint, say: Say) -> None:
-        self._folder, self._names, self._place, self._say = folder, names, place, say
+    """A checkpoint in a clone that is kept in step with the shared copy in the remote."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...], remote: SharedCheckpoint, say: Say) -> None:
+        self._folder, self._names, self._remote, self._say = folder, names, remote, say
         self._shared: int | None = None
 
     def fetch(self) -> None:
-        """Begin with what is there, which is as far as any worker has come."""
-        if not self._place.has(self._names[-1]):
+        """Download the shared checkpoint, the latest state that any worker has reached, if there is one."""
+        if not self._remote.has(self._names[-1]):
             return
         for name in self._names:
-            if self._place.has(name):
-                self._place.get(name, self._folder / name)
+            if self._remote.has(name):
+                self._remote.get(name, self._folder / name)
         self._shared = self._stamp()
-        self._say(f"goes on from the checkpoint in {self._place}")
+        self._say(f"resuming from the checkpoint in {self._remote}")
 
     def run(self, stop: threading.Event, every_s: float) -> None:
-        """Share what is new until told to stop."""
+        """Upload new checkpoints until `stop` is set."""
         while not stop.wait(every_s):
             self.share()
 
     def share(self) -> None:
-        """Copy the checkpoint there if it is a new one."""
+        """Upload the checkpoint if it is new."""
         stamp = self._stamp()
         if stamp is None or stamp == self._shared:
             return
@@ -154,28 +157,30 @@ class _CheckpointMirror:
                 self._copy(Path(folder))
             self._shared = stamp
         except (OSError, UmgclipError) as error:
-            self._say(f"could not share the checkpoint in {self._place}: {error}")
+            self._say(f"could not share the checkpoint in {self._remote}: {error}")
 
     def _copy(self, folder: Path) -> None:
-        """The checkpoint is taken first and sent last: what goes with it is never behind it."""
+        """Snapshot the checkpoint first and upload it last, so that the files beside it are never older."""
         checkpoint = self._names[-1]
         try:
-            os.link(self._folder / checkpoint, folder / checkpoint)  # it is replaced, never written into
+            os.link(
+                self._folder / checkpoint, folder / checkpoint
+            )  # training replaces the file and never writes into it
         except FileNotFoundError:
-            return  # training has just ended
+            return  # training has just ended and removed it
         for name in self._names[:-1]:
             if (self._folder / name).is_file():
                 shutil.copyfile(self._folder / name, folder / name)
         for name in self._names:
             if (folder / name).is_file():
-                self._place.put(folder / name, name)
+                self._remote.put(folder / name, name)
 
     def remove(self) -> None:
-        """Nobody needs it any more."""
+        """Delete the shared copy, which is no longer needed."""
         try:
-            self._place.remove(self._names)
+            self._remote.remove(self._names)
         except (OSError, UmgclipError) as error:
-            self._say(f"could not remove the checkpoint in {self._place}: {error}")
+            self._say(f"could not remove the checkpoint in {self._remote}: {error}")
 
     def _stamp(self) -> int | None:
         path = self._folder / self._names[-1]

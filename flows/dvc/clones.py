@@ -1,4 +1,4 @@
-"""Folders of clones by what they are for: kept for the next attempt, used by one at a time, cleaned up by age."""
+"""Manage working folders by purpose: reused by the next attempt, used by one process at a time, removed by age."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ _HOPELESS = {InputError.exit_code, DataError.exit_code, GateError.exit_code}
 
 
 def worker_folder() -> Path:
-    """Where clones lie, and a worker's DVC cache: `UMGCLIP_WORKER_DIR`, or the user's cache folder."""
+    """Return the folder for clones and a worker's DVC cache: `UMGCLIP_WORKER_DIR`, or one in the user's cache."""
     chosen = os.environ.get(WORKER_FOLDER, "").strip()
     return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "umgclip"
 
 
 @contextmanager
 def claimed_folder(folder: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - what JSON can hold
-    """A folder for one purpose, ours until the end.
+    """Yield a folder for one purpose that no other process uses during the block.
 
-    After a success it goes, and so it does after a failure that a repetition of the same cannot mend. Else it stays:
-    the next attempt with the same purpose gets it with all that is in it. Two at once get two. What nobody has used for
-    a week is removed.
+    It is removed after a success, and after a failure that a retry cannot fix. Otherwise the next attempt with the same
+    purpose gets it with its contents. Concurrent attempts get different folders. Folders that have not been used for a
+    week are removed.
 
     Args:
-        folder: where such places are.
-        purpose: what tells one from another.
+        folder: the parent folder.
+        purpose: values that distinguish one purpose from another.
 
     Raises:
-        Unavailable: too many at once.
+        Unavailable: too many processes use folders of this purpose.
     """
     key = hashlib.sha256(json.dumps(purpose, sort_keys=True, default=str).encode()).hexdigest()[:16]
     _clean_up(folder)
     for number in range(_SAME):
-        own = folder / f"{key}-{number}"
-        with _claimed(own) as ours:
+        candidate = folder / f"{key}-{number}"
+        with _claimed(candidate) as ours:
             if not ours:
                 continue
             try:
-                yield own
+                yield candidate
             except UmgclipError as error:
                 if _hopeless(error):
-                    shutil.rmtree(own, ignore_errors=True)
+                    shutil.rmtree(candidate, ignore_errors=True)
                 raise
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(candidate, ignore_errors=True)
             return
-    raise Unavailable(f"{folder}: expected a free place {key}, all {_SAME} are in use")
+    raise Unavailable(f"{folder}: expected a free folder {key}, but all {_SAME} are in use; wait for one to end")
 
 
 def _hopeless(error: UmgclipError) -> bool:
@@ -76,7 +76,7 @@ def _clean_up(folder: Path) -> None:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours for the time being; a dead process owns nothing."""
+    """Lock a folder for the block and yield whether that worked; the lock ends with the process that holds it."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
@@ -85,7 +85,7 @@ def _claimed(folder: Path) -> Iterator[bool]:
             except BlockingIOError:
                 yield False
                 return
-            if not _is(folder / "lock", lock.fileno()):  # its last owner has removed the folder meanwhile
+            if not _is(folder / "lock", lock.fileno()):  # its last owner has removed the folder in the meantime
                 continue
             os.utime(folder)
             yield True

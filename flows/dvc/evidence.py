@@ -1,4 +1,4 @@
-"""What a run shows people, kept in its MLflow run, also where it failed on a worker."""
+"""Store the reports of a run for review in its MLflow run, including those of stages that failed on a worker."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from umgclip.errors import TrackingError, UmgclipError
 from umgclip.tracking import bounded, explained, store_from_env
 
 _UPLOAD_S = 120
-_CLOCK_S = 1.0  # by which the times of files may be off
+_CLOCK_S = 1.0  # tolerance for the modification times of files
 
 
 @dataclass(frozen=True)
 class ReviewFolder:
-    """A folder for people to look at, that the run in MLflow gets: who writes it, where, which page to open first."""
+    """A folder for review that the MLflow run stores: the stage that writes it, its path, and its first page."""
 
     stage: str
     path: str
@@ -27,30 +27,30 @@ class ReviewFolder:
 REVIEW_FOLDERS = {
     "evaluation": ReviewFolder("evaluate", "artifacts/evaluate", "report.html"),
     "data_docs": ReviewFolder("validate", "artifacts/data_docs", "index.html"),
-    "validate": ReviewFolder("validate", "artifacts/validate"),  # the rows in quarantine
+    "validate": ReviewFolder("validate", "artifacts/validate"),  # the quarantined rows
 }
 
 
 class ReachedStages:
-    """The stages that a run has come to."""
+    """The stages that a run has reached, with their start times."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 
     def begins(self, stage: str) -> None:
-        """A stage begins here: what it writes is newer than this moment."""
+        """Record that a stage starts now; only files written after this moment count as its output."""
         self._since[stage] = time.time()
 
     def done(self, stage: str) -> None:
-        """A stage is up to date, and so is what it has written, whenever that was."""
+        """Record that a stage is up to date; its files count as its output whatever their age."""
         self._since[stage] = 0.0
 
     def log(self, root: Path, keep: Callable[[Path, str], object]) -> None:
-        """Have a run in MLflow keep what these stages show, that of a stage which has failed too.
+        """Store the review folders of these stages in an MLflow run, including that of a failed stage.
 
         Args:
-            root: where they ran.
-            keep: takes a folder, and where among the run's artifacts it goes.
+            root: folder in which the stages ran.
+            keep: called with a folder and its path among the run's artifacts.
         """
         for name, shown in REVIEW_FOLDERS.items():
             since, path = self._since.get(shown.stage), root / shown.path
@@ -62,13 +62,13 @@ class ReachedStages:
 def evidence(
     root: Path, run_id: str | None, folder: str | None, warn: Callable[[str], object]
 ) -> Iterator[ReachedStages]:
-    """What fails on a worker leaves its pages in the run that asked for it; the worker's clone may go.
+    """Upload the reports of a stage that fails on a worker to the MLflow run, because the clone may be removed.
 
     Args:
-        root: where stages run.
-        run_id: of the run in MLflow; None: there is none.
-        folder: of the run's artifacts, where many orders share the run.
-        warn: called where MLflow does not answer.
+        root: folder in which stages run.
+        run_id: id of the MLflow run; None: there is none.
+        folder: folder among the run's artifacts, for runs that many orders share.
+        warn: called if MLflow does not answer.
     """
     reached = ReachedStages()
     try:
@@ -82,5 +82,5 @@ def evidence(
                     below = f"{folder}/" if folder else ""
                     reached.log(root, lambda path, name: client.log_artifacts(run_id, str(path), f"{below}{name}"))
             except TrackingError as error:
-                warn(f"could not keep the pages of what failed: {error}")
+                warn(f"could not upload the reports of the failed stage: {error}")
         raise

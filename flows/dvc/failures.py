@@ -1,6 +1,6 @@
-"""Whose fault a failure is: the stage's, which no repetition mends, or that of the machinery around it, which may pass.
+"""Classify failures: permanent ones of a stage, and temporary ones of the infrastructure, which are worth a retry.
 
-`dvc repro` exits with 255 whatever happened; the code of the stage stands in its last words.
+`dvc repro` always fails with exit code 255; the exit code of the stage is in its last lines.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from flows.dvc.process import CommandResult
 from umgclip.errors import PeerError, StorageError, TrackingError, UmgclipError
 
 _STAGE_ENDED = re.compile(r"failed to run: (?P<command>.+), exited with (?P<code>-?\d+)")
-_INTERRUPTED = 130  # how `umgclip` ends on SIGTERM
-_PASSING = re.compile(
+_INTERRUPTED = 130  # exit code of `umgclip` on SIGTERM
+_TEMPORARY = re.compile(
     "|".join(
         (
             r"unable to acquire lock",
@@ -33,7 +33,7 @@ _SHOWN_LINES = 12
 
 
 class StageFailed(UmgclipError):
-    """The stage did its work and says no, or cannot do it: bad params, bad data, a closed gate, an error in code."""
+    """The stage itself failed: bad params, bad data, a closed gate, or an error in code."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -41,41 +41,41 @@ class StageFailed(UmgclipError):
 
 
 class Unavailable(UmgclipError):
-    """Something around the stage failed (a lock, the network, a server, a machine); trying again later may help."""
+    """The infrastructure failed (a lock, the network, a server, a machine); a retry may help."""
 
     exit_code = 9
 
 
 def explain(what: str, finished: CommandResult) -> StageFailed | Unavailable:
-    """The error for a command that ended with a code other than 0.
+    """Return the error for a command that ended with an exit code other than 0.
 
     Args:
-        what: what failed, as in `stage train`.
-        finished: of DVC.
+        what: name of what failed, such as `stage train`.
+        finished: result of the DVC command.
     """
-    said = "\n  ".join(finished.lines[-_SHOWN_LINES:])
+    tail = "\n  ".join(finished.lines[-_SHOWN_LINES:])
     ended = _last(_STAGE_ENDED, finished.text)
     code = int(ended["code"]) if ended else finished.code
     if code < 0 or code == _INTERRUPTED or (code > 128 and (ended or finished.code != 255)):
         number = -code if code < 0 else code - 128
-        return Unavailable(f"{what}: ended by signal {number}, which it did not send itself:\n  {said}")
+        return Unavailable(f"{what}: ended by signal {number} from outside:\n  {tail}")
     if ended and code in (TrackingError.exit_code, StorageError.exit_code):
-        return Unavailable(f"{what}: exit code {code}, a server it needs does not answer:\n  {said}")
+        return Unavailable(f"{what}: exit code {code}, a server that it needs does not answer:\n  {tail}")
     if ended and code == PeerError.exit_code:
-        return Unavailable(f"{what}: exit code {code}, a process that works with it was lost:\n  {said}")
-    # the stage's own codes say what they mean; elsewhere only the words tell
-    if not (ended and 1 < code < TrackingError.exit_code) and _PASSING.search(said):
-        return Unavailable(f"{what}: exit code {code}, something around it failed:\n  {said}")
-    return StageFailed(f"{what}: exit code {code}:\n  {said}", code if ended else 1)
+        return Unavailable(f"{what}: exit code {code}, a process of the same group was lost:\n  {tail}")
+    # the stage's own exit codes are unambiguous; for others only the output tells
+    if not (ended and 1 < code < TrackingError.exit_code) and _TEMPORARY.search(tail):
+        return Unavailable(f"{what}: exit code {code}, the infrastructure failed:\n  {tail}")
+    return StageFailed(f"{what}: exit code {code}:\n  {tail}", code if ended else 1)
 
 
-def may_pass(error: BaseException | None) -> bool:
-    """Whether trying again makes sense."""
+def is_temporary(error: BaseException | None) -> bool:
+    """Return whether an error is temporary, so that a retry makes sense."""
     return isinstance(error, Unavailable | TrackingError | StorageError)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = None
+    last = None
     for match in pattern.finditer(text):
-        found = match
-    return found
+        last = match
+    return last

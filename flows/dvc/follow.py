@@ -1,4 +1,4 @@
-"""Nodes of a stage beside the first: they run its command, and DVC knows nothing of them."""
+"""Run a stage's command on the nodes other than the first, without DVC."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from flows.dvc.workspace import Workspace
 
 
 def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout_s: float | None = None) -> Outcome:
-    """Run a stage's command as one node of several; what it writes, if anything, is nobody's result.
+    """Run a stage's command as one node of several; its output files are not used.
 
     Raises:
-        StageFailed: the stage says no.
-        Unavailable: another node was lost, or something around the stage failed.
+        StageFailed: the stage failed.
+        Unavailable: another node was lost, or the infrastructure failed.
     """
     started = time.monotonic()
     shell = shutil.which("sh") or "/bin/sh"
@@ -29,6 +29,6 @@ def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout
     except TimeoutError as error:
         raise Unavailable(f"stage {stage.name}: {error}") from error
     if finished.code != 0:
-        said = f"failed to run: {stage.cmd}, exited with {finished.code}"  # as DVC says it
-        raise explain(f"stage {stage.name}", replace(finished, lines=(*finished.lines, said)))
+        line = f"failed to run: {stage.cmd}, exited with {finished.code}"  # DVC's wording, which `explain` parses
+        raise explain(f"stage {stage.name}", replace(finished, lines=(*finished.lines, line)))
     return Outcome(stage.name, StageState.RAN, time.monotonic() - started)

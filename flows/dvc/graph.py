@@ -1,4 +1,4 @@
-"""The stages of `dvc.yaml` as DVC itself resolves them: order, files, who needs whom."""
+"""The stages of `dvc.yaml` as DVC resolves them: their order, files and dependencies."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _READ_TIMEOUT_S = 120
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, or a `.dvc` file, which has no command. Paths are relative to the repository's root.
+    """A stage, or a `.dvc` file without a command; paths are relative to the repository's root.
 
     Attributes:
-        name: as `dvc repro` takes it.
-        command: whether it runs anything.
-        cmd: what it runs, for a shell.
-        always_changed: it runs every time and never comes from the run-cache.
-        deps: what it reads.
-        outs: what it writes into DVC's cache.
-        kept_by_git: what it writes beside it (`cache: false`), such as metrics.
-        needs: names of the stages that make what it reads.
+        name: name for `dvc repro`.
+        command: whether it has a command.
+        cmd: its command, for a shell.
+        always_changed: it runs every time, and its result never comes from the run-cache.
+        deps: paths that it reads.
+        outs: paths that it writes into DVC's cache.
+        kept_by_git: paths that it writes and git tracks instead (`cache: false`), such as metrics.
+        needs: names of the stages that write what it reads.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Stage:
 
     @property
     def has_effects(self) -> bool:
-        """Whether it changes more than its files: it runs every time, though inputs could say when it has to.
+        """True if the stage has effects outside its files: it runs every time although it has inputs.
 
-        A stage that reads nothing, such as the digests of the installed code, runs every time to look.
+        A stage without inputs, such as the digests of the installed code, runs every time only to check.
         """
         return self.always_changed and bool(self.deps)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All stages in running order.
+    """All stages of a repository in execution order.
 
     Attributes:
         nodes: stages and `.dvc` files.
-        unchanged: names of the leading stages that were up to date when DVC was asked; empty if it was not.
+        unchanged: names of the leading stages that were up to date when DVC checked; empty if it did not.
     """
 
     nodes: tuple[Stage, ...]
@@ -63,11 +63,11 @@ class Graph:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Those that run something."""
+        """The nodes that have a command, in execution order."""
         return tuple(node for node in self.nodes if node.command)
 
     def up_to(self, target: str | None) -> tuple[Stage, ...]:
-        """The stages that `target` needs, itself last; all of them for None.
+        """Return the stages that `target` needs, with itself last; all stages for None.
 
         Raises:
             InputError: there is no such stage.
@@ -84,7 +84,7 @@ class Graph:
         return tuple(stage for stage in self.stages if stage.name in wanted)
 
     def after(self, names: Iterable[str]) -> set[str]:
-        """The stages that read, directly or not, what these stages write."""
+        """Return the stages that depend on these stages, directly or indirectly."""
         reached = set(names)
         for node in self.nodes:
             if reached.intersection(node.needs):
@@ -92,35 +92,35 @@ class Graph:
         return reached.difference(names)
 
     def cached_inputs(self, stage: Stage) -> tuple[str, ...]:
-        """What a stage reads that lies in DVC's cache."""
+        """Return the inputs of a stage that are in DVC's cache."""
         outs = [out for node in self.nodes for out in node.outs]
         return tuple(dep for dep in stage.deps if any(_overlap(dep, out) for out in outs))
 
     def inputs_kept_by_git(self, stage: Stage) -> tuple[str, ...]:
-        """What a stage reads that another stage wrote beside the cache."""
+        """Return the inputs of a stage that are outputs of other stages and tracked by git."""
         return tuple(out for node in self.nodes for out in node.kept_by_git if out in stage.deps)
 
 
 def read_graph(root: Path, environment: Mapping[str, str], *, look: bool = False) -> Graph:
-    """Ask DVC.
+    """Read the stages of a repository through DVC.
 
     Args:
         root: the repository.
-        environment: variables.
-        look: ask as well which stages are up to date.
+        environment: environment variables of the DVC process.
+        look: also determine which leading stages are up to date.
 
     Raises:
-        InputError: no repository of DVC there, or its files do not parse.
+        InputError: it is not a DVC repository, or its files do not parse.
     """
     command = [sys.executable, *dvc_repo_command("graph", *(["--look"] if look else []))]
-    done = subprocess.run(  # noqa: S603 - own arguments
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         command, cwd=root, env=dict(environment), capture_output=True, text=True, timeout=_READ_TIMEOUT_S, check=False
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"{root}: expected a repository with stages in dvc.yaml: {reason[0]}")
-    said = json.loads(done.stdout.splitlines()[-1])
-    return Graph(tuple(_stage(entry) for entry in said["nodes"]), tuple(said["unchanged"]))
+    content = json.loads(done.stdout.splitlines()[-1])
+    return Graph(tuple(_stage(entry) for entry in content["nodes"]), tuple(content["unchanged"]))
 
 
 def _stage(entry: Mapping[str, Any]) -> Stage:
@@ -137,6 +137,6 @@ def _stage(entry: Mapping[str, Any]) -> Stage:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same or one lies in the other."""
+    """Return whether two paths are the same or one contains the other."""
     first, second = PurePosixPath(one), PurePosixPath(other)
     return first.is_relative_to(second) or second.is_relative_to(first)

@@ -1,8 +1,8 @@
-"""Run a command so that it ends with whoever started it: `python guard.py GRACE_S COMMAND...`.
+"""Run a command that ends together with the process that started it: `python guard.py GRACE_S COMMAND...`.
 
-Standard input is a pipe from the starter into which nobody writes. It closes when the starter lets go of it or dies,
-kill -9 included; then the command, its children and theirs get SIGTERM, and SIGKILL after the grace. The same
-happens to what a command leaves behind when it ends by itself. The exit code is the command's, 128 + N for signal N.
+Standard input is a pipe from the parent process, which writes nothing. The pipe closes when the parent closes it or
+dies, even by kill -9. Then the command and all its descendants get SIGTERM, and SIGKILL after the grace period. The
+same happens to processes that a command leaves behind. The exit code is the command's, 128 + N for signal N.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOT_FOUND = 127
 
 
 class _Family:
-    """A process group and whatever has left it but is still a descendant."""
+    """A process group and the descendants that have left the group."""
 
     def __init__(self, command: list[str]) -> None:
         null = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
@@ -32,7 +32,7 @@ class _Family:
         self._head = os.posix_spawnp(command[0], command, os.environ, file_actions=null, setpgroup=0)
 
     def reap(self) -> None:
-        """Take the exit codes of children, our own and those that orphans have become."""
+        """Collect the exit codes of ended children, including adopted orphans."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -45,7 +45,7 @@ class _Family:
                 self.code = code if code >= 0 else 128 - code
 
     def end(self, grace_s: float) -> None:
-        """SIGTERM to each once, SIGKILL to those left after the grace."""
+        """Send SIGTERM to each process once, and SIGKILL to those left after the grace period."""
         for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, _KILL_WAIT_S)):
             told: set[int] = set()
             deadline = time.monotonic() + wait_s
@@ -68,7 +68,7 @@ class _Family:
 
 
 def _signalled(target: int, number: int) -> bool:
-    """Send a signal to a process, or to a group as its negative number; False when there is none."""
+    """Send a signal to a process, or to a group given as a negative number; return False if it does not exist."""
     try:
         os.kill(target, number)
     except (ProcessLookupError, PermissionError):
@@ -84,7 +84,7 @@ def _group(pid: int) -> int | None:
 
 
 def _children() -> Iterator[int]:
-    """Our children, adopted orphans among them; empty where the system does not list them."""
+    """Yield the children of this process, including adopted orphans; nothing if the system does not list them."""
     path = Path(f"/proc/self/task/{os.getpid()}/children")
     try:
         yield from map(int, path.read_text(encoding="ascii").split())
@@ -98,7 +98,7 @@ def _adopt_orphans() -> None:
 
 
 def _wake_on_signals() -> int:
-    """A descriptor that becomes readable at each signal, so that waiting needs no polling."""
+    """Return a descriptor that becomes readable at each signal, so that waiting needs no polling."""
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
@@ -107,7 +107,7 @@ def _wake_on_signals() -> int:
 
 
 def main() -> int:
-    """Run the command to its end or to ours."""
+    """Run the command until it ends or this process is asked to end; return the exit code."""
     grace_s, command = float(sys.argv[1]), sys.argv[2:]
     asked: list[int] = []
 

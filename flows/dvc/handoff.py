@@ -1,6 +1,7 @@
-"""A stage that another machine computes: what the orchestrator sends, what the worker does, how the result comes back.
+"""Compute a stage on another machine: the orchestrator's upload, the worker's part, and the return of the result.
 
-Files travel through DVC's remote, values through the order. Only the orchestrator writes `dvc.lock`, and nobody git.
+DVC's remote transfers files, the order transfers values. Only the orchestrator writes `dvc.lock`; nobody commits to
+git.
 """
 
 from __future__ import annotations
@@ -37,52 +38,54 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
 
 class Order(BaseModel):
-    """What a worker needs to know. Small texts only: files go through the remote."""
+    """The request to a worker to compute a stage; it holds small texts only, as files go through the remote."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repo: str = Field(min_length=1, max_length=2000, description="git URL or path that the commit is cloned from")
+    repo: str = Field(min_length=1, max_length=2000, description="git URL or path of the repository to clone")
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash")
     stage: str
-    with_upstream: bool = Field(default=False, description="bring everything that the stage needs up to date as well")
-    overrides: dict[str, Any] = Field(default={}, description="dotted key: value")
-    files: dict[str, str] = Field(default={}, description="dvc.lock and the like, as the orchestrator has them")
+    with_upstream: bool = Field(default=False, description="also bring the stages that it needs up to date")
+    overrides: dict[str, Any] = Field(default={}, description="parameter values by dotted key")
+    files: dict[str, str] = Field(default={}, description="dvc.lock and similar files of the orchestrator")
     remote: str = Field(default="handoff", pattern=r"^[A-Za-z0-9_-]+$", description="name of DVC's remote")
     remote_url: str = Field(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]+$")
     parent_run: str | None = Field(
-        default=None, pattern=_NAME, description="MLflow run that the stage's run goes under"
+        default=None, pattern=_NAME, description="MLflow run that is the parent of the stage's run"
     )
-    trial: str | None = Field(default=None, pattern=_NAME, description="name of the experiment that it belongs to")
+    trial: str | None = Field(
+        default=None, pattern=_NAME, description="name of the experiment that the stage belongs to"
+    )
     timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    nodes: int = Field(default=1, ge=1, description="that compute it together, each by an order of its own")
-    node: int = Field(default=0, ge=0, description="which of them; the first gives the result")
-    first: UUID | None = Field(default=None, description="flow run of the first node, for the others")
+    nodes: int = Field(default=1, ge=1, description="nodes that compute it together, one order each")
+    node: int = Field(default=0, ge=0, description="index of this node; the first one returns the result")
+    first: UUID | None = Field(default=None, description="flow run of the first node, set for the others")
 
     def key(self) -> str:
-        """Names what is computed, whoever asks for it and whichever node it is."""
+        """Return a key of the computation, independent of who requests it and of the node."""
         others = {"parent_run", "timeout_s", "nodes", "node", "first"}
         return hashlib.sha256(self.model_dump_json(exclude=others).encode()).hexdigest()[:16]
 
 
 def pointers(graph: Graph) -> list[str]:
-    """The `.dvc` files: raw data."""
+    """Return the names of the `.dvc` files, which track raw data."""
     return [node.name for node in graph.nodes if not node.command]
 
 
 def pull_raw(workspace: Workspace, graph: Graph) -> None:
-    """Download raw data that is not here.
+    """Download raw data that is missing in the workspace.
 
     Raises:
-        StageFailed, Unavailable: it failed.
+        StageFailed, Unavailable: the download failed.
     """
     share_raw(workspace, graph, push=False)
 
 
 def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
-    """The same, and upload raw data that is only here.
+    """Download raw data that is missing, and with `push` upload raw data that the remote does not have.
 
     Raises:
-        StageFailed, Unavailable: it failed.
+        StageFailed, Unavailable: the transfer failed.
     """
     finished = workspace.dvc_repo("share", *pointers(graph), *(["--push"] if push else []))
     if finished.code != 0:
@@ -90,10 +93,10 @@ def share_raw(workspace: Workspace, graph: Graph, *, push: bool) -> None:
 
 
 def check_commit(root: Path, graph: Graph) -> str:
-    """The commit that workers can clone and that is what lies here.
+    """Return the hash of the current commit, after checking that the checkout does not differ from it.
 
     Raises:
-        InputError: code or params differ from the commit, which is all that a worker gets.
+        InputError: code or params differ from the commit, and workers only get the commit.
     """
     carried = [_LOCK, *pointers(graph), *(path for stage in graph.stages for path in stage.kept_by_git)]
     excluded = [f":(top,exclude){path}" for path in carried]
@@ -101,24 +104,24 @@ def check_commit(root: Path, graph: Graph) -> str:
     if changed:
         listed = ", ".join(line.split(maxsplit=1)[-1] for line in changed[:5])
         raise InputError(
-            f"{root}: a stage goes to another machine, which sees the commit only: expected no changes beside it, got "
+            f"{root}: a stage runs on another machine, which only gets the commit: expected no other changes, got "
             f"{len(changed)} changed files ({listed}); commit them, and pass params as overrides"
         )
     return git(root, "rev-parse", "HEAD")
 
 
 def source_of(root: Path, settings: RemoteSettings) -> str:
-    """Where workers clone from: the setting, git's origin, or the checkout itself; a login stays here."""
+    """Return the repository that workers clone, without its login: the setting, git's origin, or this checkout."""
     return orders.without_login(settings.repo or _origin(root) or str(root))
 
 
 def check_pushed(
     root: Path, commit: str, settings: RemoteSettings, warn: Callable[[str], object] = _log.warning
 ) -> None:
-    """Ask the repository that workers clone whether it has a commit. One that does not answer costs a warning.
+    """Check that the repository that workers clone has a commit; only warn if it does not answer.
 
     Raises:
-        InputError: it does not have it.
+        InputError: the repository does not have the commit.
     """
     repo = settings.repo or _origin(root)
     if repo is None:
@@ -128,10 +131,10 @@ def check_pushed(
         tips = _tips(root, repo)
         if _reaches(root, tips, commit):
             return
-        # objects only: no branch, local or remote, moves
+        # fetches objects only: no branch changes, local or remote
         git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "--", repo, *tips)
     except InputError as error:
-        warn(f"could not see whether workers can clone {commit}: {str(error).replace(repo, bare)}")
+        warn(f"could not check whether workers can clone {commit}: {str(error).replace(repo, bare)}")
         return
     if not _reaches(root, tips, commit):
         raise InputError(
@@ -141,13 +144,13 @@ def check_pushed(
 
 
 def _tips(root: Path, repo: str) -> list[str]:
-    """The commits of a repository's branches and tags."""
+    """Return the commits of a repository's branches and tags."""
     lines = (line.split() for line in git(root, "ls-remote", "--heads", "--tags", "--", repo).splitlines())
     return sorted({name.removesuffix("^{}"): commit for commit, name in lines}.values())
 
 
 def _reaches(root: Path, tips: Sequence[str], commit: str) -> bool:
-    """Whether one of the tips that this repository knows is a commit or comes after it."""
+    """Return whether one of the tips known here is the commit or a descendant of it."""
     return bool(tips) and not git(root, "rev-list", "--ignore-missing", "--max-count=1", commit, "--not", *tips)
 
 
@@ -159,16 +162,16 @@ def _origin(root: Path) -> str | None:
 
 
 def carried_files(root: Path, graph: Graph, stage: Stage) -> dict[str, str]:
-    """The texts by which DVC knows the inputs, and inputs that git keeps."""
+    """Return the contents of the files by which DVC knows the inputs, and of inputs that git tracks, by path."""
     paths = [_LOCK, *pointers(graph), *graph.inputs_kept_by_git(stage)]
     return {path: (root / path).read_text(encoding="utf-8") for path in paths if (root / path).is_file()}
 
 
 def send_inputs(workspace: Workspace, graph: Graph, order: Order, on_line: OnLine = ignore) -> None:
-    """Upload what the stage reads; with upstream, raw data and every result that is up to date.
+    """Upload the inputs of the order's stage; with upstream, raw data and every result that is up to date.
 
     Raises:
-        StageFailed, Unavailable: it failed.
+        StageFailed, Unavailable: the upload failed.
     """
     stages = graph.up_to(order.stage)
     inputs = _raw_inputs(graph, order)
@@ -181,10 +184,10 @@ def send_inputs(workspace: Workspace, graph: Graph, order: Order, on_line: OnLin
 
 
 def fetch(workspace: Workspace, graph: Graph, order: Order) -> Outcome:
-    """Restore a result that a worker has pushed.
+    """Restore the result of an order from the caches, and return the stage's outcome.
 
     Raises:
-        NotRestored: the remote does not have it for these inputs.
+        NotRestored: no cache has a result for these inputs.
         StageFailed, Unavailable: DVC failed.
     """
     stages = graph.up_to(order.stage) if order.with_upstream else graph.up_to(order.stage)[-1:]
@@ -196,10 +199,10 @@ def fetch(workspace: Workspace, graph: Graph, order: Order) -> Outcome:
 
 
 def fetch_trial(workspace: Workspace, trial: str) -> None:
-    """Have the local cache hold what a worker has pushed for a trial.
+    """Download the results that a worker has uploaded for a trial into the local cache.
 
     Raises:
-        StageFailed, Unavailable: it failed.
+        StageFailed, Unavailable: the download failed.
     """
     finished = workspace.dvc_repo("download", trial)
     if finished.code != 0:
@@ -212,18 +215,18 @@ def work(
     take_seat: Callable[[], Seat] | None = None,
     warn: Callable[[str], object] = _log.warning,
 ) -> Outcome:
-    """The worker's part: clone, download, compute, upload.
+    """Execute an order on a worker: clone, download, compute and upload; return the outcome.
 
     Args:
-        order: what.
-        on_line: gets what DVC and the stage write.
-        take_seat: called once the inputs are there, where several nodes compute together.
-        warn: called with what failed beside the stage and stops nothing.
+        order: the order.
+        on_line: called with each line that DVC and the stage write.
+        take_seat: called once the inputs are available, if several nodes compute together.
+        warn: called with failures that do not stop the stage.
 
     Raises:
         InputError: the order does not fit the commit.
-        StageFailed: the stage says no.
-        Unavailable: something around it failed.
+        StageFailed: the stage failed.
+        Unavailable: the infrastructure failed.
     """
     home = clones.worker_folder()
     orders.check_remote(order.remote_url, load_settings().remote.location())
@@ -234,7 +237,9 @@ def work(
         configure(root, cache=home / "dvc", remote=(order.remote, order.remote_url), site=folder / "dvc")
         _write_files(root, known)
         write_bytes(root / PARAMS, overridden(root / PARAMS, order.overrides).encode())
-        spool = {SPOOL: os.environ.get(SPOOL) or str(home / "spool")}  # the clone may go before a server is back
+        spool = {
+            SPOOL: os.environ.get(SPOOL) or str(home / "spool")
+        }  # the clone may be removed before a server is available again
         variables = {**environment(root, parent_run=order.parent_run), **spool}
         workspace = Workspace(root, {**variables, **({"DVC_EXP_NAME": order.trial} if order.trial else {})})
         graph = read_graph(root, workspace.environment)
@@ -272,7 +277,7 @@ def _raw_inputs(graph: Graph, order: Order) -> Sequence[str]:
 
 
 def _pull(workspace: Workspace, paths: Sequence[str], on_line: OnLine) -> None:
-    if paths:  # without any, DVC would download everything that it knows of
+    if paths:  # without paths, DVC would download everything that it tracks
         workspace.dvc("pull", *paths, on_line=on_line)
 
 

@@ -1,7 +1,7 @@
-"""DVC that writes no file outside the folder that a listing is of.
+"""Run DVC with a check that a folder's listing cannot make it write outside that folder.
 
-A folder in DVC's cache is a listing of paths. DVC joins them to the folder as they are, `../.git/hooks/post-checkout`
-too, and listings come from a remote, by hashes that an order names.
+DVC's cache stores a folder as a listing of paths, and DVC joins them to the folder unchecked, even
+`../.git/hooks/post-checkout`. Listings come from a remote, by hashes that an order names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dvc.exceptions import DvcException
 
 
 def guard() -> None:
-    """Have this process's DVC refuse listings that lead away."""
+    """Make DVC in this process refuse listings with paths outside their folder."""
     from dvc_data.hashfile.tree import Tree
 
     read = Tree.from_list
@@ -28,10 +28,10 @@ def guard() -> None:
 
 
 def check(path: object) -> None:
-    """Raise unless a path of a listing lies inside its folder.
+    """Check that a path of a listing is inside its folder.
 
     Raises:
-        DvcException: it does not, or is none.
+        DvcException: it is outside, or not a valid path.
     """
     parts = path.split("/") if isinstance(path, str) else []
     if not parts or any(part in ("", ".", "..") or "\x00" in part or "\\" in part for part in parts):
@@ -39,7 +39,7 @@ def check(path: object) -> None:
 
 
 def main() -> int:
-    """The `dvc` command, guarded."""
+    """Run the `dvc` command with the check, and return its exit code."""
     from dvc.cli import main as dvc
 
     guard()

@@ -1,7 +1,8 @@
-"""What a worker lets an order name: which repository is cloned, which files are written into the clone.
+"""Check an order before a worker executes it: the repository to clone and the files to write into the clone.
 
-An order is a parameter of a flow run: whoever may start runs can write one. The commit's code is trusted, as it comes
-from a repository that the worker's owner has named; so no file of an order may become code or lie outside the clone.
+An order is a parameter of a flow run: anyone who may start runs can write one. The commit's code is trusted, because
+it comes from a repository that the worker's owner has permitted. Therefore no file of an order may become code or be
+written outside the clone.
 """
 
 from __future__ import annotations
@@ -32,27 +33,27 @@ _DEEPEST = 16
 
 
 def without_login(url: str) -> str:
-    """A git URL without the login that it may carry; the account of an ssh URL is none, but its password is."""
+    """Return a git URL without its login; the account of an ssh URL is kept, but not its password."""
     return _URL_LOGIN.sub(r"\1\2", url)
 
 
 def permitted_repository(repo: str) -> str:
-    """The repository that an order names, as this worker knows it: with its own login, and with nothing of the order's.
+    """Return the permitted repository that an order names, in the worker's own spelling and with the worker's login.
 
-    `UMGCLIP_REPOSITORIES` lists them, separated by commas; without it they are where this code comes from, the checkout
-    itself, and `remote.repo` of the flow settings.
+    `UMGCLIP_REPOSITORIES` lists the permitted ones, separated by commas. Without it they are `remote.repo` of the flow
+    settings, the origin of this code and its checkout.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the repository is not permitted.
     """
     known = _known_repositories()
-    for own in known:
-        if repo.isprintable() and _plain(own) == _plain(repo):
-            return own
+    for permitted in known:
+        if repo.isprintable() and _plain(permitted) == _plain(repo):
+            return permitted
     listed = ", ".join(sorted(map(without_login, known))) or "none"
     raise InputError(
         f"order.repo: expected a repository that this worker may clone ({REPOSITORIES}: {listed}), "
-        f"got {without_login(repo)[:200]!r}"
+        f"got {without_login(repo)[:200]!r}; permit it there or change the order"
     )
 
 
@@ -66,47 +67,47 @@ def _known_repositories() -> list[str]:
 
 
 def _sources(folder: Path) -> list[str]:
-    """The repository that a folder lies in, and where it was cloned from."""
-    found = []
+    """Return the origin of the repository that contains a folder, and the repository itself."""
+    sources = []
     for words in (("remote", "get-url", "origin"), ("rev-parse", "--show-toplevel")):
         try:
-            found.append(git(folder, *words))
+            sources.append(git(folder, *words))
         except InputError:
             continue
-    return found
+    return sources
 
 
 def _plain(repo: str) -> str:
-    """A repository's name without what does not tell one from another."""
+    """Return a normalized repository name, without login, trailing slash and `.git`."""
     name = without_login(repo.strip()).removeprefix("file://").rstrip("/").removesuffix(".git").rstrip("/")
     return os.path.realpath(name) if name.startswith("/") else name
 
 
-def check_remote(given: str, own: str | None) -> None:
-    """Raise unless results come from and go where this worker's own settings say, if they do.
+def check_remote(given: str, expected: str | None) -> None:
+    """Check that an order's remote is the one in this worker's settings, if they name one.
 
     Raises:
-        InputError: they would not.
+        InputError: it is a different remote.
     """
-    if own is not None and given.rstrip("/") != own.rstrip("/"):
+    if expected is not None and given.rstrip("/") != expected.rstrip("/"):
         raise InputError(
-            f"order.remote_url: expected this worker's own (UMGCLIP_REMOTE_URL: {own}), got {given[:200]!r}"
+            f"order.remote_url: expected this worker's remote (UMGCLIP_REMOTE_URL: {expected}), got {given[:200]!r}"
         )
 
 
 def checked_files(root: Path, files: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The files of an order that may be written into a clone.
+    """Check the files of an order, and return those that may be written into a clone.
 
     Args:
-        root: the clone, as the commit has it.
-        files: path in the clone: text.
+        root: the clone in the state of the commit.
+        files: file contents by path in the clone.
 
     Returns:
-        `dvc.lock` and `.dvc` files of the commit, with other content of the same outputs; and the rest, which
-        `check_kept` judges once the graph is known.
+        `dvc.lock` and `.dvc` files of the commit, with other content of the same outputs; and the other files, which
+        `check_kept` checks once the graph is known.
 
     Raises:
-        InputError: one may not be written; names it.
+        InputError: a file may not be written; names it.
     """
     pointers, rest = {}, {}
     for name, text in files.items():
@@ -125,13 +126,13 @@ def checked_files(root: Path, files: Mapping[str, str]) -> tuple[dict[str, str],
 
 
 def check_kept(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise unless the rest of an order's files are inputs of its stages that git keeps.
+    """Check that the other files of an order are inputs of its stages that git tracks.
 
     Raises:
-        InputError: one is not.
+        InputError: a file is not such an input.
     """
     for name in set(names).difference(known):
-        raise _refused(name, f"{LOCK}, a .dvc file or an input of the stage that git keeps", "another file")
+        raise _refused(name, f"{LOCK}, a .dvc file or an input of the stage that git tracks", "another file")
 
 
 def _refused(name: str, expected: str, got: str) -> InputError:
@@ -147,7 +148,7 @@ def _check_path(root: Path, name: str) -> None:
         raise _refused(name, "a path outside .git and .dvc", "one inside")
     home = root.resolve()
     if (root / name).resolve() != home / name:
-        raise _refused(name, "paths inside the clone", "one that a link leads away")
+        raise _refused(name, "paths inside the clone", "one that a link leads outside")
 
 
 def _check_lock(text: str) -> None:
@@ -157,21 +158,21 @@ def _check_lock(text: str) -> None:
 
 
 def _check_pointer(path: Path, name: str, text: str) -> None:
-    """The same outputs as in the commit: a pointer to another place could put files where code lies."""
+    """Check that a `.dvc` file has the outputs of the commit: other paths could overwrite code."""
     if not path.is_file():
-        raise _refused(name, "a .dvc file that the commit has", "another one; commit it and push")
+        raise _refused(name, "a .dvc file that the commit has", "another one; commit and push it")
     before = path.read_text(encoding="utf-8")
     if text == before:
         return
     ours, theirs = _mapping(name, before), _mapping(name, text)
     if {**ours, "outs": None} != {**theirs, "outs": None}:
-        raise _refused(name, "the commit's own file but for the content of its outputs", "other keys")
+        raise _refused(name, "the commit's file, except for the content of its outputs", "other keys")
     if _outputs(name, ours) != _outputs(name, theirs):
         raise _refused(name, "the outputs of the commit", "others")
 
 
 def _outputs(name: str, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The outputs without what says which content they have."""
+    """Return the outputs without the fields that describe their content."""
     outs = content.get("outs", [])
     if not isinstance(outs, list) or not all(isinstance(out, dict) for out in outs):
         raise _refused(name, "a list of outputs", f"{outs!r}"[:100])
@@ -196,7 +197,7 @@ def _mapping(name: str, text: str) -> dict[str, Any]:
 
 
 def _check_events(name: str, text: str) -> None:
-    """An alias can stand for a list of aliases, and so on: a small text for a large thing; so can brackets alone."""
+    """Check that a text has no YAML aliases or deep nesting, with which a small text can expand to a huge value."""
     depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)

@@ -1,4 +1,4 @@
-"""Other values for single parameters, as `{"train.lora.rank": 8}`, checked before anything starts."""
+"""Override single parameters, as `{"train.lora.rank": 8}`, with checks before anything starts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ruamel.yaml.error import YAMLError
 from umgclip.errors import ParamsError
 from umgclip.params import SECTIONS, parse_sections, read_params
 
-_NAME = Path("overrides")  # stands before the messages of pydantic
+_NAME = Path("overrides")  # prefix of pydantic's messages
 
 
 def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
-    """The text of `params.yaml` with other values; comments and order stay.
+    """Return the text of `params.yaml` with other values; comments and order stay.
 
     Args:
         path: the parameter file.
-        overrides: dotted key: value, in the types of the sections in `umgclip.params`.
+        overrides: values by dotted key, with the types of the sections in `umgclip.params`.
 
     Raises:
-        ParamsError: an unknown key, with the allowed ones, or a value of the wrong type or out of range.
+        ParamsError: a key is unknown (names the allowed ones), or a value has a wrong type or is out of range.
     """
     parse_sections(read_params(path), path)
     text = path.read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
 
 
 def locate(key: str) -> tuple[str, ...]:
-    """The way to a value: `train.lora.rank` gives `("train", "lora", "rank")`.
+    """Return the path to a value: `train.lora.rank` gives `("train", "lora", "rank")`.
 
     Below a mapping with free keys, such as `register.gates.floors`, the rest is one key, dots included.
 
@@ -84,10 +84,10 @@ def _set(content: Any, way: Sequence[str], value: Any) -> None:  # noqa: ANN401 
 
 
 def read_assignments(words: Sequence[str]) -> dict[str, Any]:
-    """What stands on a command line: `["train.lora.rank=8"]` gives `{"train.lora.rank": 8}`; values are YAML.
+    """Parse assignments of a command line: `["train.lora.rank=8"]` gives `{"train.lora.rank": 8}`; values are YAML.
 
     Raises:
-        ParamsError: no `=`, or no YAML after it.
+        ParamsError: there is no `=`, or no valid YAML after it.
     """
     overrides: dict[str, Any] = {}
     for word in words:

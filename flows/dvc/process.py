@@ -1,4 +1,4 @@
-"""Run a command line by line, and end all that it started when we stop for whatever reason."""
+"""Run a command, pass its output on line by line, and end all its descendants when this process stops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-GRACE_S = 15.0  # Prefect kills a cancelled flow run 30 s after it has asked
+GRACE_S = 15.0  # Prefect kills a cancelled flow run 30 s after asking it to stop
 _TAIL_LINES = 200
 _LOOK_EVERY_S = 1.0
 _GUARD = Path(__file__).with_name("guard.py")
@@ -23,30 +23,30 @@ OnLine = Callable[[str], None]
 
 
 def ignore(_line: str) -> None:
-    """Take a line and do nothing with it."""
+    """Ignore a line of output; the default callback."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """An exit code (128 + N for signal N) and the last lines that were written."""
+    """The exit code of a command (128 + N for signal N) and its last lines of output."""
 
     code: int
     lines: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        """The last lines as one text."""
+        """The last lines of output as one text."""
         return "\n".join(self.lines)
 
 
 @dataclass(frozen=True)
 class CommandSettings:
-    """Where and how long a command runs.
+    """The working directory, variables and time limits of a command.
 
     Attributes:
         cwd: working directory.
-        environment: all variables.
-        timeout_s: seconds until it is ended; None: no limit.
+        environment: all environment variables.
+        timeout_s: seconds after which it is ended; None: no limit.
         grace_s: seconds between SIGTERM and SIGKILL.
     """
 
@@ -57,13 +57,13 @@ class CommandSettings:
 
 
 def run(command: Sequence[str], setting: CommandSettings, on_line: OnLine = ignore) -> CommandResult:
-    """Run a command; what it writes, on stderr too, comes line by line.
+    """Run a command and pass its output, including stderr, to `on_line` line by line.
 
-    Any exception, from `on_line`, a signal handler or Ctrl-C, ends the command and all its descendants before it goes
-    on its way; a death of this process ends them as well.
+    Any exception, from `on_line`, a signal handler or Ctrl-C, ends the command and all its descendants before it
+    propagates; the death of this process ends them as well.
 
     Raises:
-        TimeoutError: it took longer than `timeout_s`.
+        TimeoutError: the command took longer than `timeout_s`.
     """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     with _started(command, setting) as process:
@@ -75,7 +75,7 @@ def run(command: Sequence[str], setting: CommandSettings, on_line: OnLine = igno
 
 @contextmanager
 def _started(command: Sequence[str], setting: CommandSettings) -> Iterator[subprocess.Popen[bytes]]:
-    # -I: this folder must not become a place that modules are imported from
+    # -I: Python must not import modules from this folder
     words = [sys.executable, "-I", str(_GUARD), str(setting.grace_s), *command]
     process = subprocess.Popen(  # noqa: S603 - a list, no shell
         words,
@@ -109,7 +109,7 @@ def _lines(process: subprocess.Popen[bytes], timeout_s: float | None) -> Iterato
         while True:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"took longer than {timeout_s:g} s and was ended")
-            ended = process.poll() is not None  # looked at before reading: what was written by then is read
+            ended = process.poll() is not None  # checked before reading, so that all output is read
             if selector.select(0 if ended else _LOOK_EVERY_S):
                 piece = os.read(process.stdout.fileno(), 1 << 16)
                 *whole, pending = (pending + piece).replace(b"\r", b"\n").split(b"\n")

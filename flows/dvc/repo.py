@@ -1,15 +1,15 @@
-"""What the `dvc` command does not tell or do, through DVC's own Python interface, in a process of its own.
+"""Provide functions of DVC that the `dvc` command lacks, through its Python interface in a separate process.
 
 `python -m flows.dvc.repo`, in the repository of the working directory:
 
-* `graph`: write the stages, in running order, as JSON. `--look`: and which leading ones are up to date.
-* `bring STAGE`: `dvc repro --single-item`, but an earlier result is found wherever there is one (`run_cache.py`).
-  `--shared`: in the default remote too; `--push`: have the remote hold the result; `--force`: compute.
-* `recall STAGE...`: restore these stages, one after another, as far as that needs no computing. `--shared`, `--push`.
-* `remember`: have the run-cache know what is up to date; writes the path of the cache.
-* `share FILE...`: have what these `.dvc` files track here, from the default remote; `--push`: and there.
-* `upload STAGE...`: to the default remote, with their entries of the run-cache. `--trial NAME`: list them there.
-* `download NAME`: what is listed under that name.
+* `graph`: write the stages in execution order as JSON. `--look`: also which leading ones are up to date.
+* `bring STAGE`: like `dvc repro --single-item`, but use an earlier result from any cache (`run_cache.py`).
+  `--shared`: from the default remote too; `--push`: upload the result; `--force`: compute in any case.
+* `recall STAGE...`: restore these stages in turn, until one has to be computed. `--shared`, `--push`.
+* `remember`: add all stages that are up to date to the run-cache; write the path of the cache.
+* `share FILE...`: download what these `.dvc` files track from the default remote; `--push`: also upload it.
+* `upload STAGE...`: upload results and their run-cache entries to the default remote. `--trial NAME`: list them there.
+* `download NAME`: download the results listed under that name.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from flows.dvc import listings, run_cache
 
 
 def graph(repo: Repo) -> list[dict[str, Any]]:
-    """Stages and `.dvc` files in an order in which each comes after what it needs, ties as in the file."""
+    """Return stages and `.dvc` files in topological order; ties keep the order of the file."""
     edges = repo.index.graph
-    place = {stage: number for number, stage in enumerate(repo.index.stages)}
-    ordered = nx.lexicographical_topological_sort(edges.reverse(), key=place.__getitem__)
+    position = {stage: number for number, stage in enumerate(repo.index.stages)}
+    ordered = nx.lexicographical_topological_sort(edges.reverse(), key=position.__getitem__)
     return [
         {
             "name": stage.addressing,
@@ -56,7 +56,7 @@ def _path(repo: Repo, file: Any) -> str:  # noqa: ANN401 - a dependency or an ou
 
 
 def bring(repo: Repo, asked: argparse.Namespace) -> int:
-    """Bring one stage up to date; gives DVC's exit code."""
+    """Bring one stage up to date and return DVC's exit code."""
     (name,) = asked.names
     if not asked.force:
         run_cache.recall(repo, name, shared=asked.shared)
@@ -67,11 +67,11 @@ def bring(repo: Repo, asked: argparse.Namespace) -> int:
 
 
 def recall(repo: Repo, asked: argparse.Namespace) -> int:
-    """Bring stages up to date until one has to be computed; gives DVC's exit code."""
-    os.environ["SHELL"] = shutil.which("false") or "/bin/false"  # DVC runs commands by this program
+    """Bring stages up to date until one has to be computed, and return DVC's exit code."""
+    os.environ["SHELL"] = shutil.which("false") or "/bin/false"  # DVC runs commands with this program
     done = run_cache.unchanged(repo, asked.names)
     for name in done:
-        sys.stdout.write(f"Stage '{name}' didn't change, skipping\n")  # as DVC says it
+        sys.stdout.write(f"Stage '{name}' didn't change, skipping\n")  # DVC's wording, which `repro.py` parses
     for name in asked.names[len(done) :]:
         if not run_cache.recall(repo, name, shared=asked.shared):
             break
@@ -86,12 +86,12 @@ def recall(repo: Repo, asked: argparse.Namespace) -> int:
 
 
 def _do(asked: argparse.Namespace) -> int:
-    repo = Repo(_wait_for_lock=asked.what not in ("graph", "remember"))  # those two can do without
+    repo = Repo(_wait_for_lock=asked.what not in ("graph", "remember"))  # those two need no lock
     if asked.what == "graph":
         nodes = graph(repo)
         names = [node["name"] for node in nodes if node["command"]]
-        said = {"nodes": nodes, "unchanged": run_cache.unchanged(repo, names) if asked.look else []}
-        sys.stdout.write(json.dumps(said) + "\n")
+        content = {"nodes": nodes, "unchanged": run_cache.unchanged(repo, names) if asked.look else []}
+        sys.stdout.write(json.dumps(content) + "\n")
     elif asked.what == "bring":
         return bring(repo, asked)
     elif asked.what == "recall":
@@ -108,8 +108,8 @@ def _do(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _told(error: BaseException | None) -> str:
-    """An error and what it came from, as one line."""
+def _one_line(error: BaseException | None) -> str:
+    """Return the messages of an error and its causes as one line."""
     texts = []
     while error is not None:
         texts.append(str(error) or type(error).__name__)
@@ -118,7 +118,7 @@ def _told(error: BaseException | None) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the words say; gives the exit code."""
+    """Run the command given by the arguments and return its exit code."""
     parser = argparse.ArgumentParser(prog="flows.dvc.repo")
     parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "share", "upload", "download"])
     parser.add_argument("names", nargs="*")
@@ -129,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return _do(parser.parse_intermixed_args(words))
     except (DvcException, OSError, run_cache.NotTransferred) as error:
-        sys.stderr.write(f"ERROR: {_told(error)}\n")
+        sys.stderr.write(f"ERROR: {_one_line(error)}\n")
         return 255
 
 

@@ -1,4 +1,4 @@
-"""Stages by `dvc repro`: what became of it, or whose fault it is that nothing did."""
+"""Run stages with `dvc repro`, and return their outcomes or raise classified errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SAID = re.compile(r"(Running stage|Stage) '(?P<stage>[^']+)'(?P<rest>.*)")
 
 
 class StageState(StrEnum):
-    """What became of a stage."""
+    """The state of a stage after a run."""
 
     RAN = "ran"
     CACHED = "cached"
@@ -26,7 +26,7 @@ class StageState(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A stage that is done; `where` is `here` or the pool that computed it."""
+    """The outcome of a finished stage; `where` is `here` or the pool that computed it."""
 
     stage: str
     state: StageState
@@ -41,18 +41,18 @@ def repro(
     on_line: OnLine = ignore,
     timeout_s: float | None = None,
 ) -> Outcome:
-    """Bring a stage up to date; what it reads has to be.
+    """Bring a stage up to date and return its outcome; its inputs must be up to date.
 
     Args:
-        workspace: where.
-        stage: its name.
-        options: of `dvc_repo.py bring`, such as `--shared`.
-        on_line: gets what DVC and the stage write.
-        timeout_s: of the whole.
+        workspace: the checkout.
+        stage: name of the stage.
+        options: options of `repo.py bring`, such as `--shared`.
+        on_line: called with each line that DVC and the stage write.
+        timeout_s: time limit of the whole command.
 
     Raises:
-        StageFailed: the stage says no; trying again is useless.
-        Unavailable: something around it failed.
+        StageFailed: the stage failed; a retry would not help.
+        Unavailable: the infrastructure failed.
     """
     state = StageState.UNCHANGED
 
@@ -69,24 +69,24 @@ def repro(
 
 
 def refusing(workspace: Workspace) -> Workspace:
-    """The same place, where nothing can be computed: DVC runs commands by the program in `SHELL`, here `false`."""
+    """Return the workspace with computing disabled: `SHELL`, with which DVC runs commands, is `false`."""
     return Workspace(workspace.root, {**workspace.environment, "SHELL": shutil.which("false") or "/bin/false"})
 
 
 class NotRestored(Unavailable):
-    """The run-cache has no result for a stage's present inputs, or not all of its files."""
+    """The run-cache has no complete result for a stage's current inputs."""
 
 
 def recall(workspace: Workspace, stages: Sequence[str], *options: str) -> list[Outcome]:
-    """Bring stages up to date from caches, one after another, as far as that needs no computing.
+    """Bring stages up to date from caches in turn, until one has to be computed.
 
     Args:
-        workspace: where.
-        stages: their names, in running order.
-        options: of `dvc_repo.py recall`, such as `--shared`.
+        workspace: the checkout.
+        stages: names of the stages in execution order.
+        options: options of `repo.py recall`, such as `--shared`.
 
     Returns:
-        The leading stages that are up to date now.
+        The outcomes of the leading stages that are now up to date.
 
     Raises:
         StageFailed, Unavailable: DVC failed, or a remote does not answer.
@@ -107,24 +107,24 @@ def recall(workspace: Workspace, stages: Sequence[str], *options: str) -> list[O
 
 
 def restore(workspace: Workspace, stage: str, *options: str) -> Outcome:
-    """Bring one stage up to date from caches alone.
+    """Bring one stage up to date from caches alone, and return its outcome.
 
     Raises:
-        NotRestored: it would have to be computed.
+        NotRestored: the stage would have to be computed.
         StageFailed, Unavailable: DVC failed, or a remote does not answer.
     """
     for outcome in recall(workspace, [stage], *options):
         return outcome
-    raise NotRestored(f"stage {stage}: no cache holds its result for the present inputs")
+    raise NotRestored(f"stage {stage}: no cache holds its result for the current inputs; compute it")
 
 
 def _state(line: str) -> dict[str, StageState]:
-    """What a line of DVC's says of a stage; empty if nothing."""
-    found = _SAID.search(line)
-    if found is None:
+    """Return the state of a stage by its name if a line of DVC reports one, else nothing."""
+    match = _SAID.search(line)
+    if match is None:
         return {}
-    if found[1] == "Running stage":
-        return {found["stage"]: StageState.RAN}
-    if "is cached - skipping run" in found["rest"]:
-        return {found["stage"]: StageState.CACHED}
-    return {found["stage"]: StageState.UNCHANGED} if "didn't change, skipping" in found["rest"] else {}
+    if match[1] == "Running stage":
+        return {match["stage"]: StageState.RAN}
+    if "is cached - skipping run" in match["rest"]:
+        return {match["stage"]: StageState.CACHED}
+    return {match["stage"]: StageState.UNCHANGED} if "didn't change, skipping" in match["rest"] else {}

@@ -1,11 +1,12 @@
-"""DVC's run-cache one stage at a time, through DVC's own Python interface.
+"""Access DVC's run-cache one stage at a time, through DVC's Python interface.
 
-DVC moves the whole run-cache with every `push --run-cache`, `pull --run-cache` and `repro --pull`; here single entries
-move. And where `dvc.lock` names outputs that nobody has, DVC computes the stage again without a look into the
-run-cache; here an earlier result of the same inputs is found and written into `dvc.lock`, from which DVC restores it.
+DVC transfers the whole run-cache with every `push --run-cache`, `pull --run-cache` and `repro --pull`; this module
+transfers single entries. If `dvc.lock` names outputs that no cache has, DVC computes the stage again without looking
+into the run-cache; this module finds an earlier result for the same inputs and writes it into `dvc.lock`, from which
+DVC restores it.
 
-An entry is the file `runs/KE/KEY/VALUE` of a cache or remote: KEY is the hash of command and inputs, VALUE that of the
-outputs too.
+An entry is the file `runs/KE/KEY/VALUE` of a cache or remote: KEY is the hash of command and inputs, VALUE the
+hash that includes the outputs.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ _TRIALS = "trials"
 
 
 class NotTransferred(Exception):
-    """Files that could not be moved."""
+    """Some files could not be transferred to or from the remote."""
 
 
 def recall(repo: Repo, name: str, *, shared: bool) -> bool:
-    """Find a stage's result for its present inputs, and have the cache hold it and `dvc.lock` name it.
+    """Find a stage's result for its current inputs, put it into the cache and write it into `dvc.lock`.
 
-    The local cache comes first, then the remote; of several results one that is whole, the newest first.
+    The local cache is searched first, then the remote. Of several results, the newest complete one is used.
 
     Args:
-        repo: where.
-        name: of the stage.
-        shared: look into the default remote too.
+        repo: the DVC repository.
+        name: name of the stage.
+        shared: also search the default remote.
 
     Returns:
-        False: it has to be computed.
+        Whether there is a result; False: the stage has to be computed.
     """
     with lock_repo(repo):
         (stage,) = repo.stage.collect(name)
@@ -72,24 +73,24 @@ def recall(repo: Repo, name: str, *, shared: bool) -> bool:
 
 
 def unchanged(repo: Repo, names: Iterable[str]) -> list[str]:
-    """The leading stages that are up to date; ends at one whose files another process is at work on."""
-    found = []
+    """Return the leading stages that are up to date, up to the first whose files another process has locked."""
+    leading = []
     with suppress(LockError), lock_repo(repo):
         for name in names:
             (stage,) = repo.stage.collect(name)
             if stage.changed():
                 break
-            found.append(name)
-    return found
+            leading.append(name)
+    return leading
 
 
 def share(repo: Repo, names: Iterable[str], *, push: bool) -> None:
-    """Have what `.dvc` files track here, from the default remote if need be.
+    """Download the data that `.dvc` files track from the default remote, if it is missing.
 
     Args:
-        repo: where.
-        names: of the files.
-        push: have the remote hold it too.
+        repo: the DVC repository.
+        names: names of the files.
+        push: also upload the data to the remote.
     """
     names = list(names)
     with lock_repo(repo):
@@ -102,9 +103,9 @@ def share(repo: Repo, names: Iterable[str], *, push: bool) -> None:
 
 
 def remember(repo: Repo) -> None:
-    """Have the run-cache know every stage that is up to date, but for those that another process is at work on.
+    """Add every stage that is up to date to the run-cache, except those that another process has locked.
 
-    DVC leaves out stages with outputs that git keeps and that are neither metrics nor plots.
+    DVC itself leaves out stages with outputs that git tracks and that are neither metrics nor plots.
     """
     with suppress(LockError), lock_repo(repo):
         for stage in repo.index.stages:
@@ -114,22 +115,22 @@ def remember(repo: Repo) -> None:
 
 
 def upload(repo: Repo, names: Iterable[str], trial: str | None = None) -> None:
-    """Have the default remote hold the outputs of stages, those that git keeps too, and then their entries.
+    """Upload the outputs of stages, including those that git tracks, and then their run-cache entries.
 
     Args:
-        repo: where.
-        names: of the stages; those without a result are left out.
-        trial: write a list of the entries there under this name, for `download`.
+        repo: the DVC repository.
+        names: names of the stages; those without a result are left out.
+        trial: name under which to store a list of the entries in the remote, for `download`.
 
     Raises:
-        NotTransferred: some files failed.
+        NotTransferred: some files could not be uploaded.
     """
     with lock_repo(repo):
         stages = [stage for name in names for stage in repo.stage.collect(name)]
         stages = [stage for stage in stages if not stage.always_changed and stage.outs and not stage.changed()]
         entries = []
         for stage in stages:
-            repo.stage_cache.save(stage)  # outputs that git keeps get into the cache
+            repo.stage_cache.save(stage)  # also puts outputs that git tracks into the cache
             _push_outputs(repo, stage)
             if _can_hash(stage):
                 entries += _push_entries(repo, _get_stage_hash(stage))
@@ -140,7 +141,7 @@ def upload(repo: Repo, names: Iterable[str], trial: str | None = None) -> None:
 
 
 def download(repo: Repo, trial: str) -> None:
-    """Have the local cache hold the results that `upload` listed under a name.
+    """Download the results that `upload` listed under a name into the local cache.
 
     Raises:
         NotTransferred: there is no such list.
@@ -148,7 +149,9 @@ def download(repo: Repo, trial: str) -> None:
     with lock_repo(repo):
         fs, path = _trial(repo, trial)
         if not fs.exists(path):
-            raise NotTransferred(f"{trial}: expected a list of its results in the remote at {path}, found none")
+            raise NotTransferred(
+                f"{trial}: expected a list of its results in the remote at {path}, found none; upload it first"
+            )
         for key in dict.fromkeys(json.loads(fs.cat_file(path))):
             for entry in _fetch_entries(repo, key):
                 _pull(repo, repo.stage_cache._create_stage(entry))
@@ -156,7 +159,7 @@ def download(repo: Repo, trial: str) -> None:
 
 
 def _results(repo: Repo, stage: Stage, locked: Entry | None, *, shared: bool) -> Iterator[Entry]:
-    """Results for the inputs that `stage` has now; their files may not be here."""
+    """Yield the results for the current inputs of a stage; their files may be missing."""
     key = _get_stage_hash(stage)
     if locked:
         yield locked
@@ -172,7 +175,7 @@ def _results(repo: Repo, stage: Stage, locked: Entry | None, *, shared: bool) ->
 
 
 def _locked(stage: Stage) -> Entry | None:
-    """What `dvc.lock` says of a stage, if that is about its present command and inputs."""
+    """Return the entry of a stage in `dvc.lock` if it matches the current command and inputs, else None."""
     whole = all(out.hash_info for out in stage.outs)
     if stage.changed_stage() or not whole or not stage.deps_cached():
         return None
@@ -181,40 +184,40 @@ def _locked(stage: Stage) -> Entry | None:
 
 
 def _entries(repo: Repo, key: str) -> list[Entry]:
-    """Those of a key in the local cache, the newest first."""
+    """Return the entries of a key in the local cache, the newest first."""
     folder = Path(repo.stage_cache._get_cache_dir(key))
-    found = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
-    loaded = (repo.stage_cache._load_cache(key, path.name) for path in found)
+    paths = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
+    loaded = (repo.stage_cache._load_cache(key, path.name) for path in paths)
     return [entry for entry in loaded if entry]
 
 
 def _remote(repo: Repo, key: str) -> tuple[Any, str, list[str]]:
-    """The remote's file system, the folder of a key there, and the names in it."""
+    """Return the remote's file system, the folder of a key there, and the names in that folder."""
     odb = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
     folder = odb.fs.join(odb.path, "runs", key[:2], key)
     return odb.fs, folder, [odb.fs.name(path) for path in odb.fs.find(folder)] if odb.fs.exists(folder) else []
 
 
 def _fetch_entries(repo: Repo, key: str) -> list[Entry]:
-    """Copy a key's entries that are not here; gives all of that key."""
+    """Download the missing entries of a key, and return all entries of the key."""
     fs, folder, names = _remote(repo, key)
-    own = Path(repo.stage_cache._get_cache_dir(key))
-    wanted = [name for name in names if not (own / name).exists()]
+    local = Path(repo.stage_cache._get_cache_dir(key))
+    wanted = [name for name in names if not (local / name).exists()]
     if wanted:
-        repo.cache.legacy.makedirs(str(own))
-        copy(fs, [fs.join(folder, name) for name in wanted], localfs, [str(own / name) for name in wanted])
+        repo.cache.legacy.makedirs(str(local))
+        copy(fs, [fs.join(folder, name) for name in wanted], localfs, [str(local / name) for name in wanted])
     return _entries(repo, key)
 
 
 def _push_entries(repo: Repo, key: str) -> list[str]:
-    """Copy a key's entries that the remote does not have; gives the key if it has any."""
-    own = Path(repo.stage_cache._get_cache_dir(key))
-    here = sorted(path.name for path in own.iterdir()) if own.is_dir() else []
+    """Upload the entries of a key that the remote does not have; return the key in a list if it has entries."""
+    local = Path(repo.stage_cache._get_cache_dir(key))
+    here = sorted(path.name for path in local.iterdir()) if local.is_dir() else []
     fs, folder, there = _remote(repo, key)
     wanted = [name for name in here if name not in there]
     if wanted:
         fs.makedirs(folder, exist_ok=True)
-        copy(localfs, [str(own / name) for name in wanted], fs, [fs.join(folder, name) for name in wanted])
+        copy(localfs, [str(local / name) for name in wanted], fs, [fs.join(folder, name) for name in wanted])
     return [key] if here else []
 
 
@@ -223,18 +226,18 @@ def _push_outputs(repo: Repo, stage: Stage) -> None:
     wanted |= {out.hash_info for out in stage.outs if not out.use_cache and out.hash_info}
     failed = repo.cloud.push(wanted).failed if wanted else ()
     if failed:
-        raise NotTransferred(f"{stage.addressing}: {len(failed)} of {len(wanted)} files failed to upload")
+        raise NotTransferred(f"{stage.addressing}: {len(failed)} of {len(wanted)} files failed to upload; try again")
 
 
 def _pull_inputs(repo: Repo, stage: Stage) -> None:
-    """What a stage reads and is not in the workspace, as `dvc repro --pull` gets it."""
+    """Download the inputs of a stage that are missing in the workspace, as `dvc repro --pull` does."""
     missing = [dep.def_path for dep in stage.deps if dep.is_in_repo and not dep.exists]
     if missing:
         repo.pull(missing, allow_missing=True)
 
 
 def _pull(repo: Repo, stage: Stage) -> None:
-    """Download the outputs of a result; what the remote does not have stays missing."""
+    """Download the outputs of a result; files that the remote does not have stay missing."""
     try:
         for objects in stage.get_used_objs().values():
             repo.cloud.pull(objects)

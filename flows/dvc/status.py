@@ -1,4 +1,4 @@
-"""What a run would do, before it does anything."""
+"""Predict what a run would do with each stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 3
 
 
 def forecast(workspace: Workspace, graph: Graph, *, force: bool) -> dict[str, str]:
-    """What would become of each stage, with the reason. Whether a cache has the result shows only at the run.
+    """Return what a run would do with each stage, and why; it does not check whether a cache has the result.
 
     Raises:
         StageFailed, Unavailable: `dvc status` failed.
@@ -39,7 +39,7 @@ def _say(changes: list[Any] | None, *, follows: bool) -> str:
     return f"{RUNS}, if a stage before it changes its inputs" if follows else NOTHING
 
 
-def _reason(change: Any) -> str:  # noqa: ANN401 - a text, or what changed how
+def _reason(change: Any) -> str:  # noqa: ANN401 - a text, or changed items by kind of change
     if not isinstance(change, dict):
         return str(change)
     return ", ".join(f"{kind}: {_few(list(items))}" for kind, items in change.items())

@@ -1,4 +1,4 @@
-"""The checkout that stages run in, the user's own or a fresh clone, and what is changed there during a run."""
+"""The checkout in which stages run, the user's own or a clone, and the temporary changes there during a run."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _GIT_TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout and the variables of commands in it."""
+    """A checkout and the environment variables of commands in it."""
 
     root: Path
     environment: Mapping[str, str]
 
     def dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> None:
-        """Run a DVC command; it waits for the repository's lock.
+        """Run a DVC command, which waits for the repository's lock.
 
         Raises:
-            StageFailed, Unavailable: it failed.
+            StageFailed, Unavailable: the command failed.
         """
         finished = self.try_dvc(*words, on_line=on_line, timeout_s=timeout_s)
         if finished.code != 0:
             raise explain(f"dvc {words[0]}", finished)
 
     def try_dvc(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> CommandResult:
-        """The same, but a failure is a result.
+        """Run a DVC command and return its result, even if it fails.
 
         Raises:
             Unavailable: it took longer than `timeout_s`.
@@ -55,7 +55,7 @@ class Workspace:
         return self._run(command, f"dvc {words[0]}", on_line, timeout_s)
 
     def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> CommandResult:
-        """Run `flows/dvc/repo.py`, a failure is a result.
+        """Run `flows/dvc/repo.py` and return its result, even if it fails.
 
         Raises:
             Unavailable: it took longer than `timeout_s`.
@@ -70,7 +70,7 @@ class Workspace:
 
 
 def dvc_repo_command(*words: str) -> list[str]:
-    """What Python is given to run `flows/dvc/repo.py` as it is here, whatever version of it a checkout has."""
+    """Return Python's arguments that run `flows/dvc/repo.py` of this package, whatever version a checkout has."""
     return _own("dvc.repo", *words)
 
 
@@ -80,10 +80,10 @@ def _own(module: str, *words: str) -> list[str]:
 
 
 def find_root(folder: Path | None = None) -> Path:
-    """The repository that holds a folder (None: the working directory).
+    """Return the root of the repository that contains a folder (None: the working directory).
 
     Raises:
-        InputError: it is in none, or there is no `dvc.yaml`.
+        InputError: the folder is in no repository, or the repository has no `dvc.yaml`.
     """
     folder = Path.cwd() if folder is None else folder
     root = Path(git(folder, "rev-parse", "--show-toplevel"))
@@ -93,22 +93,24 @@ def find_root(folder: Path | None = None) -> Path:
 
 
 def git(folder: Path, *words: str) -> str:
-    """What a git command prints.
+    """Run a git command and return its output.
 
     Raises:
-        InputError: it failed, with its last words.
-        Unavailable: it does not end.
+        InputError: the command failed; has its last line.
+        Unavailable: the command did not end in time.
     """
     command = ["git", "-C", str(folder), *words]
-    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody is there to answer
+    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}  # nobody can answer a prompt
     try:
         done = subprocess.run(  # noqa: S603 - a list, no shell
             command, env=variables, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False
         )
     except OSError as error:
-        raise InputError(f"git: expected it on the path: {error.strerror}") from error
+        raise InputError(f"git: expected it on the path: {error.strerror}; install git") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"git {words[0]} in {folder}: no end after {_GIT_TIMEOUT_S} s") from error
+        raise Unavailable(
+            f"git {words[0]} in {folder}: expected it to end within {_GIT_TIMEOUT_S} s, it did not"
+        ) from error
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"git {words[0]} in {folder}: {last[0]}")
@@ -116,14 +118,14 @@ def git(folder: Path, *words: str) -> str:
 
 
 def environment(root: Path, store_root: Path | None = None, parent_run: str | None = None) -> dict[str, str]:
-    """The variables of commands in a checkout.
+    """Return the environment variables of commands in a checkout.
 
-    The checkout's own code runs, whatever version of the package is installed: `.` comes first on Python's path.
+    The checkout's own code runs, whatever version of the package is installed: `.` is first on Python's path.
 
     Args:
         root: the checkout.
-        store_root: where MLflow's embedded store lies; the checkout when None.
-        parent_run: MLflow run that the stages' runs go under.
+        store_root: folder of MLflow's embedded store; None: the checkout.
+        parent_run: MLflow run that is the parent of the stages' runs.
     """
     variables = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_RUN_ID", PARENT_RUN)}
     home = root if store_root is None else store_root
@@ -135,14 +137,14 @@ def environment(root: Path, store_root: Path | None = None, parent_run: str | No
         "PATH": os.pathsep.join(programs),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_TRACKING_URI": store_from_env(home).uri,
-        SPOOL: str(spool_folder(home).absolute()),  # a clone goes, what MLflow has missed stays
+        SPOOL: str(spool_folder(home).absolute()),  # unlike a clone, the spool must outlive the run
     }
     return variables if parent_run is None else {**variables, PARENT_RUN: parent_run}
 
 
 @contextmanager
 def restored(path: Path) -> Iterator[None]:
-    """Have a file as it was, on every way out but a kill -9."""
+    """Restore a file after the block, whatever ends it except kill -9."""
     before = path.read_bytes() if path.is_file() else None
     try:
         yield
@@ -155,41 +157,41 @@ def restored(path: Path) -> Iterator[None]:
 
 @contextmanager
 def other_params(root: Path, text: str) -> Iterator[None]:
-    """Have `params.yaml` hold other values for a while.
+    """Write another text into `params.yaml` for the duration of the block.
 
     Raises:
-        InputError: another run does the same, or was killed before it could put the file back; says where it is.
+        InputError: another run does the same, or was killed before it could restore the file; names the backup.
     """
-    path, kept = root / PARAMS, root / _BEFORE
-    if kept.is_file():
+    path, backup = root / PARAMS, root / _BEFORE
+    if backup.is_file():
         raise InputError(
-            f"{path}: another run with overrides is going on here, or one was killed and left its values there; then "
-            f"the file from before is {kept}: put it back (mv {kept} {path}), or remove it to keep what is there now"
+            f"{path}: another run with overrides is active here, or one was killed and left its values there; then "
+            f"the original file is {backup}: restore it (mv {backup} {path}), or delete it to keep the current values"
         )
     before = path.read_bytes()
     if before == text.encode():
         yield
         return
     try:
-        write_bytes(kept, before)
+        write_bytes(backup, before)
         with restored(path):
             write_bytes(path, text.encode())
             yield
     finally:
         if path.read_bytes() == before:
-            kept.unlink(missing_ok=True)
+            backup.unlink(missing_ok=True)
 
 
 def clone(repo: str, commit: str, into: Path) -> None:
-    """Clone a commit, or put a clone that is there back to it; files that git does not know stay.
+    """Clone a commit, or reset an existing clone to it; untracked files stay.
 
     Args:
         repo: URL or path of a git repository.
         commit: full hash.
-        into: the folder.
+        into: folder of the clone.
 
     Raises:
-        InputError: no such repository, or the commit is not in it.
+        InputError: the repository does not exist, or does not have the commit.
     """
     if not into.is_dir():
         unfinished = into.with_name(f"{into.name}.partial")
@@ -206,15 +208,15 @@ def clone(repo: str, commit: str, into: Path) -> None:
 def configure(
     root: Path, cache: Path | None = None, remote: tuple[str, str] | None = None, site: Path | None = None
 ) -> None:
-    """Add to `.dvc/config.local` where the cache lies, and a default remote as (name, url).
+    """Write the locations of the cache and of the default remote into `.dvc/config.local`.
 
-    The S3 endpoint is the environment's (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), and so are credentials.
+    The S3 endpoint (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`) and credentials come from the environment.
 
     Args:
         root: the checkout.
-        cache: DVC's cache.
-        remote: DVC's default remote.
-        site: where DVC notes the hashes of files; else a folder of the machine, which nobody cleans up.
+        cache: folder of DVC's cache.
+        remote: name and URL of DVC's default remote.
+        site: folder in which DVC stores the hashes of files; None: a folder of the machine that is never cleaned up.
     """
     path = root / LOCAL_CONFIG
     content = ConfigObj(str(path), encoding="utf-8")
@@ -225,15 +227,15 @@ def configure(
     if remote is not None:
         name, url = remote
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        own = {"url": url, **({"endpointurl": endpoint} if endpoint and url.startswith("s3://") else {})}
-        content.merge({"core": {"remote": name}, f'remote "{name}"': own})
+        section = {"url": url, **({"endpointurl": endpoint} if endpoint and url.startswith("s3://") else {})}
+        content.merge({"core": {"remote": name}, f'remote "{name}"': section})
     written = io.BytesIO()
     content.write(written)
     write_bytes(path, written.getvalue())
 
 
 def cache_folder(root: Path) -> Path:
-    """DVC's cache of a checkout; afterwards its run-cache knows what is up to date in the checkout.
+    """Return the folder of a checkout's DVC cache, after adding the stages that are up to date to its run-cache.
 
     Raises:
         StageFailed, Unavailable: DVC failed.
@@ -246,20 +248,20 @@ def cache_folder(root: Path) -> Path:
 
 @contextmanager
 def kept_clone(root: Path, *purpose: Any) -> Iterator[Path]:  # noqa: ANN401 - what JSON can hold
-    """A clone of a checkout's commit with the same cache, where its results stay.
+    """Yield a clone of a checkout's commit that uses the same cache, so that results outlive the clone.
 
-    It has a place of its own by commit and purpose: an attempt that was killed leaves it, and the next one finds the
-    checkpoints and shards that are there.
+    Its folder depends on commit and purpose: a killed attempt leaves it behind, and the next attempt finds its
+    checkpoints and shards.
 
     Args:
         root: the checkout.
-        purpose: such as the overrides of a run.
+        purpose: values that distinguish the clone from others, such as the overrides of a run.
     """
     commit = git(root, "rev-parse", "HEAD")
     with clones.claimed_folder(clones.worker_folder() / "clones", str(root), commit, *purpose) as folder:
-        own = folder / root.name
-        clone(str(root), commit, own)
-        for left in (own / LOCAL_CONFIG, own / _BEFORE):  # by an attempt that was killed
+        path = folder / root.name
+        clone(str(root), commit, path)
+        for left in (path / LOCAL_CONFIG, path / _BEFORE):  # left by a killed attempt
             left.unlink(missing_ok=True)
-        configure(own, cache=cache_folder(root), site=folder / "dvc")
-        yield own
+        configure(path, cache=cache_folder(root), site=folder / "dvc")
+        yield path

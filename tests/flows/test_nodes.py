@@ -15,12 +15,12 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
-from flows import group, nodes
+from flows import group
 from flows.dvc.failures import StageFailed, Unavailable
 from flows.dvc.follow import follow
 from flows.dvc.graph import read_graph
 from flows.dvc.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
-from flows.dvc.process import CommandResult
+from flows.dvc.process import CommandResult, CommandSettings
 from flows.dvc.repro import StageState, repro
 from flows.dvc.workspace import Workspace, configure, environment
 from flows.nodes import Rendezvous, job_of_this_pod
@@ -130,18 +130,18 @@ def test_a_node_that_fails_says_what_the_stage_said(project, workspace):
     with pytest.raises(StageFailed, match="asked to end with 3") as said:
         follow(workspace, stage)
     assert said.value.exit_code == 3
-    with pytest.raises(Unavailable, match="exit code 9, a process that works with it was lost"):
+    with pytest.raises(Unavailable, match="exit code 9, a process of the same group was lost"):
         follow(workspace, stage)
 
 
 def test_the_seat_is_in_the_environment_of_every_node(project, workspace, monkeypatch):
     seen: list[dict[str, str]] = []
 
-    def run(_command: list[str], setting: nodes.CommandSettings, _on_line: object) -> CommandResult:
+    def run(_command: list[str], setting: CommandSettings, _on_line: object) -> CommandResult:
         seen.append(dict(setting.environment))
         return CommandResult(0, ())
 
-    monkeypatch.setattr(nodes, "run", run)
+    monkeypatch.setattr("flows.dvc.follow.run", run)
     stage = read_graph(project.root, os.environ).up_to("train")[-1]
     follow(Workspace(project.root, seat_of(1)().variables()), stage)
     assert seen == [{
@@ -199,7 +199,7 @@ def test_a_pool_that_is_too_small_is_named(server, paper):
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="small", type="process", concurrency_limit=1))
     with pytest.raises(
-        InputError, match=r"stages.train.nodes: expected at most 1, the runs that pool small has at once"
+        InputError, match=r"stages.train.nodes: expected at most 1, the concurrency limit of pool small"
     ):
         group.together(paper, "small", group.RemoteSettings())
 

@@ -92,8 +92,16 @@ def test_overrides_hold_during_the_run_and_are_put_back(project, client):
         ({"target": "trian"}, InputError, "target: expected one of base, train, evaluate, register, got 'trian'"),
         ({"overrides": {"train.lora.rnk": 1}}, ParamsError, "unknown key train.lora.rnk; expected one of train.lora"),
         ({"overrides": {"train.steps": "many"}}, ParamsError, "train.steps: Input should be a valid integer"),
-        ({"target": "base", "overrides": {"train.steps": 1}}, ParamsError, "train.steps is of no stage of this run"),
-        ({"overrides": {"data.seed": 1}}, ParamsError, "data.seed is of no stage of this run; expected one of base"),
+        (
+            {"target": "base", "overrides": {"train.steps": 1}},
+            ParamsError,
+            "train.steps is not a parameter of any stage in this run",
+        ),
+        (
+            {"overrides": {"data.seed": 1}},
+            ParamsError,
+            "data.seed is not a parameter of any stage in this run; expected one of base",
+        ),
     ],
 )
 def test_a_wrong_wish_ends_before_anything_starts(project, asked, error, said):
@@ -157,7 +165,7 @@ def test_a_pool_needs_a_server(project, tmp_path, monkeypatch):
     monkeypatch.setenv("UMGCLIP_REMOTE_URL", str(tmp_path / "remote"))
     with pytest.raises(InputError, match="expected a Prefect server in PREFECT_API_URL, got none"):
         pipeline.fn("train")
-    with pytest.raises(InputError, match="force: expected stages that run here, but train goes to pool gpu"):
+    with pytest.raises(InputError, match="force: expected stages that run here, but train runs on pool gpu"):
         pipeline.fn("train", force=True)
     (tmp_path / "settings.yaml").write_text("stages: {register: {pool: gpu}}\n")
     with pytest.raises(InputError, match=r"stages\.register\.pool: expected null, got gpu: it runs every time"):

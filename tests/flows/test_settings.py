@@ -55,8 +55,11 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{train: {nodes: 2}}", r"stages\.train\.pool: expected a work pool, as nodes is 2, got null"),
-        ("{base: {nodes: 2, pool: gpu}}", r"stages\.base\.nodes: expected 1, as only train runs on more, got 2"),
+        ("{train: {nodes: 2}}", r"stages\.train\.pool: expected a work pool, because nodes is 2, got null"),
+        (
+            "{base: {nodes: 2, pool: gpu}}",
+            r"stages\.base\.nodes: expected 1, because only train supports several nodes, got 2",
+        ),
     ],
 )
 def test_nodes_need_a_pool_and_a_stage_that_can(tmp_path, text, said):

@@ -53,7 +53,7 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
     assert done["tuned.region.mask_top1"] < 1
     assert "exit code 3" in " ".join(capsys.readouterr().out.split())
     (project.desk / "train.exit").write_text("3")
-    with pytest.raises(DataError, match="expected a trial that ends well, all 1 failed, e.g. trial sweep-"):
+    with pytest.raises(DataError, match="expected a successful trial, but all 1 failed, e.g. trial sweep-"):
         sweep.fn({"train.lora.rank": [5]})
 
 
@@ -65,10 +65,10 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
         (
             {"space": {"evaluate.batch": [1]}, "target": "train"},
             ParamsError,
-            "is of no stage up to train",
+            "is not a parameter of any stage up to train",
         ),
         ({"space": {"train.steps": [1]}, "target": "register"}, InputError, "but register has some"),
-        ({"space": {"annotate.held_out": [["fox"]]}}, ParamsError, "for one value, got ['fox']"),
+        ({"space": {"annotate.held_out": [["fox"]]}}, ParamsError, "true, false or null, got ['fox']"),
     ],
 )
 def test_a_wrong_wish_ends_before_the_first_trial(project, asked, error, said):
@@ -82,6 +82,6 @@ def test_a_shallow_clone_is_refused_before_the_first_trial(project, tmp_path, mo
     project.run("git commit -q --allow-empty -m more")
     project.run(f"git clone -q --depth 1 file://{project.root} {tmp_path / 'shallow'}")
     monkeypatch.chdir(tmp_path / "shallow")
-    with pytest.raises(InputError, match="expected a whole clone, .* run git fetch --unshallow"):
+    with pytest.raises(InputError, match="expected a complete clone, .* run git fetch --unshallow"):
         sweep.fn({"train.lora.rank": [4]})
     assert project.ran() == []

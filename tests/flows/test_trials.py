@@ -41,8 +41,8 @@ def test_a_sample_is_the_same_for_a_seed_in_range_and_without_repetition():
         (lambda: sample(SPACE, 0, 0), "trials: expected 1 to 1000, got 0"),
         (lambda: read_space({"train.steps": {"low": 2, "high": 1}}), "expected low < high, got low 2, high 1"),
         (lambda: read_space({"train.steps": {"low": 0, "high": 1, "log": True}}), "expected 0 < low < high"),
-        (lambda: assignment("annotate.held_out", ["a"]), "for one value, got ['a']"),
-        (lambda: assignment("register.gates.floors.region.mask_top1", 1), "for one value, got 1"),
+        (lambda: assignment("annotate.held_out", ["a"]), "true, false or null, got ['a']"),
+        (lambda: assignment("register.gates.floors.region.mask_top1", 1), "true, false or null, got 1"),
     ],
 )
 def test_what_cannot_be_tried_is_named(make, said):

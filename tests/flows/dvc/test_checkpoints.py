@@ -51,7 +51,7 @@ def test_another_worker_goes_on_where_the_lost_one_was(remote, tmp_path, wait_un
         assert read(two) == ("step 2", "1\n2\n")
         step(two, 3)
         raise Unavailable("lost")
-    assert said == [f"goes on from the checkpoint in {place}"]
+    assert said == [f"resuming from the checkpoint in {place}"]
     # the first worker has an older one of its own
     step(one, 1)
     with shared(one, "train", remote, "key", said.append):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.dvc.failures import StageFailed, Unavailable, explain, may_pass
+from flows.dvc.failures import StageFailed, Unavailable, explain, is_temporary
 from flows.dvc.process import CommandResult
 from umgclip.errors import GateError, StorageError, TrackingError
 
@@ -20,7 +20,7 @@ def test_what_a_stage_says_is_final_and_keeps_its_exit_code(code):
     error = dvc(code, "umgclip validate: 1 of 45 rules fail")
     assert isinstance(error, StageFailed)
     assert error.exit_code == code
-    assert not may_pass(error)
+    assert not is_temporary(error)
     assert "1 of 45 rules fail" in str(error)
 
 
@@ -28,7 +28,7 @@ def test_what_a_stage_says_is_final_and_keeps_its_exit_code(code):
 def test_a_silent_server_a_lost_process_and_a_signal_may_pass(code):
     error = dvc(code, "umgclip train: interrupted; run it again to continue")
     assert isinstance(error, Unavailable)
-    assert may_pass(error)
+    assert is_temporary(error)
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,15 @@ def test_a_silent_server_a_lost_process_and_a_signal_may_pass(code):
     ],
 )
 def test_locks_and_networks_may_pass(line):
-    assert may_pass(said(line))
-    assert may_pass(dvc(1, line))
+    assert is_temporary(said(line))
+    assert is_temporary(dvc(1, line))
     # a closed gate stays closed, whatever else was written
-    assert not may_pass(dvc(GateError.exit_code, line))
+    assert not is_temporary(dvc(GateError.exit_code, line))
 
 
 def test_dvc_killed_from_outside_may_pass():
-    assert may_pass(said("Running stage 'train':", code=137))
-    assert may_pass(said("Running stage 'train':", code=143))
+    assert is_temporary(said("Running stage 'train':", code=137))
+    assert is_temporary(said("Running stage 'train':", code=143))
 
 
 def test_dvc_itself_saying_no_is_final():
@@ -61,8 +61,8 @@ def test_dvc_itself_saying_no_is_final():
 
 
 def test_errors_of_servers_may_pass_and_others_may_not():
-    assert may_pass(TrackingError("x"))
-    assert may_pass(StorageError("x"))
-    assert not may_pass(GateError("x"))
-    assert not may_pass(ValueError("x"))
-    assert not may_pass(None)
+    assert is_temporary(TrackingError("x"))
+    assert is_temporary(StorageError("x"))
+    assert not is_temporary(GateError("x"))
+    assert not is_temporary(ValueError("x"))
+    assert not is_temporary(None)

@@ -120,7 +120,7 @@ def replace_order(order: Order, **changes) -> Order:
 def test_workers_get_the_commit_so_changes_beside_it_are_refused(project):
     graph = read_graph(project.root, os.environ)
     (project.root / "stage.py").write_text("# changed")
-    with pytest.raises(InputError, match=r"expected no changes beside it, got 1 changed files \(stage\.py\)"):
+    with pytest.raises(InputError, match=r"expected no other changes, got 1 changed files \(stage\.py\)"):
         check_commit(project.root, graph)
     project.run("git checkout -q stage.py")
     # what DVC and stages write travels with the order
@@ -194,7 +194,7 @@ def test_a_commit_that_workers_cannot_clone_is_noticed_before_anything_starts(pr
         check()
     # one that does not answer now may do so for the workers
     check(RemoteSettings(repo=str(tmp_path / "nowhere")))
-    assert "could not see whether workers can clone" in caplog.text
+    assert "could not check whether workers can clone" in caplog.text
 
 
 def test_no_credentials_leave_with_an_order(project):

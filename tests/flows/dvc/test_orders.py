@@ -172,7 +172,9 @@ def test_other_repositories_are_refused(source: Path, repo: str):
 def test_results_go_where_the_worker_sends_them():
     check_remote("s3://bucket/dvc/", "s3://bucket/dvc")
     check_remote("s3://bucket/dvc", None)
-    with pytest.raises(InputError, match=r"order.remote_url: expected this worker's own \(UMGCLIP_REMOTE_URL: s3://b"):
+    with pytest.raises(
+        InputError, match=r"order.remote_url: expected this worker's remote \(UMGCLIP_REMOTE_URL: s3://b"
+    ):
         check_remote("s3://evil/dvc", "s3://bucket/dvc")
 
 

@@ -54,7 +54,7 @@ def test_params_hold_overrides_for_the_time_of_a_run(project):
     before = (project.root / PARAMS).read_bytes()
     with pytest.raises(KeyboardInterrupt), other_params(project.root, "other\n"):
         assert (project.root / PARAMS).read_text() == "other\n"
-        with pytest.raises(InputError, match="another run with overrides is going on"), other_params(project.root, "x"):
+        with pytest.raises(InputError, match="another run with overrides is active"), other_params(project.root, "x"):
             pass
         raise KeyboardInterrupt
     assert (project.root / PARAMS).read_bytes() == before
