@@ -1,12 +1,13 @@
-"""Annotation's engines: how two Ray workers scale, what the engine costs over a plain loop, whether memory stays flat.
+"""Measure the annotation engines: scaling of two Ray workers, overhead over a plain loop, and memory growth.
 
     python benchmarks/annotate.py [scaling] [overhead] [memory] [--json] [--images 2000] [--many 10000]
 
-scaling: images/s with two Ray workers over those with one, each taken from a fifth to four fifths of the images, so
-that the start of Ray, the loading of models and the last shards, which leave a worker idle, do not count. Beside it the
-machine's own ceiling: two plain loops side by side over one, by the same share of their images, and no engine at all.
-overhead: the whole stage with one process of the local engine, answers stored, over a loop that decodes, annotates and
-writes tars, each from the start of a process to its end; processor time beside wall time, since it bears other work.
+scaling: images/s with two Ray workers over images/s with one, measured between a fifth and four fifths of the images,
+to exclude the start of Ray, the loading of models and the last shards, which leave a worker idle. For comparison, the
+machine's ceiling: two concurrent plain loops over one, without an engine, measured over the same share of their images.
+overhead: the whole stage with one process of the local engine, with answers stored, over a loop that decodes, annotates
+and writes tars, each from the start of a process to its end; in wall time, and in processor time, which is less
+sensitive to other work on the machine.
 memory: peak of the sum of the processes' proportional set sizes at 1,000 images and at `--many`, with a small tower.
 """
 
@@ -46,12 +47,12 @@ Row = dict[str, Any]
 
 
 def _params(**changes: Any) -> AnnotateParams:  # noqa: ANN401 - fields of any type
-    """Every region is labelled and drawn, as if the base were sure of all."""
+    """Return params with which every region is labelled and drawn, as if the base were certain of all."""
     return AnnotateParams(min_concept_count=1, max_failed=0.0, label=LabelParams(threshold=0.0), **changes)
 
 
 def _write(root: Path, images: int, tower: TowerParams) -> None:
-    """A data set of demo scenes and a base with random weights."""
+    """Write a dataset of demo scenes and a base with random weights."""
     import torch
 
     from umgclip.model.clip import files
@@ -66,7 +67,7 @@ def _write(root: Path, images: int, tower: TowerParams) -> None:
 
 
 def _multiply(root: Path, times: int) -> None:
-    """Every training shard again under other keys, so that many images cost little to make."""
+    """Copy every training shard with new keys, which is a cheap way to make many images."""
     train = root / "data" / "train"
     manifest = read_manifest(train)
     shards = list(manifest.shards)
@@ -84,15 +85,17 @@ def _multiply(root: Path, times: int) -> None:
 
 
 def _plain(root: Path, params: AnnotateParams, advance: Callable[[int], None] = lambda _: None) -> None:
-    """What no engine can do without: decode, annotate, write; `advance` is told of finished images."""
-    import torch  # the stage's own process does without it
+    """Do the work that every engine needs: decode, annotate, write; call `advance` with finished images."""
+    import torch  # the stage's main process does not need it
 
     from umgclip.annotate.annotator import build_annotator
 
     torch.set_num_threads(1)
     train = root / "data" / "train"
     captions = (parse_record(raw.json, where=raw.key).captions for _, raw in read_raw(train))
-    vocabulary = mine((found[0].text for found in captions if found), params.min_concept_count, params.held_out)
+    vocabulary = mine(
+        (captions_of[0].text for captions_of in captions if captions_of), params.min_concept_count, params.held_out
+    )
     annotator = build_annotator(params, root / "base", vocabulary)
     (root / "plain").mkdir(exist_ok=True)
     for shard in read_manifest(train).shards:
@@ -110,7 +113,7 @@ def _plain(root: Path, params: AnnotateParams, advance: Callable[[int], None] = 
 
 
 class _Watch:
-    """When how many images were done."""
+    """A record of the number of finished images over time."""
 
     def __init__(self) -> None:
         self._told = [(time.perf_counter(), 0)]
@@ -119,7 +122,7 @@ class _Watch:
         self._told.append((time.perf_counter(), self._told[-1][1] + images))
 
     def rate(self) -> float | None:
-        """Images/s between a fifth and four fifths of them."""
+        """Return images/s between a fifth and four fifths of the images."""
         total = self._told[-1][1]
         begin = next(one for one in self._told if one[1] >= 0.2 * total)
         end = next(one for one in self._told if one[1] >= 0.8 * total)
@@ -127,7 +130,7 @@ class _Watch:
 
 
 def _loop(root: Path, params: AnnotateParams) -> Row:
-    """The plain loop on one processor, as a worker has it; gives its rate."""
+    """Run the plain loop on one processor, as a worker does, and return its rate."""
     import cv2  # as torch above
 
     cv2.setNumThreads(1)
@@ -137,7 +140,7 @@ def _loop(root: Path, params: AnnotateParams) -> Row:
 
 
 def _stage(root: Path, params: AnnotateParams) -> Row:
-    """The stage; gives its rate."""
+    """Run the stage and return its rate."""
     watch = _Watch()
     inputs = stage.AnnotateInputs(root / "data", root / "base", root / "metrics.json")
     stage.run(params, inputs, root / "out", advance=watch.advance)
@@ -145,18 +148,18 @@ def _stage(root: Path, params: AnnotateParams) -> Row:
 
 
 def _child(what: str, root: Path, params: AnnotateParams, peak: bool = False) -> Row:
-    """Run `plain`, `loop` or `stage` as a process; gives seconds, peak memory if asked, and what it says itself."""
+    """Run `plain`, `loop` or `stage` in a process; return its own output, seconds, and peak memory if requested."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, __file__, "--child", what, str(root), params.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter
         watch = _Peak(process.pid) if peak else None
-        said, _ = process.communicate()
+        output, _ = process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"{what} ended with {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
-        **json.loads(said),
+        **json.loads(output),
         "wall_s": time.perf_counter() - began,
         "cpu_s": used,
         "peak_mb": watch.mb if watch else None,
@@ -164,7 +167,7 @@ def _child(what: str, root: Path, params: AnnotateParams, peak: bool = False) ->
 
 
 class _Peak(threading.Thread):
-    """Most memory that a process and all below it had together, shared pages counted once (PSS), in MB."""
+    """The peak memory of a process and its descendants in MB, with shared pages counted once (PSS)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -191,7 +194,7 @@ def _pss(process: psutil.Process) -> int:
 
 
 def scaling(root: Path, images: int, rounds: int) -> list[Row]:
-    """Two Ray workers over one, in turn, and two plain loops over one."""
+    """Measure two Ray workers over one, alternating, and two plain loops over one."""
     _write(root, images, TowerParams())
     rates: dict[int, list[float]] = {1: [], 2: []}
     loops: dict[int, list[float]] = {1: [], 2: []}
@@ -201,11 +204,12 @@ def scaling(root: Path, images: int, rounds: int) -> list[Row]:
             rates[workers].append(_child("stage", root, params)["images_per_s"])
             loops[workers].append(_side_by_side(root, workers))
     ratio, ceiling = (
-        statistics.median(two / one for one, two in zip(found[1], found[2], strict=True)) for found in (rates, loops)
+        statistics.median(two / one for one, two in zip(measured[1], measured[2], strict=True))
+        for measured in (rates, loops)
     )
     return [
-        {"what": f"scaling: Ray, {n} worker(s), images/s", "value": statistics.median(found)}
-        for n, found in rates.items()
+        {"what": f"scaling: Ray, {n} worker(s), images/s", "value": statistics.median(measured)}
+        for n, measured in rates.items()
     ] + [
         {"what": "scaling: 2 over 1", "value": ratio, "asked": _ASKED["scaling"]},
         {"what": "scaling: ceiling (two plain loops side by side over one)", "value": ceiling},
@@ -214,7 +218,7 @@ def scaling(root: Path, images: int, rounds: int) -> list[Row]:
 
 
 def _side_by_side(root: Path, loops: int) -> float:
-    """Images/s of so many plain loops together, each with its process and its output."""
+    """Return the total images/s of several plain loops, each with its own process and output."""
     homes = [root / f"loop-{number}" for number in range(loops)]
     for home in homes:
         home.mkdir(exist_ok=True)
@@ -226,7 +230,7 @@ def _side_by_side(root: Path, loops: int) -> float:
 
 
 def overhead(root: Path, images: int, rounds: int) -> list[Row]:
-    """The stage over the plain loop, in turn."""
+    """Measure the stage over the plain loop, alternating."""
     _write(root, images, TowerParams())
     pairs = [
         (
@@ -247,7 +251,7 @@ def overhead(root: Path, images: int, rounds: int) -> list[Row]:
 
 
 def memory(root: Path, many: int) -> list[Row]:
-    """The stage's peak with two processes, at 1,000 images and at `many`."""
+    """Measure the stage's peak memory with two processes, at 1,000 images and at `many`."""
     few, rows = min(1000, many // 2), []
     for images in (few, many):
         folder = root / str(images)
@@ -261,13 +265,13 @@ def memory(root: Path, many: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the chosen measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="scaling, overhead, memory; all without a word")
+    parser.add_argument("what", nargs="*", help="scaling, overhead, memory; default: all")
     parser.add_argument("--json", action="store_true", help="one JSON line instead of a table")
-    parser.add_argument("--images", type=int, default=2000, help="of scaling and overhead")
+    parser.add_argument("--images", type=int, default=2000, help="number of images for scaling and overhead")
     parser.add_argument("--many", type=int, default=10000, help="images of memory's larger run")
-    parser.add_argument("--rounds", type=int, default=1, help="of scaling and overhead; the median counts")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of scaling and overhead; reports the median")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

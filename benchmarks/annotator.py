@@ -1,11 +1,11 @@
-"""What `umgclip annotate` delivers on the demo's training scenes against their truth, which no stage ever sees.
+"""Measure the result of `umgclip annotate` on the demo's training scenes against the truth, which no stage sees.
 
     python benchmarks/annotator.py [--scenes 500] [--annotations artifacts/annotate/train] [--json]
     python benchmarks/annotator.py --fresh --base artifacts/base --scenes 300
 
-The scenes are composed again from `params.yaml`'s section `data` and found in the annotations by the hash of their
-image. `--fresh` annotates them here and now by the section `annotate` instead, for trying its values. Definitions are
-those of `umgclip evaluate`: truth are things that may be labelled, a box matches above an IoU of .5.
+The scenes are generated again from section `data` of `params.yaml` and matched to the annotations by image hash.
+`--fresh` annotates them now with the section `annotate` instead, to try its values. Definitions are those of
+`umgclip evaluate`: the truth is the things that may be labelled, and a box matches above an IoU of 0.5.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def _classes() -> Classes:
 
 
 def _examples(params: DataParams, count: int, classes: Classes) -> list[Example]:
-    """Training scenes with their truth."""
-    found = []
+    """Generate training scenes with their truth as examples."""
+    examples = []
     for index in range(count):
         scene = training_scene(params, index)
         image = encode_jpeg(scene.pixels, params.jpeg_quality)
         labels = [classes.things.index(thing.name) for thing in scene.things]
         ground = ~np.any(scene.masks, axis=0)
         stuff = TrueRegion(mask_ops.box_of(ground), ground, len(classes.things) + classes.stuff.index(scene.stuff))
-        found.append(
+        examples.append(
             Example(
                 key=hashlib.sha256(image).hexdigest()[:16],
                 pixels=decode_image(image, where=f"scene {index}"),
@@ -70,22 +70,22 @@ def _examples(params: DataParams, count: int, classes: Classes) -> list[Example]
                 single=len(labels) == 1,
             )
         )
-    return found
+    return examples
 
 
 def _annotate(
     examples: Sequence[Example], data: DataParams, params: AnnotateParams, base: Path
 ) -> dict[str, Sequence[Region]]:
-    """The scenes annotated anew, with the vocabulary of all training captions."""
+    """Annotate the scenes again with the vocabulary of all training captions; return regions by key."""
     captions = (training_scene(data, index).caption for index in range(data.train_scenes))
     vocabulary = mine(captions, params.min_concept_count, params.held_out)
     annotator = build_annotator(params, base, vocabulary)
     samples = [_sample(example) for example in examples]
-    found: dict[str, Sequence[Region]] = {}
+    regions: dict[str, Sequence[Region]] = {}
     for start in range(0, len(samples), params.batch):
         for done in annotator(samples[start : start + params.batch]):
-            found[done.record.key] = done.record.regions or []
-    return found
+            regions[done.record.key] = done.record.regions or []
+    return regions
 
 
 def _sample(example: Example) -> Sample:
@@ -109,27 +109,27 @@ def _quality(examples: Sequence[Example], regions: Regions, classes: Classes) ->
 
 def _above(regions: Regions, threshold: float) -> dict[str, list[Region]]:
     return {
-        key: [r for r in own if r.is_stuff or (r.tags and (r.tags[0].score or 0) >= threshold)]
-        for key, own in regions.items()
+        key: [r for r in proposals if r.is_stuff or (r.tags and (r.tags[0].score or 0) >= threshold)]
+        for key, proposals in regions.items()
     }
 
 
 def _recalls(examples: Iterable[Example], regions: Regions, classes: Classes) -> list[tuple[str, int, bool]]:
-    """Of each true thing that may be labelled: name, pixels, and whether a region has its box and its label."""
-    found = []
+    """Return name, pixels and detection of each true thing that may be labelled; detected: box and label match."""
+    recalls = []
     for example in examples:
-        own = [r for r in regions.get(example.key, ()) if r.tags and not r.is_stuff]
+        labelled = [r for r in regions.get(example.key, ()) if r.tags and not r.is_stuff]
         for thing in example.things:
             name = classes.things[thing.label]
-            same = [r.box_xyxy for r in own if (r.tags or [])[0].text == name]
+            same = [r.box_xyxy for r in labelled if (r.tags or [])[0].text == name]
             if name not in classes.held_out:
                 right = bool(same) and boxes.iou(np.array(same), np.array([thing.box_xyxy])).max() > _IOU
-                found.append((name, int(thing.mask.sum()) if thing.mask is not None else 0, bool(right)))
-    return found
+                recalls.append((name, int(thing.mask.sum()) if thing.mask is not None else 0, bool(right)))
+    return recalls
 
 
 def _stuff(examples: Sequence[Example], regions: Regions, classes: Classes) -> dict[str, float]:
-    """Of the ground: share of scenes in which it has a label, how often that is right, IoU of its mask."""
+    """Measure the ground: share of scenes in which it is labelled, label precision, and IoU of its mask."""
     right, ious = [], []
     for example in examples:
         true = example.stuff[0]
@@ -146,14 +146,14 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def measure(examples: Sequence[Example], regions: Regions, classes: Classes) -> dict[str, Any]:
-    """All that the report shows.
+    """Compute all results that the report shows.
 
     Raises:
-        InputError: the annotations hold none of the scenes.
+        InputError: the annotations contain none of the scenes.
     """
     known = [example for example in examples if example.key in regions]
     if not known:
-        raise InputError("annotations: expected the demo's training split as `params.yaml` describes it, got others")
+        raise InputError("annotations: expected the demo's training split of `params.yaml`, got other images")
     recalls = _recalls(known, regions, classes)
     edges = np.quantile([pixels for _, pixels, _ in recalls], (0.25, 0.5, 0.75))
     quarter = np.digitize([pixels for _, pixels, _ in recalls], edges)
@@ -170,7 +170,7 @@ def measure(examples: Sequence[Example], regions: Regions, classes: Classes) -> 
             label: _mean([hit for (_, _, hit), q in zip(recalls, quarter, strict=True) if q == index])
             for index, label in enumerate(_QUARTERS)
         },
-        "recall_by_class": {name: _mean([hit for own, _, hit in recalls if own == name]) for name in names},
+        "recall_by_class": {name: _mean([hit for label, _, hit in recalls if label == name]) for name in names},
     }
 
 
@@ -178,10 +178,12 @@ def _table(result: dict[str, Any]) -> str:
     columns = ("precision", "recall", "box_recall", "label_precision", "mask_iou")
     lines = ["| " + " | ".join(("scenes", *(c.replace("_", " ") for c in columns))) + " |", "|---" * 6 + "|"]
     rows = {k: result[k] for k in ("all", "one thing", "several things")}
-    for threshold, own in result["label_score"].items():  # unlabelled proposals, of which box recall counts, are gone
-        rows[f"label score at least {threshold}"] = {k: v for k, v in own.items() if k != "box_recall"}
-    for name, own in rows.items():
-        lines.append(f"| {name} | " + " | ".join(f"{own[c]:.3f}" if c in own else "-" for c in columns) + " |")
+    for threshold, values in result[
+        "label_score"
+    ].items():  # box recall needs unlabelled proposals, which are removed here
+        rows[f"label score at least {threshold}"] = {k: v for k, v in values.items() if k != "box_recall"}
+    for name, values in rows.items():
+        lines.append(f"| {name} | " + " | ".join(f"{values[c]:.3f}" if c in values else "-" for c in columns) + " |")
     by_class = sorted(result["recall_by_class"].items(), key=lambda pair: pair[1])
     lines += [
         "",
@@ -194,14 +196,16 @@ def _table(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurement and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", type=Path, default=Path("artifacts/annotate/train"))
-    parser.add_argument("--scenes", type=int, default=500, help="the first so many; 0: all")
-    parser.add_argument("--fresh", action="store_true", help="annotate the scenes here instead of reading annotations")
+    parser.add_argument("--scenes", type=int, default=500, help="number of scenes, from the first; 0: all")
+    parser.add_argument("--fresh", action="store_true", help="annotate the scenes now instead of reading annotations")
     parser.add_argument("--base", type=Path, default=Path("artifacts/base"), help="weights for --fresh")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", action="store_true", help="everything, every class included, instead of the table")
+    parser.add_argument(
+        "--json", action="store_true", help="print all results including every class, instead of the table"
+    )
     arguments = parser.parse_args()
     data, classes = load_section(arguments.params, DataParams), _classes()
     total = data.train_scenes

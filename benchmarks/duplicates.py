@@ -1,10 +1,10 @@
-"""Time and memory of looking for near duplicates among many perceptual hashes.
+"""Measure time and memory of the search for near duplicates among many perceptual hashes.
 
     python benchmarks/duplicates.py [--hashes 100000 1000000] [--distance 6]
 
-Hashes are random, a tenth of them copies with up to three bits changed. Each size runs in a process of its own, whose
-peak memory counts. `grouped_s` is the dataset in itself, `against_s` the dataset against 5,000 images of another.
-Prints one JSON line.
+The hashes are random; a tenth of them are copies with up to three changed bits. Each size runs in a separate process,
+whose peak memory is reported. `grouped_s` is the search within the dataset, `against_s` the search against 5,000 images
+of another one. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _measure(count: int, distance: int) -> dict[str, float]:
     codes = _hashes(count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
-    found = around_first(codes, distance)
+    groups = around_first(codes, distance)
     grouped = time.perf_counter() - began
     began = time.perf_counter()
     to_others(codes, codes[:_OTHERS], distance)
@@ -46,7 +46,7 @@ def _measure(count: int, distance: int) -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "hashes": count,
-        "duplicates": int((found.row != np.arange(count)).sum()),
+        "duplicates": int((groups.row != np.arange(count)).sum()),
         "grouped_s": round(grouped, 2),
         "against_s": round(against, 2),
         "memory_mb": round((peak - before) / 1024, 1),
@@ -54,7 +54,7 @@ def _measure(count: int, distance: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hashes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--distance", type=int, default=6)

@@ -1,11 +1,11 @@
-"""What evaluation costs beside the forwards: six benchmarks on shared features, PQ and mIoU, retrieval in blocks.
+"""Measure the cost of evaluation beyond the forward passes: benchmarks on shared features, PQ, mIoU, retrieval.
 
     python benchmarks/evaluate.py                   # random weights of the demo's size on 200 composed scenes
     python benchmarks/evaluate.py --images 30000 --captions 150000      # retrieval at the size of COCO's (minutes)
 
-Prints one JSON line. Times are of this process's CPU with one thread, the least of a few rounds, so that other work on
-the machine changes them little. Asked for: `feature_passes` at most 1.3, `of_panopticapi` and `of_torchmetrics` at most
-1.5, retrieval of 30,000 x 150,000 below 4 GiB.
+Prints one JSON line. Times are CPU times of this process with one thread, the minimum of a few rounds, so that other
+work on the machine has little influence. Targets: `feature_passes` at most 1.3, `of_panopticapi` and `of_torchmetrics`
+at most 1.5, retrieval of 30,000 x 150,000 below 4 GiB.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--images", type=int, default=3000, help="of retrieval")
     parser.add_argument("--captions", type=int, default=15000)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    # retrieval first: the peak of memory is that of the whole process
-    found = {"retrieval": retrieval(options.images, options.captions), "suite": suite(options.scenes), **pixels()}
-    print(json.dumps(found))
+    # retrieval first, because peak memory is that of the whole process
+    results = {"retrieval": retrieval(options.images, options.captions), "suite": suite(options.scenes), **pixels()}
+    print(json.dumps(results))
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """CPU seconds of a call, all threads together."""
+    """Return the CPU seconds of a call, summed over all threads."""
     start = time.process_time()
     action()
     return time.process_time() - start
 
 
 def suite(scenes: int) -> dict[str, dict[str, float]]:
-    """The six benchmarks against one pass over the images and the metrics alone."""
+    """Measure the six benchmarks against one pass over the images and the metrics alone."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(DataParams(train_scenes=1, benchmark_scenes=scenes, benchmark_singles=scenes // 2), Path(folder))
         benchmark = Path(folder) / "benchmark"
@@ -68,16 +68,16 @@ def suite(scenes: int) -> dict[str, dict[str, float]]:
         batches = list(batched(read_examples(benchmark, classes), 64))
     torch.manual_seed(0)
     tower = DenseClip(files.build(files.tower_config(TowerParams()))).eval()
-    found = {}
+    costs = {}
     for names in (["box", "mask"], ["box", "mask", "crop", "maskout"]):
         params = EvaluateParams(image_px=96, readouts=names)
         reader = Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, 96))
-        found[" ".join(names)] = cost(reader, batches)
-    return found
+        costs[" ".join(names)] = cost(reader, batches)
+    return costs
 
 
 def cost(reader: Reader, batches: list[list[Example]]) -> dict[str, float]:
-    """Milliseconds an image of a suite, and how many feature passes it is beside metrics and region forwards."""
+    """Measure the milliseconds per image of a suite, and its feature passes besides metrics and region forwards."""
     images = sum(len(batch) for batch in batches)
     seen = [reader.see(batch) for batch in batches]
     forwards, total, metrics = [], [], []
@@ -87,14 +87,14 @@ def cost(reader: Reader, batches: list[list[Example]]) -> dict[str, float]:
         total.append(seconds(partial(_evaluate, whole, batches)))
         with patch.object(reader, "see", side_effect=seen):  # features as if from a cache
             metrics.append(seconds(partial(_evaluate, alone, batches)))
-    found = {
+    results = {
         "suite_ms": 1e3 * min(total) / images,
         "feature_pass_ms": 1e3 * min(forwards) / images,
         "metrics_and_region_forwards_ms": 1e3 * min(metrics) / images,
         "feature_passes": (min(total) - min(metrics)) / min(forwards),
         "intervals_s": seconds(lambda: whole.draws(1000)),
     }
-    return {name: round(value, 2) for name, value in found.items()}
+    return {name: round(value, 2) for name, value in results.items()}
 
 
 def _evaluate(suite: Suite, batches: list[list[Example]]) -> None:
@@ -104,7 +104,7 @@ def _evaluate(suite: Suite, batches: list[list[Example]]) -> None:
 
 
 def pixels() -> dict[str, dict[str, float]]:
-    """PQ and mIoU of one image against panopticapi's steps and torchmetrics."""
+    """Measure PQ and mIoU of one image against panopticapi's steps and torchmetrics."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, SEGMENTS + 1, (HEIGHT // 40, WIDTH // 40))
     true = coarse.repeat(40, 0).repeat(40, 1)
@@ -113,7 +113,7 @@ def pixels() -> dict[str, dict[str, float]]:
 
 
 def pq(true: np.ndarray, factor: int) -> dict[str, float]:
-    """One image's segments against themselves, moved."""
+    """Measure PQ of one image's segments against the same segments, shifted."""
     pred = np.roll(true, 7, axis=1)
     category = {i * factor: i % CLASSES for i in range(1, SEGMENTS + 1)}
     truth = {i: (c, False) for i, c in category.items()}
@@ -124,25 +124,25 @@ def pq(true: np.ndarray, factor: int) -> dict[str, float]:
 
 
 def panopticapi_steps(pred: np.ndarray, true: np.ndarray) -> None:
-    """What panopticapi does with pixels: areas of the predicted segments, then counts of all pairs of ids."""
+    """Repeat panopticapi's steps over pixels: areas of the predicted segments, then counts of all id pairs."""
     np.unique(pred.astype(np.uint32), return_counts=True)
     np.unique(true.astype(np.uint64) * 2**24 + pred.astype(np.uint64), return_counts=True)
 
 
 def miou(rng: np.random.Generator) -> dict[str, float]:
-    """Confusion of one image against torchmetrics."""
+    """Measure the confusion matrix of one image against torchmetrics."""
     from torchmetrics.classification import MulticlassJaccardIndex
 
     pred, true = (rng.integers(0, CLASSES, (HEIGHT, WIDTH)) for _ in range(2))
     ours, theirs = SemanticAccumulator(CLASSES), MulticlassJaccardIndex(CLASSES, ignore_index=-1)
     tensors = torch.from_numpy(pred)[None], torch.from_numpy(true)[None]
-    own = min(seconds(lambda: ours.update(pred, true)) for _ in range(5))
+    ours_s = min(seconds(lambda: ours.update(pred, true)) for _ in range(5))
     reference = min(seconds(lambda: theirs.update(*tensors)) for _ in range(5))
-    return {"ms": round(1e3 * own, 2), "of_torchmetrics": round(own / reference, 4)}
+    return {"ms": round(1e3 * ours_s, 2), "of_torchmetrics": round(ours_s / reference, 4)}
 
 
 def retrieval(images: int, captions: int, dim: int = 512) -> dict[str, float]:
-    """Recall both ways without the whole matrix of similarities."""
+    """Measure recall in both directions without the full similarity matrix."""
     rng = np.random.default_rng(0)
     left, right = (torch.from_numpy(rng.standard_normal((n, dim), dtype=np.float32)) for n in (images, captions))
 

@@ -1,10 +1,9 @@
-"""Cost of an import over decoding and hashing its files once, and its memory as the number of images grows.
+"""Measure the cost of an import over decoding and hashing its files once, and its memory by number of images.
 
     python benchmarks/import.py [--images 2000] [--many 20000] [--side 512] [--rounds 3]
 
-Both sides work on the same photos with captions beside them, in turn, in one process with the page cache warm; the
-median ratio counts. Memory is the peak of a fresh process that imports so many images, 2,000 and 20,000.
-Prints one JSON line.
+Both sides process the same photos with caption files, alternating, in one process with a warm page cache; the result is
+the median ratio. Memory is the peak of a new process that imports 2,000 and 20,000 images. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from umgclip.params import ImportParams
 from umgclip.sources.importing.run import run_import
 from umgclip.sources.request import Request
 
-_DIFFERENT = 64  # pictures; every file has bytes of its own
+_DIFFERENT = 64  # different pictures; every file has unique bytes
 _PEAK = """
 import json, resource, sys
 from umgclip.params import ImportParams
@@ -42,7 +41,7 @@ if __name__ == "__main__":
 
 
 def _pictures(side: int) -> list[bytes]:
-    """JPEG files as large as photos of that side: smooth shapes and some noise."""
+    """Return JPEG files of the size of photos with that longer side: smooth shapes with noise."""
     rng = np.random.default_rng(0)
     files = []
     for _ in range(_DIFFERENT):
@@ -56,7 +55,7 @@ def _pictures(side: int) -> list[bytes]:
 
 
 def _write(folder: Path, count: int, side: int) -> None:
-    """Photos with captions; a comment of its own makes each file another one."""
+    """Write photos with captions; a JPEG comment makes each file unique."""
     pictures = _pictures(side)
     for number in range(count):
         inner = folder / f"{number // 1000:03d}"
@@ -91,10 +90,12 @@ def _peak(folder: Path, out: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--many", type=int, default=20000, help="for the memory; 0: not measured")
+    parser.add_argument(
+        "--many", type=int, default=20000, help="images of the larger memory measurement; 0: skip memory"
+    )
     parser.add_argument("--side", type=int, default=512, help="longer side of the photos in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

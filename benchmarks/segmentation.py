@@ -1,7 +1,7 @@
-"""Panoptic and semantic quality by the dense map alone, by the annotator's proposals, and by the decoder.
+"""Compare panoptic and semantic quality of the dense map alone, the annotator's proposals, and the decoder.
 
-Wants what `dvc repro` makes. Trains the decoder of `params.yaml` on the pseudo-annotations, then on true annotations
-of as many other scenes of the demo (names of held-out classes taken off), and prints one table.
+Needs the results of `dvc repro`. Trains the decoder of `params.yaml` on the pseudo-annotations, then on true
+annotations of as many other demo scenes (without the names of held-out classes), and prints one table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ARTIFACTS, PARAMS, BENCHMARK = Path("artifacts"), Path("params.yaml"), Path("dat
 
 
 def write_truth(out: Path) -> Path:
-    """Scenes that neither training nor the benchmark has, with their truth but for held-out names."""
+    """Write scenes outside training and benchmark with their truth, except held-out names; return the dataset."""
     data = load_section(PARAMS, DataParams)
     scenes = data.model_copy(
         update={"seed": data.seed + 1, "train_scenes": 1, "benchmark_scenes": data.train_scenes, "benchmark_singles": 1}
@@ -53,12 +53,12 @@ def write_truth(out: Path) -> Path:
 
 
 def _without(region: Region, names: set[str]) -> Region:
-    kept = [tag for tag in region.tags or [] if tag.text not in names]
-    return region.model_copy(update={"tags": kept, "captions": region.captions if kept else []})
+    tags = [tag for tag in region.tags or [] if tag.text not in names]
+    return region.model_copy(update={"tags": tags, "captions": region.captions if tags else []})
 
 
 def measure(annotations: Path, quarantine: Path, params: SegmentParams, work: Path) -> tuple[dict[str, float], float]:
-    """Train on a dataset and evaluate; gives panoptic and semantic metrics, and the seconds that training took."""
+    """Train on a dataset and evaluate; return panoptic and semantic metrics, and the training time in seconds."""
     inputs = stage.SegmentInputs(
         annotations,
         quarantine,
@@ -89,12 +89,12 @@ def _tell(step: int, values: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Measure, and print the table as Markdown."""
+    """Run the comparison and print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, help="instead of segment.steps")
-    parser.add_argument("--adapter", choices=("none", "convpass", "lora"), help="instead of segment.adapter")
+    parser.add_argument("--steps", type=int, help="override segment.steps")
+    parser.add_argument("--adapter", choices=("none", "convpass", "lora"), help="override segment.adapter")
     parser.add_argument("--only", choices=("pseudo", "true"), help="train on these annotations only")
-    parser.add_argument("--keep", type=Path, help="folder for what was trained; nothing is kept without")
+    parser.add_argument("--keep", type=Path, help="folder for the trained models; default: delete them")
     given = parser.parse_args()
     changes = {"steps": given.steps, "adapter": given.adapter}
     params = load_section(PARAMS, SegmentParams).model_copy(update={n: v for n, v in changes.items() if v is not None})
@@ -112,14 +112,14 @@ def main() -> None:
                 if name == "true":
                     annotations, quarantine = write_truth(folder / "data"), folder / "quarantine.parquet"
                     write_table(quarantine, [], QUARANTINE)
-                found, took = measure(annotations, quarantine, params, folder)
+                metrics, took = measure(annotations, quarantine, params, folder)
                 rows = rows or [
-                    _row("dense map only", found, "dense_map", found["miou"], ""),
-                    _row("masker proposals, named by the dense map", found, "proposals", None, ""),
-                    _row("true masks, named by the dense map", found, "true_masks", None, ""),
+                    _row("dense map only", metrics, "dense_map", metrics["miou"], ""),
+                    _row("masker proposals, named by the dense map", metrics, "proposals", None, ""),
+                    _row("true masks, named by the dense map", metrics, "true_masks", None, ""),
                 ]
                 rows.append(
-                    _row(f"decoder, {name} annotations", found, "decoder", found["miou_decoder"], f"{took:.0f}")
+                    _row(f"decoder, {name} annotations", metrics, "decoder", metrics["miou_decoder"], f"{took:.0f}")
                 )
     finally:
         if given.keep is None:
@@ -128,9 +128,9 @@ def main() -> None:
     print("\n".join(rows))
 
 
-def _row(title: str, found: dict[str, float], name: str, miou: float | None, took: str) -> str:
+def _row(title: str, metrics: dict[str, float], name: str, miou: float | None, took: str) -> str:
     kinds = ("pq", "pq_things", "pq_stuff", "sq", "rq")
-    values = [f"{found[f'{kind}_{name}']:.3f}" if f"{kind}_{name}" in found else "" for kind in kinds]
+    values = [f"{metrics[f'{kind}_{name}']:.3f}" if f"{kind}_{name}" in metrics else "" for kind in kinds]
     return f"| {title} | {' | '.join(values)} | {'' if miou is None else f'{miou:.3f}'} | {took} |"
 
 

@@ -1,11 +1,11 @@
-"""Throughput of `umgclip serve` over the bare model's batched forward, and how long its answers take at that load.
+"""Measure throughput of `umgclip serve` relative to the model's batched forward pass, and latency at that load.
 
     python benchmarks/serve.py [--rounds 5] [--seconds 4] [--clients 32] [--max-batch 16] [--images 1]
                                [--model ViT-B-32]
 
-Registers a model with random weights in a temporary MLflow store, starts the server on it as a process of its own, and
-measures forward and server in turn on the same machine. The clients share it: they are one process that sends ready
-bytes over connections that stay open. Prints one JSON line.
+Registers a model with random weights in a temporary MLflow store, starts the server as a separate process, and measures
+forward pass and server alternately on the same machine. The clients run on that machine too, as one process that sends
+prepared bytes over persistent connections. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _START_S = 120
 
 
 def register(folder: Path, config: dict[str, Any]) -> None:
-    """A version with random weights, and the alias `champion` on it.
+    """Register a version with random weights and set the alias `champion` on it.
 
     Args:
-        folder: where base, adapter and MLflow's store go.
+        folder: folder for base, adapter and MLflow's store.
         config: open_clip's model config.
     """
     base, train, documents = folder / "base", folder / "train", folder / "documents"
@@ -73,25 +73,25 @@ def register(folder: Path, config: dict[str, Any]) -> None:
 
 @contextmanager
 def server(folder: Path, max_batch: int) -> Iterator[tuple[str, int]]:
-    """A running server's host and port."""
+    """Start a server for the block and yield its host and port."""
     command = [sys.executable, "-m", "umgclip", "serve", "--port", "0", "--max-batch", str(max_batch)]
     log = folder / "serve.log"
-    with log.open("w", encoding="utf-8") as said:
-        process = subprocess.Popen(command, cwd=folder, stderr=said)  # noqa: S603 - a list of our own words
+    with log.open("w", encoding="utf-8") as stderr:
+        process = subprocess.Popen(command, cwd=folder, stderr=stderr)  # noqa: S603 - fixed arguments
     try:
         until = time.monotonic() + _START_S
-        while not (found := re.search(r"http://([\d.]+):(\d+)", log.read_text(encoding="utf-8"))):
+        while not (match := re.search(r"http://([\d.]+):(\d+)", log.read_text(encoding="utf-8"))):
             if process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the server did not start:\n{log.read_text(encoding='utf-8')}")
             time.sleep(0.2)
-        yield found[1], int(found[2])
+        yield match[1], int(match[2])
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
 def requests(host: str, side_px: int, images: int) -> list[bytes]:
-    """Demo scenes with ten labels each as HTTP requests: one scene, or a list of so many."""
+    """Return demo scenes with ten labels each as HTTP requests of one scene or a list of scenes."""
     with tempfile.TemporaryDirectory() as folder:
         write_demo(DataParams(train_scenes=1, benchmark_scenes=32, benchmark_singles=1), Path(folder) / "data")
         samples = [decode(raw, name) for name, raw in read_raw(Path(folder) / "data" / "benchmark")]
@@ -109,7 +109,7 @@ def requests(host: str, side_px: int, images: int) -> list[bytes]:
 
 
 async def load(address: tuple[str, int], asked: list[bytes], clients: int, seconds: float) -> list[float]:
-    """Seconds that each answer took, of so many clients that each send the next request after an answer."""
+    """Return the seconds of each answer, with clients that each send the next request after an answer."""
     until = time.perf_counter() + seconds
     took: list[float] = []
 
@@ -133,14 +133,14 @@ async def load(address: tuple[str, int], asked: list[bytes], clients: int, secon
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurement and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="duration of each measurement")
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--max-batch", type=int, default=16, help="images in a forward, of server and bare model alike")
-    parser.add_argument("--images", type=int, default=1, help="in a request")
-    parser.add_argument("--model", default="ViT-B-32", help="a ViT of open_clip; or tiny, the demo's, at 96 px")
+    parser.add_argument("--max-batch", type=int, default=16, help="images per forward pass, for server and model alike")
+    parser.add_argument("--images", type=int, default=1, help="images per request")
+    parser.add_argument("--model", default="ViT-B-32", help="a ViT of open_clip, or tiny: the demo's, at 96 px")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     config = (
@@ -156,7 +156,7 @@ def main() -> None:
 
         @torch.inference_mode()
         def bare() -> float:
-            """Images a second of the image tower alone."""
+            """Return the images per second of the image tower alone."""
             done, began = 0, time.perf_counter()
             while time.perf_counter() - began < arguments.seconds:
                 tower.encode_image(images)

@@ -1,16 +1,16 @@
-"""What slow and large clients of `umgclip serve` do to the others: p95 of good ones beside them, over p95 without.
+"""Measure how slow and large clients of `umgclip serve` affect others: p95 of good clients with them over without.
 
     python benchmarks/serve_load.py [--seconds 20] [--good 4] [--model tiny]
 
-Good clients, each with an address of its own, ask about one small image with labels that are known, and pause a little.
-Beside them, from two other addresses, come
+Good clients, each with its own address, send one small image with known labels, with short pauses. At the same time,
+two other addresses send:
 
-* slow ones: 200 connections that send one byte of a body and then nothing, 100 whose head never ends, 100 that are
-  silent, and some that do not read their answers; each comes again when it is cut off;
-* large ones: 8 at a time that ask for what is just allowed (one image of 32 megapixels, 100 masks of a large image,
-  512 labels that are new each time) and for what is far above it (32 such images, 32 x 512 labels).
+* slow requests: 200 connections that send one byte of a body and then nothing, 100 whose header never ends, 100 that
+  are silent, and some that do not read their answers; each reconnects when it is cut off;
+* large requests: 8 at a time, just within the limits (one image of 32 megapixels, 100 masks of a large image, 512 new
+  labels each time) and far above them (32 such images, 32 x 512 labels).
 
-Everything is on loopback, against a server of its own. Prints one JSON line.
+Everything runs on loopback, against a separate server. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _request(content: Any) -> bytes:  # noqa: ANN401 - any JSON
 
 
 async def _ask(address: Address, source: str, sent: bytes) -> int:
-    """The status of an answer."""
+    """Send a request and return the status of the answer."""
     reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     try:
         writer.write(sent)
@@ -73,7 +73,7 @@ async def _ask(address: Address, source: str, sent: bytes) -> int:
 
 
 async def good(address: Address, source: str, sent: bytes, until: float) -> list[float]:
-    """Seconds of each answer; all have to be 200."""
+    """Return the seconds of each answer; every status must be 200."""
     took = []
     reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     while time.perf_counter() < until:
@@ -101,19 +101,19 @@ async def _slow(address: Address, sent: bytes) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _large(address: Address, bodies: list[Any], said: Counter[int]) -> None:
+async def _large(address: Address, bodies: list[Any], statuses: Counter[int]) -> None:
     for content in itertools.cycle(bodies):
         rows = content() if callable(content) else content
         with contextlib.suppress(OSError, IndexError, asyncio.IncompleteReadError):
             sent = rows if isinstance(rows, bytes) else await asyncio.to_thread(_request, rows)
-            said[await _ask(address, _LARGE, sent.replace(b"Host: a", b"Host: a\r\nConnection: close"))] += 1
+            statuses[await _ask(address, _LARGE, sent.replace(b"Host: a", b"Host: a\r\nConnection: close"))] += 1
 
 
 def _large_bodies() -> list[Any]:
     whole, small = _png(Image.new("1", (8000, 4000), 1)), _png(np.zeros((32, 32, 3), np.uint8))
     part = _png(Image.new("1", (1200, 1000), 1))
 
-    def labels(count: int) -> Any:  # noqa: ANN401 - a body that is new each time
+    def labels(count: int) -> Any:  # noqa: ANN401 - a new body each time
         def made() -> list[Any]:
             fresh = [[f"thing {next(_new)}" for _ in range(512)] for _ in range(count)]
             return [{"image": small, "labels": f[:256], "tags": 1, "vocabulary": f[256:]} for f in fresh]
@@ -133,15 +133,15 @@ async def _measure(address: Address, arguments: argparse.Namespace, asked: bytes
             one for took in await asyncio.gather(*(good(address, s, asked, until) for s in sources)) for one in took
         ]
 
-    await of_good()  # what is slow at first
+    await of_good()  # warm-up
     alone = await of_good()
-    said: Counter[int] = Counter()
+    statuses: Counter[int] = Counter()
     bodies = _large_bodies()
     post = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
     kinds = [post] * 200 + [b"POST /predict HTTP/1.1\r\nHost: a\r\n"] * 100 + [b""] * 100
     kinds += [b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 50] * 5
     tasks = [asyncio.create_task(_slow(address, sent)) for sent in kinds]
-    tasks += [asyncio.create_task(_large(address, bodies[n % 6 :] + bodies[: n % 6], said)) for n in range(8)]
+    tasks += [asyncio.create_task(_large(address, bodies[n % 6 :] + bodies[: n % 6], statuses)) for n in range(8)]
     await asyncio.sleep(3)
     beside = await of_good()
     for task in tasks:
@@ -153,22 +153,22 @@ async def _measure(address: Address, arguments: argparse.Namespace, asked: bytes
         "p95_ms": [round(1000 * value, 1) for value in p95],
         "p95_ratio": round(p95[1] / p95[0], 2),
         "good_answers": [len(alone), len(beside)],
-        "large_statuses": dict(said),
+        "large_statuses": dict(statuses),
     }
 
 
 def _busy_s(pid: int) -> float:
-    """Processor seconds of a process and of those that it has started."""
+    """Return the processor seconds of a process and its descendants."""
     whole = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(sum(one.cpu_times()[:2]) for one in whole)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurement and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--good", type=int, default=4, help="clients that are neither slow nor large")
-    parser.add_argument("--model", default="tiny", help="the demo's at 96 px; or a ViT of open_clip")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
+    parser.add_argument("--good", type=int, default=4, help="number of good clients, neither slow nor large")
+    parser.add_argument("--model", default="tiny", help="tiny: the demo's at 96 px, or a ViT of open_clip")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     tiny = arguments.model == "tiny"
@@ -182,7 +182,7 @@ def main() -> None:
         with server(folder, 16) as address:
             [pid] = [child.pid for child in psutil.Process().children() if "serve" in child.cmdline()]
             result = asyncio.run(_measure(address, arguments, asked))
-            time.sleep(5)  # what was begun may come to the end of its step
+            time.sleep(5)  # let running steps finish
             before = _busy_s(pid)
             time.sleep(5)
             result["busy_share_afterwards"] = round((_busy_s(pid) - before) / 5, 3)

@@ -1,8 +1,8 @@
-"""Cost of a multi-grain training step over a caption-only one: same towers, same batch, steps in turn.
+"""Measure a multi-grain training step over a caption-only one, with the same towers and batch, alternating.
 
     python benchmarks/train_step.py [--rounds 8] [--batch 64] [--threads N]
 
-Prints one JSON line with the median seconds of both and the median ratio of neighbouring steps.
+Prints one JSON line with the median seconds of both and the median ratio of adjacent steps.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CAPTION_ONLY = LossWeights(
 
 
 def _batch(size: int, tower: DenseClip) -> Batch:
-    """Scenes with their true regions; random vectors stand in for the teacher's."""
+    """Return a batch of scenes with their true regions; random vectors replace the teacher's."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         write_demo(DataParams(train_scenes=1, benchmark_scenes=size, benchmark_singles=1), data)
@@ -50,7 +50,7 @@ def _batch(size: int, tower: DenseClip) -> Batch:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurement and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--batch", type=int, default=64)

@@ -1,14 +1,14 @@
-"""Training against plain open_clip training of the same tower, and against what the loader can give.
+"""Measure training against plain open_clip training of the same tower, and against the loader's rate.
 
     python benchmarks/train_throughput.py                            # a small tower on the CPU
     python benchmarks/train_throughput.py --device cuda --model ViT-B-16 --image-px 224 --batch 128
     python benchmarks/train_throughput.py --device cuda --model ViT-B-16 --image-px 448 --batch 64 --accumulate 2
 
 Plain is open_clip's own recipe: image and caption through `model(image, text)`, `ClipLoss`, AdamW over all weights.
-Ours is one step of `umgclip train` with its default terms and `--regions` regions an image, once with every weight
-learning (`full`, the same work plus regions) and once with LoRA. Steps are taken in turn. Prints one JSON line: medians
-in images a second, ratios to plain, memory (of the GPU; on a CPU that of the process), and images a second that the
-loader decodes and collates, by workers.
+Ours is one step of `umgclip train` with its default terms and `--regions` regions per image, once with all weights
+trained (`full`, the same work plus regions) and once with LoRA. Steps alternate. Prints one JSON line: medians in
+images per second, ratios to plain, memory (of the GPU; on a CPU that of the process), and images per second that the loader
+decodes and collates, by workers.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ _NOUNS = ["dog", "cat", "car", "tree", "house", "boat", "cup", "chair", "lamp", 
 
 
 def _sample(number: int, regions: int) -> RawSample:
-    """A 500 x 375 photo-like image, a caption and regions with their texts."""
+    """Return a 500 x 375 photo-like image with a caption and regions with texts."""
     rng = np.random.default_rng(number)
     small = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
     image = encode_jpeg(np.kron(small, np.ones((32, 32, 1), np.uint8))[:375, :500], 90)
     texts = [f"{rng.choice(_WORDS)} {rng.choice(_NOUNS)}" for _ in range(regions)]
-    found = []
+    drawn_regions = []
     for index, text in enumerate(texts):
         x0, y0 = rng.uniform(0, 300), rng.uniform(0, 200)
         box = (float(x0), float(y0), float(x0 + rng.uniform(40, 200)), float(y0 + rng.uniform(40, 175)))
         label = [Text(text=text, source="human")]
-        found.append(Region(id=str(index), box_xyxy=box, is_stuff=False, captions=label, tags=label))
+        drawn_regions.append(Region(id=str(index), box_xyxy=box, is_stuff=False, captions=label, tags=label))
     record = ImageRecord(
         key=f"k{number:06d}", width=500, height=375, sha256=hashlib.sha256(image).hexdigest(),
         source=Source(dataset="benchmark"), captions=[Text(text=f"{number}, {', '.join(texts[:3])}", source="alt")],
-        tags=[Text(text=text, source="human") for text in dict.fromkeys(texts)], regions=found,
+        tags=[Text(text=text, source="human") for text in dict.fromkeys(texts)], regions=drawn_regions,
     )  # fmt: skip
     return RawSample(record.key, image, "jpg", record.to_json())
 
@@ -128,7 +128,7 @@ def _plain(clip: torch.nn.Module, loaded: LoadedBatch, dtype: torch.dtype | None
 
 
 def _timed(step: Step, device: torch.device) -> tuple[float, float]:
-    """Seconds, and bytes at most on the GPU."""
+    """Return the seconds of a step, and the peak memory in bytes (of the GPU, or of the process on a CPU)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.synchronize()
@@ -141,7 +141,7 @@ def _timed(step: Step, device: torch.device) -> tuple[float, float]:
 
 
 def _loader_rate(feed: TrainFeed, batch: int, workers: int, backend: str, batches: int) -> float:
-    """Images a second, without anything that trains; the first batches start the workers."""
+    """Return the loader's images per second without training; the first batches start the workers."""
     source = feed.load(0, workers, backend)  # type: ignore[arg-type]
     for _ in itertools.islice(source, 2):
         pass
@@ -169,7 +169,7 @@ def _parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements and print the results."""
     given = _parse()
     device = torch.device(given.device)
     world = World(device=device)

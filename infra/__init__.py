@@ -1,1 +1,1 @@
-"""The servers around the pipeline: started on this machine, described for containers and clusters."""
+"""The servers that the pipeline uses: started on this machine, and described for containers and clusters."""

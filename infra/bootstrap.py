@@ -1,7 +1,7 @@
-"""Make a Prefect server agree with `infra/pools.yaml`: work pools and global limits.
+"""Create or update the work pools and global limits of `infra/pools.yaml` on a Prefect server.
 
-Run it again at any time: what is right stays untouched. It adds and changes; it deletes only an automation of its own
-earlier versions. `PREFECT_API_URL` says which server, `PREFECT_API_AUTH_STRING` with which login.
+It can be run again at any time: correct objects stay untouched. It adds and changes objects, and deletes only an
+automation of its own earlier versions. `PREFECT_API_URL` names the server, `PREFECT_API_AUTH_STRING` the login.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _AUTOMATION = "Lost runs are Crashed"
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[PrefectClient]:
-    """A client of the server that `PREFECT_API_URL` names.
+    """Yield a client of the server in `PREFECT_API_URL`.
 
     Raises:
-        TrackingError: it does not answer, then or later, or asks for another login.
+        TrackingError: the server does not answer, at first or later, or requires a different login.
     """
     from httpx import HTTPError, HTTPStatusError
     from prefect.client.orchestration import get_client
@@ -47,7 +47,7 @@ async def connected() -> AsyncIterator[PrefectClient]:
             yield client
         except HTTPError as error:
             if isinstance(error, HTTPStatusError) and error.response.status_code == HTTPStatus.UNAUTHORIZED:
-                given = "another one" if os.environ.get("PREFECT_API_AUTH_STRING") else "none"
+                given = "a different one" if os.environ.get("PREFECT_API_AUTH_STRING") else "none"
                 raise TrackingError(
                     f"Prefect at {server}: expected its login, user:password, in PREFECT_API_AUTH_STRING, got {given}"
                 ) from error
@@ -55,14 +55,14 @@ async def connected() -> AsyncIterator[PrefectClient]:
 
 
 async def bootstrap(pools: Pools, say: Callable[[str], None]) -> int:
-    """Make the server agree.
+    """Create or update pools and limits on the server, and report each change.
 
     Returns:
-        How many things were made or changed.
+        The number of objects created or changed.
 
     Raises:
         TrackingError: the server does not answer.
-        InputError: a pool of that name exists, with another type.
+        InputError: a pool of the same name has another type.
     """
     async with connected() as client:
         changes = [
@@ -81,7 +81,7 @@ async def _pool(client: PrefectClient, name: str, pool: WorkPool) -> str | None:
 
     template = base_job_template(pool)
     try:
-        found = await client.read_work_pool(name)
+        existing = await client.read_work_pool(name)
     except ObjectNotFound:
         await client.create_work_pool(
             WorkPoolCreate(
@@ -92,24 +92,24 @@ async def _pool(client: PrefectClient, name: str, pool: WorkPool) -> str | None:
                 base_job_template=template,
             )
         )
-        return f"work pool {name}: made"
-    if found.type != pool.type:
+        return f"work pool {name}: created"
+    if existing.type != pool.type:
         raise InputError(
-            f"work pool {name}: expected type {pool.type}, the server has {found.type}; delete or rename it there"
+            f"work pool {name}: expected type {pool.type}, the server has {existing.type}; delete or rename it there"
         )
     wanted: dict[str, Any] = {
         "description": pool.description,
         "concurrency_limit": pool.runs_at_once,
         "base_job_template": template,
     }
-    if all(getattr(found, key) == value for key, value in wanted.items()):
+    if all(getattr(existing, key) == value for key, value in wanted.items()):
         return None
     await client.update_work_pool(name, WorkPoolUpdate(**wanted))
     return f"work pool {name}: changed"
 
 
 def base_job_template(pool: WorkPool) -> dict[str, Any]:
-    """The template of a pool's jobs: ours, or that of Prefect's process worker."""
+    """Return the base job template of a pool: the project's, or that of Prefect's process worker."""
     if pool.template is None:
         from prefect.workers.process import ProcessWorker
 
@@ -122,21 +122,21 @@ async def _limit(client: PrefectClient, name: str, limit: int) -> str | None:
     from prefect.exceptions import ObjectNotFound
 
     try:
-        found = await client.read_global_concurrency_limit_by_name(name)
+        existing = await client.read_global_concurrency_limit_by_name(name)
     except ObjectNotFound:
-        found = None
-    if found is not None and found.limit == limit and found.active:
+        existing = None
+    if existing is not None and existing.limit == limit and existing.active:
         return None
     await client.upsert_global_concurrency_limit_by_name(name, limit)
     return f"limit {name}: {limit}"
 
 
 async def _without_automation(client: PrefectClient) -> str | None:
-    """Earlier versions left the watch over lost runs to the server, which forgets events when it is killed."""
-    found = await client.read_automations_by_name(_AUTOMATION)
-    for automation in found:
+    """Delete the automation of earlier versions, which detected lost runs but missed events when the server died."""
+    automations = await client.read_automations_by_name(_AUTOMATION)
+    for automation in automations:
         await client.delete_automation(automation.id)
-    return f"automation {_AUTOMATION!r}: removed, infra/docker/lost_runs.py watches" if found else None
+    return f"automation {_AUTOMATION!r}: removed, infra/docker/lost_runs.py replaces it" if automations else None
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -144,9 +144,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main() -> None:
-    """Read the file and make the server agree with it."""
+    """Read `infra/pools.yaml` and update the server to match it."""
     if not os.environ.get("PREFECT_API_URL", "").strip():
-        raise InputError("PREFECT_API_URL: expected the server's address, as http://127.0.0.1:4200/api, found none")
+        raise InputError(
+            "PREFECT_API_URL: expected the server's address, such as http://127.0.0.1:4200/api, found none"
+        )
     changed = asyncio.run(bootstrap(read_pools(), typer.echo))
     typer.echo(f"{changed} changes" if changed else "nothing to change")
 

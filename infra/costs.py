@@ -1,7 +1,7 @@
-"""What a run of the pipeline costs: durations that MLflow has measured, times prices that you give.
+"""Compute the cost of a pipeline run from durations that MLflow has measured and prices that you give.
 
-No price is built in: they differ by contract, region and month. Give dollars (or whatever) an hour for the machine
-that a stage runs on, and the date on which you read them.
+No prices are built in, because they differ by contract, region and month. Give the price per hour of the machine on
+which a stage runs, in any currency, and the date of the price.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_RUNS = 5000
 
 @dataclass(frozen=True)
 class Cost:
-    """One stage: how many finished runs were measured, their median duration, and what one run costs."""
+    """The cost of one stage: the number of measured runs, their median duration, and the price of one run."""
 
     stage: str
     runs: int
@@ -42,28 +42,28 @@ class Cost:
 
     @property
     def cost(self) -> float | None:
-        """The price of one run, start-up included; None without a price."""
+        """The price of one run including start-up; None without a price."""
         if self.price_per_hour is None:
             return None
         return (self.seconds + self.overhead_s) / 3600 * self.price_per_hour
 
 
 def durations(store: Store) -> dict[str, list[float]]:
-    """Seconds of each finished run of each stage.
+    """Return the seconds of each finished run by stage.
 
     Raises:
-        TrackingError: the store does not answer.
+        TrackingError: the MLflow store does not answer.
     """
     with explained(store):
         client = store.client()
         experiment = client.get_experiment_by_name(store.experiment)
         if experiment is None:
             return {}
-        found: Iterable[Run] = client.search_runs(
+        runs: Iterable[Run] = client.search_runs(
             [experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=_MOST_RUNS
         )
     seconds = defaultdict(list)
-    for run in found:
+    for run in runs:
         stage = run.data.tags.get("umgclip.stage")
         if stage in STAGES and run.info.end_time is not None:
             seconds[stage].append((run.info.end_time - run.info.start_time) / 1000)
@@ -71,12 +71,12 @@ def durations(store: Store) -> dict[str, list[float]]:
 
 
 def costs(measured: Mapping[str, list[float]], prices: Mapping[str, float], overhead_s: float) -> list[Cost]:
-    """One line a stage, in the pipeline's order.
+    """Return the cost of each measured stage, in the order of the pipeline.
 
     Args:
-        measured: seconds of runs, by stage.
-        prices: money an hour, by stage; `default` stands for those not named.
-        overhead_s: of every stage on a machine of its own: starting it, cloning, downloading.
+        measured: seconds of runs by stage.
+        prices: price per hour by stage; `default` applies to stages that are not named.
+        overhead_s: seconds per stage on a separate machine for starting it, cloning and downloading.
     """
     return [
         Cost(stage, len(seconds), statistics.median(seconds), prices.get(stage, prices.get(EVERY_OTHER)), overhead_s)
@@ -86,10 +86,10 @@ def costs(measured: Mapping[str, list[float]], prices: Mapping[str, float], over
 
 
 def read_prices(given: Iterable[str]) -> dict[str, float]:
-    """Read `train=1.20` and the like.
+    """Parse prices such as `train=1.20` into a mapping by stage.
 
     Raises:
-        InputError: no stage of that name, or no price.
+        InputError: there is no stage of that name, or the price is invalid.
     """
     prices = {}
     for text in given:
@@ -101,7 +101,7 @@ def read_prices(given: Iterable[str]) -> dict[str, float]:
         try:
             prices[stage] = float(number)
         except ValueError as error:
-            raise InputError(f"--price: expected money an hour as in {stage}=1.20, got {text!r}") from error
+            raise InputError(f"--price: expected a price per hour as in {stage}=1.20, got {text!r}") from error
         if not 0 <= prices[stage] < float("inf"):
             raise InputError(f"--price: expected 0 or more, got {text!r}")
     return prices
@@ -112,13 +112,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main(
-    price: Annotated[list[str] | None, typer.Option(help="STAGE=MONEY an hour, or default=MONEY; repeat")] = None,
-    on: Annotated[str, typer.Option(help="the date on which you read the prices, as 2026-11-22")] = "",
-    currency: Annotated[str, typer.Option(help="what the prices are in")] = "USD",
-    overhead_s: Annotated[float, typer.Option(min=0, help="seconds a stage's machine takes before and after")] = 0.0,
-    runs: Annotated[int, typer.Option(min=1, help="runs of the pipeline to add up, of a month for instance")] = 1,
+    price: Annotated[
+        list[str] | None, typer.Option(help="STAGE=PRICE per hour, or default=PRICE; may be repeated")
+    ] = None,
+    on: Annotated[str, typer.Option(help="date of the prices, as 2026-11-22")] = "",
+    currency: Annotated[str, typer.Option(help="currency of the prices")] = "USD",
+    overhead_s: Annotated[
+        float, typer.Option(min=0, help="seconds that a stage's machine needs before and after")
+    ] = 0.0,
+    runs: Annotated[int, typer.Option(min=1, help="number of pipeline runs to add up, for example per month")] = 1,
 ) -> None:
-    """Print the table."""
+    """Print a table of durations and costs by stage."""
     prices = read_prices(price or [])
     if prices and not on:
         raise InputError("--on: expected the date of the prices, as 2026-11-22, got none; prices change")

@@ -1,7 +1,7 @@
-"""Deploy everything in `infra/prefect.yaml`; a deployment without a schedule gets the one of `infra/pools.yaml`.
+"""Deploy everything in `infra/prefect.yaml`; create missing schedules from `infra/pools.yaml`.
 
-`prefect deploy` sets a schedule that stands in its file to what stands there, each time, and so would switch off what
-an operator has switched on. So schedules are made here, once, switched off, and never touched again.
+`prefect deploy` resets every schedule in its file each time, and would disable a schedule that an operator has enabled.
+Therefore this module creates each schedule once, disabled, and never changes it again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _SHOWN = 12
 
 
 def deploy() -> None:
-    """Run the command; the variables of this process are its own.
+    """Run `prefect deploy` with the environment of this process.
 
     Raises:
-        ServiceError: it failed, with its last lines.
+        ServiceError: the command failed; has its last lines of output.
     """
     command = [sys.executable, "-m", *DEPLOY]
     try:
-        done = subprocess.run(  # noqa: S603 - own command
+        done = subprocess.run(  # noqa: S603 - fixed command
             command, cwd=ROOT, capture_output=True, text=True, timeout=_DEPLOY_S, check=False
         )
     except subprocess.TimeoutExpired as error:
@@ -46,13 +46,13 @@ def deploy() -> None:
 
 
 async def make_schedules(pools: Pools, say: Callable[[str], None]) -> int:
-    """Make the schedules that are not there, switched off.
+    """Create the schedules that are missing on the server, disabled.
 
     Returns:
-        How many were made.
+        The number of schedules created.
 
     Raises:
-        TrackingError: the server does not answer, or not us.
+        TrackingError: the server does not answer, or refuses the login.
     """
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.exceptions import ObjectNotFound
@@ -68,7 +68,7 @@ async def make_schedules(pools: Pools, say: Callable[[str], None]) -> int:
                 continue
             schedule = CronSchedule(cron=wanted.cron, timezone=wanted.timezone)
             await client.create_deployment_schedules(deployment.id, [(schedule, False)])
-            say(f"schedule of {name}: {wanted.cron} {wanted.timezone}, switched off")
+            say(f"schedule of {name}: {wanted.cron} {wanted.timezone}, disabled")
             made += 1
     return made
 
@@ -78,7 +78,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command(help=__doc__)
 def main() -> None:
-    """Deploy, then look for missing schedules."""
+    """Deploy everything, then create missing schedules."""
     deploy()
     asyncio.run(make_schedules(read_pools(), typer.echo))
     typer.echo("deployed")

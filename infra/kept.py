@@ -1,4 +1,4 @@
-"""What `make up` keeps for the commands after it: which ports and servers were chosen, and folders for what passes."""
+"""Store the choices of `make up` (ports and servers) for later commands, and manage its temporary folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILE = "choice.json"
 
 @dataclass(frozen=True)
 class Choice:
-    """What the environment of `make up` said: ports by server, an S3 server of one's own, SQLite for PostgreSQL."""
+    """The choices in the environment of `make up`: ports by server, an external S3 server, SQLite for PostgreSQL."""
 
     ports: Mapping[str, int]
     s3_endpoint: str | None
@@ -28,16 +28,16 @@ class Choice:
 
 
 def remember(state: Path, choice: Choice) -> None:
-    """Write down what runs from now on."""
+    """Store the choices with which the servers now run."""
     state.mkdir(parents=True, exist_ok=True)
     write_json(state / _FILE, asdict(choice))
 
 
 def recall(state: Path) -> Choice | None:
-    """What runs, or was left by a crash; None after `make down`.
+    """Return the choices of servers that run or that a crash left; None after `make down`.
 
     Raises:
-        InputError: the file holds something else.
+        InputError: the file has other content.
     """
     path = state / _FILE
     try:
@@ -49,36 +49,36 @@ def recall(state: Path) -> Choice | None:
 
 
 def forget(state: Path) -> None:
-    """Nothing runs any more."""
+    """Delete the stored choices, because no server runs any more."""
     (state / _FILE).unlink(missing_ok=True)
 
 
 def scratch(state: Path, name: str) -> Path:
-    """Where a worker and its flow runs put temporary files; short, as paths of sockets lie below it."""
+    """Return the folder for temporary files of a worker; the path is short because socket paths are below it."""
     digest = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:8]
     return Path(tempfile.gettempdir()) / f"umgclip-{digest}-{name}"
 
 
 def empty(folder: Path) -> None:
-    """Make a folder for temporary files, without what killed runs have left in it.
+    """Create an empty folder for temporary files, and remove what killed runs have left in it.
 
     Raises:
-        InputError: somebody else made it.
+        InputError: another user owns the folder.
     """
     remove(folder)
     folder.mkdir(mode=0o700)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder for temporary files, if it is ours.
+    """Remove a folder for temporary files if this user owns it.
 
     Raises:
         InputError: somebody else made it.
     """
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise InputError(f"{folder}: expected a folder of uid {os.geteuid()}, got one of uid {found.st_uid} or a link")
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise InputError(f"{folder}: expected a folder of uid {os.geteuid()}, got one of uid {status.st_uid} or a link")
     shutil.rmtree(folder)

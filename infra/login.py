@@ -1,4 +1,4 @@
-"""The login of the servers that `make up` starts: made once, kept in a file that only its owner can read."""
+"""The login of the servers that `make up` starts, created once and stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from umgclip.errors import InputError
 
 USER = "umgclip"
-USERS = "mlflow-users.db"  # where MLflow keeps its users, in the state folder
+USERS = "mlflow-users.db"  # MLflow's user database in the state folder
 _FILE = "login.json"
 
 
 @dataclass(frozen=True)
 class Login:
-    """One password for Prefect and MLflow, a pair of keys for S3, and what MLflow signs its forms with."""
+    """One password for Prefect and MLflow, a key pair for S3, and the secret that signs MLflow's forms."""
 
     password: str
     s3_key: str
@@ -27,20 +27,20 @@ class Login:
 
     @property
     def prefect(self) -> str:
-        """What Prefect's server and clients call the auth string; its page asks for it."""
+        """The auth string of Prefect's server and clients, which its web page requests too."""
         return f"{USER}:{self.password}"
 
 
 def login_file(state: Path) -> Path:
-    """Where the login of a state folder lies."""
+    """Return the path of a state folder's login file."""
     return state / _FILE
 
 
 def login_of(state: Path) -> Login:
-    """Read the login of a state folder; the first call makes it.
+    """Return the login of a state folder, and create it on the first call.
 
     Raises:
-        InputError: others can read the file, or it holds something else.
+        InputError: others can read the file, or it has other content.
     """
     path = login_file(state)
     try:
@@ -48,25 +48,27 @@ def login_of(state: Path) -> Login:
     except FileNotFoundError:
         return _make(state)
     except OSError as error:
-        found = "a link" if path.is_symlink() else error.strerror
-        raise InputError(f"{path}: expected a file, got {found}") from error
+        status = "a link" if path.is_symlink() else error.strerror
+        raise InputError(f"{path}: expected a file, got {status}") from error
     with os.fdopen(handle, encoding="utf-8") as file:
-        found = os.fstat(file.fileno())
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise InputError(
                 f"{path}: expected a file that its owner, uid {os.geteuid()}, alone can read (mode 0600), got uid "
-                f"{found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}; `make down`, delete it, `make up`"
+                f"{status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}; run `make down`, delete it, then `make up`"
             )
         try:
             return Login(**json.load(file))
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: expected a login, got {error}; `make down`, delete it, `make up`") from error
+            raise InputError(
+                f"{path}: expected a login, got {error}; run `make down`, delete it, then `make up`"
+            ) from error
 
 
 def _make(state: Path) -> Login:
     made = Login(*(secrets.token_urlsafe(24) for _ in range(4)))
     state.mkdir(parents=True, exist_ok=True)
-    # MLflow's first user has the password of another login, and takes no new one at its start
+    # MLflow's first user has the password of the old login, and does not change it at the next start
     (state / USERS).unlink(missing_ok=True)
     partial = login_file(state).with_suffix(".partial")
     partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which servers `make up` gives a machine: their ports, their commands, how to ask whether they answer."""
+"""Plan the servers that `make up` starts on a machine: their ports, commands and readiness checks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ REGION = "us-east-1"
 PORTS = {"postgres": 5433, "s3": 9000, "mlflow": 5000, "prefect": 4200}
 STATE_VARIABLE, S3_VARIABLE, SQLITE_VARIABLE = "UMGCLIP_SERVICES", "UMGCLIP_S3_ENDPOINT", "UMGCLIP_SQLITE"
 SECRETS = ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-_HOSTS = (LOOPBACK, "localhost")  # names that the servers answer for
+_HOSTS = (LOOPBACK, "localhost")  # host names that the servers accept
 _DOCKER = Path(__file__).with_name("docker")
 _HTTP_S, _GIT_S = 5.0, 60
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which servers this machine gets, and where; `cluster` is None where SQLite takes PostgreSQL's place."""
+    """The servers of this machine and their locations; `cluster` is None if SQLite replaces PostgreSQL."""
 
     state: Path
     ports: Mapping[str, int]
@@ -49,26 +49,26 @@ class Plan:
 
     @property
     def prefect_api(self) -> str:
-        """Where clients of Prefect turn to."""
+        """The URL of Prefect's API for its clients."""
         return f"http://{LOOPBACK}:{self.ports['prefect']}/api"
 
     @property
     def mlflow(self) -> str:
-        """Where clients of MLflow turn to."""
+        """The URL of the MLflow server for its clients."""
         return f"http://{LOOPBACK}:{self.ports['mlflow']}"
 
     @property
     def s3(self) -> str:
-        """Where clients of S3 turn to."""
+        """The URL of the S3 server for its clients."""
         return self.s3_endpoint or f"http://{LOOPBACK}:{self.ports['s3']}"
 
     @cached_property
     def login(self) -> Login:
-        """What the servers ask for; made when it is first asked for."""
+        """The login of the servers, created on first access."""
         return login_of(self.state)
 
     def exports(self) -> dict[str, str]:
-        """What a shell needs to use the servers; those in `SECRETS` are for its owner alone."""
+        """Return the variables that a shell needs to use the servers; those in `SECRETS` are for its owner only."""
         keys = {
             "AWS_ACCESS_KEY_ID": self.login.s3_key,
             "AWS_SECRET_ACCESS_KEY": self.login.s3_secret,
@@ -81,7 +81,7 @@ class Plan:
             "MLFLOW_TRACKING_USERNAME": USER,
             "MLFLOW_TRACKING_PASSWORD": self.login.password,
             "AWS_ENDPOINT_URL": self.s3,
-            # keys of a real S3 server are the user's own
+            # the user provides the keys of an external S3 server
             **(keys if self.s3_endpoint is None else {}),
             "UMGCLIP_REMOTE_URL": f"s3://{BUCKET}/dvc",
             "UMGCLIP_RAW_PREFIX": f"s3://{BUCKET}/raw",
@@ -92,18 +92,18 @@ class Plan:
 
 
 def repositories(checkout: Path) -> list[str]:
-    """What a worker may be told to clone: the checkout, and where it comes from, without a password."""
+    """Return the repositories that a worker may clone: the checkout and its origin, without a password."""
     command = ["git", "-C", str(checkout), "remote", "get-url", "origin"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_S, check=False)  # noqa: S603
-    origin = found.stdout.strip() if found.returncode == 0 else ""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_S, check=False)  # noqa: S603
+    origin = result.stdout.strip() if result.returncode == 0 else ""
     return [str(checkout), *([without_login(origin)] if origin else [])]
 
 
 def read_plan(environment: Mapping[str, str]) -> Plan:
-    """Read the environment; what it does not say is as what runs, or the default.
+    """Build the plan from the environment; missing values come from the running servers or the defaults.
 
     Raises:
-        InputError: a port is none, or two servers have the same.
+        InputError: a port is invalid, or two servers have the same port.
     """
     state = Path(environment.get(STATE_VARIABLE, "").strip() or ROOT / ".services").absolute()
     runs = recall(state)
@@ -115,7 +115,7 @@ def read_plan(environment: Mapping[str, str]) -> Plan:
             raise InputError(f"{port_variable(name)}: expected a port from 1 to 65535, got {text!r}")
         ports[name] = int(text)
     if len(set(ports.values())) < len(ports):
-        raise InputError(f"expected a port of its own for each of {', '.join(map(port_variable, ports))}, got {ports}")
+        raise InputError(f"expected a different port for each of {', '.join(map(port_variable, ports))}, got {ports}")
     s3_endpoint = environment.get(S3_VARIABLE, "").strip() or (runs.s3_endpoint if runs else None)
     sqlite = bool(environment.get(SQLITE_VARIABLE, "").strip()) or (runs is not None and runs.sqlite)
     cluster = None if sqlite else postgres.find(state, ports["postgres"])
@@ -123,14 +123,14 @@ def read_plan(environment: Mapping[str, str]) -> Plan:
 
 
 def names(plan: Plan) -> list[str]:
-    """Everything that `up` starts, in that order."""
+    """Return the names of all services that `up` starts, in that order."""
     databases = [] if plan.cluster is None else ["postgres"]
     stores = ["s3"] if plan.s3_endpoint is None else []
     return [*databases, *stores, "mlflow", "prefect", *(service.name for service in clients(plan))]
 
 
 def servers(plan: Plan) -> list[Service]:
-    """What may start at the same time once the database runs: S3, MLflow and Prefect."""
+    """Return the servers that may start together once the database runs: S3, MLflow and Prefect."""
     return [*([_s3(plan)] if plan.s3_endpoint is None else []), _mlflow(plan), _prefect(plan)]
 
 
@@ -147,7 +147,7 @@ def _mlflow(plan: Plan) -> Service:
     options = {"host": LOOPBACK, "port": port, "workers": 1, "app_name": "basic-auth"}
     command = _program("mlflow server", **options, artifacts_destination=plan.state / "mlartifacts")
     environment = {
-        # a password goes through the environment: every user of the machine can read a command line
+        # passwords are passed in the environment, because every user of the machine can read a command line
         "MLFLOW_BACKEND_STORE_URI": store,
         "MLFLOW_AUTH_CONFIG_PATH": str(Path(__file__).with_name("mlflow-users.ini")),
         "MLFLOW_AUTH_ADMIN_USERNAME": USER,
@@ -172,7 +172,7 @@ def _prefect(plan: Plan) -> Service:
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in _HOSTS),
         "PREFECT_UI_API_URL": plan.prefect_api,
         "UMGCLIP_PREFECT_HOSTS": ",".join(_HOSTS),
-        # in PREFECT_HOME: leases in memory would end with the server, and two minutes later the runs that hold them
+        # in PREFECT_HOME: leases in memory would end with the server, and their runs two minutes later
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     ready = partial(_answers, f"{plan.prefect_api}/health")
@@ -180,7 +180,7 @@ def _prefect(plan: Plan) -> Service:
 
 
 def clients(plan: Plan) -> list[Service]:
-    """What may start once Prefect has its pools: the watch over lost runs, and one process worker per process pool."""
+    """Return the services that need Prefect's pools: the lost-run monitor and one worker per process pool."""
     return [_watch(plan), *(_worker(plan, pool) for pool in read_pools().of_type("process"))]
 
 
@@ -192,7 +192,7 @@ def _watch(plan: Plan) -> Service:
         "lost-runs",
         (sys.executable, str(_DOCKER / "lost_runs.py"), *_options(options)),
         partial(_touched_since, beat, time.time()),
-        environment={"PREFECT_CLIENT_MAX_RETRIES": "0"},  # it must know when the server does not answer
+        environment={"PREFECT_CLIENT_MAX_RETRIES": "0"},  # it must notice when the server does not answer
         cwd=plan.state,
     )
 
@@ -209,7 +209,7 @@ def _worker(plan: Plan, pool: str) -> Service:
 
 
 def _program(module_and_commands: str, **options: object) -> tuple[str, ...]:
-    """A program of this Python's environment, which need not be on the path."""
+    """Return the command of a module in this Python's environment, which need not be on the path."""
     return (sys.executable, "-m", *module_and_commands.split(), *_options(options))
 
 
@@ -218,7 +218,7 @@ def _options(given: Mapping[str, object]) -> list[str]:
 
 
 def base_environment(plan: Plan) -> dict[str, str]:
-    """Variables of every process that is started: this Python first on the path, state of its own, nothing reported."""
+    """Return the variables of every started process: this Python first on the path, own state, no telemetry."""
     programs = str(Path(sys.executable).parent)
     return {
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -228,13 +228,13 @@ def base_environment(plan: Plan) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GX_ANALYTICS_ENABLED": "false",
-        # a set of its own, or a proxy would be asked for loopback
+        # set explicitly, or clients would use a proxy for loopback
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), LOOPBACK, "localhost"])),
     }
 
 
 def port_variable(name: str) -> str:
-    """The environment variable that sets a server's port."""
+    """Return the name of the environment variable that sets a server's port."""
     return f"UMGCLIP_{name.upper()}_PORT"
 
 
@@ -256,8 +256,8 @@ def _answers(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> boo
 def _worker_online(plan: Plan, pool: str, worker: str) -> bool:
     login = {"Authorization": f"Basic {base64.b64encode(plan.login.prefect.encode()).decode()}"}
     with suppress(urllib.error.URLError, OSError):
-        found = json.loads(_fetch(f"{plan.prefect_api}/work_pools/{pool}/workers/filter", login, {}))
-        return any(entry["name"] == worker and entry["status"] == "ONLINE" for entry in found)
+        workers = json.loads(_fetch(f"{plan.prefect_api}/work_pools/{pool}/workers/filter", login, {}))
+        return any(entry["name"] == worker and entry["status"] == "ONLINE" for entry in workers)
     return False
 
 

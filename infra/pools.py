@@ -1,4 +1,4 @@
-"""`infra/pools.yaml`, typed: the work pools, limits, schedules and the watch that a Prefect server is to have."""
+"""Typed contents of `infra/pools.yaml`: work pools, limits, schedules and lost-run limits of a Prefect server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Closed(BaseModel):
 
 
 class WorkPool(_Closed):
-    """A work pool; `template` is a base job template in `infra/templates`, without one Prefect's own is used."""
+    """A work pool; `template` is a base job template in `infra/templates`, None means Prefect's own."""
 
     type: Literal["process", "kubernetes", "ecs"]
     description: str
@@ -37,21 +37,21 @@ class WorkPool(_Closed):
 
 
 class LostRuns(_Closed):
-    """When a run that gives no sign of life is called Crashed."""
+    """The seconds without a sign of life after which a run is set to Crashed."""
 
     silent_s: int = Field(ge=10)
     start_s: int = Field(ge=10)
 
 
 class Schedule(_Closed):
-    """When a deployment runs by itself, once it is switched on."""
+    """The schedule on which a deployment runs once it is enabled."""
 
     cron: str
     timezone: str = "Etc/UTC"
 
 
 class Pools(_Closed):
-    """The whole file."""
+    """The complete contents of the file `infra/pools.yaml`."""
 
     work_pools: Mapping[str, WorkPool]
     limits: Mapping[str, PositiveInt] = Field(default_factory=dict)
@@ -59,15 +59,15 @@ class Pools(_Closed):
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
 
     def of_type(self, kind: str) -> list[str]:
-        """Names of the pools of one type."""
+        """Return the names of the pools of one type."""
         return [name for name, pool in self.work_pools.items() if pool.type == kind]
 
 
 def read_pools(file: Path = FILE) -> Pools:
-    """Read the file.
+    """Read and check the file of work pools.
 
     Raises:
-        InputError: it is missing, no YAML, or a field is unknown or wrong; names the field.
+        InputError: the file is missing or not YAML, or a field is unknown or wrong; names the field.
     """
     try:
         content: Any = YAML(typ="safe").load(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A PostgreSQL of this checkout: found, made, started as an account that it accepts, given its databases."""
+"""Manage this checkout's PostgreSQL: find the programs, create the cluster and its databases, and start it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INIT_S = 120
 
 @dataclass(frozen=True)
 class Cluster:
-    """A PostgreSQL installation and the folder of one database cluster; `user` is the account it runs as, for root."""
+    """A PostgreSQL installation and the folder of a database cluster; `user` is the account to use if root runs it."""
 
     programs: Path
     folder: Path
@@ -40,11 +40,11 @@ class Cluster:
         return (self.folder / "password").read_text(encoding="utf-8").strip()
 
     def url(self, driver: str, database: str) -> str:
-        """An SQLAlchemy URL. The driver is named, as `postgresql://` alone means another one in each release."""
+        """Return an SQLAlchemy URL with an explicit driver, because the default driver changes between releases."""
         return f"postgresql+{driver}://{ADMIN}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     def service(self) -> Service:
-        """The server process; it listens on loopback only and has no socket file, whose path could be too long."""
+        """Return the server process, on loopback only and without a socket file, whose path could be too long."""
         options = {"listen_addresses": LOOPBACK, "port": str(self.port), "unix_socket_directories": ""}
         settings = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
         return Service(
@@ -54,17 +54,17 @@ class Cluster:
             port=self.port,
             cwd=self.folder,
             user=self.user,
-            quit_signal=signal.SIGINT,  # SIGTERM would wait for every client to leave
+            quit_signal=signal.SIGINT,  # SIGTERM would wait for all clients to disconnect
         )
 
     def make(self) -> bool:
-        """Initialise the cluster unless it is there.
+        """Initialise the cluster unless it exists.
 
         Returns:
-            Whether it was made now.
+            Whether it was created now.
 
         Raises:
-            InputError: it is there, but of another version of PostgreSQL.
+            InputError: it exists, but was created by another version of PostgreSQL.
             ServiceError: `initdb` failed.
         """
         version = self._data / "PG_VERSION"
@@ -72,8 +72,8 @@ class Cluster:
             have, need = _major(self.programs), version.read_text(encoding="utf-8").strip()
             if have != need:
                 raise InputError(
-                    f"{self._data}: expected the programs of PostgreSQL {need}, which made it, found {have} in "
-                    f"{self.programs}; install {need}, or move the folder away to start afresh"
+                    f"{self._data}: expected the programs of PostgreSQL {need}, which created it, found {have} in "
+                    f"{self.programs}; install {need}, or move the folder away to start anew"
                 )
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Cluster:
         return True
 
     def ensure(self, databases: Iterable[str]) -> None:
-        """Create the databases that do not exist; the server runs."""
+        """Create the databases that do not exist; the server must be running."""
         import psycopg2
         from psycopg2 import sql
 
@@ -113,14 +113,14 @@ class Cluster:
 
 
 def find(state: Path, port: int) -> Cluster | None:
-    """The cluster of a state folder, or None where PostgreSQL is not installed.
+    """Return the cluster of a state folder, or None if PostgreSQL is not installed.
 
-    PostgreSQL refuses to run as root. Root runs it as another account, in the state folder where that account can get
-    there, else in `/var/tmp`.
+    PostgreSQL refuses to run as root. Root runs it as another account, in the state folder if that account can access
+    it, else in `/var/tmp`.
 
     Args:
-        state: where the servers of this checkout keep their data.
-        port: where it is to listen.
+        state: folder in which the servers of this checkout store their data.
+        port: port of the server.
     """
     programs = _programs()
     if programs is None:
@@ -129,7 +129,7 @@ def find(state: Path, port: int) -> Cluster | None:
     folder = state / "postgres"
     if user is not None and not _can_enter(user, state):
         digest = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:12]
-        folder = Path("/var/tmp") / f"umgclip-postgres-{digest}"  # noqa: S108 - the name is the checkout's, owned by `user`
+        folder = Path("/var/tmp") / f"umgclip-postgres-{digest}"  # noqa: S108 - unique to the checkout, owned by `user`
         if folder.exists() and folder.stat().st_uid != pwd.getpwnam(user).pw_uid:
             raise InputError(
                 f"{folder}: expected a folder of the account {user}, it belongs to uid {folder.stat().st_uid}"
@@ -138,14 +138,14 @@ def find(state: Path, port: int) -> Cluster | None:
 
 
 def _programs() -> Path | None:
-    """The folder of the server's programs: on the path, or the newest where Debian puts them."""
-    found = shutil.which("postgres")
+    """Return the folder of the server's programs: from the path, or the newest in Debian's folder."""
+    program = shutil.which("postgres")
     debian = (
         sorted(_DEBIAN.glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
         if _DEBIAN.is_dir()
         else []
     )
-    for folder in [*([Path(found).resolve().parent] if found else []), *debian]:
+    for folder in [*([Path(program).resolve().parent] if program else []), *debian]:
         if all((folder / name).is_file() for name in _PROGRAMS):
             return folder
     return None
@@ -164,7 +164,7 @@ def _account() -> str:
 
 
 def _can_enter(user: str, folder: Path) -> bool:
-    """Whether an account may pass through a folder, which is made when it is missing."""
+    """Return whether an account may enter a folder, which is created if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return _run_as(user, "test", "-x", str(folder.resolve()), cwd=Path("/")).returncode == 0
 

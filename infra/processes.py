@@ -1,7 +1,7 @@
-"""Processes in the background that a later command finds again, and ends, without ever touching another one.
+"""Manage background processes that a later command can find and end without touching any other process.
 
-A pid alone proves nothing: the system gives it to somebody else once its process has ended. So the record of a process
-holds when the kernel started it as well, and whatever it starts in turn is known by a variable in its environment.
+A pid alone does not identify a process, because the system reuses pids. So the record of a process also contains its
+kernel start time, and its descendants are identified by a variable in their environment.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class ServiceError(UmgclipError):
 
 @dataclass(frozen=True)
 class Service:
-    """A server to run: its command, the port that must be free (None: it has none), and how to ask whether it answers.
+    """A server to run: its command, the port that must be free (None: no port), and its readiness check.
 
-    `ready_s` is how long it may take to answer. `user` runs it as that account, for root only. `quit_signal` asks it
-    to end; after `grace_s` seconds it is killed. It runs in `cwd`, by default that of the command that starts it.
+    `ready_s` is the time limit for the readiness check. `user` is the account to run it as, for root only.
+    `quit_signal` asks it to end; after `grace_s` seconds it is killed. It runs in `cwd`, by default the current folder.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of a started process; `started` tells it from a later one with the same pid."""
+    """The record of a started process; `started` distinguishes it from a later one with the same pid."""
 
     name: str
     pid: int
@@ -70,14 +70,14 @@ class Record:
 
 
 class Ledger:
-    """The processes that were started from one folder, kept in its file `processes.json`."""
+    """The processes started from one folder, recorded in its file `processes.json`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / "processes.json"
 
     def records(self) -> dict[str, Record]:
-        """What was started, by name, in the order of starting."""
+        """Return the records of all started processes by name, in start order."""
         if not self._file.is_file():
             return {}
         try:
@@ -89,41 +89,41 @@ class Ledger:
             ) from error
 
     def running(self) -> dict[str, Record]:
-        """Those whose process is still there."""
+        """Return the records whose process is still running."""
         return {name: record for name, record in self.records().items() if is_alive(record)}
 
     def log(self, name: str) -> Path:
-        """Where a process writes what it prints."""
+        """Return the path of a process's log."""
         return self.folder / "logs" / f"{name}.log"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second command out while this one changes something.
+        """Hold a lock against other commands for the duration of the block.
 
         Raises:
-            InputError: another one is at work.
+            InputError: another command holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise InputError(f"{self.folder}: another `make up` or `make down` is at work; wait for it") from error
+                raise InputError(f"{self.folder}: another `make up` or `make down` is running; wait for it") from error
             yield
 
     def start(self, service: Service, environment: Mapping[str, str]) -> Record:
-        """Start a process in a session of its own and write it down.
+        """Start a process in its own session, record it and return the record.
 
         Args:
             service: what to run.
-            environment: variables beside this process's own and the service's.
+            environment: variables in addition to those of this process and of the service.
 
         Raises:
-            ServiceError: it ended at once.
+            ServiceError: the process ended at once.
         """
         log = self.log(service.name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        # for its owner's eyes: servers write addresses and errors there, which may hold secrets
+        # readable by its owner only: servers write addresses and errors there, which may contain secrets
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             process = subprocess.Popen(  # noqa: S603 - commands of this package
                 service.command,
@@ -136,7 +136,7 @@ class Ledger:
                 user=service.user,
                 group=None if service.user is None else group_of(service.user),
                 extra_groups=None if service.user is None else [],
-                # what a server keeps is for whom it lets in, what a worker makes is for whom the user's umask says
+                # only its login protects a server's data; files of a worker follow the user's umask
                 umask=0o077 if service.port is not None else -1,
             )
         started = kernel_start(process.pid)
@@ -147,10 +147,10 @@ class Ledger:
         return record
 
     def wait(self, service: Service, record: Record) -> None:
-        """Return once a started service answers.
+        """Wait until a started service answers.
 
         Raises:
-            ServiceError: it ended, or does not answer in time; with the end of its log.
+            ServiceError: the service ended or does not answer in time; has the end of its log.
         """
         deadline = time.monotonic() + service.ready_s
         while not service.ready():
@@ -164,7 +164,7 @@ class Ledger:
             time.sleep(_POLL_S)
 
     def stop(self, record: Record) -> bool:
-        """End a process and all that it started, and strike it from the list.
+        """End a process and its descendants, and delete its record.
 
         Returns:
             Whether there was anything left to end.
@@ -174,10 +174,10 @@ class Ledger:
         return ended
 
     def end(self, record: Record) -> bool:
-        """The same, but it keeps its place in the list, for one that will be started again.
+        """End a process and its descendants but keep its record, for a process that will be restarted.
 
         Raises:
-            ServiceError: something does not end.
+            ServiceError: a process does not end.
         """
         leader = psutil.Process(record.pid) if is_alive(record) else None
         if leader is not None:
@@ -197,14 +197,14 @@ class Ledger:
         return leader is not None or bool(rest)
 
     def stop_all(self) -> list[str]:
-        """End everything, the last started first; the names of what there was to end."""
+        """End all processes, the last started first, and return the names of those that were running."""
         return [record.name for record in reversed(self.records().values()) if self.stop(record)]
 
     def _mark(self, name: str) -> str:
         return f"{name}@{self.folder.resolve()}"
 
     def _marked(self, name: str) -> Iterator[psutil.Process]:
-        """Processes that were started by a service, or by what it started."""
+        """Yield the processes of a service and their descendants."""
         mark = self._mark(name)
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
@@ -217,7 +217,7 @@ class Ledger:
 
 
 def _inherited(service: Service) -> dict[str, str]:
-    """Our own variables; another account gets none that could hold a secret."""
+    """Return this process's variables; another account gets only those that cannot contain a secret."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -226,19 +226,19 @@ def _inherited(service: Service) -> dict[str, str]:
 
 
 def is_alive(record: Record) -> bool:
-    """Whether the very process of the record runs (a zombie does not)."""
+    """Return whether the recorded process itself still runs; a zombie does not."""
     return kernel_start(record.pid) == record.started
 
 
 def kernel_start(pid: int) -> str | None:
-    """When the kernel started a process, in its own count; None: no such process, or one that has ended."""
+    """Return the start time of a process as counted by the kernel; None if there is no such running process."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
         if sys.platform != "linux":
             return f"{process.create_time():.2f}"
-        # unlike a time of day, ticks since boot do not move when the clock is set
+        # unlike the time of day, ticks since boot do not change when the clock is set
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
@@ -247,14 +247,14 @@ def kernel_start(pid: int) -> str | None:
 
 
 def check_port(service: Service, variable: str) -> None:
-    """Raise unless the service's port is free.
+    """Check that the service's port is free.
 
     Args:
-        service: what is about to listen.
+        service: the service that will listen.
         variable: the environment variable that sets its port, for the message.
 
     Raises:
-        InputError: another process listens there; says which where the system tells.
+        InputError: another process listens there; names it if the system does.
     """
     if service.port is None:
         return
@@ -265,7 +265,7 @@ def check_port(service: Service, variable: str) -> None:
         except OSError as error:
             raise InputError(
                 f"{service.name}: expected port {service.port} to be free, it is taken{_holder(service.port)}; "
-                f"stop that, or set {variable} to another port"
+                f"stop that process, or set {variable} to another port"
             ) from error
 
 
@@ -278,20 +278,20 @@ def _holder(port: int) -> str:
 
 
 def group_of(user: str) -> int:
-    """The main group of an account."""
+    """Return the id of an account's primary group."""
     import pwd
 
     return pwd.getpwnam(user).pw_gid
 
 
 def tail(log: Path) -> str:
-    """The end of a log, for an error message."""
+    """Return the end of a log for an error message."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
     return "\n  ".join([f"the end of {log}:", *lines]) if lines else f"{log} is empty"
 
 
 def _wait_gone(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those that still run after the timeout; zombies count as gone."""
+    """Wait for processes to end, and return those that still run after the timeout; zombies count as ended."""
     deadline = time.monotonic() + timeout_s
     left = processes
     while True:

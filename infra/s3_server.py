@@ -1,7 +1,7 @@
-"""moto's S3 server with what it lacks: it answers for the names of loopback, to nobody's web page, to our own key.
+"""moto's S3 server with access control: it accepts only loopback host names, no web pages, and only one key.
 
 `python -m infra.s3_server --host 127.0.0.1 --port 9000`; the key is in `UMGCLIP_S3_KEY`. Signatures are not checked:
-the key's id is the secret, and nobody but the owner of the state folder knows it.
+the key's id is the secret, which only the owner of the state folder knows.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def guarded(app: Wsgi, key: str, hosts: tuple[str, ...]) -> Wsgi:
-    """The application behind three questions: for which host, from which page, with which key.
+    """Wrap an application with checks of the host name, the origin and the access key.
 
     Args:
-        app: what answers.
-        key: the id of the one access key.
-        hosts: names that it answers for, without ports.
+        app: the application.
+        key: the id of the only access key.
+        hosts: accepted host names, without ports.
     """
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -46,7 +46,7 @@ def _refusal(request: Request, key: str, hosts: tuple[str, ...]) -> str | None:
     if "Origin" in request.headers:
         return "Origin: expected none, this server answers no web page\n"
     given = _CREDENTIAL.match(request.headers.get("Authorization", ""))
-    # a signed URL has the key in its query, under the name of the fourth version of signatures or of the second
+    # a signed URL has the key in its query, under the name of signature version 4 or 2
     signed = request.args.get("X-Amz-Credential", "").partition("/")[0] or request.args.get("AWSAccessKeyId", "")
     claimed = given[1] if given else signed
     if not hmac.compare_digest(claimed.encode(), key.encode()):
@@ -55,7 +55,7 @@ def _refusal(request: Request, key: str, hosts: tuple[str, ...]) -> str | None:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until the process is asked to stop."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--host", required=True)
     options.add_argument("--port", type=int, required=True)

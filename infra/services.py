@@ -1,8 +1,8 @@
-"""`make up`, `make down`: the servers of `infra/compose.yaml` as plain processes on loopback, for one person to try.
+"""Run the servers of `infra/compose.yaml` as plain processes on loopback, for one user: `make up`, `make down`.
 
-PostgreSQL (SQLite where it is not installed), an S3 server, MLflow, Prefect and one worker per process pool. Data and
-logs lie in `.services/`, the login that all of them ask for in `.services/login.json`. The S3 server is moto's: it
-keeps objects in memory only, so MLflow's files do not go there but to disk. `UMGCLIP_S3_ENDPOINT` names a real one.
+PostgreSQL (SQLite if it is not installed), an S3 server, MLflow, Prefect and one worker per process pool. Data and logs
+are in `.services/`, the login that all of them require in `.services/login.json`. The S3 server is moto's, which stores
+objects in memory only, so MLflow's files are on disk instead. `UMGCLIP_S3_ENDPOINT` names an external S3 server.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pret
 
 
 def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
-    """Start what does not run yet; if one fails, end again what this call started.
+    """Start the services that do not run yet; if one fails, end those that this call has started.
 
     Raises:
-        InputError: a port is taken.
-        ServiceError: a server does not start; with the end of its log.
+        InputError: a port is in use.
+        ServiceError: a server does not start; has the end of its log.
     """
     ledger = Ledger(plan.state)
     with ledger.locked():
@@ -73,12 +73,12 @@ def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
 
 
 def _prepare(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
-    """Clear what a crash has left, make the database's files, and see that the ports are free."""
+    """Clean up after a crash, create the database's files, and check that the ports are free."""
     running = ledger.running()
     _clear(plan, ledger, running)
     if plan.cluster is None:
         why = f"{SQLITE_VARIABLE} is set" if os.environ.get(SQLITE_VARIABLE) else "not installed"
-        say(f"PostgreSQL: {why}; SQLite takes its place, which can lock up when several runs write at once")
+        say(f"PostgreSQL: {why}; using SQLite instead, which can lock when several runs write at once")
     elif plan.cluster.make():
         say(f"PostgreSQL: new cluster in {plan.cluster.folder}")
     for service in [*([plan.cluster.service()] if plan.cluster else []), *servers(plan)]:
@@ -106,9 +106,9 @@ def _start(ledger: Ledger, services: list[Service], plan: Plan, say: Callable[[s
     waiting = []
     for service in services:
         if service.name in ledger.running():
-            say(f"{service.name}: runs already")
+            say(f"{service.name}: already running")
             continue
-        # who listens needs no way into the others
+        # a listening server needs no access to the other servers
         others = plan.exports() if service.port is None else {}
         waiting.append((service, ledger.start(service, {**base_environment(plan), **others})))
     for service, record in waiting:
@@ -118,7 +118,7 @@ def _start(ledger: Ledger, services: list[Service], plan: Plan, say: Callable[[s
 
 
 def _configure(plan: Plan, say: Callable[[str], None]) -> None:
-    """Pools and limits, which are needed; deployments, which need a commit and are told about when they fail."""
+    """Create pools and limits, which are required, and deployments, which need a commit and may fail with a message."""
     environment = {**os.environ, **base_environment(plan), **plan.exports()}
     made = _run([sys.executable, "-m", "infra.bootstrap"], environment)
     if made.returncode != 0:
@@ -127,9 +127,9 @@ def _configure(plan: Plan, say: Callable[[str], None]) -> None:
         )
     done = _run([sys.executable, "-m", "infra.deployments"], environment)
     if done.returncode == 0:
-        say("prefect: pools, limits and deployments are made")
+        say("prefect: pools, limits and deployments are up to date")
         if git_state(ROOT).dirty:
-            say("  of the last commit: workers clone it, and do not get what is changed here")
+            say("  they use the last commit: workers clone it without the uncommitted changes here")
     else:
         say(f"no deployments: {(done.stderr.strip() or done.stdout.strip())}")
 
@@ -160,10 +160,10 @@ def _make_bucket(plan: Plan) -> None:
 
 @app.command()
 def up() -> None:
-    """Start every server that does not run yet, and say how to use them."""
+    """Start every server that does not run yet, and print how to use them."""
     plan = read_plan(os.environ)
     bring_up(plan, typer.echo)
-    typer.echo(f'\nData and logs are in {plan.state}. To use them: eval "$(make -s env)"\n')
+    typer.echo(f'\nData and logs are in {plan.state}. To use the servers: eval "$(make -s env)"\n')
     for name, value in plan.exports().items():
         if name not in SECRETS:
             typer.echo(f"{name}={value}")
@@ -175,7 +175,7 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """End what `up` started, and nothing else; data stay."""
+    """End the processes that `up` started, and nothing else; data stay."""
     plan = read_plan(os.environ)
     ledger = Ledger(plan.state)
     with ledger.locked():
@@ -188,7 +188,7 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """List the servers, their pids, ports and logs; the exit code is 1 unless all run."""
+    """List the servers with their pids, ports and logs; the exit code is 1 unless all run."""
     plan = read_plan(os.environ)
     ledger = Ledger(plan.state)
     records = ledger.records()
@@ -204,7 +204,7 @@ def status() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the variables as lines for `eval`, the login among them."""
+    """Print the variables, including the login, as lines for `eval`."""
     for name, value in read_plan(os.environ).exports().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 

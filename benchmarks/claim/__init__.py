@@ -1,1 +1,1 @@
-"""The claim of the paper, measured again on the demo: `python -m benchmarks.claim`, or `make claim`."""
+"""Measurement of the paper's claim on the demo: `python -m benchmarks.claim`, or `make claim`."""

@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks.claim --help`."""
+"""The command line of the claim's measurement: `python -m benchmarks.claim --help`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,22 @@ _QUICK_STEPS = 10
 
 
 def main(
-    seeds: Annotated[int, typer.Option(min=1, help="trainings of each kind")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="try the machinery: ten steps, one seed, no page")] = False,
-    work: Annotated[Path, typer.Option(help="folder of the runs; those that are there are not done again")] = Path(
-        "artifacts/claim"
-    ),
+    seeds: Annotated[int, typer.Option(min=1, help="number of trainings of each variant")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="quick trial: ten steps, one seed, no page")] = False,
+    work: Annotated[Path, typer.Option(help="folder of the runs; existing runs are reused")] = Path("artifacts/claim"),
     out: Annotated[Path, typer.Option(help="folder of claim.md, whose tables are replaced, and of claim.png")] = Path(
         "docs"
     ),
     foreign: Annotated[
-        list[str] | None, typer.Option(help="MODEL=CHECKPOINT: a CLIP tuned elsewhere as one more model")
+        list[str] | None, typer.Option(help="MODEL=CHECKPOINT: an externally tuned CLIP as an additional model")
     ] = None,
 ) -> None:
     """Measure the claim of the paper on the demo, and write its tables and its figure.
 
-    Reads what `dvc repro validate` leaves. The base, a control that sees
-    whole images only, multi-grain tuning on pseudo- and on true
-    annotations, full fine-tuning, and the way between base and tuned:
-    six benchmarks, all read-outs. Stop it and start it again as you like.
+    Reads the results of `dvc repro validate`. Compares the base, a control
+    that sees whole images only, multi-grain tuning on pseudo- and on true
+    annotations, full fine-tuning, and weights between base and tuned, on
+    six benchmarks with all read-outs. It can be interrupted and restarted.
     """
     sections = Sections(
         load_section(_PARAMS, DataParams),
@@ -59,8 +57,11 @@ def main(
     if not quick:
         document.put(out / "claim.md", text)
         figure.write(out / "claim.png", claim)
-    missed = [target.said for target in targets(claim) if not target.reached]
-    print(f"\n{len(missed)} of {len(targets(claim))} targets not reached" + "".join(f"\n  {said}" for said in missed))
+    missed = [target.statement for target in targets(claim) if not target.reached]
+    print(
+        f"\n{len(missed)} of {len(targets(claim))} targets not reached"
+        + "".join(f"\n  {statement}" for statement in missed)
+    )
 
 
 if __name__ == "__main__":

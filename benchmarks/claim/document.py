@@ -59,7 +59,7 @@ def _targets(title: str, those: list[Target]) -> list[str]:
         return []
     lines = ["", f"{title}, with the measured value and the required minimum:", ""]
     for target in those:
-        text = f"* {target.said}: {target.measured:+.3f} (minimum {target.least:+.2f})"
+        text = f"* {target.statement}: {target.measured:+.3f} (minimum {target.least:+.2f})"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return lines
 
@@ -81,7 +81,10 @@ def _models(claim: Claim, cell: Callable[[Value | None], str]) -> list[str]:
     return [
         f"| | {' | '.join(_HEADINGS.get(name, name) for name in models)} |",
         f"|---|{'---|' * len(models)}",
-        *(f"| {said} | {' | '.join(cell(claim.value(name, metric)) for name in models)} |" for said, metric in COLUMNS),
+        *(
+            f"| {label} | {' | '.join(cell(claim.value(name, metric)) for name in models)} |"
+            for label, metric in COLUMNS
+        ),
     ]
 
 
@@ -133,8 +136,8 @@ def _sweep(claim: Claim) -> list[str]:
         f"| alpha | {' | '.join(f'{alpha:.1f}' for alpha, _ in steps)} |",
         f"|---|{'---|' * len(steps)}",
         *(
-            f"| {said} | {' | '.join(_mean(summarise(runs, metric)) for _, runs in steps)} |"
-            for said, metric in COLUMNS
+            f"| {label} | {' | '.join(_mean(summarise(runs, metric)) for _, runs in steps)} |"
+            for label, metric in COLUMNS
             if metric not in left_out
         ),
     ]

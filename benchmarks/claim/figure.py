@@ -1,4 +1,4 @@
-"""One figure: what every model reaches, and the way from the base to the tuned model."""
+"""Draw one figure: the metrics of every model, and of weights between the base and the tuned model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMAGE_LEVEL = ("classification.top1", "retrieval.i2t_r1", "retrieval.t2i_r1")
 
 
 def write(path: Path, claim: Claim) -> None:
-    """Draw the claim as a PNG of few colours."""
+    """Draw the claim's figure as a PNG with few colours."""
     figure = Figure(figsize=(11, 4.2), dpi=drawing.DPI, layout="constrained")
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (3, 2)})
     _bars(left, claim)
@@ -43,14 +43,14 @@ def _bars(axes: Axes, claim: Claim) -> None:
         errors = np.array([_error(value) for value in values]).T
         axes.bar(places, heights, width, yerr=errors, label=LABELS[model], color=_COLOURS[number],
                  error_kw={"elinewidth": 0.9})  # fmt: skip
-    axes.set_xticks(np.arange(len(_BARS)), [said for said, _ in _BARS], fontsize=7)
+    axes.set_xticks(np.arange(len(_BARS)), [label for label, _ in _BARS], fontsize=7)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7.5, frameon=False, loc="upper right")
 
 
 def _error(value: Value | None) -> tuple[float, float]:
-    """Down and up: to the ends of the interval, else the spread over seeds."""
+    """Return the lower and upper error: to the ends of the interval, else the spread over seeds."""
     if value is None:
         return 0.0, 0.0
     if value.interval is None:
@@ -59,7 +59,7 @@ def _error(value: Value | None) -> tuple[float, float]:
 
 
 def _way(axes: Axes, claim: Claim) -> None:
-    """Regions over images: a model up and to the right is better at both."""
+    """Plot region quality over image-level quality; up and to the right is better at both."""
     line = {0.0: claim.models[BASE], 1.0: claim.models[MULTI_GRAIN]} | claim.sweep
     points = {alpha: _place(runs) for alpha, runs in sorted(line.items())}
     axes.plot([x for x, _ in points.values()], [y for _, y in points.values()], "o-", color=_COLOURS[2], markersize=4)

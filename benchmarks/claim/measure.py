@@ -1,4 +1,4 @@
-"""The order of the runs: first what the targets are about, then the rest, so that an interrupted claim has most."""
+"""Run the claim's trainings and evaluations in order of importance, so that an interrupted claim has most of them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ EVERY_READOUT: Mapping[str, Any] = {"readouts": list(get_args(ReadoutName)), "me
 
 
 def measure(runs: Runs, seeds: Sequence[int], alphas: Sequence[float], variants: Sequence[Variant] = VARIANTS) -> Claim:
-    """Train and evaluate what is not there yet.
+    """Train and evaluate all missing runs, and return the claim.
 
     Args:
-        runs: where everything is kept.
-        seeds: of the trainings.
+        runs: the stored runs.
+        seeds: seeds of the trainings.
         alphas: shares of the way from the base to the multi-grain model.
-        variants: ways to train; the multi-grain one is among them.
+        variants: ways to train, including the multi-grain one.
     """
     claim = Claim(seeds)
     refined = {"semantic": runs.sections.evaluate.semantic.model_dump() | {"refine": "pamr"}}
@@ -36,26 +36,26 @@ def measure(runs: Runs, seeds: Sequence[int], alphas: Sequence[float], variants:
             if variant.name == MULTI_GRAIN:
                 for alpha in alphas:
                     between = runs.between(str(seed), tuned, alpha)
-                    found = runs.evaluate(f"between-{seed}-{alpha}", between)
-                    claim.sweep.setdefault(alpha, []).append(side(found, "tuned"))
+                    metrics_between = runs.evaluate(f"between-{seed}-{alpha}", between)
+                    claim.sweep.setdefault(alpha, []).append(side(metrics_between, "tuned"))
                 if seed == seeds[0]:
                     claim.readouts = readouts_of(runs.evaluate("readouts", tuned, EVERY_READOUT))
     return claim
 
 
 def add_foreign(claim: Claim, runs: Runs, model: str, checkpoint: Path) -> None:
-    """Measure a CLIP that was tuned elsewhere, as it is.
+    """Evaluate an externally tuned CLIP without training, and add it to the claim.
 
     Args:
-        claim: gets a model more, named after the checkpoint.
-        runs: whose benchmark is read, and where everything is kept.
+        claim: receives the model under the name of the checkpoint.
+        runs: the stored runs, whose benchmark is used.
         model: open_clip's name of the architecture.
-        checkpoint: with open_clip's names, EVA-CLIP's or Hugging Face's.
+        checkpoint: weights with the names of open_clip, EVA-CLIP or Hugging Face.
     """
     folder = runs.work / f"foreign-{checkpoint.stem}"
     params = BaseParams(pretrained=str(checkpoint), model=model)
     base_stage.run(params, base_stage.BaseInputs(runs.inputs.data), folder / "base")
-    evaluate = runs.sections.evaluate.model_copy(update={"image_px": None, "crop_px": None})  # the model's own
+    evaluate = runs.sections.evaluate.model_copy(update={"image_px": None, "crop_px": None})  # the model's own sizes
     foreign = Runs(replace(runs.sections, evaluate=evaluate), replace(runs.inputs, base=folder / "base"), folder)
     itself = foreign.between("itself", folder / "base", 0.0)
     claim.models[checkpoint.stem] = [side(foreign.evaluate("itself", itself), "base")]

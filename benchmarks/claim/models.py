@@ -1,4 +1,4 @@
-"""Which models the claim compares: how each is trained, and weights between the base and a tuned model."""
+"""The models that the claim compares: training variants, and weights between the base and a tuned model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALPHAS = (0.2, 0.4, 0.6, 0.8)
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train: what differs from `params.yaml`, and whether the regions are the true ones."""
+    """A training variant: its differences from `params.yaml`, and whether its regions are the true ones."""
 
     name: str
     label: str
@@ -28,7 +28,7 @@ class Variant:
     true: bool = False
 
     def params(self, train: TrainParams, seed: int) -> TrainParams:
-        """The section `train` with the changes."""
+        """Return the section `train` with the changes of this variant."""
         values = train.model_dump() | {"seed": seed}
         for name, value in self.changes.items():
             *path, last = name.split(".")
@@ -45,7 +45,7 @@ VARIANTS = (
     Variant(CONTROL, "LoRA, image level only (control)", _NO_REGIONS),
     Variant(MULTI_GRAIN, "LoRA, multi-grain, pseudo-annotations"),
     Variant(TRUE, "LoRA, multi-grain, true annotations", true=True),
-    # a tenth of the learning rate of LoRA, whose few weights have further to go
+    # a tenth of LoRA's learning rate, whose few weights must change more
     Variant(FULL, "all weights, multi-grain, pseudo-annotations", {"adapter": "full", "lr_peak": 5.0e-4}),
 )
 LABELS = {BASE: "base"} | {variant.name: variant.label for variant in VARIANTS}
@@ -53,18 +53,18 @@ LABELS = {BASE: "base"} | {variant.name: variant.label for variant in VARIANTS}
 
 @torch.no_grad()
 def interpolate(base: Path, tuned: Path, alpha: float, out: Path) -> None:
-    """Weights on the line from the base (0) to a tuned model (1), as WiSE-FT does (Wortsman et al., CVPR 2022).
+    """Write weights on the line from the base (0) to a tuned model (1), as WiSE-FT does (Wortsman et al., CVPR 2022).
 
     Args:
         base: folder of the base.
         tuned: folder that `train` wrote, of LoRA or of all weights.
-        alpha: how far.
-        out: the folder to make; `evaluate` reads it as one that `train` wrote.
+        alpha: position on the line.
+        out: folder to create; `evaluate` reads it like one that `train` wrote.
     """
     clip = files.load(base)[0]
     far = dict(load_tuned(base, tuned / ADAPTER).named_parameters()) if alpha else {}
     for name, parameter in clip.named_parameters():
-        parameter.requires_grad_(True)  # what is saved
+        parameter.requires_grad_(True)  # only trainable weights are saved
         if alpha:
             parameter.lerp_(far[name], alpha)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Trainings and evaluations, each done once and kept: what was interrupted goes on where it was.
+"""Run trainings and evaluations once and store them; an interrupted run resumes.
 
-A run's folder is named after its params and inputs. Code is not among them: remove the folder to measure new code.
+The folder of a run is named after its params and inputs, but not its code: delete the folder to measure new code.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sections:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the pipeline left: data, base, annotations, quarantine."""
+    """The results of the pipeline: data, base, annotations and quarantine."""
 
     data: Path
     base: Path
@@ -48,7 +48,7 @@ class Inputs:
 
     @classmethod
     def of(cls, root: Path) -> Inputs:
-        """Where the pipeline in a checkout puts them."""
+        """Return the paths that the pipeline uses in a checkout."""
         artifacts = root / "artifacts"
         return cls(
             root / "data", artifacts / "base", artifacts / "annotate", artifacts / "validate" / "quarantine.parquet"
@@ -56,11 +56,11 @@ class Inputs:
 
 
 class Runs:
-    """The runs of one claim.
+    """The stored runs of one claim's measurement.
 
     Args:
-        sections: params.
-        inputs: paths read.
+        sections: sections of `params.yaml`.
+        inputs: paths of the pipeline's results.
         work: folder of the runs.
     """
 
@@ -68,7 +68,7 @@ class Runs:
         self.sections, self.inputs, self.work = sections, inputs, work
 
     def train(self, variant: Variant, seed: int) -> Path:
-        """The folder of a training, as the stage `train` writes it."""
+        """Train a variant unless it is stored, and return the folder that the stage `train` wrote."""
         params = variant.params(self.sections.train, seed)
         annotations = self._truth() if variant.true else self.inputs.annotate / "train"
         key = {
@@ -80,28 +80,28 @@ class Runs:
 
         def make(folder: Path) -> None:
             quarantine = self.inputs.quarantine
-            if variant.true:  # validation put aside regions of the annotator's, which are not there
+            if variant.true:  # the quarantine lists the annotator's regions, which this dataset lacks
                 quarantine = folder / "quarantine.parquet"
                 tables.write_table(quarantine, [], tables.QUARANTINE)
             inputs = training.TrainInputs(
                 annotations, quarantine, self.inputs.base, folder / "work", folder / "train.json", folder / "train.csv"
             )
-            training.run(params, inputs, folder / "train")  # goes on from a checkpoint in `work`
+            training.run(params, inputs, folder / "train")  # resumes from a checkpoint in `work`
 
         return self._once(f"train-{variant.name}-{seed}", key, make) / "train"
 
     def between(self, name: str, tuned: Path, alpha: float) -> Path:
-        """The folder of weights between the base and a tuned model."""
+        """Return the folder of weights interpolated between the base and a tuned model."""
         key = {"base": self._base(), "tuned": sha256_file(tuned / ADAPTER / ADAPTER_WEIGHTS), "alpha": alpha}
         return self._once(f"between-{name}-{alpha}", key, lambda out: interpolate(self.inputs.base, tuned, alpha, out))
 
     def evaluate(self, name: str, tuned: Path, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What `evaluate.json` holds of a tuned model, and `cost` where it was measured.
+        """Evaluate a tuned model unless it is stored; return the contents of `evaluate.json`, and `cost` if measured.
 
         Args:
-            name: of the run.
-            tuned: the model's folder.
-            changes: to the section `evaluate`.
+            name: name of the run.
+            tuned: folder of the model.
+            changes: changes to the section `evaluate`.
         """
         params = EvaluateParams.model_validate(self.sections.evaluate.model_dump() | dict(changes or {}))
         data, annotate = self.inputs.data / "benchmark", self.inputs.annotate

@@ -1,8 +1,8 @@
-"""True annotations of the demo's training images, which the pipeline never sees.
+"""Write true annotations of the demo's training images, which the pipeline never sees.
 
-The training split holds images and alt texts only. Its scenes are composed again here, image by image the same, and
-their regions put where the annotator's were. Captions, tags and images stay: what differs is who drew and named the
-regions. As in the pipeline, what is held out has a place and no name.
+The training split has images and alt texts only. Here its scenes are generated again, identical image by image, and
+their true regions replace the annotator's. Captions, tags and images stay: only the regions and their names differ. As
+in the pipeline, regions of held-out classes have no name.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def write_truth(annotated: Path, base: Path, sections: tuple[DataParams, Annotat
     """Write the annotated training dataset again, with true regions.
 
     Args:
-        annotated: what `annotate` wrote: a folder with `train` and `vocabulary.json`.
-        base: the base, whose embeddings of the true regions are what distillation keeps.
-        sections: `data`, which composed the images, and `annotate`.
-        out: the dataset to make.
+        annotated: output of `annotate`: a folder with `train` and `vocabulary.json`.
+        base: the base, whose embeddings of the true regions are the targets of distillation.
+        sections: `data`, which generated the images, and `annotate`.
+        out: folder of the dataset to create.
 
     Raises:
-        DataError: the images are not those that `data` composes.
+        DataError: the images are not those that `data` generates.
     """
     data, annotate = sections
     manifest = read_manifest(annotated / "train")
@@ -63,7 +63,7 @@ def write_truth(annotated: Path, base: Path, sections: tuple[DataParams, Annotat
 
 
 def _truth(params: DataParams, held_out: frozenset[str]) -> Iterator[tuple[str, list[Region]]]:
-    """Key and true regions of every training image."""
+    """Yield the key and the true regions of every training image."""
     for index in range(params.train_scenes):
         scene = training_scene(params, index)
         key = hashlib.sha256(encode_jpeg(scene.pixels, params.jpeg_quality)).hexdigest()[:16]
@@ -78,7 +78,7 @@ def _nameless(region: Region, held_out: frozenset[str]) -> Region:
 def _with(raw: RawSample, truth: dict[str, list[Region]], teacher: ClipTeacher, where: str) -> RawSample:
     sample = decode(raw, where)
     if raw.key not in truth:
-        raise DataError(f"{where}:{raw.key}: expected an image that `data` of params.yaml composes, got another")
+        raise DataError(f"{where}:{raw.key}: expected an image that `data` of params.yaml generates, got another")
     regions = truth[raw.key]
     buffer = io.BytesIO()
     np.save(buffer, _embeddings(raw, sample, regions, teacher), allow_pickle=False)
@@ -87,9 +87,11 @@ def _with(raw: RawSample, truth: dict[str, list[Region]], teacher: ClipTeacher, 
 
 
 def _embeddings(raw: RawSample, sample: Sample, regions: list[Region], teacher: ClipTeacher) -> np.ndarray:
-    """The stored embedding of the image, then the base's of every true region's masked-out crop."""
+    """Return the stored image embedding and the base's embedding of every true region's masked-out crop."""
     stored = np.load(io.BytesIO(raw.embeddings or b""), allow_pickle=False)
-    places = [Proposal.of_mask(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask]
-    (places,) = teacher.embed_regions([sample.pixels], [places])
-    embedded = [place.embedding for place in places if place.embedding is not None]
+    proposals = [
+        Proposal.of_mask(mask_ops.decode(region.mask), 1.0, region.is_stuff) for region in regions if region.mask
+    ]
+    (proposals,) = teacher.embed_regions([sample.pixels], [proposals])
+    embedded = [proposal.embedding for proposal in proposals if proposal.embedding is not None]
     return np.stack([stored[0], *embedded]).astype(np.float16)

@@ -1,1 +1,1 @@
-"""What an annotation of many images costs, from measured shards: fit, simulate, extrapolate with an error."""
+"""Cost model of annotating many images from measured shards: fit, simulate, extrapolate with an error."""

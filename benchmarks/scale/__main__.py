@@ -1,12 +1,12 @@
-"""What 41 million images cost: measures this machine, checks the scale model on it, and extrapolates.
+"""Estimate the cost of annotating 41 million images: measure this machine, check the cost model, and extrapolate.
 
     make demo                                             # data and a base to measure with
     python -m benchmarks.scale                            # about three minutes on two idle cores
     python -m benchmarks.scale --write docs/scale.md      # and the table between its markers
 
-One worker annotates some of the demo's images in shards of two sizes; a shard's fixed cost and cost per image are
-fitted to its times. From these the simulator of `benchmarks.scale` predicts the same shards on two workers, which are
-then measured. The table for many GPUs takes published times from `costs.yaml`. Prints text, or JSON with --json.
+One worker annotates some of the demo's images in shards of two sizes, and a fixed cost per shard and a cost per image
+are fitted to its times. From these, the simulator predicts the time of the same shards on two workers, which is then
+measured. The table for many GPUs uses published times from `costs.yaml`. Prints text, or JSON with --json.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ from umgclip.records import parse_record
 
 COSTS = Path(__file__).with_name("costs.yaml")
 BEGIN, END = "<!-- scale -->", "<!-- /scale -->"
-_SIZES = (16, 64)  # images of the measured shards, in turn
+_SIZES = (16, 64)  # images of the measured shards, alternating
 
 
 class _Nobody:
-    """Watches no run."""
+    """A progress observer that ignores everything."""
 
     def add(self, tally: Tally) -> None:
-        """Nothing is counted."""
+        """Ignore the counts of finished images."""
 
     def workers(self, alive: int) -> None:
-        """Nothing is said."""
+        """Ignore the number of active workers."""
 
 
 def reshard(data: Path, out: Path, count: int) -> list[ShardInfo]:
-    """Some of a dataset's samples, evenly drawn, as shards of two sizes in turn."""
+    """Write evenly drawn samples of a dataset as shards of two alternating sizes."""
     total = read_manifest(data).samples
     wanted = set(np.linspace(0, total - 1, min(count, total)).astype(int).tolist())
     samples = (raw for number, (_, raw) in enumerate(read_raw(data)) if number in wanted)
@@ -81,14 +81,14 @@ def _write(path: Path, samples: Sequence[RawSample]) -> ShardInfo:
 
 
 def captions(data: Path) -> Iterator[str]:
-    """The first caption of every sample."""
+    """Yield the first caption of every sample."""
     for _, raw in read_raw(data):
         record = parse_record(raw.json, where=raw.key)
         yield from (text.text for text in (record.captions or [])[:1])
 
 
 def measure(recipe: Recipe, shards: Sequence[ShardInfo], source: Path, out: Path, workers: int) -> Run:
-    """Annotate the shards with so many worker processes."""
+    """Annotate the shards with a number of worker processes, and return the measured run."""
     out.mkdir()
     recipe = replace(recipe, params=recipe.params.model_copy(update={"workers": workers, "store": None}))
     jobs = [Job(str(source / shard.path), shard, shard.path, Folder(out)) for shard in shards]
@@ -98,7 +98,7 @@ def measure(recipe: Recipe, shards: Sequence[ShardInfo], source: Path, out: Path
     markers = [job.marker() or {} for job in jobs]
     count = sum(shard.samples for shard in shards[1:])
     roles, beside = Counter[str](), Counter[str]()
-    for marker in markers[1:]:  # the first one loads models
+    for marker in markers[1:]:  # the first one includes loading models
         roles.update({name: spent["seconds"] / count for name, spent in marker["roles"].items()})
         beside.update({name: spent / count for name, spent in marker["timings"].items() if name != "annotate"})
     images, seconds = zip(
@@ -108,7 +108,7 @@ def measure(recipe: Recipe, shards: Sequence[ShardInfo], source: Path, out: Path
 
 
 def photo_decode_s(rounds: int = 20) -> float:
-    """Seconds to decode a photo of 640 x 480 pixels on one core; the median."""
+    """Return the median seconds to decode a photo of 640 x 480 pixels on one core."""
     small = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     data = encode_jpeg(small.repeat(10, axis=0).repeat(10, axis=1), quality=90)
     taken = []
@@ -119,26 +119,26 @@ def photo_decode_s(rounds: int = 20) -> float:
     return float(np.median(taken))
 
 
-def cpu_rows(one: Run, found: Check, assumed: Mapping[str, Any], rounds: int) -> dict[int, Estimate]:
-    """`clip_teacher` as measured, by cores."""
+def cpu_rows(one: Run, checked: Check, assumed: Mapping[str, Any], rounds: int) -> dict[int, Estimate]:
+    """Return estimates for the measured `clip_teacher` by number of cores."""
     workload = _workload(assumed)
     rows = {}
     for cores in assumed["cores"]:
-        cluster = replace(_cluster(cores, assumed), startup_s=found.startup_s)
+        cluster = replace(_cluster(cores, assumed), startup_s=checked.startup_s)
         estimate = bootstrap(one.images[1:], one.seconds[1:], workload, cluster, rounds)
-        rows[cores] = estimate.widened(found.bias)
+        rows[cores] = estimate.widened(checked.bias)
     return rows
 
 
 def gpu_rows(
     overhead: ShardCost, decode_s: float, assumed: Mapping[str, Any], rounds: int
 ) -> dict[tuple[str, int], Estimate]:
-    """Published times of GPU roles, by recipe and GPUs."""
+    """Return estimates from published times of GPU roles, by recipe and number of GPUs."""
     workload, rows = _workload(assumed), {}
     for recipe, roles in assumed["recipes"].items():
         ranges = [assumed["roles"][role]["seconds"] for role in roles]
         low, high = sum(r[0] for r in ranges), sum(r[1] for r in ranges)
-        # at best decoding hides behind the GPU, at worst nothing does
+        # at best decoding overlaps with the GPU completely, at worst not at all
         best = replace(overhead, per_image_s=max(low, decode_s) + overhead.per_image_s)
         worst = replace(overhead, per_image_s=high + decode_s + overhead.per_image_s)
         for gpus in assumed["gpus"]:
@@ -156,25 +156,25 @@ def _cluster(workers: int, assumed: Mapping[str, Any]) -> Cluster:
 
 
 def write(path: Path, text: str) -> None:
-    """Put the text between the markers of a document."""
+    """Replace the text between the markers of a document."""
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise SystemExit(f"{path}: expected {BEGIN} and {END}")
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{path}: expected {BEGIN} and {END}, found no such markers; add them")
     path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
-    """Measure, check, extrapolate."""
+    """Measure the machine, check the model, extrapolate and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data") / "train")
     parser.add_argument("--base", type=Path, default=Path("artifacts") / "base")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--images", type=int, default=800, help="annotated twice, by one worker and by two")
-    parser.add_argument("--rounds", type=int, default=20, help="simulations for each row of the table")
-    parser.add_argument("--core-price", type=float, help="of a core an hour, in any currency: adds a column")
-    parser.add_argument("--gpu-price", type=float, help="of a GPU an hour")
-    parser.add_argument("--write", type=Path, help="a document with the markers")
+    parser.add_argument("--images", type=int, default=800, help="images, annotated twice: by one worker and by two")
+    parser.add_argument("--rounds", type=int, default=20, help="simulations per row of the table")
+    parser.add_argument("--core-price", type=float, help="price of a core per hour, in any currency; adds a column")
+    parser.add_argument("--gpu-price", type=float, help="price of a GPU per hour")
+    parser.add_argument("--write", type=Path, help="document with the markers")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     params = load_section(arguments.params, AnnotateParams)
@@ -186,14 +186,14 @@ def main() -> None:
         (root / "shards").mkdir()
         shards = reshard(arguments.data, root / "shards", arguments.images)
         one, two = (measure(recipe, shards, root / "shards", root / f"out{n}", workers=n) for n in (1, 2))
-    found = check(one, two)
-    overhead = ShardCost(sum(one.beside.values()), found.cost.per_shard_s)
-    cpu = cpu_rows(one, found, assumed, arguments.rounds)
+    checked = check(one, two)
+    overhead = ShardCost(sum(one.beside.values()), checked.cost.per_shard_s)
+    cpu = cpu_rows(one, checked, assumed, arguments.rounds)
     gpu = gpu_rows(overhead, photo_decode_s(), assumed, arguments.rounds)
     images = f"{assumed['workload']['images'] / 1e6:.0f} million images"
     text = "\n\n".join(
         [
-            tables.checked(one, found, f"{threads()} cores ({platform.machine()})"),
+            tables.checked(one, checked, f"{threads()} cores ({platform.machine()})"),
             f"{images} with `clip_teacher` as measured (96 px scenes, the demo's tower):",
             tables.by_cores(cpu, arguments.core_price),
             f"{images} with published times of GPU roles (not measured here):",
@@ -203,7 +203,7 @@ def main() -> None:
     )
     if arguments.write is not None:
         write(arguments.write, text)
-    print(json.dumps({"one": asdict(one), "two": asdict(two), "check": asdict(found)}) if arguments.json else text)
+    print(json.dumps({"one": asdict(one), "two": asdict(two), "check": asdict(checked)}) if arguments.json else text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The model fitted to a run of one worker, against a run of several that it has not seen."""
+"""Check the model, fitted to a run of one worker, against a run of several workers that it has not seen."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from benchmarks.scale.simulator import Cluster, Workload, simulate
 
 @dataclass(frozen=True)
 class Run:
-    """A measured run.
+    """A measured run of one or more workers.
 
     Attributes:
-        workers: how many there were.
-        wall_s: from the start until all shards were done.
-        images: of each shard.
-        seconds: that each shard took its worker; a worker's first shard may hold the loading of its models.
-        roles: seconds an image by role, as far as the run tells.
-        beside: seconds an image by what is no role, such as decoding and writing.
+        workers: number of workers.
+        wall_s: seconds from the start until all shards were done.
+        images: images of each shard.
+        seconds: seconds of each shard; a worker's first shard may include the loading of its models.
+        roles: seconds per image by role, as far as they are known.
+        beside: seconds per image by other work, such as decoding and writing.
     """
 
     workers: int
@@ -32,14 +32,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Check:
-    """What was fitted and predicted, and what came.
+    """The fitted cost, the prediction and the measurement.
 
     Attributes:
-        cost: fitted to one worker.
-        startup_s: of a worker, spent on no shard: process, imports, models.
-        predicted_s: wall time of the other run.
-        measured_s: the same, measured.
-        slowdown: seconds of the same shards beside other workers, over alone.
+        cost: cost fitted to one worker.
+        startup_s: start-up of a worker: process, imports, models.
+        predicted_s: predicted wall time of the other run.
+        measured_s: measured wall time of the other run.
+        slowdown: seconds of the same shards next to other workers, relative to one worker alone.
     """
 
     cost: ShardCost
@@ -50,19 +50,19 @@ class Check:
 
     @property
     def error(self) -> float:
-        """Of the prediction; below 0: too fast."""
+        """The relative error of the prediction; below 0 if it is too fast."""
         return self.predicted_s / self.measured_s - 1
 
     @property
     def bias(self) -> float:
-        """Seconds to expect for each one predicted, by the worse of wall time and shards."""
+        """The expected seconds per predicted second, by the worse of wall time and shards."""
         return max(self.measured_s / self.predicted_s, self.slowdown)
 
 
 def check(alone: Run, together: Run) -> Check:
-    """Fit to one worker, predict several on the same shards.
+    """Fit the model to one worker, predict several workers on the same shards, and compare.
 
-    The first shard of each worker is left out of the fit: what it takes beyond the fit counts as start.
+    The first shard of each worker is excluded from the fit: its time beyond the fit counts as start-up.
 
     Raises:
         ValueError: `alone` is not a run of one worker, the shards differ, or there are too few of them.

@@ -1,4 +1,4 @@
-"""What a shard costs a worker, fitted to measured shards."""
+"""The cost of a shard for a worker, fitted to measured shards."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class ShardCost:
     """A shard of n images takes `per_shard_s + n * per_image_s` seconds, times a factor drawn from `spread`.
 
     Attributes:
-        per_image_s: all that grows with the images: decoding, roles, writing.
-        per_shard_s: opening, tables, commit.
-        spread: measured over fitted seconds of single shards, with a mean of about 1.
+        per_image_s: seconds per image: decoding, roles, writing.
+        per_shard_s: seconds per shard: opening, tables, commit.
+        spread: ratios of measured to fitted seconds of single shards, with a mean of about 1.
     """
 
     per_image_s: float
@@ -23,21 +23,21 @@ class ShardCost:
     spread: tuple[float, ...] = (1.0,)
 
     def seconds(self, images: int) -> float:
-        """Of a shard of so many images, without spread."""
+        """Return the seconds of a shard with a number of images, without spread."""
         return self.per_shard_s + images * self.per_image_s
 
 
 def fit(images: Sequence[int], seconds: Sequence[float]) -> ShardCost:
-    """The cost that explains measured shards best, by least squares; neither part may be below 0.
+    """Fit the cost to measured shards by least squares; neither part may be below 0.
 
-    Shards of at least two sizes are needed to tell the two parts apart; with one size all is put on the images.
+    Shards of at least two sizes are needed to separate the two parts; with one size, the images carry the whole cost.
 
     Args:
-        images: of each shard.
-        seconds: that it took one worker.
+        images: images of each shard.
+        seconds: seconds that each shard took one worker.
 
     Raises:
-        ValueError: no shards, or not as many times as shards.
+        ValueError: there are no shards, or not as many times as shards.
     """
     if not len(images) or len(images) != len(seconds):
         raise ValueError(f"expected as many times as shards, got {len(seconds)} for {len(images)}")

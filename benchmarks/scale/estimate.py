@@ -1,4 +1,4 @@
-"""Extrapolation with an error: measured shards drawn anew, fitted and simulated many times."""
+"""Extrapolate with an error: resample measured shards, then fit and simulate many times."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _ENDS = (5, 50, 95)  # percentiles
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of wall time, and of all workers together: 5th percentile, median, 95th percentile."""
+    """Seconds of wall time and of all workers together, each as 5th percentile, median and 95th percentile."""
 
     wall_s: tuple[float, float, float]
     worker_s: tuple[float, float, float]
 
     def widened(self, measured_over_predicted: float) -> Estimate:
-        """The same, with a known error of the model on the side where it lies.
+        """Return the estimate widened by a known error of the model, on the side of the error.
 
         Args:
-            measured_over_predicted: above 1 where the model was too fast.
+            measured_over_predicted: above 1 if the prediction was too fast.
         """
 
         def wide(low: float, middle: float, high: float) -> tuple[float, float, float]:
@@ -36,14 +36,14 @@ class Estimate:
 def bootstrap(
     images: Sequence[int], seconds: Sequence[float], workload: Workload, cluster: Cluster, rounds: int = 20
 ) -> Estimate:
-    """What the workload takes, and how far that is known from so many measured shards.
+    """Estimate the time of a workload, with the uncertainty from the number of measured shards.
 
     Args:
-        images: of each measured shard.
-        seconds: that it took one worker.
-        workload: what is asked about.
-        cluster: by whom.
-        rounds: times that the measured shards are drawn with replacement.
+        images: images of each measured shard.
+        seconds: seconds that each shard took one worker.
+        workload: the workload.
+        cluster: the workers.
+        rounds: number of resamples of the measured shards, with replacement.
     """
 
     def drawn(rng: np.random.Generator) -> ShardCost:
@@ -54,7 +54,7 @@ def bootstrap(
 
 
 def between(low: ShardCost, high: ShardCost, workload: Workload, cluster: Cluster, rounds: int = 20) -> Estimate:
-    """The same for a cost that is only known to lie between two, either of which may be true, or any in between."""
+    """Estimate the time of a workload if the cost is only known to be between two values, both included."""
 
     def drawn(rng: np.random.Generator) -> ShardCost:
         share = rng.uniform()

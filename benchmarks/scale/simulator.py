@@ -1,8 +1,8 @@
-"""A discrete simulation of workers that take shards from one queue, as both annotation engines do.
+"""Simulate workers that take shards from one queue, as both annotation engines do.
 
-Time stands at the starts and ends of shards only. A worker that crashes loses the shard in work, starts again with its
-models, and the shard goes back to the end of the queue: the unit of commit is the shard. Nothing else is known of an
-engine here.
+It is a discrete-event simulation: events are the starts and ends of shards. A worker that crashes loses its current
+shard, which returns to the end of the queue, and reloads its models: the unit of commit is the shard. The simulation
+knows nothing else about the engines.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ _MOST_CRASHES = 3.0  # expected per shard; with more than this a run hardly ever
 
 @dataclass(frozen=True)
 class Workload:
-    """Shards to annotate: images of each, and megabytes that an image moves to and from the store."""
+    """Shards to annotate: the images of each, and the megabytes that an image moves to and from the store."""
 
     shard_images: tuple[int, ...]
     mb_per_image: float = 0.0
 
     @classmethod
     def of(cls, images: int, per_shard: int, mb_per_image: float = 0.0) -> Workload:
-        """So many images in shards of one size; the last one holds what is left."""
+        """Return a workload of images in shards of one size; the last shard has the rest."""
         whole, rest = divmod(images, per_shard)
         return cls((per_shard,) * whole + ((rest,) if rest else ()), mb_per_image)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers, all of which start at 0.
+    """A group of workers that all start at time 0.
 
     Attributes:
-        workers: processes or actors that hold the models, usually one a GPU or core.
-        startup_s: until a worker takes its first shard: process and models; again after a crash.
-        crashes_per_hour: of one worker, whatever the cause: memory, a lost node, a reclaimed machine.
-        slow_share: of the workers, on slower machines.
-        slow_factor: times the others' seconds.
-        store_mb_s: most that the object store moves for all workers together; None: no limit.
+        workers: number of processes or actors with models, usually one per GPU or core.
+        startup_s: seconds until a worker takes its first shard (process and models), and again after a crash.
+        crashes_per_hour: crashes of one worker, of any cause: memory, a lost node, a reclaimed machine.
+        slow_share: share of the workers on slower machines.
+        slow_factor: seconds of slow workers relative to the others.
+        store_mb_s: maximum rate of the object store for all workers together; None: no limit.
     """
 
     workers: int
@@ -58,15 +58,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A simulated run.
+    """The outcome of a simulated run.
 
     Attributes:
-        wall_s: until the last shard is done.
-        worker_s: workers times `wall_s`: what is paid for.
-        busy_s: spent on shards that were done.
-        lost_s: spent on shards that a crash took.
-        crashes: how many.
-        done: how often each shard was committed.
+        wall_s: seconds until the last shard is done.
+        worker_s: workers times `wall_s`, the time that is paid for.
+        busy_s: seconds spent on shards that were finished.
+        lost_s: seconds spent on shards that a crash interrupted.
+        crashes: number of crashes.
+        done: number of commits of each shard.
     """
 
     wall_s: float
@@ -78,10 +78,10 @@ class Outcome:
 
 
 def simulate(workload: Workload, cost: ShardCost, cluster: Cluster, seed: int = 0) -> Outcome:
-    """Annotate all shards once.
+    """Simulate the annotation of all shards and return the outcome.
 
-    A store that cannot move what the workers could do holds all of them up alike: a shard then takes as long as the
-    store needs for one shard of every worker.
+    A store that is slower than the workers delays all of them equally: a shard then takes as long as the store needs
+    for one shard of every worker.
 
     Raises:
         ValueError: a shard is expected to crash more than three times before it is done.
@@ -96,7 +96,7 @@ def simulate(workload: Workload, cost: ShardCost, cluster: Cluster, seed: int = 
     rate = cluster.crashes_per_hour / 3600
     if len(images) and rate * max(np.max(work) * pace.max(), np.max(least)) > _MOST_CRASHES:
         raise ValueError("crashes_per_hour: expected fewer, since shards of this size would hardly ever be done")
-    queue = [(0.0, shard) for shard in range(len(images))]  # from when on a shard can be taken
+    queue = [(0.0, shard) for shard in range(len(images))]  # time from which a shard can be taken
     free = [(cluster.startup_s, worker) for worker in range(cluster.workers)]
     done = np.zeros(len(images), int)
     wall = busy = lost = 0.0

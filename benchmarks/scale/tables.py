@@ -1,4 +1,4 @@
-"""Measured, checked and extrapolated costs as Markdown."""
+"""Render measured, checked and extrapolated costs as Markdown."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHOWN_S = 0.0001
 
 @dataclass(frozen=True)
 class Prices:
-    """Of an hour, in any currency; None: hours only."""
+    """Prices per hour in any currency; None: show hours only."""
 
     core: float | None = None
     gpu: float | None = None
 
 
-def checked(one: Run, found: Check, machine: str) -> str:
-    """What was measured, and how far off the prediction was."""
+def checked(one: Run, result: Check, machine: str) -> str:
+    """Return the measurement and the error of the prediction as Markdown tables."""
     rate = sum(one.images[1:]) / sum(one.seconds[1:])
     spent = sorted({**one.roles, **one.beside}.items(), key=lambda item: -item[1])
     rows = [
@@ -33,30 +33,30 @@ def checked(one: Run, found: Check, machine: str) -> str:
         "",
         "| fitted to one worker | time |",
         "|---|---|",
-        f"| per image | {1000 * found.cost.per_image_s:.1f} ms |",
+        f"| per image | {1000 * result.cost.per_image_s:.1f} ms |",
         *(f"| ... {name} | {1000 * seconds:.1f} ms |" for name, seconds in spent if seconds >= _SHOWN_S),
-        f"| per shard | {found.cost.per_shard_s:.2f} s |",
-        f"| worker start, with its models | {found.startup_s:.1f} s |",
+        f"| per shard | {result.cost.per_shard_s:.2f} s |",
+        f"| worker start, with its models | {result.startup_s:.1f} s |",
         "",
         "| the same shards, two workers | |",
         "|---|---|",
-        f"| predicted | {found.predicted_s:.1f} s |",
-        f"| measured | {found.measured_s:.1f} s |",
-        f"| **prediction error** | **{100 * found.error:+.1f} %** |",
-        f"| time of a shard next to another, relative to alone | {found.slowdown:.2f} |",
+        f"| predicted | {result.predicted_s:.1f} s |",
+        f"| measured | {result.measured_s:.1f} s |",
+        f"| **prediction error** | **{100 * result.error:+.1f} %** |",
+        f"| time of a shard next to another, relative to alone | {result.slowdown:.2f} |",
     ]
     return "\n".join(rows)
 
 
 def by_cores(rows: Mapping[int, Estimate], price: float | None) -> str:
-    """Wall time and core-hours by cores."""
+    """Return a table of wall time and core-hours by number of cores."""
     lines = _head("| cores |", "core", price)
     lines += [f"| {cores:,} |{_estimate(estimate, price)}" for cores, estimate in rows.items()]
     return "\n".join(lines)
 
 
 def by_recipe(rows: Mapping[tuple[str, int], Estimate], price: float | None) -> str:
-    """Wall time and GPU-hours by recipe and GPUs."""
+    """Return a table of wall time and GPU-hours by recipe and number of GPUs."""
     lines = _head("| recipe | GPUs |", "GPU", price)
     lines += [f"| {recipe} | {gpus} |{_estimate(estimate, price)}" for (recipe, gpus), estimate in rows.items()]
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""The watch over lost runs: a flow run whose process or machine is gone is called Crashed, so that it holds no slot.
+"""Set flow runs to Crashed if their process or machine is gone, so that they hold no slot.
 
     python lost_runs.py --silent-s 540 --start-s 3600
 
-A run gives a sign of life by a heartbeat or a change of its state. Times are this process's own, and only while the
-server answers: runs outlive its restart. `PREFECT_API_URL` and `PREFECT_API_AUTH_STRING` say which server.
+A heartbeat or a state change is a sign of life. Times are measured by this process and only while the server answers,
+so runs survive its restart. `PREFECT_API_URL` and `PREFECT_API_AUTH_STRING` name the server and its login.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger("lost_runs")
 
 @dataclass(frozen=True)
 class Look:
-    """A run as the server has it; `starting` where a cluster may still make the machine that it will run on."""
+    """The state of a run on the server; `starting` is True while a cluster may still create its machine."""
 
     run: UUID
     state: UUID | None
@@ -41,7 +41,7 @@ class Look:
 
 
 class Watch:
-    """What the looks add up to."""
+    """A tracker that derives from repeated looks which runs are lost."""
 
     def __init__(self, silent_s: float, start_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits_s = {False: silent_s, True: start_s}
@@ -50,13 +50,13 @@ class Watch:
         self._known: dict[UUID, tuple[Look, float]] = {}
 
     def missed(self) -> None:
-        """The server did not answer: the time since the last look counts for nobody."""
+        """Ignore the time since the last look, because the server did not answer."""
         passed_s = self._clock() - self._looked
         self._looked += passed_s
         self._known = {run: (look, since + passed_s) for run, (look, since) in self._known.items()}
 
     def lost(self, looks: Iterable[Look]) -> list[tuple[Look, float]]:
-        """The runs that have given no sign of life for too long, with the seconds since the last one."""
+        """Return the runs without a sign of life for too long, with the seconds since the last one."""
         now = self._looked = self._clock()
         before, self._known = self._known, {}
         for look in looks:
@@ -68,7 +68,7 @@ class Watch:
 
 
 def look_at(client: SyncPrefectClient) -> list[Look]:
-    """All runs that hold a place on the server."""
+    """Return all runs that hold a slot on the server."""
     made_for_a_run = {pool.name for pool in client.read_work_pools() if pool.type != "process"}
     return [
         Look(
@@ -102,18 +102,18 @@ def _last_heartbeat(client: SyncPrefectClient, run: UUID) -> datetime.datetime |
 
 
 def call_crashed(client: SyncPrefectClient, look: Look, silent_s: float) -> bool:
-    """Tell the server, which frees the run's slot; False when the run has gone on meanwhile."""
+    """Set a run to Crashed, which frees its slot; return False if the run has changed its state meanwhile."""
     if client.read_flow_run(look.run).state_id != look.state:
         return False
     message = f"no sign of life for {silent_s:.0f} s: its process, worker or machine is gone"
-    # without force a run that is being cancelled waits for its worker to say so
+    # without force, a run that is being cancelled waits for its worker
     client.set_flow_run_state(look.run, Crashed(message=message), force=True)
     _log.warning("flow run %s is Crashed: %s", look.run, message)
     return True
 
 
 def watch(given: argparse.Namespace) -> None:
-    """Look for ever."""
+    """Check for lost runs until the process ends."""
     seen = Watch(given.silent_s, given.start_s)
     while True:
         try:
@@ -133,12 +133,14 @@ def watch(given: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Read the options and look for ever."""
+    """Parse the options and check for lost runs until the process ends."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--silent-s", type=float, required=True, help="without a sign of life; three heartbeats")
-    options.add_argument("--start-s", type=float, required=True, help="while Pending in a pool that makes machines")
-    options.add_argument("--poll-s", type=float, default=15.0, help="between two looks")
-    options.add_argument("--beat", type=Path, help="a file to touch after each look")
+    options.add_argument("--silent-s", type=float, required=True, help="limit without a sign of life; three heartbeats")
+    options.add_argument(
+        "--start-s", type=float, required=True, help="limit while Pending in a pool that creates machines"
+    )
+    options.add_argument("--poll-s", type=float, default=15.0, help="seconds between two looks")
+    options.add_argument("--beat", type=Path, help="file to touch after each look")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     watch(options.parse_args())
 

@@ -1,9 +1,10 @@
-"""Prefect's server, which has a login and a list of origins, with the list of host names that it lacks.
+"""Prefect's server with a check of the host name, which it lacks.
 
     uvicorn --factory prefect_app:create_app
 
-A web page can have its own name lead to 127.0.0.1 and then counts as of the same origin (DNS rebinding): so requests
-are answered for these names only: `UMGCLIP_PREFECT_HOSTS`, separated by commas, and the host of `PREFECT_UI_API_URL`.
+Prefect's login and list of origins do not stop a web page that resolves its own name to 127.0.0.1 and then counts as
+the same origin (DNS rebinding). So the server accepts only the host names in `UMGCLIP_PREFECT_HOSTS`, separated by
+commas, and the host of `PREFECT_UI_API_URL`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ HOSTS_VARIABLE = "UMGCLIP_PREFECT_HOSTS"
 
 
 def create_app() -> FastAPI:
-    """The application that `prefect server start` runs, behind the list of host names.
+    """Return the application of `prefect server start` behind the check of the host name.
 
     Raises:
-        SystemExit: there is no login.
+        SystemExit: no login is configured.
     """
     from prefect.server.api import server
     from prefect.settings import get_current_settings
@@ -36,7 +37,7 @@ def create_app() -> FastAPI:
 
 
 def allowed_hosts() -> list[str]:
-    """Host names, without ports, that the environment lists."""
+    """Return the accepted host names in the environment, without ports."""
     listed = os.environ.get(HOSTS_VARIABLE, "127.0.0.1,localhost").split(",")
     public = urlsplit(os.environ.get("PREFECT_UI_API_URL", "")).hostname
     return sorted({name.strip() for name in (*listed, public or "") if name.strip()})

@@ -1,4 +1,4 @@
-"""Split a lock in two: all that is the same on every machine, with its hashes, and torch's builds, which are not.
+"""Split a lock file: packages that are the same on every machine, with hashes, and torch's builds, which are not.
 
 `python without_torch.py requirements.lock COMMON TORCH` writes COMMON (torch, torchvision, and what only their GPU
 builds need left out) and TORCH (`torch==2.15.0` and the like, without hashes: an index of CPU builds has its own).
@@ -16,10 +16,10 @@ _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\
 
 
 def split(lock: str) -> tuple[str, str]:
-    """The two parts of a lock, as text.
+    """Return the two parts of a lock file as text.
 
     Args:
-        lock: of `uv pip compile --generate-hashes`: an entry starts in the first column, its hashes are indented.
+        lock: text of `uv pip compile --generate-hashes`: an entry starts in the first column, its hashes are indented.
     """
     starts = list(_ENTRY.finditer(lock))
     ends = [*(entry.start() for entry in starts[1:]), len(lock)]
@@ -36,7 +36,7 @@ def split(lock: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Read the lock, write both parts."""
+    """Read the lock file and write its two parts."""
     lock, *targets = sys.argv[1:]
     for target, part in zip(targets, split(Path(lock).read_text(encoding="utf-8")), strict=True):
         Path(target).write_text(part, encoding="utf-8")

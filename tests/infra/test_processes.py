@@ -158,7 +158,7 @@ def test_a_taken_port_names_holder_and_variable():
 def test_a_second_command_at_the_same_time_is_refused(ledger: Ledger):
     with (
         ledger.locked(),
-        pytest.raises(InputError, match="another `make up` or `make down` is at work"),
+        pytest.raises(InputError, match="another `make up` or `make down` is running"),
         ledger.locked(),
     ):
         pass

@@ -114,7 +114,7 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     assert {name: pid for name, pid in after.items() if name != "mlflow"} == {
         name: pid for name, pid in before.items() if name != "mlflow"
     }
-    assert said.count("runs already") == len(names) - 1
+    assert said.count("already running") == len(names) - 1
     _use_mlflow(plan.exports(), plan.cluster, runs_before=1)
 
     # when they are brought down, twice
@@ -208,7 +208,7 @@ def test_a_port_that_is_none_is_named():
 
 
 def test_two_servers_on_one_port_are_refused():
-    with pytest.raises(InputError, match=r"expected a port of its own for each of UMGCLIP_POSTGRES_PORT, .*9000"):
+    with pytest.raises(InputError, match=r"expected a different port for each of UMGCLIP_POSTGRES_PORT, .*9000"):
         read_plan({"UMGCLIP_MLFLOW_PORT": "9000"})
 
 

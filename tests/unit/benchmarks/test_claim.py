@@ -169,7 +169,7 @@ def test_targets_say_what_is_reached_and_what_is_not():
     claim = Claim([0], {BASE: [run_of(0.1, 0.3)], CONTROL: [run_of(0.1, 0.6)], MULTI_GRAIN: [run_of(0.5, 0.58)],
                         TRUE: [run_of(0.56, 0.5)]})  # fmt: skip
     claim.readouts = [Readout("crop", 0.3, 0.3, None, None, 1.0), Readout("maskout", 0.45, 0.4, None, None, 2.0)]
-    found = {target.said: target.reached for target in targets(claim)}
+    found = {target.statement: target.reached for target in targets(claim)}
     assert found == {
         "regions by boxes: multi-grain above the best read-out of the base (crop, 0.300) by 10 points": True,
         "regions by masks: multi-grain above the best read-out of the base (maskout, 0.450) by 10 points": False,
