@@ -7,8 +7,8 @@
 Plain is open_clip's own recipe: image and caption through `model(image, text)`, `ClipLoss`, AdamW over all weights.
 Ours is one step of `umgclip train` with its default terms and `--regions` regions per image, once with all weights
 trained (`full`, the same work plus regions) and once with LoRA. Steps alternate. Prints one JSON line: medians in
-images per second, ratios to plain, memory (of the GPU; on a CPU that of the process), and images per second that the loader
-decodes and collates, by workers.
+images per second, ratios to plain, memory (of the GPU; on a CPU that of the process), and images per second that the
+loader decodes and collates, by workers.
 """
 
 from __future__ import annotations

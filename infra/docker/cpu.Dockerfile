@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
-# A worker without a GPU: the packages of requirements.lock, but torch and torchvision as CPU builds, which saves about
-# 5 GB. They come from an index that you name, as the usual one has none for Linux. The code is not in it: a worker clones
-# the deployment's commit.
+# A worker without a GPU: the packages of requirements.lock, with CPU builds of torch and torchvision, which saves about
+# 5 GB. The builds come from an index that you name, because the default one has none for Linux. The image does not contain
+# the code: a worker clones the deployment's commit.
 #   docker build --file infra/docker/cpu.Dockerfile --build-arg TORCH_INDEX=URL --tag "$UMGCLIP_CPU_IMAGE" .
 
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS packages
@@ -10,7 +10,7 @@ ARG TORCH_INDEX
 RUN pip install --no-cache-dir "uv==${UV_VERSION}"
 WORKDIR /build
 COPY requirements.lock infra/docker/without_torch.py ./
-# both builds from one index: torch's CPU build does not load with another torchvision
+# both builds come from one index, because torch's CPU build does not load with a different torchvision
 RUN python without_torch.py requirements.lock common.lock torch.txt \
     && uv venv /opt/umgclip \
     && VIRTUAL_ENV=/opt/umgclip uv pip sync --require-hashes --compile-bytecode --no-cache common.lock \
@@ -19,7 +19,7 @@ RUN python without_torch.py requirements.lock common.lock torch.txt \
        --requirement torch.txt
 
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
-# Debian keeps no old versions; the base image's tag says which release they come from
+# Debian does not keep old versions; the base image's tag determines the release
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git openssh-client tini \
@@ -37,6 +37,6 @@ ENV PATH=/opt/umgclip/bin:$PATH \
     MLFLOW_DISABLE_TELEMETRY=true
 USER 10001:10001
 WORKDIR /srv/umgclip
-# tini hands SIGTERM on and takes the exit codes of orphans; what to run comes from the worker that starts the container
+# tini forwards SIGTERM and reaps orphans; the worker that starts the container sets the command
 ENTRYPOINT ["tini", "--"]
 CMD ["prefect", "version"]

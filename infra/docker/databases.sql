@@ -1,4 +1,4 @@
--- run once, by the first start of an empty PostgreSQL
+-- runs once, when an empty PostgreSQL starts for the first time
 CREATE DATABASE prefect;
 CREATE DATABASE mlflow;
 CREATE DATABASE mlflow_auth;

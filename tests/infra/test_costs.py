@@ -90,7 +90,7 @@ def test_the_table_has_the_prices_their_date_and_the_sum(store: Store):
         (["--price", "tune=3.6", "--on", "2026-11-22"], "--price: expected a stage (base, annotate,"),
         (
             ["--price", "train=cheap", "--on", "2026-11-22"],
-            "--price: expected money an hour as in train=1.20, got 'train=cheap'",
+            "--price: expected a price per hour as in train=1.20, got 'train=cheap'",
         ),
     ],
 )
