@@ -77,7 +77,7 @@ def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int])
         InputError: a coordinate is not finite or absurdly far away, or the outline is millions of pixels long.
 
     Example:
-        >>> square = from_polygons([[1, 1, 3, 1, 3, 3, 1, 3]], size_hw=(4, 4))
+        >>> square = from_polygons([[1.0, 1.0, 3.0, 1.0, 3.0, 3.0, 1.0, 3.0]], size_hw=(4, 4))
         >>> area(square), tight_box(square)
         (4, (1.0, 1.0, 3.0, 3.0))
     """
