@@ -164,7 +164,7 @@ def test_fields_of_parameters_are_a_table_with_types_meanings_and_defaults(site:
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
     assert re.search(r"region_tags Weight [\w ,;]{20,} 2\.0 ", text)
-    assert re.search(r"device Device auto: a GPU where there is one ", text)
+    assert re.search(r"device Device auto: a GPU if there is one ", text)
 
 
 def test_lists_and_tables_are_rendered_as_such(site: Path):

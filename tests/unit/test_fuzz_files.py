@@ -220,12 +220,12 @@ def test_shards(budget: settings) -> None:
 
 @BUDGETS
 def test_checkpoints_of_training(budget: settings) -> None:
-    def fresh() -> State:
+    def fresh() -> TrainingState:
         torch.manual_seed(0)
         model = nn.Linear(3, 2)
         return TrainingState(dict(model.named_parameters()), torch.optim.AdamW(model.parameters(), lr=0.1))
 
-    def values(state: State) -> list[torch.Tensor]:
+    def values(state: TrainingState) -> list[torch.Tensor]:
         slots = (slot for p in state.weights.values() for slot in state.optimizer.state[p].values())
         return [*(p.detach() for p in state.weights.values()), *slots]
 
