@@ -161,7 +161,8 @@ def test_what_is_wrong_with_a_request_is_told_without_traces_or_paths(served: An
             with urllib.request.urlopen(request, timeout=120) as answer:
                 status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
-            status, text = refused.code, refused.read().decode()
+            with refused:
+                status, text = refused.code, refused.read().decode()
         statuses[status] += 1
         if any(inside in text.replace('\\"', '"') for inside in insides):
             shown.append((kind, body[:80], text[:300]))
@@ -178,7 +179,8 @@ def test_the_reason_alone_is_told(served: Any) -> None:
     }
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(url, body)
-    told = json.loads(refused.value.read())
+    with refused.value as answer:
+        told = json.loads(answer.read())
     assert refused.value.code == 400
     assert told["error_code"] == "INVALID_PARAMETER_VALUE"
     assert told["message"].startswith("row 0: boxes[0]: expected x0 < x1")
@@ -189,5 +191,6 @@ def test_a_malformed_request_is_refused_and_the_next_one_answered(served: Any) -
     for row in ({"image": "not base64!"}, {"image": base64_of(b"no image")}, {"labels": ["dog"]}):
         with pytest.raises(urllib.error.HTTPError) as refused:
             ask(url, {"dataframe_records": [row]})
+        refused.value.close()
         assert refused.value.code >= 400
     assert len(ask(url, {"dataframe_records": [requests(workspace)[1]]})) == 1
