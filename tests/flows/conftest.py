@@ -28,12 +28,12 @@ class Project:
     desk: Path
 
     def ran(self) -> list[str]:
-        """The stages that computed something, in order."""
+        """Return the stages that computed something, in order."""
         log = self.desk / "ran.log"
         return [line.split()[0] for line in log.read_text().splitlines()] if log.is_file() else []
 
     def run(self, command: str) -> str:
-        """A shell command in the checkout."""
+        """Run a shell command in the checkout."""
         done = subprocess.run(command, shell=True, cwd=self.root, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -66,7 +66,7 @@ def variables(own: dict[str, str]) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory, own: dict[str, str]) -> Path:
-    """A repository whose stages have not run."""
+    """Create a repository whose stages have not run."""
     root = tmp_path_factory.mktemp("template") / "project"
     (root / "data").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("stage.py"), root)
@@ -84,7 +84,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, own: dict[str, str]) -> P
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A checkout of its own for one test, which is the working directory."""
+    """Create a separate checkout for one test, which becomes the working directory."""
     root, desk = tmp_path / "project", tmp_path / "desk"
     shutil.copytree(template, root)
     desk.mkdir()
@@ -98,7 +98,7 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def server(variables: Path) -> Iterator[None]:
-    """A real Prefect server on loopback, for the tests that ask for it."""
+    """Start a real Prefect server on loopback for the tests that request it."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
@@ -107,7 +107,7 @@ def server(variables: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def alive() -> Callable[[int], bool]:
-    """Whether a process runs; one that nobody has waited for yet does not."""
+    """Return whether a process runs; a zombie does not."""
 
     def look(pid: int) -> bool:
         try:

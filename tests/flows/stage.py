@@ -55,7 +55,7 @@ def work() -> None:
 
 
 def tracked() -> AbstractContextManager:
-    """A run of MLflow, if it is asked for; the import takes seconds."""
+    """Open an MLflow run if one is requested; the import takes seconds."""
     if not (desk / "tracked").is_file():
         return nullcontext()
     from umgclip.tracking import stage_run

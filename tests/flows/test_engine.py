@@ -12,7 +12,7 @@ from umgclip.errors import InputError
 
 
 class Asking(BaseHTTPRequestHandler):
-    """A server that knows nobody."""
+    """A stand-in server that refuses every login."""
 
     def do_GET(self) -> None:
         self.send_response(401)
@@ -23,12 +23,12 @@ class Asking(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Ignore log messages of the stand-in server."""
 
 
 @flow
 def nothing() -> None:
-    """Never run."""
+    """Do nothing; the flow never runs."""
 
 
 @pytest.mark.parametrize(("login", "named"), [(None, "got none"), ("me:wrong", "got another one")])

@@ -1,4 +1,4 @@
-"""A stage on several nodes: what ends the group and as what, who gives the result, where they meet."""
+"""A stage on several nodes: how the group ends, which node returns the result, and where nodes meet."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def workspace(project, tmp_path, monkeypatch) -> Workspace:
 
 @pytest.fixture
 def order(project, workspace, tmp_path) -> Order:
-    """The stand-in's training on two nodes, its inputs sent."""
+    """Return an order for the stand-in's training on two nodes, with uploaded inputs."""
     repro(workspace, "base")
     graph = read_graph(project.root, os.environ)
     made = Order(
@@ -98,7 +98,7 @@ def order(project, workspace, tmp_path) -> Order:
 
 @pytest.fixture
 def paper() -> Order:
-    """An order that nobody will carry out."""
+    """Return an order that no worker will execute."""
     return Order(repo="/nowhere", commit="0" * 40, stage="train", remote_url="/nowhere/dvc", nodes=2)
 
 
@@ -230,7 +230,7 @@ def test_what_does_not_end_is_given_up_before_the_next_attempt(monkeypatch):
 
 
 def deployment(pool: str, run_in: Path, kind: str = "kubernetes") -> uuid.UUID:
-    """`remote-stage/POOL` on a pool with the shipped template of its kind; its code is in a folder."""
+    """Deploy `remote-stage/POOL` on a pool with the shipped template of its kind, with code in a folder."""
     from prefect.client.schemas.actions import WorkPoolCreate
 
     template = json.loads((ROOT / "infra" / "templates" / f"{kind}-gpu.json").read_text(encoding="utf-8"))
@@ -270,7 +270,7 @@ def test_on_ecs_they_are_tasks_with_the_addresses_of_their_instances(server, pap
 
 
 def pod(index: int, run: uuid.UUID, *command: str) -> subprocess.CompletedProcess[str]:
-    """What the image's entry does in a pod of the job."""
+    """Run the image's entry point as in a pod of the job."""
     api = get_current_settings().api.url
     words = [sys.executable, str(ROOT / "infra" / "docker" / "umgclip-node"), *command]
     own = {"JOB_COMPLETION_INDEX": str(index), "PREFECT__FLOW_RUN_ID": str(run), "PREFECT_API_URL": str(api)}

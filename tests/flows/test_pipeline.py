@@ -52,7 +52,7 @@ def test_a_second_run_notes_what_was_up_to_date_or_cached(project):
 
 
 def test_stages_behind_one_that_looks_each_time_cost_no_process_each(project, monkeypatch):
-    """As the stage `code` does, at the head of projects made by `umgclip init`."""
+    """Check a stage like `code`, the first one in projects created by `umgclip init`."""
     path = project.root / "dvc.yaml"
     looks = "code:\n    cmd: echo 1 > code.txt\n    always_changed: true\n    outs: [{code.txt: {cache: false}}]\n"
     text = path.read_text().replace("stages:\n", f"stages:\n  {looks}", 1)

@@ -79,7 +79,7 @@ def test_what_was_seen_is_what_moves(registry):
 
 
 def test_a_version_may_come_as_a_number(registry):
-    """As from `prefect deployment run promote/promote --param version=3`, which reads values as JSON."""
+    """Check a number as from `prefect deployment run promote/promote --param version=3`, which parses JSON."""
     given = promote.validate_parameters({"version": 3, "dry_run": True})
     assert promote.fn(**given)["champion"] == "1"
     assert registry.asked == [("promote", "3", True)]
@@ -182,7 +182,7 @@ def test_no_answer_keeps_the_champion(server, registry, impatient, tmp_path):
 
 
 def test_moves_are_one_at_a_time(server, registry):
-    """Two flows at once: the second waits, sees another champion and does not move."""
+    """Run two flows at once: the second waits, sees a different champion and does not move the alias."""
     registry.movers = 2
     states = []
     threads = [

@@ -31,7 +31,7 @@ def test_trials_are_ranked_and_the_best_can_be_taken_over(project, capsys):
 
 @pytest.mark.slow
 def test_a_stage_that_only_looks_each_time_may_be_in_a_trial(project):
-    """As the stage `code` of projects made by `umgclip init` does."""
+    """Check a stage like `code` of projects created by `umgclip init`."""
     pipeline = (project.root / "dvc.yaml").read_text()
     looks = (
         "  code:\n    cmd: echo 1 > code.sha256\n    always_changed: true\n    outs: [{code.sha256: {cache: false}}]\n"

@@ -1,4 +1,4 @@
-"""Which values a sweep tries."""
+"""The parameter values that a sweep chooses for its trials."""
 
 import pytest
 

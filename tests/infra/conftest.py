@@ -24,7 +24,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def variables(state: Path, **others: str) -> dict[str, str]:
-    """What tells `infra.plan` to keep to a folder and to free ports."""
+    """Return the variables that give `infra.plan` a state folder and free ports."""
     names = ("POSTGRES", "S3", "MLFLOW", "PREFECT")
     ports = {f"UMGCLIP_{name}_PORT": str(port) for name, port in zip(names, free_ports(4), strict=True)}
     return {"UMGCLIP_SERVICES": str(state), **ports, **others}
@@ -32,7 +32,7 @@ def variables(state: Path, **others: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def prefect_plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
-    """A Prefect server with SQLite; the plan says where it is."""
+    """Start a Prefect server with SQLite and yield its plan."""
     plan = read_plan(variables(tmp_path_factory.mktemp("prefect") / "state", UMGCLIP_SQLITE="1"))
     ledger = Ledger(plan.state)
     plan.state.mkdir(parents=True)

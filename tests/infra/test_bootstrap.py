@@ -1,4 +1,4 @@
-"""`python -m infra.bootstrap` against a real Prefect server: made once, then left alone, and mended when changed."""
+"""`python -m infra.bootstrap` against a real Prefect server: creates objects once and repairs changed ones."""
 
 import asyncio
 import re

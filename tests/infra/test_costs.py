@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two runs of train (100 s and 200 s), one of base (30 s), a failed one and one that is no stage."""
+    """Create two runs of train (100 s and 200 s), one of base (30 s), a failed one and one of no stage."""
     store = store_from_env(tmp_path_factory.mktemp("mlflow"))
     client = store.client()
     experiment = client.create_experiment(store.experiment)

@@ -62,7 +62,7 @@ def _run(prefect_plan: Any, command: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def deployed(prefect_plan: Any, request: pytest.FixtureRequest) -> Deployed:
-    """What the server has once the command of the file's first lines has run."""
+    """Run the command of the file's first lines, and return the server's deployments."""
     for command in ([sys.executable, "-m", "infra.bootstrap"], DEPLOY):
         _run(prefect_plan, command)
     turned_to_server = request.getfixturevalue("turned_to_server")

@@ -52,7 +52,7 @@ def test_it_does_not_run_as_root_and_hands_signals_on(name: str):
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_a_linter_is_told_to_pass_over_it_can_read(name: str):
-    """hadolint reads codes up to the end of the line, for the instruction that follows."""
+    """Check that hadolint can parse its ignore comments: codes up to the end of the line, before an instruction."""
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     asked = [(line, lines[place + 1]) for place, line in enumerate(lines) if "hadolint" in line]
 

@@ -1,4 +1,4 @@
-"""The login of `make up`: made once, for its owner's eyes, refused when others could have read it."""
+"""The login of `make up`: created once, readable by its owner only, refused if others could have read it."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who counts as lost, by a clock that tests move by hand; `test_restart.py` has the same against a server."""
+"""Detection of lost runs with a fake clock; `test_restart.py` tests the same against a server."""
 
 import datetime
 import importlib.util

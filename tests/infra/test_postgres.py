@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
-    """A new cluster, not started; removed at the end wherever it came to lie."""
+    """Create a new cluster without starting it, and remove its folder at the end."""
     found = postgres.find(tmp_path_factory.mktemp("pg") / "state", free_ports(1)[0])
     assert found is not None
     yield found

@@ -41,7 +41,7 @@ def wait(path: str = "never"):
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
-    """A server of this module's own, to be killed."""
+    """Start a separate server for this module, which tests kill."""
     plan = read_plan(variables(tmp_path_factory.mktemp("restart") / "state", UMGCLIP_SQLITE="1"))
     ledger = Ledger(plan.state)
     plan.state.mkdir()
@@ -78,7 +78,7 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
 
 @pytest.fixture(scope="module")
 def deployment(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A flow that waits for a file, one run at a time, and a worker for it."""
+    """Deploy a flow that waits for a file, one run at a time, and start a worker for it."""
     folder = tmp_path_factory.mktemp("flow")
     (folder / "wait.py").write_text(FLOW)
     with get_client(sync_client=True) as client:

@@ -1,4 +1,4 @@
-"""What workers may do in a cluster and in an AWS account, and that no login stands in clear text in what they start."""
+"""Rights of workers in a cluster and in an AWS account; jobs that they start contain no login in clear text."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def test_the_deployment_to_ecs_names_the_logins_secret():
 
 @pytest.fixture
 def stack() -> Iterator[boto3.Session]:
-    """The stack made by moto, which does as CloudFormation does; of queue policies it knows nothing."""
+    """Create the stack with moto, which emulates CloudFormation but ignores queue policies."""
     with mock_aws(), warnings.catch_warnings(action="ignore", category=UserWarning):
         session = boto3.Session("test", "test", region_name="eu-west-1")
         given = {"ClusterArn": CLUSTER, "Bucket": "models"}

@@ -126,7 +126,7 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
 
 
 def _knock(plan: Plan) -> None:
-    """Without the login, for another host or from a foreign page nobody is let in."""
+    """Check that requests without the login, for another host or from a foreign page are refused."""
     prefect, mlflow = plan.prefect_api, f"{plan.mlflow}/api/2.0/mlflow"
     user, password = plan.login.prefect.split(":")
     foreign = {"Origin": "http://evil.example"}

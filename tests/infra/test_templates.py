@@ -29,7 +29,7 @@ def _template(name: str) -> dict[str, Any]:
 
 
 def _rendered(file: str, /, **values: Any) -> dict[str, Any]:
-    """What a worker fills in: defaults, then the deployment's own values; unset ones are left out."""
+    """Render a template like a worker: defaults, then the deployment's values; unset values are left out."""
     template = _template(file)
     declared = template["variables"]["properties"]
     unknown = set(values) - set(declared)
@@ -143,7 +143,7 @@ def test_a_kubernetes_job_can_write_to_volumes_only_and_has_no_rights():
 
 
 def _written_by(dockerfile: Path) -> set[str]:
-    """Where the image's user writes beside the work folder: its home and what every program uses."""
+    """Return the folders besides the work folder to which the image's user writes: its home and temporary files."""
     (user,) = re.findall(r"useradd .*--create-home (\S+)", dockerfile.read_text(encoding="utf-8"))
     return {f"/home/{user}", "/tmp"}
 

@@ -21,7 +21,7 @@ def remote(request, tmp_path) -> str:
 
 
 def step(root: Path, number: int) -> None:
-    """What training leaves after a checkpoint: the file is replaced, the curve grows."""
+    """Write what training leaves after a checkpoint: a replaced file and a longer curve."""
     folder = root / "artifacts" / ".train"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "curves.csv").open("a") as curves:

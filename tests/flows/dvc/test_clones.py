@@ -14,7 +14,7 @@ from umgclip.errors import InputError
 
 
 def attempt(folder: Path, purpose: str, error: BaseException | None = None) -> list[str]:
-    """What lies there at the beginning; leaves a checkpoint."""
+    """Return the files present at the beginning, and leave a checkpoint."""
     with claimed_folder(folder, purpose) as own:
         found = sorted(path.name for path in own.iterdir() if path.name != "lock")
         (own / "checkpoint").touch()

@@ -1,4 +1,4 @@
-"""Whose fault it was: what may pass is tried again, what a stage says is final."""
+"""Classification of failures: temporary ones are retried, failures of the stage itself are final."""
 
 import pytest
 

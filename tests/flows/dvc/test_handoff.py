@@ -29,7 +29,7 @@ from umgclip.errors import InputError
 
 @pytest.fixture
 def worker(tmp_path, monkeypatch) -> Path:
-    """The worker's own folder; its clones and its cache are not the orchestrator's."""
+    """Set a folder for the worker, whose clones and cache are separate from the orchestrator's."""
     monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "worker"))
     return tmp_path / "worker"
 
@@ -159,7 +159,7 @@ def test_a_gate_that_closes_on_a_worker_leaves_its_pages_in_the_run_that_asked(p
 
 @pytest.fixture
 def origin(project, tmp_path) -> Path:
-    """A bare repository that workers could clone, with what is committed so far."""
+    """Create a bare repository that workers could clone, with all commits so far."""
     project.run(f"git init -q --bare {tmp_path / 'origin'} && git remote add origin {tmp_path / 'origin'}")
     project.run("git push -q origin HEAD:main")
     return tmp_path / "origin"

@@ -37,7 +37,7 @@ def keep(cache: Path, content: bytes, suffix: str = "") -> str:
 
 @pytest.fixture
 def hostile(project, tmp_path) -> Path:
-    """A checkout whose data are known by a listing that names a hook; the objects lie in its remote."""
+    """Create a checkout whose data has a listing that names a hook; the objects are in its remote."""
     remote = tmp_path / "remote"
     hook = keep(remote, b"#!/bin/sh\n")
     listing = json.dumps([{"md5": hook, "relpath": "../.git/hooks/post-checkout"}, {"md5": hook, "relpath": "raw.txt"}])

@@ -1,4 +1,4 @@
-"""What an order may name: hostile repositories and files are refused, and nothing outside the clone is written."""
+"""Checks of orders: hostile repositories and files are refused, and nothing is written outside the clone."""
 
 import subprocess
 from pathlib import Path
@@ -29,7 +29,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a clone leaves it, with links that lead away."""
+    """Create a folder like a clone, with links that lead outside."""
     root = tmp_path_factory.mktemp("place") / "clone"
     (root / ".git").mkdir(parents=True)
     (root.parent / "outside").mkdir()
@@ -123,7 +123,7 @@ def _refused_or_inside(clone: Path, name: str, text: str) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The checkout that a worker runs in."""
+    """Create the checkout in which a worker runs."""
     root = tmp_path / "checkout"
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     monkeypatch.chdir(root)

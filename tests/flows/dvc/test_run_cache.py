@@ -35,7 +35,7 @@ def workspace(project, tmp_path):
 
 @pytest.fixture
 def other(project, workspace, tmp_path):
-    """Another checkout of the commit, with a cache of its own and the same remote."""
+    """Create another checkout of the commit, with a separate cache and the same remote."""
     project.run(f"dvc push -q data.dvc && git clone -q . {tmp_path / 'other'}")
     root = tmp_path / "other"
     configure(root, remote=("handoff", str(tmp_path / "remote")))
@@ -121,7 +121,7 @@ def test_a_remotes_results_count_where_the_author_had_others(project, workspace,
 
 @pytest.mark.heavy
 def test_what_is_up_to_date_in_a_checkout_is_known_to_clones_of_it(project):
-    """`dvc repro` by hand keeps no entry of a stage like the real `evaluate`."""
+    """Check a stage like the real `evaluate`, of which `dvc repro` itself stores no run-cache entry."""
     like_the_real_evaluate(project.root)
     project.run("dvc repro -q evaluate && git commit -q -a -m 'another way to keep it'")
     assert len(entries(project.root / ".dvc" / "cache")) == 2

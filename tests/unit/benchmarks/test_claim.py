@@ -41,7 +41,7 @@ SECTIONS = Sections(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """What the pipeline would have left: data, a base, annotations that found nothing, an empty quarantine."""
+    """Write what the pipeline would produce: data, a base, annotations without regions, an empty quarantine."""
     root = tmp_path_factory.mktemp("claim")
     write_demo(DATA, root / "data")
     torch.manual_seed(0)

@@ -38,13 +38,13 @@ def test_the_last_shard_holds_what_is_left():
 
 
 def test_a_slow_worker_takes_fewer_shards():
-    """The queue is shared: with one of two workers at half the speed, three shards are done in the time of two."""
+    """Check the shared queue: with one of two workers at half the speed, three shards take the time of two."""
     done = simulate(Workload((8,) * 300), COST, Cluster(2, slow_share=0.5, slow_factor=2.0))
     assert done.wall_s == pytest.approx(200 * COST.seconds(8))
 
 
 def test_crashes_cost_what_theory_says():
-    """A shard of s seconds with crashes at rate r and restarts of d seconds takes (1 / r + d)(exp(r s) - 1)."""
+    """Check that s seconds with crashes at rate r and restarts of d seconds take (1 / r + d)(exp(r s) - 1)."""
     cost, cluster = ShardCost(36.0), Cluster(1, startup_s=10.0, crashes_per_hour=20.0)
     done = simulate(Workload((10,) * 4000), cost, cluster)
     rate, seconds = 20 / 3600, 360.0
