@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def _apply(pools: Pools) -> list[str]:
-    said: list[str] = []
-    count = asyncio.run(bootstrap(pools, said.append))
-    assert count == len(said)
-    return said
+    changes: list[str] = []
+    count = asyncio.run(bootstrap(pools, changes.append))
+    assert count == len(changes)
+    return changes
 
 
 @pytest.mark.heavy
@@ -32,8 +32,8 @@ def test_a_server_gets_pools_and_limits_and_keeps_them(prefect_client_environmen
     assert _apply(pools) == []
     with get_client(sync_client=True) as client:
         for name, wanted in pools.work_pools.items():
-            found = client.read_work_pool(name)
-            assert (found.type, found.concurrency_limit) == (wanted.type, wanted.runs_at_once)
+            existing = client.read_work_pool(name)
+            assert (existing.type, existing.concurrency_limit) == (wanted.type, wanted.runs_at_once)
         gpu = client.read_work_pool("gpu-kubernetes").base_job_template
         assert "gpu_count" in gpu["variables"]["properties"]
         for name, limit in pools.limits.items():
@@ -63,9 +63,9 @@ def test_the_automation_of_earlier_versions_goes(prefect_client_environment: dic
     with get_client(sync_client=True) as client:
         client.create_automation(AutomationCore(name="Lost runs are Crashed", trigger=trigger, actions=[DoNothing()]))
 
-        (said,) = _apply(read_pools())
+        (change,) = _apply(read_pools())
 
-        assert said.startswith("automation 'Lost runs are Crashed': removed")
+        assert change.startswith("automation 'Lost runs are Crashed': removed")
         assert client.read_automations_by_name("Lost runs are Crashed") == []
 
 
@@ -74,11 +74,11 @@ def test_the_automation_of_earlier_versions_goes(prefect_client_environment: dic
 def test_a_wrong_login_is_named(prefect_client_environment: dict[str, str], tmp_path: Path, given: str, named: str):
     url = prefect_client_environment["PREFECT_API_URL"]
 
-    said = bootstrap_command(tmp_path, PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=given)
+    done = bootstrap_command(tmp_path, PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=given)
 
-    assert said.returncode == TrackingError.exit_code
-    assert "expected its login, user:password, in PREFECT_API_AUTH_STRING" in said.stderr
-    assert said.stderr.strip().endswith(named)
+    assert done.returncode == TrackingError.exit_code
+    assert "expected its login, user:password, in PREFECT_API_AUTH_STRING" in done.stderr
+    assert done.stderr.strip().endswith(named)
 
 
 @pytest.mark.heavy
@@ -92,10 +92,10 @@ def test_a_pool_of_another_type_is_left_and_named(prefect_client_environment: di
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path):
-    said = bootstrap_command(tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
+    done = bootstrap_command(tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
 
-    assert re.search(r"Prefect at http://127.0.0.1:9/api/? \(PREFECT_API_URL\) does not answer", said.stderr)
-    assert said.returncode == TrackingError.exit_code
+    assert re.search(r"Prefect at http://127.0.0.1:9/api/? \(PREFECT_API_URL\) does not answer", done.stderr)
+    assert done.returncode == TrackingError.exit_code
 
 
 def bootstrap_command(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,7 @@ def test_without_a_price_there_is_no_cost():
 
 
 def test_the_table_has_the_prices_their_date_and_the_sum(store: Store):
-    said = _command(
+    done = _command(
         store,
         "--price",
         "train=3.6",
@@ -73,10 +73,10 @@ def test_the_table_has_the_prices_their_date_and_the_sum(store: Store):
         "10",
     )
 
-    assert said.returncode == 0, said.stderr
-    assert "(median + 50 s) / 3600 x USD an hour, prices of 2026-11-22" in said.stdout
-    assert "0.2080" in said.stdout
-    assert "2.08" in said.stdout
+    assert done.returncode == 0, done.stderr
+    assert "(median + 50 s) / 3600 x USD an hour, prices of 2026-11-22" in done.stdout
+    assert "0.2080" in done.stdout
+    assert "2.08" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def deployed(prefect_plan: Any, request: pytest.FixtureRequest) -> Deployed:
     turned_to_server = request.getfixturevalue("turned_to_server")
     with turned_to_server(), get_client(sync_client=True) as client:
         flows = {flow.id: flow.name for flow in client.read_flows()}
-        return {f"{flows[found.flow_id]}/{found.name}": found for found in client.read_deployments()}
+        return {
+            f"{flows[deployment.flow_id]}/{deployment.name}": deployment for deployment in client.read_deployments()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -82,19 +84,21 @@ def turned_to_server(prefect_plan: Any) -> Any:
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_the_server_has_every_deployment_with_its_entrypoint_and_pool(deployed: Deployed):
-    assert {name: (found.entrypoint, found.work_pool_name) for name, found in deployed.items()} == EXPECTED
-    assert all(not found.paused for found in deployed.values())
-    assert all("umgclip" in found.tags for found in deployed.values())
+    assert {
+        name: (deployment.entrypoint, deployment.work_pool_name) for name, deployment in deployed.items()
+    } == EXPECTED
+    assert all(not deployment.paused for deployment in deployed.values())
+    assert all("umgclip" in deployment.tags for deployment in deployed.values())
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_parameters_are_those_of_the_flows_and_are_enforced(deployed: Deployed):
-    for found in deployed.values():
-        schema = found.parameter_openapi_schema
+    for deployment in deployed.values():
+        schema = deployment.parameter_openapi_schema
         assert schema is not None
-        assert found.enforce_parameter_schema
-        assert set(found.parameters) <= set(schema["properties"])
+        assert deployment.enforce_parameter_schema
+        assert set(deployment.parameters) <= set(schema["properties"])
     properties = {name: deployed[name].parameter_openapi_schema["properties"] for name in deployed}  # type: ignore[index]
     assert {"target", "force", "dry_run", "overrides"} <= set(properties["pipeline/umgclip"])
     assert properties["pipeline/umgclip"]["dry_run"]["type"] == "boolean"
@@ -108,7 +112,7 @@ def test_parameters_are_those_of_the_flows_and_are_enforced(deployed: Deployed):
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_the_refresh_has_a_schedule_that_is_off_and_nothing_else_has_one(deployed: Deployed):
-    scheduled = {name: found.schedules for name, found in deployed.items() if found.schedules}
+    scheduled = {name: deployment.schedules for name, deployment in deployed.items() if deployment.schedules}
 
     assert set(scheduled) == {"refresh/umgclip"}
     (schedule,) = scheduled["refresh/umgclip"]
@@ -133,8 +137,8 @@ def test_deploying_again_leaves_an_operators_schedules(prefect_plan: Any, deploy
         made = asyncio.run(deployments.make_schedules(read_pools(), lambda line: None))
 
         # then both are as they were
-        found = client.read_deployment(refresh.id).schedules
-        assert {(one.schedule.cron, one.active) for one in found} == {("6 5 * * *", True), ("5 4 * * 1", True)}
+        schedules = client.read_deployment(refresh.id).schedules
+        assert {(one.schedule.cron, one.active) for one in schedules} == {("6 5 * * *", True), ("5 4 * * 1", True)}
         assert made == 0
 
 
@@ -144,10 +148,10 @@ def test_workers_elsewhere_clone_the_commit_and_steering_flows_run_in_the_checko
     git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
-    for name, found in deployed.items():
-        (step,) = found.pull_steps or [{}]
+    for name, deployment in deployed.items():
+        (step,) = deployment.pull_steps or [{}]
         ((kind, inputs),) = step.items()
-        assert found.version == commit
+        assert deployment.version == commit
         if name.startswith("remote-stage/"):
             assert kind.endswith(".git_clone")
             assert (inputs["commit_sha"], inputs["repository"]) == (commit, str(ROOT))
@@ -159,7 +163,7 @@ def test_workers_elsewhere_clone_the_commit_and_steering_flows_run_in_the_checko
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_one_at_a_time_where_two_would_get_in_each_others_way(deployed: Deployed):
-    limits = {name: found.global_concurrency_limit for name, found in deployed.items()}
+    limits = {name: deployment.global_concurrency_limit for name, deployment in deployed.items()}
 
     for name in ("promote/umgclip", "rollback/umgclip", "refresh/umgclip", "sweep/umgclip"):
         limit = limits[name]

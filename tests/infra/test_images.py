@@ -41,12 +41,12 @@ def test_bases_are_pinned_by_tag_and_digest(name: str):
 @pytest.mark.parametrize("name", FILES)
 def test_it_does_not_run_as_root_and_hands_signals_on(name: str):
     instructions = _instructions(name)
-    last_stage = instructions[max(place for place, (word, _) in enumerate(instructions) if word == "FROM") :]
+    last_stage = instructions[max(index for index, (word, _) in enumerate(instructions) if word == "FROM") :]
     words = [word for word, _ in last_stage]
     users = [argument for word, argument in last_stage if word == "USER"]
 
     assert users == ["10001:10001"], "by number: Kubernetes cannot tell of a name that it is not root"
-    assert words.index("USER") > max(place for place, word in enumerate(words) if word == "RUN")
+    assert words.index("USER") > max(index for index, word in enumerate(words) if word == "RUN")
     assert ("ENTRYPOINT", '["tini", "--"]') in last_stage
 
 
@@ -54,7 +54,7 @@ def test_it_does_not_run_as_root_and_hands_signals_on(name: str):
 def test_what_a_linter_is_told_to_pass_over_it_can_read(name: str):
     """Check that hadolint can parse its ignore comments: codes up to the end of the line, before an instruction."""
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
-    asked = [(line, lines[place + 1]) for place, line in enumerate(lines) if "hadolint" in line]
+    asked = [(line, lines[index + 1]) for index, line in enumerate(lines) if "hadolint" in line]
 
     assert asked
     for line, following in asked:
@@ -145,12 +145,12 @@ def test_a_lock_is_split_into_hashed_packages_and_builds_of_torch():
 
     common, builds = module.split(lock)
 
-    kept, torch = dict(ENTRY.findall(common)), dict(ENTRY.findall(builds))
-    dropped = set(pins) - set(kept) - set(torch)
+    common_pins, torch = dict(ENTRY.findall(common)), dict(ENTRY.findall(builds))
+    dropped = set(pins) - set(common_pins) - set(torch)
     assert set(torch) == {"torch", "torchvision"}
     assert dropped
     assert all(name == "triton" or name.startswith(("nvidia-", "cuda-")) for name in dropped)
-    assert kept | torch | {name: pins[name] for name in dropped} == pins
+    assert common_pins | torch | {name: pins[name] for name in dropped} == pins
     assert common.count("--hash=") == lock.count("--hash=") - _hashes(lock, {*torch, *dropped})
     with pytest.raises(SystemExit, match="expected torch, torchvision in the lock"):
         module.split("numpy==2.0 --hash=sha256:0\n")

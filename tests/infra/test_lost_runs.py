@@ -79,7 +79,7 @@ def test_each_run_has_a_time_of_its_own_and_one_that_ended_is_forgotten(watch, c
     clock.now = 400
     watch.lost([look(run=first), look(run=second)])
     clock.now = 600
-    assert [found.run for found, _ in watch.lost([look(run=first), look(run=second)])] == [first]
+    assert [lost.run for lost, _ in watch.lost([look(run=first), look(run=second)])] == [first]
     clock.now = 601
     watch.lost([look(run=second)])
     clock.now = 700

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Cluster]:
     """Create a new cluster without starting it, and remove its folder at the end."""
-    found = postgres.find(tmp_path_factory.mktemp("pg") / "state", free_ports(1)[0])
-    assert found is not None
-    yield found
-    shutil.rmtree(found.folder, ignore_errors=True)
+    new = postgres.find(tmp_path_factory.mktemp("pg") / "state", free_ports(1)[0])
+    assert new is not None
+    yield new
+    shutil.rmtree(new.folder, ignore_errors=True)
 
 
 @pytest.mark.heavy
@@ -121,7 +121,7 @@ def test_programs_of_another_version_are_refused_before_anything_starts(cluster:
     good = version.read_text()
     version.write_text("9\n")
     try:
-        with pytest.raises(InputError, match=r"expected the programs of PostgreSQL 9, which made it, found \d+ in"):
+        with pytest.raises(InputError, match=r"expected the programs of PostgreSQL 9, which created it, found \d+ in"):
             cluster.make()
     finally:
         version.write_text(good)
@@ -139,9 +139,9 @@ def test_root_uses_an_account_that_can_reach_the_folder(tmp_path: Path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
 
-    found = postgres.find(closed / "state", 5433)
+    new = postgres.find(closed / "state", 5433)
 
-    assert found is not None
-    assert found.user in ("postgres", "nobody")
-    assert found.folder.parent == Path("/var/tmp"), "that account cannot pass through a closed folder"
-    assert found.folder == postgres.find(closed / "state", 5433).folder  # type: ignore[union-attr]
+    assert new is not None
+    assert new.user in ("postgres", "nobody")
+    assert new.folder.parent == Path("/var/tmp"), "that account cannot pass through a closed folder"
+    assert new.folder == postgres.find(closed / "state", 5433).folder  # type: ignore[union-attr]

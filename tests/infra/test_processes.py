@@ -183,14 +183,14 @@ def test_files_of_a_server_are_its_owners_and_those_of_a_worker_as_the_umask_say
     ledger: Ledger, tmp_path: Path, port: int | None, mode: int
 ):
     before = os.umask(0o022)
-    said = tmp_path / "said"
+    written = tmp_path / "written"
     try:
-        service = Service("x", (sys.executable, "-c", TELL, str(said)), ready=lambda: said.is_file(), port=port)
+        service = Service("x", (sys.executable, "-c", TELL, str(written)), ready=lambda: written.is_file(), port=port)
         ledger.wait(service, ledger.start(service, {}))
     finally:
         os.umask(before)
 
-    assert stat.S_IMODE(said.stat().st_mode) == mode
+    assert stat.S_IMODE(written.stat().st_mode) == mode
     assert stat.S_IMODE(ledger.log("x").stat().st_mode) == 0o600
 
 
@@ -202,6 +202,6 @@ def test_another_account_gets_no_variables_that_could_hold_a_secret(ledger: Ledg
 
     record = ledger.start(service, {"OWN": "1"})
 
-    found = psutil.Process(record.pid).environ()
-    assert {"OWN", "PATH", "LC_ALL"} <= set(found)
-    assert "MLFLOW_TRACKING_PASSWORD" not in found
+    variables = psutil.Process(record.pid).environ()
+    assert {"OWN", "PATH", "LC_ALL"} <= set(variables)
+    assert "MLFLOW_TRACKING_PASSWORD" not in variables

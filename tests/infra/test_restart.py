@@ -95,9 +95,13 @@ def deployment(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> str:
 @contextmanager
 def worker(plan: Plan) -> Iterator[None]:
     service = plans._worker(plan, "cpu")
-    own = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_WORKER_QUERY_SECONDS": "1", "TMPDIR": str(plan.state)}
+    variables = {
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "TMPDIR": str(plan.state),
+    }
     ledger = Ledger(plan.state)
-    service = Service(service.name, service.command, service.ready, environment=own, cwd=plan.state)
+    service = Service(service.name, service.command, service.ready, environment=variables, cwd=plan.state)
     record = ledger.start(service, {**base_environment(plan), **plan.exports()})
     try:
         yield
@@ -150,8 +154,8 @@ def lost() -> None:
 @contextmanager
 def watching(plan: Plan, silent_s: float) -> Iterator[None]:
     command = [sys.executable, str(WATCH), "--silent-s", str(silent_s), "--start-s", "600", "--poll-s", "0.5"]
-    own = {**os.environ, **base_environment(plan), **plan.exports()}
-    process = subprocess.Popen(command, env=own)
+    variables = {**os.environ, **base_environment(plan), **plan.exports()}
+    process = subprocess.Popen(command, env=variables)
     try:
         yield
         assert process.poll() is None

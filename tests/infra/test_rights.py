@@ -106,9 +106,9 @@ def stack() -> Iterator[boto3.Session]:
 
 def test_changes_of_the_clusters_tasks_come_to_the_queue(stack):
     outputs = stack.client("cloudformation").describe_stacks()["Stacks"][0]["Outputs"]
-    found = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+    values = {output["OutputKey"]: output["OutputValue"] for output in outputs}
     queues, events = stack.client("sqs"), stack.client("events")
-    url = queues.get_queue_url(QueueName=found["QueueName"])["QueueUrl"]
+    url = queues.get_queue_url(QueueName=values["QueueName"])["QueueUrl"]
     queue = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     (rule,) = events.list_rules()["Rules"]
 
@@ -122,7 +122,7 @@ def test_changes_of_the_clusters_tasks_come_to_the_queue(stack):
     ]
     assert queue["SqsManagedSseEnabled"] == "true"
     assert json.loads(queue["RedrivePolicy"])["maxReceiveCount"] == 3
-    assert set(found) == {"QueueName", "WorkerPolicyArn", "ExecutionRoleArn", "TaskRoleArn"}
+    assert set(values) == {"QueueName", "WorkerPolicyArn", "ExecutionRoleArn", "TaskRoleArn"}
 
 
 def test_rights_in_the_account_end_at_the_cluster_the_queue_and_the_secrets():

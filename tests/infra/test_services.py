@@ -49,14 +49,14 @@ def _pids(state: Path) -> dict[str, int]:
 
 
 def _ours(state: Path) -> list[str]:
-    found = []
+    commands = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK, "").endswith(f"@{state}"):
-                found.append(" ".join(process.cmdline()))
+                commands.append(" ".join(process.cmdline()))
         except (psutil.Error, OSError):
             continue
-    return found
+    return commands
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     plan = read_plan(environment)
 
     # when the servers are brought up
-    said = _services("up", environment)
+    output = _services("up", environment)
 
     # then all of them run, and the printed variables reach them
     names = [
@@ -85,8 +85,8 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     before = _pids(state)
     assert list(before) == names
     for name, value in plan.exports().items():
-        assert (f"{name}={value}" in said) == (name not in SECRETS)
-    assert not any(plan.exports()[name] in said for name in SECRETS)
+        assert (f"{name}={value}" in output) == (name not in SECRETS)
+    assert not any(plan.exports()[name] in output for name in SECRETS)
     # a later shell need not know which ports were chosen
     elsewhere = {"UMGCLIP_SERVICES": str(state)}
     printed = dict(line.removeprefix("export ").split("=", 1) for line in _services("env", elsewhere).splitlines())
@@ -106,7 +106,7 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     # when one is killed and they are brought up again
     os.kill(before["mlflow"], signal.SIGKILL)
     assert "mlflow: down" in _services("status", environment, expect=1)
-    said = _services("up", environment)
+    output = _services("up", environment)
 
     # then that one alone is new, and what it knew is still there
     after = _pids(state)
@@ -114,7 +114,7 @@ def test_up_starts_what_is_missing_and_down_ends_all_of_it(environment: dict[str
     assert {name: pid for name, pid in after.items() if name != "mlflow"} == {
         name: pid for name, pid in before.items() if name != "mlflow"
     }
-    assert said.count("already running") == len(names) - 1
+    assert output.count("already running") == len(names) - 1
     _use_mlflow(plan.exports(), plan.cluster, runs_before=1)
 
     # when they are brought down, twice
@@ -220,10 +220,10 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path):
         taken.bind(("127.0.0.1", int(chosen["UMGCLIP_PREFECT_PORT"])))
         taken.listen()
 
-        said = _services("up", chosen, expect=2)
+        output = _services("up", chosen, expect=2)
 
-    assert f"prefect: expected port {chosen['UMGCLIP_PREFECT_PORT']} to be free, it is taken by" in said
-    assert "set UMGCLIP_PREFECT_PORT to another port" in said
+    assert f"prefect: expected port {chosen['UMGCLIP_PREFECT_PORT']} to be free, it is taken by" in output
+    assert "set UMGCLIP_PREFECT_PORT to another port" in output
     assert _pids(tmp_path / "state") == {}
 
 

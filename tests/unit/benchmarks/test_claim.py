@@ -92,7 +92,7 @@ def test_the_truth_of_the_training_images(world, tmp_path):
 def test_images_of_another_demo_are_refused(world, tmp_path):
     inputs = Inputs.of(world)
     other = (DATA.model_copy(update={"seed": 1}), SECTIONS.annotate)
-    with pytest.raises(DataError, match="expected an image that `data` of params.yaml composes, got another"):
+    with pytest.raises(DataError, match="expected an image that `data` of params.yaml generates, got another"):
         write_truth(inputs.annotate, inputs.base, other, tmp_path / "truth")
 
 
@@ -108,9 +108,9 @@ def test_weights_between_the_base_and_the_tuned_model(world, tmp_path):
     assert any(not torch.equal(near[name], far[name]) for name in near)
     for alpha in (0.0, 0.25, 1.0):
         interpolate(base, tmp_path / "tuned", alpha, tmp_path / f"at{alpha}")
-        found = load_tuned(base, tmp_path / f"at{alpha}" / ADAPTER).state_dict()
+        measured = load_tuned(base, tmp_path / f"at{alpha}" / ADAPTER).state_dict()
         for name in near:
-            torch.testing.assert_close(found[name], (1 - alpha) * near[name] + alpha * far[name])
+            torch.testing.assert_close(measured[name], (1 - alpha) * near[name] + alpha * far[name])
 
 
 def test_the_control_looks_at_no_region():
@@ -169,8 +169,8 @@ def test_targets_say_what_is_reached_and_what_is_not():
     claim = Claim([0], {BASE: [run_of(0.1, 0.3)], CONTROL: [run_of(0.1, 0.6)], MULTI_GRAIN: [run_of(0.5, 0.58)],
                         TRUE: [run_of(0.56, 0.5)]})  # fmt: skip
     claim.readouts = [Readout("crop", 0.3, 0.3, None, None, 1.0), Readout("maskout", 0.45, 0.4, None, None, 2.0)]
-    found = {target.statement: target.reached for target in targets(claim)}
-    assert found == {
+    measured = {target.statement: target.reached for target in targets(claim)}
+    assert measured == {
         "regions by boxes: multi-grain above the best read-out of the base (crop, 0.300) by 10 points": True,
         "regions by masks: multi-grain above the best read-out of the base (maskout, 0.450) by 10 points": False,
         "zero-shot top-1: multi-grain at most 1 point below the control": False,

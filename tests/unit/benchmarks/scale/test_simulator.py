@@ -81,16 +81,16 @@ def test_shards_that_never_end_are_refused():
 
 def test_a_fit_finds_both_parts():
     images = [16, 64, 16, 64, 32]
-    found = fit(images, [COST.seconds(count) for count in images])
-    assert (found.per_image_s, found.per_shard_s) == pytest.approx((0.5, 2.0))
-    assert found.spread == pytest.approx((1.0,) * 5)
+    cost = fit(images, [COST.seconds(count) for count in images])
+    assert (cost.per_image_s, cost.per_shard_s) == pytest.approx((0.5, 2.0))
+    assert cost.spread == pytest.approx((1.0,) * 5)
 
 
 def test_a_fit_keeps_the_sum_and_stays_above_zero():
     images, seconds = [16, 64, 16, 64], [9.0, 33.0, 8.0, 36.0]
-    found = fit(images, seconds)
-    assert sum(found.seconds(count) for count in images) == pytest.approx(sum(seconds))
-    assert min(found.per_image_s, found.per_shard_s) >= 0
+    cost = fit(images, seconds)
+    assert sum(cost.seconds(count) for count in images) == pytest.approx(sum(seconds))
+    assert min(cost.per_image_s, cost.per_shard_s) >= 0
     steep = fit([10, 20], [1.0, 4.0])  # a line through them would start below 0
     assert (steep.per_shard_s, steep.per_image_s) == (0.0, pytest.approx(5 / 30))
     assert fit([10, 10], [4.0, 6.0]).per_image_s == pytest.approx(0.5)

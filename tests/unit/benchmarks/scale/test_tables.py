@@ -12,14 +12,14 @@ ONE = Run(1, 30.0, (10, 10, 30, 10, 30), (8.0, 3.0, 7.0, 3.0, 7.0), {"proposer":
 
 def test_two_workers_are_predicted_from_one():
     two = Run(2, 25.0, ONE.images, (9.0, 9.0, 7.7, 3.3, 7.7))
-    found = check(ONE, two)
-    assert (found.cost.per_image_s, found.cost.per_shard_s) == pytest.approx((0.2, 1.0))
-    assert found.startup_s == pytest.approx(7.0)
-    assert found.predicted_s == pytest.approx(20.0)  # 7, then 3 + 3 + 7 while the other is done with 3 and 7
-    assert found.error == pytest.approx(-0.2)
-    assert found.slowdown == pytest.approx(1.1)
-    assert found.bias == pytest.approx(1.25)
-    text = tables.checked(ONE, found, "2 cores")
+    result = check(ONE, two)
+    assert (result.cost.per_image_s, result.cost.per_shard_s) == pytest.approx((0.2, 1.0))
+    assert result.startup_s == pytest.approx(7.0)
+    assert result.predicted_s == pytest.approx(20.0)  # 7, then 3 + 3 + 7 while the other is done with 3 and 7
+    assert result.error == pytest.approx(-0.2)
+    assert result.slowdown == pytest.approx(1.1)
+    assert result.bias == pytest.approx(1.25)
+    text = tables.checked(ONE, result, "2 cores")
     assert "| per image | 200.0 ms |\n| ... proposer | 150.0 ms |\n| ... write | 10.0 ms |\n| per shard" in text
     assert "**-20.0 %**" in text
     assert "5 shards. One worker: 4.0 images/s." in text
