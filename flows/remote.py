@@ -231,11 +231,13 @@ class RunMonitor:
             self._check_end(state)
             return True
         if kind in _WAITING and passed_s > self._settings.start_timeout_s:
-            raise Unavailable(f"stage {self._stage}: no worker of pool {self._pool} took it within {passed_s:.0f} s")
+            raise Unavailable(
+                f"stage {self._stage}: no worker of pool {self._pool} took it within {passed_s:.0f} s; start a worker"
+            )
         if kind not in _WAITING and passed_s > self._settings.silence_timeout_s:
             raise _Lost(
                 f"stage {self._stage}: the worker of pool {self._pool} is lost: expected a heartbeat within "
-                f"{self._settings.silence_timeout_s:g} s, got none for {passed_s:.0f} s"
+                f"{self._settings.silence_timeout_s:g} s, got none for {passed_s:.0f} s; see its log"
             )
         return False
 

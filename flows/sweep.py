@@ -200,7 +200,7 @@ def _measure(search: _Search, trial: Trial) -> float:
     refs = git(root, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     matching = [ref for ref in refs if ref.endswith(f"/{trial.name}")]
     if not matching:
-        raise DataError(f"trial {trial.name}: expected an experiment of that name, found none")
+        raise DataError(f"trial {trial.name}: expected an experiment of that name, found none; run the sweep again")
     values = flatten_metrics(json.loads(git(root, "show", f"{matching[0]}:{settings.metrics_file}")))
     if settings.metric not in values:
         raise DataError(f"sweep.metric: expected one of {', '.join(sorted(values))}, got {settings.metric!r}")

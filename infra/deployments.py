@@ -38,7 +38,9 @@ def deploy() -> None:
             command, cwd=ROOT, capture_output=True, text=True, timeout=_DEPLOY_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise ServiceError(f"`{shlex.join(DEPLOY)}` did not end within {_DEPLOY_S} s") from error
+        raise ServiceError(
+            f"`{shlex.join(DEPLOY)}` did not end within {_DEPLOY_S} s; run it by hand to see why"
+        ) from error
     if done.returncode != 0:
         printed = (done.stdout + done.stderr).strip().splitlines()
         lines = [f"`{shlex.join(DEPLOY)}` ended with {done.returncode}:", *printed[-_SHOWN:]]

@@ -73,12 +73,14 @@ def remove(folder: Path) -> None:
     """Remove a folder for temporary files if this user owns it.
 
     Raises:
-        InputError: somebody else made it.
+        InputError: another user owns the folder.
     """
     try:
         status = folder.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise InputError(f"{folder}: expected a folder of uid {os.geteuid()}, got one of uid {status.st_uid} or a link")
+        raise InputError(
+            f"{folder}: expected a folder of uid {os.geteuid()}, got one of uid {status.st_uid} or a link; remove it"
+        )
     shutil.rmtree(folder)

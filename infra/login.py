@@ -48,8 +48,8 @@ def login_of(state: Path) -> Login:
     except FileNotFoundError:
         return _make(state)
     except OSError as error:
-        status = "a link" if path.is_symlink() else error.strerror
-        raise InputError(f"{path}: expected a file, got {status}") from error
+        problem = "a link" if path.is_symlink() else error.strerror
+        raise InputError(f"{path}: expected a file, got {problem}; delete it") from error
     with os.fdopen(handle, encoding="utf-8") as file:
         status = os.fstat(file.fileno())
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:

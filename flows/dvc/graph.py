@@ -118,7 +118,7 @@ def read_graph(root: Path, environment: Mapping[str, str], *, look: bool = False
     )
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise InputError(f"{root}: expected a repository with stages in dvc.yaml: {reason[0]}")
+        raise InputError(f"{root}: expected a repository with valid stages in dvc.yaml: {reason[0]}; correct the file")
     content = json.loads(done.stdout.splitlines()[-1])
     return Graph(tuple(_stage(entry) for entry in content["nodes"]), tuple(content["unchanged"]))
 

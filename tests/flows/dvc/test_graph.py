@@ -55,5 +55,5 @@ def test_inputs_are_told_from_code(graph):
 
 
 def test_no_repository_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"expected a repository with stages in dvc\.yaml"):
+    with pytest.raises(InputError, match=r"expected a repository with valid stages in dvc\.yaml"):
         read_graph(tmp_path, os.environ)
