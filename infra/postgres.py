@@ -132,7 +132,7 @@ def find(state: Path, port: int) -> Cluster | None:
         folder = Path("/var/tmp") / f"umgclip-postgres-{digest}"  # noqa: S108 - unique to the checkout, owned by `user`
         if folder.exists() and folder.stat().st_uid != pwd.getpwnam(user).pw_uid:
             raise InputError(
-                f"{folder}: expected a folder of the account {user}, it belongs to uid {folder.stat().st_uid}; remove it"
+                f"{folder}: expected a folder of the account {user}, got uid {folder.stat().st_uid}; remove it"
             )
     return Cluster(programs, folder, port, user)
 
