@@ -31,7 +31,7 @@ def nothing() -> None:
     """Do nothing; the flow never runs."""
 
 
-@pytest.mark.parametrize(("login", "named"), [(None, "got none"), ("me:wrong", "got another one")])
+@pytest.mark.parametrize(("login", "named"), [(None, "got none"), ("me:wrong", "got a different one")])
 def test_a_server_that_asks_for_another_login_is_named(login: str | None, named: str):
     server = HTTPServer(("127.0.0.1", 0), Asking)
     threading.Thread(target=server.serve_forever, daemon=True).start()

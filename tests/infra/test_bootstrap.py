@@ -70,7 +70,7 @@ def test_the_automation_of_earlier_versions_goes(prefect_client_environment: dic
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(("given", "named"), [("", "got none"), ("umgclip:wrong", "got another one")])
+@pytest.mark.parametrize(("given", "named"), [("", "got none"), ("umgclip:wrong", "got a different one")])
 def test_a_wrong_login_is_named(prefect_client_environment: dict[str, str], tmp_path: Path, given: str, named: str):
     url = prefect_client_environment["PREFECT_API_URL"]
 

@@ -136,7 +136,7 @@ def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
         ({"commit": "0" * 40}, "push it there first"),
         ({"repo": str(tmp_path / "nowhere")}, "expected a repository that this worker may clone"),
         ({"files": {".git/hooks/post-checkout": "x"}}, "expected a path outside .git and .dvc, got one inside"),
-        ({"files": {"stage.py": "x"}}, "an input of the stage that git keeps, got another file"),
+        ({"files": {"stage.py": "x"}}, "an input of the stage that git tracks, got another file"),
     ):
         with pytest.raises(InputError, match=said):
             work(replace_order(order, **changes))
