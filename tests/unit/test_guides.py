@@ -20,6 +20,7 @@ INDEX = ROOT / "docs" / "decisions" / "README.md"
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "docs" / "architecture.md", INDEX, *DECISIONS]
 HEADINGS = ["## Context", "## Decision", "## Consequences", "## Where in the code"]
 _PATH = re.compile(r"`((?:umgclip|flows|infra|benchmarks|tests|docs)/[\w./-]*[\w/])`")
+_NAMED = re.compile(r"`([\w/]+\.py)`: ((?:`\w+`(?:, | and )?)+)")
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#[^)]*)?\)")
 
 
@@ -53,6 +54,13 @@ def test_a_decision_has_four_parts_and_is_short_and_listed(page):
     assert [line for line in lines if line.startswith("## ")] == HEADINGS
     assert len(lines) < 60
     assert f"[{lines[0].removeprefix('# ')}]({page.name})" in INDEX.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda path: path.stem)
+def test_a_file_has_the_names_that_a_decision_finds_in_it(page):
+    for file, names in _NAMED.findall(page.read_text(encoding="utf-8")):
+        code = (ROOT / file).read_text(encoding="utf-8")
+        assert [name for name in re.findall(r"\w+", names) if not re.search(rf"\b{name}\b", code)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
