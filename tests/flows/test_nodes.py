@@ -127,9 +127,9 @@ def test_a_node_that_fails_says_what_the_stage_said(project, workspace):
     assert stage.cmd == "python stage.py train"
     workspace = Workspace(project.root, {**workspace.environment, **seat_of(1)().variables()})
     (project.desk / "train.exit").write_text("3\n9")
-    with pytest.raises(StageFailed, match="asked to end with 3") as said:
+    with pytest.raises(StageFailed, match="asked to end with 3") as caught:
         follow(workspace, stage)
-    assert said.value.exit_code == 3
+    assert caught.value.exit_code == 3
     with pytest.raises(Unavailable, match="exit code 9, a process of the same group was lost"):
         follow(workspace, stage)
 
@@ -170,10 +170,10 @@ def test_nodes_meet_where_the_first_one_says(server, monkeypatch):
         seats.append(Rendezvous(2, 0, first, first).take_seat())
 
     seats: list[Seat] = []
-    found = Rendezvous(2, 1, other, first).take_seat(sleep=announce)
+    seat = Rendezvous(2, 1, other, first).take_seat(sleep=announce)
     assert len(waits) == 1
-    assert (found.address, found.port, found.run) == ("127.0.0.1", seats[0].port, str(first))
-    assert (found.node, seats[0].node) == (1, 0)
+    assert (seat.address, seat.port, seat.run) == ("127.0.0.1", seats[0].port, str(first))
+    assert (seat.node, seats[0].node) == (1, 0)
     # started again, the first node says another place; where it speaks through a tunnel its address is given
     monkeypatch.setenv("UMGCLIP_NODE_ADDRESS", "10.0.0.7")
     Rendezvous(2, 0, first, first).take_seat()
@@ -273,8 +273,8 @@ def pod(index: int, run: uuid.UUID, *command: str) -> subprocess.CompletedProces
     """Run the image's entry point as in a pod of the job."""
     api = get_current_settings().api.url
     words = [sys.executable, str(ROOT / "infra" / "docker" / "umgclip-node"), *command]
-    own = {"JOB_COMPLETION_INDEX": str(index), "PREFECT__FLOW_RUN_ID": str(run), "PREFECT_API_URL": str(api)}
-    environment = {**os.environ, **own, "PYTHONPATH": str(ROOT)}
+    pod_variables = {"JOB_COMPLETION_INDEX": str(index), "PREFECT__FLOW_RUN_ID": str(run), "PREFECT_API_URL": str(api)}
+    environment = {**os.environ, **pod_variables, "PYTHONPATH": str(ROOT)}
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 

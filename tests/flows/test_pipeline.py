@@ -87,7 +87,7 @@ def test_overrides_hold_during_the_run_and_are_put_back(project, client):
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "message"),
     [
         ({"target": "trian"}, InputError, "target: expected one of base, train, evaluate, register, got 'trian'"),
         ({"overrides": {"train.lora.rnk": 1}}, ParamsError, "unknown key train.lora.rnk; expected one of train.lora"),
@@ -104,10 +104,10 @@ def test_overrides_hold_during_the_run_and_are_put_back(project, client):
         ),
     ],
 )
-def test_a_wrong_wish_ends_before_anything_starts(project, asked, error, said):
+def test_a_wrong_request_ends_before_anything_starts(project, asked, error, message):
     with pytest.raises(error) as caught:
         pipeline.fn(**asked)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert project.ran() == []
 
 

@@ -36,8 +36,8 @@ def test_every_stage_is_a_task_with_its_lines_and_results(server, project, wait_
     wanted = {f"{name}: {name}: starting" for name in names}
     assert wait_until(lambda: wanted <= set(lines_of(run_id)), 60)
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": [run_id]}))
-    keys = {artifact.key: artifact for artifact in found}
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": [run_id]}))
+    keys = {artifact.key: artifact for artifact in artifacts}
     assert set(keys) == {"umgclip-stages", "umgclip-metrics", "umgclip-run", "umgclip-progress"}
     assert "region.mask_top1" in keys["umgclip-metrics"].data
     assert "MLflow run: " in keys["umgclip-run"].data

@@ -29,7 +29,7 @@ def test_a_stage_differs_from_the_defaults_only_where_it_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("stages: {train: {pol: gpu}}", "unknown key stages.train.pol; expected one of nodes, pool, retries"),
         ("remote: {urls: 1}", "unknown key remote.urls; expected one of name, poll_s, push, repo"),
@@ -41,8 +41,8 @@ def test_a_stage_differs_from_the_defaults_only_where_it_says_so(tmp_path):
         ("a: [", "not valid YAML"),
     ],
 )
-def test_a_wrong_key_or_value_is_named(tmp_path, text, said):
-    with pytest.raises(ParamsError, match=said.replace("[", r"\[").replace(".", r"\.")):
+def test_a_wrong_key_or_value_is_named(tmp_path, text, message):
+    with pytest.raises(ParamsError, match=message.replace("[", r"\[").replace(".", r"\.")):
         written(tmp_path, text)
 
 
@@ -53,7 +53,7 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{train: {nodes: 2}}", r"stages\.train\.pool: expected a work pool, because nodes is 2, got null"),
         (
@@ -62,9 +62,9 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path):
         ),
     ],
 )
-def test_nodes_need_a_pool_and_a_stage_that_can(tmp_path, text, said):
+def test_nodes_need_a_pool_and_a_stage_that_can(tmp_path, text, message):
     written(tmp_path, "stages: {train: {nodes: 2, pool: gpu}}").check_stages(["base", "train"])
-    with pytest.raises(ParamsError, match=said):
+    with pytest.raises(ParamsError, match=message):
         written(tmp_path, f"stages: {text}").check_stages(["base", "train"])
 
 

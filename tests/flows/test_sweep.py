@@ -58,7 +58,7 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "message"),
     [
         ({"space": {"train.lora.rnk": [1]}}, ParamsError, "unknown key train.lora.rnk"),
         ({"space": {"train.steps": [1, 0]}}, ParamsError, "train.steps: Input should be greater than 0, got 0"),
@@ -71,10 +71,10 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
         ({"space": {"annotate.held_out": [["fox"]]}}, ParamsError, "true, false or null, got ['fox']"),
     ],
 )
-def test_a_wrong_wish_ends_before_the_first_trial(project, asked, error, said):
+def test_a_wrong_request_ends_before_the_first_trial(project, asked, error, message):
     with pytest.raises(error) as caught:
         sweep.fn(**asked)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert project.ran() == []
 
 

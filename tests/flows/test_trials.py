@@ -31,7 +31,7 @@ def test_a_sample_is_the_same_for_a_seed_in_range_and_without_repetition():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: grid({}), "space: expected at least one key"),
         (lambda: grid({"train.lora.rank": []}), "space: train.lora.rank: expected at least one value"),
@@ -45,10 +45,10 @@ def test_a_sample_is_the_same_for_a_seed_in_range_and_without_repetition():
         (lambda: assignment("register.gates.floors.region.mask_top1", 1), "true, false or null, got 1"),
     ],
 )
-def test_what_cannot_be_tried_is_named(make, said):
+def test_what_cannot_be_tried_is_named(make, message):
     with pytest.raises(ParamsError) as caught:
         make()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_values_are_written_as_dvc_reads_them():

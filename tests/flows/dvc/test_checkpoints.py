@@ -36,27 +36,27 @@ def read(root: Path) -> tuple[str, str]:
 
 
 def test_another_worker_goes_on_where_the_lost_one_was(remote, tmp_path, wait_until):
-    one, two, place = tmp_path / "one", tmp_path / "two", SharedCheckpoint(remote, "key")
-    said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), shared(one, "train", remote, "key", said.append, every_s=0.05):
-        assert not place.has("checkpoint.pt")
+    one, two, checkpoint = tmp_path / "one", tmp_path / "two", SharedCheckpoint(remote, "key")
+    messages: list[str] = []
+    with pytest.raises(KeyboardInterrupt), shared(one, "train", remote, "key", messages.append, every_s=0.05):
+        assert not checkpoint.has("checkpoint.pt")
         step(one, 1)
         # while the stage runs: a worker that is killed shares nothing more
-        assert wait_until(lambda: place.has("checkpoint.pt"), 10)
+        assert wait_until(lambda: checkpoint.has("checkpoint.pt"), 10)
         step(one, 2)
         raise KeyboardInterrupt
     step(one, 3)
-    assert said == []
-    with pytest.raises(Unavailable), shared(two, "train", remote, "key", said.append, every_s=60):
+    assert messages == []
+    with pytest.raises(Unavailable), shared(two, "train", remote, "key", messages.append, every_s=60):
         assert read(two) == ("step 2", "1\n2\n")
         step(two, 3)
         raise Unavailable("lost")
-    assert said == [f"resuming from the checkpoint in {place}"]
+    assert messages == [f"resuming from the checkpoint in {checkpoint}"]
     # the first worker has an older one of its own
     step(one, 1)
-    with shared(one, "train", remote, "key", said.append):
+    with shared(one, "train", remote, "key", messages.append):
         assert read(one) == ("step 3", "1\n2\n3\n")
-    assert not any(place.has(name) for name in FILES)
+    assert not any(checkpoint.has(name) for name in FILES)
 
 
 def test_a_stage_that_says_no_leaves_none(remote, tmp_path):
@@ -74,11 +74,11 @@ def test_what_cannot_be_shared_is_said_and_the_stage_goes_on(tmp_path, monkeypat
         raise StorageError("slow down")
 
     monkeypatch.setattr(SharedCheckpoint, "put", refuse)
-    said: list[str] = []
-    with shared(tmp_path, "train", str(tmp_path / "remote"), "key", said.append, every_s=0.05):
+    messages: list[str] = []
+    with shared(tmp_path, "train", str(tmp_path / "remote"), "key", messages.append, every_s=0.05):
         step(tmp_path, 1)
-        assert wait_until(lambda: bool(said), 10)
-    assert said[0].startswith(f"could not share the checkpoint in {tmp_path}/remote/checkpoints/key: slow down")
+        assert wait_until(lambda: bool(messages), 10)
+    assert messages[0].startswith(f"could not share the checkpoint in {tmp_path}/remote/checkpoints/key: slow down")
 
 
 def test_only_training_has_one_and_only_where_it_can_be_kept(tmp_path):

@@ -15,12 +15,12 @@ from umgclip.errors import InputError
 
 def attempt(folder: Path, purpose: str, error: BaseException | None = None) -> list[str]:
     """Return the files present at the beginning, and leave a checkpoint."""
-    with claimed_folder(folder, purpose) as own:
-        found = sorted(path.name for path in own.iterdir() if path.name != "lock")
-        (own / "checkpoint").touch()
+    with claimed_folder(folder, purpose) as claimed:
+        files = sorted(path.name for path in claimed.iterdir() if path.name != "lock")
+        (claimed / "checkpoint").touch()
         if error is not None:
             raise error
-    return found
+    return files
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from flows.dvc.process import CommandResult
 from umgclip.errors import GateError, StorageError, TrackingError
 
 
-def said(*lines: str, code: int = 255):
+def explained(*lines: str, code: int = 255):
     return explain("stage train", CommandResult(code, lines))
 
 
 def dvc(code: int, *before: str):
-    return said(*before, f"ERROR: failed to reproduce 'train': failed to run: umgclip train, exited with {code}")
+    return explained(*before, f"ERROR: failed to reproduce 'train': failed to run: umgclip train, exited with {code}")
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5])
@@ -43,19 +43,19 @@ def test_a_silent_server_a_lost_process_and_a_signal_may_pass(code):
     ],
 )
 def test_locks_and_networks_may_pass(line):
-    assert is_temporary(said(line))
+    assert is_temporary(explained(line))
     assert is_temporary(dvc(1, line))
     # a closed gate stays closed, whatever else was written
     assert not is_temporary(dvc(GateError.exit_code, line))
 
 
 def test_dvc_killed_from_outside_may_pass():
-    assert is_temporary(said("Running stage 'train':", code=137))
-    assert is_temporary(said("Running stage 'train':", code=143))
+    assert is_temporary(explained("Running stage 'train':", code=137))
+    assert is_temporary(explained("Running stage 'train':", code=143))
 
 
 def test_dvc_itself_saying_no_is_final():
-    error = said("ERROR: failed to parse 'dvc.yaml'")
+    error = explained("ERROR: failed to parse 'dvc.yaml'")
     assert isinstance(error, StageFailed)
     assert error.exit_code == 1
 

@@ -31,8 +31,8 @@ def test_the_order_is_that_of_the_command_line_and_of_dvc(graph):
     assert sorted(names) == sorted(dvc("stage", "list", "--names-only").split())
     edges = re.findall(r'"([^"]+)" -> "([^"]+)"', dvc("dag", "--dot"))
     assert edges
-    place = {node.name: number for number, node in enumerate(graph.nodes)}
-    assert all(place[before] < place[after] for before, after in edges)
+    position = {node.name: number for number, node in enumerate(graph.nodes)}
+    assert all(position[before] < position[after] for before, after in edges)
     assert {(needed, node.name) for node in graph.nodes for needed in node.needs} == set(edges)
 
 

@@ -130,7 +130,7 @@ def test_workers_get_the_commit_so_changes_beside_it_are_refused(project):
 
 def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
     order = order_for(project, "base", tmp_path / "remote")
-    for changes, said in (
+    for changes, message in (
         ({"files": {"../outside": "x"}}, "'../outside': expected paths inside the clone"),
         ({"stage": "trian"}, "target: expected one of base, train"),
         ({"commit": "0" * 40}, "push it there first"),
@@ -138,7 +138,7 @@ def test_orders_that_do_not_fit_are_refused(project, worker, tmp_path):
         ({"files": {".git/hooks/post-checkout": "x"}}, "expected a path outside .git and .dvc, got one inside"),
         ({"files": {"stage.py": "x"}}, "an input of the stage that git tracks, got another file"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             work(replace_order(order, **changes))
     assert not any((worker / "work").iterdir())
 

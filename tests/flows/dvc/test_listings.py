@@ -29,9 +29,9 @@ def test_paths_that_lead_away_are_refused(path: object):
 def keep(cache: Path, content: bytes, suffix: str = "") -> str:
     """Put an object into a cache or a remote; gives its hash."""
     digest = hashlib.md5(content).hexdigest()
-    place = cache / "files" / "md5" / digest[:2] / f"{digest[2:]}{suffix}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
+    path = cache / "files" / "md5" / digest[:2] / f"{digest[2:]}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     return f"{digest}{suffix}"
 
 

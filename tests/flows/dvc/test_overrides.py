@@ -28,7 +28,7 @@ def test_no_overrides_change_no_byte():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         ({"trian.steps": 1}, "unknown key trian.steps; expected one of annotate, base, data, evaluate"),
         ({"train.lora.rnk": 1}, "unknown key train.lora.rnk; expected one of train.lora.alpha, train.lora.dropout"),
@@ -40,10 +40,10 @@ def test_no_overrides_change_no_byte():
         ({"validate.tolerances.no_such_rule": 0.1}, "validate.tolerances.no_such_rule"),
     ],
 )
-def test_what_does_not_fit_is_named(overrides, said):
+def test_what_does_not_fit_is_named(overrides, message):
     with pytest.raises(ParamsError) as caught:
         overridden(PARAMS, overrides)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_keys_are_found_below_models_and_mappings():

@@ -93,8 +93,8 @@ def author(project) -> None:
     path = project.root / "dvc.lock"
     lock = path.read_text()
     for number, folder in enumerate(("base", "train")):
-        found = re.search(rf"path: artifacts/{folder}\n\s+hash: md5\n\s+md5: (\w+)", lock)
-        lock = lock.replace(found[1], f"{number}" * 32)
+        match = re.search(rf"path: artifacts/{folder}\n\s+hash: md5\n\s+md5: (\w+)", lock)
+        lock = lock.replace(match[1], f"{number}" * 32)
     path.write_text(lock)
     project.run("git add -A && git commit -q -m 'of the author' && rm -rf artifacts")
 
