@@ -20,7 +20,7 @@ from typing import Any
 
 from flows.dvc.orders import REPOSITORIES, without_login
 from infra import postgres
-from infra.kept import Choice, recall, scratch
+from infra.choices import Choice, recall, scratch
 from infra.login import USER, Login, login_of
 from infra.pools import read_pools
 from infra.processes import LOOPBACK, Service

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from infra import kept
+from infra import choices
 from infra.login import USER, login_file
 from infra.plan import (
     BUCKET,
@@ -63,7 +63,7 @@ def bring_up(plan: Plan, say: Callable[[str], None]) -> None:
             _configure(plan, say)
             for pool in read_pools().of_type("process"):
                 if f"worker-{pool}" not in before:
-                    kept.empty(kept.scratch(plan.state, pool))
+                    choices.empty(choices.scratch(plan.state, pool))
             _start(ledger, clients(plan), plan, say)
         except BaseException:
             for name, record in reversed(ledger.records().items()):
@@ -90,7 +90,7 @@ def _prepare(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
                 f"{variable}: {service.name} runs on port {running[service.name].port}, got {service.port}; "
                 "run `make down` first"
             )
-    kept.remember(plan.state, plan.choice)
+    choices.remember(plan.state, plan.choice)
 
 
 def _clear(plan: Plan, ledger: Ledger, running: Mapping[str, Record]) -> None:
@@ -180,9 +180,9 @@ def down() -> None:
     ledger = Ledger(plan.state)
     with ledger.locked():
         ended = ledger.stop_all()
-        kept.forget(plan.state)
+        choices.forget(plan.state)
         for pool in read_pools().of_type("process"):
-            kept.remove(kept.scratch(plan.state, pool))
+            choices.remove(choices.scratch(plan.state, pool))
     typer.echo(f"ended: {', '.join(ended)}" if ended else "nothing runs")
 
 

@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from infra import kept, postgres, services
+from infra import choices, postgres, services
 from infra import plan as plans
 from infra.plan import SECRETS, Plan, read_plan
 from infra.processes import MARK, Ledger, Service, ServiceError
@@ -236,11 +236,11 @@ def test_with_an_s3_server_of_ones_own_none_is_started_and_its_keys_stay_private
 
 def test_what_was_chosen_is_known_until_it_ends_and_variables_decide(tmp_path: Path):
     first = read_plan(variables(tmp_path, UMGCLIP_S3_ENDPOINT="https://s3.example.org", UMGCLIP_SQLITE="1"))
-    kept.remember(tmp_path, first.choice)
+    choices.remember(tmp_path, first.choice)
 
     again = read_plan({"UMGCLIP_SERVICES": str(tmp_path)})
     other = read_plan({"UMGCLIP_SERVICES": str(tmp_path), "UMGCLIP_MLFLOW_PORT": "5001"})
-    kept.forget(tmp_path)
+    choices.forget(tmp_path)
 
     assert (again.ports, again.s3_endpoint, again.cluster) == (first.ports, "https://s3.example.org", None)
     assert other.ports == {**first.ports, "mlflow": 5001}
@@ -260,20 +260,20 @@ def test_servers_of_an_earlier_version_must_end_first(tmp_path: Path):
 
 
 def test_temporary_files_of_killed_workers_go_and_those_of_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(kept.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = kept.scratch(tmp_path / "state", "cpu")
-    kept.empty(folder)
+    monkeypatch.setattr(choices.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = choices.scratch(tmp_path / "state", "cpu")
+    choices.empty(folder)
     (folder / "tmpabcprefect").mkdir()
 
-    kept.empty(folder)
+    choices.empty(folder)
 
     assert list(folder.iterdir()) == []
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    kept.remove(folder)
+    choices.remove(folder)
     (tmp_path / "mine").mkdir()
     folder.symlink_to(tmp_path / "mine")
     with pytest.raises(InputError, match="expected a folder of uid"):
-        kept.empty(folder)
+        choices.empty(folder)
     assert (tmp_path / "mine").is_dir()
 
 
