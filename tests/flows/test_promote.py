@@ -130,7 +130,8 @@ def test_approval_needs_somebody_to_ask(registry):
 def test_the_form_says_what_each_field_does():
     fields = flows._form("**umgclip: champion v1 -> v2**").model_json_schema()["properties"]
     assert {name: field["description"] for name, field in fields.items()} == {
-        "approve": "yes moves the alias champion", "approver": "who says so", "reason": "kept with the flow run",
+        "approve": "approve moving the alias champion", "approver": "name of the person who decides",
+        "reason": "stored with the flow run",
     }  # fmt: skip
     assert fields["approve"]["default"] is False
 
