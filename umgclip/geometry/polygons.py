@@ -12,7 +12,7 @@ _Point = tuple[float, float]
 def clipped(polygon: Sequence[float], width: int, height: int) -> list[float]:
     """Clip a polygon to the image and a margin of its size around it; empty if nothing is left.
 
-    One that is near everywhere stays as it is, so that its pixels are those that COCO's own code gives it. Sutherland
+    A polygon within the margin is not changed, so its pixels are those that COCO's own code gives. Sutherland
     and Hodgman (1974): the outline is cut at one border after the other.
 
     Args:

@@ -97,7 +97,7 @@ def _fsync_dir(path: Path) -> None:
 
 
 def _new_file(path: Path) -> int:
-    """Make an empty file as the umask says; gives its mode. The umask itself cannot be read without changing it."""
+    """Make an empty file and return its mode, which the umask decides: reading the umask itself would change it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         return stat.S_IMODE(os.fstat(handle).st_mode)
@@ -121,10 +121,10 @@ def open_to_others(folder: Path) -> None:
 
 
 def must_be_readable(path: Path) -> None:
-    """Refuse a file that is not there, or that this user may not read: many libraries take the second for the first.
+    """Refuse a file that is missing or that this user may not read; many libraries report the second as the first.
 
     Raises:
-        DataError: which of the two it is.
+        DataError: the file is missing or unreadable; the message says which.
     """
     try:
         with path.open("rb"):
@@ -190,7 +190,7 @@ def require_replaceable(path: Path, ours: Ours | None = None) -> None:
         ours: says of a folder whether it is one that may be replaced; None: by its marker.
 
     Raises:
-        InputError: names what is there.
+        InputError: the folder holds something else; the message names it.
     """
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir())

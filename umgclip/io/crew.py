@@ -29,12 +29,12 @@ _GONE_AFTER_S = 10.0  # a process that has closed its pipe is about to end
 
 @dataclass(frozen=True)
 class Orders(Generic[J]):
-    """The work of a crew, and the callbacks that are told of it.
+    """The callbacks of a crew: they do its work, and receive what happens.
 
     Attributes:
-        make: called in each process first, so it has to be picklable; gives what does a job and tells of it.
-        hear: called with a job and what was told of it, all of it, also by a process that died then.
-        lost: called with a job whose process died, and the exit code; gives the job to begin again, or raises.
+        make: called first in each process, so it must be picklable; returns the function that does a job and reports.
+        hear: called with a job and each of its reports, including those of a process that died afterwards.
+        lost: called with a job whose process died, and the exit code; returns the job to start again, or raises.
         busy: called with the number of processes at work.
     """
 
@@ -139,7 +139,7 @@ class _Slot(Generic[J]):
 
 
 def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
-    """Run jobs in a worker process until it is told to end."""
+    """Run jobs in a worker process until the parent closes the pipe."""
     begin_worker()
     try:
         do_job = make()
@@ -148,7 +148,7 @@ def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
             do_job(job, lambda content: pipe.send(("told", content)))
             pipe.send(("end", None))
     except (EOFError, BrokenPipeError):
-        return  # nobody listens any more
+        return  # the parent has closed the pipe
     except Exception as error:  # noqa: BLE001 - raised again by the parent
         pipe.send(("error", _portable(error)))
 

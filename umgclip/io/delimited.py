@@ -1,8 +1,8 @@
 """Tables as text, a row at a time: what is wrong with a row costs that row, and names its line.
 
-Quotes follow RFC 4180. A quote that does not close, or that closes in the middle of a text, is not allowed to take the
-lines behind it along: reading goes on with the next line. Where tabs or bars part the cells, such a line is read as it
-stands, for those tables are mostly written without any quoting.
+Quotes follow RFC 4180. A quote that does not close, or that closes in the middle of a text, does not swallow the
+lines after it: reading goes on with the next line. If tabs or bars separate the cells, such a line is read literally,
+because those tables are mostly written without any quoting.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
     Everything that becomes pixels goes through here, so a file and what Pillow made of it are the same picture.
 
     Args:
-        image: in any of Pillow's modes but those of fractions; it stays as it is.
+        image: in any of Pillow's modes except floating-point ones; it is not changed.
         where: what to call it in errors.
 
     Raises:

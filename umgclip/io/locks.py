@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def only_writer(path: Path, where: str = "--out") -> Iterator[None]:
-    """Keep other processes of this machine from writing an output meanwhile, by a lock on `.NAME.lock` beside it.
+    """Keep other processes of this machine from writing an output, by a lock on the file `.NAME.lock` next to it.
 
-    The file goes with the lock; what a killed process leaves behind locks nothing.
+    The file is deleted with the lock; one that a killed process leaves behind locks nothing.
 
     Args:
         path: the output, a file or a folder; it need not exist.
@@ -37,7 +37,7 @@ def only_writer(path: Path, where: str = "--out") -> Iterator[None]:
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # still locked: whoever waits for it finds out by `_is_at`
+        file.unlink(missing_ok=True)  # still locked: a process that waits for it notices by `_is_at`
         os.close(handle)
 
 

@@ -100,7 +100,7 @@ class Manifest(_Closed):
         return sum(shard.samples for shard in self.shards)
 
     def digest(self) -> str:
-        """Hex SHA-256 over the shards' hashes and the classes: the content, whoever made it."""
+        """Hex SHA-256 over the shards' hashes and the classes: the same for the same content."""
         classes = self.classes.model_dump() if self.classes else None
         return sha256_json({"shards": [s.sha256 for s in self.shards], "classes": classes})
 

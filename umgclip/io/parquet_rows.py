@@ -44,7 +44,7 @@ def read_parquet_rows(path: Path, choose: Callable[[pa.Schema], Sequence[str]]) 
 
 
 def _checked(path: Path, table: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
-    """Look at what the footer says of columns; gives those parts of them that are texts."""
+    """Check what the footer says of columns, and return those parts of them that are texts."""
     size, about, schema = path.stat().st_size, table.metadata, table.schema
     wanted = [n for n in range(len(schema)) if schema.column(n).path.partition(".")[0] in columns]
     for column in wanted:

@@ -1,4 +1,4 @@
-"""Files and nothing else: a device, a pipe or a socket in a file's place has no end, or waits for ever."""
+"""Opens regular files only: a device, a pipe or a socket may have no end, or block for ever."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def open_regular(path: Path) -> BufferedReader:
         NoFileError: it is a device, a pipe or a socket.
         IsADirectoryError: it is a folder.
         OSError: it cannot be opened.
-        ValueError: no file can have such a name.
+        ValueError: the path cannot be the name of a file.
     """
-    # a pipe that nobody writes to would wait; of no effect on files
+    # a pipe without a writer would block; O_NONBLOCK has no effect on files
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     kind = stat.S_IFMT(os.fstat(handle).st_mode)
     if kind == stat.S_IFREG:

@@ -82,7 +82,7 @@ def _worker(do_part: Callable[[P, Advance, Deaths], None]) -> DoJob[_Job[P]]:
 
 
 class _Watch(Generic[P]):
-    """Counts what is told, and decides what becomes of a part whose process died."""
+    """Counter of finished images that decides how a part goes on whose process died."""
 
     def __init__(self, advance: Advance, hint: str) -> None:
         self._advance, self._hint = advance, hint

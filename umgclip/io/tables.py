@@ -153,7 +153,7 @@ class TableWriter:
 
 
 def join_tables(path: Path, parts: Iterable[Path | BytesIO], schema: pa.Schema) -> int:
-    """Put tables of one schema together, a part (a file, or one in memory) at a time; gives the number of rows."""
+    """Join tables of one schema, one part (a file or a buffer) at a time, and return the number of rows."""
     rows = 0
     with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for part in parts:

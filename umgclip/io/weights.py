@@ -15,7 +15,7 @@ from umgclip.io.atomic import atomic_file, must_be_readable, sha256_file
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
-    """Write tensors by name, from whatever device; gives the file's SHA-256.
+    """Write tensors by name, from any device, and return the file's SHA-256.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written.

@@ -105,9 +105,10 @@ def draw(metrics: Mapping[str, Weighted], images: int, *, resamples: int = 1000,
 def centred_interval(estimate: float, draws: Draws, confidence: float = 0.95) -> Interval | None:
     """Return the percentiles of the drawn values about their own mean, centred on the estimate.
 
-    Of a mean that is the percentile interval. Average precision and the means over classes come out higher or lower
-    on every draw than on all images, because a draw repeats images and misses classes; that shift says nothing of how
-    sure the estimate is, and is taken out. Draws on which the metric is not defined (NaN) are left out; None: all are.
+    For a mean this is the percentile interval. Average precision and the means over classes come out higher or lower
+    on every draw than on all images, because a draw repeats images and misses classes; that shift says nothing about
+    how certain the estimate is, and is removed. Draws on which the metric is not defined (NaN) are left out; None if
+    it is defined on none.
     """
     defined = draws[~np.isnan(draws)]
     if not defined.size:

@@ -19,8 +19,8 @@ def mean_average_precision(scores: Scores, target: Tags, known: Tags | None = No
     Args:
         scores: one row an image, one column a tag; any unit, higher is likelier; no NaN.
         target: whether the image has the tag.
-        known: whether it was verified that the image has the tag or has it not, as in OpenImages; images of which
-            nobody knows do not count for a tag. None: all are known.
+        known: whether it was verified that the image has the tag or has it not, as in OpenImages; images for
+            which it is unknown do not count for a tag. None: all are known.
 
     Returns:
         The mean, in [0, 1].

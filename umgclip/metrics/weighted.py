@@ -64,8 +64,8 @@ class GroupedSums:
         """Return a metric of the sums, as a function of image weights.
 
         Args:
-            statistic: given the sums of each draw, (draws, groups, k), the metric of each draw. Groups that no image
-                has are not there; of a draw some may be all zero.
+            statistic: given the sums of each draw, (draws, groups, k), the metric of each draw. Groups without
+                any image are left out; in a draw, some may be all zero.
         """
         group = np.concatenate(self._group)
         order = np.argsort(group, kind="stable")

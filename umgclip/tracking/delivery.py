@@ -73,8 +73,8 @@ def _send(client: MlflowClient, journal: Journal, batch: Sequence[Entry]) -> Non
 def deliver(store: Store, root: Path, client: MlflowClient | None = None) -> Delivery:
     """Send what earlier runs of a checkout could not, and end as KILLED those whose process died.
 
-    Costs nothing where nothing waits. What cannot be sent stays for the next time; what MLflow refuses for good, as for
-    a run that was deleted there, is put aside beside it.
+    An empty queue costs nothing. What cannot be sent stays for the next time. What MLflow refuses for good, such as
+    entries of a deleted run, is renamed to `.refused` in the same folder.
 
     Args:
         store: journals of others are left.
@@ -109,7 +109,7 @@ def deliver(store: Store, root: Path, client: MlflowClient | None = None) -> Del
 
 
 def _complete(store: Store, client: MlflowClient, journal: Journal) -> str:
-    """Send a journal that nobody holds; gives how the run ended."""
+    """Send a journal that no process holds, and return how the run ended."""
     ended, values, run_id = journal.ended(), journal.values, journal.owner.run_id
     died_at = journal.written_at_ms()
     send(store, client, journal)

@@ -2,7 +2,7 @@
 
 One file a run, in the spool of the checkout. Line 1 says how many bytes were sent, line 2 whose they are, each further
 line is one entry: values of metrics, a tag, a file, the end. The process of the run holds a lock on it; a file that
-nobody holds is that of a run whose process died, or whose end could not be told.
+no process holds belongs to a run whose process died, or whose end could not be sent.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Journal:
 
     @classmethod
     def adopt(cls, path: Path) -> Journal | None:
-        """Take over one that nobody holds; None: it is held, gone, or cannot be read (then it is put aside)."""
+        """Take over a journal; None if a process holds it, it is gone, or unreadable (then put aside)."""
         try:
             file = path.open("r+b")
         except OSError:
@@ -149,7 +149,7 @@ class Journal:
                 os.pwrite(self._file.fileno(), f"{self._sent:0{_SENT_WIDTH}d}".encode(), 0)
 
     def keep(self, path: Path) -> str:
-        """Copy a file or a folder to be sent later; gives its name in the journal's own folder.
+        """Copy a file or a folder to be sent later, and return its name in the journal's own folder.
 
         Raises:
             OutputError: it cannot be written.
@@ -176,7 +176,7 @@ class Journal:
         return int(self.path.stat().st_mtime * 1000)
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the file; without `remove` the next run, or `umgclip sync`, sends what waits."""
+        """Release the file; without `remove` the next run, or `umgclip sync`, sends the entries that wait."""
         if remove and self._file is not None:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)

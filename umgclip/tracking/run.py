@@ -85,9 +85,9 @@ class Run:
             self._flush()
 
     def close_children(self) -> None:
-        """End as KILLED what still runs under this run: stages whose machine is gone, as nobody else will.
+        """End child runs that still run as KILLED: their machines are gone, and nothing else ends them.
 
-        Those whose last words wait in this checkout have them sent first.
+        Entries of theirs that wait in this checkout are sent first.
         """
         self._try("end the runs of lost stages", self._kill_children)
 

@@ -104,7 +104,7 @@ def _cause(text: str) -> str:
 
 
 def end_run(client: MlflowClient, run_id: str, status: str, at_ms: int | None = None) -> None:
-    """End a run, also where nobody reads stdout any more: MLflow prints the run's address first, and then ends it."""
+    """End a run, even if stdout is closed: MLflow prints the run's address before it ends the run."""
     try:
         client.set_terminated(run_id, status, at_ms)
     except BrokenPipeError:

@@ -91,10 +91,10 @@ class Parallel:
 
 
 def _divide(embedder: TowerEmbedder, world: World) -> list[nn.Parameter]:
-    """FSDP2 on every block of the vision tower, then on the rest; gives what learns and stays whole.
+    """Shard every block of the vision tower with FSDP2, then the rest; return the parameters that learn and stay whole.
 
-    Each block is put together when it is called, by all processes at once. How often the text tower's are called
-    depends on a process's texts, so it is one piece with the rest.
+    All processes gather a block when it is called. How often the text tower's blocks are called depends on a
+    process's texts, so the text tower is one piece with the rest.
     """
     mesh = init_device_mesh(world.device.type, (world.size,))
     scalars = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide

@@ -66,7 +66,7 @@ class Adapted:
         return sorted(name for name, module in self.clip.named_modules() if hasattr(module, "lora_A"))
 
     def save(self, folder: Path) -> str:
-        """Write what was learned into a new folder; gives its SHA-256."""
+        """Write the learned weights into a new folder, and return their SHA-256."""
         if self.peft is not None:
             self.peft.save_pretrained(str(folder))
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty template

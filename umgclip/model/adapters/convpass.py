@@ -56,7 +56,7 @@ class Convpass(nn.Module):
 
 
 class WithConvpass(nn.Module):
-    """A layer with a branch beside it; everything else is asked of the layer."""
+    """A layer with a parallel branch; all other attributes are those of the layer."""
 
     def __init__(self, inner: nn.Module, width: int, params: ConvpassParams) -> None:
         super().__init__()

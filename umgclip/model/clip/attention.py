@@ -137,10 +137,10 @@ def _added(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def with_linear_attention(clip: nn.Module) -> nn.Module:
-    """Put `Attention` in the place of torch's in every block of open_clip's own towers, in place; gives the model.
+    """Replace torch's attention by `Attention` in every block of open_clip's own towers, and return the same model.
 
-    Parameters stay the objects that they are, and files keep their names. A model that has been here stays as it is.
-    This is what peft needs of a plain open_clip model before it loads an adapter of this package.
+    Parameters stay the same objects, and names in files stay the same. A second call changes nothing. A plain
+    open_clip model needs this before peft can load an adapter of this package into it.
     """
     for block in list(clip.modules()):
         if isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv") and Attention.fits(block.attn):

@@ -29,7 +29,7 @@ from umgclip.params import TowerParams
 from umgclip.safe_text import line_of
 
 _TOWERS = ("vision_cfg", "text_cfg")
-# what comes of sizes and names that nobody has thought of
+# what open_clip raises for sizes and names that it does not check
 _BUILDING = (
     TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError, MemoryError,
 )  # fmt: skip
@@ -116,7 +116,7 @@ def save(
         SHA-256 of the weights.
     """
     given = preprocess or getattr(clip.visual, "preprocess_cfg", None)
-    if given is None:  # made in memory, for this package, which squeezes images unless it is told otherwise
+    if given is None:  # made in memory, for this package, which squashes images by default
         height, width = clip.visual.image_size
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     digest = write_weights(folder / WEIGHTS, clip.state_dict())

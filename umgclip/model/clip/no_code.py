@@ -28,7 +28,7 @@ def no_remote_code(where: str) -> Iterator[None]:
     """
     try:
         from transformers import dynamic_module_utils as asking
-    except ImportError:  # nobody who could ask
+    except ImportError:  # without transformers no code is offered
         yield
         return
     global _inside, _before  # noqa: PLW0603 - of the process, as what it changes

@@ -45,8 +45,8 @@ def is_causal(text: Any) -> bool:  # noqa: ANN401
 def encode_text(clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
     """Encode texts to L2-normalised embeddings of the joint space.
 
-    Of a causal tower hardly any padding is computed: texts of similar length go together, and what stands after the
-    end-of-text token is irrelevant, so the result is open_clip's own. Other towers (SigLIP) read their padding too.
+    For a causal tower hardly any padding is computed: texts of similar length share a batch, and tokens after the
+    end-of-text token have no effect, so the result is open_clip's own. Other towers (SigLIP) read their padding too.
     """
     if tokens.shape[0] == 0:
         return tokens.new_zeros((0, embed_dim), dtype=clip.logit_scale.dtype)

@@ -21,7 +21,7 @@ _TEXTS_KEPT = 1 << 16
 # what a model's config may say to a Hugging Face tokenizer; anything else (`trust_remote_code`) could run its files
 _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
 _ALLOWED_OF_CLIP = ("clean", "additional_special_tokens", "reduction_mask")
-# what libraries raise over files and options that nobody has thought of
+# what libraries raise for files and options that they do not check
 _UNUSABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, AssertionError)
 _ENDS = 2  # tokens that mark where a text begins and ends
 

@@ -104,7 +104,7 @@ def _adapted(base: Path, tuned: Path, description: Description) -> DenseClip | N
 
 
 def save(folder: Path, segmenter: Segmenter, description: Description) -> str:
-    """Write into an existing folder; gives the weights' SHA-256."""
+    """Write a segmenter into an existing folder, and return the weights' SHA-256."""
     write_json(folder / CONFIG, description.model_dump())
     return write_weights(folder / WEIGHTS, segmenter.learned())
 

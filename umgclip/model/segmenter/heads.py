@@ -1,6 +1,6 @@
 """Mask2Former's pixel decoder, transformer decoder and loss (Cheng et al., CVPR 2022), as transformers has them.
 
-Importing this takes seconds, so nobody does before a segmenter is made.
+Importing this takes seconds, so it is imported only when a segmenter is made.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def _in_rows(maps: Float[Tensor, "b width h w"]) -> Float[Tensor, "places b widt
 
 
 class Places(nn.Module):
-    """Matching by place: a true mask is asked of up to `most` queries that start inside it.
+    """Matching by place: up to `most` queries that start inside a true mask are to predict it.
 
-    Unlike one-to-one matching it needs no search, teaches several queries a mask from the first step on, and says
-    nothing of places that no mask covers, which may well be things that nobody annotated.
+    Unlike one-to-one matching it needs no search, teaches several queries a mask from the first step on, and gives
+    no target where no mask covers the image: there may be things without an annotation.
     """
 
     def __init__(self, most: int = 6) -> None:

@@ -16,9 +16,9 @@ _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 @contextmanager
 def quick_without_hub() -> Iterator[bool]:
-    """Work with the hub's cache alone while the hub does not answer; gives whether it does.
+    """Use only the hub's cache if the hub does not answer; yield whether it answers.
 
-    Its own client tries again for more than a minute before it looks there.
+    The hub's own client retries for more than a minute before it looks into its cache.
     """
     before = constants.HF_HUB_OFFLINE
     answers = not before and _answers()

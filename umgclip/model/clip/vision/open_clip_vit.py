@@ -95,10 +95,10 @@ class OpenClipVit:
         return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
-        """Return what to add to the logits of each key: nothing, or so much that its weight is exactly 0.
+        """Return what is added to the logits of each key: 0, or a number so low that the weight is exactly 0.
 
-        Finite, for in the value path a token without image still sees itself: minus infinity would make it NaN.
-        open_clip's blocks hand no padding to their attention, so each attention fetches it from the running grid.
+        The number is finite, because in the value path a token without image still sees itself: minus infinity gives
+        NaN. open_clip's blocks pass no padding to their attention, so each attention fetches it from the grid.
         """
         for block in self._visual.transformer.resblocks:
             if not isinstance(block, ResidualAttentionBlock):
