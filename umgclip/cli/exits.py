@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -56,7 +57,8 @@ def _report(name: str, error: Exception) -> int | None:
 
 
 def _interrupted(name: str) -> int:
-    say(f"{name}: interrupted; run it again to continue")
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # else the process that started this one says it, once for all
+        say(f"{name}: interrupted; run it again to continue")
     return INTERRUPTED
 
 

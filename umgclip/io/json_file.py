@@ -33,5 +33,5 @@ def read_report(path: Path) -> dict[str, Any]:
         DataError: missing, or no JSON object.
     """
     if not path.is_file():
-        raise DataError(f"{path}: expected a report of an earlier stage, found none")
+        raise DataError(f"{path}: expected a report of an earlier stage, found none; `dvc repro` writes it")
     return read_object(path)

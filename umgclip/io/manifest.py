@@ -127,7 +127,10 @@ def read_manifest(folder: Path, *, may_be_empty: bool = False) -> Manifest:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected a dataset folder, found none; `umgclip data demo --out data` makes one")
+        raise DataError(
+            f"{folder}: expected a dataset folder, found none; `umgclip data import` or `umgclip data demo` writes raw "
+            "data, and `dvc repro` writes annotated data"
+        )
     if not path.is_file():
         raise DataError(f"{folder}: expected {MANIFEST} (written last, so the dataset is incomplete), found none")
     try:

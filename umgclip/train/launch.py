@@ -81,7 +81,7 @@ def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> in
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         if code < 0:
-            raise PeerError(f"train: a process ended by signal {-code}; run again to go on") from error
+            raise PeerError(f"train: a process ended by signal {-code}; run it again to continue") from error
         return code
     except SignalException as error:
         raise KeyboardInterrupt from error
@@ -89,7 +89,7 @@ def start(count: int, arguments: Sequence[str], among: Seat | None = None) -> in
         if among is None:
             raise
         raise PeerError(
-            f"train: node {among.node} of {among.count} lost {among.endpoint}: {error}; run again to go on"
+            f"train: node {among.node} of {among.count} lost {among.endpoint}: {error}; run it again to continue"
         ) from error
     return 0
 

@@ -69,7 +69,7 @@ class ColumnTable:
         self.path = path
         self._columns = columns
         if not path.is_file():
-            raise DataError(f"{path}: expected a table of the annotate stage, found none")
+            raise DataError(f"{path}: expected a table of the annotate stage, found none; `umgclip annotate` writes it")
         with _explained(path), pq.ParquetFile(path) as file:
             self.rows = file.metadata.num_rows
             schema = file.schema_arrow

@@ -47,7 +47,9 @@ def test_the_digest_follows_content_not_maker(dataset):
 
 
 def test_a_missing_folder_says_how_to_make_one(tmp_path):
-    with pytest.raises(DataError, match="expected a dataset folder, found none; `umgclip data demo"):
+    with pytest.raises(
+        DataError, match="expected a dataset folder, found none; `umgclip data import` or `umgclip data demo`"
+    ):
         read_manifest(tmp_path / "none")
 
 

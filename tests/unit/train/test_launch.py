@@ -104,7 +104,7 @@ def test_two_processes_killed_at_any_step_end_as_if_they_had_not_been(train: Tra
     os.kill(children(killed)[victim % 2], signal.SIGKILL)
     _, errors = killed.communicate(timeout=100)
     assert killed.returncode == PeerError.exit_code, errors
-    assert "run again to go on" in errors
+    assert "run it again to continue" in errors
     assert not (tmp_path / "run" / "artifacts" / "train").exists()
     assert "resumes after step" in finish(train())
     assert result(tmp_path / "run") == result(tmp_path / "whole")

@@ -99,7 +99,7 @@ def each_job(jobs: Sequence[Job], address: str | None, work: Callable[[Job], Any
                     raise row["error"]
                 yield pickle.loads(row["result"])  # noqa: S301 - our own workers wrote it
         except RayError as error:
-            raise UmgclipError(f"annotate: Ray gave up, run again to go on ({error})") from error
+            raise UmgclipError(f"annotate: Ray gave up, run it again to continue ({error})") from error
 
 
 class Worker:
@@ -250,7 +250,7 @@ def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN4
             f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs; set fewer workers or a longer timeout"
         ) from ending.error
     if isinstance(ending.error, RayError):
-        raise UmgclipError(f"annotate: Ray gave up, run again to go on ({ending.error})") from ending.error
+        raise UmgclipError(f"annotate: Ray gave up, run it again to continue ({ending.error})") from ending.error
     if ending.error is not None:
         raise ending.error
 

@@ -144,7 +144,7 @@ class Client:
             url = without_secrets(params.url)
             raise UmgclipError(
                 f"{self._where}: no answer from {url} in {attempt + 1} tries ({last.failure.detail}); "
-                "run again to go on"
+                "run it again to continue"
             )
         return last.failure
 
@@ -237,5 +237,5 @@ class Client:
         if budget is not None and self._tokens >= budget:
             raise UmgclipError(
                 f"{self._where}.token_budget: expected at most {budget} tokens, {self._tokens} are used; "
-                "raise it and run again to go on"
+                "raise it and run it again to continue"
             )

@@ -212,7 +212,9 @@ def test_a_wrong_key_or_model_ends_the_run(server, status):
 
 def test_a_server_that_is_gone_ends_the_run():
     gone = Vlm(VlmParams(url="http://127.0.0.1:9/v1", model="m", retries=2, backoff_s=0.01), "annotate.models.v")
-    with pytest.raises(UmgclipError, match=r"no answer from http://127.0.0.1:9/v1 in 3 tries .*; run again to go on"):
+    with pytest.raises(
+        UmgclipError, match=r"no answer from http://127.0.0.1:9/v1 in 3 tries .*; run it again to continue"
+    ):
         gone.caption_images([image()], [[]])
 
 
