@@ -47,9 +47,7 @@ def test_the_digest_follows_content_not_maker(dataset):
 
 
 def test_a_missing_folder_says_how_to_make_one(tmp_path):
-    with pytest.raises(
-        DataError, match="expected a dataset folder, found none; `umgclip data import`"
-    ):
+    with pytest.raises(DataError, match="expected a dataset folder, found none; `umgclip data import`"):
         read_manifest(tmp_path / "none")
 
 
