@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -18,7 +19,7 @@ _UNPRINTABLE = re.compile(
 )
 _SPACE = re.compile("[\t\n]+")
 _ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-fA-F]+>")
-_BESIDE = os.sep
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _HIDDEN = "***"
 # what stands before the host of a URL: a name, a password, a token. The second form is a password with `/` in it
 _USER = re.compile(
@@ -93,7 +94,7 @@ def line_of(error: BaseException) -> str:
     places, trace = [], error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
-        if f"{_BESIDE}umgclip{_BESIDE}" in path:
-            places.append(f"umgclip/{path.rpartition(f'{_BESIDE}umgclip{_BESIDE}')[2]}:{trace.tb_lineno}")
+        if path.startswith(_PACKAGE):  # a checkout's folder may have the package's name, so the whole path decides
+            places.append(f"umgclip/{path.removeprefix(_PACKAGE)}:{trace.tb_lineno}")
         trace = trace.tb_next
     return f"{message} ({places[-1]})" if places else message

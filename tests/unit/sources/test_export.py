@@ -128,7 +128,10 @@ def huge(record):
 
 
 CHANGES = {
-    "a key that leads elsewhere": (lambda r: r.update(key="../../../evil"), "key: expected '.*' as its files are "),
+    "a key that leads elsewhere": (
+        lambda r: r.update(key="../../../evil"),
+        "key: expected '.*' as in its file names, got ",
+    ),
     "a key with a folder": (lambda r: r.update(key="/etc/evil"), "key: expected '.*' as in its file names, got"),
     "a huge image": (huge, "width, height: expected at most 268435456 pixels, got 100000 x 100000"),
     "a huge mask": (

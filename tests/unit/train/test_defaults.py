@@ -64,4 +64,6 @@ def test_weights_of_nothing_are_refused_with_their_names(tmp_path: Path) -> None
 def test_batches_that_are_hardly_meant_are_named() -> None:
     assert warnings(TrainParams(batch=4), 4) == []
     assert warnings(TrainParams(batch=4), 3)[0].startswith("train.batch: 4: more than the 3 images there are")
-    assert warnings(TrainParams(batch=1), 3)[0].startswith("train.batch: 1: an image alone has no others")
+    assert warnings(TrainParams(batch=1), 3)[0].startswith(
+        "train.batch: 1: contrastive losses learn nothing from one image per batch"
+    )
