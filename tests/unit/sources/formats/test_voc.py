@@ -14,21 +14,6 @@ def thing(name="cat", box=(11, 6, 30, 24), more=""):
     return f"<object><name>{name}</name>{more}<bndbox>{sides}</bndbox></object>"
 
 
-@pytest.fixture
-def source(kit, tmp_path):
-    def write(files):
-        for name, content in files.items():
-            path = tmp_path / "in" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, int):
-                kit.photo(path, content)
-            else:
-                path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path / "in"
-
-    return write
-
-
 def regions(done, name):
     return [(region.tags[0].text, region.box_xyxy) for region in done.records[name].regions]
 

@@ -5,23 +5,6 @@ import pytest
 from umgclip.errors import DataError, InputError
 
 
-@pytest.fixture
-def source(kit, tmp_path):
-    """Write files by name; a number is the seed of an image of 40 x 30."""
-
-    def made(files):
-        for name, content in files.items():
-            path = tmp_path / "in" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, int):
-                kit.photo(path, content)
-            else:
-                path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path / "in"
-
-    return made
-
-
 def regions(done):
     return {
         name: [(region.tags[0].text, region.box_xyxy, region.mask is not None) for region in record.regions or []]
