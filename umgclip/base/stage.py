@@ -11,6 +11,7 @@ from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.io.manifest import read_manifest
 from umgclip.model.clip import files
 from umgclip.model.clip.pretrained.load import Choices, load_pretrained
+from umgclip.model.clip.pretrained.text_positions import with_longer_texts
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import SCRATCH, BaseParams
 from umgclip.stage import Summary
@@ -39,8 +40,8 @@ def run(
 
     Raises:
         DataError: no training data.
-        InputError: open_clip does not know the model or the tag, the model has no dense features here, or its tokenizer
-            cannot be had.
+        InputError: open_clip does not know the model or the tag, the model has no dense features here, its tokenizer
+            cannot be had, or its texts cannot be made longer.
         OutputError: `out` cannot be written.
     """
     decided: tuple[tuple[str, str], ...] = ()
@@ -55,6 +56,10 @@ def run(
         DenseClip(clip)  # refuse here what later stages could not use
         model = params.model
         decided = (("QuickGELU", "yes" if loaded.quick_gelu else "no"), ("positions", loaded.positions))
+    if params.text_positions == "stretched":
+        before = int(clip.context_length)
+        clip, model_cfg = with_longer_texts(clip, model_cfg, params.context_length)
+        decided = (*decided, ("longest text", f"{clip.context_length} tokens, stretched from {before}"))
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):

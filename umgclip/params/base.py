@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from umgclip.params.section import FILE, Count, Device, Precision, Section, Share, Weight
 
@@ -41,6 +41,16 @@ class BaseParams(Section):
     positions: Literal["auto", "antialiased", "plain"] = Field(
         default="auto", description="bicubic resize of positions to other grids; auto: as the authors of the weights do"
     )
+    text_positions: Literal["original", "stretched"] = Field(
+        default="original",
+        description="length of texts: the model's own, or stretched: the first 20 positions stay, the others are "
+        "interpolated (Long-CLIP)",
+    )
+    context_length: Count | None = Field(
+        default=None,
+        description="tokens of the longest text if positions are stretched; null: 20 + 4 x (own length - 20), which is "
+        "248 for a CLIP",
+    )
     tokenizer: Annotated[str | None, FILE] = Field(
         default=None, description="folder with the files of a tokenizer that open_clip lacks (SigLIP); null: the hub"
     )
@@ -69,3 +79,12 @@ class BaseParams(Section):
     vocabulary: Annotated[str | None, FILE] = Field(
         default=None, description="file with concepts and synonyms in addition to the mined ones"
     )
+
+    @model_validator(mode="after")
+    def _length_of_stretched_texts_only(self) -> BaseParams:
+        if self.context_length is not None and self.text_positions == "original":
+            raise ValueError(
+                f"context_length: expected null, or text_positions: stretched, got {self.context_length}; "
+                "of scratch it is tower.context_length"
+            )
+        return self

@@ -158,6 +158,20 @@ def test_a_whole_folder_is_taken_with_its_config(small_config: dict[str, Any], t
     assert sha256_file(tmp_path / "base" / files.WEIGHTS) == digest
 
 
+def test_a_base_for_long_texts_knows_its_length_and_preprocessing(tmp_path: Path, small_config: dict[str, Any]) -> None:
+    (tmp_path / "given").mkdir()
+    clip = files.build(small_config)
+    clip.visual.preprocess_cfg = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    files.save(tmp_path / "given", clip, small_config)
+    params = BaseParams(pretrained=str(tmp_path / "given"), text_positions="stretched", context_length=80)
+    summary = stage.run(params, BaseInputs(tmp_path), tmp_path / "base")
+    assert ("longest text", "80 tokens, stretched from 32") in summary.rows
+    loaded, config = files.load(tmp_path / "base")
+    assert loaded.context_length == config["text_cfg"]["context_length"] == 80
+    assert DenseClip(loaded).preprocess.mean == (0.5, 0.5, 0.5)
+    assert torch.equal(loaded.positional_embedding[:20], clip.positional_embedding[:20])
+
+
 def test_a_tokenizer_of_files_is_carried_along(
     small_config: dict[str, Any], tmp_path: Path, tokenizer_files: Path
 ) -> None:

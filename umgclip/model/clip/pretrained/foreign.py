@@ -38,6 +38,11 @@ _TEXT = {
 
 # weights of a second, finer head (FG-CLIP), and what older versions of libraries saved beside the weights
 _POSITIONS = ("positional_embedding", "pos_embed")
+_TEXT_POSITIONS = (
+    "positional_embedding",
+    "text.positional_embedding",
+    "text_model.embeddings.position_embedding.weight",
+)
 _ASK = "is base.model the architecture of these weights?"
 _IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
@@ -86,6 +91,21 @@ def _towers(weights: Weights) -> tuple[bool, bool]:
     image = any(name.startswith(("visual.", "vision_model.")) for name in weights) or any(n in weights for n in alone)
     texts = ("token_embedding.weight", "text.", "text_model.")
     return image, any(name.startswith(texts) for name in weights)
+
+
+def text_config(text_cfg: Mapping[str, Any], weights: Weights) -> dict[str, Any]:
+    """Return a text config with the context length that the weights were trained with.
+
+    open_clip would squeeze positions that were stretched for long texts into the length of the named model.
+
+    Args:
+        text_cfg: open_clip's config of the text tower.
+        weights: as for `load`.
+    """
+    rows = next((len(weights[name]) for name in _TEXT_POSITIONS if name in weights and weights[name].ndim), 0)
+    if rows == 0 or "hf_model_name" in text_cfg or text_cfg.get("embed_cls"):
+        return dict(text_cfg)
+    return {**text_cfg, "context_length": rows}
 
 
 @torch.no_grad()

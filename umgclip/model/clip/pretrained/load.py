@@ -147,6 +147,7 @@ def _load_file(name: str, known: dict[str, Any], path: Path, choices: Choices) -
         config["quick_gelu"] = True
     else:
         config.pop("quick_gelu", None)
+    config["text_cfg"] = foreign.text_config(config["text_cfg"], checkpoint.weights)
     preprocess = (beside or {}).get("preprocess_cfg") or hugging_face.preprocess_config(path.parent)
     return _fill(config, checkpoint, str(path), _usual_preprocess(name) | dict(preprocess), choices)
 
