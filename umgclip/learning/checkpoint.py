@@ -37,6 +37,7 @@ class TrainingState:
         scaler: of float16's losses; None without.
         failed: keys of unreadable samples, each with its shard and the reason.
         seen: counts of texts, images and regions seen so far.
+        beside: other tensors by name, such as a teacher's moving average; a checkpoint is copied into them.
     """
 
     weights: Mapping[str, nn.Parameter]
@@ -45,6 +46,7 @@ class TrainingState:
     scaler: torch.amp.GradScaler | None = None
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Checkpoints:
             "weights": on_cpu(state.weights),
             "average": None if state.average is None else on_cpu(state.average),
             "optimizer": slots,
+            "beside": on_cpu(state.beside),
             "scaler": None if state.scaler is None else state.scaler.state_dict(),
             "failed": json.dumps(state.failed),
             "seen": json.dumps(state.seen),
@@ -97,6 +100,8 @@ class Checkpoints:
                 }
             for name, value in (state.average or {}).items():
                 value.copy_(like(saved["average"][name], value))
+            for name, value in state.beside.items():
+                value.copy_(like(saved["beside"][name], value))
         if state.scaler is not None and saved["scaler"] is not None:
             state.scaler.load_state_dict(saved["scaler"])
         state.failed.update({key: tuple(reason) for key, reason in json.loads(saved["failed"]).items()})

@@ -22,7 +22,7 @@ def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningPara
     """Prepare a step: set its rate (returned), seed its random numbers, clear the gradients."""
     rate = params.rate * schedule(step, params.steps, params.warmup_share)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
     torch.manual_seed(params.seed * 1_000_003 + step)
     optimizer.zero_grad(set_to_none=True)
     return rate

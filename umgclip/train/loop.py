@@ -27,6 +27,7 @@ from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.ema import Average
 from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.features import TowerEmbedder
+from umgclip.train.objective.image_terms import image_objectives, only_images
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import Computed, StepScoring, compute
 
@@ -77,7 +78,13 @@ def _train(
     optimizer = optimizer_of(model.groups(), params)
     scoring, scaler = _scoring(tower, params, world)
     average = Average(model.weights, params.ema_decay) if params.ema_decay else None
-    state = TrainingState(model.weights, optimizer, None if average is None else average.values, scaler)
+    state = TrainingState(
+        weights=model.learning,
+        optimizer=optimizer,
+        average=None if average is None else average.values,
+        scaler=scaler,
+        beside=model.state(),
+    )
     start = checkpoints.restore(state)
     unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "train", world.first)
     workers = decoders(params, world.device.type == "cuda", world.on_this_machine)
@@ -103,6 +110,7 @@ def _train(
                 _step_scaled(scaler, optimizer, step)
             if average is not None:
                 average.update(step)
+            model.after_step(step)
             took = time.perf_counter() - began
             report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": params.batch / took})
             if is_kept(step, params):
@@ -119,11 +127,14 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
             "train.precision: expected bf16 or fp32 with train.parallel fsdp2, got fp16; change one of them"
         )
     tower.to(world.device)
+    objectives = image_objectives(tower, params)
     if params.checkpoint_activations:
         checkpoint_activations(tower)
     if params.compile:
         compile_blocks(tower)
-    return Parallel(TowerEmbedder(tower), world, params.parallel, all_learn=params.adapter == "full")
+    only = only_images(params.weights)
+    embedder = TowerEmbedder(tower, objectives, embeds=not only)
+    return Parallel(embedder, world, params.parallel, all_learn=params.adapter == "full" or only)
 
 
 def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[StepScoring, torch.amp.GradScaler | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -19,6 +19,7 @@ from umgclip.learning.sharded import whole
 from umgclip.learning.world import World
 from umgclip.train.blocks import blocks
 from umgclip.train.objective.features import Embedded, TowerEmbedder
+from umgclip.train.objective.image_side import ImageObjective
 
 # the name that newer versions of torch give it
 _BUFFERS = "forward_sync_buffers"
@@ -33,7 +34,11 @@ class Parallel:
         embedder: this process's copy, on its device.
         world: the processes; for one alone nothing is wrapped.
         kind: ddp or fsdp2.
-        all_learn: every parameter may learn, including some that a forward pass may not use.
+        all_learn: a forward pass may not use every parameter that learns.
+
+    Attributes:
+        weights: those of the tower that learn, by name.
+        beside: those of the objectives on images that learn, by name.
     """
 
     def __init__(self, embedder: TowerEmbedder, world: World, kind: str, *, all_learn: bool = False) -> None:
@@ -46,7 +51,19 @@ class Parallel:
             self.module = DistributedDataParallel(embedder, gradient_as_bucket_view=True, **options)
         elif kind == "fsdp2" and dist.is_initialized():
             self._outside = _divide(embedder, world)
-        self.weights: dict[str, nn.Parameter] = {n: p for n, p in embedder.tower.named_parameters() if p.requires_grad}
+        self.weights = _learning(embedder.tower)
+        self._objectives: dict[str, ImageObjective] = dict(embedder.objectives)
+        self.beside = _learning(embedder.objectives)
+        self._factors = {
+            parameter: objective.rate_factor
+            for objective in self._objectives.values()
+            for parameter in objective.parameters()
+        }
+
+    @property
+    def learning(self) -> dict[str, nn.Parameter]:
+        """Everything that learns, by name; no name of an objective is one of the tower's."""
+        return self.weights | {f"objectives.{name}": parameter for name, parameter in self.beside.items()}
 
     def __call__(self, *inputs: Any) -> Embedded:  # noqa: ANN401 - those of the embedder
         """Run the forward pass of the embedder."""
@@ -73,21 +90,41 @@ class Parallel:
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameters for an optimizer; divided ones apart, for no kernel takes both kinds at once."""
-        divided = [p for p in self.weights.values() if isinstance(p, DTensor)]
-        whole = [p for p in self.weights.values() if not isinstance(p, DTensor)]
-        return [{"params": params} for params in (whole, divided) if params]
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for parameter in self.learning.values():
+            key = (isinstance(parameter, DTensor), self._factors.get(parameter, 1.0))
+            groups.setdefault(key, []).append(parameter)
+        return [{"params": groups[key], "rate_factor": key[1]} for key in sorted(groups)]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the state of the objectives on images by name, for a checkpoint."""
+        return {
+            f"{name}.{inner}": value
+            for name, objective in self._objectives.items()
+            for inner, value in objective.state().items()
+        }
+
+    def after_step(self, step: int) -> None:
+        """Let the objectives on images take in a step of the optimizer."""
+        for objective in self._objectives.values():
+            objective.after_step(step, self._world)
 
     def clip(self, most: float) -> float:
         """Scale all gradients so that their norm together is at most `most`; gives the norm before."""
-        if not any(isinstance(p, DTensor) for p in self.weights.values()):
-            return float(nn.utils.clip_grad_norm_(self.weights.values(), most))
-        gradients = [p.grad for p in self.weights.values() if p.grad is not None]
+        learning = self.learning.values()
+        if not any(isinstance(p, DTensor) for p in learning):
+            return float(nn.utils.clip_grad_norm_(learning, most))
+        gradients = [p.grad for p in learning if p.grad is not None]
         kinds = [[g for g in gradients if isinstance(g, DTensor) is divided] for divided in (False, True)]
         norms = [whole(nn.utils.get_total_norm(kind)) for kind in kinds if kind]
         norm = torch.stack(norms).norm()
         for group in self.groups():
             nn.utils.clip_grads_with_norm_(group["params"], most, norm)
         return float(norm)
+
+
+def _learning(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def _divide(embedder: TowerEmbedder, world: World) -> list[nn.Parameter]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.learning.counts import of_texts
@@ -25,6 +25,8 @@ from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.feed import LoadedBatch
 from umgclip.train.objective.features import Embedded, Features, concatenate, read_out, token_rows
+from umgclip.train.objective.image_side import Rows, weighted
+from umgclip.train.objective.image_terms import only_images
 from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
 from umgclip.train.objective.total import GlobalBatch, Similarity, total
 from umgclip.train.parallel import Parallel
@@ -74,38 +76,80 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: W
     batch = to_device(loaded.batch, world.device)
     global_batch = GlobalBatch(batch, parts, join(parts), world.rank)
     whole_batch = scoring.params.accumulate == 1
-    values, features = (_at_once if whole_batch else _in_parts)(model, global_batch, tokens, scoring, world)
+    images = [labels.images for labels in parts]
+    rows = Rows(batch.images, batch.valid, loaded.step, sum(images[: world.rank]), scoring.params.seed)
+    objective = _Objective(global_batch, scoring, world, sum(images))
+    values, features = (_at_once if whole_batch else _in_parts)(model, objective, tokens, rows)
     model.finish_gradients()
-    rows = ~features.image.detach().isfinite().all(dim=1)
-    odd = tuple(key for key, is_odd in zip(loaded.keys, rows.tolist(), strict=True) if is_odd)
+    is_odd = ~features.image.detach().isfinite().all(dim=1)
+    odd = tuple(key for key, is_so in zip(loaded.keys, is_odd.tolist(), strict=True) if is_so)
     return Computed(values, failed, odd, sum((counts for _, _, counts in told), Counter()))
 
 
+@dataclass(frozen=True)
+class _Objective:
+    """The loss of one global batch of `images` images."""
+
+    global_batch: GlobalBatch
+    scoring: StepScoring
+    world: World
+    images: int
+
+    def of_features(
+        self, features: Features, scale: Tensor, bias: Tensor | None
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """Return what this process differentiates, and the values of the global batch; nothing if no term asks."""
+        weights = self.scoring.params.weights
+        if only_images(weights):
+            return scale.new_zeros(()), {"total": 0.0}
+        similarity = Similarity(scale, bias, self.scoring.pairwise)
+        return total(features, self.global_batch, similarity, weights, self.world)
+
+    def of_images(self, embedded: Embedded, images: int) -> tuple[Float[Tensor, ""] | None, dict[str, float]]:
+        """Return the same of the objectives on images, of a forward's images alone; values are its part of them."""
+        share = images / self.images if self.images else 0.0
+        loss, values = weighted(embedded.by_images, self.scoring.params.weights, share)
+        return None if loss is None else loss * self.world.size, values
+
+    def together(self, values: dict[str, float], by_images: Mapping[str, float]) -> dict[str, float]:
+        """Return the values of all terms, given this process's part of those on images; all processes call this."""
+        if not by_images:
+            return values
+        parts = torch.tensor(list(by_images.values()), dtype=torch.float64)
+        summed = dict(zip(by_images, self.world.add(parts).tolist(), strict=True))
+        weights = self.scoring.params.weights
+        whole = values["total"] + sum(getattr(weights, name) * value for name, value in summed.items())
+        return {**{n: v for n, v in values.items() if n != "total"}, **summed, "total": whole}
+
+
 def _at_once(
-    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: StepScoring, world: World
+    model: Parallel, objective: _Objective, tokens: Int[Tensor, "t length"], rows: Rows
 ) -> tuple[dict[str, float], Features]:
-    batch, weights = global_batch.batch, scoring.params.weights
-    with _autocast(scoring, world):
-        embedded = _embed(model, batch, tokens)
-        features = read_out(embedded.out, batch, weights)
-        similarity = Similarity(embedded.scale, embedded.bias, scoring.pairwise)
-        loss, values = total(features, global_batch, similarity, weights, world)
+    scoring, batch = objective.scoring, objective.global_batch.batch
+    with _autocast(scoring, objective.world):
+        embedded = model(batch.images, tokens, batch.valid, rows)
+        features = read_out(embedded.out, batch, scoring.params.weights)
+        loss, values = objective.of_features(features, embedded.scale, embedded.bias)
+        by_images, parts = objective.of_images(embedded, len(batch.images))
+    values = objective.together(values, parts)
     if _finite(values):
-        scoring.scale_loss(loss).backward()
+        scoring.scale_loss(loss if by_images is None else loss + by_images).backward()
     return values, features
 
 
 def _in_parts(
-    model: Parallel, global_batch: GlobalBatch, tokens: Int[Tensor, "t length"], scoring: StepScoring, world: World
+    model: Parallel, objective: _Objective, tokens: Int[Tensor, "t length"], rows: Rows
 ) -> tuple[dict[str, float], Features]:
-    batch, weights, parts = global_batch.batch, scoring.params.weights, scoring.params.accumulate
-    pieces = [cut(batch, *bounds(len(batch.images), parts, number)) for number in range(parts)]
+    scoring, world, batch = objective.scoring, objective.world, objective.global_batch.batch
+    parts, weights = scoring.params.accumulate, scoring.params.weights
+    limits = [bounds(len(batch.images), parts, number) for number in range(parts)]
+    pieces = [cut(batch, *limit) for limit in limits]
     texts = [token_rows(tokens, number, parts) for number in range(parts)]
     states, cached = [], []
-    for piece, rows in zip(pieces, texts, strict=True):
+    for piece, part in zip(pieces, texts, strict=True):
         states.append(_random_state(world))
         with torch.no_grad(), _autocast(scoring, world):
-            embedded = _embed(model, piece, rows)
+            embedded = model(piece.images, part, piece.valid)
             cached.append(read_out(embedded.out, piece, weights))
     after = _random_state(world)
     leaves = [Features(*(rows.detach().requires_grad_() for rows in part)) for part in cached]
@@ -113,29 +157,31 @@ def _in_parts(
     bias = None if embedded.bias is None else embedded.bias.detach().requires_grad_()
     features = concatenate(leaves)
     with _autocast(scoring, world):
-        loss, values = total(features, global_batch, Similarity(scale, bias, scoring.pairwise), weights, world)
+        loss, values = objective.of_features(features, scale, bias)
     if not _finite(values):
         return values, features
-    scoring.scale_loss(loss).backward()
-    for number, (piece, rows) in enumerate(zip(pieces, texts, strict=True)):
+    if loss.requires_grad:
+        scoring.scale_loss(loss).backward()
+    seen: dict[str, float] = {}
+    for number, (piece, part) in enumerate(zip(pieces, texts, strict=True)):
         last = number == parts - 1
         _set_random_state(states[number], world)
         with model.gradients_stay(not last):
             with _autocast(scoring, world):
-                embedded = _embed(model, piece, rows)
+                embedded = model(piece.images, part, piece.valid, rows.cut(*limits[number]))
                 again = read_out(embedded.out, piece, weights)
+                by_images, values_of_part = objective.of_images(embedded, len(piece.images))
             learn = [(new, leaf.grad) for new, leaf in zip(again, leaves[number], strict=True)]
             if last:  # scale and bias act in the loss, once
                 learn += [(embedded.scale, scale.grad)]
                 learn += [] if embedded.bias is None or bias is None else [(embedded.bias, bias.grad)]
             pairs = [(new, grad) for new, grad in learn if new.requires_grad and grad is not None]
+            if by_images is not None:
+                pairs.append((scoring.scale_loss(by_images), torch.ones_like(by_images)))
+                seen = {name: seen.get(name, 0.0) + value for name, value in values_of_part.items()}
             torch.autograd.backward([new for new, _ in pairs], [grad for _, grad in pairs])
     _set_random_state(after, world)
-    return values, features
-
-
-def _embed(model: Parallel, batch: Batch, tokens: Int[Tensor, "t length"]) -> Embedded:
-    return model(batch.images, tokens) if batch.valid is None else model(batch.images, tokens, batch.valid)
+    return objective.together(values, seen), features
 
 
 def _autocast(scoring: StepScoring, world: World) -> torch.autocast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,25 +13,56 @@ from umgclip.model.clip.readout import pool_boxes, pool_masks
 from umgclip.model.clip.tower import ClipOutput, DenseClip
 from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
+from umgclip.train.objective.image_side import ImageObjective, Rows
 
 
 class Embedded(NamedTuple):
-    """The output of a forward pass: L2-normalised embeddings, and the scale and bias of their logits."""
+    """The output of a forward pass: L2-normalised embeddings, and the scale and bias of their logits.
+
+    `by_images` are the values of the objectives that look at images alone, means over the images of the forward.
+    """
 
     out: ClipOutput
     scale: Float[Tensor, ""]
     bias: Float[Tensor, ""] | None
+    by_images: dict[str, Float[Tensor, ""]] = {}  # noqa: RUF012 - never changed
 
 
 class TowerEmbedder(nn.Module):
-    """All learnable calls of a step as one `forward`, so that a wrapper for many processes sees every one of them."""
+    """All learnable calls of a step as one `forward`, so that a wrapper for many processes sees every one of them.
 
-    def __init__(self, tower: DenseClip) -> None:
+    Args:
+        tower: embeds images and texts.
+        objectives: on images alone.
+        embeds: false if only `objectives` are wanted; embeddings are empty then.
+    """
+
+    def __init__(self, tower: DenseClip, objectives: Sequence[ImageObjective] = (), *, embeds: bool = True) -> None:
         super().__init__()
         self.tower: Any = tower  # nn.Module types every submodule as Tensor | Module
+        self.objectives: Any = nn.ModuleDict({objective.name: objective for objective in objectives})
+        self._embeds = embeds
 
-    def forward(self, images: Tensor, tokens: Tensor, valid: Tensor | None = None) -> Embedded:
-        """Embed images and texts; with none of one kind, a stand-in keeps every parameter in the graph."""
+    def forward(
+        self, images: Tensor, tokens: Tensor, valid: Tensor | None = None, rows: Rows | None = None
+    ) -> Embedded:
+        """Embed images and texts; evaluate the objectives on images if `rows` are given.
+
+        With no image or no text, a stand-in keeps every parameter in the graph.
+        """
+        embedded = self._embed(images, tokens, valid) if self._embeds else self._nothing(images)
+        if rows is None or not self.objectives:
+            return embedded
+        rows = rows.or_stand_in()
+        return embedded._replace(
+            by_images={name: objective(self.tower, rows) for name, objective in self.objectives.items()}
+        )
+
+    def _nothing(self, images: Tensor) -> Embedded:
+        none = images.new_zeros((len(images), self.tower.embed_dim))
+        return Embedded(ClipOutput(none, none[:, :, None, None], none[:0]), self.tower.logit_scale().detach(), None)
+
+    def _embed(self, images: Tensor, tokens: Tensor, valid: Tensor | None) -> Embedded:
         no_images, no_texts = not len(images), not len(tokens)
         if no_images:
             images, valid = images.new_zeros((1, *images.shape[1:])), None

@@ -23,7 +23,7 @@ from umgclip.model.clip.files import Tokenizer
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
-from umgclip.train.objective.combine import combine
+from umgclip.train.objective.combine import TERMS, combine
 from umgclip.train.objective.distill import cosine_distillation, relational_keep
 from umgclip.train.objective.features import Features, TowerEmbedder, read_out
 from umgclip.train.objective.labels import JoinedLabels, Labels, join, labels_of
@@ -97,7 +97,7 @@ def total(
         InputError: the tower learns by sigmoids and has no bias.
     """
     own_terms = terms(features, global_batch, similarity, weights, world)
-    wanted = {name: value for name, value in weights.model_dump().items() if value}
+    wanted = {name: value for name, value in weights.model_dump().items() if value and name in TERMS}
     if world.size == 1:
         return combine(own_terms, wanted)
     # each process's part of the sum; a contrast over all features is the same on every one of them
