@@ -11,7 +11,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -24,11 +24,13 @@ from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.feed import LoadedBatch
-from umgclip.train.objective.features import Embedded, Features, concatenate, read_out, token_rows
+from umgclip.train.objective.features import Embedded, Features, concatenate, token_rows
 from umgclip.train.objective.image_side import Rows, weighted
 from umgclip.train.objective.image_terms import only_images
-from umgclip.train.objective.labels import Labels, bounds, cut, join, labels_of
-from umgclip.train.objective.total import GlobalBatch, Similarity, total
+from umgclip.train.objective.labels import Labels, bounds, cut, join
+from umgclip.train.objective.registry import features_of, labels_of
+from umgclip.train.objective.term import GlobalBatch, Seen, Similarity
+from umgclip.train.objective.total import total
 from umgclip.train.parallel import Parallel
 
 
@@ -55,7 +57,7 @@ class StepScoring:
     """
 
     params: TrainParams
-    pairwise: str
+    pairwise: Literal["softmax", "sigmoid"]
     dtype: torch.dtype | None
     tokenizer: Tokenizer
     scale_loss: Callable[[Tensor], Tensor]
@@ -99,11 +101,11 @@ class _Objective:
         self, features: Features, scale: Tensor, bias: Tensor | None
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """Return what this process differentiates, and the values of the global batch; nothing if no term asks."""
-        weights = self.scoring.params.weights
-        if only_images(weights):
+        params = self.scoring.params
+        if only_images(params.weights):
             return scale.new_zeros(()), {"total": 0.0}
         similarity = Similarity(scale, bias, self.scoring.pairwise)
-        return total(features, self.global_batch, similarity, weights, self.world)
+        return total(Seen(features, self.global_batch, similarity, params, self.world))
 
     def of_images(self, embedded: Embedded, images: int) -> tuple[Float[Tensor, ""] | None, dict[str, float]]:
         """Return the same of the objectives on images, of a forward's images alone; values are its part of them."""
@@ -128,7 +130,7 @@ def _at_once(
     scoring, batch = objective.scoring, objective.global_batch.batch
     with _autocast(scoring, objective.world):
         embedded = model(batch.images, tokens, batch.valid, rows)
-        features = read_out(embedded.out, batch, scoring.params.weights)
+        features = features_of(embedded.out, batch, scoring.params.weights)
         loss, values = objective.of_features(features, embedded.scale, embedded.bias)
         by_images, parts = objective.of_images(embedded, len(batch.images))
     values = objective.together(values, parts)
@@ -150,7 +152,7 @@ def _in_parts(
         states.append(_random_state(world))
         with torch.no_grad(), _autocast(scoring, world):
             embedded = model(piece.images, part, piece.valid)
-            cached.append(read_out(embedded.out, piece, weights))
+            cached.append(features_of(embedded.out, piece, weights))
     after = _random_state(world)
     leaves = [Features(*(rows.detach().requires_grad_() for rows in part)) for part in cached]
     scale = embedded.scale.detach().requires_grad_()
@@ -169,7 +171,7 @@ def _in_parts(
         with model.gradients_stay(not last):
             with _autocast(scoring, world):
                 embedded = model(piece.images, part, piece.valid, rows.cut(*limits[number]))
-                again = read_out(embedded.out, piece, weights)
+                again = features_of(embedded.out, piece, weights)
                 by_images, values_of_part = objective.of_images(embedded, len(piece.images))
             learn = [(new, leaf.grad) for new, leaf in zip(again, leaves[number], strict=True)]
             if last:  # scale and bias act in the loss, once

@@ -19,7 +19,8 @@ from umgclip.train.batch import Batch
 from umgclip.train.blocks import blocks, checkpoint_activations, compile_blocks
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective.features import TowerEmbedder
-from umgclip.train.objective.labels import cut, join, labels_of, merge
+from umgclip.train.objective.labels import cut, join, merge
+from umgclip.train.objective.registry import labels_of
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import StepScoring, compute
 

@@ -8,19 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.params import LossWeights
 
-TERMS = (
-    "image_text",
-    "tags",
-    "region_text",
-    "region_tags",
-    "pixel",
-    "mask_dice",
-    "distill",
-    "keep",
-    "relational_keep",
-    "relational",
-)
+TERMS = tuple(LossWeights.model_fields)
 """The names a term or a weight may have."""
 
 

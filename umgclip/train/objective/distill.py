@@ -1,11 +1,41 @@
 """Distillation: dense features towards a teacher's crops, and the tuned model towards what its base knew."""
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.losses.checks import require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine, unit_rows
+from umgclip.train.objective.term import Seen
+
+
+def distill_term(seen: Seen) -> Float[Tensor, ""]:
+    """Draw mask-pooled features of this process's regions to the base's embeddings of the regions' crops.
+
+    No name is needed, so the held-out classes are taught too; `relational_term` likewise.
+    """
+    rows = seen.global_batch.batch.teacher_region
+    known = rows.isfinite().all(dim=1)
+    return cosine_distillation(seen.local.by_mask[known], F.normalize(rows[known], dim=1))
+
+
+def relational_term(seen: Seen) -> Float[Tensor, ""]:
+    """Ask each region to be as near to the crops of the batch's other regions as its own crop is."""
+    given = seen.labels.teacher_region
+    if given is None:
+        return connected_zero(seen.by_mask)
+    rows = given.to(seen.device)
+    known = rows.isfinite().all(dim=1)
+    teacher = F.normalize(rows[known], dim=1)
+    return relational_keep(seen.by_mask[known], teacher, teacher, teacher, seen.similarity.scale)
+
+
+def keep_term(seen: Seen) -> Float[Tensor, ""]:
+    """Draw this process's image embeddings to the base's own."""
+    rows = seen.global_batch.batch.teacher_image
+    known = rows.isfinite().all(dim=1)
+    return cosine_distillation(seen.local.image[known], rows[known])
 
 
 def cosine_distillation(

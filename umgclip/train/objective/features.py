@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence, Set
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from umgclip.model.clip.readout import pool_boxes, pool_masks
 from umgclip.model.clip.tower import ClipOutput, DenseClip
-from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
 from umgclip.train.objective.image_side import ImageObjective, Rows
+
+Pooled = Literal["tokens", "by_mask", "by_box"]
+"""What can be read out of a dense map; the fields of `Features` with these names."""
 
 
 class Embedded(NamedTuple):
@@ -94,15 +96,15 @@ class Features(NamedTuple):
     by_box: Float[Tensor, "things d"]
 
 
-def read_out(out: ClipOutput, batch: Batch, weights: LossWeights) -> Features:
-    """Pool regions out of a forward's dense map, as far as some term asks for them."""
+def read_out(out: ClipOutput, batch: Batch, pooled: Set[Pooled]) -> Features:
+    """Read tokens and regions out of a forward's dense map, as far as `pooled` names them."""
     none = out.dense.new_zeros((0, out.dense.shape[1]))
     tokens, by_mask, by_box = none, none, none
-    if weights.pixel:
+    if "tokens" in pooled:
         tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
-    if weights.region_text or weights.region_tags or weights.distill or weights.relational:
+    if "by_mask" in pooled:
         by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
-    if weights.region_text:
+    if "by_box" in pooled:
         things = ~batch.is_stuff
         by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
     return Features(out.image, out.text, tokens, by_mask, by_box)

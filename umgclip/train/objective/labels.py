@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from umgclip.model.clip.files import Tokenizer
-from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
 
 _Text = TypeVar("_Text", str, bytes)
@@ -57,39 +56,33 @@ class Labels:
         return int((~self.is_stuff).sum())
 
 
-def labels_of(batch: Batch, weights: LossWeights, tokenizer: Tokenizer) -> Labels:
-    """Return the labels of a batch for the terms whose weight is above 0."""
+def label(batch: Batch, looked_at: Int[Tensor, "n"], tokenizer: Tokenizer, *, with_teacher: bool = False) -> Labels:
+    """Return the labels of a batch.
+
+    Args:
+        batch: of this process.
+        looked_at: places of the texts that some term looks at, each any number of times.
+        tokenizer: the tower's own.
+        with_teacher: whether some term looks at the teacher's regions of all processes.
+    """
     tokens = [row.tobytes() for row in tokenizer(batch.texts).numpy()]
+    first: dict[bytes, int] = {}
+    places = torch.tensor([first.setdefault(row, position) for position, row in enumerate(tokens)], dtype=torch.long)
     return Labels(
         texts=batch.texts,
         tokens=tokens,
-        used=_used(batch, weights, tokens),
+        used=places[looked_at].unique(),
         caption=batch.caption,
         tag_texts=batch.tag_texts,
         tag_targets=batch.tag_targets,
         image_of_region=batch.image_of_region,
         is_stuff=batch.is_stuff,
         region_text=batch.region_text,
-        teacher_region=batch.teacher_region if weights.relational else None,
+        teacher_region=batch.teacher_region if with_teacher else None,
         token_weight_sum=float(batch.token_weight.sum()),
         taught_images=int(batch.teacher_image.isfinite().all(dim=1).sum()),
         taught_regions=int(batch.teacher_region.isfinite().all(dim=1).sum()),
     )
-
-
-def _used(batch: Batch, weights: LossWeights, tokens: list[bytes]) -> Tensor:
-    needed = []
-    if weights.image_text:
-        needed.append(batch.caption[batch.caption >= 0])
-    if weights.tags or weights.region_tags:
-        needed.append(batch.tag_texts)
-    if weights.region_text or weights.pixel:
-        needed.append(batch.region_text[batch.region_text >= 0])
-    if not needed:
-        return torch.zeros(0, dtype=torch.long)
-    first: dict[bytes, int] = {}
-    places = torch.tensor([first.setdefault(row, position) for position, row in enumerate(tokens)], dtype=torch.long)
-    return places[torch.cat(needed)].unique()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,14 @@ from torch import Tensor
 
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
+from umgclip.train.objective.term import Seen
+
+
+def term(seen: Seen) -> Float[Tensor, ""]:
+    """Ask of this process's tokens which of the batch's region texts they show."""
+    batch, joined, rank = seen.global_batch.batch, seen.global_batch.joined, seen.global_batch.rank
+    target = seen.row_of_name[joined.places[rank].to(seen.device)[batch.token_text]]
+    return pixel_loss(seen.local.tokens, seen.region_names(), target, batch.token_weight, seen.similarity.scale)
 
 
 def pixel_loss(

@@ -6,6 +6,15 @@ from torch import Tensor
 
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
+from umgclip.train.objective.term import Seen
+
+
+def term(seen: Seen) -> Float[Tensor, ""]:
+    """Ask of each image's regions for the image's tags."""
+    labels, device = seen.labels, seen.device
+    tags = seen.texts(labels.tag_texts)
+    images, targets = labels.image_of_region.to(device), labels.tag_targets.to(device)
+    return region_tag_loss(seen.by_mask, images, tags, targets, seen.similarity.scale)
 
 
 def region_tag_loss(

@@ -8,9 +8,26 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
+from umgclip.train.objective.term import Seen
 
 NO_TEXT = -1
 """In `text_of_region`: this region has no text."""
+
+
+def term(seen: Seen) -> Float[Tensor, ""]:
+    """Contrast regions (mask pooling, things by RoIAlign as well) with the texts that regions of the batch carry.
+
+    Raises:
+        InputError: the tower learns by sigmoids and has no bias.
+    """
+    texts = seen.region_names()
+    text_of = seen.row_of_name[seen.labels.region_text.to(seen.device)]
+    things = ~seen.labels.is_stuff.to(seen.device)
+    positives = joint_positives(torch.cat([text_of, text_of[things]]), texts)
+    regions, similarity = torch.cat([seen.by_mask, seen.by_box]), seen.similarity
+    if similarity.pairwise == "softmax":
+        return region_text_loss(regions, texts, positives, similarity.scale)
+    return region_sigmoid_loss(regions, texts, positives, similarity.scale, similarity.required_bias)
 
 
 def region_text_loss(

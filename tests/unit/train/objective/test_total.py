@@ -14,7 +14,8 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.feed import TrainFeed
-from umgclip.train.objective import total as objective
+from umgclip.train.objective.registry import OBJECTIVES
+from umgclip.train.objective.total import loss
 
 NOTHING = LossWeights(image_text=0, tags=0, region_text=0, region_tags=0, pixel=0, distill=0, keep=0)
 NAMES = ["image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep"]
@@ -22,6 +23,12 @@ NAMES = ["image_text", "tags", "region_text", "region_tags", "pixel", "distill",
 
 def only(**weights: float) -> LossWeights:
     return NOTHING.model_copy(update=weights)
+
+
+def loss_of(
+    tower: DenseClip, batch: Batch, weights: LossWeights, tokenizer: files.Tokenizer
+) -> tuple[Tensor, dict[str, float]]:
+    return loss(tower, batch, TrainParams(weights=weights), tokenizer)
 
 
 class Counting(DenseClip):
@@ -50,9 +57,15 @@ def batch(annotations: Path, tower: DenseClip) -> Batch:
     return next(feed.from_step(0))
 
 
+def test_every_objective_has_a_weight() -> None:
+    names = [objective.name for objective in OBJECTIVES]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(LossWeights.model_fields)
+
+
 def test_the_total_is_the_weighted_sum_of_the_terms(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
     weights = LossWeights(image_text=1.0, tags=0.2, region_text=0.5, region_tags=1.5, pixel=2.0, distill=3.0, keep=0.7)
-    total, values = objective.loss(tower, batch, weights, tokenizer)
+    total, values = loss_of(tower, batch, weights, tokenizer)
     assert set(values) == {*NAMES, "total"}
     expected = sum(getattr(weights, name) * values[name] for name in NAMES)
     assert values["total"] == pytest.approx(expected, rel=1e-5)
@@ -64,9 +77,9 @@ def test_the_total_is_the_weighted_sum_of_the_terms(tower: DenseClip, batch: Bat
 def test_a_term_has_the_same_value_alone_and_is_gone_at_weight_0(
     tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer, name: str
 ) -> None:
-    everything = objective.loss(tower, batch, LossWeights(), tokenizer)[1]
-    _, alone = objective.loss(tower, batch, only(**{name: 1.0}), tokenizer)
-    _, without = objective.loss(tower, batch, LossWeights().model_copy(update={name: 0.0}), tokenizer)
+    everything = loss_of(tower, batch, LossWeights(), tokenizer)[1]
+    _, alone = loss_of(tower, batch, only(**{name: 1.0}), tokenizer)
+    _, without = loss_of(tower, batch, LossWeights().model_copy(update={name: 0.0}), tokenizer)
     assert list(alone) == [name, "total"]
     assert name not in without
     if name not in ("region_text", "pixel"):  # their candidates are all texts of the step
@@ -78,7 +91,7 @@ def test_only_the_texts_that_a_term_looks_at_are_encoded(base: Path, batch: Batc
 
     def encoded(weights: LossWeights) -> int:
         counting.texts = 0
-        objective.loss(counting, batch, weights, tokenizer)
+        loss_of(counting, batch, weights, tokenizer)
         return counting.texts
 
     captions, tags = set(batch.caption.tolist()), set(batch.tag_texts.tolist())
@@ -136,7 +149,7 @@ def test_what_a_batch_lacks_costs_nothing_and_breaks_nothing(
     base: Path, batch: Batch, tokenizer: files.Tokenizer, strip: object, silent: list[str]
 ) -> None:
     tower = DenseClip(files.load(base)[0])
-    total, values = objective.loss(tower, strip(batch), LossWeights(), tokenizer)
+    total, values = loss_of(tower, strip(batch), LossWeights(), tokenizer)
     total.backward()
     assert set(values) == {*NAMES, "total"}, "the terms of a run are the same in every step"
     assert {name for name in NAMES if values[name] == 0} == set(silent)
@@ -151,20 +164,20 @@ def test_stuff_is_read_by_its_mask_alone(tower: DenseClip, batch: Batch, tokeniz
     moved[batch.is_stuff] = torch.tensor([0.0, 0.0, 0.1, 0.1])
     assert bool(batch.is_stuff.any())
     weights = only(region_text=1.0)
-    before = objective.loss(tower, batch, weights, tokenizer)[1]
-    assert objective.loss(tower, dataclasses.replace(batch, boxes_xyxy=moved), weights, tokenizer)[1] == before
+    before = loss_of(tower, batch, weights, tokenizer)[1]
+    assert loss_of(tower, dataclasses.replace(batch, boxes_xyxy=moved), weights, tokenizer)[1] == before
     moved[~batch.is_stuff] = torch.tensor([0.0, 0.0, 0.1, 0.1])
-    assert objective.loss(tower, dataclasses.replace(batch, boxes_xyxy=moved), weights, tokenizer)[1] != before
+    assert loss_of(tower, dataclasses.replace(batch, boxes_xyxy=moved), weights, tokenizer)[1] != before
 
 
 def test_images_without_a_caption_are_no_pair(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
     weights = only(image_text=1.0)
     few = dataclasses.replace(batch, caption=batch.caption.clone())
     few.caption[1:] = -1
-    value, _ = objective.loss(tower, few, weights, tokenizer)
+    value, _ = loss_of(tower, few, weights, tokenizer)
     assert value.item() == pytest.approx(0.0, abs=1e-6)  # one pair has nothing to be told from
     none = dataclasses.replace(batch, caption=torch.full_like(batch.caption, -1))
-    value, _ = objective.loss(tower, none, weights, tokenizer)
+    value, _ = loss_of(tower, none, weights, tokenizer)
     value.backward()
     assert value.item() == 0.0
 
@@ -175,7 +188,7 @@ def test_images_that_all_have_all_tags_keep_gradients_finite(
     tower = DenseClip(files.load(base)[0])
     single = next(TrainFeed(TrainParams(batch=1), annotations, Dropped(frozenset(), {}), tower).from_step(0))
     assert bool(single.tag_targets.all())
-    total, _ = objective.loss(tower, single, only(tags=1.0), tokenizer)
+    total, _ = loss_of(tower, single, only(tags=1.0), tokenizer)
     total.backward()
     assert total.isfinite()
     assert all(p.grad.isfinite().all() for p in tower.parameters() if p.grad is not None)
