@@ -43,7 +43,17 @@ OF_PARTIAL_EFFECT = {
     ("annotate", LOCATION): {"output"},
     ("data", IMPORTS_ONLY): {"imports"},
     ("evaluate", BESIDE_SCORES): {"pictures", "resamples", "measure_cost"},
-    ("evaluate", NEWER): {"dtype", "resize", "readouts", "crowd", "tag_threshold", "semantic", "decoder"},
+    ("evaluate", NEWER): {
+        "dtype",
+        "resize",
+        "readouts",
+        "crowd",
+        "tag_threshold",
+        "semantic",
+        "decoder",
+        "protocol",
+        "lower_case",
+    },
     ("train", VIA_STREAMS): {"processes", "loader"},
 }
 

@@ -22,6 +22,7 @@ from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.reader import ClipReader, Scoring, Tokenize, Tower, without_padding
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.encoder import DensePath
+from umgclip.model.clip.vision.peers import Profile
 from umgclip.model.segmenter.segments import Segments
 from umgclip.params import EvaluateParams
 
@@ -103,7 +104,9 @@ class Reader:
 
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "t d"]:
-        """Embed texts, each distinct text once."""
+        """Embed texts, each distinct text once; in lower case if `evaluate.lower_case` is set."""
+        if self.params.lower_case:
+            texts = [text.lower() for text in texts]
         unique = list(dict.fromkeys(texts))
         size = self.params.batch
         parts = [self.clip.texts(unique[i : i + size]) for i in range(0, len(unique), size)]
@@ -139,6 +142,7 @@ class Reader:
         box_shares: Float[Tensor, "r xyxy"],
         image_of_box: Int[Tensor, "r"],
         peak: float,
+        profile: Profile = "box",
     ) -> Float[Tensor, "r d"]:
         """Embed whole images that attend to a box each; see `DenseClip.encode_foveal`.
 
@@ -151,7 +155,7 @@ class Reader:
             raise InputError(
                 "evaluate.readouts: foveal: expected evaluate.resize squash, got pad; change one of the two"
             )
-        return self._peer().encode_foveal(pixels, box_shares, image_of_box, peak)
+        return self._peer().encode_foveal(pixels, box_shares, image_of_box, peak, profile)
 
     @torch.inference_mode()
     def dense_of_windows(self, windows: UInt8[np.ndarray, "n side side 3"]) -> Float[Tensor, "n d h w"]:
@@ -176,6 +180,8 @@ class Reader:
             "interpolation": f"{preprocess.interpolation}, antialiased",
             "normalisation": f"mean {mean}, std {std}",
             "score": "cosine",
+            **({"texts": "lower case"} if self.params.lower_case else {}),
+            **({"preset": self.params.protocol} if self.params.protocol else {}),
         }
 
     def thing_protocol(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from umgclip.evaluate.benchmarks.annotator import AnnotatorBenchmark, check_prop
 from umgclip.evaluate.benchmarks.segmented import SegmentReader
 from umgclip.evaluate.examples import Classes, Example, batched, open_benchmark, read_examples
 from umgclip.evaluate.features import FeatureCache
+from umgclip.evaluate.left_out import regions_left_out
+from umgclip.evaluate.presets import with_preset
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.report import page, pictures, plots
 from umgclip.evaluate.report.cases import Cases
@@ -132,7 +134,7 @@ def run(
     device, dtype = placement(params, "evaluate")
     params = params.model_copy(update={"dtype": _SHORT[dtype]})
     towers = {name: _placed(clip, device, dtype).eval() for name, clip in models.items()}
-    params = in_pixels(params, towers["base"])
+    params = in_pixels(with_preset(params), towers["base"])
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
     caches = _caches(params, inputs, device)
     readers = {name: _reader(tower, classes, params, caches.get(name)) for name, tower in towers.items()}
@@ -261,6 +263,8 @@ def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -
     precision = _PRECISIONS[protocol["settings"].get("dtype", "fp32")]
     common = {"split_sha256": protocol["benchmark"]["sha256"], "precision": precision, WEIGHTS: weights}
     blocks = {name: {**common, **block} for name, block in suite.protocols().items() if name in suite.results()}
+    if "region" in blocks and (lost := regions_left_out(inputs.benchmark)):
+        blocks["region"]["left_out_by_import"] = lost
     if "panoptic" in blocks:
         masks = blocks["panoptic"]["masks"]
         masks["proposals"] = {**masks["proposals"], "sha256": protocol["inputs"]["proposals_sha256"]}

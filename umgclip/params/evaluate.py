@@ -54,11 +54,13 @@ ReadoutName = Literal[
     "tight",
     "context",
     "whole_box",
+    "raw_box",
     "last_box",
     "last_mask",
     "surgery_box",
     "surgery_mask",
     "foveal",
+    "falip",
 ]
 
 
@@ -68,6 +70,9 @@ TemplateSet = Literal["simple", "openai80", "manifest"]
 class EvaluateParams(Section):
     """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
 
+    protocol: Annotated[Literal["fgclip2"] | None, NEWER] = Field(
+        default=None, description="another paper's protocol for regions, which sets the keys it needs; null: none"
+    )
     image_px: Count | None = Field(default=None, description="side of the canvas for whole images; null: the model's")
     resize: Annotated[Literal["squash", "pad"], NEWER] = Field(
         default="squash", description="pad keeps the aspect, as in train.resize"
@@ -81,6 +86,7 @@ class EvaluateParams(Section):
         default=["{a} {}"], description="prompts whose embeddings are averaged"
     )
     stuff_templates: TemplateSet | Annotated[list[Template], Field(min_length=1)] = ["{}", "on {}"]
+    lower_case: Annotated[bool, NEWER] = Field(default=False, description="embed all texts in lower case")
     readouts: Annotated[list[ReadoutName], NEWER] = Field(
         default=["box", "mask", "crop", "maskout"],
         min_length=1,

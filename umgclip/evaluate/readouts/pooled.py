@@ -1,7 +1,8 @@
 """Regions pooled out of a dense map: RoIAlign in the middle of the box, or the mean over the mask on the token grid.
 
 `path` names the map: `value` is the model's own dense map (MaskCLIP, CLIPSelf: in the last block every token attends to
-itself), `last` are the tokens of the ordinary last block, `surgery` those of CLIP Surgery's second path.
+itself), `raw` the same before its tokens are brought to length 1 (FG-CLIP 2), `last` are the tokens of the ordinary
+last block, `surgery` those of CLIP Surgery's second path.
 """
 
 from __future__ import annotations

@@ -23,10 +23,12 @@ def readouts(params: EvaluateParams) -> dict[str, Readout]:
         "tight": Crop((1.0,)),
         "context": Crop(CONTEXT),
         "whole_box": Pooled("value", "box"),
+        "raw_box": Pooled("raw", "box", reads_image=False),
         "last_box": Pooled("last", "box", share, reads_image=False),
         "last_mask": Pooled("last", "mask", reads_image=False),
         "surgery_box": Pooled("surgery", "box", share, reads_image=False),
         "surgery_mask": Pooled("surgery", "mask", reads_image=False),
         "foveal": Foveal(),
+        "falip": Foveal(profile="falip"),
     }
     return {name: known[name] for name in params.readouts}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.encoder import DensePath
+from umgclip.model.clip.vision.peers import Profile
 
 
 class PlacedClip(DenseClip):
@@ -47,11 +48,12 @@ class PlacedClip(DenseClip):
         box_shares: Float[Tensor, "r xyxy"],
         image_of_box: Int[Tensor, "r"],
         peak: float,
+        profile: Profile = "box",
     ) -> Float[Tensor, "r d"]:
         """Encode images on the device, as `DenseClip.encode_foveal` does."""
         inputs = (images.to(self._place), box_shares.to(self._place), image_of_box.to(self._place))
         with self._autocast:
-            return super().encode_foveal(*inputs, peak).float().cpu()
+            return super().encode_foveal(*inputs, peak, profile).float().cpu()
 
     def encode_text(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
         """Encode texts on the device, as `DenseClip.encode_text` does."""

@@ -12,7 +12,7 @@ from umgclip.model.clip.preprocess import Preprocess
 from umgclip.model.clip.text import TextFeatures, encode_text, text_parameters
 from umgclip.model.clip.tokenizer import Tokenizer
 from umgclip.model.clip.vision.encoder import DensePath, repeat_edges
-from umgclip.model.clip.vision.peers import dense_by, foveal
+from umgclip.model.clip.vision.peers import Profile, dense_by, foveal
 from umgclip.model.clip.vision.select import vision_encoder
 
 _TEXTS_KEPT = 1 << 17
@@ -150,13 +150,14 @@ class DenseClip(nn.Module):
         box_shares: Float[Tensor, "r xyxy"],
         image_of_box: Int[Tensor, "r"],
         peak: float,
+        profile: Profile = "box",
     ) -> Float[Tensor, "r d"]:
         """Global embeddings of images that look at a box each; see `umgclip.model.clip.vision.peers`.
 
         Raises:
             InputError: the tower is not open_clip's own ViT.
         """
-        return foveal(self._vision, images, box_shares, image_of_box, peak)
+        return foveal(self._vision, images, box_shares, image_of_box, peak, profile)
 
     def encode_text(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
         """Text embeddings, L2-normalised, the same as open_clip's; of a frozen tower in training from memory."""

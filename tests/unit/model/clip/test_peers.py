@@ -1,5 +1,6 @@
 """Read-outs of other papers, against the same written out head by head."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from umgclip.errors import InputError
 from umgclip.model.adapters.convpass import add_convpass
 from umgclip.model.clip.tower import DenseClip
-from umgclip.model.clip.vision.peers import _gaussians
+from umgclip.model.clip.vision.peers import _falip, _gaussians
 from umgclip.params import ConvpassParams, TowerParams
 
 MakeClip = Callable[[int], nn.Module]
@@ -114,3 +115,80 @@ def test_towers_without_the_path_are_named(make_clip: MakeClip, images: torch.Te
     model.clip.visual.pool_type = "avg"
     with pytest.raises(InputError, match=r"readouts: last: expected open_clip's own ViT with a class token"):
         model.encode_dense(images, "last")
+
+
+@torch.no_grad()
+def test_the_raw_map_is_the_value_path_with_its_lengths(make_clip: MakeClip, tiny: TowerParams) -> None:
+    clip = make_clip(0)
+    visual, images = clip.visual, torch.randn(2, 3, tiny.image_px, tiny.image_px)
+    x = embedded(visual, images)
+    *before, last = visual.transformer.resblocks
+    for block in before:
+        x = block(x)
+    x = x + last.attn.out_proj(F.linear(last.ln_1(x), last.attn.in_proj_weight, last.attn.in_proj_bias).chunk(3, 2)[2])
+    x = x + last.mlp(last.ln_2(x))
+    expected = visual.ln_post(x[:, 1:]) @ visual.proj
+    model = DenseClip(clip)
+    raw = model.encode_dense(images, "raw")
+    assert torch.allclose(raw.flatten(2).transpose(1, 2), expected, atol=1e-5)
+    assert torch.allclose(F.normalize(raw, dim=1), model.encode_image(images)[1], atol=1e-5)  # and only there
+
+
+@torch.no_grad()
+def test_a_tower_that_cannot_keep_the_lengths_is_named(make_clip: MakeClip, images: torch.Tensor) -> None:
+    model = DenseClip(make_clip(0))
+
+    class AlwaysUnit(type(model._vision)):
+        def __call__(self, images, valid):
+            return tuple(F.normalize(part, dim=1) for part in super().__call__(images, valid))
+
+    model._vision = AlwaysUnit(model.clip.visual)
+    with pytest.raises(InputError, match="readouts: raw_box: expected a tower .* use whole_box"):
+        model.encode_dense(images, "raw")
+
+
+def falip_by_hand(box: list[float], size_wh: tuple[int, int], side: int, patch: int) -> torch.Tensor:
+    """What FALIP's code adds, a token at a time; the box in pixels of the image."""
+    across = side // patch
+
+    def token(value: float, size: int) -> int:
+        return max(math.ceil(round(min(value * side / size, side) / patch, 6)), 1) - 1
+
+    x0, y0, x1, y1 = (token(value, size_wh[number % 2]) for number, value in enumerate(box))
+    bell = {}
+    for y in range(y0, y1 + 1):
+        for x in range(x0, x1 + 1):
+            squared = (x - x0 - (x1 - x0) / 2) ** 2 + (y - y0 - (y1 - y0) / 2) ** 2
+            bell[y, x] = math.exp(-0.5 * squared / 100**2)
+    least, highest = min(bell.values()), max(bell.values())
+    added = torch.zeros(across, across)
+    for place, value in bell.items():
+        added[place] = (value - least + 1e-6) / (highest - least + 1e-6) * 0.2
+    return added
+
+
+def test_falip_adds_what_its_code_adds() -> None:
+    size = (640, 427)
+    boxes = [
+        [100.0, 50.0, 500.0, 400.0], [0.0, 0.0, 640.0, 427.0], [320.0, 213.5, 320.0, 213.5], [3.0, 400.0, 9.0, 427.0],
+        [91.4285714, 61.0, 411.4285714, 122.0], [600.0, 0.0, 640.0, 30.5],
+    ]  # fmt: skip
+    shares = torch.tensor(boxes) / torch.tensor([*size, *size])
+    got = _falip(shares, 14, 14, 0.2).unflatten(1, (14, 14))
+    for row, box in zip(got, boxes, strict=True):
+        assert torch.allclose(row, falip_by_hand(box, size, 224, 16), atol=2e-3), box
+    wide = got[1]
+    assert wide.amax().item() == pytest.approx(0.2)
+    assert wide[0, 0].item() == pytest.approx(0.0, abs=1e-3)
+    assert wide[0, 7].item() == pytest.approx(0.1, abs=0.01)  # half-way: a parabola
+
+
+@torch.no_grad()
+def test_falip_is_another_profile_of_the_same_read_out(make_clip: MakeClip, images: torch.Tensor) -> None:
+    model = DenseClip(make_clip(0))
+    rows, boxes = torch.tensor([0, 1]), torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.3, 0.3, 0.6, 0.9]])
+    ours = model.encode_foveal(images, boxes, rows, 2.0)
+    theirs = model.encode_foveal(images, boxes, rows, 2.0, "falip")
+    assert not torch.allclose(ours, theirs, atol=1e-3)
+    plain = model.encode_image(images)[0][rows]
+    assert torch.allclose(model.encode_foveal(images, boxes, rows, 0.0, "falip"), plain, atol=1e-5)

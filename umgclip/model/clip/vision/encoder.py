@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# of a dense map: tokens that see themselves only in the last block, the ordinary last block, CLIP Surgery's second path
-DensePath = Literal["value", "last", "surgery"]
+# of a dense map: tokens that see themselves only in the last block, the same before they are brought to length 1, the
+# ordinary last block, CLIP Surgery's second path
+DensePath = Literal["value", "raw", "last", "surgery"]
+_unit_length = ContextVar("unit_length", default=True)
 
 
 @runtime_checkable
@@ -28,6 +34,21 @@ class VisionEncoder(Protocol):
         self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
         """Global and dense embeddings, L2-normalised. What stands in cells that are not valid has no influence."""
+
+
+def to_unit(x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
+    """Bring embeddings to length 1, the last step of every encoder; leave them as they are inside `raw_lengths`."""
+    return F.normalize(x, dim=-1) if _unit_length.get() else x
+
+
+@contextmanager
+def raw_lengths() -> Iterator[None]:
+    """Make encoders that are called inside leave the lengths of their embeddings as they are."""
+    token = _unit_length.set(False)
+    try:
+        yield
+    finally:
+        _unit_length.reset(token)
 
 
 def mean_of_valid(tokens: Float[Tensor, "b n d"], valid: Bool[Tensor, "b h w"] | None) -> Float[Tensor, "b d"]:

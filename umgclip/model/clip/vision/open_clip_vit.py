@@ -17,7 +17,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
-from umgclip.model.clip.vision.encoder import as_map, mean_of_valid
+from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
 from umgclip.model.clip.vision.token_grid import TokenGrid, current_grid, run_block
 
 _HIDDEN = -3e4  # has a place in float16, and its exponential has none in float32
@@ -88,7 +88,7 @@ class OpenClipVit:
     def project(self, x: Float[Tensor, "*rows channels"], *, norm: bool) -> Float[Tensor, "*rows d"]:
         """Tokens, normalised by the tower's last layer norm if asked, into the joint space."""
         x = self._visual.ln_post(x) if norm else x
-        return F.normalize(x @ self._visual.proj, dim=-1)
+        return to_unit(x @ self._visual.proj)
 
     def block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
         """Run one residual block on the tokens."""

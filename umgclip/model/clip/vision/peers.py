@@ -1,14 +1,17 @@
 """Other ways to read open_clip's own ViT, without training, for comparison with the value path.
 
+`raw`: the value path before its tokens are brought to length 1, so that a long token weighs more in a box; FG-CLIP 2
+(arXiv:2510.10921) pools its boxes so.
 `last`: the tokens of the ordinary last block, which were never trained to mean anything alone.
 `surgery`: CLIP Surgery (Li et al., arXiv:2304.05653): a second path through the last half of the blocks, fed by the
 first, in which tokens attend by value-value similarity and which has no MLP.
-`foveal`: FALIP (Zhuang et al., ECCV 2024): something is added to the class token's row of the attention logits.
+`foveal`: FALIP (Zhuang et al., ECCV 2024): something is added to the class token's row of the attention logits. What is
+added is a bell of the box's size, or exactly what FALIP's code adds.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
@@ -18,10 +21,14 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.model.clip.attention import Attention
-from umgclip.model.clip.vision.encoder import DensePath, VisionEncoder, as_map
+from umgclip.model.clip.vision.encoder import DensePath, VisionEncoder, as_map, raw_lengths
 from umgclip.model.clip.vision.open_clip_vit import OpenClipVit
 
+Profile = Literal["box", "falip"]
 _REGIONS_AT_ONCE = 16
+_FALIP_DEVIATION = 100.0  # tokens
+_FALIP_LEAST = 1e-6  # keeps what FALIP's code adds above 0 and its division defined
+_ROUNDING = 1e-5  # of a token; a share that is a whole number of tokens may come out a little larger
 
 
 def dense_by(
@@ -37,6 +44,8 @@ def dense_by(
     """
     if path == "value":
         return encoder(images, valid)[1]
+    if path == "raw":
+        return _raw(encoder, images, valid)
     vit = _vit(encoder, path)
     x, grid = vit.embed(images, valid)
     if path == "last":
@@ -61,6 +70,7 @@ def foveal(
     box_shares: Float[Tensor, "r xyxy"],
     image_of_box: Int[Tensor, "r"],
     peak: float,
+    profile: Profile = "box",
 ) -> Float[Tensor, "r d"]:
     """Global embeddings, L2-normalised, of images whose class token looks at a box.
 
@@ -70,6 +80,8 @@ def foveal(
         box_shares: boxes as shares of the image's sides.
         image_of_box: index of each box's image.
         peak: what is added to the logit of the token at the box's centre.
+        profile: shape of what is added to the other tokens of the box: `box`, a Gaussian of half the box's sides as
+            deviations, or `falip`, see `_falip`.
 
     Raises:
         InputError: another tower.
@@ -83,7 +95,7 @@ def foveal(
     for first in range(0, len(box_shares), _REGIONS_AT_ONCE):
         part = slice(first, first + _REGIONS_AT_ONCE)
         tokens = x[image_of_box[part]]
-        added = _gaussians(box_shares[part], grid.height, grid.width, peak)
+        added = _PROFILES[profile](box_shares[part], grid.height, grid.width, peak)
         for block in vit.blocks[len(vit.blocks) - depth :]:
             heads = int(block.attn.num_heads)
             mask = tokens.new_zeros(len(tokens), tokens.shape[1], tokens.shape[1])
@@ -91,6 +103,20 @@ def foveal(
             tokens = vit.block(block, tokens, grid, attn_mask=mask.repeat_interleave(heads, dim=0))
         embeddings.append(vit.project(tokens[:, 0], norm=True))
     return torch.cat(embeddings)
+
+
+def _raw(
+    encoder: VisionEncoder, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+) -> Float[Tensor, "b d h w"]:
+    with raw_lengths():
+        dense = encoder(images, valid)[1]
+    lengths = dense.float().norm(dim=1)
+    if torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3):
+        raise InputError(
+            f"evaluate.readouts: raw_box: expected a tower whose encoder ends with `to_unit`, "
+            f"got {type(encoder).__name__}; use whole_box"
+        )
+    return dense
 
 
 def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
@@ -127,3 +153,27 @@ def _gaussians(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, pea
     inside = (x + half_x > x0) & (x - half_x < x1) & (y + half_y > y0) & (y - half_y < y1)
     exponent = exponent.masked_fill(~inside, -torch.inf).flatten(1)
     return peak * torch.exp(exponent - exponent.amax(1, keepdim=True).clamp(min=torch.finfo(exponent.dtype).min))
+
+
+def _falip(box_shares: Float[Tensor, "r xyxy"], height: int, width: int, peak: float) -> Float[Tensor, "r n"]:
+    """Return what FALIP's code (pumpkin805/FALIP) adds to the tokens of each box, from near 0 to `peak`; 0 outside.
+
+    It is a Gaussian of 100 tokens about the middle of the tokens that the box touches, scaled from its least to its
+    highest value in the box: nearly a parabola, with about 0 at the box's corners.
+    """
+    sides = box_shares.new_tensor([width, height, width, height])
+    # a box from x0 to x1 touches the tokens ceil(x0) - 1 to ceil(x1) - 1, as FALIP counts them
+    corners = (box_shares.clamp(0, 1) * sides - _ROUNDING).ceil().clamp(min=1) - 1
+    left, top, right, bottom = (corner[:, None, None] for corner in corners.double().unbind(1))
+    x = torch.arange(width, device=box_shares.device)[None, None, :]
+    y = torch.arange(height, device=box_shares.device)[None, :, None]
+    squared = (x - (left + right) / 2) ** 2 + (y - (top + bottom) / 2) ** 2
+    bell = torch.exp(-squared / (2 * _FALIP_DEVIATION**2)).float()
+    inside = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
+    least = bell.masked_fill(~inside, torch.inf).amin((1, 2), keepdim=True)
+    highest = bell.masked_fill(~inside, -torch.inf).amax((1, 2), keepdim=True)
+    scaled = (bell - least + _FALIP_LEAST) / (highest - least + _FALIP_LEAST) * peak
+    return scaled.masked_fill(~inside, 0.0).flatten(1)
+
+
+_PROFILES = {"box": _gaussians, "falip": _falip}

@@ -15,6 +15,7 @@ from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.vision.encoder import to_unit
 from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
 
 
@@ -70,7 +71,7 @@ class TimmConvNext:
 
     def _head(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
         """Run what follows the trunk's pooling, then open_clip's projection."""
-        return F.normalize(self._visual.head(self._visual.trunk.head(rows[:, :, None, None])), dim=-1)
+        return to_unit(self._visual.head(self._visual.trunk.head(rows[:, :, None, None])))
 
 
 def _kept(x: Float[Tensor, "b c h w"], valid: Bool[Tensor, "b gh gw"] | None) -> Float[Tensor, "b c h w"]:

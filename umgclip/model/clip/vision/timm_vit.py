@@ -12,14 +12,13 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from timm.layers import AttentionPoolLatent, PatchEmbed, resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from umgclip.model.clip.vision.encoder import as_map, mean_of_valid
+from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
 from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
 
 _GRIDS_KEPT = 64
@@ -116,7 +115,7 @@ class TimmVit:
     def _head(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
         """Run what follows the pooling, which acts on each row alone."""
         trunk = self._visual.trunk
-        return F.normalize(self._visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(x)))), dim=-1)
+        return to_unit(self._visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(x)))))
 
     def _by_attention(
         self, x: Float[Tensor, "b n width"], grid: TokenGrid
