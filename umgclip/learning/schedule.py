@@ -20,7 +20,7 @@ def optimizer_of(groups: Sequence[dict[str, Any]], params: LearningParams) -> to
 
 def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningParams) -> float:
     """Prepare a step: set its rate (returned), seed its random numbers, clear the gradients."""
-    rate = params.rate * schedule(step, params.steps, params.warmup_share)
+    rate = params.rate * schedule(step, params.steps, params.warmup_share, params.schedule)
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1.0)
     torch.manual_seed(params.seed * 1_000_003 + step)
@@ -34,9 +34,11 @@ def is_kept(step: int, params: LearningParams) -> bool:
     return done % params.checkpoint_every == 0 and done < params.steps
 
 
-def schedule(step: int, steps: int, warmup_share: float) -> float:
-    """Return the rate as a share of the peak: linear warm-up, then a cosine to 0."""
+def schedule(step: int, steps: int, warmup_share: float, kind: str = "cosine") -> float:
+    """Return the rate as a share of the peak: linear warm-up, then a cosine to 0, or `constant` at the peak."""
     warmup = max(1, round(steps * warmup_share))
     if step < warmup:
         return (step + 1) / warmup
+    if kind == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -125,6 +125,9 @@ class LearningParams(Section):
     steps: Count
     lr_peak: Positive | Literal["auto"]
     warmup_share: Share = 0.05
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="of the learning rate after the warm-up: to 0, or at its peak"
+    )
     weight_decay: Weight
     grad_clip: Positive = Field(description="largest norm of all gradients together")
     min_window: Share = Field(description="least side of a random window, as a share of the image's side")

@@ -33,6 +33,9 @@ class FullParams(Section):
     """`train.full`: training of all weights without an adapter."""
 
     text_tower: bool = Field(default=True, description="false: the text tower is frozen, and no text is encoded twice")
+    blocks: Count | None = Field(
+        default=None, description="last blocks of the image tower that learn, and nothing else of it; null: all of it"
+    )
 
 
 class LossWeights(Section):

@@ -1,8 +1,8 @@
-"""The residual blocks of both towers, and what can be done to each of them: recomputation, compilation, division."""
+"""What can be done to the residual blocks of both towers: recomputation and compilation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -11,17 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from umgclip.errors import InputError
-
-_STACKS = ("resblocks", "blocks")  # open_clip's name for them, and timm's
-
-
-def blocks(tower: nn.Module, *, images_only: bool = False) -> Iterator[nn.Module]:
-    """Residual blocks of both towers, or of the one for images, in order."""
-    for name, module in tower.named_modules():
-        *path, last = name.split(".")
-        wanted = last in _STACKS and ("visual" in path or not images_only)
-        if wanted and isinstance(module, nn.ModuleList | nn.Sequential):
-            yield from module
+from umgclip.model.clip.blocks import residual_blocks
 
 
 def checkpoint_activations(tower: nn.Module) -> None:
@@ -30,7 +20,7 @@ def checkpoint_activations(tower: nn.Module) -> None:
     Raises:
         InputError: the tower has no blocks of a known name.
     """
-    modules = list(blocks(tower))
+    modules = list(residual_blocks(tower))
     if not modules:
         raise InputError("train.checkpoint_activations: expected false for a model without residual blocks, got true")
     for block in modules:
@@ -52,7 +42,7 @@ def compile_blocks(tower: nn.Module) -> int:
     Raises:
         InputError: there is nothing to compile.
     """
-    modules = list(blocks(tower))
+    modules = list(residual_blocks(tower))
     if not modules:
         raise InputError("train.compile: expected false for a model without residual blocks, got true")
     for module in modules:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from umgclip.learning.sharded import whole
 from umgclip.learning.world import World
-from umgclip.train.blocks import blocks
+from umgclip.model.clip.blocks import residual_blocks
 from umgclip.train.objective.features import Embedded, TowerEmbedder
 from umgclip.train.objective.image_side import ImageObjective
 
@@ -135,7 +135,7 @@ def _divide(embedder: TowerEmbedder, world: World) -> list[nn.Parameter]:
     """
     mesh = init_device_mesh(world.device.type, (world.size,))
     scalars = {parameter for parameter in embedder.parameters() if parameter.ndim == 0}  # nothing to divide
-    for block in blocks(embedder, images_only=True):
+    for block in residual_blocks(embedder, images_only=True):
         fully_shard(block, mesh=mesh, ignored_params=scalars)
     fully_shard(embedder, mesh=mesh, ignored_params=scalars)
     return [parameter for parameter in embedder.parameters() if parameter.requires_grad and parameter in scalars]

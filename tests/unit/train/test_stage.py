@@ -298,3 +298,9 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
     assert rates[99] < 0.001
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert schedule(0, 1, 0.0) == 1.0
+
+
+def test_a_constant_schedule_warms_up_and_stays_at_the_peak() -> None:
+    rates = [schedule(step, 100, 0.1, "constant") for step in range(100)]
+    assert rates[:10] == [schedule(step, 100, 0.1) for step in range(10)]
+    assert set(rates[10:]) == {1.0}

@@ -13,10 +13,11 @@ from umgclip.learning.quarantine import Dropped
 from umgclip.learning.world import World
 from umgclip.model.adapters.adapt import add_lora
 from umgclip.model.clip import files
+from umgclip.model.clip.blocks import residual_blocks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LoraParams, LossWeights, TowerParams, TrainParams
 from umgclip.train.batch import Batch
-from umgclip.train.blocks import blocks, checkpoint_activations, compile_blocks
+from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import cut, join, merge
@@ -157,7 +158,7 @@ def test_compiled_towers_have_the_same_gradients(
     params = TrainParams(weights=EVERY_TERM)
     expected, wanted = gradients(make(), loaded, params, tiny)
     tower = make()
-    assert compile_blocks(tower) == len(list(blocks(tower))) == 3
+    assert compile_blocks(tower) == len(list(residual_blocks(tower))) == 3
     values, found = gradients(tower, loaded, params, tiny)
     assert values == pytest.approx(expected, rel=1e-4)
     for name, gradient in wanted.items():

@@ -7,6 +7,7 @@ an attention that calls its two projections first (`umgclip.model.clip.attention
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from umgclip.model.adapters.convpass import add_convpass
 from umgclip.model.adapters.lora_files import merged, write_made_by
 from umgclip.model.clip import files
 from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.blocks import residual_blocks
 from umgclip.model.clip.integrity import SHA256, adapter_sha256, base_sha256, require_finite
 from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAIN_REPORT, USAGE
 from umgclip.model.clip.text import text_parameters
@@ -92,10 +94,30 @@ def adapt(clip: nn.Module, params: TrainParams) -> Adapted:
     if params.adapter == "convpass":
         add_convpass(clip, params.convpass)
         return Adapted("convpass", clip, params.convpass.model_dump())
-    if not params.full.text_tower:
-        for parameter in text_parameters(clip):
-            parameter.requires_grad_(False)
+    if params.full.blocks is not None:
+        _last_blocks_learn(clip, params.full.blocks, text_tower=params.full.text_tower)
+    elif not params.full.text_tower:
+        _freeze(text_parameters(clip))
     return Adapted("full", clip, params.full.model_dump())
+
+
+def _freeze(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+
+
+def _last_blocks_learn(clip: nn.Module, number: int, *, text_tower: bool) -> None:
+    """Let the last residual blocks of the image tower learn, and the text tower if asked; freeze all else.
+
+    Raises:
+        InputError: the image tower has fewer blocks.
+    """
+    blocks = list(residual_blocks(clip, images_only=True))
+    if len(blocks) < number:
+        raise InputError(f"train.full.blocks: expected at most the image tower's {len(blocks)} blocks, got {number}")
+    learning = {id(p) for p in text_parameters(clip)} if text_tower else set()
+    learning |= {id(p) for block in blocks[-number:] for p in block.parameters()}
+    _freeze(parameter for parameter in clip.parameters() if id(parameter) not in learning)
 
 
 def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:

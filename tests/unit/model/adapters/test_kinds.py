@@ -107,6 +107,23 @@ def test_full_tuning_leaves_a_frozen_text_tower_alone(make_clip: MakeClip) -> No
     assert adapted.counts()[0] == adapted.counts()[1]
 
 
+def learning(clip: nn.Module) -> set[str]:
+    return {name for name, parameter in clip.named_parameters() if parameter.requires_grad}
+
+
+def test_only_the_last_blocks_of_the_image_tower_learn(make_clip: MakeClip) -> None:
+    every = learning(make_clip(0))
+    blocks = max(int(name.split(".")[3]) for name in every if name.startswith("visual.transformer.resblocks."))
+    last = {name for name in every if name.startswith(f"visual.transformer.resblocks.{blocks}.")}
+    params = TrainParams(adapter="full", full={"text_tower": False, "blocks": 1})
+    assert learning(adapt(make_clip(0), params).clip) == last
+    params = TrainParams(adapter="full", full={"blocks": 1})
+    text = {name for name in every if not name.startswith("visual.") and name != "logit_scale"}
+    assert learning(adapt(make_clip(0), params).clip) == last | text
+    with pytest.raises(InputError, match=rf"train.full.blocks: expected at most the image tower's {blocks + 1} blocks"):
+        adapt(make_clip(0), TrainParams(adapter="full", full={"blocks": blocks + 2}))
+
+
 def test_convpass_equals_its_formula(make_clip: MakeClip) -> None:
     torch.manual_seed(0)
     branch = Convpass(8, ConvpassParams(hidden=3, dropout=0.0))
