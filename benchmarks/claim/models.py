@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import torch
 
+from umgclip.io.atomic import write_json
 from umgclip.model.adapters.adapt import Adapted, load_tuned
 from umgclip.model.clip import files
-from umgclip.model.clip.layout import ADAPTER
+from umgclip.model.clip.layout import ADAPTER, TRAIN_REPORT
 from umgclip.params import FullParams, TrainParams
 
 BASE, CONTROL, MULTI_GRAIN, TRUE, FULL = "base", "control", "multi_grain", "multi_grain_true", "full"
@@ -65,7 +67,10 @@ def interpolate(base: Path, tuned: Path, alpha: float, out: Path) -> None:
     far = dict(load_tuned(base, tuned / ADAPTER).named_parameters()) if alpha else {}
     for name, parameter in clip.named_parameters():
         parameter.requires_grad_(True)  # only trainable weights are saved
-        if alpha:
+        if alpha and far[name].shape == parameter.shape:  # positions of a larger side stay the base's until loaded
             parameter.lerp_(far[name], alpha)
     out.mkdir(parents=True, exist_ok=True)
     Adapted("full", clip, FullParams().model_dump()).save(out / ADAPTER)
+    if (tuned / TRAIN_REPORT).is_file():
+        report = json.loads((tuned / TRAIN_REPORT).read_text(encoding="utf-8"))
+        write_json(out / TRAIN_REPORT, {key: report[key] for key in ("base_sha256", "image_hw")})

@@ -134,10 +134,12 @@ def run(
     device, dtype = placement(params, "evaluate")
     params = params.model_copy(update={"dtype": _SHORT[dtype]})
     towers = {name: _placed(clip, device, dtype).eval() for name, clip in models.items()}
-    params = in_pixels(with_preset(params), towers["base"])
+    params = with_preset(params)
+    of_model = {name: in_pixels(params, tower) for name, tower in towers.items()}
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
     caches = _caches(params, inputs, device)
-    readers = {name: _reader(tower, classes, params, caches.get(name)) for name, tower in towers.items()}
+    readers = {n: _reader(tower, classes, of_model[n], caches.get(n)) for n, tower in towers.items()}
+    params = of_model["tuned"]
     segments = {"tuned": _segments(readers["tuned"], inputs, (device, dtype))}
     suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
@@ -163,7 +165,7 @@ def run(
     if spread := intervals(suites, results, params.resamples):
         metrics["intervals"] = _rounded(spread)
     metrics["protocol"] = _protocol(params, inputs, manifest, first.counted)
-    metrics["protocols"] = _blocks(suites[-1], metrics["protocol"], inputs)
+    metrics["protocols"] = _blocks(suites, metrics["protocol"], inputs)
     with fresh_folder(out) as working:
         plots.write(working / "plots", metrics, suites)
         shown = Shown(metrics, suites, first.singles, first.scenes, proposals)
@@ -179,7 +181,9 @@ def run(
 
 
 def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
-    """Return the section with the model's own size in place of null.
+    """Return the section with a model's own size in place of null.
+
+    A model that was tuned at another side than its base has that side.
 
     Raises:
         InputError: a side is not a multiple of the model's patch; names the field.
@@ -254,7 +258,7 @@ def _without_lists(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: " | ".join(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -> dict[str, Any]:
+def _blocks(suites: Sequence[Suite], protocol: Mapping[str, Any], inputs: EvaluateInputs) -> dict[str, Any]:
     """Return a block for each measured benchmark, with the fields that a comparable result has to share.
 
     `split_sha256` identifies the content of the benchmark, `sha256` that of proposals; `weights` identifies the models.
@@ -262,6 +266,10 @@ def _blocks(suite: Suite, protocol: Mapping[str, Any], inputs: EvaluateInputs) -
     weights = {"base": protocol["inputs"]["base_sha256"], "tuned": protocol["inputs"]["adapter_sha256"]}
     precision = _PRECISIONS[protocol["settings"].get("dtype", "fp32")]
     common = {"split_sha256": protocol["benchmark"]["sha256"], "precision": precision, WEIGHTS: weights}
+    first, suite = suites[0], suites[-1]
+    sides = [each.reader.protocol()["resolution"] for each in (first, suite)]
+    if sides[0] != sides[1]:  # each model at its own
+        common["base_resolution"] = sides[0]
     blocks = {name: {**common, **block} for name, block in suite.protocols().items() if name in suite.results()}
     if "region" in blocks and (lost := regions_left_out(inputs.benchmark)):
         blocks["region"]["left_out_by_import"] = lost

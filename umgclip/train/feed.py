@@ -179,6 +179,11 @@ class TrainFeed:
         yield from ordered_map(collator, self._steps(indices, start), workers, backend)
 
     @property
+    def image_hw(self) -> tuple[int, int]:
+        """The height and width in pixels of the images of the last step."""
+        return self._view.image_px, self._view.image_px
+
+    @property
     def samples(self) -> int:
         """The number of stored samples, including quarantined ones."""
         return self._manifest.samples

@@ -137,6 +137,7 @@ def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, ada
         "data_digest": belongs_to["data"],
         "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
         "steps": params.steps,
+        "image_hw": list(feed.image_hw),
     }
 
 

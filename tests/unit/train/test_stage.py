@@ -84,6 +84,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "data_digest": read_manifest(inputs.annotations).digest(),
         "params": decisive(params)["train"] | {"adapter": "lora", "loader": {"streams": 1}},
         "steps": 6,
+        "image_hw": [96, 96],
     }
     metrics = json.loads(inputs.metrics.read_text())
     assert set(metrics) == {"image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep", "total"}
@@ -98,6 +99,14 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
     with torch.no_grad():
         change = DenseClip(tuned).encode_image(image)[1] - DenseClip(plain).encode_image(image)[1]
     assert change.abs().max() > 1e-3
+
+
+def test_a_model_tuned_at_another_side_has_that_side(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:
+    larger = params.model_copy(update={"steps": 2, "image_px": 120})
+    stage.run(larger, inputs, tmp_path / "train")
+    tuned = DenseClip(load_tuned(inputs.base, tmp_path / "train" / "adapter"))
+    assert tuned.image_hw == (120, 120)
+    assert DenseClip(files.load(inputs.base)[0]).image_hw == (96, 96)
 
 
 def test_training_lowers_the_loss(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from umgclip.model.clip.attention import with_linear_attention
 from umgclip.model.clip.blocks import residual_blocks
 from umgclip.model.clip.integrity import SHA256, adapter_sha256, base_sha256, require_finite
 from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAIN_REPORT, USAGE
+from umgclip.model.clip.native_side import set_native_side
 from umgclip.model.clip.text import text_parameters
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
 
@@ -173,6 +174,8 @@ def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
     """Load the tuned model in eval mode: plain open_clip, with branches beside its blocks for Convpass.
 
+    Its own side is the one that it was tuned at last.
+
     Args:
         base: folder written by the stage `base`.
         adapter: folder with `adapter_config.json` and `adapter_model.safetensors`, peft's or ours, beside a
@@ -188,7 +191,23 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
     _require_own_weights(base, adapter)
     clip = _merged(files.load_unchecked(base)[0], adapter).eval()
     require_finite(clip, adapter / ADAPTER_WEIGHTS)
+    _set_trained_side(clip, adapter)
     return clip
+
+
+def _set_trained_side(clip: nn.Module, adapter: Path) -> None:
+    """Give the model the side that an export or the training beside the adapter wrote down, if there is one."""
+    exported, report = adapter / USAGE, adapter.parent / TRAIN_REPORT
+    path, key = (exported, "image_size_hw") if exported.is_file() else (report, "image_hw")
+    size = read_object(path).get(key) if path.is_file() else None
+    if size is None:
+        return
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise DataError(f"{path}: {key}: expected height and width in pixels, got {size!r}")
+    try:
+        set_native_side(clip, (size[0], size[1]))
+    except InputError as error:
+        raise DataError(f"{path}: {key}: {error}") from error
 
 
 def _require_own_weights(base: Path, adapter: Path) -> None:

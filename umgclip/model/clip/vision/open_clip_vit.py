@@ -81,7 +81,7 @@ class OpenClipVit:
         height, width = cells.shape[2:]
         x = cells.flatten(2).transpose(1, 2)
         cls = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
-        x = torch.cat([cls, x], dim=1) + self._positions(height, width).to(x.dtype)
+        x = torch.cat([cls, x], dim=1) + self.positions(height, width).to(x.dtype)
         grid = TokenGrid(height, width, 1, valid, None if valid is None else self._padding(valid))
         return visual.ln_pre(x), grid
 
@@ -109,8 +109,8 @@ class OpenClipVit:
         image = torch.cat([valid.new_ones(valid.shape[0], 1), valid.flatten(1)], dim=1)
         return torch.zeros(image.shape, device=valid.device).masked_fill(~image, _HIDDEN)
 
-    def _positions(self, height: int, width: int) -> Float[Tensor, "n width"]:
-        """Positional embeddings for a grid of any size: 2-D bicubic resize, class token kept.
+    def positions(self, height: int, width: int) -> Float[Tensor, "n width"]:
+        """Return the positional embeddings for a grid of any size: 2-D bicubic resize, class token kept.
 
         Antialiased as open_clip does on loading, or plain as CLIPSelf and FG-CLIP (`base.positions`).
         """
