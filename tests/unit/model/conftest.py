@@ -66,6 +66,8 @@ def make_named(shallow: Callable[[str], dict[str, Any]]) -> MakeNamed:
             for parameter_name, parameter in clip.named_parameters():
                 if not parameter_name.startswith("logit_") and parameter.ndim == 1:
                     parameter.add_(0.1 * torch.randn_like(parameter))
+                if name.startswith("PE-") and parameter_name.startswith("visual.") and parameter.ndim > 1:
+                    parameter.mul_(5)  # timm's start is so small that all images look the same
         return clip.eval()
 
     return make

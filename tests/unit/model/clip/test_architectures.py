@@ -23,6 +23,7 @@ NAMES = (
     "ViT-L-14-CLIPA",
     "ViT-B-16-SigLIP",
     "EVA02-B-16",
+    "PE-Core-T-16-384",
     "convnext_base",
 )
 
@@ -78,7 +79,7 @@ def naive_dense(clip: nn.Module, images: Tensor) -> Tensor:
         return torch.stack([visual.head(row) for row in rows], dim=1)
     before, after = last_tokens(visual, images)
     if trunk.attn_pool is not None:
-        tokens = trunk.norm(after)
+        tokens = trunk.norm(after)[:, trunk.num_prefix_tokens :]
         alone = [trunk.attn_pool(tokens[:, [i]]) for i in range(tokens.shape[1])]
         return torch.stack([visual.head(trunk.head(token)) for token in alone], dim=1)
     block, x = trunk.blocks[-1], before[:, 1:]
@@ -103,7 +104,7 @@ def test_global_text_and_dense_embeddings(make_named: MakeNamed, name: str) -> N
     assert out.dense.std(dim=(2, 3)).min() > 1e-5, "places differ"
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "EVA02-B-16", "convnext_base"])
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "EVA02-B-16", "PE-Core-T-16-384", "convnext_base"])
 @torch.no_grad()
 def test_other_sizes_are_what_timm_makes_of_a_resized_model(make_named: MakeNamed, name: str) -> None:
     clip = make_named(name)
@@ -166,7 +167,7 @@ def test_regions_at_the_edge_of_a_padded_image_see_no_padding(make_named: MakeNa
 
 
 def test_activations_recomputed_give_the_same_gradients(make_named: MakeNamed) -> None:
-    for name in ("ViT-B-32", "ViT-B-16-SigLIP", "EVA02-B-16", "convnext_base"):
+    for name in ("ViT-B-32", "ViT-B-16-SigLIP", "EVA02-B-16", "PE-Core-T-16-384", "convnext_base"):
         clip = make_named(name)
         tower = DenseClip(clip)
         images = images_of(tower, 2, 2)

@@ -57,9 +57,7 @@ class TimmVit:
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
         """Global and dense embeddings."""
         trunk = self._visual.trunk
-        cells = trunk.patch_embed.proj(images)
-        height, width = cells.shape[2:]
-        x = trunk.norm_pre(self._embed(trunk.patch_embed.norm(cells.flatten(2).transpose(1, 2)), height, width))
+        x, height, width = self._tokens(images, valid)
         grid = TokenGrid(height, width, trunk.num_prefix_tokens, valid)
         keys = None if valid is None else torch.cat([valid.new_ones(len(valid), grid.prefix), valid.flatten(1)], 1)
         options: dict[str, Any] = {} if getattr(trunk, "rope", None) is None else {"rope": self._rope(height, width, x)}
@@ -71,7 +69,7 @@ class TimmVit:
         by_class = trunk.attn_pool is None and trunk.global_pool == "token"
         mixed = None if by_class else run_block(last, x, grid, recompute=recompute, **ordinary)
         if trunk.attn_pool is not None:
-            return self._by_attention(trunk.norm(mixed)[:, grid.prefix :], grid)
+            return self._by_attention(trunk.norm(mixed), grid)
         mask = _value_path(x.shape[1], grid.prefix, keys, x.device)
         by_value = run_block(last, x, grid, recompute=recompute, **{**options, "attn_mask": mask})
         if mixed is None:
@@ -79,6 +77,17 @@ class TimmVit:
             return tokens[:, 0], as_map(tokens[:, grid.prefix :], height, width)
         pooled = mean_of_valid(trunk.norm(mixed)[:, grid.prefix :], valid)
         return self._head(pooled), as_map(self._head(trunk.norm(by_value)[:, grid.prefix :]), height, width)
+
+    def _tokens(
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b h w"] | None
+    ) -> tuple[Float[Tensor, "b n channels"], int, int]:
+        """Return what the first block reads, and the rows and columns of the grid."""
+        del valid  # positions are those of the canvas
+        trunk = self._visual.trunk
+        cells = trunk.patch_embed.proj(images)
+        height, width = cells.shape[2:]
+        x = self._embed(trunk.patch_embed.norm(cells.flatten(2).transpose(1, 2)), height, width)
+        return trunk.norm_pre(x), height, width
 
     def _embed(self, x: Float[Tensor, "b n width"], height: int, width: int) -> Float[Tensor, "b m width"]:
         """Prefix tokens and positional embeddings of a grid of any size, as `trunk._pos_embed` does at its own."""
@@ -121,11 +130,17 @@ class TimmVit:
         self, x: Float[Tensor, "b n width"], grid: TokenGrid
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d h w"]]:
         pool = self._visual.trunk.attn_pool
-        mask = None if grid.valid is None else grid.valid.flatten(1)[:, None, None, :]
-        alone = pool.proj_drop(pool.proj(pool.kv(x).chunk(2, dim=-1)[1]))
+        # timm's ViT hands the pool its patches only, its EVA (Perception Encoder) the class token too
+        prefix = 0 if isinstance(self._visual.trunk, Eva) else grid.prefix
+        read, patches = x[:, prefix:], x[:, grid.prefix :]
+        alone = pool.proj_drop(pool.proj(pool.kv(patches).chunk(2, dim=-1)[1]))
         if pool.mlp is not None:
             alone = alone + pool.mlp(pool.norm(alone))
-        pooled = pool(x) if mask is None else pool(x, attn_mask=mask)
+        if grid.valid is None:
+            pooled = pool(read)
+        else:
+            before = grid.valid.new_ones(len(read), grid.prefix - prefix)
+            pooled = pool(read, attn_mask=torch.cat([before, grid.valid.flatten(1)], dim=1)[:, None, None, :])
         return self._head(pooled), as_map(self._head(alone), grid.height, grid.width)
 
 
