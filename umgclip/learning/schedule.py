@@ -18,9 +18,9 @@ def optimizer_of(groups: Sequence[dict[str, Any]], params: LearningParams) -> to
     return torch.optim.AdamW(groups, lr=params.rate, betas=(0.9, 0.98), weight_decay=params.weight_decay, fused=True)
 
 
-def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningParams) -> float:
-    """Prepare a step: set its rate (returned), seed its random numbers, clear the gradients."""
-    rate = params.rate * schedule(step, params.steps, params.warmup_share, params.schedule)
+def begin_step(step: int, optimizer: torch.optim.Optimizer, params: LearningParams, factor: float = 1.0) -> float:
+    """Prepare a step: set its rate (returned), times a factor, seed its random numbers, clear the gradients."""
+    rate = params.rate * schedule(step, params.steps, params.warmup_share, params.schedule) * factor
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("rate_factor", 1.0)
     torch.manual_seed(params.seed * 1_000_003 + step)

@@ -12,7 +12,15 @@ from umgclip.params.reading import SECTIONS, load_section, parse_sections, read_
 from umgclip.params.register import GateParams, RegisterParams
 from umgclip.params.section import Section
 from umgclip.params.segment import SegmentParams
-from umgclip.params.train import ConvpassParams, FullParams, LoaderParams, LoraParams, LossWeights, TrainParams
+from umgclip.params.train import (
+    ConvpassParams,
+    FullParams,
+    LoaderParams,
+    LoraParams,
+    LossWeights,
+    ResolutionStage,
+    TrainParams,
+)
 from umgclip.params.validate import RuleName, ValidateParams
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "ProposerParams",
     "ReadoutName",
     "RegisterParams",
+    "ResolutionStage",
     "RuleName",
     "SCRATCH",
     "SECTIONS",

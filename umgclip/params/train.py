@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from umgclip.params.section import INDIFFERENT, VIA_STREAMS, Count, LearningParams, Positive, Section, Share, Weight
 
@@ -67,11 +67,23 @@ class LoaderParams(Section):
     )
 
 
+class ResolutionStage(Section):
+    """One of `train.stages`: consecutive steps at one side of the canvas."""
+
+    image_px: Count = Field(description="side of the canvas, a multiple of the patch")
+    steps: Count
+    batch: Count | None = Field(default=None, description="images in a step; null: train.batch")
+    lr_factor: Positive = Field(default=1.0, description="factor on the learning rate of the schedule")
+
+
 class TrainParams(LearningParams):
     """`train`: the tuning of the base with all grains of annotation."""
 
     batch: Count = 32
     steps: Count = 300
+    stages: list[ResolutionStage] = Field(
+        default=[], description="resolutions of one run, one after the other; their steps add up to train.steps"
+    )
     lr_peak: Positive | Literal["auto"] = Field(
         default="auto", description="peak of the learning rate; auto: by adapter and base, scratch or pretrained"
     )
@@ -112,3 +124,28 @@ class TrainParams(LearningParams):
     convpass: ConvpassParams = ConvpassParams()
     full: FullParams = FullParams()
     weights: LossWeights = LossWeights()
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_are_the_whole_run(
+        cls,
+        stages: list[ResolutionStage],
+        info: Any,  # noqa: ANN401 - pydantic's ValidationInfo, which beartype cannot check
+    ) -> list[ResolutionStage]:
+        """Refuse stages that contradict `steps` or `image_px`, which other code reads as those of the whole run."""
+        if not stages:
+            return stages
+        steps, image_px = info.data.get("steps"), info.data.get("image_px")
+        total = sum(stage.steps for stage in stages)
+        if steps is not None and steps != total:
+            raise ValueError(f"expected the steps to add up to train.steps, {steps}; set train.steps to {total}")
+        if image_px is not None:
+            raise ValueError(f"expected a train.image_px of null beside stages, which have their own, not {image_px}")
+        return stages
+
+    @property
+    def images_shown(self) -> int:
+        """The number of images that all steps show together."""
+        if not self.stages:
+            return self.steps * self.batch
+        return sum(stage.steps * (stage.batch or self.batch) for stage in self.stages)

@@ -57,7 +57,7 @@ def _explain(model: type[BaseModel], path: Path, under: tuple[str, ...], error: 
     for part in error["loc"][:-1]:
         if hasattr(owner, "model_fields"):
             owner = owner.model_fields[part].annotation
-        else:  # a mapping of models by names that users choose
-            owner = get_args(owner)[1] if get_origin(owner) is dict else None
+        else:  # a mapping of models by names that users choose, or a list of models
+            owner = get_args(owner)[-1] if get_origin(owner) in (dict, list) else None
     allowed = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else "?"
     return f"{path}: unknown key {where}; expected one of {allowed}"

@@ -22,6 +22,7 @@ from umgclip.model.clip.prompts import with_article
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.records import Region, Text
+from umgclip.train.resolutions import Resolution, resolutions
 
 _MIN_INSIDE = 0.7  # share of a region that a random window must hold
 
@@ -74,13 +75,19 @@ class View:
     preprocess: Preprocess = Preprocess()
 
 
-def view_of(params: TrainParams, tower: DenseClip) -> View:
+def view_of(params: TrainParams, tower: DenseClip, at: Resolution | None = None) -> View:
     """Return the view that the section `train` asks for, in the units of a model.
+
+    Args:
+        params: the section `train`.
+        tower: the model.
+        at: the resolution of a run that has several; None: the only one.
 
     Raises:
         InputError: the side is no multiple of the model's patch, or the patch is no square.
     """
-    side, grid = square_canvas(params.image_px, tower, "train.image_px")
+    at = at or resolutions(params)[0]
+    side, grid = square_canvas(at.image_px, tower, f"{at.key}.image_px")
     return View(
         image_px=side,
         grid=grid,

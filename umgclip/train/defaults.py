@@ -10,6 +10,7 @@ from typing import Any, Literal
 from umgclip.errors import InputError
 from umgclip.model.clip.layout import CONFIG
 from umgclip.params import SCRATCH, TrainParams
+from umgclip.train.resolutions import resolutions
 
 _RATES: dict[bool, dict[str, float]] = {
     # the small model from scratch, as tuned on the demo; all weights at a tenth of it (docs/claim.md)
@@ -57,12 +58,14 @@ def told(asked: TrainParams, used: TrainParams, base: Path) -> tuple[tuple[str, 
 def warnings(params: TrainParams, samples: int) -> list[str]:
     """Return warnings about values that are allowed but rarely intended."""
     messages = []
-    if params.batch == 1 and any((params.weights.image_text, params.weights.region_text, params.weights.tags)):
-        messages.append("train.batch: 1: contrastive losses learn nothing from one image per batch; raise it")
-    if params.batch > samples:
-        messages.append(
-            f"train.batch: {params.batch}: more than the {samples} images there are, so images repeat in a batch"
-        )
+    contrast = any((params.weights.image_text, params.weights.region_text, params.weights.tags))
+    for at in resolutions(params):
+        if at.batch == 1 and contrast:
+            messages.append(f"{at.key}.batch: 1: contrastive losses learn nothing from one image per batch; raise it")
+        if at.batch > samples:
+            messages.append(
+                f"{at.key}.batch: {at.batch}: more than the {samples} images there are, so images repeat in a batch"
+            )
     return messages
 
 

@@ -31,6 +31,7 @@ from umgclip.params import TrainParams, threads
 from umgclip.records import ImageRecord, Source
 from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher, view_of
 from umgclip.train.objective.labels import bounds, cut, merge
+from umgclip.train.resolutions import index_at, resolutions, steps_before
 
 _MOST_WORKERS = 8
 _LEAST_PX = 0.5  # least side of a box that a dense map can still resolve
@@ -53,9 +54,10 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class _Step:
-    """The stored samples of one step, stream by stream."""
+    """The stored samples of one step, stream by stream, and the index of its resolution."""
 
     number: int
+    resolution: int
     streams: tuple[tuple[int, tuple[StoredSample, ...]], ...]
 
 
@@ -63,7 +65,7 @@ class _Step:
 class _Collator:
     """Decodes a step's samples; sent to worker processes, so it holds values only."""
 
-    view: View
+    views: tuple[View, ...]  # of each resolution
     embed_dim: int
     seed: int
     streams: int
@@ -74,48 +76,49 @@ class _Collator:
 
     def __call__(self, step: _Step) -> LoadedBatch:
         batches, keys, failed, seen = [], [], [], Counter[str]()
+        view = self.views[step.resolution]
         for stream, samples in step.streams:
             read, lost = self._decoded(samples)
             failed += lost
             # a stream alone has the random numbers that it had before there were several
             seed = [self.seed, step.number] if self.streams == 1 else [self.seed, step.number, stream]
             try:
-                batch = self._collated(read, seed)
+                batch = self._collated(read, seed, view)
             except BAD_RECORD:
-                read, lost = self._sorted_out(read, seed)
+                read, lost = self._sorted_out(read, seed, view)
                 failed += lost
-                batch = self._collated(read, seed)
+                batch = self._collated(read, seed, view)
             if batch is not None:
                 start, stop = bounds(len(read), self.share.parts, self.share.index)
                 batches.append(cut(batch, start, stop))
                 seen += of_samples((item.sample.record for _, item in read[start:stop]), batches[-1])
                 keys += [stored.raw.key for stored, _ in read[start:stop]]
         if not keys:
-            batches = [self._nothing()]
+            batches = [self._nothing(view)]
         return LoadedBatch(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
 
-    def _nothing(self) -> Batch:
+    def _nothing(self, view: View) -> Batch:
         """Return a batch without images."""
-        side = self.view.image_px
+        side = view.image_px
         record = ImageRecord(key="-", width=side, height=side, sha256="0" * 64, source=Source(dataset="-"))
         item = TaughtSample(Sample(np.zeros((side, side, 3), np.uint8), record), None)
-        one = collate([item], self.view, self.embed_dim, np.random.default_rng(0))
+        one = collate([item], view, self.embed_dim, np.random.default_rng(0))
         empty = torch.zeros(0, dtype=torch.long)
         return dataclasses.replace(
             cut(one, 0, 0), texts=[], tag_texts=empty, tag_targets=torch.zeros((0, 0), dtype=torch.bool)
         )
 
-    def _collated(self, read: list[_Read], seed: list[int]) -> Batch | None:
+    def _collated(self, read: list[_Read], seed: list[int], view: View) -> Batch | None:
         if not read:
             return None
-        return collate([item for _, item in read], self.view, self.embed_dim, np.random.default_rng(seed))
+        return collate([item for _, item in read], view, self.embed_dim, np.random.default_rng(seed))
 
-    def _sorted_out(self, read: list[_Read], seed: list[int]) -> tuple[list[_Read], list[Failed]]:
+    def _sorted_out(self, read: list[_Read], seed: list[int], view: View) -> tuple[list[_Read], list[Failed]]:
         """Separate samples that fit into a batch from those whose masks or boxes do not match their image."""
         good, lost = [], []
         for stored, item in read:
             try:
-                self._collated([(stored, item)], seed)
+                self._collated([(stored, item)], seed, view)
             except BAD_RECORD as error:
                 where = f"{self.where}/{stored.shard}:{stored.raw.key}"
                 lost.append(Failed(stored.raw.key, stored.shard, f"{where}: {type(error).__name__}: {error}"))
@@ -159,7 +162,8 @@ class TrainFeed:
         self._share = BatchShare() if share is None else share
         self.streams = streams(params, self._share.parts)
         self._embed_dim = tower.embed_dim
-        self._view = view_of(params, tower)
+        self._resolutions = resolutions(params)
+        self._views = tuple(view_of(params, tower, at) for at in self._resolutions)
 
     def from_step(self, start: int) -> Iterator[Batch]:
         """Yield batches without end, from batch `start` on."""
@@ -173,7 +177,7 @@ class TrainFeed:
         """
         indices, share = self._mine()
         collator = _Collator(
-            self._view, self._embed_dim, self._params.seed, self.streams, str(self._dataset), self._dropped.regions,
+            self._views, self._embed_dim, self._params.seed, self.streams, str(self._dataset), self._dropped.regions,
             share,
         )  # fmt: skip
         yield from ordered_map(collator, self._steps(indices, start), workers, backend)
@@ -198,14 +202,20 @@ class TrainFeed:
 
     def _steps(self, indices: range, start: int) -> Iterator[_Step]:
         order = SampleOrder(self._dataset, self._manifest, self._params.seed, self.streams, self._dropped.images)
-        sizes = {}
-        for index in indices:
-            first, last = bounds(self._params.batch, self.streams, index)
-            sizes[index] = last - first
-        samples = {index: order.stream(index, start * size) for index, size in sizes.items()}
+        sizes = [{index: _size(at.batch, self.streams, index) for index in indices} for at in self._resolutions]
+        before = steps_before(self._resolutions, start)
+        given = {index: sum(n * size[index] for n, size in zip(before, sizes, strict=True)) for index in indices}
+        samples = {index: order.stream(index, given[index]) for index in indices}
         for number in itertools.count(start):
-            drawn = ((index, tuple(itertools.islice(samples[index], size))) for index, size in sizes.items())
-            yield _Step(number, tuple(drawn))
+            at = index_at(self._resolutions, number)
+            drawn = ((index, tuple(itertools.islice(samples[index], size))) for index, size in sizes[at].items())
+            yield _Step(number, at, tuple(drawn))
+
+
+def _size(batch: int, streams: int, index: int) -> int:
+    """Return how many samples of a batch come from a stream."""
+    first, last = bounds(batch, streams, index)
+    return last - first
 
 
 def streams(params: TrainParams, processes: int) -> int:
@@ -220,11 +230,12 @@ def streams(params: TrainParams, processes: int) -> int:
             f"train.loader.streams: expected a multiple or a divisor of the {processes} processes, got {wanted}"
         )
     least = max(wanted, processes) * params.accumulate
-    if params.batch < least:
-        raise InputError(
-            f"train.batch: expected at least {least}, an image for each of {processes} processes, {wanted} streams "
-            f"and {params.accumulate} micro-batches, got {params.batch}"
-        )
+    for at in resolutions(params):
+        if at.batch < least:
+            raise InputError(
+                f"{at.key}.batch: expected at least {least}, an image for each of {processes} processes, {wanted} "
+                f"streams and {params.accumulate} micro-batches, got {at.batch}"
+            )
     return wanted
 
 

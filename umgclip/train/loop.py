@@ -29,6 +29,7 @@ from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_terms import image_objectives, only_images
 from umgclip.train.parallel import Parallel
+from umgclip.train.resolutions import index_at, resolutions
 from umgclip.train.step import Computed, StepScoring, compute
 
 _KEYS_SHOWN = 8
@@ -89,12 +90,14 @@ def _train(
     unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "train", world.first)
     workers = decoders(params, world.device.type == "cuda", world.on_this_machine)
     values: dict[str, float] = {}
+    stages = resolutions(params)
     tower.train()
     with closing(feed.load(start, workers, params.loader.backend)) as source:
         for step in range(start, params.steps):
             began = time.perf_counter()
             loaded = next(source)
-            rate = begin_step(step, optimizer, params)
+            at = stages[index_at(stages, step)]
+            rate = begin_step(step, optimizer, params, at.lr_factor)
             computed = compute(model, loaded, scoring, world)
             unreadable.add(computed.failed)
             state.seen.update(computed.seen)
@@ -112,7 +115,7 @@ def _train(
                 average.update(step)
             model.after_step(step)
             took = time.perf_counter() - began
-            report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": params.batch / took})
+            report(step, {**values, "lr": rate, "grad_norm": norm, "images_per_s": at.batch / took})
             if is_kept(step, params):
                 checkpoints.save(step + 1, state)
     tower.eval()

@@ -157,12 +157,21 @@ def load_weights(tower: DenseClip, weights: dict[str, Tensor]) -> None:
             parameters[name].copy_(value)
 
 
+def _steps(params: TrainParams) -> list[tuple[str, str]]:
+    """Return summary rows with the steps and the batch, of each resolution if there are several."""
+    if not params.stages:
+        return [("steps, batch", f"{params.steps}, {params.batch}")]
+    return [
+        (f"steps, batch at {one.image_px} px", f"{one.steps}, {one.batch or params.batch}") for one in params.stages
+    ]
+
+
 def _rows(
     params: TrainParams, trained: TrainResult, samples: int, dropped: Dropped, size: tuple[int, int]
 ) -> tuple[tuple[str, str], ...]:
     unreadable = (("unreadable images", str(len(trained.failed))),) if trained.failed else ()
     return (
-        ("steps, batch", f"{params.steps}, {params.batch}"),
+        *_steps(params),
         ("images (left out)", f"{samples} ({len(dropped.images)})"),
         *unreadable,
         *rows_of(trained.seen),

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from umgclip.params import LoaderParams, LossWeights, TrainParams
+from umgclip.params import LoaderParams, LossWeights, ResolutionStage, TrainParams
 from umgclip.train import stage
 from umgclip.train.stage import TrainInputs
 
@@ -31,6 +31,8 @@ VARIANTS: Variants = {
     "divided, accumulated": TWO | {"parallel": "fsdp2", "accumulate": 2, "checkpoint_activations": True},
     "averaged": TWO | {"ema_decay": 0.9},
     "uneven": {"batch": 5, "loader": LoaderParams(streams=2)},
+    "two sides": TWO
+    | {"stages": [ResolutionStage(image_px=48, steps=3), ResolutionStage(image_px=96, steps=2, batch=4)]},
 }
 
 

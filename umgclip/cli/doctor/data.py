@@ -127,7 +127,7 @@ def _base(base: BaseParams) -> Iterator[Remark]:
 
 
 def _train(facts: Facts, asked: _Params) -> Iterator[Remark]:
-    seen, count = asked.train.steps * asked.train.batch, facts.images
+    seen, count = asked.train.images_shown, facts.images
     epochs = seen / count
     result = f"{count} images in {facts.shards} shards; train.steps x train.batch use each {epochs:.1f} times"
     if count < _FEW_IMAGES:
@@ -276,7 +276,7 @@ def _cost(facts: Facts, asked: _Params) -> Iterator[Remark]:
     label = asked.annotate.label
     looks = label.looks_at_least + label.looks_per_noun + 1
     annotate = facts.images * looks * flops
-    train = 3.0 * asked.train.steps * asked.train.batch * flops
+    train = 3.0 * asked.train.images_shown * flops
     for device, rate in _FLOPS.items():
         spent = (f"annotate {_time(annotate / rate)}", f"train {_time(train / rate)}")
         yield Remark(f"rough cost on one {device}", ", ".join(spent))
