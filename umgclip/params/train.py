@@ -98,6 +98,10 @@ class TrainParams(LearningParams):
     written_caption_share: Share = Field(
         default=0.3, description="share of captions by the annotator instead of the alt text"
     )
+    joint_threshold: Share | None = Field(
+        default=None,
+        description="region texts with a larger cosine count as the same text; null: only equal tokens do",
+    )
     processes: Annotated[Literal["auto"] | Count, VIA_STREAMS] = Field(
         default="auto", description="auto: one per GPU, 1 on a CPU"
     )

@@ -1,11 +1,14 @@
 """Pixel-text objective: dense tokens against the texts of the regions that cover them."""
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from umgclip.losses.checks import require_index, require_shape
+from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
+from umgclip.train.objective.region_text import joint_positives
 from umgclip.train.objective.term import Seen
 
 
@@ -13,7 +16,11 @@ def term(seen: Seen) -> Float[Tensor, ""]:
     """Ask of this process's tokens which of the batch's region texts they show."""
     batch, joined, rank = seen.global_batch.batch, seen.global_batch.joined, seen.global_batch.rank
     target = seen.row_of_name[joined.places[rank].to(seen.device)[batch.token_text]]
-    return pixel_loss(seen.local.tokens, seen.region_names(), target, batch.token_weight, seen.similarity.scale)
+    texts, threshold = seen.region_names(), seen.params.joint_threshold
+    equal = None
+    if threshold is not None:
+        equal = joint_positives(torch.arange(len(texts), device=texts.device), texts, threshold)
+    return pixel_loss(seen.local.tokens, texts, target, batch.token_weight, seen.similarity.scale, equal)
 
 
 def pixel_loss(
@@ -22,6 +29,7 @@ def pixel_loss(
     target: Int[Tensor, " n"],
     weight: Float[Tensor, " n"],
     logit_scale: Scalar,
+    equal: Bool[Tensor, "t t"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compute the weighted cross-entropy of dense tokens against region texts.
 
@@ -37,12 +45,15 @@ def pixel_loss(
         target: Row of `texts` for each token; any value where the weight is 0.
         weight: Fraction of the token that its region covers, in [0, 1].
         logit_scale: Multiplier of the cosines, already exponentiated.
+        equal: Which texts are right wherever another is, that one included: they share the probability. None: a text is
+            equal to itself only.
 
     Returns:
         Weighted mean, in nats; 0 when no token has weight.
 
     Raises:
-        InputError: `target` or `weight` has not one value a token, or a weighted token's target is no row of `texts`.
+        InputError: `target` or `weight` has not one value a token, `equal` is not (texts, texts), or a weighted token's
+            target is no row of `texts`.
     """
     rows = tokens.shape[0]
     require_shape("target", target, (rows,))
@@ -53,5 +64,9 @@ def pixel_loss(
     target, weight = target[weighted].long(), full_precision(weight[weighted])
     require_index("target", target, 0, texts.shape[0])
     logits = scaled_cosine(tokens[weighted], texts, logit_scale)
-    costs = F.cross_entropy(logits, target, reduction="none")
+    if equal is None:
+        costs = F.cross_entropy(logits, target, reduction="none")
+    else:
+        require_shape("equal", equal, (texts.shape[0], texts.shape[0]))
+        costs = joint_positive_nll(logits, equal[target])
     return (costs * weight).sum() / weight.sum()

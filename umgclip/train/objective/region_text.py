@@ -23,7 +23,7 @@ def term(seen: Seen) -> Float[Tensor, ""]:
     texts = seen.region_names()
     text_of = seen.row_of_name[seen.labels.region_text.to(seen.device)]
     things = ~seen.labels.is_stuff.to(seen.device)
-    positives = joint_positives(torch.cat([text_of, text_of[things]]), texts)
+    positives = joint_positives(torch.cat([text_of, text_of[things]]), texts, seen.params.joint_threshold)
     regions, similarity = torch.cat([seen.by_mask, seen.by_box]), seen.similarity
     if similarity.pairwise == "softmax":
         return region_text_loss(regions, texts, positives, similarity.scale)
@@ -116,7 +116,7 @@ def joint_positives(
 
     Regions with the same text have the same index, so "a person" in two images is one text with two regions. "a man"
     beside "the man" has another index; with a threshold it counts as right as well, rather than as a false negative
-    (CLOC, Chen et al., ICML 2025, takes 0.9 to drop such pairs).
+    (CLOC, Chen et al., ICML 2025, takes 0.9 to drop such pairs; FG-CLIP 2, Xie et al., 2025, takes 0.95).
 
     Worked example: texts 0 and 1 have cosine 0.95 and text 2 is orthogonal; `text_of_region = [0, 2]` gives
     `[[1, 0, 0], [0, 0, 1]]` without a threshold, `[[1, 1, 0], [0, 0, 1]]` with 0.9.

@@ -54,6 +54,22 @@ def test_background_is_not_read_and_gets_no_gradient(batch: tuple[Tensor, ...]) 
     assert (tokens.grad[[1, 4]] == 0).all()
 
 
+def test_equal_texts_share_the_probability(batch: tuple[Tensor, ...]) -> None:
+    tokens, texts, target, weight = batch
+    equal = torch.eye(3, dtype=torch.bool)
+    torch.testing.assert_close(pixel_loss(*batch, 5.0, equal), pixel_loss(*batch, 5.0))
+    equal[0, 2] = equal[2, 0] = True
+    total = mass = 0.0
+    for token, answer, share in zip(tokens, target.tolist(), weight.tolist(), strict=True):
+        if share == 0:
+            continue
+        odds = [math.exp(5.0 * F.cosine_similarity(token, text, dim=0).item()) for text in texts]
+        right = odds[0] + odds[2] if answer in (0, 2) else odds[1]
+        total -= share * math.log(right / sum(odds))
+        mass += share
+    assert pixel_loss(*batch, 5.0, equal).item() == pytest.approx(total / mass, rel=1e-5)
+
+
 def test_scaling_all_weights_changes_nothing(batch: tuple[Tensor, ...]) -> None:
     tokens, texts, target, weight = batch
     torch.testing.assert_close(pixel_loss(tokens, texts, target, 0.1 * weight, 5.0), pixel_loss(*batch, 5.0))
@@ -97,3 +113,5 @@ def test_wrong_arguments_are_refused(batch: tuple[Tensor, ...]) -> None:
         pixel_loss(tokens, texts, target, weight[:6], 5.0)
     with pytest.raises(InputError, match=r"target: expected indices in \[0, 2\), got values from 0 to 2"):
         pixel_loss(tokens, texts[:2], target, weight, 5.0)
+    with pytest.raises(InputError, match=r"equal: expected shape \(3, 3\), got \(2, 2\)"):
+        pixel_loss(*batch, 5.0, torch.eye(2, dtype=torch.bool))

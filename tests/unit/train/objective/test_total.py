@@ -103,6 +103,21 @@ def test_only_the_texts_that_a_term_looks_at_are_encoded(base: Path, batch: Batc
     assert encoded(LossWeights()) == len(captions | tags | regions)
 
 
+@pytest.mark.parametrize("name", ["region_text", "pixel"])
+def test_with_every_text_the_same_nothing_is_wrong(
+    tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer, name: str
+) -> None:
+    """A threshold below all cosines makes one text of all; one above them changes nothing."""
+    params = TrainParams(weights=only(**{name: 1.0}))
+    values = [
+        loss(tower, batch, params.model_copy(update={"joint_threshold": threshold}), tokenizer)[1][name]
+        for threshold in (None, 1.0, -1.0)
+    ]
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+    assert values[2] == pytest.approx(0.0, abs=1e-5)
+    assert values[0] > 0.1
+
+
 def without_regions(batch: Batch) -> Batch:
     return dataclasses.replace(
         batch,
