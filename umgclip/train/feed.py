@@ -185,7 +185,7 @@ class TrainFeed:
     @property
     def image_hw(self) -> tuple[int, int]:
         """The height and width in pixels of the images of the last step."""
-        return self._view.image_px, self._view.image_px
+        return self._views[-1].image_px, self._views[-1].image_px
 
     @property
     def samples(self) -> int:
