@@ -73,4 +73,4 @@ def interpolate(base: Path, tuned: Path, alpha: float, out: Path) -> None:
     Adapted("full", clip, FullParams().model_dump()).save(out / ADAPTER)
     if (tuned / TRAIN_REPORT).is_file():
         report = json.loads((tuned / TRAIN_REPORT).read_text(encoding="utf-8"))
-        write_json(out / TRAIN_REPORT, {key: report[key] for key in ("base_sha256", "image_hw")})
+        write_json(out / TRAIN_REPORT, {key: report[key] for key in ("base_sha256", "image_hw", "dense_reach")})

@@ -123,6 +123,12 @@ class TrainParams(LearningParams):
         default="auto",
         description="weights that are trained; auto: lora if the base has linear layers for it, else convpass",
     )
+    dense_reach: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="cells around itself that a token of the dense map looks at in the last block; 0: itself only",
+    )
     loader: Annotated[LoaderParams, VIA_STREAMS] = LoaderParams()
     lora: LoraParams = LoraParams()
     convpass: ConvpassParams = ConvpassParams()

@@ -23,6 +23,7 @@ from umgclip.model.adapters.adapt import Adapted, adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.reach import REACH, set_reach
 from umgclip.params import TrainParams
 from umgclip.provenance import code_digest
 from umgclip.stage import Summary
@@ -138,12 +139,14 @@ def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, ada
         "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
         "steps": params.steps,
         "image_hw": list(feed.image_hw),
+        REACH: params.dense_reach,
     }
 
 
 def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
     """Load the base and add a fresh adapter, the same in every process."""
     clip, _ = files.load(base)
+    set_reach(clip, params.dense_reach)
     torch.manual_seed(params.seed)
     adapted = adapt(clip, params)
     return adapted, DenseClip(adapted.clip)

@@ -21,6 +21,7 @@ from umgclip.learning.schedule import schedule
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.reach import reach_of
 from umgclip.params import LossWeights, TrainParams
 from umgclip.train import stage
 from umgclip.train.feed import TrainFeed
@@ -85,6 +86,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "params": decisive(params)["train"] | {"adapter": "lora", "loader": {"streams": 1}},
         "steps": 6,
         "image_hw": [96, 96],
+        "dense_reach": 0,
     }
     metrics = json.loads(inputs.metrics.read_text())
     assert set(metrics) == {"image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep", "total"}
@@ -102,10 +104,11 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
 
 
 def test_a_model_tuned_at_another_side_has_that_side(params: TrainParams, inputs: TrainInputs, tmp_path: Path) -> None:
-    larger = params.model_copy(update={"steps": 2, "image_px": 120})
+    larger = params.model_copy(update={"steps": 2, "image_px": 120, "dense_reach": 1})
     stage.run(larger, inputs, tmp_path / "train")
     tuned = DenseClip(load_tuned(inputs.base, tmp_path / "train" / "adapter"))
     assert tuned.image_hw == (120, 120)
+    assert reach_of(tuned.clip.visual) == 1
     assert DenseClip(files.load(inputs.base)[0]).image_hw == (96, 96)
 
 

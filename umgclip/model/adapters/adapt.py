@@ -30,6 +30,7 @@ from umgclip.model.clip.integrity import SHA256, adapter_sha256, base_sha256, re
 from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAIN_REPORT, USAGE
 from umgclip.model.clip.native_side import set_native_side
 from umgclip.model.clip.text import text_parameters
+from umgclip.model.clip.vision.reach import set_reach
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
 
 _TEXT = r"transformer\.resblocks\.\d+\.(attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)"
@@ -174,7 +175,7 @@ def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
     """Load the tuned model in eval mode: plain open_clip, with branches beside its blocks for Convpass.
 
-    Its own side is the one that it was tuned at last.
+    Its own side is the one that it was tuned at last; its dense tokens look as far as in training.
 
     Args:
         base: folder written by the stage `base`.
@@ -191,16 +192,19 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
     _require_own_weights(base, adapter)
     clip = _merged(files.load_unchecked(base)[0], adapter).eval()
     require_finite(clip, adapter / ADAPTER_WEIGHTS)
-    _set_trained_side(clip, adapter)
+    _set_up_as_trained(clip, adapter)
     return clip
 
 
-def _set_trained_side(clip: nn.Module, adapter: Path) -> None:
-    """Give the model the side that an export or the training beside the adapter wrote down, if there is one."""
+def _set_up_as_trained(clip: nn.Module, adapter: Path) -> None:
+    """Give the model the side and the reach that an export, or the training beside the adapter, wrote down."""
     exported, report = adapter / USAGE, adapter.parent / TRAIN_REPORT
     path, key = (exported, "image_size_hw") if exported.is_file() else (report, "image_hw")
-    size = read_object(path).get(key) if path.is_file() else None
-    if size is None:
+    if not path.is_file():
+        return
+    facts = read_object(path)
+    set_reach(clip, files.read_reach(facts, path))
+    if (size := facts.get(key)) is None:
         return
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         raise DataError(f"{path}: {key}: expected height and width in pixels, got {size!r}")

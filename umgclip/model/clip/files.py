@@ -25,6 +25,7 @@ from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.model.clip.no_code import no_remote_code
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.tokenizer import Tokenizer, read_tokenizer
+from umgclip.model.clip.vision.reach import FARTHEST, REACH, reach_of, set_reach
 from umgclip.params import TowerParams
 from umgclip.safe_text import line_of
 
@@ -120,7 +121,9 @@ def save(
         height, width = clip.visual.image_size
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     digest = write_weights(folder / WEIGHTS, clip.state_dict())
-    settings = {SHA256: digest} | ({} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)})
+    settings: dict[str, Any] = {SHA256: digest}
+    settings |= {} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)}
+    settings |= {REACH: reach_of(clip.visual)} if reach_of(clip.visual) else {}
     write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: settings})
     return digest
 
@@ -167,6 +170,7 @@ def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise DataError(f"{folder / CONFIG}: preprocess_cfg, text_cfg: {line_of(error)}") from error
     set_positions(clip, positions)
+    set_reach(clip, read_reach(settings if isinstance(settings, dict) else {}, folder / CONFIG))
     return clip.eval(), config
 
 
@@ -186,6 +190,18 @@ def set_positions(clip: Any, positions: Literal["antialiased", "plain"]) -> None
 def positions_of(clip: Any) -> Literal["antialiased", "plain"]:  # noqa: ANN401
     """Return how the model's positional embeddings are resized: antialiased as in open_clip by default."""
     return getattr(clip.visual, "umgclip_positions", "antialiased")
+
+
+def read_reach(settings: Mapping[str, Any], where: Path) -> int:
+    """Return how far the dense tokens of a model look, as a file beside its weights says; 0 where it does not.
+
+    Raises:
+        DataError: it is no whole number of cells.
+    """
+    reach = settings.get(REACH, 0)
+    if type(reach) is not int or not 0 <= reach <= FARTHEST:
+        raise DataError(f"{where}: {REACH}: expected a whole number from 0 to {FARTHEST}, got {str(reach)[:80]!r}")
+    return reach
 
 
 def needs_tokenizer_files(model_cfg: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from umgclip.model.clip.integrity import SHA256
 from umgclip.model.clip.layout import USAGE
 from umgclip.model.clip.preprocess import FITS, Preprocess
 from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.reach import REACH, reach_of
 from umgclip.params.section import BOX_SHARE, TEMPLATE
 
 
@@ -44,6 +45,7 @@ def described(tower: DenseClip, usage: Usage) -> dict[str, Any]:
         "fill": preprocess.fill,
         "image_size_hw": list(size),
         "cell_hw_px": list(tower.patch_px),
+        REACH: reach_of(tower.clip.visual),
         "template": usage.template,
         "box_share": usage.box_share,
         "context_length": tower.context_length,

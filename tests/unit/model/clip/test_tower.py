@@ -17,6 +17,7 @@ from umgclip.model.clip.placed import PlacedClip
 from umgclip.model.clip.text import text_parameters
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.open_clip_vit import value_path_mask
+from umgclip.model.clip.vision.reach import set_reach
 from umgclip.params import LoraParams, TowerParams
 
 MakeClip = Callable[[int], nn.Module]
@@ -24,8 +25,8 @@ TEXTS = ["a dog", "a red car, an owl and a slice of pizza on a wooden floor", ""
 SIZES = [(96, 96), (48, 48), (60, 132)]
 
 
-def naive_block(block: nn.Module, x: Tensor, heads: int, value_path: bool) -> Tensor:
-    """One residual block on one image (n, width), head by head and row by row."""
+def naive_block(block: nn.Module, x: Tensor, heads: int, sees: Callable[[int], list[int]]) -> Tensor:
+    """One residual block on one image (n, width), head by head and row by row; `sees` are the keys of a row."""
     q, k, v = (block.ln_1(x) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).chunk(3, dim=1)
     size = x.shape[1] // heads
     columns = []
@@ -33,10 +34,8 @@ def naive_block(block: nn.Module, x: Tensor, heads: int, value_path: bool) -> Te
         part = slice(head * size, (head + 1) * size)
         rows = []
         for row in range(len(x)):
-            if value_path and row > 0:
-                rows.append(v[row, part])
-            else:
-                rows.append((k[:, part] @ q[row, part] / size**0.5).softmax(0) @ v[:, part])
+            keys = sees(row)
+            rows.append((k[keys, part] @ q[row, part] / size**0.5).softmax(0) @ v[keys, part])
         columns.append(torch.stack(rows))
     mixed = torch.cat(columns, dim=1) @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
     x = x + mixed
@@ -44,7 +43,7 @@ def naive_block(block: nn.Module, x: Tensor, heads: int, value_path: bool) -> Te
     return x + hidden @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
 
 
-def naive_image(clip: nn.Module, image: Tensor, tower: TowerParams) -> tuple[Tensor, Tensor]:
+def naive_image(clip: nn.Module, image: Tensor, tower: TowerParams, reach: int = 0) -> tuple[Tensor, Tensor]:
     """Global (d) and dense (d, h, w) embedding of one image; positions must have the image's grid already."""
     visual, patch = clip.visual, tower.patch_px
     height, width = image.shape[1] // patch, image.shape[2] // patch
@@ -55,9 +54,17 @@ def naive_image(clip: nn.Module, image: Tensor, tower: TowerParams) -> tuple[Ten
             piece = image[:, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
             tokens.append(kernel @ piece.flatten())
     x = visual.ln_pre(torch.stack(tokens) + visual.positional_embedding)
+    everything = list(range(len(x)))
+
+    def near(token: int) -> list[int]:
+        row, column = divmod(token - 1, width)
+        rows = range(max(0, row - reach), min(height, row + reach + 1))
+        columns = range(max(0, column - reach), min(width, column + reach + 1))
+        return everything if token == 0 else [1 + r * width + c for r in rows for c in columns]
+
     blocks = list(visual.transformer.resblocks)
     for block in blocks:
-        x = naive_block(block, x, tower.heads, value_path=block is blocks[-1])
+        x = naive_block(block, x, tower.heads, near if block is blocks[-1] else lambda _: everything)
     x = F.normalize(visual.ln_post(x) @ visual.proj, dim=-1)
     return x[0], x[1:].T.reshape(-1, height, width)
 
@@ -81,17 +88,19 @@ def randomise_lora(model: nn.Module) -> None:
                 parameter.normal_(std=0.05)
 
 
+@pytest.mark.parametrize("reach", [0, 1, 2])
 @pytest.mark.parametrize("size", SIZES)
 @torch.no_grad()
 def test_dense_and_global_equal_the_naive_value_path(
-    make_clip: MakeClip, tiny: TowerParams, size: tuple[int, int]
+    make_clip: MakeClip, tiny: TowerParams, size: tuple[int, int], reach: int
 ) -> None:
     clip = make_clip(1)
     images = torch.randn(2, 3, *size)
-    image, dense = DenseClip(clip).encode_image(images)
     reference = resized(clip, tiny, size)
+    set_reach(clip, reach)
+    image, dense = DenseClip(clip).encode_image(images)
     for row in range(2):
-        expected_image, expected_dense = naive_image(reference, images[row], tiny)
+        expected_image, expected_dense = naive_image(reference, images[row], tiny, reach)
         torch.testing.assert_close(image[row], expected_image, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(dense[row], expected_dense, atol=1e-5, rtol=1e-5)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
+from umgclip.model.clip.vision.reach import neighbours, reach_of
 from umgclip.model.clip.vision.token_grid import TokenGrid, current_grid, run_block
 
 _HIDDEN = -3e4  # has a place in float16, and its exponential has none in float32
@@ -50,7 +51,7 @@ class OpenClipVit:
         for block in self.blocks[:-1]:
             x = self.block(block, x, grid)
         last = self.blocks[-1]
-        by_value = self.block(last, x, grid, attn_mask=value_path_mask(x.shape[1], x.device))
+        by_value = self.block(last, x, grid, attn_mask=self._dense_mask(grid, x.device))
         if self.reads_class_token:
             tokens = self.project(by_value, norm=True)
             return tokens[:, 0], as_map(tokens[:, 1:], grid.height, grid.width)
@@ -93,6 +94,13 @@ class OpenClipVit:
     def block(self, block: nn.Module, x: Tensor, grid: TokenGrid, **options: Tensor) -> Tensor:
         """Run one residual block on the tokens."""
         return run_block(block, x, grid, recompute=bool(self._visual.transformer.grad_checkpointing), **options)
+
+    def _dense_mask(self, grid: TokenGrid, device: torch.device) -> Float[Tensor, "length length"]:
+        """Return the attention mask of the last block, whose dense tokens see themselves and what is in reach."""
+        mask = value_path_mask(1 + grid.height * grid.width, device)
+        if reach := reach_of(self._visual):
+            mask[1:, 1:].masked_fill_(neighbours(grid.height, grid.width, reach, device), 0.0)
+        return mask
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
         """Return what is added to the logits of each key: 0, or a number so low that the weight is exactly 0.

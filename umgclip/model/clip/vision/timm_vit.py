@@ -19,6 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
+from umgclip.model.clip.vision.reach import neighbours, reach_of
 from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
 
 _GRIDS_KEPT = 64
@@ -70,7 +71,7 @@ class TimmVit:
         mixed = None if by_class else run_block(last, x, grid, recompute=recompute, **ordinary)
         if trunk.attn_pool is not None:
             return self._by_attention(trunk.norm(mixed), grid)
-        mask = _value_path(x.shape[1], grid.prefix, keys, x.device)
+        mask = _value_path(grid, reach_of(self._visual), keys, x.device)
         by_value = run_block(last, x, grid, recompute=recompute, **{**options, "attn_mask": mask})
         if mixed is None:
             tokens = self._head(trunk.norm(by_value))
@@ -145,11 +146,20 @@ class TimmVit:
 
 
 def _value_path(
-    length: int, prefix: int, keys: Bool[Tensor, "b n"] | None, device: torch.device
+    grid: TokenGrid, reach: int, keys: Bool[Tensor, "b n"] | None, device: torch.device
 ) -> Bool[Tensor, "b_or_1 1 n n"]:
-    """Return the attention mask of the value path: class and register tokens see the image, others themselves."""
-    mask = torch.eye(length, dtype=torch.bool, device=device)[None, None]
-    mask = mask.repeat(1 if keys is None else len(keys), 1, 1, 1)
+    """Return the attention mask of the value path.
+
+    Class and register tokens see the image, others themselves and the cells with image in their reach.
+    """
+    prefix = grid.prefix
+    itself = torch.eye(prefix + grid.height * grid.width, dtype=torch.bool, device=device)
+    near = itself.clone()
+    if reach:
+        near[prefix:, prefix:] = neighbours(grid.height, grid.width, reach, device)
+    mask = near[None, None].repeat(1 if keys is None else len(keys), 1, 1, 1)
+    if keys is not None:
+        mask = mask & keys[:, None, None, :] | itself
     mask[:, :, :prefix] = True if keys is None else keys[:, None, None, :]
     return mask
 
