@@ -122,7 +122,7 @@ def _readouts(claim: Claim) -> list[str]:
 
 
 def _sweep(claim: Claim) -> list[str]:
-    left_out = ("tagging.map", "semantic.miou_refined", "panoptic.pq_proposals")
+    left_out = ("tagging.map", "tagging.map_dense", "semantic.miou_refined", "panoptic.pq_proposals")
     ends = {0.0: claim.models[BASE], 1.0: claim.models[MULTI_GRAIN]}
     steps = sorted((claim.sweep | ends).items())
     return [

@@ -16,6 +16,7 @@ COLUMNS = (
     ("image to text R@1", "retrieval.i2t_r1"),
     ("text to image R@1", "retrieval.t2i_r1"),
     ("tagging mAP", "tagging.map"),
+    ("tagging mAP, dense map", "tagging.map_dense"),
     ("region top-1, boxes", "region.box_top1"),
     ("region top-1, masks", "region.mask_top1"),
     ("... held out", "region.mask_top1_heldout"),

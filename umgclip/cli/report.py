@@ -20,7 +20,8 @@ _SHORT = (
     ("zero-shot classification", "top-1, single objects", "classification.top1"),
     ("retrieval", "image to text R@1", "retrieval.i2t_r1"),
     ("", "text to image R@1", "retrieval.t2i_r1"),
-    ("tagging", "mAP", "tagging.map"),
+    ("tagging", "mAP, whole image", "tagging.map"),
+    ("", "mAP, best cell of the dense map", "tagging.map_dense"),
     ("regions", "dense map, true boxes, top-1", "region.box_top1"),
     ("", "dense map, true masks, top-1", "region.mask_top1"),
     ("", "... held-out classes", "region.mask_top1_heldout"),
@@ -32,7 +33,7 @@ _SHORT = (
     ("panoptic", "PQ, true masks", "panoptic.pq_true_masks"),
     ("", "PQ, own proposals", "panoptic.pq_proposals"),
 )
-_OPTIONAL = {"miou_refined"}
+_OPTIONAL = {"miou_refined", "map_dense"}
 _WIDTH = 120
 
 

@@ -8,6 +8,7 @@ import torch
 
 from umgclip.evaluate.benchmarks import classification, region
 from umgclip.evaluate.benchmarks.annotator import read_proposals
+from umgclip.evaluate.benchmarks.tagging import Tagging
 from umgclip.evaluate.examples import batched, open_benchmark, read_examples
 from umgclip.evaluate.report.intervals import intervals
 from umgclip.evaluate.suite import PROTOCOLS, Suite
@@ -173,3 +174,29 @@ def test_groups_of_classes_that_the_benchmark_names_are_measured_apart(toy, read
     suite.add([example for example in read_examples(toy, kit.CLASSES) if not example.single])
     found = suite.results()["region"]
     assert (found["mask_top1_rare"], found["mask_top1_common"]) == (0.0, 1.0)
+
+
+def test_a_tag_counts_as_much_as_its_surest_cell(toy, read_with, kit):
+    """`map_dense` against average precisions computed pair by pair."""
+
+    class Unsure(kit.RandomTower):
+        def logit_scale(self):
+            return torch.tensor(2.0)  # at 100 the surest cells of many images tie
+
+    reader = read_with(Unsure(3), kit.PARAMS)
+    scenes = [example for example in read_examples(toy, kit.CLASSES) if not example.single]
+    seen = reader.see(scenes)
+    tagging = Tagging(reader)
+    tagging.add(scenes, seen)
+    classes = torch.cat([reader.things, reader.stuff])
+    precisions = []
+    for thing in range(len(reader.things)):
+        scores = []
+        for dense in seen.dense:
+            cells = [dense[:, row, column] for row in range(dense.shape[1]) for column in range(dense.shape[2])]
+            scores.append(max(float((2 * classes @ cell).softmax(0)[thing]) for cell in cells))
+        order = sorted(range(len(scenes)), key=lambda number: -scores[number])
+        right = [place for place, number in enumerate(order, 1) if thing in scenes[number].tags]
+        if right:
+            precisions.append(sum(rank / place for rank, place in enumerate(right, 1)) / len(right))
+    assert dict(tagging.results())["map_dense"] == pytest.approx(sum(precisions) / len(precisions), abs=1e-6)

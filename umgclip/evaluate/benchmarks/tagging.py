@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from umgclip.evaluate.examples import Example, in_second_half
 from umgclip.evaluate.reader import Reader, Seen
@@ -14,7 +15,8 @@ from umgclip.metrics.tagging import best_f1_threshold, mean_average_precision, w
 from umgclip.metrics.weighted import Weighted, ratio
 
 PROTOCOL = (
-    "scenes; score of a thing: cosine of global embedding and class prompt; average precision of each thing that at "
+    "scenes; score of a thing: cosine of global embedding and class prompt, for map_dense the highest probability that "
+    "a cell of the dense map gives it among all classes; average precision of each thing that at "
     "least one scene is tagged with, averaged; where negatives were verified a scene counts for the tags that were "
     "looked for, else every other tag is a negative; f1: micro F1 at the threshold given, or, for each half of the "
     "scenes (by a hash of their keys), at the one threshold that is best on the other half"
@@ -27,6 +29,7 @@ class Tagging:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._scores: list[np.ndarray] = []
+        self._dense_scores: list[np.ndarray] = []
         self._target: list[np.ndarray] = []
         self._known: list[np.ndarray] = []
         self._half: list[bool] = []
@@ -34,6 +37,7 @@ class Tagging:
     def add(self, examples: Sequence[Example], seen: Seen) -> None:
         """Score the tags of a batch of scenes."""
         self._scores.append((seen.image @ self._reader.things.T).numpy())
+        self._dense_scores.append(np.stack([self._best_cell(dense) for dense in seen.dense]))
         target = np.zeros((len(examples), len(self._reader.things)), dtype=np.bool_)
         known = np.ones_like(target)
         for row, example in enumerate(examples):
@@ -45,6 +49,16 @@ class Tagging:
         self._known.append(known)
         self._half.extend(in_second_half(example.key) for example in examples)
 
+    def _best_cell(self, dense: Float[Tensor, "d h w"]) -> Float[np.ndarray, " things"]:
+        """Return the highest probability that a cell gives each thing, from local to global as in TagCLIP.
+
+        Lin et al., AAAI 2024, who go on with a vote of attention maps and crops; here the best cell alone counts.
+        """
+        reader = self._reader
+        of_cells = reader.scoring.probabilities(dense.flatten(1).T, reader.all_classes)
+        best: Float[np.ndarray, " things"] = of_cells[:, : len(reader.things)].amax(0).numpy()
+        return best
+
     def scores(self) -> tuple[Float[np.ndarray, "n things"], Bool[np.ndarray, "n things"]]:
         """Return scores and true tags in the order of the scenes; at least one scene was added."""
         return np.concatenate(self._scores), np.concatenate(self._target)
@@ -54,19 +68,24 @@ class Tagging:
         return np.concatenate(self._known)
 
     def results(self) -> Iterator[tuple[str, float]]:
-        """Yield `map` and `f1`; nothing if no scene has a tag."""
+        """Yield `map`, `map_dense` and `f1`; nothing if no scene has a tag."""
         if self._measured():
-            yield "map", mean_average_precision(*self.scores(), self.known())
+            scores, target = self.scores()
+            yield "map", mean_average_precision(scores, target, self.known())
+            yield "map_dense", mean_average_precision(np.concatenate(self._dense_scores), target, self.known())
             right, decided = self._decisions()
             yield "f1", float(right.sum() / max(decided.sum(), 1.0))
 
     def weighted(self) -> tuple[int, dict[str, Weighted]]:
-        """Return both metrics as functions of the scenes' weights; the thresholds stay fixed."""
+        """Return the metrics as functions of the scenes' weights; the thresholds stay fixed."""
         if not self._measured():
             return 0, {}
         right, decided = self._decisions()
         metrics: dict[str, Weighted] = {
             "map": weighted_mean_average_precision(*self.scores(), self.known()),
+            "map_dense": weighted_mean_average_precision(
+                np.concatenate(self._dense_scores), self.scores()[1], self.known()
+            ),
             "f1": lambda weights: ratio(weights @ right, weights @ decided),
         }
         return len(right), metrics

@@ -26,6 +26,7 @@ HEADLINES = (
     ("retrieval", "i2t_r1"),
     ("retrieval", "t2i_r1"),
     ("tagging", "map"),
+    ("tagging", "map_dense"),
     ("region", "box_top1"),
     ("region", "mask_top1"),
     ("region", "mask_top1_heldout"),
