@@ -30,6 +30,7 @@ LORA = LoraParams(rank=4, alpha=8)
 REGISTER = RegisterParams(template="a photo of {a} {}.", box_share=0.8)
 EVERYTHING = {
     "resize", "interpolation", "antialias", "mean", "std", "fill", "image_size_hw", "cell_hw_px", "template",
+    "dense_reach",
     "box_share", "context_length", "tokenizer", "embed_dim", "pairwise", "logit_scale", "logit_bias",
     "open_clip_preprocess_cfg",
 }  # fmt: skip
