@@ -45,7 +45,7 @@ def _batch(size: int, tower: DenseClip) -> Batch:
         TaughtSample(s, rng.normal(size=(1 + len(s.record.regions or []), tower.embed_dim)).astype(np.float32))
         for s in samples
     ]
-    view = View(image_px=96, grid=8, regions_per_image=8, written_caption_share=0.0)
+    view = View(image_px=96, grid=8, regions_per_image=8, texts=TextChoice(0.0))
     return collate(items, view, tower.embed_dim, rng)
 
 

@@ -32,9 +32,9 @@ def says_a_side(text: str) -> bool:
 
 
 def texts_of(record: ImageRecord) -> Iterable[str]:
-    """Yield every text of an image and of its regions."""
-    regions = record.regions or []
-    for texts in (record.captions, record.tags, *(r.captions for r in regions), *(r.tags for r in regions)):
+    """Yield every text of an image and of its regions, wrong ones too: mirrored, they could be right."""
+    of_regions = (texts for r in record.regions or [] for texts in (r.captions, r.tags, r.negatives))
+    for texts in (record.captions, record.tags, *of_regions):
         yield from (text.text for text in texts or [])
 
 

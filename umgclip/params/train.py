@@ -46,6 +46,10 @@ class LossWeights(Section):
     region_text: Weight = 1.0
     region_tags: Weight = Field(default=2.0, description="each tag is seen in some region of its image")
     pixel: Weight = 1.0
+    hard_negatives: Weight = Field(default=0.0, description="a region's text against wrong ones that look right")
+    cmr: Weight = Field(default=0.0, description="a region's text before wrong ones by the usual margin")
+    tic: Weight = Field(default=0.0, description="region texts away from the texts nearest to them")
+    long_text: Weight = Field(default=0.0, description="images against their long captions")
     distill: Weight = Field(default=4.0, description="dense features to the base's embeddings of region crops")
     relational: Weight = Field(
         default=0.0, description="regions are as close to each other's crops as their own crops are"
@@ -97,6 +101,12 @@ class TrainParams(LearningParams):
     regions_per_image: Count = 8
     written_caption_share: Share = Field(
         default=0.3, description="share of captions by the annotator instead of the alt text"
+    )
+    text_of_region: Literal["first", "random"] = Field(
+        default="first", description="which of a region's captions and tags a step looks at"
+    )
+    long_caption_words: Count = Field(
+        default=25, description="captions of as many words are long; with weights.long_text they have their own term"
     )
     joint_threshold: Share | None = Field(
         default=None,

@@ -21,8 +21,9 @@ from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.prompts import with_article
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
-from umgclip.records import Region, Text
+from umgclip.records import Region
 from umgclip.train.resolutions import Resolution, resolutions
+from umgclip.train.texts import TextChoice, Texts, captions, negatives, region_text, text_choice
 
 _MIN_INSIDE = 0.7  # share of a region that a random window must hold
 
@@ -31,15 +32,18 @@ _MIN_INSIDE = 0.7  # share of a region that a random window must hold
 class Batch:
     """Everything that one step needs. Regions of all images stand one after the other, never padded.
 
-    `texts` are distinct; captions, region texts and tags are indices into them (-1: none). `token_text` and
-    `token_weight` say, for each token of the dense map in row order, which text its region carries and how much of
-    the token that region covers. Teacher rows are NaN where there is no teacher. `valid` says which cells of the dense
-    map hold image (None: all); boxes and masks refer to the canvas, with the image at its top left.
+    `texts` are distinct; captions, region texts and tags are indices into them (-1: none). `negative_text` are the
+    wrong texts of regions, and `region_of_negative` their regions, ascending. `token_text` and `token_weight` say, for
+    each token of the dense map in row order, which text its region carries and how much of the token that region
+    covers. Long captions and wrong texts are there if a term looks at them. Teacher rows are NaN where there is no
+    teacher. `valid` says which cells of the dense map hold image (None: all); boxes and masks refer to the canvas, with
+    the image at its top left.
     """
 
     images: Float[Tensor, "b 3 height width"]
     texts: list[str]
     caption: Int[Tensor, "b"]
+    long_caption: Int[Tensor, "b"]
     tag_texts: Int[Tensor, "v"]
     tag_targets: Bool[Tensor, "b v"]
     image_of_region: Int[Tensor, "r"]
@@ -47,6 +51,8 @@ class Batch:
     masks: Float[Tensor, "r h w"]
     is_stuff: Bool[Tensor, "r"]
     region_text: Int[Tensor, "r"]
+    negative_text: Int[Tensor, "m"]
+    region_of_negative: Int[Tensor, "m"]
     token_text: Int[Tensor, "n"]
     token_weight: Float[Tensor, "n"]
     teacher_image: Float[Tensor, "b d"]
@@ -58,6 +64,7 @@ class Batch:
 class View:
     """The settings by which samples are turned into a batch.
 
+    `texts`: which of them are looked at.
     `min_window`: smallest side of the random window that is looked at, as a share of the image's; 1 takes it whole.
     `mirror_share`: of the images whose texts say neither left nor right.
     `relight`: largest relative change of contrast; brightness changes in step.
@@ -67,7 +74,7 @@ class View:
     image_px: int
     grid: int
     regions_per_image: int
-    written_caption_share: float
+    texts: TextChoice
     mirror_share: float = 0.5
     min_window: float = 1.0
     relight: float = 0.0
@@ -92,23 +99,13 @@ def view_of(params: TrainParams, tower: DenseClip, at: Resolution | None = None)
         image_px=side,
         grid=grid,
         regions_per_image=params.regions_per_image,
-        written_caption_share=params.written_caption_share,
+        texts=text_choice(params),
         mirror_share=params.mirror_share,
         min_window=params.min_window,
         relight=params.relight,
         resize=params.resize,
         preprocess=tower.preprocess,
     )
-
-
-class _Texts:
-    """Distinct strings and their indices."""
-
-    def __init__(self) -> None:
-        self.index: dict[str, int] = {}
-
-    def add(self, text: str) -> int:
-        return self.index.setdefault(text, len(self.index))
 
 
 @dataclass(frozen=True)
@@ -127,17 +124,19 @@ def read_teacher(data: bytes | None) -> np.ndarray | None:
 
 def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.random.Generator) -> Batch:
     """Build a batch; every random choice comes from `rng`."""
-    texts = _Texts()
+    texts = Texts()
     parts = [_one(item, view, embed_dim, texts, rng) for item in items]
     tags = sorted({tag for part in parts for tag in part.tags})
     targets = np.zeros((len(parts), len(tags)), bool)
     for row, part in enumerate(parts):
         targets[row, [tags.index(tag) for tag in part.tags]] = True
     counts = [len(part.region_text) for part in parts]
+    wrong = [of_region for part in parts for of_region in part.negatives]
     return Batch(
         images=to_input(np.stack([part.pixels for part in parts]), view.preprocess),
-        texts=list(texts.index),
+        texts=list(texts.place),
         caption=torch.tensor([part.caption for part in parts]),
+        long_caption=torch.tensor([part.long_caption for part in parts]),
         tag_texts=torch.tensor(tags, dtype=torch.long),
         tag_targets=torch.from_numpy(targets),
         image_of_region=torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(counts)),
@@ -145,6 +144,8 @@ def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.r
         masks=torch.from_numpy(np.concatenate([part.masks for part in parts])),
         is_stuff=torch.from_numpy(np.concatenate([part.is_stuff for part in parts])),
         region_text=torch.from_numpy(np.concatenate([part.region_text for part in parts])),
+        negative_text=torch.tensor([text for of_region in wrong for text in of_region], dtype=torch.long),
+        region_of_negative=torch.repeat_interleave(torch.tensor([len(of_region) for of_region in wrong]).long()),
         token_text=torch.from_numpy(np.concatenate([part.token_text for part in parts])),
         token_weight=torch.from_numpy(np.concatenate([part.token_weight for part in parts])),
         teacher_image=torch.from_numpy(np.stack([part.teacher_image for part in parts])),
@@ -157,11 +158,13 @@ def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.r
 class _Part:
     pixels: np.ndarray
     caption: int
+    long_caption: int
     tags: list[int]
     boxes: np.ndarray
     masks: np.ndarray
     is_stuff: np.ndarray
     region_text: np.ndarray
+    negatives: list[list[int]]
     token_text: np.ndarray
     token_weight: np.ndarray
     teacher_image: np.ndarray
@@ -169,7 +172,7 @@ class _Part:
     cells_hw: tuple[int, int]
 
 
-def _one(item: TaughtSample, view: View, embed_dim: int, texts: _Texts, rng: np.random.Generator) -> _Part:
+def _one(item: TaughtSample, view: View, embed_dim: int, texts: Texts, rng: np.random.Generator) -> _Part:
     record, pixels = item.sample.record, item.sample.pixels
     remaining = [pair for pair in enumerate(record.regions or []) if pair[1].id not in item.dropped]
     window = _window(pixels.shape[1], pixels.shape[0], view, rng)
@@ -181,16 +184,19 @@ def _one(item: TaughtSample, view: View, embed_dim: int, texts: _Texts, rng: np.
         masks = np.ascontiguousarray(masks[:, :, ::-1])
     cells_hw = (masks.shape[1], masks.shape[2])
     pixels, boxes, masks = _place(pixels, boxes, masks, view)
-    region_text = np.array([_region_text(region, texts) for _, region in chosen], np.int64)
-    token_text, token_weight = _tokens(masks, region_text)
+    text_of = np.array([region_text(region, view.texts, rng, texts) for _, region in chosen], np.int64)
+    token_text, token_weight = _tokens(masks, text_of)
+    caption, long_caption = captions(record.captions or [], view.texts, rng, texts)
     return _Part(
         pixels=pixels,
-        caption=_caption(record.captions or [], view.written_caption_share, rng, texts),
+        caption=caption,
+        long_caption=long_caption,
         tags=[texts.add(with_article(tag.text)) for tag in record.tags or []],
         boxes=boxes,
         masks=masks,
         is_stuff=np.array([region.is_stuff for _, region in chosen], bool),
-        region_text=region_text,
+        region_text=text_of,
+        negatives=[negatives(region, view.texts, rng, texts) for _, region in chosen],
         token_text=token_text,
         token_weight=token_weight,
         teacher_image=_teacher(item.teacher, [0], embed_dim)[0],
@@ -259,23 +265,6 @@ def _full_mask(region: Region, height: int, width: int) -> np.ndarray:
     inside = np.zeros((height, width), bool)
     inside[y0:y1, x0:x1] = True
     return inside
-
-
-def _region_text(region: Region, texts: _Texts) -> int:
-    if region.captions:
-        return texts.add(region.captions[0].text)
-    if region.tags:
-        return texts.add(with_article(region.tags[0].text))
-    return -1
-
-
-def _caption(captions: list[Text], written_share: float, rng: np.random.Generator, texts: _Texts) -> int:
-    """Choose the alt text, or at times a caption by the annotator; return -1 if the image has no caption."""
-    given = [c.text for c in captions if c.source in ("alt", "human")]
-    written = [c.text for c in captions if c.source not in ("alt", "human")]
-    pool = written if written and (not given or rng.random() < written_share) else given
-    chosen = pool[int(rng.integers(len(pool)))] if pool else ""
-    return texts.add(chosen) if chosen.strip() else -1
 
 
 def _tokens(

@@ -66,7 +66,14 @@ def warnings(params: TrainParams, samples: int) -> list[str]:
             messages.append(
                 f"{at.key}.batch: {at.batch}: more than the {samples} images there are, so images repeat in a batch"
             )
+    if params.weights.tic and not _text_tower_learns(params):
+        messages.append("train.weights.tic: it moves texts only, and the text tower is frozen; set it to 0")
     return messages
+
+
+def _text_tower_learns(params: TrainParams) -> bool:
+    by_adapter = {"lora": params.lora.text_tower, "full": params.full.text_tower}
+    return by_adapter.get(params.adapter, params.adapter == "auto")
 
 
 def _require_something_to_learn(params: TrainParams) -> None:

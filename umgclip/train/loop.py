@@ -28,6 +28,7 @@ from umgclip.train.ema import Average
 from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_terms import image_objectives, only_images
+from umgclip.train.objective.registry import states_of
 from umgclip.train.parallel import Parallel
 from umgclip.train.resolutions import index_at, resolutions
 from umgclip.train.step import Computed, StepScoring, compute
@@ -84,7 +85,7 @@ def _train(
         optimizer=optimizer,
         average=None if average is None else average.values,
         scaler=scaler,
-        beside=model.state(),
+        beside=model.state() | {f"terms.{name}": value for name, value in scoring.state.items()},
     )
     start = checkpoints.restore(state)
     unreadable = Unreadable(state.failed, params.max_failed, feed.samples, "train", world.first)
@@ -149,6 +150,7 @@ def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[StepS
         dtype=dtype,
         tokenizer=tower.tokenizer,
         scale_loss=(lambda loss: loss) if scaler is None else scaler.scale,
+        state=states_of(params.weights),
     )
     return scoring, scaler
 

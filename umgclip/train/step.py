@@ -54,6 +54,7 @@ class StepScoring:
         dtype: of autocast; None is plain float32.
         tokenizer: the tower's own.
         scale_loss: float16's loss scaling, the identity otherwise.
+        state: what terms remember from step to step, by name.
     """
 
     params: TrainParams
@@ -61,6 +62,7 @@ class StepScoring:
     dtype: torch.dtype | None
     tokenizer: Tokenizer
     scale_loss: Callable[[Tensor], Tensor]
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: World) -> Computed:
@@ -105,7 +107,7 @@ class _Objective:
         if only_images(params.weights):
             return scale.new_zeros(()), {"total": 0.0}
         similarity = Similarity(scale, bias, self.scoring.pairwise)
-        return total(Seen(features, self.global_batch, similarity, params, self.world))
+        return total(Seen(features, self.global_batch, similarity, params, self.world, self.scoring.state))
 
     def of_images(self, embedded: Embedded, images: int) -> tuple[Float[Tensor, ""] | None, dict[str, float]]:
         """Return the same of the objectives on images, of a forward's images alone; values are its part of them."""

@@ -37,5 +37,6 @@ def test_captions_tags_and_regions_count() -> None:
         {"tags": said},
         {"regions": [region.model_copy(update={"captions": said})]},
         {"regions": [region.model_copy(update={"tags": said})]},
+        {"regions": [region.model_copy(update={"negatives": said})]},
     ):
         assert not may_be_mirrored(RECORD.model_copy(update=changes))

@@ -1,4 +1,4 @@
-"""A base with random weights and annotations that need no annotator: the demo benchmark's own truth."""
+"""A base with random weights and annotations that need no annotator: the demo benchmark's own truth, and more."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ from umgclip.io.shards import RawSample, ShardWriter, read_shard
 from umgclip.io.tables import QUARANTINE, write_table
 from umgclip.model.clip import files
 from umgclip.params import LoraParams, TowerParams, TrainParams
-from umgclip.records import parse_record
+from umgclip.records import ImageRecord, Text, parse_record
 from umgclip.train.stage import TrainInputs
 
 
@@ -25,9 +25,23 @@ def base(tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def richer(record: ImageRecord, number: int) -> ImageRecord:
+    """The record with wrong texts and a long caption; both differ from image to image."""
+    regions = []
+    for place, region in enumerate(record.regions or []):
+        count = 2 if region.is_stuff else max(0, 3 - place)
+        wrong = [Text(text=f"wrong {i} of {number + place}", source="test") for i in range(count)]
+        regions.append(region.model_copy(update={"negatives": wrong} if wrong else {}))
+    long = [Text(text=f"a scene of the number {number} with many more words", source="human")] if number % 2 else []
+    return record.model_copy(update={"regions": regions, "captions": [*(record.captions or []), *long]})
+
+
 @pytest.fixture(scope="session")
 def annotations(demo: Path, tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo benchmark as human annotations, with random teacher embeddings; every third image has none."""
+    """The demo benchmark as human annotations, with random teacher embeddings; every third image has none.
+
+    Stuff and the first things of an image have up to three wrong texts, and every second image a long caption.
+    """
     folder = tmp_path_factory.mktemp("annotations")
     manifest = read_manifest(demo / "benchmark")
     rng = np.random.default_rng(0)
@@ -35,11 +49,12 @@ def annotations(demo: Path, tiny: TowerParams, tmp_path_factory: pytest.TempPath
     for shard in manifest.shards:
         writer = ShardWriter(folder / shard.path)
         for number, raw in enumerate(read_shard(demo / "benchmark" / shard.path)):
-            rows = 1 + len(parse_record(raw.json, where=raw.key).regions or [])
+            record = richer(parse_record(raw.json, where=raw.key), number)
+            rows = 1 + len(record.regions or [])
             buffer = io.BytesIO()
             np.save(buffer, rng.normal(size=(rows, tiny.embed_dim)).astype(np.float16))
             teacher = buffer.getvalue() if number % 3 else None
-            writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json, teacher))
+            writer.write(RawSample(raw.key, raw.image, raw.extension, record.to_json(), teacher))
         writer.close()
         shards.append(describe_shard(folder / shard.path, writer.samples))
     write_manifest(folder, manifest.model_copy(update={"shards": shards}))

@@ -16,6 +16,7 @@ from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TowerParams, TrainParams
 from umgclip.records import ImageRecord, Region, Source, Text
 from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher, view_of
+from umgclip.train.texts import TextChoice
 
 DIM = 4
 Box = tuple[int, int, int, int]
@@ -66,7 +67,7 @@ def item(
 def batch_of(
     items: list[TaughtSample], *, flip: float = 0.0, most: int = 8, written: float = 0.0, seed: int = 0
 ) -> Batch:
-    view = View(image_px=96, grid=8, regions_per_image=most, written_caption_share=written, mirror_share=flip)
+    view = View(image_px=96, grid=8, regions_per_image=most, texts=TextChoice(written), mirror_share=flip)
     return collate(items, view, DIM, np.random.default_rng(seed))
 
 
@@ -213,7 +214,9 @@ def test_with_padding_image_box_and_mask_still_move_together(size_hw: tuple[int,
     box = (width // 8, height // 4, width // 2, height)
     pixels = np.full((*size_hw, 3), 60, np.uint8)
     pixels[box[1] : box[3], box[0] : box[2]] = 255
-    view = View(96, 8, 8, 0.0, mirror_share=flip, resize="pad", preprocess=Preprocess((0.0,) * 3, (1.0,) * 3))
+    view = View(
+        96, 8, 8, TextChoice(0.0), mirror_share=flip, resize="pad", preprocess=Preprocess((0.0,) * 3, (1.0,) * 3)
+    )
     batch = collate([item([region(0, box, size_hw, "marker")], pixels=pixels)], view, DIM, np.random.default_rng(0))
     rows, columns = (4, 8) if width > height else (8, 3)
     inside = torch.zeros(8, 8, dtype=torch.bool)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from umgclip.errors import InputError
-from umgclip.params import LossWeights, TrainParams
+from umgclip.params import FullParams, LoraParams, LossWeights, TrainParams
 from umgclip.train.defaults import resolved, told, warnings
 
 
@@ -67,3 +67,14 @@ def test_batches_that_are_hardly_meant_are_named() -> None:
     assert warnings(TrainParams(batch=1), 3)[0].startswith(
         "train.batch: 1: contrastive losses learn nothing from one image per batch"
     )
+
+
+def test_texts_cannot_move_away_from_each_other_in_a_frozen_tower() -> None:
+    params = TrainParams(batch=4, weights=LossWeights(tic=0.1))
+    assert warnings(params, 4) == warnings(params.model_copy(update={"adapter": "full"}), 4) == []
+    frozen = [
+        params.model_copy(update={"adapter": "convpass"}),
+        params.model_copy(update={"adapter": "lora", "lora": LoraParams(text_tower=False)}),
+        params.model_copy(update={"adapter": "full", "full": FullParams(text_tower=False)}),
+    ]
+    assert [[line.split(":")[0] for line in warnings(one, 4)] for one in frozen] == [["train.weights.tic"]] * 3

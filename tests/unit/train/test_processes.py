@@ -18,7 +18,7 @@ from umgclip.train import stage
 from umgclip.train.stage import TrainInputs
 
 pytestmark = pytest.mark.slow
-EVERY_TERM = LossWeights(relational=0.5)
+EVERY_TERM = LossWeights(relational=0.5, hard_negatives=0.5, cmr=0.4, tic=0.1, long_text=0.7)
 TWO = {"loader": LoaderParams(streams=2)}
 
 Variants = dict[str, dict[str, object]]
@@ -66,6 +66,7 @@ def adapter(folder: Path) -> dict[str, Tensor]:
 def small() -> TrainParams:
     return TrainParams(
         steps=5, batch=8, checkpoint_every=2, precision="fp32", lr_peak=5.0e-3, device="cpu", weights=EVERY_TERM,
+        long_caption_words=8,
         lora={"rank": 4, "alpha": 8},
     )  # fmt: skip
 

@@ -144,6 +144,25 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(
     assert [row["step"] for row in csv.DictReader(curves.decode().splitlines())] == list("012345")
 
 
+def test_the_margins_of_ranking_are_part_of_the_checkpoint(
+    params: TrainParams,
+    inputs: TrainInputs,
+    tmp_path: Path,
+    whole: Callable[[TrainParams], tuple[dict[str, str], bytes]],
+) -> None:
+    """Also a random text a region each time; every second image has a long caption."""
+    weights = LossWeights(tags=0, pixel=0, distill=0, hard_negatives=0.5, cmr=0.4, tic=0.1, long_text=1.0)
+    richer = params.model_copy(update={"weights": weights, "text_of_region": "random", "long_caption_words": 8})
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(richer, inputs, tmp_path / "train", report=interrupt_at(3))
+    saved = torch.load(inputs.work / "checkpoint.pt", weights_only=True)["beside"]["terms.cmr"]
+    assert (saved[:3] != 0).all()
+    assert (saved[3:] == 0).all(), "no region has a fourth wrong text"
+    stage.run(richer, inputs, tmp_path / "train")
+    assert (hashes(tmp_path / "train"), inputs.plots.read_bytes()) == whole(richer)
+    assert b"hard_negatives,cmr,tic" in inputs.plots.read_bytes().splitlines()[0]
+
+
 def test_a_run_interrupted_twice(
     params: TrainParams,
     inputs: TrainInputs,

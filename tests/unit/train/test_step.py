@@ -21,11 +21,11 @@ from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import cut, join, merge
-from umgclip.train.objective.registry import labels_of
+from umgclip.train.objective.registry import labels_of, states_of
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import StepScoring, compute
 
-EVERY_TERM = LossWeights(relational=0.5)
+EVERY_TERM = LossWeights(relational=0.5, hard_negatives=0.5, cmr=0.4, tic=0.1, long_text=0.7)
 ONE = World()
 Prepare = Callable[[DenseClip], object]
 
@@ -52,14 +52,23 @@ def make(base: Path) -> Callable[[], DenseClip]:
 
 @pytest.fixture
 def loaded(annotations: Path, make: Callable[[], DenseClip]) -> LoadedBatch:
-    return next(TrainFeed(TrainParams(batch=7), annotations, Dropped(frozenset(), {}), make()).load(0))
+    return next(
+        TrainFeed(
+            TrainParams(batch=7, weights=EVERY_TERM, long_caption_words=8),
+            annotations,
+            Dropped(frozenset(), {}),
+            make(),
+        ).load(0)
+    )
 
 
 def gradients(
     tower: DenseClip, loaded: LoadedBatch, params: TrainParams, tiny: TowerParams
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     model = Parallel(TowerEmbedder(tower), ONE, "ddp")
-    scoring = StepScoring(params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss)
+    scoring = StepScoring(
+        params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss, states_of(params.weights)
+    )
     values = compute(model, loaded, scoring, ONE).values
     return values, {name: p.grad for name, p in model.weights.items() if p.grad is not None}
 
@@ -172,6 +181,9 @@ def worded(batch: Batch, texts: list[str]) -> Batch:
         two,
         texts=texts,
         caption=torch.tensor([0, 1]),
+        long_caption=torch.tensor([-1, -1]),
+        negative_text=torch.zeros(0, dtype=torch.long),
+        region_of_negative=torch.zeros(0, dtype=torch.long),
         tag_texts=torch.tensor([2, 3]),
         tag_targets=torch.tensor([[True, False], [False, True]]),
         image_of_region=torch.tensor([0, 1]),

@@ -1,6 +1,6 @@
-"""The term `image_text`: images against their captions."""
+"""The terms `image_text` and `long_text`: images against their captions, short and long."""
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.losses.image_text import info_nce, sigmoid_loss
@@ -9,7 +9,16 @@ from umgclip.train.objective.term import Seen
 
 def term(seen: Seen) -> Float[Tensor, ""]:
     """Contrast images with captions, by softmax or by sigmoids as the tower does; images without one are left out."""
-    caption = seen.labels.caption.to(seen.device)
+    return _contrast(seen, seen.labels.caption)
+
+
+def long_term(seen: Seen) -> Float[Tensor, ""]:
+    """Contrast images with their long captions (FG-CLIP, Xie et al., ICML 2025): the same embedding of the image."""
+    return _contrast(seen, seen.labels.long_caption)
+
+
+def _contrast(seen: Seen, caption: Int[Tensor, "b"]) -> Float[Tensor, ""]:
+    caption = caption.to(seen.device)
     captioned = caption >= 0
     rows = seen.rows_of(caption[captioned])
     image, text, similarity = seen.image[captioned], seen.texts(caption[captioned]), seen.similarity

@@ -16,10 +16,10 @@ from umgclip.model.clip.files import Tokenizer
 from umgclip.train.batch import Batch
 
 _Text = TypeVar("_Text", str, bytes)
-_PER_IMAGE = ("images", "caption", "tag_targets", "teacher_image", "valid")
+_PER_IMAGE = ("images", "caption", "long_caption", "tag_targets", "teacher_image", "valid")
 _PER_REGION = ("boxes_xyxy", "masks", "is_stuff", "region_text", "teacher_region")
 _PER_TOKEN = ("token_text", "token_weight")
-_PLACES = ("caption", "region_text", "token_text")  # places in `texts`, -1 for none
+_PLACES = ("caption", "long_caption", "region_text", "token_text", "negative_text")  # places in `texts`, -1 for none
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ class Labels:
 
     `tokens` are the texts' token ids as the tower reads them: texts with equal ids count as one text.
     `used` are the places of the texts that some term looks at, ascending: those are encoded. `token_weight_sum`,
-    `taught_images` and `taught_regions` count what the terms that are means over a batch divide by.
+    `taught_images`, `taught_regions`, `rows_with_negatives` and `pairs_with_negatives` count what the terms that are
+    means over a batch divide by.
     """
 
     texts: list[str]
     tokens: list[bytes]
     used: Int[Tensor, "u"]
     caption: Int[Tensor, "b"]
+    long_caption: Int[Tensor, "b"]
     tag_texts: Int[Tensor, "v"]
     tag_targets: Bool[Tensor, "b v"]
     image_of_region: Int[Tensor, "r"]
@@ -44,6 +46,8 @@ class Labels:
     token_weight_sum: float
     taught_images: int
     taught_regions: int
+    rows_with_negatives: int
+    pairs_with_negatives: int
 
     @property
     def images(self) -> int:
@@ -67,12 +71,16 @@ def label(batch: Batch, looked_at: Int[Tensor, "n"], tokenizer: Tokenizer, *, wi
     """
     tokens = [row.tobytes() for row in tokenizer(batch.texts).numpy()]
     first: dict[bytes, int] = {}
-    places = torch.tensor([first.setdefault(row, position) for position, row in enumerate(tokens)], dtype=torch.long)
+    places = torch.tensor([first.setdefault(row, position) for position, row in enumerate(tokens)] + [-1])
+    pairs = are_negatives(batch, places)
+    region = batch.region_of_negative[pairs]
+    things = ~batch.is_stuff  # read by their box as well
     return Labels(
         texts=batch.texts,
         tokens=tokens,
         used=places[looked_at].unique(),
         caption=batch.caption,
+        long_caption=batch.long_caption,
         tag_texts=batch.tag_texts,
         tag_targets=batch.tag_targets,
         image_of_region=batch.image_of_region,
@@ -82,7 +90,20 @@ def label(batch: Batch, looked_at: Int[Tensor, "n"], tokenizer: Tokenizer, *, wi
         token_weight_sum=float(batch.token_weight.sum()),
         taught_images=int(batch.teacher_image.isfinite().all(dim=1).sum()),
         taught_regions=int(batch.teacher_region.isfinite().all(dim=1).sum()),
+        rows_with_negatives=int((1 + things[region.unique()].long()).sum()),
+        pairs_with_negatives=int((1 + things[region].long()).sum()),
     )
+
+
+def are_negatives(batch: Batch, place_of: Int[Tensor, "texts"]) -> Bool[Tensor, "m"]:
+    """Tell which wrong texts of a batch's regions are wrong: those of regions with a text, whose tokens are not its.
+
+    Args:
+        batch: any part of a global batch.
+        place_of: for each of its texts a number that texts of equal tokens share, and -1 at the end.
+    """
+    right = batch.region_text[batch.region_of_negative]
+    return (right >= 0) & (place_of[right] != place_of[batch.negative_text])
 
 
 @dataclass(frozen=True)
@@ -117,15 +138,18 @@ def join(parts: Sequence[Labels]) -> JoinedLabels:
         tokens=tokens,
         used=(row_of_text[:-1] >= 0).nonzero()[:, 0],
         caption=torch.cat([mapping[part.caption] for part, mapping in zip(parts, places, strict=True)]),
+        long_caption=torch.cat([mapping[part.long_caption] for part, mapping in zip(parts, places, strict=True)]),
         tag_texts=tag_texts,
         tag_targets=tag_targets,
-        image_of_region=_join_images([(p.image_of_region, p.images) for p in parts]),
+        image_of_region=_offset([(p.image_of_region, p.images) for p in parts]),
         is_stuff=torch.cat([part.is_stuff for part in parts]),
         region_text=torch.cat([mapping[part.region_text] for part, mapping in zip(parts, places, strict=True)]),
         teacher_region=torch.cat(taught) if taught else None,
         token_weight_sum=sum(part.token_weight_sum for part in parts),
         taught_images=sum(part.taught_images for part in parts),
         taught_regions=sum(part.taught_regions for part in parts),
+        rows_with_negatives=sum(part.rows_with_negatives for part in parts),
+        pairs_with_negatives=sum(part.pairs_with_negatives for part in parts),
     )
     return JoinedLabels(labels, places, row_of_text)
 
@@ -143,7 +167,8 @@ def merge(batches: Sequence[Batch]) -> Batch:
     plain = {*_PER_IMAGE, *_PER_REGION, *_PER_TOKEN} - {*_PLACES, "tag_targets"}
     for name in plain & {field.name for field in dataclasses.fields(Batch)}:
         joined[name] = _cat([getattr(batch, name) for batch in batches], batches)
-    regions = _join_images([(b.image_of_region, len(b.images)) for b in batches])
+    regions = _offset([(b.image_of_region, len(b.images)) for b in batches])
+    joined["region_of_negative"] = _offset([(b.region_of_negative, len(b.region_text)) for b in batches])
     return dataclasses.replace(
         batches[0], texts=texts, tag_texts=tag_texts, tag_targets=tag_targets, image_of_region=regions, **joined
     )
@@ -155,7 +180,13 @@ def cut(batch: Batch, start: int, stop: int) -> Batch:
         return batch
     inside = (batch.image_of_region >= start) & (batch.image_of_region < stop)
     tokens = len(batch.token_text) // max(1, len(batch.images))
-    parts: dict[str, Any] = {"image_of_region": batch.image_of_region[inside] - start}
+    of_inside = inside[batch.region_of_negative]
+    region = inside.cumsum(0) - 1  # their new places
+    parts: dict[str, Any] = {
+        "image_of_region": batch.image_of_region[inside] - start,
+        "negative_text": batch.negative_text[of_inside],
+        "region_of_negative": region[batch.region_of_negative[of_inside]],
+    }
     for field in dataclasses.fields(Batch):
         value = getattr(batch, field.name)
         if value is None:
@@ -198,9 +229,10 @@ def _join_tags(
     return tags, targets
 
 
-def _join_images(parts: Sequence[tuple[Tensor, int]]) -> Int[Tensor, "r"]:
-    offsets = accumulate((images for _, images in parts), initial=0)
-    return torch.cat([image + offset for (image, _), offset in zip(parts, offsets, strict=False)])
+def _offset(parts: Sequence[tuple[Tensor, int]]) -> Int[Tensor, "n"]:
+    """Concatenate indices into rows of parts, each with its number of rows, as indices into all rows."""
+    offsets = accumulate((rows for _, rows in parts), initial=0)
+    return torch.cat([index + offset for (index, _), offset in zip(parts, offsets, strict=False)])
 
 
 def _cat(values: Sequence[Tensor | None], batches: Sequence[Batch]) -> Tensor | None:

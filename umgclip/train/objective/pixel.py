@@ -14,8 +14,8 @@ from umgclip.train.objective.term import Seen
 
 def term(seen: Seen) -> Float[Tensor, ""]:
     """Ask of this process's tokens which of the batch's region texts they show."""
-    batch, joined, rank = seen.global_batch.batch, seen.global_batch.joined, seen.global_batch.rank
-    target = seen.row_of_name[joined.places[rank].to(seen.device)[batch.token_text]]
+    batch = seen.global_batch.batch
+    target = seen.row_of_name[seen.joint_places[batch.token_text]]
     texts, threshold = seen.region_names(), seen.params.joint_threshold
     equal = None
     if threshold is not None:

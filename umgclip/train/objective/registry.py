@@ -12,7 +12,17 @@ from umgclip.model.clip.files import Tokenizer
 from umgclip.model.clip.tower import ClipOutput
 from umgclip.params import LossWeights
 from umgclip.train.batch import Batch
-from umgclip.train.objective import distill, image_text, pixel, region_tags, region_text, tags
+from umgclip.train.objective import (
+    cmr,
+    distill,
+    hard_negatives,
+    image_text,
+    pixel,
+    region_tags,
+    region_text,
+    tags,
+    tic,
+)
 from umgclip.train.objective.features import Features, Pooled, read_out
 from umgclip.train.objective.labels import Labels, label
 from umgclip.train.objective.term import Objective
@@ -30,15 +40,41 @@ def _region_texts(batch: Batch) -> Int[Tensor, "n"]:
     return batch.region_text[batch.region_text >= 0]
 
 
+def _long_captions(batch: Batch) -> Int[Tensor, "n"]:
+    return batch.long_caption[batch.long_caption >= 0]
+
+
+def _right_and_wrong_texts(batch: Batch) -> Int[Tensor, "n"]:
+    right = batch.region_text[batch.region_of_negative]
+    return torch.cat([right, batch.negative_text])[(right >= 0).repeat(2)]
+
+
 _TOKENS: Final = frozenset[Pooled]({"tokens"})
 _MASKS: Final = frozenset[Pooled]({"by_mask"})
 _MASKS_AND_BOXES: Final = frozenset[Pooled]({"by_mask", "by_box"})
 
 OBJECTIVES: Final = (
     Objective("image_text", image_text.term, texts=_captions),
+    Objective("long_text", image_text.long_term, texts=_long_captions),
     Objective("tags", tags.term, texts=_tags),
     Objective("pixel", pixel.term, texts=_region_texts, pooled=_TOKENS, rows=lambda part: part.token_weight_sum),
     Objective("region_text", region_text.term, texts=_region_texts, pooled=_MASKS_AND_BOXES),
+    Objective(
+        "hard_negatives",
+        hard_negatives.term,
+        texts=_right_and_wrong_texts,
+        pooled=_MASKS_AND_BOXES,
+        rows=lambda part: part.rows_with_negatives,
+    ),
+    Objective(
+        "cmr",
+        cmr.term,
+        texts=_right_and_wrong_texts,
+        pooled=_MASKS_AND_BOXES,
+        rows=lambda part: part.pairs_with_negatives,
+        state=cmr.state,
+    ),
+    Objective("tic", tic.term, texts=_region_texts),
     Objective("region_tags", region_tags.term, texts=_tags, pooled=_MASKS),
     Objective("distill", distill.distill_term, pooled=_MASKS, rows=lambda part: part.taught_regions),
     Objective("relational", distill.relational_term, pooled=_MASKS),
@@ -63,3 +99,8 @@ def features_of(out: ClipOutput, batch: Batch, weights: LossWeights) -> Features
     """Read out of a forward's dense map what the terms look at whose weight is above 0."""
     pooled = frozenset[Pooled]().union(*(objective.pooled for objective in wanted(weights)))
     return read_out(out, batch, pooled)
+
+
+def states_of(weights: LossWeights) -> dict[str, Tensor]:
+    """Make what the terms whose weight is above 0 remember from step to step, by their names."""
+    return {objective.name: objective.state() for objective in wanted(weights) if objective.state is not None}

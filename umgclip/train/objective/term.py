@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -73,6 +73,7 @@ class Seen:
         similarity: how cosines become logits.
         params: the section `train`.
         world: the processes.
+        state: what a term remembers from step to step, by its name; changed in place.
     """
 
     local: Features
@@ -80,6 +81,7 @@ class Seen:
     similarity: Similarity
     params: TrainParams
     world: World = World()
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def labels(self) -> Labels:
@@ -109,6 +111,11 @@ class Seen:
     def by_box(self) -> Float[Tensor, "things d"]:
         """Features of all things, pooled in their boxes."""
         return self.world.gather(self.local.by_box, [part.things for part in self.global_batch.parts])
+
+    @cached_property
+    def joint_places(self) -> Int[Tensor, "texts"]:
+        """The place in `labels.texts` of each of this process's texts; -1 at the end."""
+        return self.global_batch.joined.places[self.global_batch.rank].to(self.device)
 
     @cached_property
     def _row_of_text(self) -> Int[Tensor, "texts"]:
@@ -155,6 +162,7 @@ class Objective:
         texts: places in `Batch.texts` of the texts it looks at, which are encoded; None: it looks at no text.
         pooled: what it looks at in the dense map, besides the map itself.
         rows: of a mean over rows, the number of rows in a part; None: it is no such mean.
+        state: makes what it remembers from step to step, which joins the checkpoint; None: nothing.
     """
 
     name: str
@@ -162,3 +170,4 @@ class Objective:
     texts: Callable[[Batch], Int[Tensor, "n"]] | None = None
     pooled: frozenset[Pooled] = frozenset()
     rows: Callable[[Labels], float] | None = None
+    state: Callable[[], Tensor] | None = None

@@ -19,7 +19,7 @@ from umgclip.train.batch import Batch
 from umgclip.train.objective.combine import combine
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import join
-from umgclip.train.objective.registry import features_of, labels_of, wanted
+from umgclip.train.objective.registry import features_of, labels_of, states_of, wanted
 from umgclip.train.objective.term import GlobalBatch, Objective, Seen, Similarity
 
 
@@ -37,7 +37,7 @@ def loss(
     embedded = TowerEmbedder(tower)(batch.images, tokens, batch.valid)
     features = features_of(embedded.out, batch, params.weights)
     similarity = Similarity(embedded.scale, embedded.bias, tower.pairwise)
-    return total(Seen(features, global_batch, similarity, params))
+    return total(Seen(features, global_batch, similarity, params, state=states_of(params.weights)))
 
 
 def total(seen: Seen) -> tuple[Float[Tensor, ""], dict[str, float]]:
