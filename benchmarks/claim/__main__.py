@@ -45,7 +45,7 @@ def main(
     alphas: tuple[float, ...] = ALPHAS
     if quick:
         seeds, alphas = 1, (0.5,)
-        short = sections.train.model_copy(update={"steps": _QUICK_STEPS})
+        short = sections.train.model_copy(update={"steps": _QUICK_STEPS, "stages": []})
         sections = Sections(sections.data, sections.annotate, short, sections.evaluate)
     runs = Runs(sections, Inputs.of(Path()), work)
     claim = measure(runs, range(seeds), alphas, VARIANTS)

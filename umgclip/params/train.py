@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -75,7 +77,8 @@ class ResolutionStage(Section):
     """One of `train.stages`: consecutive steps at one side of the canvas."""
 
     image_px: Count = Field(description="side of the canvas, a multiple of the patch")
-    steps: Count
+    steps: Count | None = Field(default=None, description="steps of this stage; null: by its share")
+    share: Share | None = Field(default=None, description="share of train.steps; null: by its steps")
     batch: Count | None = Field(default=None, description="images in a step; null: train.batch")
     lr_factor: Positive = Field(default=1.0, description="factor on the learning rate of the schedule")
 
@@ -156,16 +159,30 @@ class TrainParams(LearningParams):
         if not stages:
             return stages
         steps, image_px = info.data.get("steps"), info.data.get("image_px")
-        total = sum(stage.steps for stage in stages)
-        if steps is not None and steps != total:
+        by_steps = [stage.steps for stage in stages if stage.steps is not None]
+        shares = [stage.share for stage in stages if stage.share is not None]
+        if sorted((len(by_steps), len(shares))) != [0, len(stages)]:
+            raise ValueError("expected steps in every stage, or a share in every stage")
+        if shares and not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+            raise ValueError(f"expected the shares to add up to 1, not to {sum(shares):g}")
+        if by_steps and steps is not None and steps != sum(by_steps):
+            total = sum(by_steps)
             raise ValueError(f"expected the steps to add up to train.steps, {steps}; set train.steps to {total}")
         if image_px is not None:
             raise ValueError(f"expected a train.image_px of null beside stages, which have their own, not {image_px}")
         return stages
 
     @property
+    def stage_steps(self) -> list[int]:
+        """The steps of each of `stages`; a small share of few steps may be none."""
+        ends = [round(end * self.steps) for end in accumulate(stage.share or 0.0 for stage in self.stages)]
+        by_share = [end - start for start, end in pairwise([0, *ends])]
+        return [share if one.steps is None else one.steps for one, share in zip(self.stages, by_share, strict=True)]
+
+    @property
     def images_shown(self) -> int:
         """The number of images that all steps show together."""
         if not self.stages:
             return self.steps * self.batch
-        return sum(stage.steps * (stage.batch or self.batch) for stage in self.stages)
+        pairs = zip(self.stages, self.stage_steps, strict=True)
+        return sum(steps * (stage.batch or self.batch) for stage, steps in pairs)

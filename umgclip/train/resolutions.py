@@ -33,10 +33,11 @@ def resolutions(params: TrainParams) -> tuple[Resolution, ...]:
     if not params.stages:
         return (Resolution(0, params.image_px, params.batch),)
     listed, first = [], 0
-    for number, stage in enumerate(params.stages):
+    for number, (stage, steps) in enumerate(zip(params.stages, params.stage_steps, strict=True)):
         key = f"train.stages.{number}"
-        listed.append(Resolution(first, stage.image_px, stage.batch or params.batch, stage.lr_factor, key))
-        first += stage.steps
+        if steps:
+            listed.append(Resolution(first, stage.image_px, stage.batch or params.batch, stage.lr_factor, key))
+        first += steps
     return tuple(listed)
 
 

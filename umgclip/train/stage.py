@@ -165,7 +165,8 @@ def _steps(params: TrainParams) -> list[tuple[str, str]]:
     if not params.stages:
         return [("steps, batch", f"{params.steps}, {params.batch}")]
     return [
-        (f"steps, batch at {one.image_px} px", f"{one.steps}, {one.batch or params.batch}") for one in params.stages
+        (f"steps, batch at {one.image_px} px", f"{steps}, {one.batch or params.batch}")
+        for one, steps in zip(params.stages, params.stage_steps, strict=True)
     ]
 
 

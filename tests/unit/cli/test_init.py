@@ -13,7 +13,7 @@ from umgclip.cli.project import create
 from umgclip.cli.project.create import ProjectOptions, default_name, make_project, write_code_digests
 from umgclip.errors import InputError, ParamsError
 from umgclip.io.atomic import sha256_file
-from umgclip.params import AnnotateParams, BaseParams, EvaluateParams, RegisterParams, load_section
+from umgclip.params import AnnotateParams, BaseParams, EvaluateParams, RegisterParams, TrainParams, load_section
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +51,7 @@ def test_params_suit_photographs_and_no_other_project(made):
     assert (annotate.held_out, annotate.label.crop_px) == ([], "auto")
     assert (annotate.language, annotate.rules.vocabulary) == ("none", "names.txt")
     assert load_section(path, EvaluateParams).crop_px is None
+    assert load_section(path, TrainParams).stages == [], "those of the demo are for its base"
     assert load_section(path, RegisterParams).name == "birds"
     assert "# never written as the label of a region" in path.read_text(), "the comments stay"
 
@@ -63,7 +64,7 @@ def test_every_other_value_is_that_of_the_repository(made):
     for content in (ours, theirs):
         for section, *keys in (
             ("base", "pretrained", "model", "language", "vocabulary"), ("annotate", "held_out", "language"),
-            ("evaluate", "crop_px"), ("register", "name"),
+            ("train", "stages"), ("evaluate", "crop_px"), ("register", "name"),
         ):  # fmt: skip
             for key in keys:
                 del content[section][key]

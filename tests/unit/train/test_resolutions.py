@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from umgclip.data.stream import read_raw
 from umgclip.errors import InputError, ParamsError
@@ -171,3 +172,19 @@ def test_a_stage_whose_batch_cannot_be_divided_is_refused(annotations: Path, tow
 def test_stages_that_contradict_themselves_are_refused(content: dict[str, object], message: str) -> None:
     with pytest.raises(ParamsError, match=message):
         parse(TrainParams, {"stages": [{"image_px": 48, "steps": 4}], **content}, Path("params.yaml"), "train")
+
+
+def test_shares_follow_the_steps():
+    stages = [{"image_px": 96, "share": 0.43}, {"image_px": 144, "share": 0.57}]
+    params = TrainParams.model_validate({"steps": 350, "stages": stages})
+    assert params.stage_steps == [150, 200]
+    assert params.images_shown == 350 * 32
+    few = params.model_copy(update={"steps": 1})
+    assert [(one.first, one.image_px) for one in resolutions(few)] == [(0, 144)], "a stage without steps is left out"
+    for wrong, message in (
+        ([{"image_px": 96, "share": 0.5}], "the shares to add up to 1, not to 0.5"),
+        ([{"image_px": 96, "share": 0.5}, {"image_px": 96, "steps": 3}], "steps in every stage, or a share in every"),
+        ([{"image_px": 96}], "steps in every stage, or a share in every stage"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            TrainParams.model_validate({"steps": 6, "stages": wrong})

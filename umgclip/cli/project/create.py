@@ -191,6 +191,8 @@ def _params(options: ProjectOptions) -> str:
     params["base"]["vocabulary"] = options.vocabulary
     if options.model is not None:
         params["base"]["model"] = options.model
+    if options.pretrained != SCRATCH:
+        params["train"]["stages"] = []  # the demo's sides are for its small base
     annotate = params["annotate"]
     annotate["held_out"], annotate["language"] = [], options.language
     annotate["rules"]["vocabulary"] = options.vocabulary
