@@ -33,7 +33,10 @@ def make_tuned(tiny: TowerParams, tmp_path: Path) -> MakeTuned:
                     parameter.add_(0.05 * torch.randn_like(parameter))
         adapted.save(root / "train" / "adapter")
         base = sha256_file(root / "base" / files.WEIGHTS)
-        write_json(root / "train" / "train.json", {"base_sha256": base, "params": params.model_dump()})
+        facts = {"base_sha256": base, "params": params.model_dump(), "dense_reach": params.dense_reach}
+        if params.image_px is not None:
+            facts["image_hw"] = [params.image_px] * 2
+        write_json(root / "train" / "train.json", facts)
         return root
 
     return make

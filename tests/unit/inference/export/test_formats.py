@@ -25,6 +25,7 @@ from umgclip.params import FullParams, LoraParams, TowerParams, TrainParams
 MakeTuned = Callable[..., Path]
 LORA = TrainParams(lora=LoraParams(rank=4, alpha=8))
 FULL = TrainParams(adapter="full", full=FullParams(text_tower=True))
+LARGER = LORA.model_copy(update={"image_px": 120, "dense_reach": 1})
 CONVPASS = TrainParams(adapter="convpass")
 TEXTS = ["a dog", "a red car and an owl on a wooden floor", ""]
 
@@ -44,7 +45,7 @@ def outputs(root: Path) -> tuple[torch.Tensor, torch.Tensor, ClipOutput]:
     return images, tokens, tower(images, tokens)
 
 
-@pytest.mark.parametrize("params", [LORA, FULL])
+@pytest.mark.parametrize("params", [LORA, FULL, LARGER])
 @torch.no_grad()
 def test_plain_open_clip_gives_the_same_embeddings(
     make_tuned: MakeTuned, tmp_path: Path, unlisted: None, params: TrainParams
@@ -118,6 +119,7 @@ def small_timm(monkeypatch: pytest.MonkeyPatch) -> None:
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
 SIGLIP_TEXT = {**TEXT, "no_causal_mask": True, "proj_bias": True, "pool_type": "last"}
 ONNX = {
+    "larger": (LARGER, None),
     "vit-lora": (LORA, None),
     "vit-convpass": (CONVPASS, None),
     "siglip": (LORA, timm_config("vit_base_patch16_siglip_224", "map", "none", SIGLIP_TEXT) | {"init_logit_bias": -10}),

@@ -98,9 +98,11 @@ class OpenClipVit:
     def _dense_mask(self, grid: TokenGrid, device: torch.device) -> Float[Tensor, "length length"]:
         """Return the attention mask of the last block, whose dense tokens see themselves and what is in reach."""
         mask = value_path_mask(1 + grid.height * grid.width, device)
-        if reach := reach_of(self._visual):
-            mask[1:, 1:].masked_fill_(neighbours(grid.height, grid.width, reach, device), 0.0)
-        return mask
+        reach = reach_of(self._visual)
+        if not reach:
+            return mask
+        # not in place: an export of a change through a view loses it
+        return mask.masked_fill(F.pad(neighbours(grid.height, grid.width, reach, device), (1, 0, 1, 0)), 0.0)
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
         """Return what is added to the logits of each key: 0, or a number so low that the weight is exactly 0.

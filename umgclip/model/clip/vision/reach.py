@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ REACH = "dense_reach"
 """The key of the reach in files beside weights."""
 FARTHEST = 64
 """The largest reach, in cells."""
-
-_MASKS_KEPT = 16
 
 
 def reach_of(visual: Any) -> int:  # noqa: ANN401 - open_clip's towers share no base class
@@ -32,9 +29,8 @@ def set_reach(clip: Any, reach: int) -> None:  # noqa: ANN401 - open_clip's mode
     clip.visual.umgclip_dense_reach = reach
 
 
-@lru_cache(maxsize=_MASKS_KEPT)
 def neighbours(height: int, width: int, reach: int, device: torch.device) -> Bool[Tensor, "n n"]:
-    """Return which cells of a grid, row by row, lie within reach of each other along both sides; do not change it."""
+    """Return which cells of a grid, row by row, lie within reach of each other along both sides."""
     row = torch.arange(height, device=device).repeat_interleave(width)
     column = torch.arange(width, device=device).repeat(height)
     far = torch.maximum((row[:, None] - row).abs(), (column[:, None] - column).abs())

@@ -154,9 +154,9 @@ def _value_path(
     """
     prefix = grid.prefix
     itself = torch.eye(prefix + grid.height * grid.width, dtype=torch.bool, device=device)
-    near = itself.clone()
-    if reach:
-        near[prefix:, prefix:] = neighbours(grid.height, grid.width, reach, device)
+    near = itself
+    if reach:  # not in place: an export of a change through a view loses it
+        near = near | F.pad(neighbours(grid.height, grid.width, reach, device), (prefix, 0, prefix, 0))
     mask = near[None, None].repeat(1 if keys is None else len(keys), 1, 1, 1)
     if keys is not None:
         mask = mask & keys[:, None, None, :] | itself
