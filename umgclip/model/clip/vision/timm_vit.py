@@ -12,6 +12,7 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
 from timm.layers import AttentionPoolLatent, PatchEmbed, resample_abs_pos_embed
 from timm.models.eva import Eva
