@@ -29,7 +29,7 @@ from umgclip.train.objective.image_side import Rows, weighted
 from umgclip.train.objective.image_terms import only_images
 from umgclip.train.objective.labels import Labels, bounds, cut, join
 from umgclip.train.objective.registry import features_of, labels_of
-from umgclip.train.objective.term import GlobalBatch, Seen, Similarity
+from umgclip.train.objective.term import GlobalBatch, Similarity, TermInputs
 from umgclip.train.objective.total import total
 from umgclip.train.parallel import Parallel
 
@@ -107,7 +107,7 @@ class _Objective:
         if only_images(params.weights):
             return scale.new_zeros(()), {"total": 0.0}
         similarity = Similarity(scale, bias, self.scoring.pairwise)
-        return total(Seen(features, self.global_batch, similarity, params, self.world, self.scoring.state))
+        return total(TermInputs(features, self.global_batch, similarity, params, self.world, self.scoring.state))
 
     def of_images(self, embedded: Embedded, images: int) -> tuple[Float[Tensor, ""] | None, dict[str, float]]:
         """Return the same of the objectives on images, of a forward's images alone; values are its part of them."""

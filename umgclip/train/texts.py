@@ -1,4 +1,4 @@
-"""Which of a sample's texts a step looks at: captions short and long, texts of regions, and wrong texts of regions."""
+"""The choice of a sample's texts for a step: captions short and long, texts of regions, wrong texts of regions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def text_choice(params: TrainParams) -> TextChoice:
 
 @dataclass
 class Texts:
-    """Distinct strings and their places."""
+    """The distinct strings of a batch and their places."""
 
     place: dict[str, int] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import connected_zero
 from umgclip.train.objective.hard_negatives import compare
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 from umgclip.train.texts import MOST_NEGATIVES
 
 _NAME = "cmr"
@@ -21,7 +21,7 @@ def state() -> Float[Tensor, "k"]:
     return torch.zeros(MOST_NEGATIVES, dtype=torch.float64)
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Rank this process's regions' texts, and take the margins of the next step from the global batch.
 
     Scores are logits, whose scale gets no gradient: a larger one would widen every margin.

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from umgclip.losses.checks import require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine, unit_rows
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 
-def distill_term(seen: Seen) -> Float[Tensor, ""]:
+def distill_term(seen: TermInputs) -> Float[Tensor, ""]:
     """Draw mask-pooled features of this process's regions to the base's embeddings of the regions' crops.
 
     No name is needed, so the held-out classes are taught too; `relational_term` likewise.
@@ -20,7 +20,7 @@ def distill_term(seen: Seen) -> Float[Tensor, ""]:
     return cosine_distillation(seen.local.by_mask[known], F.normalize(rows[known], dim=1))
 
 
-def relational_term(seen: Seen) -> Float[Tensor, ""]:
+def relational_term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask each region to be as near to the crops of the batch's other regions as its own crop is."""
     given = seen.labels.teacher_region
     if given is None:
@@ -31,7 +31,7 @@ def relational_term(seen: Seen) -> Float[Tensor, ""]:
     return relational_keep(seen.by_mask[known], teacher, teacher, teacher, seen.similarity.scale)
 
 
-def keep_term(seen: Seen) -> Float[Tensor, ""]:
+def keep_term(seen: TermInputs) -> Float[Tensor, ""]:
     """Draw this process's image embeddings to the base's own."""
     rows = seen.global_batch.batch.teacher_image
     known = rows.isfinite().all(dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import connected_zero, full_precision, unit_rows
 from umgclip.train.objective.labels import are_negatives
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 
 class Compared(NamedTuple):
@@ -28,7 +28,7 @@ class Compared(NamedTuple):
     rank: Int[Tensor, "m"]
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask each of this process's regions which of its texts is right.
 
     A tower that learns by a softmax is asked for one of them, one that learns by sigmoids about each.
@@ -43,7 +43,7 @@ def term(seen: Seen) -> Float[Tensor, ""]:
     return hard_negative_sigmoid_loss(right + similarity.required_bias, wrong + similarity.required_bias)
 
 
-def compare(seen: Seen) -> Compared:
+def compare(seen: TermInputs) -> Compared:
     """Compare this process's regions with their right text and their wrong ones; a wrong text of equal tokens is none.
 
     Regions without a text or without a wrong one leave no trace.

@@ -4,20 +4,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.losses.image_text import info_nce, sigmoid_loss
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Contrast images with captions, by softmax or by sigmoids as the tower does; images without one are left out."""
     return _contrast(seen, seen.labels.caption)
 
 
-def long_term(seen: Seen) -> Float[Tensor, ""]:
+def long_term(seen: TermInputs) -> Float[Tensor, ""]:
     """Contrast images with their long captions (FG-CLIP, Xie et al., ICML 2025): the same embedding of the image."""
     return _contrast(seen, seen.labels.long_caption)
 
 
-def _contrast(seen: Seen, caption: Int[Tensor, "b"]) -> Float[Tensor, ""]:
+def _contrast(seen: TermInputs, caption: Int[Tensor, "b"]) -> Float[Tensor, ""]:
     caption = caption.to(seen.device)
     captioned = caption >= 0
     rows = seen.rows_of(caption[captioned])

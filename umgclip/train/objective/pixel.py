@@ -9,10 +9,10 @@ from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
 from umgclip.train.objective.region_text import joint_positives
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask of this process's tokens which of the batch's region texts they show."""
     batch = seen.global_batch.batch
     target = seen.row_of_name[seen.joint_places[batch.token_text]]

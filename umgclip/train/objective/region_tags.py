@@ -6,10 +6,10 @@ from torch import Tensor
 
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask of each image's regions for the image's tags."""
     labels, device = seen.labels, seen.device
     tags = seen.texts(labels.tag_texts)

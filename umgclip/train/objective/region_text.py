@@ -8,13 +8,13 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 NO_TEXT = -1
 """In `text_of_region`: this region has no text."""
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Contrast regions (mask pooling, things by RoIAlign as well) with the texts that regions of the batch carry.
 
     Raises:

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from umgclip.losses.similarity import Scalar
 from umgclip.losses.tags import Asymmetry, asymmetric_loss
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 _FOCUS = Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Compute the multi-label loss of all images and all tags of the batch."""
     targets = seen.labels.tag_targets.to(seen.device)
     return tag_loss(seen.image, seen.texts(seen.labels.tag_texts), targets, seen.similarity.scale)

@@ -1,4 +1,4 @@
-"""What a term of the objective is, and what it may look at."""
+"""The terms of the objective: how one is described, and the inputs that it may look at."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class GlobalBatch:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the terms of one step look at: this process's features and, gathered at first use, those of all processes.
+class TermInputs:
+    """The inputs of the terms of one step: this process's features and, gathered at first use, those of all processes.
 
     Every process computes the same terms in the same order, so that all of them gather together.
 
@@ -90,12 +90,12 @@ class Seen:
 
     @property
     def device(self) -> torch.device:
-        """The device of all features."""
+        """The device that all features are on."""
         return self.local.image.device
 
     @cached_property
     def image(self) -> Float[Tensor, "b d"]:
-        """Embeddings of all images."""
+        """The embeddings of the images of all processes."""
         return self.world.gather(self.local.image, [part.images for part in self.global_batch.parts])
 
     @cached_property
@@ -104,12 +104,12 @@ class Seen:
 
     @cached_property
     def by_mask(self) -> Float[Tensor, "r d"]:
-        """Features of all regions, pooled over their masks."""
+        """The features of all regions, pooled over their masks."""
         return self.world.gather(self.local.by_mask, [len(part.region_text) for part in self.global_batch.parts])
 
     @cached_property
     def by_box(self) -> Float[Tensor, "things d"]:
-        """Features of all things, pooled in their boxes."""
+        """The features of all things, pooled in their boxes."""
         return self.world.gather(self.local.by_box, [part.things for part in self.global_batch.parts])
 
     @cached_property
@@ -153,7 +153,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Objective:
-    """A term of the objective.
+    """A term of the objective: its name, its needs and how it is computed.
 
     Attributes:
         name: that of its weight in `train.weights` and of its curve.
@@ -166,7 +166,7 @@ class Objective:
     """
 
     name: str
-    compute: Callable[[Seen], Float[Tensor, ""]]
+    compute: Callable[[TermInputs], Float[Tensor, ""]]
     texts: Callable[[Batch], Int[Tensor, "n"]] | None = None
     pooled: frozenset[Pooled] = frozenset()
     rows: Callable[[Labels], float] | None = None

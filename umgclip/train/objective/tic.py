@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
-from umgclip.train.objective.term import Seen
+from umgclip.train.objective.term import TermInputs
 
 SAME = 0.95
 """Texts of a larger cosine are taken for one text in other words."""
@@ -15,7 +15,7 @@ NEAREST = 10
 """Of the others, as many stay."""
 
 
-def term(seen: Seen) -> Float[Tensor, ""]:
+def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Contrast the distinct region texts of the global batch with each other.
 
     The scale gets no gradient: a smaller one would lower the loss for nothing.

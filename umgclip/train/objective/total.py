@@ -20,7 +20,7 @@ from umgclip.train.objective.combine import combine
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import join
 from umgclip.train.objective.registry import features_of, labels_of, states_of, wanted
-from umgclip.train.objective.term import GlobalBatch, Objective, Seen, Similarity
+from umgclip.train.objective.term import GlobalBatch, Objective, Similarity, TermInputs
 
 
 def loss(
@@ -37,10 +37,10 @@ def loss(
     embedded = TowerEmbedder(tower)(batch.images, tokens, batch.valid)
     features = features_of(embedded.out, batch, params.weights)
     similarity = Similarity(embedded.scale, embedded.bias, tower.pairwise)
-    return total(Seen(features, global_batch, similarity, params, state=states_of(params.weights)))
+    return total(TermInputs(features, global_batch, similarity, params, state=states_of(params.weights)))
 
 
-def total(seen: Seen) -> tuple[Float[Tensor, ""], dict[str, float]]:
+def total(seen: TermInputs) -> tuple[Float[Tensor, ""], dict[str, float]]:
     """Return the weighted sum of the terms of the global batch.
 
     Returns:
@@ -61,7 +61,7 @@ def total(seen: Seen) -> tuple[Float[Tensor, ""], dict[str, float]]:
     return part * world.size + connected_zero(*seen.local), dict(zip(names, summed, strict=True))
 
 
-def _part(objective: Objective, seen: Seen) -> Float[Tensor, ""]:
+def _part(objective: Objective, seen: TermInputs) -> Float[Tensor, ""]:
     """Return this process's part of a term: the parts of all processes add up to it."""
     value = objective.compute(seen)
     if objective.rows is not None:

@@ -17,7 +17,7 @@ from umgclip.train.objective.cmr import gap_sums, next_margins, ranking_loss, st
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.labels import join
 from umgclip.train.objective.registry import features_of, labels_of
-from umgclip.train.objective.term import GlobalBatch, Seen, Similarity
+from umgclip.train.objective.term import GlobalBatch, Similarity, TermInputs
 from umgclip.train.objective.total import total
 from umgclip.train.texts import MOST_NEGATIVES
 
@@ -78,7 +78,7 @@ def test_a_step_ranks_by_the_margins_of_the_one_before(base: Path, annotations: 
     features = features_of(embedded.out, batch, weights)
     similarity = Similarity(embedded.scale, embedded.bias)
     remembered = {"cmr": state()}
-    seen = Seen(features, GlobalBatch(batch, parts, join(parts)), similarity, params, state=remembered)
+    seen = TermInputs(features, GlobalBatch(batch, parts, join(parts)), similarity, params, state=remembered)
     first, margins = total(seen)[1]["cmr"], remembered["cmr"].clone()
     second = total(seen)[1]["cmr"]
     gaps = by_hand(batch, features, parts[0].used, embedded.scale)
