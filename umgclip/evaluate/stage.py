@@ -178,7 +178,7 @@ def run(
     write_json(inputs.metrics, metrics)
     if inputs.headlines is not None:
         write_json(inputs.headlines, _headlines(metrics))
-    return _summary(metrics)
+    return _summary(metrics, readers["tuned"].clip.texts_read.in_words())
 
 
 def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
@@ -300,7 +300,7 @@ def _headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return headlines
 
 
-def _summary(metrics: Mapping[str, Any]) -> Summary:
+def _summary(metrics: Mapping[str, Any], cut: str | None) -> Summary:
     rows = []
     for benchmark, metric in _SHOWN:
         pair = [metrics[model].get(benchmark, {}).get(metric) for model in ("base", "tuned")]
@@ -310,6 +310,8 @@ def _summary(metrics: Mapping[str, Any]) -> Summary:
         if metric in (values := metrics["tuned"].get(benchmark, {})):
             rows.append((f"{benchmark} {metric} (tuned)", f"{values[metric]:.3f}"))
     rows.extend((f"annotator {name}", f"{value:.3f}") for name, value in metrics["annotator"].items())
+    if cut:
+        rows.append(("captions and prompts", cut))
     if lacking := [f"{name} ({what})" for name, what in LACKS.items() if name not in metrics["tuned"]]:
         rows.append(("not measured", f"the benchmark has nothing for {', '.join(lacking)}"))
     few = [f"{n} ({b['images']} images)" for n, b in metrics["protocols"].items() if b["images"] < FEWEST_IMAGES]

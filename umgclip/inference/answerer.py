@@ -5,6 +5,7 @@ The registered model and the server both use this class, so they give the same n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,12 @@ from umgclip.inference.text_cache import TextCache
 from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip.images import ImageInput, Placed
 from umgclip.model.clip.prompts import fill_template
-from umgclip.model.clip.reader import ClipReader
+from umgclip.model.clip.reader import ClipReader, TextsRead
 from umgclip.model.clip.readout import pool_boxes, pool_masks_of_one
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params.section import BOX_SHARE, TEMPLATE
 
+_log = logging.getLogger(__name__)
 _TEXTS_KEPT = 1 << 14
 _TEXT_BATCH = 256
 _UNLIMITED = Limits()
@@ -165,9 +167,23 @@ class Answerer:
         """Count the prompts that are not cached."""
         return sum(prompt not in self._registered and prompt not in self.texts for prompt in prompts)
 
+    @property
+    def texts_read(self) -> TextsRead:
+        """The counts of the prompts that were embedded, and of those that were cut."""
+        return self._reader.texts_read
+
     def embed(self, prompts: Sequence[str]) -> dict[str, Float[Tensor, "d"]]:
-        """Embed prompts by one forward pass of the text tower and cache the rows, which are on the CPU."""
+        """Embed prompts by one forward pass of the text tower and cache the rows, which are on the CPU.
+
+        The first prompt that is longer than the model's context is logged; `texts_read` counts all.
+        """
+        warned = self.texts_read.cut > 0
         fresh = dict(zip(prompts, self._reader.texts(prompts), strict=True))
+        if self.texts_read.cut and not warned:
+            first = self._tower.tokenizer.cut(prompts)[0]
+            _log.warning(
+                "a label is longer than the model's %d tokens and is cut, %r", self._tower.context_length, first[:80]
+            )
         self._registered.update({prompt: row for prompt, row in fresh.items() if prompt in self._registered_prompts})
         self.texts.put({prompt: row for prompt, row in fresh.items() if prompt not in self._registered_prompts})
         return fresh

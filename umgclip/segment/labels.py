@@ -53,13 +53,19 @@ def _of_shards(dataset: Path) -> set[Label]:
     return known
 
 
-@torch.no_grad()
-def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> Float[Tensor, "t d"]:
-    """Embed each label as the L2-normalised mean over its kind's templates, on the tower's device."""
+def prompts_of(labels: Sequence[Label], params: SegmentParams) -> list[list[str]]:
+    """Return each label in its kind's templates."""
     rows = []
     for name, is_stuff in labels:
         templates = params.stuff_templates if is_stuff else params.thing_templates
         rows.append([fill_template(template, name) for template in templates])
+    return rows
+
+
+@torch.no_grad()
+def embed_labels(tower: DenseClip, labels: Sequence[Label], params: SegmentParams) -> Float[Tensor, "t d"]:
+    """Embed each label as the L2-normalised mean over its kind's templates, on the tower's device."""
+    rows = prompts_of(labels, params)
     texts = list(dict.fromkeys(text for row in rows for text in row))
     device = tower.clip.logit_scale.device
     embed: Callable[[list[str]], Tensor] = lambda part: tower.encode_text(tower.tokenizer(part).to(device))  # noqa: E731

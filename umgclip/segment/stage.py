@@ -9,7 +9,7 @@ from pathlib import Path
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.learning.checkpoint import Checkpoints
-from umgclip.learning.counts import rows_of
+from umgclip.learning.counts import of_texts, rows_of
 from umgclip.learning.curves import Curves
 from umgclip.learning.quarantine import read_dropped, write_unreadable
 from umgclip.learning.run_identity import flatten, libraries
@@ -19,7 +19,7 @@ from umgclip.model.segmenter.network import Segmenter
 from umgclip.params.segment import SegmentParams
 from umgclip.provenance import code_digest
 from umgclip.segment.feed import SegmentFeed
-from umgclip.segment.labels import aliases, embed_labels, labels_of
+from umgclip.segment.labels import aliases, embed_labels, labels_of, prompts_of
 from umgclip.segment.loop import SegmentResult, train
 from umgclip.segment.targets import Canvas, Label
 from umgclip.stage import Summary
@@ -132,6 +132,7 @@ def _summary(
         ("steps, batch", f"{params.steps}, {params.batch}"),
         ("images", str(samples)),
         *unreadable,
+        *rows_of(of_texts((text for row in prompts_of(labels, params) for text in row), segmenter.tower.tokenizer)),
         *rows_of(trained.seen),
         ("names of things, stuff", f"{sum(not s for _, s in labels)}, {sum(s for _, s in labels)}"),
         ("parameters trained, frozen", f"{learned:,}, {frozen:,}"),

@@ -75,4 +75,7 @@ class _ModelCollector(Collector):
         known = CounterMetricFamily("umgclip_label_cache", "Labels looked up in the cache.", labels=["result"])
         known.add_metric(["hit"], texts.hits)
         known.add_metric(["miss"], texts.misses)
-        return [model, loaded, problem, swaps, failures, known]
+        cut = CounterMetricFamily(
+            "umgclip_labels_cut", "Labels longer than the model's context.", value=served.answerer.texts_read.cut
+        )
+        return [model, loaded, problem, swaps, failures, known, cut]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from umgclip.errors import DataError, InputError
-from umgclip.evaluate.stage import EvaluateInputs, run
+from umgclip.evaluate.stage import EvaluateInputs, _summary, run
 from umgclip.evaluate.suite import PROTOCOLS
 from umgclip.io.atomic import atomic_file
 from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
@@ -123,6 +123,12 @@ def test_summary_shows_base_and_tuned(done):
     assert " -> " in dict(summary.rows)["classification top1"]
     # six scenes and three singles are no ground for an interval
     assert "classification (3 images), retrieval (6 images)" in dict(summary.rows)["no intervals"]
+
+
+def test_summary_tells_which_texts_were_cut(done):
+    _, metrics, summary, _ = done
+    assert "captions and prompts" not in dict(summary.rows)
+    assert dict(_summary(metrics, "3 of 5 are longer").rows)["captions and prompts"] == "3 of 5 are longer"
 
 
 def test_the_headlines_are_few_and_the_same_numbers(done, world):

@@ -126,6 +126,17 @@ def test_labels_seen_before_are_not_embedded_again(answerer: Answerer, monkeypat
     assert answer["label_scores"][0] == answer["label_scores"][3]
 
 
+def test_labels_that_are_cut_are_counted_and_the_first_is_logged(make_answerer, caplog: pytest.LogCaptureFixture):
+    answerer = make_answerer()
+    before = answerer.texts_read.read
+    for label in ("dog", "dog " * 40, "cat " * 40):
+        answerer.embed([label])
+    assert (answerer.texts_read.read - before, answerer.texts_read.cut) == (3, 2)
+    length = answerer._tower.context_length
+    told = f"a label is longer than the model's {length} tokens and is cut, '{('dog ' * 40)[:80]}'"
+    assert [record.message for record in caplog.records] == [told]
+
+
 def test_many_new_labels_are_embedded_in_pieces(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("umgclip.inference.answerer._TEXT_BATCH", 3)
     labels = [f"thing {number}" for number in range(8)]

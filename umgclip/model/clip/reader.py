@@ -12,7 +12,7 @@ the pixels of a label map, classes exclude each other, and `Scoring.exclusive` c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from umgclip.model.clip.images import ImageInput, Placed
 from umgclip.model.clip.preprocess import to_input
+from umgclip.model.clip.tokenizer import Tokenizer
 
 Tokenize = Callable[[list[str]], Int[Tensor, "t length"]]
 Crops = Sequence[UInt8[np.ndarray, "height width 3"]] | UInt8[np.ndarray, "r height width 3"]
@@ -81,6 +82,29 @@ class Scoring:
         return (self.scale * cosines).softmax(-1)
 
 
+@dataclass
+class TextsRead:
+    """The number of texts that a model was given, and of those whose end is beyond its context."""
+
+    read: int = 0
+    cut: int = 0
+    context_length: int = 0
+
+    def add(self, texts: Sequence[str], tokenize: Tokenize) -> None:
+        """Count texts, each distinct one among the cut ones once; a tokenizer that is not the project's cuts none."""
+        self.read += len(texts)
+        if isinstance(tokenize, Tokenizer):
+            self.cut += len(tokenize.cut(texts))
+            self.context_length = tokenize.context_length
+
+    def in_words(self) -> str | None:
+        """Return how many were cut; None if all were read to their end."""
+        if not self.cut:
+            return None
+        of = f"{self.cut:,} of {self.read:,}"
+        return f"{of} are longer than the model's {self.context_length} tokens; it does not read their end"
+
+
 @dataclass(frozen=True)
 class ClipReader:
     """A frozen CLIP with its tokenizer and its way to take images; safe to use from several threads.
@@ -91,6 +115,7 @@ class ClipReader:
         images: how images of any size reach it.
         device: where inputs are moved to.
         dtype: number format of matrix products; float32 is exact, others use autocast. Embeddings are float32.
+        texts_read: counts of the texts that were embedded.
     """
 
     tower: Tower
@@ -98,6 +123,7 @@ class ClipReader:
     images: ImageInput
     device: torch.device = torch.device("cpu")
     dtype: torch.dtype = torch.float32
+    texts_read: TextsRead = field(default_factory=TextsRead, compare=False)
 
     @property
     def scoring(self) -> Scoring:
@@ -111,6 +137,7 @@ class ClipReader:
         Returns:
             L2-normalised float32 rows on the CPU.
         """
+        self.texts_read.add(texts, self.tokenize)
         with self._autocast():
             rows = self.tower.encode_text(self.tokenize(list(texts)).to(self.device))
         return rows.float().cpu()

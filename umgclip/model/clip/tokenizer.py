@@ -71,6 +71,11 @@ class Tokenizer:
         """The tokenizer's name in the model's config; `CLIP` for the byte pairs that open_clip ships."""
         return self._name or "CLIP"
 
+    @property
+    def context_length(self) -> int:
+        """The length of the longest text in tokens."""
+        return self._length
+
     def cut(self, texts: Sequence[str]) -> list[str]:
         """Return the texts that exceed the context length, so that the model does not see their end."""
         return [text for text in dict.fromkeys(texts) if self._is_cut(text)]
