@@ -13,6 +13,7 @@ from umgclip.params.register import GateParams, RegisterParams
 from umgclip.params.section import Section
 from umgclip.params.segment import SegmentParams
 from umgclip.params.train import (
+    ClusteringParams,
     ConvpassParams,
     FullParams,
     LoaderParams,
@@ -26,6 +27,7 @@ from umgclip.params.validate import RuleName, ValidateParams
 __all__ = [
     "AnnotateParams",
     "BaseParams",
+    "ClusteringParams",
     "ConvpassParams",
     "DataParams",
     "EvaluateParams",

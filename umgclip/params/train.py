@@ -40,6 +40,25 @@ class FullParams(Section):
     )
 
 
+class ClusteringParams(Section):
+    """`train.clustering`: the middle blocks of a ViT run on clusters of tokens (Expedit, NeurIPS 2022)."""
+
+    after_block: Count = Field(description="blocks that run on all tokens; the rest but the last run on clusters")
+    grid: Count | Annotated[list[Count], Field(min_length=2, max_length=2)] = Field(
+        description="clusters along both sides, or rows and columns; an image of fewer tokens is not clustered"
+    )
+    iterations: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="updates of the clusters; 0: plain average pooling"
+    )
+    temperature: Positive = Field(default=0.1, description="factor on the squared distances under both softmaxes")
+    neighbours: Count = Field(default=20, description="clusters that a token is read from again")
+
+    @property
+    def rows_columns(self) -> tuple[int, int]:
+        """Clusters along each side."""
+        return (self.grid, self.grid) if isinstance(self.grid, int) else (self.grid[0], self.grid[1])
+
+
 class LossWeights(Section):
     """`train.weights`: a weight of 0 removes the term and its cost."""
 
@@ -141,6 +160,9 @@ class TrainParams(LearningParams):
         ge=0,
         le=64,
         description="cells around itself that a token of the dense map looks at in the last block; 0: itself only",
+    )
+    clustering: ClusteringParams | None = Field(
+        default=None, description="token clustering for high resolution, which the tuned model keeps; null: none"
     )
     loader: Annotated[LoaderParams, VIA_STREAMS] = LoaderParams()
     lora: LoraParams = LoraParams()

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from umgclip.errors import InputError
 from umgclip.model.clip.blocks import residual_blocks
+from umgclip.model.clip.vision.token_grid import attending
 
 
 def checkpoint_activations(tower: nn.Module) -> None:
@@ -30,7 +31,7 @@ def checkpoint_activations(tower: nn.Module) -> None:
 def _recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:  # noqa: ANN401 - any block's
     """Run a block so that its backward recomputes it with the same context variables, such as its token grid."""
     context = copy_context()
-    return checkpoint(partial(context.run, forward), *inputs, use_reentrant=False, **options)
+    return checkpoint(partial(context.run, attending, forward), *inputs, use_reentrant=False, **options)
 
 
 def compile_blocks(tower: nn.Module) -> int:

@@ -21,6 +21,7 @@ from umgclip.learning.run_identity import decisive, flatten, libraries
 from umgclip.learning.world import World, choose_device
 from umgclip.model.adapters.adapt import Adapted, adapt
 from umgclip.model.clip import files
+from umgclip.model.clip.clustered import KEY, set_clustering
 from umgclip.model.clip.layout import ADAPTER
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.reach import REACH, set_reach
@@ -140,6 +141,7 @@ def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, ada
         "steps": params.steps,
         "image_hw": list(feed.image_hw),
         REACH: params.dense_reach,
+        KEY: None if params.clustering is None else params.clustering.model_dump(),
     }
 
 
@@ -147,6 +149,7 @@ def _adapted(params: TrainParams, base: Path) -> tuple[Adapted, DenseClip]:
     """Load the base and add a fresh adapter, the same in every process."""
     clip, _ = files.load(base)
     set_reach(clip, params.dense_reach)
+    set_clustering(clip, params.clustering)
     torch.manual_seed(params.seed)
     adapted = adapt(clip, params)
     return adapted, DenseClip(adapted.clip)

@@ -5,11 +5,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from umgclip.model.clip import files
+from umgclip.model.clip.clustered import set_clustering
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.segmenter.ensemble import ensemble
 from umgclip.model.segmenter.network import Segmenter, pool_soft
 from umgclip.model.segmenter.segments import Segments, resized_to, segments_of
 from umgclip.model.segmenter.token_maps import read_maps
+from umgclip.params import ClusteringParams
 from umgclip.params.segment import SegmentWeights
 
 
@@ -53,6 +55,14 @@ def test_maps_are_those_of_the_forward(tower):
     assert torch.equal(dense, tower.encode_image(images)[1])
     assert [tuple(each.shape) for each in maps] == [(1, 64, 8, 8)] * 4
     assert not tower.clip.visual.transformer.resblocks[0]._forward_hooks
+
+
+def test_maps_of_clusters_are_maps_of_cells(tiny):
+    clip = files.build(files.tower_config(tiny.model_copy(update={"layers": 4})))
+    set_clustering(clip, ClusteringParams(after_block=1, grid=[3, 5]))
+    dense, maps = read_maps(DenseClip(clip).eval(), torch.randn(1, 3, 96, 96), None)
+    assert [tuple(each.shape) for each in maps] == [(1, 64, 8, 8)] * 4
+    assert torch.equal(maps[-1], dense)
 
 
 def test_an_untrained_query_is_named_as_the_frozen_tower_names_its_mask(segmenter):

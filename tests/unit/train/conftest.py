@@ -37,6 +37,16 @@ def richer(record: ImageRecord, number: int) -> ImageRecord:
 
 
 @pytest.fixture(scope="session")
+def deep(tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base folder of a tower with a block between the first and the last. Read only."""
+    folder = tmp_path_factory.mktemp("deep")
+    config = files.tower_config(tiny.model_copy(update={"layers": 3}))
+    torch.manual_seed(0)
+    files.save(folder, files.build(config), config)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def annotations(demo: Path, tiny: TowerParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo benchmark as human annotations, with random teacher embeddings; every third image has none.
 

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from umgclip.params import LoaderParams, LossWeights, ResolutionStage, TrainParams
+from umgclip.params import ClusteringParams, LoaderParams, LossWeights, ResolutionStage, TrainParams
 from umgclip.train import stage
 from umgclip.train.stage import TrainInputs
 
@@ -30,6 +30,9 @@ VARIANTS: Variants = {
     "divided": TWO | {"parallel": "fsdp2"},
     "divided, accumulated": TWO | {"parallel": "fsdp2", "accumulate": 2, "checkpoint_activations": True},
     "averaged": TWO | {"ema_decay": 0.9},
+    "clustered, divided, accumulated": TWO
+    | {"clustering": ClusteringParams(after_block=1, grid=4)}
+    | {"parallel": "fsdp2", "accumulate": 2, "checkpoint_activations": True},
     "uneven": {"batch": 5, "loader": LoaderParams(streams=2)},
     "two sides": TWO
     | {"stages": [ResolutionStage(image_px=48, steps=3), ResolutionStage(image_px=96, steps=2, batch=4)]},
@@ -73,7 +76,7 @@ def small() -> TrainParams:
 
 @pytest.fixture(scope="module")
 def trained(
-    small: TrainParams, base: Path, annotations: Path, tmp_path_factory: pytest.TempPathFactory
+    small: TrainParams, base: Path, deep: Path, annotations: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, int], Path]:
     """The folder of each variant, trained by one process and, all of them in one world, by two."""
     from umgclip.io.tables import QUARANTINE, write_table
@@ -85,9 +88,10 @@ def trained(
     jobs = []
     for name, changes in VARIANTS.items():
         params = small.model_copy(update=changes)
-        jobs.append(job(params, inputs, root / name / "2"))
+        these = inputs if params.clustering is None else dataclasses.replace(inputs, base=deep)
+        jobs.append(job(params, these, root / name / "2"))
         alone = dataclasses.replace(
-            inputs,
+            these,
             work=root / name / "1" / "w",
             metrics=root / name / "1" / "m.json",
             plots=root / name / "1" / "p.csv",

@@ -26,6 +26,7 @@ from umgclip.model.adapters.lora_files import merged, write_made_by
 from umgclip.model.clip import files
 from umgclip.model.clip.attention import with_linear_attention
 from umgclip.model.clip.blocks import residual_blocks
+from umgclip.model.clip.clustered import read_clustering, set_clustering
 from umgclip.model.clip.integrity import SHA256, adapter_sha256, base_sha256, require_finite
 from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TRAIN_REPORT, USAGE
 from umgclip.model.clip.native_side import set_native_side
@@ -175,7 +176,7 @@ def _call_fused_layers(clip: Any) -> None:  # noqa: ANN401
 def load_tuned(base: Path, adapter: Path) -> nn.Module:
     """Load the tuned model in eval mode: plain open_clip, with branches beside its blocks for Convpass.
 
-    Its own side is the one that it was tuned at last; its dense tokens look as far as in training.
+    Its own side is the one that it was tuned at last; its dense tokens look as far, and are clustered, as in training.
 
     Args:
         base: folder written by the stage `base`.
@@ -197,13 +198,14 @@ def load_tuned(base: Path, adapter: Path) -> nn.Module:
 
 
 def _set_up_as_trained(clip: nn.Module, adapter: Path) -> None:
-    """Give the model the side and the reach that an export, or the training beside the adapter, wrote down."""
+    """Give the model the side, reach and clusters that an export, or the training beside the adapter, wrote down."""
     exported, report = adapter / USAGE, adapter.parent / TRAIN_REPORT
     path, key = (exported, "image_size_hw") if exported.is_file() else (report, "image_hw")
     if not path.is_file():
         return
     facts = read_object(path)
     set_reach(clip, files.read_reach(facts, path))
+    set_clustering(clip, read_clustering(facts, path))
     if (size := facts.get(key)) is None:
         return
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):

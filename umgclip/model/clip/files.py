@@ -20,11 +20,13 @@ from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.clustered import KEY, read_clustering, set_clustering
 from umgclip.model.clip.integrity import OWN, SHA256, base_sha256, require_finite
 from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
 from umgclip.model.clip.no_code import no_remote_code
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.tokenizer import Tokenizer, read_tokenizer
+from umgclip.model.clip.vision.clustering import clustering_of
 from umgclip.model.clip.vision.reach import FARTHEST, REACH, reach_of, set_reach
 from umgclip.params import TowerParams
 from umgclip.safe_text import line_of
@@ -121,9 +123,11 @@ def save(
         height, width = clip.visual.image_size
         given = Preprocess(fit="squash").for_open_clip((int(height), int(width)))
     digest = write_weights(folder / WEIGHTS, clip.state_dict())
+    clustering = clustering_of(clip.visual)
     settings: dict[str, Any] = {SHA256: digest}
     settings |= {} if positions_of(clip) == "antialiased" else {"positions": positions_of(clip)}
     settings |= {REACH: reach_of(clip.visual)} if reach_of(clip.visual) else {}
+    settings |= {} if clustering is None else {KEY: clustering.model_dump()}
     write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(given), OWN: settings})
     return digest
 
@@ -171,6 +175,7 @@ def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise DataError(f"{folder / CONFIG}: preprocess_cfg, text_cfg: {line_of(error)}") from error
     set_positions(clip, positions)
     set_reach(clip, read_reach(settings if isinstance(settings, dict) else {}, folder / CONFIG))
+    set_clustering(clip, read_clustering(settings if isinstance(settings, dict) else {}, folder / CONFIG))
     return clip.eval(), config
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
+from umgclip.model.clip.clustered import KEY
 from umgclip.model.clip.integrity import SHA256
 from umgclip.model.clip.layout import USAGE
 from umgclip.model.clip.preprocess import FITS, Preprocess
 from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.clustering import clustering_of
 from umgclip.model.clip.vision.reach import REACH, reach_of
 from umgclip.params.section import BOX_SHARE, TEMPLATE
 
@@ -35,7 +37,7 @@ class Usage:
 def described(tower: DenseClip, usage: Usage) -> dict[str, Any]:
     """Everything that another program has to know to get the same numbers; docs/models.md says what each key is."""
     bias, preprocess = tower.logit_bias(), usage.preprocess
-    size = tower.image_hw
+    size, clustering = tower.image_hw, clustering_of(tower.clip.visual)
     return {
         "resize": preprocess.fit,
         "interpolation": preprocess.interpolation,
@@ -54,6 +56,7 @@ def described(tower: DenseClip, usage: Usage) -> dict[str, Any]:
         "pairwise": tower.pairwise,
         "logit_scale": float(tower.logit_scale().detach()),
         "logit_bias": None if bias is None else float(bias.detach()),
+        KEY: None if clustering is None else clustering.model_dump(),
         "open_clip_preprocess_cfg": preprocess.for_open_clip(size),
     }
 

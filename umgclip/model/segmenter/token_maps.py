@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from umgclip.model.clip.tower import DenseClip
+from umgclip.model.clip.vision.clustering import unmerge
 from umgclip.model.clip.vision.encoder import as_map
 from umgclip.model.clip.vision.token_grid import current_grid
 
@@ -53,6 +54,7 @@ def _tapped(blocks: list[nn.Module], maps: dict[nn.Module, Tensor]) -> Iterator[
     def keep(block: nn.Module, _: Any, tokens: Tensor) -> None:  # noqa: ANN401 - what a hook is given
         grid = current_grid()
         assert grid is not None  # noqa: S101 - every block is run with its grid known
+        tokens, grid = unmerge(tokens, grid)
         maps[block] = as_map(tokens[:, grid.prefix :], grid.height, grid.width)
 
     handles = [block.register_forward_hook(keep) for block in dict.fromkeys(blocks)]

@@ -36,6 +36,7 @@ def make_tuned(tiny: TowerParams, tmp_path: Path) -> MakeTuned:
         facts = {"base_sha256": base, "params": params.model_dump(), "dense_reach": params.dense_reach}
         if params.image_px is not None:
             facts["image_hw"] = [params.image_px] * 2
+        facts["clustering"] = facts["params"]["clustering"]
         write_json(root / "train" / "train.json", facts)
         return root
 

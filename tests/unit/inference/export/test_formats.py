@@ -20,13 +20,14 @@ from umgclip.model.adapters.adapt import load_tuned
 from umgclip.model.clip import files
 from umgclip.model.clip.attention import with_linear_attention
 from umgclip.model.clip.tower import ClipOutput, DenseClip
-from umgclip.params import FullParams, LoraParams, TowerParams, TrainParams
+from umgclip.params import ClusteringParams, FullParams, LoraParams, TowerParams, TrainParams
 
 MakeTuned = Callable[..., Path]
 LORA = TrainParams(lora=LoraParams(rank=4, alpha=8))
 FULL = TrainParams(adapter="full", full=FullParams(text_tower=True))
 LARGER = LORA.model_copy(update={"image_px": 120, "dense_reach": 1})
 CONVPASS = TrainParams(adapter="convpass")
+CLUSTERED = LORA.model_copy(update={"clustering": ClusteringParams(after_block=1, grid=4, neighbours=5)})
 TEXTS = ["a dog", "a red car and an owl on a wooden floor", ""]
 
 
@@ -122,6 +123,7 @@ ONNX = {
     "larger": (LARGER, None),
     "vit-lora": (LORA, None),
     "vit-convpass": (CONVPASS, None),
+    "vit-clustered": (CLUSTERED, {"layers": 3}),
     "siglip": (LORA, timm_config("vit_base_patch16_siglip_224", "map", "none", SIGLIP_TEXT) | {"init_logit_bias": -10}),
     "eva": (LORA, timm_config("eva02_base_patch16_clip_224", "token", None, TEXT)),
     "convnext": (LORA, timm_config("convnext_base", "", "linear", TEXT)),
@@ -130,10 +132,14 @@ ONNX = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", list(ONNX))
-def test_onnx_agrees_with_torch(make_tuned: MakeTuned, tmp_path: Path, small_timm: None, case: str) -> None:
+def test_onnx_agrees_with_torch(
+    make_tuned: MakeTuned, tiny: TowerParams, tmp_path: Path, small_timm: None, case: str
+) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     params, config = ONNX[case]
+    if case == "vit-clustered":
+        config = files.tower_config(tiny.model_copy(update=config))
     root = make_tuned(params, config, case)
     export(root, None, "onnx", tmp_path / "onnx")
     images, tokens, wanted = outputs(root)
@@ -146,6 +152,7 @@ def test_onnx_agrees_with_torch(make_tuned: MakeTuned, tmp_path: Path, small_tim
     assert np.abs(text.run(["text"], {"tokens": tokens.numpy()})[0] - wanted.text.numpy()).max() <= 1e-4
     said = json.loads((tmp_path / "onnx" / "umgclip.json").read_text())
     assert said["pairwise"] == ("sigmoid" if case == "siglip" else "softmax")
+    assert (said["clustering"] is None) == (case != "vit-clustered")
     assert said["image_size_hw"] == list(images.shape[2:])
 
 

@@ -32,7 +32,7 @@ EVERYTHING = {
     "resize", "interpolation", "antialias", "mean", "std", "fill", "image_size_hw", "cell_hw_px", "template",
     "dense_reach",
     "box_share", "context_length", "tokenizer", "embed_dim", "pairwise", "logit_scale", "logit_bias",
-    "open_clip_preprocess_cfg",
+    "open_clip_preprocess_cfg", "clustering",
 }  # fmt: skip
 
 

@@ -8,6 +8,8 @@ Towers that average their patch tokens (CLIPA) need the ordinary last block for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,9 +19,11 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.vision.clustering import applies, clustering_of, run_merged
 from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
 from umgclip.model.clip.vision.reach import neighbours, reach_of
 from umgclip.model.clip.vision.token_grid import TokenGrid, current_grid, run_block
+from umgclip.model.clip.vision.value_path import is_supported
 
 _HIDDEN = -3e4  # has a place in float16, and its exponential has none in float32
 
@@ -48,10 +52,14 @@ class OpenClipVit:
         """Global and dense embeddings."""
         visual = self._visual
         x, grid = self.embed(images, valid)
-        for block in self.blocks[:-1]:
-            x = self.block(block, x, grid)
-        last = self.blocks[-1]
-        by_value = self.block(last, x, grid, attn_mask=self._dense_mask(grid, x.device))
+        blocks, clustering = self.blocks, clustering_of(visual)
+        last = blocks[-1]
+        if clustering is not None and applies(clustering, grid):
+            x = run_merged(blocks, x, grid, clustering, self._run)
+            by_value = self._by_value(last, x, grid)
+        else:
+            x = self._run(blocks[:-1], x, grid)
+            by_value = self.block(last, x, grid, attn_mask=self._dense_mask(grid, x.device))
         if self.reads_class_token:
             tokens = self.project(by_value, norm=True)
             return tokens[:, 0], as_map(tokens[:, 1:], grid.height, grid.width)
@@ -67,6 +75,11 @@ class OpenClipVit:
     def reads_class_token(self) -> bool:
         """True if the global embedding is the class token's."""
         return bool(self._visual.pool_type == "tok")
+
+    @property
+    def clustered(self) -> bool:
+        """True if blocks run on clusters of tokens, for images with more tokens than clusters."""
+        return clustering_of(self._visual) is not None
 
     @property
     def blocks(self) -> list[Any]:
@@ -103,6 +116,19 @@ class OpenClipVit:
             return mask
         # not in place: an export of a change through a view loses it
         return mask.masked_fill(F.pad(neighbours(grid.height, grid.width, reach, device), (1, 0, 1, 0)), 0.0)
+
+    def _run(self, blocks: Sequence[Any], x: Tensor, grid: TokenGrid) -> Tensor:
+        """Run ordinary blocks; on a grid of clusters, those without image are left out."""
+        if grid.valid is not None and grid.padding is None:
+            grid = replace(grid, padding=self._padding(grid.valid))
+        for block in blocks:
+            x = self.block(block, x, grid)
+        return x
+
+    def _by_value(self, block: Any, x: Tensor, grid: TokenGrid) -> Tensor:  # noqa: ANN401 - a residual block
+        if reach_of(self._visual) or not is_supported(block.attn):
+            return self.block(block, x, grid, attn_mask=self._dense_mask(grid, x.device))
+        return self.block(block, x, replace(grid, by_value=True))
 
     def _padding(self, valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "b n"]:
         """Return what is added to the logits of each key: 0, or a number so low that the weight is exactly 0.

@@ -125,6 +125,11 @@ def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
             f"evaluate.readouts: {path}: expected open_clip's own ViT with a class token (ViT-B-32, ViT-B-16, ...), "
             f"got {type(encoder).__name__}"
         )
+    if encoder.clustered:
+        raise InputError(
+            f"evaluate.readouts: {path}: expected a model without train.clustering, because all its blocks run on "
+            "all tokens; got one with it: take this read-out away"
+        )
     return encoder
 
 

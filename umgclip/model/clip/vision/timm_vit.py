@@ -9,6 +9,8 @@ pool of CLIP's ResNets: what the pooled embedding would be if the query saw this
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,9 +21,11 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from umgclip.model.clip.vision.clustering import applies, clustering_of, run_merged
 from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
 from umgclip.model.clip.vision.reach import neighbours, reach_of
 from umgclip.model.clip.vision.token_grid import TokenGrid, run_block
+from umgclip.model.clip.vision.value_path import is_supported
 
 _GRIDS_KEPT = 64
 
@@ -35,7 +39,7 @@ class TimmVit:
         height, width = trunk.patch_embed.patch_size
         self.patch_px: tuple[int, int] = (int(height), int(width))
         self.embed_dim = _embed_dim(visual)
-        self._ropes: dict[tuple[int, int], Tensor] = {}
+        self._ropes: dict[tuple[int, ...], Tensor] = {}
 
     @staticmethod
     def handles(visual: Any) -> bool:  # noqa: ANN401 - any image tower
@@ -61,19 +65,17 @@ class TimmVit:
         trunk = self._visual.trunk
         x, height, width = self._tokens(images, valid)
         grid = TokenGrid(height, width, trunk.num_prefix_tokens, valid)
-        keys = None if valid is None else torch.cat([valid.new_ones(len(valid), grid.prefix), valid.flatten(1)], 1)
-        options: dict[str, Any] = {} if getattr(trunk, "rope", None) is None else {"rope": self._rope(height, width, x)}
-        ordinary = options if keys is None else {**options, "attn_mask": keys[:, None, None, :]}
-        recompute = bool(trunk.grad_checkpointing)
-        for block in trunk.blocks[:-1]:
-            x = run_block(block, x, grid, recompute=recompute, **ordinary)
-        last = trunk.blocks[-1]
+        blocks, clustering = list(trunk.blocks), clustering_of(self._visual)
+        clustered = clustering is not None and applies(clustering, grid)
+        if clustering is not None and clustered:
+            x = run_merged(blocks, x, grid, clustering, self._run)
+        else:
+            x = self._run(blocks[:-1], x, grid)
         by_class = trunk.attn_pool is None and trunk.global_pool == "token"
-        mixed = None if by_class else run_block(last, x, grid, recompute=recompute, **ordinary)
+        mixed = None if by_class else self._run(blocks[-1:], x, grid)
         if trunk.attn_pool is not None:
             return self._by_attention(trunk.norm(mixed), grid)
-        mask = _value_path(grid, reach_of(self._visual), keys, x.device)
-        by_value = run_block(last, x, grid, recompute=recompute, **{**options, "attn_mask": mask})
+        by_value = self._by_value(blocks[-1], x, grid, masked=not clustered)
         if mixed is None:
             tokens = self._head(trunk.norm(by_value))
             return tokens[:, 0], as_map(tokens[:, grid.prefix :], height, width)
@@ -90,6 +92,23 @@ class TimmVit:
         height, width = cells.shape[2:]
         x = self._embed(trunk.patch_embed.norm(cells.flatten(2).transpose(1, 2)), height, width)
         return trunk.norm_pre(x), height, width
+
+    def _run(self, blocks: Sequence[Any], x: Tensor, grid: TokenGrid) -> Tensor:
+        """Run ordinary blocks."""
+        options, keys = self._rope_of(grid, x), _keys(grid)
+        ordinary = options if keys is None else {**options, "attn_mask": keys[:, None, None, :]}
+        for block in blocks:
+            x = run_block(block, x, grid, recompute=bool(self._visual.trunk.grad_checkpointing), **ordinary)
+        return x
+
+    def _by_value(self, block: Any, x: Tensor, grid: TokenGrid, *, masked: bool) -> Tensor:  # noqa: ANN401 - a block
+        """Run a block whose cells see themselves only, by a mask of all tokens by all tokens or without one."""
+        reach = reach_of(self._visual)
+        if not masked and not reach and is_supported(block.attn):
+            return self._run([block], x, replace(grid, by_value=True))
+        mask = _value_path(grid, reach, _keys(grid), x.device)
+        recompute = bool(self._visual.trunk.grad_checkpointing)
+        return run_block(block, x, grid, recompute=recompute, **{**self._rope_of(grid, x), "attn_mask": mask})
 
     def _embed(self, x: Float[Tensor, "b n width"], height: int, width: int) -> Float[Tensor, "b m width"]:
         """Prefix tokens and positional embeddings of a grid of any size, as `trunk._pos_embed` does at its own."""
@@ -109,18 +128,41 @@ class TimmVit:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
         return trunk.pos_drop(torch.cat([*prefix, x], dim=1) + positions)
 
-    def _rope(self, height: int, width: int, x: Tensor) -> Float[Tensor, "n twice_head"]:
-        """Rotary embeddings of a grid of any size; timm keeps those of one size in the module."""
+    def _rope_of(self, grid: TokenGrid, x: Tensor) -> dict[str, Any]:
+        """Return the rotary embeddings of a grid as a block's option; none for towers without."""
+        rope = getattr(self._visual.trunk, "rope", None)
+        if rope is None:
+            return {}
+        size = (grid.height, grid.width)
+        if grid.merged is None:
+            return {"rope": self._rope(size, size, x)}
+        return {"rope": self._rope(size, (grid.merged.cells.height, grid.merged.cells.width), x)}
+
+    def _rope(self, size: tuple[int, int], span: tuple[int, int], x: Tensor) -> Float[Tensor, "n twice_head"]:
+        """Rotary embeddings of a grid of any size; timm keeps those of one size in the module.
+
+        A tower with a reference grid spreads any grid over it, so that clusters stand where their cells do, but for
+        one offset of all, which no rotary attention sees. Without a reference, clusters are spread over their cells.
+
+        Args:
+            size: rows and columns.
+            span: rows and columns of the image's cells, of which a cluster covers several.
+            x: tokens, for their device.
+        """
         rope = self._visual.trunk.rope
-        if not hasattr(rope, "feat_shape") or (height, width) == tuple(rope.feat_shape or ()):
-            return rope.get_embed(shape=[height, width])
-        key = (height, width)
+        if not hasattr(rope, "feat_shape") or (size == span and size == tuple(rope.feat_shape or ())):
+            return rope.get_embed(shape=list(size))
+        key = (*size, *span)
         if key not in self._ropes:
             resized = copy.deepcopy(rope)
-            resized.update_feat_shape([height, width])
+            if size != span and getattr(resized, "ref_feat_shape", None) is None:
+                resized.ref_feat_shape = list(span)
+                if resized.feat_shape is not None:
+                    resized.feat_shape = [0, 0]  # what it remembers is of another reference
+            resized.update_feat_shape(list(size))
             while len(self._ropes) >= _GRIDS_KEPT:
                 self._ropes.pop(next(iter(self._ropes)), None)
-            self._ropes[key] = resized.get_embed().detach()
+            self._ropes[key] = resized.get_embed(shape=list(size)).detach()
         return self._ropes[key].to(x.device)
 
     def _head(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows d"]:
@@ -144,6 +186,13 @@ class TimmVit:
             before = grid.valid.new_ones(len(read), grid.prefix - prefix)
             pooled = pool(read, attn_mask=torch.cat([before, grid.valid.flatten(1)], dim=1)[:, None, None, :])
         return self._head(pooled), as_map(self._head(alone), grid.height, grid.width)
+
+
+def _keys(grid: TokenGrid) -> Bool[Tensor, "b n"] | None:
+    """Return which tokens hold image, the prefix included; None: all."""
+    if grid.valid is None:
+        return None
+    return torch.cat([grid.valid.new_ones(grid.valid.shape[0], grid.prefix), grid.valid.flatten(1)], 1)
 
 
 def _value_path(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from umgclip.model.clip.vision.value_path import ValuePath
+
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class TokenGrid:
         prefix: class and register tokens before the first row.
         valid: cells that hold image; None: all.
         padding: what is to be added to the attention logits of each token, for layers that are handed no mask.
+        by_value: attention lets the prefix see all tokens and every other token itself only (`value_path`).
+        merged: how the cells of another grid became the clusters that stand here; None: these are the image's cells.
     """
 
     height: int
@@ -30,6 +36,21 @@ class TokenGrid:
     prefix: int
     valid: Bool[Tensor, "b h w"] | None = None
     padding: Float[Tensor, "b n"] | None = None
+    by_value: bool = False
+    merged: Merged | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The way back from clusters to the cells that they were made of.
+
+    Attributes:
+        cells: the grid before.
+        weights: of each cell's clusters, with a sum of 1.
+    """
+
+    cells: TokenGrid
+    weights: Float[Tensor, "b cells clusters"]
 
 
 _running: ContextVar[TokenGrid | None] = ContextVar("umgclip_token_grid", default=None)
@@ -38,6 +59,15 @@ _running: ContextVar[TokenGrid | None] = ContextVar("umgclip_token_grid", defaul
 def current_grid() -> TokenGrid | None:
     """Return the token grid of the forward running in this thread."""
     return _running.get()
+
+
+def attending(block: Callable[..., _Out], *inputs: Any, **options: Any) -> _Out:  # noqa: ANN401 - any block's
+    """Call a block with the kind of attention that the running grid asks for."""
+    grid = current_grid()
+    if grid is None or not grid.by_value:
+        return block(*inputs, **options)
+    with ValuePath(grid.prefix):
+        return block(*inputs, **options)
 
 
 def run_block(
@@ -62,7 +92,7 @@ def run_block(
     def call(tokens: Tensor) -> Tensor:
         before = _running.set(grid)
         try:
-            return block(tokens, **options)
+            return attending(block, tokens, **options)
         finally:
             _running.reset(before)
 
