@@ -90,7 +90,13 @@ def _put_together(jobs: Sequence[Job], marks: Marks, folder: Path) -> dict[str, 
 
 
 def _described(job: Job, mark: Mapping[str, Any]) -> ShardInfo:
-    return ShardInfo(path=job.label, sha256=mark["sha256"], samples=mark["samples"], bytes=mark["bytes"])
+    return ShardInfo(
+        path=job.label,
+        sha256=mark["sha256"],
+        samples=mark["samples"],
+        bytes=mark["bytes"],
+        dataset=job.info.dataset,
+    )
 
 
 def _labelled(folder: Path) -> int:

@@ -36,10 +36,11 @@ class _Piece:
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A sample as it is stored, with the name of its shard."""
+    """A sample as it is stored, with the names of its shard and of its dataset."""
 
     shard: str
     raw: RawSample
+    dataset: str | None = None
 
 
 class SampleOrder:
@@ -173,7 +174,7 @@ class SampleOrder:
             for offset, raw in enumerate(islice(samples, piece.start, None if whole else piece.stop)):
                 number = piece.first + offset
                 if number >= reached or number in waiting:
-                    yield number, StoredSample(self._shards[index].path, raw)
+                    yield number, StoredSample(self._shards[index].path, raw, self._shards[index].dataset)
 
     def _count(self, pieces: Sequence[_Piece]) -> int:
         """Return how many samples a stream gives in an epoch."""

@@ -22,13 +22,26 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class ShardInfo(_Closed):
-    """One tar: its path below the manifest's folder or its s3:// URL, hash, number of samples, size in bytes."""
+    """One tar of a dataset.
+
+    Attributes:
+        path: below the manifest's folder, or an s3:// URL.
+        sha256: of the file.
+        samples: how many it holds.
+        bytes: its size.
+        dataset: name of the import that its samples came with, by which a mixture weighs them; None: no name.
+    """
 
     path: str
     sha256: str
     samples: int = Field(ge=0)
     bytes: int = Field(ge=0)
+    dataset: str | None = Field(default=None, exclude_if=_absent)
 
     @field_validator("path")
     @classmethod
@@ -38,10 +51,6 @@ class ShardInfo(_Closed):
         if any(part in ("", ".", "..") for part in parts) or any(not c.isprintable() or c == "\\" for c in path):
             raise ValueError(f"expected a path below the manifest, or {REMOTE}BUCKET/KEY")
         return path
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class MadeBy(_Closed):

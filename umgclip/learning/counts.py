@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from umgclip.model.clip.tokenizer import Tokenizer
 
 IMAGES, UNMIRRORED, REGIONS, SLIVERS, TEXTS, CUT = "images", "unmirrored", "regions", "slivers", "texts", "cut"
+SHOWN_OF = "images of "
+"""The beginning of the name of a count of one dataset's images."""
 
 
 def of_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Counter[str]:

@@ -110,6 +110,9 @@ class TrainParams(LearningParams):
     stages: list[ResolutionStage] = Field(
         default=[], description="resolutions of one run, one after the other; their steps add up to train.steps"
     )
+    mixture: dict[str, Weight] = Field(
+        default={}, description="how often a sample of each imported dataset comes, relative to the others; by name"
+    )
     lr_peak: Positive | Literal["auto"] = Field(
         default="auto", description="peak of the learning rate; auto: by adapter and base, scratch or pretrained"
     )

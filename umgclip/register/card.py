@@ -125,7 +125,9 @@ def model_card(params: RegisterParams, facts: CardFacts) -> str:
         template=params.template,
         box_share=params.box_share,
         concepts=facts.concepts or "no",
-        data="\n".join(_describe(facts.data / part, part) for part in ("train", "benchmark")),
+        data="\n".join(
+            [*(_describe(facts.data / part, part) for part in ("train", "benchmark")), *_datasets(facts.training)]
+        ),
         base=_base(facts.base),
         training=_pairs("parameter of the training", _leaves(facts.training.get("params", {}))),
         benchmark=facts.identity.benchmark_digest[:12],
@@ -154,6 +156,15 @@ def _describe(folder: Path, name: str) -> str:
             seen[source.dataset, source.license or "not stated"] += 1
     listed = "; ".join(f"{dataset}: {licence}" for dataset, licence in sorted(seen))
     return f"- {name}: {manifest.samples} images. In the {seen.total()} records looked at: {listed}."
+
+
+def _datasets(training: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each dataset that a mixture was trained on."""
+    for name, one in training.get("datasets", {}).items():
+        yield (
+            f"- trained on {name}: {one['shown']} images shown of {one['images']}, weight {one['weight']:g}, "
+            f"annotations {one['digest'][:12]}"
+        )
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

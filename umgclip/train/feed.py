@@ -18,12 +18,13 @@ import torch
 from jaxtyping import Float
 
 from umgclip.data.loader import Backend, ordered_map
+from umgclip.data.mixture import UNNAMED, MixedOrder, datasets_of, require_names
 from umgclip.data.order import SampleOrder, StoredSample
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
-from umgclip.learning.counts import IMAGES, REGIONS, SLIVERS, UNMIRRORED
+from umgclip.learning.counts import IMAGES, REGIONS, SHOWN_OF, SLIVERS, UNMIRRORED
 from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
 from umgclip.learning.world import BatchShare
 from umgclip.model.clip.tower import DenseClip
@@ -92,7 +93,9 @@ class _Collator:
                 start, stop = bounds(len(read), self.share.parts, self.share.index)
                 batches.append(cut(batch, start, stop))
                 seen += of_samples((item.sample.record for _, item in read[start:stop]), batches[-1])
-                keys += [stored.raw.key for stored, _ in read[start:stop]]
+                shown = [stored for stored, _ in read[start:stop]]
+                seen += Counter(f"{SHOWN_OF}{stored.dataset or UNNAMED}" for stored in shown)
+                keys += [stored.raw.key for stored in shown]
         if not keys:
             batches = [self._nothing(view)]
         return LoadedBatch(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
@@ -151,7 +154,8 @@ class TrainFeed:
 
     Raises:
         DataError: no dataset.
-        InputError: `train.loader.streams` does not go with the number of processes.
+        InputError: `train.loader.streams` does not go with the number of processes, or `train.mixture` with the
+            datasets.
     """
 
     def __init__(
@@ -161,6 +165,8 @@ class TrainFeed:
         self._manifest = read_manifest(dataset)
         self._share = BatchShare() if share is None else share
         self.streams = streams(params, self._share.parts)
+        if params.mixture:
+            require_names(params.mixture, datasets_of(self._manifest))
         self._embed_dim = tower.embed_dim
         self._resolutions = resolutions(params)
         self._views = tuple(view_of(params, tower, at) for at in self._resolutions)
@@ -200,8 +206,14 @@ class TrainFeed:
         sharing = parts // self.streams
         return range(index // sharing, index // sharing + 1), BatchShare(index % sharing, sharing)
 
+    def _order(self) -> SampleOrder | MixedOrder:
+        folder, manifest, seed = self._dataset, self._manifest, self._params.seed
+        if self._params.mixture:
+            return MixedOrder(folder, manifest, seed, self._params.mixture, self.streams, self._dropped.images)
+        return SampleOrder(folder, manifest, seed, self.streams, self._dropped.images)
+
     def _steps(self, indices: range, start: int) -> Iterator[_Step]:
-        order = SampleOrder(self._dataset, self._manifest, self._params.seed, self.streams, self._dropped.images)
+        order = self._order()
         sizes = [{index: _size(at.batch, self.streams, index) for index in indices} for at in self._resolutions]
         before = steps_before(self._resolutions, start)
         given = {index: sum(n * size[index] for n, size in zip(before, sizes, strict=True)) for index in indices}

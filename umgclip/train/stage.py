@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from umgclip.model.clip.vision.reach import REACH, set_reach
 from umgclip.params import TrainParams
 from umgclip.provenance import code_digest
 from umgclip.stage import Summary
+from umgclip.train import datasets
 from umgclip.train.defaults import resolved, told, warnings
 from umgclip.train.feed import TrainFeed
 from umgclip.train.loop import TrainResult, train
@@ -102,6 +103,8 @@ def run(
 
     trained = train(tower, feed, params, checkpoints, both, world)
     rows = _rows(params, trained, manifest.samples, dropped, adapted.counts())
+    shown = datasets.facts(manifest, params.mixture, trained.seen)
+    rows = (*rows, *datasets.rows(shown))
     summary = Summary("train", (*told(asked, params, inputs.base), *rows, *(("careful", doubt) for doubt in doubts)))
     if curves is None:
         return summary
@@ -109,7 +112,7 @@ def run(
         adapted, tower = _adapted(params, inputs.base)  # whole again
     load_weights(tower.cpu(), trained.weights)
     with fresh_folder(out) as folder:
-        write_json(folder / "train.json", _facts(params, belongs_to, feed, adapted.save(folder / ADAPTER)))
+        write_json(folder / "train.json", _facts(params, belongs_to, feed, adapted.save(folder / ADAPTER), shown))
         write_unreadable(folder, trained.failed, "train")
     write_bytes(inputs.plots, curves.text().encode())
     write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})
@@ -124,6 +127,7 @@ def _belongs_to(params: TrainParams, inputs: TrainInputs, manifest: Manifest, fe
     return {
         "params": flatten(decisive(params)) | {"train.loader.streams": str(feed.streams)},
         "data": manifest.digest(),
+        **({"datasets": datasets.digests(manifest)} if params.mixture else {}),
         "quarantine": sha256_file(inputs.quarantine),
         "base": sha256_file(weights) if weights.is_file() else "",
         "code": code_digest("umgclip.train.stage"),
@@ -131,12 +135,15 @@ def _belongs_to(params: TrainParams, inputs: TrainInputs, manifest: Manifest, fe
     }
 
 
-def _facts(params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, adapter_sha256: str) -> dict[str, Any]:
+def _facts(
+    params: TrainParams, belongs_to: dict[str, Any], feed: TrainFeed, adapter_sha256: str, shown: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the content of `train.json`: what the adapter was trained from, and how."""
     return {
         "base_sha256": belongs_to["base"],
         "adapter_sha256": adapter_sha256,
         "data_digest": belongs_to["data"],
+        **({"datasets": dict(shown)} if shown else {}),
         "params": decisive(params)["train"] | {"loader": {"streams": feed.streams}},
         "steps": params.steps,
         "image_hw": list(feed.image_hw),

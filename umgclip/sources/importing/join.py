@@ -98,7 +98,8 @@ def join_parts(
         marker = json.loads(context.parts.read(part.marker, _MARKER_BYTES))
         group = _Group(_part_tables(context.parts, part, folder), [info["path"] for info in marker["shards"]])
         groups.append(group)
-        stored |= {info["path"]: ShardAt(context.shards, ShardInfo(**info)) for info in marker["shards"]}
+        infos = (ShardInfo(**info, dataset=context.request.name) for info in marker["shards"])
+        stored |= {info.path: ShardAt(context.shards, info) for info in infos}
         index.add(_keys(group.tables["images"]))
         index.drop(RepeatedImage(**row) for row in _rows(group.tables["again"]))
         counts.update(marker["counts"])

@@ -76,7 +76,9 @@ class Rewriting:
         info = describe_shard(path, len(rows))
         name = f"{_HASHED.sub('', Path(shard).stem)}-{info.sha256[:12]}.tar"
         path.rename(self._folder / name)
-        self.changed[shard] = ShardAt(Folder(self._folder), info.model_copy(update={"path": name}))
+        self.changed[shard] = ShardAt(
+            Folder(self._folder), info.model_copy(update={"path": name, "dataset": self._stored[shard].info.dataset})
+        )
         self._tables(shard, name, rows, sizes)
 
     def _merged(self, record: ImageRecord, others: list[RepeatedImage]) -> ImageRecord:

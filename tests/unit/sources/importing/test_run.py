@@ -319,3 +319,15 @@ def test_progress_is_told(kit, photos, tmp_path):
         )
         assert (totals, sum(counts)) == ([10], 10)
     assert multiprocessing.active_children() == []
+
+
+def test_shards_name_the_import_that_they_came_with(kit, photos, tmp_path):
+    kit.bring("folder", photos, tmp_path / "data", name="first")
+    kit.photo(tmp_path / "more" / "0.jpg", 77)
+    (tmp_path / "more" / "1.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes())
+    (tmp_path / "more" / "1.txt").write_text("a caption that the first import lacks")  # its shard is written anew
+    done = kit.bring("folder", tmp_path / "more", tmp_path / "data", append=True, name="second")
+    samples = {shard.dataset: 0 for shard in done.manifest.shards}
+    for shard in done.manifest.shards:
+        samples[shard.dataset] += shard.samples
+    assert samples == {"first": len(done.records) - 1, "second": 1}
