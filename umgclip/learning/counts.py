@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from umgclip.model.clip.tokenizer import Tokenizer
 
 IMAGES, UNMIRRORED, REGIONS, SLIVERS, TEXTS, CUT = "images", "unmirrored", "regions", "slivers", "texts", "cut"
+WITH_NEGATIVES, WITH_LONG = "with_negatives", "with_long"
 SHOWN_OF = "images of "
 """The beginning of the name of a count of one dataset's images."""
 
@@ -23,6 +24,8 @@ def rows_of(seen: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
     told = (
         ("never mirrored", UNMIRRORED, IMAGES, "images shown, for a text says left or right"),
         ("texts cut", CUT, TEXTS, "texts encoded, longer than the model's context"),
+        ("regions with wrong texts", WITH_NEGATIVES, REGIONS, "regions shown"),
+        ("images with a long caption", WITH_LONG, IMAGES, "images shown"),
         ("boxes under half a pixel", SLIVERS, REGIONS, "regions shown"),
     )
     return tuple(

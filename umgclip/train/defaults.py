@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from umgclip.errors import InputError
+from umgclip.learning.counts import WITH_LONG, WITH_NEGATIVES
 from umgclip.model.clip.layout import CONFIG
 from umgclip.params import SCRATCH, TrainParams
 from umgclip.train.resolutions import resolutions
@@ -69,6 +70,20 @@ def warnings(params: TrainParams, samples: int) -> list[str]:
     if params.weights.tic and not _text_tower_learns(params):
         messages.append("train.weights.tic: it moves texts only, and the text tower is frozen; set it to 0")
     return messages
+
+
+def idle(params: TrainParams, seen: Mapping[str, int]) -> list[str]:
+    """Return warnings about terms that a run had nothing for, by the counts of what it has seen."""
+    needs = {
+        "hard_negatives": (WITH_NEGATIVES, "region with wrong texts (`negatives`)"),
+        "cmr": (WITH_NEGATIVES, "region with wrong texts (`negatives`)"),
+        "long_text": (WITH_LONG, f"caption of {params.long_caption_words} words or more"),
+    }
+    return [
+        f"train.weights.{name}: the data have no {what}, so the term was 0 throughout"
+        for name, (count, what) in needs.items()
+        if getattr(params.weights, name) and not seen.get(count)
+    ]
 
 
 def _text_tower_learns(params: TrainParams) -> bool:

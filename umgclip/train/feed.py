@@ -24,7 +24,7 @@ from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample, decode
 from umgclip.errors import DataError, InputError
 from umgclip.io.manifest import read_manifest
-from umgclip.learning.counts import IMAGES, REGIONS, SHOWN_OF, SLIVERS, UNMIRRORED
+from umgclip.learning.counts import IMAGES, REGIONS, SHOWN_OF, SLIVERS, UNMIRRORED, WITH_LONG, WITH_NEGATIVES
 from umgclip.learning.quarantine import BAD_RECORD, Dropped, Failed
 from umgclip.learning.world import BatchShare
 from umgclip.model.clip.tower import DenseClip
@@ -259,7 +259,7 @@ def decoders(params: TrainParams, on_gpu: bool, processes_here: int) -> int:
 
 
 def of_samples(records: Iterable[ImageRecord], batch: Batch) -> Counter[str]:
-    """Count the samples as they were shown: images, regions, unmirrored images and regions under half a pixel."""
+    """Count the samples as they were shown: images and regions, and some kinds of either."""
     records = list(records)
     height, width = batch.images.shape[2:]
     x0, y0, x1, y1 = batch.boxes_xyxy.unbind(1)
@@ -270,5 +270,7 @@ def of_samples(records: Iterable[ImageRecord], batch: Batch) -> Counter[str]:
             UNMIRRORED: sum(not may_be_mirrored(record) for record in records),
             REGIONS: len(slivers),
             SLIVERS: int(slivers.sum()),
+            WITH_NEGATIVES: len(batch.region_of_negative.unique()),
+            WITH_LONG: int((batch.long_caption >= 0).sum()),
         }
     )

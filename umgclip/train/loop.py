@@ -26,6 +26,7 @@ from umgclip.params import TrainParams
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.ema import Average
 from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
+from umgclip.train.objective.base_texts import BaseTexts, base_texts
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_terms import image_objectives, only_images
 from umgclip.train.objective.registry import states_of
@@ -76,9 +77,10 @@ def train(
 def _train(
     tower: DenseClip, feed: TrainFeed, params: TrainParams, checkpoints: Checkpoints, report: Report, world: World
 ) -> TrainResult:
+    of_base = base_texts(tower, params, world.device)  # before anything learns or is divided among processes
     model = _prepare(tower, params, world)
     optimizer = optimizer_of(model.groups(), params)
-    scoring, scaler = _scoring(tower, params, world)
+    scoring, scaler = _scoring(tower, params, world, of_base)
     average = Average(model.weights, params.ema_decay) if params.ema_decay else None
     state = TrainingState(
         weights=model.learning,
@@ -141,7 +143,9 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
     return Parallel(embedder, world, params.parallel, all_learn=params.adapter == "full" or only)
 
 
-def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[StepScoring, torch.amp.GradScaler | None]:
+def _scoring(
+    tower: DenseClip, params: TrainParams, world: World, of_base: BaseTexts | None = None
+) -> tuple[StepScoring, torch.amp.GradScaler | None]:
     dtype = autocast_dtype(params.precision, world.device)
     scaler = torch.amp.GradScaler(world.device.type) if dtype is torch.float16 else None
     scoring = StepScoring(
@@ -151,6 +155,7 @@ def _scoring(tower: DenseClip, params: TrainParams, world: World) -> tuple[StepS
         tokenizer=tower.tokenizer,
         scale_loss=(lambda loss: loss) if scaler is None else scaler.scale,
         state=states_of(params.weights),
+        base_texts=of_base,
     )
     return scoring, scaler
 

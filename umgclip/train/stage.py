@@ -29,7 +29,7 @@ from umgclip.params import TrainParams
 from umgclip.provenance import code_digest
 from umgclip.stage import Summary
 from umgclip.train import datasets
-from umgclip.train.defaults import resolved, told, warnings
+from umgclip.train.defaults import idle, resolved, told, warnings
 from umgclip.train.feed import TrainFeed
 from umgclip.train.loop import TrainResult, train
 
@@ -88,8 +88,7 @@ def run(
     adapted, tower = _adapted(params, inputs.base)
     feed = TrainFeed(params, inputs.annotations, dropped, tower, world.share)
     doubts = warnings(params, manifest.samples - len(dropped.images))
-    for doubt in doubts if world.first else ():
-        _log.warning("%s", doubt)
+    _warn(doubts, world)
     belongs_to = _belongs_to(params, inputs, manifest, feed)
     checkpoints = Checkpoints(inputs.work / "checkpoint.pt", belongs_to, world)
     curves = Curves(inputs.work / "curves.csv", belongs_to) if world.first else None
@@ -102,10 +101,12 @@ def run(
             report(step, values)
 
     trained = train(tower, feed, params, checkpoints, both, world)
+    lacking = idle(params, trained.seen)
+    _warn(lacking, world)
     rows = _rows(params, trained, manifest.samples, dropped, adapted.counts())
     shown = datasets.facts(manifest, params.mixture, trained.seen)
-    rows = (*rows, *datasets.rows(shown))
-    summary = Summary("train", (*told(asked, params, inputs.base), *rows, *(("careful", doubt) for doubt in doubts)))
+    careful = (("careful", doubt) for doubt in (*doubts, *lacking))
+    summary = Summary("train", (*told(asked, params, inputs.base), *rows, *datasets.rows(shown), *careful))
     if curves is None:
         return summary
     if params.parallel == "fsdp2":
@@ -119,6 +120,11 @@ def run(
     checkpoints.remove()
     curves.remove()
     return summary
+
+
+def _warn(doubts: list[str], world: World) -> None:
+    for doubt in doubts if world.first else ():
+        _log.warning("%s", doubt)
 
 
 def _belongs_to(params: TrainParams, inputs: TrainInputs, manifest: Manifest, feed: TrainFeed) -> dict[str, Any]:

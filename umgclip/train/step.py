@@ -24,6 +24,7 @@ from umgclip.model.clip.files import Tokenizer
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.feed import LoadedBatch
+from umgclip.train.objective.base_texts import BaseTexts
 from umgclip.train.objective.features import Embedded, Features, concatenate, token_rows
 from umgclip.train.objective.image_side import Rows, weighted
 from umgclip.train.objective.image_terms import only_images
@@ -55,6 +56,7 @@ class StepScoring:
         tokenizer: the tower's own.
         scale_loss: float16's loss scaling, the identity otherwise.
         state: what terms remember from step to step, by name.
+        base_texts: the base's text tower, if a term compares texts by it.
     """
 
     params: TrainParams
@@ -63,6 +65,7 @@ class StepScoring:
     tokenizer: Tokenizer
     scale_loss: Callable[[Tensor], Tensor]
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    base_texts: BaseTexts | None = None
 
 
 def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: World) -> Computed:
@@ -78,7 +81,8 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: W
     failed = tuple(failure for _, failures, _ in told for failure in failures)
     tokens = scoring.tokenizer(texts).to(world.device)
     batch = to_device(loaded.batch, world.device)
-    global_batch = GlobalBatch(batch, parts, join(parts), world.rank)
+    base_text = None if scoring.base_texts is None else scoring.base_texts(tokens)
+    global_batch = GlobalBatch(batch, parts, join(parts), world.rank, base_text)
     whole_batch = scoring.params.accumulate == 1
     images = [labels.images for labels in parts]
     rows = Rows(batch.images, batch.valid, loaded.step, sum(images[: world.rank]), scoring.params.seed)

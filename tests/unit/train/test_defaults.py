@@ -7,7 +7,7 @@ import pytest
 
 from umgclip.errors import InputError
 from umgclip.params import FullParams, LoraParams, LossWeights, TrainParams
-from umgclip.train.defaults import resolved, told, warnings
+from umgclip.train.defaults import idle, resolved, told, warnings
 
 
 def base(folder: Path, pretrained: str, **vision: object) -> Path:
@@ -67,6 +67,16 @@ def test_batches_that_are_hardly_meant_are_named() -> None:
     assert warnings(TrainParams(batch=1), 3)[0].startswith(
         "train.batch: 1: contrastive losses learn nothing from one image per batch"
     )
+
+
+def test_a_term_that_the_data_had_nothing_for_is_named() -> None:
+    params = TrainParams(weights=LossWeights(hard_negatives=0.5, long_text=1.0), long_caption_words=9)
+    assert idle(params, {"with_negatives": 2, "with_long": 1}) == idle(TrainParams(), {}) == []
+    assert idle(params, {"regions": 5}) == [
+        "train.weights.hard_negatives: the data have no region with wrong texts (`negatives`), so the term was 0 "
+        "throughout",
+        "train.weights.long_text: the data have no caption of 9 words or more, so the term was 0 throughout",
+    ]
 
 
 def test_texts_cannot_move_away_from_each_other_in_a_frozen_tower() -> None:

@@ -69,7 +69,7 @@ def adapter(folder: Path) -> dict[str, Tensor]:
 def small() -> TrainParams:
     return TrainParams(
         steps=5, batch=8, checkpoint_every=2, precision="fp32", lr_peak=5.0e-3, device="cpu", weights=EVERY_TERM,
-        long_caption_words=8,
+        long_caption_words=8, joint_threshold=0.9, text_of_region="random",
         lora={"rank": 4, "alpha": 8},
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ def term(seen: TermInputs) -> Float[Tensor, ""]:
     texts, threshold = seen.region_names(), seen.params.joint_threshold
     equal = None
     if threshold is not None:
-        equal = joint_positives(torch.arange(len(texts), device=texts.device), texts, threshold)
+        equal = joint_positives(torch.arange(len(texts), device=texts.device), seen.names_by_base, threshold)
     return pixel_loss(seen.local.tokens, texts, target, batch.token_weight, seen.similarity.scale, equal)
 
 

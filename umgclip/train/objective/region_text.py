@@ -23,7 +23,7 @@ def term(seen: TermInputs) -> Float[Tensor, ""]:
     texts = seen.region_names()
     text_of = seen.row_of_name[seen.labels.region_text.to(seen.device)]
     things = ~seen.labels.is_stuff.to(seen.device)
-    positives = joint_positives(torch.cat([text_of, text_of[things]]), texts, seen.params.joint_threshold)
+    positives = joint_positives(torch.cat([text_of, text_of[things]]), seen.names_by_base, seen.params.joint_threshold)
     regions, similarity = torch.cat([seen.by_mask, seen.by_box]), seen.similarity
     if similarity.pairwise == "softmax":
         return region_text_loss(regions, texts, positives, similarity.scale)

@@ -48,12 +48,14 @@ class GlobalBatch:
         parts: the labels of every process's part, on the CPU.
         joined: the same as those of one batch.
         rank: the place of this process among them.
+        base_text: the base's embeddings of this process's used texts; None: nobody asks, or the model's are the base's.
     """
 
     batch: Batch
     parts: tuple[Labels, ...]
     joined: JoinedLabels
     rank: int = 0
+    base_text: Float[Tensor, "u d"] | None = None
 
     @property
     def own(self) -> Labels:
@@ -141,6 +143,15 @@ class TermInputs:
         class, which no region may carry, would be a negative of every region, that of its own objects too.
         """
         return self.texts(self._places_of_names)
+
+    @cached_property
+    def names_by_base(self) -> Float[Tensor, "t d"]:
+        """The base's embeddings of `region_names`; `train.joint_threshold` compares these."""
+        given = self.global_batch.base_text
+        if given is None:
+            return self.region_names().detach()
+        rows = self.world.gather(given, [len(part.used) for part in self.global_batch.parts])
+        return rows[self.rows_of(self._places_of_names)]
 
     @cached_property
     def row_of_name(self) -> Int[Tensor, "texts"]:
