@@ -12,6 +12,8 @@ import numpy as np
 from umgclip.annotate.cache.cache import AnswerCache
 from umgclip.annotate.draft import Annotated, Draft, finish, with_own_ids
 from umgclip.annotate.models.build import Parts, assemble
+from umgclip.annotate.negatives import add_negatives
+from umgclip.annotate.neighbours import Neighbours
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.annotate.rejected import Failure, Rejected, refusal
 from umgclip.annotate.roles import Partly
@@ -73,12 +75,19 @@ class Annotator:
         features = self._embed(drafts, images)
         self._tag_images(drafts, images, alts)
         self._caption_images(drafts, images)
-        return [
+        annotated = [
             Annotated(draft.record, feature, failures=draft.failures)
             if "embedder" in draft.failures
             else finish(draft, feature)
             for draft, feature in zip(drafts, features, strict=True)
         ]
+        if self.rules.params.negatives is None:
+            return annotated
+        return add_negatives(annotated, images, self.parts.negators, self.rules.negatives)
+
+    def with_neighbours(self, neighbours: Neighbours | None) -> Annotator:
+        """Return the annotator with the nearest concepts of each, for the rule `negatives`."""
+        return replace(self, rules=replace(self.rules, neighbours=neighbours))
 
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Return class-agnostic proposals alone: no caption is read, no label is written."""

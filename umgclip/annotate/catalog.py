@@ -112,10 +112,15 @@ _CLIP = {
     "region_tagger": _use(frozenset({"box", "is_stuff", "tags"}), "most"),
 }
 _VLM = {
-    "captioner": _use(_NOTHING, "tags_prompt", "boxes_prompt", "region_prompt", "box_unit", "crop_context"),
-    "tagger": _use(_NOTHING, "prompt", "boxes_prompt", "region_prompt", "box_unit", "crop_context"),
-    "proposer": _use(_NOTHING, "prompt", "tags_prompt", "region_prompt", "crop_context"),
-    "region_captioner": _use(_BOX, "prompt", "tags_prompt", "boxes_prompt", "box_unit"),
+    "captioner": _use(
+        _NOTHING, "tags_prompt", "boxes_prompt", "region_prompt", "negatives_prompt", "box_unit", "crop_context"
+    ),
+    "tagger": _use(_NOTHING, "prompt", "boxes_prompt", "region_prompt", "negatives_prompt", "box_unit", "crop_context"),
+    "proposer": _use(_NOTHING, "prompt", "tags_prompt", "region_prompt", "negatives_prompt", "crop_context"),
+    "region_captioner": _use(_BOX, "prompt", "tags_prompt", "boxes_prompt", "negatives_prompt", "box_unit"),
+    "negator": _use(
+        frozenset({"box", "tags", "captions"}), "prompt", "tags_prompt", "boxes_prompt", "region_prompt", "box_unit"
+    ),
 }
 
 CATALOG: Mapping[str, AnnotatorKind] = {

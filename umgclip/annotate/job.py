@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from umgclip.annotate.neighbours import Neighbours
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError
 from umgclip.io.atomic import sha256_file, sha256_json
@@ -106,6 +107,7 @@ class Recipe:
         loads: models that the worker may load, built-ins by name too; None: all. Answers of other models must be in
             the store.
         run: name of this run of the stage; deaths of workers count within one run.
+        neighbours: the nearest concepts of each, for the rule `negatives`; None: the rule is off.
     """
 
     params: AnnotateParams
@@ -115,3 +117,4 @@ class Recipe:
     config: str = ""
     loads: frozenset[str] | None = None
     run: str = ""
+    neighbours: Neighbours | None = None

@@ -12,6 +12,7 @@ from umgclip import __version__
 from umgclip.annotate.cache.file_digests import file_digests
 from umgclip.annotate.cache.identity import answer_identities
 from umgclip.annotate.job import Job, Recipe
+from umgclip.annotate.neighbours import find_neighbours
 from umgclip.annotate.vocabulary import GivenNames, read_names
 from umgclip.annotate.words import note, require_words
 from umgclip.data.vocabulary import Vocabulary
@@ -132,7 +133,10 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
         "output": params.output,
     }
     identities = answer_identities(params, weights, vocabulary, files)
-    return Recipe(params, base, vocabulary, identities, sha256_json(decides), run=uuid.uuid4().hex)
+    neighbours = None if params.rules.negatives is None else find_neighbours(base, vocabulary, params.label)
+    return Recipe(
+        params, base, vocabulary, identities, sha256_json(decides), run=uuid.uuid4().hex, neighbours=neighbours
+    )
 
 
 def _below(data: Path | str, name: str) -> Path | str:

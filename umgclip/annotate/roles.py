@@ -2,8 +2,9 @@
 
 A policy may refuse an image. A proposer finds regions, a masker draws their masks, a region tagger and a region
 captioner describe them, a tagger and a captioner describe the whole image, a filter scores how well a text fits its
-image, an embedder gives the base's embeddings of images and regions. All work on batches and return one answer an
-image. Where an image makes a role fail, its answer is a `Failure`, so that the other images of the batch go on.
+image, an embedder gives the base's embeddings of images and regions, a negator writes texts that are wrong for a
+region. All work on batches and return one answer an image. Where an image makes a role fail, its answer is a
+`Failure`, so that the other images of the batch go on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ __all__ = [
     "Failure",
     "Filter",
     "Masker",
+    "Negator",
     "Partly",
     "Pixels",
     "Policy",
@@ -131,6 +133,19 @@ class Captioner(Protocol):
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> Sequence[list[Text] | Failure]:
         """Return captions per image, from its pixels or from its regions."""
+        ...
+
+
+@runtime_checkable
+class Negator(Protocol):
+    """A model that writes texts that look right for a region and are wrong."""
+
+    name: str
+
+    def write_negatives(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> Sequence[list[list[Text]] | Failure]:
+        """Return the wrong texts of each region per image; every region has a label or a caption."""
         ...
 
 

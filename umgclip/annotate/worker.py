@@ -50,7 +50,8 @@ class ShardWorker:
         cv2.setNumThreads(1)
         self._recipe, store = recipe, recipe.params.store
         self._cache = AnswerCache(None if store is None else place_at(store), recipe.identities)
-        self._annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._cache, recipe.loads)
+        annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._cache, recipe.loads)
+        self._annotator = annotator.with_neighbours(recipe.neighbours)
 
     def annotate(self, job: Job, advance: Advance) -> None:
         """Annotate one shard and commit it; the result does not depend on who does it.

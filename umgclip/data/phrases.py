@@ -13,13 +13,18 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 _GAP = " ; "  # what stands before and after a name that was taken out belongs to no chunk in common
 
 
+def is_unspaced(name: str) -> bool:
+    """Return whether a name is written in a script that puts no spaces around it."""
+    return _UNSPACED.search(name) is not None
+
+
 class Phrases:
     """Names to look for, and what each means."""
 
     def __init__(self, meanings: Mapping[str, str]) -> None:
         """Names, which may have several words, by what they are called afterwards."""
         keys = {name_key(name): meaning for name, meaning in meanings.items()}
-        self._unspaced = {key: keys[key] for key in sorted(keys, key=len, reverse=True) if _UNSPACED.search(key)}
+        self._unspaced = {key: keys[key] for key in sorted(keys, key=len, reverse=True) if is_unspaced(key)}
         self._spaced = {tuple(_WORD.findall(key)): keys[key] for key in keys if key not in self._unspaced}
         self._most = max(map(len, self._spaced), default=0)
 

@@ -39,6 +39,7 @@ REGIONS = _schema(
         **dict.fromkeys(("x0", "y0", "x1", "y1", "score"), _F), **dict.fromkeys(("is_stuff", "labelled"), _B),
         "label": _S, "label_score": _F, "caption": _S, "caption_score": _F, "source": _S, "has_mask": _B,
         **dict.fromkeys(("mask_area", "mask_x0", "mask_y0", "mask_x1", "mask_y1"), _F),
+        "n_negatives": _I, "negative_fault": _S,
     }
 )  # fmt: skip
 QUARANTINE = _schema(dict.fromkeys(("key", "shard", "region_id", "stage", "reason", "detail"), _S))
@@ -106,7 +107,24 @@ def region_row(record: ImageRecord, region: Region) -> dict[str, Any]:
         "has_mask": region.mask is not None,
         "mask_area": float(mask_ops.area(region.mask)) if region.mask else None,
         **dict(zip(("mask_x0", "mask_y0", "mask_x1", "mask_y1"), tight or (None,) * 4, strict=True)),
+        "n_negatives": len(region.negatives or []),
+        "negative_fault": _negative_fault(region),
     }
+
+
+def _negative_fault(region: Region) -> str | None:
+    """Return the first negative without words, or that is a text of the region itself; None: there is none."""
+    right = {_plain(text.text) for text in (*(region.captions or []), *(region.tags or []))}
+    for negative in region.negatives or []:
+        if not any(letter.isalpha() for letter in negative.text):
+            return f"{negative.text!r} has no words"
+        if _plain(negative.text) in right:
+            return f"{negative.text!r} is a text of the region"
+    return None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().strip(" .").split())
 
 
 def _first(texts: Sequence[Text] | None) -> Text | None:

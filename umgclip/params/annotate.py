@@ -117,6 +117,8 @@ class AnnotateParams(Section):
         asked = {name for role in CAPABLE for name in self.roles.of(role)}
         if unknown := set(self.ray.pools) - asked:
             raise ValueError(f"ray.pools: expected names of models that roles ask, got {', '.join(sorted(unknown))}")
+        if self.roles.negator != ["none"] and self.rules.negatives is None:
+            raise ValueError("roles.negator: expected rules.negatives, the most that a region gets, got null")
         if self.ray.pools and self.store is None:
             raise ValueError("ray.pools: expected annotate.store, where pools find each other's answers, got null")
         return self

@@ -174,7 +174,7 @@ class Qwen3VlParams(WeightsParams):
 class VlmParams(AnnotatorParams):
     """Any server that speaks OpenAI's chat completions (vLLM and others): captions, tags, grounded boxes as JSON."""
 
-    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner")
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner", "negator")
 
     kind: Literal["vlm"] = "vlm"
     url: Annotated[str, INDIFFERENT] = Field(
@@ -191,6 +191,14 @@ class VlmParams(AnnotatorParams):
     tags_prompt: str = "List the objects, materials and places that are visible in this image, as singular nouns."
     boxes_prompt: str = "Locate every distinct object that is visible in this image."
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
+    negatives_prompt: str = Field(
+        default=(
+            "This text describes the picture: {}\nWrite ten texts that are nearly the same and wrong for the picture. "
+            "In each, change one thing: a colour, a material, a number, an attribute, a position or an object."
+        ),
+        pattern=r"\{\}",
+        description="asks for wrong texts of a region; {} is its caption or label",
+    )
     box_unit: BoxUnit = Field(
         default="thousandth",
         description="unit of boxes in answers: pixels of the image sent, thousandths of its sides, or shares of 1",

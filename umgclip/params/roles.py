@@ -19,7 +19,7 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = {
     "segment_tree": ("proposer",),
     "grabcut": ("masker",),
     "given": ("region_tagger",),
-    "none": ("policy", "masker", "region_captioner", "tagger", "captioner", "filter"),
+    "none": ("policy", "masker", "region_captioner", "tagger", "captioner", "filter", "negator"),
 }
 """The roles that each built-in may fill."""
 
@@ -35,6 +35,9 @@ class RolesParams(Section):
     tagger: Names = ["clip_teacher"]
     captioner: Names = ["clip_teacher"]
     filter: str = "clip_teacher"
+    negator: Names = Field(
+        default=["none"], description="write wrong texts of regions, if rules.negatives is set; the rule adds its own"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +103,10 @@ class RulesParams(Section):
     )
     caption_words_max: Count = Field(default=100, description="longer captions are cut at the end of a sentence")
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself")
+    negatives: Count | None = Field(
+        default=None,
+        description="most wrong texts of a region: another colour, material, number, attribute, relation or object",
+    )
 
 
 def check_roles(roles: RolesParams, models: Mapping[str, Any]) -> None:

@@ -45,6 +45,7 @@ RuleName = Literal[
     "region_mask_present",
     "region_mask_area",
     "region_mask_in_box",
+    "region_negatives_wrong",
     "image_key_unique",
     "image_content_unique",
     "image_not_in_benchmark",

@@ -19,6 +19,10 @@ _LABEL_HINT = (
     "in annotate.rules.vocabulary, or a base that knows the things (base.pretrained)"
 )
 
+_NEGATIVES_HINT = (
+    "negatives that came with the images may be left out of their source; annotate.rules.negatives makes some"
+)
+
 
 def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
     """Return the rules on one row of the images' table.
@@ -79,6 +83,7 @@ def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...
         Rule("region_mask_present", within("mask_nulls", high=0)),
         Rule("region_mask_area", within("mask_area", low=0, above=True)),
         Rule("region_mask_in_box", within("mask_overhang_px", high=params.mask_slack_px), bounds=("mask_slack_px",)),
+        Rule("region_negatives_wrong", absent("negative_fault"), hint=_NEGATIVES_HINT),
     )
 
 

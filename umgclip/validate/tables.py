@@ -47,6 +47,7 @@ REGION_COLUMNS: Mapping[str, Kind] = {
     "mask_y0": "number",
     "mask_x1": "number",
     "mask_y1": "number",
+    "negative_fault": "text",
 }
 QUARANTINE_COLUMNS: Mapping[str, Kind] = {"key": "text", "region_id": "text", "reason": "text"}
 

@@ -29,6 +29,7 @@ REGION_SCHEMA = pa.schema(
     + [("is_stuff", pa.bool_()), ("labelled", pa.bool_()), ("label", pa.string()), ("label_score", pa.float64())]
     + [("caption", pa.string()), ("caption_score", pa.float64()), ("source", pa.string()), ("has_mask", pa.bool_())]
     + [(name, pa.float64()) for name in ("mask_area", "mask_x0", "mask_y0", "mask_x1", "mask_y1")]
+    + [("negative_fault", pa.string())]
 )
 IMAGE_SCHEMA = pa.schema(
     [("key", pa.string()), ("shard", pa.string()), ("width", pa.int64()), ("height", pa.int64())]
@@ -98,6 +99,7 @@ def good_region(i: int, j: int) -> dict[str, Any]:
         "source": "model" if told else None,
         "has_mask": told,
         **(mask if told else dict.fromkeys(mask)),
+        "negative_fault": None,
     }
 
 

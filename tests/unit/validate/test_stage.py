@@ -65,6 +65,7 @@ CHANGED: list[Fault] = [
     ("region_mask_present", "regions", 72, {"mask_area": None}),
     ("region_mask_area", "regions", 74, {"mask_area": 0.0}),
     ("region_mask_in_box", "regions", 76, {"mask_y1": 26.5}),
+    ("region_negatives_wrong", "regions", 78, {"negative_fault": "'a red car' is a text of the region"}),
 ]
 
 
@@ -183,7 +184,7 @@ def test_the_gate_closes_and_leaves_no_output(tables: Any, store: Store, tmp_pat
         run(ValidateParams(tolerances={"region_caption_length": 0.0}), inputs, tmp_path / "out")
 
     message = str(caught.value)
-    assert "2 of 45 rules" in message
+    assert "2 of 46 rules" in message
     assert "region_box_left [ExpectColumnValuesToBeBetween(column=x0, min_value=0, strict_min=False)]" in message
     assert "6 of 160 rows failed (3.75%), tolerance 1.00%" in message
     assert "e.g. image000/r0, image000/r1, image000/r2, image000/r3, image001/r0\n" in message
@@ -214,7 +215,7 @@ def test_a_dataset_with_few_labels_closes_the_gate(tables: Any, store: Store, tm
         run(ValidateParams(), store(tables), tmp_path / "out")
 
     message = str(caught.value)
-    assert "3 of 45 rules" in message
+    assert "3 of 46 rules" in message
     for fact in ("label_score_mean=0", "labelled_image_share=0", "annotated_image_share=0.5"):
         assert f"measured {fact}" in message
     assert (

@@ -60,6 +60,12 @@ class CachedModel:
         """Answer the filter role, from the cache where the inputs match."""
         return self._cache.ask("filter", self.model, images, texts)
 
+    def write_negatives(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[list[Text]] | Failure]:
+        """Answer the negator role, from the cache where the inputs match."""
+        return self._cache.ask("negator", self.model, images, proposals)
+
     def embed_images(self, images: Sequence[Pixels]) -> list[np.ndarray | Failure]:
         """Answer the embedder role for images, from the cache where the inputs match."""
         return self._cache.ask("image_embedder", self.model, images)

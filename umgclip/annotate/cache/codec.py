@@ -16,6 +16,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
 
 _FIELDS = ("shape", "score", "is_stuff", "tags", "captions", "embedding", "source", "mask_source")
+_GIVE_TEXTS_OF_REGIONS = ("region_captioner", "negator")
 _GIVE_PROPOSALS_BACK = ("region_tagger", "masker", "region_embedder")
 
 
@@ -55,7 +56,7 @@ def pack(role: str, answer: Any, proposals: Sequence[Proposal] = ()) -> Packed: 
         value = arrays.add(answer)
     elif role == "filter":
         value = float(answer)
-    elif role == "region_captioner":
+    elif role in _GIVE_TEXTS_OF_REGIONS:
         value = [_texts(texts) for texts in answer]
     else:
         value = _texts(answer)
@@ -83,7 +84,7 @@ def unpack(role: str, packed: Packed, proposals: Sequence[Proposal] = ()) -> Any
         return _array(value, packed.arrays)
     if role == "filter":
         return value
-    if role == "region_captioner":
+    if role in _GIVE_TEXTS_OF_REGIONS:
         return [_to_texts(texts) for texts in value]
     return _to_texts(value)
 

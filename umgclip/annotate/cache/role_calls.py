@@ -36,5 +36,6 @@ ROLE_CALLS: Mapping[str, RoleCall] = {
         RoleCall("tagger", "tag_images", ("image", "caption")),
         RoleCall("captioner", "caption_images", ("image", "proposals")),
         RoleCall("filter", "score", ("image", "text")),
+        RoleCall("negator", "write_negatives", ("image", "proposals")),
     )
 }

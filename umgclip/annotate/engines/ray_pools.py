@@ -88,5 +88,6 @@ def _asked(params: AnnotateParams) -> list[str]:
         *roles.of("tagger"),
         *roles.of("captioner"),
         *filters,
+        *(roles.of("negator") if params.rules.negatives is not None else []),
     ]
     return [name for name in names if name not in _NOBODY]

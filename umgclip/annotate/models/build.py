@@ -21,6 +21,7 @@ from umgclip.annotate.roles import (
     Embedder,
     Filter,
     Masker,
+    Negator,
     Policy,
     Proposer,
     RegionCaptioner,
@@ -56,6 +57,7 @@ class Parts:
     keeps_given_labels: bool = False
     policies: tuple[Policy, ...] = ()
     refusing: frozenset[str] = frozenset()  # names of the policies that put an image aside
+    negators: tuple[Negator, ...] = ()
 
 
 def assemble(
@@ -102,13 +104,14 @@ def assemble(
         filter=next(iter(fill("filter")), None),
         keeps_given_labels="given" in params.roles.region_tagger,
         policies=fill("policy"),
+        negators=fill("negator") if params.rules.negatives is not None else (),
         refusing=frozenset(n for n, m in params.models.items() if getattr(m, "action", None) == "quarantine"),
     )
     synonyms = read_vocabulary(Path(params.rules.vocabulary)).synonyms if params.rules.vocabulary else {}
     names = TagNames(vocabulary.concepts, synonyms)
-    return parts, RuleSet(
-        params.rules, vocabulary, names, params.caption_threshold, frozenset(map(name_key, params.held_out))
-    )
+    held_out = frozenset(map(name_key, params.held_out))
+    english = params.language == "en"
+    return parts, RuleSet(params.rules, vocabulary, names, params.caption_threshold, held_out, english)
 
 
 def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:

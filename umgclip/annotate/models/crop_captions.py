@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.annotate.rejected import Failure, Rejected
@@ -45,6 +46,7 @@ def captions_of_crops(
     proposals: Sequence[list[Proposal]],
     context: float,
     caption: Callable[[Sequence[Pixels]], Sequence[list[Text] | Failure]],
+    role: str = "region_captioner",
 ) -> list[list[list[Text]] | Failure]:
     """Return the captions of each region. A crop that cannot be captioned loses its caption; the image stays.
 
@@ -55,17 +57,20 @@ def captions_of_crops(
         images: whole images.
         proposals: the regions of each image.
         context: side of a crop, as a multiple of the side of its region's box.
-        caption: returns the captions of each crop.
+        caption: returns the captions of each crop, which come image by image and in the order of the regions.
+        role: the role that is filled, for what is refused.
     """
     owners = [(row, proposal) for row, regions in enumerate(proposals) for proposal in regions]
     answers = caption([region_crop(images[row], proposal, context) for row, proposal in owners])
     by_image: list[list[list[Text] | Failure]] = [[] for _ in images]
     for (row, _), answer in zip(owners, answers, strict=True):
         by_image[row].append(answer)
-    return [_joined(captions, regions) for captions, regions in zip(by_image, proposals, strict=True)]
+    return [_joined(captions, regions, role) for captions, regions in zip(by_image, proposals, strict=True)]
 
 
-def _joined(answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal]) -> list[list[Text]] | Failure:
+def _joined(
+    answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal], role: str
+) -> list[list[Text]] | Failure:
     """Return the captions of the regions of one image, or why the image fails."""
     failures = [one for one in answers if isinstance(one, Failure)]
     fatal = next((one for one in failures if one.reason in _PASSING), None)
@@ -74,13 +79,10 @@ def _joined(answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal]
     if fatal is not None:
         return fatal
     captions = [[] if isinstance(one, Failure) else one for one in answers]
-    if not failures:
-        return captions
-    return Partly(
-        captions,
-        [
-            Rejected("region_captioner", one.reason, box_xyxy=p.box_xyxy, detail=one.detail)
-            for one, p in zip(answers, regions, strict=True)
-            if isinstance(one, Failure)
-        ],
-    )
+    refused: list[Rejected] = []
+    for one, region in zip(answers, regions, strict=True):
+        if isinstance(one, Failure):
+            refused.append(Rejected(role, one.reason, box_xyxy=region.box_xyxy, detail=one.detail))
+        elif isinstance(one, Partly):
+            refused += [replace(part, box_xyxy=region.box_xyxy) for part in one.refused]
+    return Partly(captions, refused) if refused else captions

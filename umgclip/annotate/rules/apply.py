@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from umgclip.annotate.draft import Draft
+from umgclip.annotate.neighbours import Neighbours
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.rules.agreement import agreed, sources
 from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.caption_text import clean, text_fault
+from umgclip.annotate.rules.negatives import NegativeRule
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
@@ -34,6 +37,8 @@ class RuleSet:
         names: spellings and synonyms of these concepts.
         caption_threshold: lowest filter score of an image caption that is written.
         held_out: keys (`umgclip.data.wording.name_key`) of names that no region may have.
+        english: whether captions are English.
+        neighbours: the nearest concepts of each, for the rule `negatives`; None: not computed.
     """
 
     params: RulesParams
@@ -41,6 +46,13 @@ class RuleSet:
     names: TagNames
     caption_threshold: float = 0.0
     held_out: frozenset[str] = field(default_factory=frozenset)
+    english: bool = True
+    neighbours: Neighbours | None = None
+
+    @cached_property
+    def negatives(self) -> NegativeRule:
+        """The rule that writes wrong texts of regions."""
+        return NegativeRule(self.params, self.vocabulary, self.names, self.held_out, self.english, self.neighbours)
 
     def regions(self, draft: Draft, image_hw: tuple[int, int]) -> None:
         """Remove regions of a wrong size, those that overlap a region of the source, and duplicates.

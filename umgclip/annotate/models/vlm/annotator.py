@@ -1,4 +1,4 @@
-"""A vision-language model on a server as captioner, tagger, proposer and region captioner."""
+"""A vision-language model on a server as captioner, tagger, proposer, region captioner and negator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 
-from umgclip.annotate.models.crop_captions import PromptedCaptioner
+from umgclip.annotate.models.crop_captions import PromptedCaptioner, captions_of_crops
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.source_name import source_name, with_prompt
-from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, TagsAnswer
+from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, NegativesAnswer, TagsAnswer
 from umgclip.annotate.models.vlm.client import Client, ImagePrompt
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -82,6 +82,31 @@ class Vlm(PromptedCaptioner):
             results.append(Partly(proposals, [*getattr(proposals, "refused", ()), *refused]))
         return results
 
+    def write_negatives(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[list[Text]] | Failure]:
+        """Return texts that are wrong for each region, from its crop and its caption or label."""
+        texts = [_text_of(proposal) for regions in proposals for proposal in regions]
+        return captions_of_crops(
+            images, proposals, self._params.crop_context, lambda crops: self._negatives(crops, texts), "negator"
+        )
+
+    def _negatives(self, crops: Sequence[Pixels], texts: Sequence[str]) -> list[list[Text] | Failure]:
+        prompt = self._params.negatives_prompt
+        source = with_prompt(self.name, prompt)
+        questions = [
+            self._question(crop, prompt.replace("{}", text), NegativesAnswer)
+            for crop, text in zip(crops, texts, strict=True)
+        ]
+        results: list[list[Text] | Failure] = []
+        for answer in self._client.ask(questions):
+            if isinstance(answer, Failure):
+                results.append(answer)
+            else:
+                negatives = [Text(text=text, score=answer.score, source=source) for text in answer.content.negatives]
+                results.append(Partly(negatives, _refused("negator", "bad_negative", answer.content.bad, source)))
+        return results
+
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
         source = with_prompt(self.name, prompt)
         answers = self._client.ask([self._question(i, prompt, CaptionAnswer) for i in images])
@@ -101,6 +126,11 @@ class Vlm(PromptedCaptioner):
 
     def _scale(self, pixels: Pixels) -> Scale:
         return Scale(self._params.box_unit, _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px))
+
+
+def _text_of(proposal: Proposal) -> str:
+    """Return what is right for a region: its first caption, else its label."""
+    return next(text.text for text in (*proposal.captions, *proposal.tags) if text.text.strip())
 
 
 def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Rejected]:

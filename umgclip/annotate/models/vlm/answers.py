@@ -42,6 +42,10 @@ class _Tags(_Schema):
     tags: list[str] = Field(max_length=200)
 
 
+class _Negatives(_Schema):
+    negatives: list[str] = Field(max_length=200)
+
+
 class _Object(_Schema):
     label: str = Field(min_length=1)
     box: list[float] = Field(min_length=4, max_length=4)
@@ -104,6 +108,34 @@ class TagsAnswer:
 
 
 @dataclass(frozen=True)
+class NegativesAnswer:
+    """Texts that are nearly right; an answer without any is not one."""
+
+    schema: ClassVar[type[BaseModel]] = _Negatives
+    hint: ClassVar[str] = '{"negatives": ["...", "..."]}'
+    negatives: tuple[str, ...]
+    bad: tuple[Bad, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is said in words."""
+        return self.negatives
+
+    @classmethod
+    def read(cls, one: Candidate) -> NegativesAnswer:
+        """Read `{"negatives": [TEXT, ...]}`, or the list alone; blank texts are skipped.
+
+        Raises:
+            NoAnswerError: there is no text.
+        """
+        items = [item for item in _items(one, "negatives") if not _blank(item)]
+        good, bad = _sorted_out(items, lambda item: _text(item, "negative"))
+        if not good:
+            raise NoAnswerError("invalid_answer", "negatives: expected some texts, got none")
+        return cls(tuple(dict.fromkeys(good)), bad)
+
+
+@dataclass(frozen=True)
 class GroundedObject:
     """One object and its box `x0, y0, x1, y1`, in order and finite, in the answer's own unit."""
 
@@ -132,7 +164,7 @@ class BoxesAnswer:
         return cls(tuple(good), bad)
 
 
-A = TypeVar("A", CaptionAnswer, TagsAnswer, BoxesAnswer)
+A = TypeVar("A", CaptionAnswer, TagsAnswer, NegativesAnswer, BoxesAnswer)
 T = TypeVar("T")
 
 
@@ -214,7 +246,7 @@ def _text(value: Any, name: str) -> str:  # noqa: ANN401
     plain = " ".join(plain.split())
     if not plain:
         raise NoAnswerError("invalid_answer", f"{name}: expected some words, got {shown(value)}")
-    if name != "caption" and len(plain) > _LONGEST_NAME:
+    if name not in ("caption", "negative") and len(plain) > _LONGEST_NAME:
         raise NoAnswerError("invalid_answer", f"{name}: expected a name, got {len(plain)} characters")
     return plain
 
