@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,15 +84,23 @@ class ImportPlan(SourceFiles):
         """Return the hexadecimal SHA-256 of everything that decides the result."""
         return hashlib.sha256(self._digest.digest() + self._listed.to_bytes(40, "big")).hexdigest()
 
-    def plan_files(self, extensions: Iterable[str], folder: str = "") -> None:
-        """Plan every file with one of these extensions as an image, sorted by name; only below `folder` if given."""
-        wanted = ", ".join(f"'{extension}'" for extension in sorted(extensions))
+    def plan_files(self, extensions: Iterable[str], folder: str = "", lead: Iterable[str] = ()) -> None:
+        """Plan every file with one of these extensions as an image, sorted by name; only below `folder` if given.
+
+        Files with an extension of `lead` come first. They hold many images, so each is a part of its own.
+        """
+        first = ", ".join(f"'{extension}'" for extension in sorted(lead))
+        wanted = ", ".join(f"'{extension}'" for extension in sorted({*extensions, *lead}))
+        order = f"extension NOT IN ({first}), name"
         inside = os.fsencode(f"{folder}/" if folder else "")
         self._db.execute(
-            "INSERT INTO items (position, name) SELECT row_number() OVER (ORDER BY name) - 1, name "  # noqa: S608
-            f"FROM files WHERE extension IN ({wanted}) AND substr(name, 1, ?) = ? ORDER BY name",
+            f"INSERT INTO items (position, name) SELECT row_number() OVER (ORDER BY {order}) - 1, name "  # noqa: S608
+            f"FROM files WHERE extension IN ({wanted}) AND substr(name, 1, ?) = ? ORDER BY {order}",
             (len(inside), inside),
         )
+        if first:
+            count = f"SELECT count(*) FROM items JOIN files USING (name) WHERE extension IN ({first})"  # noqa: S608
+            self.state("lead", self._db.execute(count).fetchone()[0])
         self._db.executescript("CREATE UNIQUE INDEX names ON items (name);")
 
     def lone_files(self, extensions: Iterable[str]) -> dict[str, int]:
@@ -188,6 +196,19 @@ class ImportPlan(SourceFiles):
     def told(self) -> dict[str, int]:
         """Return the counts for the summary, by description."""
         return dict(self._db.execute("SELECT what, number FROM told ORDER BY what"))
+
+    def leading(self) -> int:
+        """Return how many planned files, the first ones, hold many images each."""
+        return int(self.fact("lead") or 0)
+
+    def expect(self, used: str, number: int, left: str) -> None:
+        """Let the summary report what is left of `number` under `left`, after those that images count as `used`."""
+        self.state("expected", [*(self.fact("expected") or []), [used, number, left]])
+
+    def left_over(self, told: Mapping[str, int]) -> dict[str, int]:
+        """Return what is left of everything expected, by description; `told` are the counts of all images."""
+        rest = {left: number - told.get(used, 0) for used, number, left in self.fact("expected") or []}
+        return {left: number for left, number in rest.items() if number > 0}
 
     def index(self) -> None:
         """Index the extras for fast look-ups; call this after the last of them."""

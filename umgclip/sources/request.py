@@ -39,7 +39,8 @@ class Request:
         license: license of images that do not state one.
         captions: a table or a COCO file of captions.
         image_column: the table's column of images, as `caption_column` is that of captions; None: detected.
-        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images`.
+        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images`,
+            the archives of `umg41m`.
         panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
         labels: `folders`: each folder of the source is a class, each image shows one thing.
         class_names: a file with a name for each class number (a line each) or for each folder (JSON).

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from umgclip.cli.data.import_options import CLASS_NAMES, COMMON, ENCODING, NUMBERED, SPOKEN, Option, subset, text, texts
+from umgclip.cli.group import Commands
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from umgclip.sources.request import Request
 
 import_app = typer.Typer(
-    help="Import images and their annotations, from files or S3, into the dataset OUT/SPLIT.", no_args_is_help=True
+    cls=Commands,
+    help="Import images and their annotations, from files or S3, into the dataset OUT/SPLIT.",
+    no_args_is_help=True,
 )
 
 
@@ -109,7 +112,8 @@ _command(
 )
 _command(
     "umg41m",
-    "Import UMG-41M: images and JSON side by side; fields that are not understood are counted in the summary.",
+    "Import UMG-41M: its archives of JSON and images by name; what is not understood is counted in the summary.",
+    annotations=texts("archive of JSON (.zip, .tar.gz) or a folder of them; default: those in the source; repeatable"),
     **ENCODING,
     **SPOKEN,
 )

@@ -21,6 +21,7 @@ from umgclip.sources.formats.open_images import plan_open_images, read_open_imag
 from umgclip.sources.formats.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.formats.semantic import plan_semantic, read_semantic
 from umgclip.sources.formats.tars import plan_tars, read_tars
+from umgclip.sources.formats.umg41m import plan_umg41m, read_umg41m
 from umgclip.sources.formats.voc import plan_voc, read_voc
 from umgclip.sources.formats.yolo import plan_yolo, read_yolo
 from umgclip.sources.note import SourceImage
@@ -45,7 +46,7 @@ KINDS: dict[Kind, SourceKind] = {
     "yolo": SourceKind(plan_yolo, read_yolo),
     "voc": SourceKind(plan_voc, read_voc),
     "labelme": SourceKind(plan_labelme, read_labelme),
-    "umg41m": SourceKind(plan_folder, read_folder),
+    "umg41m": SourceKind(plan_umg41m, read_umg41m),
     "coco": SourceKind(plan_coco, read_coco),
     "webdataset": SourceKind(plan_tars, read_tars, images_a_part=1),
     "finehard": SourceKind(plan_grounded, read_grounded),

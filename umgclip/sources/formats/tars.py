@@ -54,7 +54,7 @@ def read_tars(
     """Read the images of some tars; a truncated tar gives what is before the break, and a problem."""
     for item in plan.items(*span):
         samples = read_samples(source, item.name, limit)
-        yield from count_hidden(shown(item.name), samples, partial(_image, request=request, plan=plan))
+        yield from count_hidden(shown(item.name), samples, partial(tar_image, request=request, plan=plan))
 
 
 def count_hidden(
@@ -84,7 +84,8 @@ def count_hidden(
         yield waiting
 
 
-def _image(name: str, sample: TarSample, request: Request, plan: ImportPlan) -> SourceImage:
+def tar_image(name: str, sample: TarSample, request: Request, plan: ImportPlan) -> SourceImage:
+    """Return the image of a sample with what its other members say."""
     note = Note(problems=list(sample.problems))
     ended, image = sample.parts.get(END), sample.image
     if isinstance(ended, Problem):

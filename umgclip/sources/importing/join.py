@@ -105,6 +105,7 @@ def join_parts(
         counts.update(marker["counts"])
         unknown.update(marker["unknown"])
         told.update(marker["told"])
+    told.update(plan.left_over(told))
     index.finish()
     rewriting = Rewriting(index, stored, folder)
     rewriting.run()

@@ -6,6 +6,7 @@ does a part.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -115,9 +116,10 @@ class _Tables:
 
 def split_parts(plan: ImportPlan, request: Request, params: ImportParams) -> list[ImportPart]:
     """Split a plan into parts, each with as many images as a shard may have, or with one tar."""
-    total = plan.size()
-    size = KINDS[request.kind].images_a_part or _shard_samples(params, total)
-    return [ImportPart(n, (first, min(first + size, total))) for n, first in enumerate(range(0, total, size))]
+    total, tars = plan.size(), plan.leading()
+    size = KINDS[request.kind].images_a_part or _shard_samples(params, total - tars)
+    firsts = [*range(tars), *range(tars, total, size)]
+    return [ImportPart(n, (first, last)) for n, (first, last) in enumerate(itertools.pairwise([*firsts, total]))]
 
 
 def _shard_samples(params: ImportParams, images: int) -> int:

@@ -110,7 +110,8 @@ def run_import(
         _forget_others(root, fingerprint)
         parts = split_parts(plan, request, params)
         done = _done(context, parts)
-        callbacks.start(plan.size() if KINDS[request.kind].images_a_part is None else None)
+        has_tars = KINDS[request.kind].images_a_part is not None or plan.leading() > 0
+        callbacks.start(None if has_tars else plan.size())
         callbacks.advance(sum(part.span[1] - part.span[0] for part in done))
         plan.close()
         run_import_parts(
@@ -178,11 +179,16 @@ def _plan(request: Request, root: Path) -> ImportPlan:
     plan = ImportPlan(root / "plan.sqlite", fresh=True)
     inputs = root / "inputs"
     inputs.mkdir(exist_ok=True)
+    source = place_at(request.source)
     try:
-        KINDS[request.kind].plan(request, plan, place_at(request.source), inputs)
+        KINDS[request.kind].plan(request, plan, source, inputs)
         plan.index()
     except sqlite3.Error as error:
         raise OutputError(f"{plan.path}: cannot be written: {error}") from error
+    if (
+        isinstance(source, Folder) and not source.path.is_dir()
+    ):  # formats that read a list of images do not look into it
+        raise DataError(f"{source}: expected a folder, found {'a file' if source.path.exists() else 'none'}")
     if not plan.size():
         others = plan.fact("other_files") or {}
         name, first = next(plan.problems(), ("", None))

@@ -68,7 +68,9 @@ class TarSample:
             self.parts[name] = content
 
 
-class _Member(NamedTuple):
+class TarMember(NamedTuple):
+    """A file in a tar with its content; one without name says what is wrong with the rest of the tar."""
+
     name: str
     content: bytes | Problem
 
@@ -80,6 +82,7 @@ class _Member(NamedTuple):
 
     @property
     def field(self) -> str:
+        """The rest of the name in lower case."""
         return self.name[len(self.key) + 1 :].lower()
 
     @property
@@ -106,7 +109,7 @@ def read_samples(source: Place, name: str, limit: int) -> Iterator[TarSample]:
         limit: most bytes of a member.
     """
     images: set[bytes] = set()
-    for sample in _split(_members(source, name, limit), 2 * limit + _HELD):
+    for sample in _split(read_members(source, name, limit), 2 * limit + _HELD):
         if HIDDEN in sample.parts:
             yield sample
             continue
@@ -128,9 +131,9 @@ def is_hidden(name: str) -> bool:
     return name.rpartition("/")[2].startswith(".")
 
 
-def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
+def _split(members: Iterator[TarMember], most: int) -> Iterator[TarSample]:
     """Group the members of one key into samples when the next key starts; `most` is the bytes that a key may have."""
-    pending: list[_Member] = []
+    pending: list[TarMember] = []
     fields: set[str] = set()
     held = over = 0
     for member in members:
@@ -157,18 +160,18 @@ def _split(members: Iterator[_Member], most: int) -> Iterator[TarSample]:
         yield from _samples(pending, fields, over)
 
 
-def _ready(pending: list[_Member], after: _Member) -> list[_Member]:
+def _ready(pending: list[TarMember], after: TarMember) -> list[TarMember]:
     """Return members that need not wait for the end of their key: names with dots, of a whole tar perhaps."""
     if pending[0].is_plain or any(one.is_plain for one in pending):
         return []
     return [one for one in pending if one.stem != after.stem]
 
 
-def _size(member: _Member) -> int:
+def _size(member: TarMember) -> int:
     return len(member.content) if isinstance(member.content, bytes) else 0
 
 
-def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterator[TarSample]:
+def _samples(members: list[TarMember], fields: set[str], over: int = 0) -> Iterator[TarSample]:
     """Yield the samples of a key: one, or as many as there are names with dots.
 
     Args:
@@ -184,7 +187,7 @@ def _samples(members: list[_Member], fields: set[str], over: int = 0) -> Iterato
         yield sample
 
 
-def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[TarSample]:
+def _told_apart(members: list[TarMember], fields: set[str]) -> Iterator[TarSample]:
     names = {member.field for member in members}
     if any(member.is_plain for member in members) or names <= fields:
         sample = TarSample(shown(members[0].key), {})
@@ -208,8 +211,8 @@ def _told_apart(members: list[_Member], fields: set[str]) -> Iterator[TarSample]
     yield from sample_of.values()
 
 
-def _members(source: Place, name: str, limit: int) -> Iterator[_Member]:
-    """Yield the files of a tar; after a damaged part comes a member without name."""
+def read_members(source: Place, name: str, limit: int) -> Iterator[TarMember]:
+    """Yield the files of a tar; after a damaged part comes a member without name. Hidden files come without content."""
     after = "nothing"
     with source.open(name) as handle:
         try:
@@ -221,11 +224,11 @@ def _members(source: Place, name: str, limit: int) -> Iterator[_Member]:
                     if len(info.name) > _NAME:
                         raise EOFError(f"a name of {len(info.name)} characters")
                     if is_hidden(info.name):
-                        yield _Member(info.name, b"")
+                        yield TarMember(info.name, b"")
                         continue
                     content = _content(tar, info, limit) if info.isfile() else _linked(source, name, info, limit)
                     after = shown(info.name)
-                    yield _Member(info.name, content)
+                    yield TarMember(info.name, content)
             last = tail.drained()
             if tail.went_on:
                 raise EOFError("another archive, or something else, behind the end-of-archive mark")
@@ -235,7 +238,7 @@ def _members(source: Place, name: str, limit: int) -> Iterator[_Member]:
             if isinstance(error, StorageError):
                 raise
             detail = f"after {after}: {type(error).__name__}: {error}"
-            yield _Member("", Problem("truncated_tar", detail))
+            yield TarMember("", Problem("truncated_tar", detail))
 
 
 class _Begun(RawIOBase):
