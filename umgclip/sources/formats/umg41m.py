@@ -127,23 +127,23 @@ def _tar_image(
 
 def _joined(image: SourceImage, name: str, request: Request, archives: JsonArchives | None) -> SourceImage:
     """Return the image with what its JSON in an archive says, and count whether there is one."""
-    found = None if archives is None else archives.find(name)
-    if found is None:
+    match = None if archives is None else archives.find(name)
+    if match is None:
         image.note.told.update([_ALONE] if archives is not None else [])
         return image
-    if isinstance(found, Problem):
-        image.note.problems.append(found)
+    if isinstance(match, Problem):
+        image.note.problems.append(match)
         return image
-    image.note.told[joined_in(found.archive)] += 1
-    if isinstance(found.data, Problem):
-        image.note.problems.append(found.data)
+    image.note.told[joined_in(match.archive)] += 1
+    if isinstance(match.data, Problem):
+        image.note.problems.append(match.data)
         return image
     try:
-        about = read_note(parse(decode(found.data, request.encoding)), request.speaker, request.box_format)
+        about = read_note(parse(decode(match.data, request.encoding)), request.speaker, request.box_format)
     except ValueError as error:
-        image.note.problems.append(Problem("bad_text", f"{found.archive}:{found.name}: {why(error)}"))
+        image.note.problems.append(Problem("bad_text", f"{match.archive}:{match.name}: {why(error)}"))
         return image
-    _merge(image.note, about, f"{found.archive}:{found.name}")
+    _merge(image.note, about, f"{match.archive}:{match.name}")
     return image
 
 

@@ -37,9 +37,9 @@ def write_img2dataset(kit, path, seeds, **more):
     members = []
     for seed in seeds:
         key = f"{seed:09d}"
-        own = json.dumps({"caption": f"alt {seed}", "key": key, "url": f"http://x/{seed}", **more})
+        metadata = json.dumps({"caption": f"alt {seed}", "key": key, "url": f"http://x/{seed}", **more})
         members += [(f"{key}.jpg", photo_bytes(kit, seed)), (f"{key}.txt", f"alt {seed}".encode())]
-        members.append((f"{key}.json", own.encode()))
+        members.append((f"{key}.json", metadata.encode()))
     kit.write_tar(path, members)
 
 

@@ -17,8 +17,8 @@ from typing import BinaryIO
 from umgclip.errors import DataError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Folder
-from umgclip.io.zips import ZipEntry, ZipError, read_entry, read_packed, zip_entries
 from umgclip.sources.formats.shared.tar_samples import is_hidden, read_members
+from umgclip.sources.formats.shared.zips import ZipEntry, ZipError, read_entry, read_packed, zip_entries
 from umgclip.sources.note import Problem, shown
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.source_files import composed, extension_of

@@ -117,19 +117,18 @@ def _directory(file: BinaryIO) -> tuple[int, int, int, int]:
     start = max(0, length - _COMMENT - _END.size)
     file.seek(start)
     tail = file.read()
-    found = tail.rfind(b"PK\x05\x06")
-    if found < 0 or len(tail) - found < _END.size:
+    mark = tail.rfind(b"PK\x05\x06")
+    if mark < 0 or len(tail) - mark < _END.size:
         raise ZipError("expected the directory of a zip at its end, got none; a download that was cut off has none")
-    end = start + found
-    _, _, _, _, count, size, at, _ = _END.unpack_from(tail, found)
-    if count == 0xFFFF or _FULL in (size, at):
-        at64 = end - _LOCATOR64.size - _END64.size
-        file.seek(max(0, at64))
-        wide, locator = file.read(_END64.size), file.read(4)
-        if locator == b"PK\x06\x07":
-            if at64 < 0 or not wide.startswith(b"PK\x06\x06"):
-                raise ZipError("the end of its directory is damaged")
-            end, (count, size, at) = at64, _END64.unpack(wide)[7:]
+    end = start + mark
+    _, _, _, _, count, size, at, _ = _END.unpack_from(tail, mark)
+    at64 = end - _LOCATOR64.size - _END64.size
+    file.seek(max(0, at64))
+    wide, locator = file.read(_END64.size), file.read(4)
+    if at64 >= 0 and locator == b"PK\x06\x07":  # numbers of 64 bits count wherever they are written
+        if not wide.startswith(b"PK\x06\x06"):
+            raise ZipError("the end of its directory is damaged")
+        end, (count, size, at) = at64, _END64.unpack(wide)[7:]
     shift = end - size - at  # bytes that were put in front of the zip
     if shift < 0 or at + shift + size > length:
         raise ZipError("the end of its directory is damaged")

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from umgclip.io.zips import ZipError, read_entry, zip_entries
+from umgclip.sources.formats.shared.zips import ZipError, read_entry, zip_entries
 
 LIMIT = 1 << 20
 
