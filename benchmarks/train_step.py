@@ -27,7 +27,8 @@ from umgclip.params import DataParams, LoraParams, LossWeights, TowerParams, Tra
 from umgclip.sources.demo.scenes import write_demo
 from umgclip.train.batch import Batch, TaughtSample, View, collate
 from umgclip.train.loop import trainable
-from umgclip.train.objective import total as objective
+from umgclip.train.objective.total import loss
+from umgclip.train.texts import TextChoice
 
 _CAPTION_ONLY = LossWeights(
     image_text=1.0, tags=0.0, region_text=0.0, region_tags=0.0, pixel=0.0, distill=0.0, keep=0.0
@@ -70,7 +71,7 @@ def main() -> None:
     def step(terms: LossWeights) -> float:
         began = time.perf_counter()
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-            total, _ = objective.loss(tower, batch, terms, tokenizer)
+            total, _ = loss(tower, batch, TrainParams(weights=terms), tokenizer)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
