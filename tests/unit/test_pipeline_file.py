@@ -31,7 +31,7 @@ OF_NO_EFFECT = {
     "validate": {"chunk_rows"},
     "train": {
         "device", "max_failed", "checkpoint_every", "parallel", "accumulate", "checkpoint_activations", "compile",
-        "loader.workers", "loader.backend",
+        "loader.workers", "loader.backend", "windows.cache", "windows.cache_gib", "windows.at_once",
     },
     "evaluate": {"device", "batch", "cache"},
     "register": {"device"},

@@ -19,8 +19,10 @@ from umgclip.params.train import (
     LoaderParams,
     LoraParams,
     LossWeights,
+    PatchEmaParams,
     ResolutionStage,
     TrainParams,
+    WindowsParams,
 )
 from umgclip.params.validate import RuleName, ValidateParams
 
@@ -39,6 +41,7 @@ __all__ = [
     "LoraParams",
     "LossWeights",
     "MaskerParams",
+    "PatchEmaParams",
     "ProposerParams",
     "ReadoutName",
     "RegisterParams",
@@ -53,6 +56,7 @@ __all__ = [
     "TowerParams",
     "TrainParams",
     "ValidateParams",
+    "WindowsParams",
     "load_section",
     "parse_sections",
     "read_params",

@@ -6,7 +6,7 @@ import math
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from umgclip.params.section import INDIFFERENT, VIA_STREAMS, Count, LearningParams, Positive, Section, Share, Weight
 
@@ -59,6 +59,54 @@ class ClusteringParams(Section):
         return (self.grid, self.grid) if isinstance(self.grid, int) else (self.grid[0], self.grid[1])
 
 
+class WindowsParams(Section):
+    """`train.windows`: self-distillation from overlapping windows of the model's own side (SPAR)."""
+
+    stride_px: Count | None = Field(
+        default=None, description="from a window to the next, on purpose no multiple of the patch; null: 1.5 patches"
+    )
+    upsample: Count | None = Field(
+        default=None, description="of windows' maps before they are averaged; null: the least that fits the stride"
+    )
+    sides: Annotated[list[Count], Field(min_length=1)] | None = Field(
+        default=None, description="of the student's image, one drawn a step; null: 1.5, 2 and 3 times the model's"
+    )
+    least_crop: Annotated[Share, Field(gt=0)] = Field(
+        default=0.4, description="side of the smallest random crop, as a share of the image's shorter side"
+    )
+    fixed_crops: bool = Field(
+        default=False, description="one crop for an image and a side, so that the teacher's maps can be kept"
+    )
+    cache: Annotated[str | None, INDIFFERENT] = Field(
+        default=None, description="folder for the teacher's maps, for fixed_crops; null: computed each time"
+    )
+    cache_gib: Annotated[Positive, INDIFFERENT] = Field(default=50.0, description="size of the folder at most")
+    at_once: Annotated[Count, INDIFFERENT] = Field(default=64, description="windows in a forward of the teacher")
+
+    @model_validator(mode="after")
+    def _maps_come_back(self) -> WindowsParams:
+        if self.cache is not None and not self.fixed_crops:
+            raise ValueError("cache: expected fixed_crops true beside it, as no other crop comes twice; got false")
+        return self
+
+
+class PatchEmaParams(Section):
+    """`train.patch_ema`: all-patch self-distillation against a moving average (iBOT++)."""
+
+    mask_share: Share = Field(default=0.75, description="patches that the student does not see")
+    average: Literal["tower", "head"] = Field(
+        default="tower", description="what the teacher averages; head: its tower is the student's, as in TIPSv2"
+    )
+    decay: float = Field(default=0.996, ge=0, lt=1, description="of the moving averages a step")
+    prototypes: Count = 4096
+    hidden: Count = Field(default=1024, description="width of the head's MLP")
+    bottleneck: Count = Field(default=256, description="dimension in which cells and prototypes are compared")
+    student_temperature: Positive = 0.1
+    teacher_temperature: Positive = Field(default=0.07, description="lower is sharper")
+    centre_decay: float = Field(default=0.9, ge=0, lt=1, description="of the mean that teacher logits are centred by")
+    lr_factor: Positive = Field(default=1.0, description="learning rate of head and mask token, of the tower's")
+
+
 class LossWeights(Section):
     """`train.weights`: a weight of 0 removes the term and its cost."""
 
@@ -76,6 +124,10 @@ class LossWeights(Section):
         default=0.0, description="regions are as close to each other's crops as their own crops are"
     )
     keep: Weight = Field(default=0.5, description="image embedding to the base's own")
+    windows: Weight = Field(
+        default=0.0, description="the whole image's dense map to the mean map of the base's overlapping windows"
+    )
+    patch_ema: Weight = Field(default=0.0, description="cells of a masked image to a moving average's of the whole one")
 
 
 class LoaderParams(Section):
@@ -172,6 +224,8 @@ class TrainParams(LearningParams):
     convpass: ConvpassParams = ConvpassParams()
     full: FullParams = FullParams()
     weights: LossWeights = LossWeights()
+    windows: WindowsParams = WindowsParams()
+    patch_ema: PatchEmaParams = PatchEmaParams()
 
     @field_validator("stages")
     @classmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ class Batch:
     each token of the dense map in row order, which text its region carries and how much of the token that region
     covers. Long captions and wrong texts are there if a term looks at them. Teacher rows are NaN where there is no
     teacher. `valid` says which cells of the dense map hold image (None: all); boxes and masks refer to the canvas, with
-    the image at its top left.
+    the image at its top left. `views` are other tensors of the same images, by the name of the objective that looks at
+    them (`umgclip.train.views`).
     """
 
     images: Float[Tensor, "b 3 height width"]
@@ -58,6 +59,7 @@ class Batch:
     teacher_image: Float[Tensor, "b d"]
     teacher_region: Float[Tensor, "r d"]
     valid: Bool[Tensor, "b h w"] | None = None
+    views: Mapping[str, Float[Tensor, "b 3 side side"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

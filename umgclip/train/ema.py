@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 
+def decay_at(step: int, decay: float) -> float:
+    """Return the decay after step number `step`, counted from 0: less than `decay` in the first steps."""
+    return min(decay, (1 + step) / (10 + step))
+
+
 class Average:
     """`average = d * average + (1 - d) * weights` after each step.
 
@@ -22,6 +27,6 @@ class Average:
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 0."""
-        decay = min(self._decay, (1 + step) / (10 + step))
+        decay = decay_at(step, self._decay)
         for name, value in self.values.items():
             value.lerp_(self._weights[name].detach(), 1 - decay)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from umgclip.records import ImageRecord, Source
 from umgclip.train.batch import Batch, TaughtSample, View, collate, read_teacher, view_of
 from umgclip.train.objective.labels import bounds, cut, merge
 from umgclip.train.resolutions import index_at, resolutions, steps_before
+from umgclip.train.views import SquareCrops, views_of
 
 _MOST_WORKERS = 8
 _LEAST_PX = 0.5  # least side of a box that a dense map can still resolve
@@ -74,6 +75,7 @@ class _Collator:
     dropped: dict[str, frozenset[str]]
     # processes that divide one stream among them: each decodes all of it and uses this share
     share: BatchShare = field(default_factory=BatchShare)
+    extra: tuple[SquareCrops, ...] = ()
 
     def __call__(self, step: _Step) -> LoadedBatch:
         batches, keys, failed, seen = [], [], [], Counter[str]()
@@ -97,15 +99,15 @@ class _Collator:
                 seen += Counter(f"{SHOWN_OF}{stored.dataset or UNNAMED}" for stored in shown)
                 keys += [stored.raw.key for stored in shown]
         if not keys:
-            batches = [self._nothing(view)]
+            batches = [self._nothing([self.seed, step.number], view)]
         return LoadedBatch(step.number, merge(batches), tuple(keys), tuple(failed), dict(seen))
 
-    def _nothing(self, view: View) -> Batch:
+    def _nothing(self, seed: list[int], view: View) -> Batch:
         """Return a batch without images."""
         side = view.image_px
         record = ImageRecord(key="-", width=side, height=side, sha256="0" * 64, source=Source(dataset="-"))
         item = TaughtSample(Sample(np.zeros((side, side, 3), np.uint8), record), None)
-        one = collate([item], view, self.embed_dim, np.random.default_rng(0))
+        one = self._with_extra(collate([item], view, self.embed_dim, np.random.default_rng(0)), [item], seed)
         empty = torch.zeros(0, dtype=torch.long)
         return dataclasses.replace(
             cut(one, 0, 0), texts=[], tag_texts=empty, tag_targets=torch.zeros((0, 0), dtype=torch.bool)
@@ -114,7 +116,15 @@ class _Collator:
     def _collated(self, read: list[_Read], seed: list[int], view: View) -> Batch | None:
         if not read:
             return None
-        return collate([item for _, item in read], view, self.embed_dim, np.random.default_rng(seed))
+        items = [item for _, item in read]
+        return self._with_extra(collate(items, view, self.embed_dim, np.random.default_rng(seed)), items, seed)
+
+    def _with_extra(self, batch: Batch, items: Sequence[TaughtSample], seed: list[int]) -> Batch:
+        """Add the views that objectives on images ask for."""
+        if not self.extra:
+            return batch
+        samples = [item.sample for item in items]
+        return dataclasses.replace(batch, views={view.name: view(samples, seed) for view in self.extra})
 
     def _sorted_out(self, read: list[_Read], seed: list[int], view: View) -> tuple[list[_Read], list[Failed]]:
         """Separate samples that fit into a batch from those whose masks or boxes do not match their image."""
@@ -170,6 +180,7 @@ class TrainFeed:
         self._embed_dim = tower.embed_dim
         self._resolutions = resolutions(params)
         self._views = tuple(view_of(params, tower, at) for at in self._resolutions)
+        self._extra = views_of(params, tower)
 
     def from_step(self, start: int) -> Iterator[Batch]:
         """Yield batches without end, from batch `start` on."""
@@ -184,7 +195,7 @@ class TrainFeed:
         indices, share = self._mine()
         collator = _Collator(
             self._views, self._embed_dim, self._params.seed, self.streams, str(self._dataset), self._dropped.regions,
-            share,
+            share, self._extra,
         )  # fmt: skip
         yield from ordered_map(collator, self._steps(indices, start), workers, backend)
 

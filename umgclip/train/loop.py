@@ -27,8 +27,7 @@ from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.ema import Average
 from umgclip.train.feed import LoadedBatch, TrainFeed, decoders
 from umgclip.train.objective.base_texts import BaseTexts, base_texts
-from umgclip.train.objective.features import TowerEmbedder
-from umgclip.train.objective.image_terms import image_objectives, only_images
+from umgclip.train.objective.image_terms import embedder_of, only_images
 from umgclip.train.objective.registry import states_of
 from umgclip.train.parallel import Parallel
 from umgclip.train.resolutions import index_at, resolutions
@@ -133,14 +132,13 @@ def _prepare(tower: DenseClip, params: TrainParams, world: World) -> Parallel:
             "train.precision: expected bf16 or fp32 with train.parallel fsdp2, got fp16; change one of them"
         )
     tower.to(world.device)
-    objectives = image_objectives(tower, params)
+    embedder = embedder_of(tower, params)  # before blocks are compiled or called twice: it copies the tower
     if params.checkpoint_activations:
         checkpoint_activations(tower)
     if params.compile:
         compile_blocks(tower)
-    only = only_images(params.weights)
-    embedder = TowerEmbedder(tower, objectives, embeds=not only)
-    return Parallel(embedder, world, params.parallel, all_learn=params.adapter == "full" or only)
+    some_rest = params.adapter == "full" or only_images(params.weights)
+    return Parallel(embedder, world, params.parallel, all_learn=some_rest)
 
 
 def _scoring(

@@ -85,7 +85,7 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: W
     global_batch = GlobalBatch(batch, parts, join(parts), world.rank, base_text)
     whole_batch = scoring.params.accumulate == 1
     images = [labels.images for labels in parts]
-    rows = Rows(batch.images, batch.valid, loaded.step, sum(images[: world.rank]), scoring.params.seed)
+    rows = Rows(batch.images, batch.valid, loaded.step, sum(images[: world.rank]), scoring.params.seed, batch.views)
     objective = _Objective(global_batch, scoring, world, sum(images))
     values, features = (_at_once if whole_batch else _in_parts)(model, objective, tokens, rows)
     model.finish_gradients()
@@ -219,4 +219,5 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     moved: dict[str, Any] = {
         n: v.pin_memory().to(device, non_blocking=True) for n, v in fields.items() if isinstance(v, Tensor)
     }
+    moved["views"] = {n: v.pin_memory().to(device, non_blocking=True) for n, v in batch.views.items()}
     return dataclasses.replace(batch, **moved)

@@ -19,6 +19,9 @@ from umgclip.train.stage import TrainInputs
 
 pytestmark = pytest.mark.slow
 EVERY_TERM = LossWeights(relational=0.5, hard_negatives=0.5, cmr=0.4, tic=0.1, long_text=0.7)
+BY_IMAGES = LossWeights(image_text=0.5, windows=1.0, patch_ema=1.0)
+ALONE = LossWeights(**dict.fromkeys(LossWeights.model_fields, 0.0) | {"windows": 1.0, "patch_ema": 0.5})
+WINDOWS = LossWeights(windows=1.0)
 TWO = {"loader": LoaderParams(streams=2)}
 
 Variants = dict[str, dict[str, object]]
@@ -36,6 +39,9 @@ VARIANTS: Variants = {
     "uneven": {"batch": 5, "loader": LoaderParams(streams=2)},
     "two sides": TWO
     | {"stages": [ResolutionStage(image_px=48, steps=3), ResolutionStage(image_px=96, steps=2, batch=4)]},
+    "objectives on images": TWO | {"weights": BY_IMAGES, "accumulate": 2},
+    "images alone, uneven": TWO | {"weights": ALONE, "batch": 5},
+    "windows, divided": TWO | {"weights": WINDOWS, "parallel": "fsdp2"},
 }
 
 
@@ -70,7 +76,8 @@ def small() -> TrainParams:
     return TrainParams(
         steps=5, batch=8, checkpoint_every=2, precision="fp32", lr_peak=5.0e-3, device="cpu", weights=EVERY_TERM,
         long_caption_words=8, joint_threshold=0.9, text_of_region="random",
-        lora={"rank": 4, "alpha": 8},
+        lora={"rank": 4, "alpha": 8}, windows={"sides": [120]},
+        patch_ema={"prototypes": 32, "hidden": 16, "bottleneck": 8},
     )  # fmt: skip
 
 

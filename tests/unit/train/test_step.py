@@ -20,12 +20,16 @@ from umgclip.train.batch import Batch
 from umgclip.train.blocks import checkpoint_activations, compile_blocks
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective.features import TowerEmbedder
+from umgclip.train.objective.image_terms import embedder_of
 from umgclip.train.objective.labels import cut, join, merge
 from umgclip.train.objective.registry import labels_of, states_of
 from umgclip.train.parallel import Parallel
 from umgclip.train.step import StepScoring, compute
 
 EVERY_TERM = LossWeights(relational=0.5, hard_negatives=0.5, cmr=0.4, tic=0.1, long_text=0.7)
+VIEWED = TrainParams(
+    batch=7, weights=EVERY_TERM.model_copy(update={"windows": 1.0}), windows={"sides": [120]}, long_caption_words=8
+)
 ONE = World()
 Prepare = Callable[[DenseClip], object]
 
@@ -52,20 +56,13 @@ def make(base: Path) -> Callable[[], DenseClip]:
 
 @pytest.fixture
 def loaded(annotations: Path, make: Callable[[], DenseClip]) -> LoadedBatch:
-    return next(
-        TrainFeed(
-            TrainParams(batch=7, weights=EVERY_TERM, long_caption_words=8),
-            annotations,
-            Dropped(frozenset(), {}),
-            make(),
-        ).load(0)
-    )
+    return next(TrainFeed(VIEWED, annotations, Dropped(frozenset(), {}), make()).load(0))
 
 
 def gradients(
     tower: DenseClip, loaded: LoadedBatch, params: TrainParams, tiny: TowerParams
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    model = Parallel(TowerEmbedder(tower), ONE, "ddp")
+    model = Parallel(embedder_of(tower, params), ONE, "ddp")
     scoring = StepScoring(
         params, "softmax", None, files.Tokenizer(tiny.context_length), lambda loss: loss, states_of(params.weights)
     )
@@ -123,6 +120,8 @@ def same(expected: object, found: object) -> bool:
     """Equal, with NaN (no teacher) equal to NaN."""
     if isinstance(expected, Tensor) and isinstance(found, Tensor):
         return expected.shape == found.shape and torch.allclose(expected, found, rtol=0, atol=0, equal_nan=True)
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return expected.keys() == found.keys() and all(same(value, found[name]) for name, value in expected.items())
     return expected == (pytest.approx(found) if isinstance(found, float) else found)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
+from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_side import Factory, ImageObjective, require_parallel
+from umgclip.train.objective.patch_ema import patch_distillation
+from umgclip.train.objective.windows import window_distillation
 
-FACTORIES: dict[str, Factory] = {}
+FACTORIES: dict[str, Factory] = {"windows": window_distillation, "patch_ema": patch_distillation}
 """By the name of the weight. Each is called before a checkpoint is restored: the tower is still the base."""
 
 
@@ -19,6 +22,15 @@ def image_objectives(tower: DenseClip, params: TrainParams) -> list[ImageObjecti
     objectives = [make(tower, params) for name, make in FACTORIES.items() if getattr(params.weights, name)]
     require_parallel(objectives, params.parallel)
     return objectives
+
+
+def embedder_of(tower: DenseClip, params: TrainParams) -> TowerEmbedder:
+    """Build the module that holds everything that a step of these params calls.
+
+    Raises:
+        InputError: an objective cannot work with this tower or these params.
+    """
+    return TowerEmbedder(tower, image_objectives(tower, params), embeds=not only_images(params.weights))
 
 
 def only_images(weights: LossWeights) -> bool:

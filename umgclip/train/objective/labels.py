@@ -169,6 +169,7 @@ def merge(batches: Sequence[Batch]) -> Batch:
         joined[name] = _cat([getattr(batch, name) for batch in batches], batches)
     regions = _offset([(b.image_of_region, len(b.images)) for b in batches])
     joined["region_of_negative"] = _offset([(b.region_of_negative, len(b.region_text)) for b in batches])
+    joined["views"] = {name: torch.cat([batch.views[name] for batch in batches]) for name in batches[0].views}
     return dataclasses.replace(
         batches[0], texts=texts, tag_texts=tag_texts, tag_targets=tag_targets, image_of_region=regions, **joined
     )
@@ -186,6 +187,7 @@ def cut(batch: Batch, start: int, stop: int) -> Batch:
         "image_of_region": batch.image_of_region[inside] - start,
         "negative_text": batch.negative_text[of_inside],
         "region_of_negative": region[batch.region_of_negative[of_inside]],
+        "views": {name: view[start:stop] for name, view in batch.views.items()},
     }
     for field in dataclasses.fields(Batch):
         value = getattr(batch, field.name)

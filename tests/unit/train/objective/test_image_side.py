@@ -18,7 +18,6 @@ from umgclip.params.section import Weight
 from umgclip.train import stage
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective import image_terms
-from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_side import ImageObjective, Rows, require_parallel
 from umgclip.train.parallel import Parallel
 from umgclip.train.stage import TrainInputs
@@ -75,9 +74,7 @@ def loaded(base: Path, annotations: Path) -> LoadedBatch:
 
 def computed(base: Path, loaded: LoadedBatch, params: TrainParams) -> tuple[dict[str, float], dict[str, Tensor]]:
     tower = tower_of(base)
-    objectives = image_terms.image_objectives(tower, params)
-    embedder = TowerEmbedder(tower, objectives, embeds=not image_terms.only_images(params.weights))
-    model = Parallel(embedder, World(), "ddp")
+    model = Parallel(image_terms.embedder_of(tower, params), World(), "ddp")
     scoring = StepScoring(params, "softmax", None, tower.tokenizer, lambda loss: loss)
     values = compute(model, loaded, scoring, World()).values
     return values, {name: p.grad for name, p in model.learning.items() if p.grad is not None}
