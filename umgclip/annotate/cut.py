@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from umgclip.io import tables
-from umgclip.model.clip.layout import CONFIG
+from umgclip.model.clip.layout import CONFIG, text_length
 
 _ENDS = 2  # tokens for the beginning and the end of a text
 _MOST = 100_000  # images that are checked, which takes some seconds
@@ -20,7 +20,7 @@ def cut_captions(dataset: Path, base: Path) -> str | None:
         base: folder with the base's config.
     """
     config = json.loads((base / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
-    length = int(config.get("context_length", 77))
+    length = text_length(config)
     table = tables.read_columns(dataset / "images.parquet", ["caption", "alt"]).slice(0, _MOST)
     captions = {text for name in table.column_names for text in table[name].to_pylist() if text}
     # no token is shorter than a byte

@@ -10,6 +10,8 @@ from umgclip.base import scratch
 from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.io.manifest import read_manifest
 from umgclip.model.clip import files
+from umgclip.model.clip.layout import text_length
+from umgclip.model.clip.long_text import long_text_of
 from umgclip.model.clip.pretrained.load import Choices, load_pretrained
 from umgclip.model.clip.pretrained.text_positions import with_longer_texts
 from umgclip.model.clip.tower import DenseClip
@@ -50,16 +52,21 @@ def run(
         clip, model_cfg = scratch.train(params, inputs.data / "train", report)
         model = "umgclip-tiny"
     else:
-        choices = Choices(quick_gelu=params.quick_gelu, positions=params.positions)
+        long_text = params.text_positions != "short"
+        choices = Choices(quick_gelu=params.quick_gelu, positions=params.positions, long_text=long_text)
         loaded = load_pretrained(params.model, params.pretrained, choices)
         clip, model_cfg = loaded.clip, loaded.model_cfg
         DenseClip(clip)  # refuse here what later stages could not use
         model = params.model
         decided = (("QuickGELU", "yes" if loaded.quick_gelu else "no"), ("positions", loaded.positions))
     if params.text_positions == "stretched":
-        before = int(clip.context_length)
+        before = text_length(model_cfg["text_cfg"])
         clip, model_cfg = with_longer_texts(clip, model_cfg, params.context_length)
-        decided = (*decided, ("longest text", f"{clip.context_length} tokens, stretched from {before}"))
+        after = text_length(model_cfg["text_cfg"])
+        decided = (*decided, ("longest text", f"{after} tokens, stretched from {before}"))
+    elif path := long_text_of(clip):
+        row = ("longest text", f"{path.length} tokens, by the long path from {path.short_length + 1} on")
+        decided = (*decided, row)
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):

@@ -38,13 +38,15 @@ class BaseParams(Section):
         default="auto",
         description="activation of both towers; auto: by the name, the tag or a config next to the weights",
     )
-    positions: Literal["auto", "antialiased", "plain"] = Field(
-        default="auto", description="bicubic resize of positions to other grids; auto: as the authors of the weights do"
+    positions: Literal["auto", "antialiased", "plain", "bilinear"] = Field(
+        default="auto",
+        description="resize of positions to other grids: bicubic, antialiased or plain, or bilinear, antialiased; "
+        "auto: as the authors of the weights do",
     )
-    text_positions: Literal["original", "stretched"] = Field(
+    text_positions: Literal["original", "stretched", "short"] = Field(
         default="original",
-        description="length of texts: the model's own, or stretched: the first 20 positions stay, the others are "
-        "interpolated (Long-CLIP)",
+        description="length of texts: the model's own; stretched: the first 20 positions stay, the others are "
+        "interpolated (Long-CLIP); short: without the second path for long texts that some models have (FG-CLIP)",
     )
     context_length: Count | None = Field(
         default=None,
@@ -82,7 +84,7 @@ class BaseParams(Section):
 
     @model_validator(mode="after")
     def _length_of_stretched_texts_only(self) -> BaseParams:
-        if self.context_length is not None and self.text_positions == "original":
+        if self.context_length is not None and self.text_positions != "stretched":
             raise ValueError(
                 f"context_length: expected null, or text_positions: stretched, got {self.context_length}; "
                 "of scratch it is tower.context_length"

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import write_json
+from umgclip.model.clip.text import encode_text_whole
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import USAGE, Usage, described
 
@@ -55,7 +55,7 @@ class _Text(nn.Module):
         self.clip = clip
 
     def forward(self, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:
-        return F.normalize(self.clip.encode_text(tokens), dim=-1)
+        return encode_text_whole(self.clip, tokens)
 
 
 def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]:
@@ -89,6 +89,7 @@ def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]
     images, texts = _image_examples(tower, padded=usage.preprocess.fit == "pad"), _text_examples(tower)
     image = (_Image if len(images[0]) == 1 else _PaddedImage)(tower)
     with _plain_attention():
+        image(**images[0])  # towers remember what a grid of this size needs; tracing must not make it
         _export(image, images[0], folder / IMAGE, ("image", "dense"), metadata)
         _export(_Text(tower.clip), texts[0], folder / TEXT, ("text",), metadata)
     differences = dict.fromkeys(("image", "dense", "text"), 0.0)

@@ -6,24 +6,22 @@ its files beside them.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import open_clip
 from safetensors import SafetensorError
 from torch import nn
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
 from umgclip.io.weights import read_weights, write_weights
 from umgclip.model.clip.attention import with_linear_attention
+from umgclip.model.clip.building import build
 from umgclip.model.clip.clustered import KEY, read_clustering, set_clustering
 from umgclip.model.clip.integrity import OWN, SHA256, base_sha256, require_finite
-from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS
-from umgclip.model.clip.no_code import no_remote_code
+from umgclip.model.clip.layout import CONFIG, TOKENIZER_FILES, WEIGHTS, text_length
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.tokenizer import Tokenizer, read_tokenizer
 from umgclip.model.clip.vision.clustering import clustering_of
@@ -32,15 +30,17 @@ from umgclip.params import TowerParams
 from umgclip.safe_text import line_of
 
 _TOWERS = ("vision_cfg", "text_cfg")
-# what open_clip raises for sizes and names that it does not check
-_BUILDING = (
-    TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError, MemoryError,
-)  # fmt: skip
+# how positions are resized to other grids: bicubic with antialiasing (open_clip) or without (CLIPSelf, FG-CLIP), or
+# bilinear with it (TIPSv2)
+Positions = Literal["antialiased", "plain", "bilinear"]
+POSITIONS: tuple[Positions, ...] = get_args(Positions)
 
 __all__ = [
     "CONFIG",
     "TOKENIZER_FILES",
     "OWN",
+    "POSITIONS",
+    "Positions",
     "WEIGHTS",
     "Tokenizer",
     "build",
@@ -75,30 +75,6 @@ def tower_config(tower: TowerParams) -> dict[str, Any]:
             "layers": tower.text_layers,
         },
     }
-
-
-def build(model_cfg: Mapping[str, Any]) -> nn.Module:
-    """Build an open_clip model with random weights; nothing is downloaded.
-
-    Raises:
-        InputError: the config asks for a class without a text tower of its own (CoCa), or for files of the hub that
-            cannot be had.
-    """
-    config = copy.deepcopy(dict(model_cfg))
-    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
-    if "multimodal_cfg" in config:
-        raise InputError("base.model: expected open_clip's CLIP or CustomTextCLIP (ViT-B-32, ...), got a CoCa")
-    if "timm_model_name" in config["vision_cfg"]:
-        config["vision_cfg"]["timm_model_pretrained"] = False
-    if "hf_model_name" in config["text_cfg"]:
-        config["text_cfg"]["hf_model_pretrained"] = False
-    try:
-        with no_remote_code("base.model: its text tower"):
-            return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
-    except OSError as error:
-        raise InputError(f"base.model: cannot build its text tower: {line_of(error)}") from error
-    except _BUILDING as error:
-        raise InputError(f"base.model: open_clip cannot build it: {line_of(error)}") from error
 
 
 def save(
@@ -167,8 +143,9 @@ def load_unchecked(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise DataError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {str(error).splitlines()[0]}") from error
     settings = content.get(OWN)
     positions: Any = settings.get("positions", "antialiased") if isinstance(settings, dict) else "antialiased"
-    if positions not in ("antialiased", "plain"):
-        raise DataError(f"{folder / CONFIG}: positions: expected antialiased or plain, got {str(positions)[:80]!r}")
+    if positions not in POSITIONS:
+        wanted = ", ".join(POSITIONS)
+        raise DataError(f"{folder / CONFIG}: positions: expected {wanted}, got {str(positions)[:80]!r}")
     try:
         describe(clip, config, content.get("preprocess_cfg"), folder)
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
@@ -187,12 +164,12 @@ def describe(clip: Any, model_cfg: Mapping[str, Any], preprocess: Any, folder: P
     clip.umgclip_tokenizer = Tokenizer(int(clip.context_length), model_cfg["text_cfg"], folder)
 
 
-def set_positions(clip: Any, positions: Literal["antialiased", "plain"]) -> None:  # noqa: ANN401
+def set_positions(clip: Any, positions: Positions) -> None:  # noqa: ANN401
     """Write down on the model how positional embeddings are resized to grids that are not its own."""
     clip.visual.umgclip_positions = positions
 
 
-def positions_of(clip: Any) -> Literal["antialiased", "plain"]:  # noqa: ANN401
+def positions_of(clip: Any) -> Positions:  # noqa: ANN401
     """Return how the model's positional embeddings are resized: antialiased as in open_clip by default."""
     return getattr(clip.visual, "umgclip_positions", "antialiased")
 
@@ -227,4 +204,4 @@ def save_tokenizer(folder: Path, model_cfg: Mapping[str, Any], source: str | Non
     """
     text = model_cfg["text_cfg"]
     wanted = source or str(text["hf_tokenizer_name"])
-    read_tokenizer(wanted, text, int(text.get("context_length", 77))).save_pretrained(str(folder))
+    read_tokenizer(wanted, text, text_length(text)).save_pretrained(str(folder))

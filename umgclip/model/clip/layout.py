@@ -1,5 +1,8 @@
 """Names of the files in a model folder: open_clip's own layout, so that `local-dir:FOLDER` loads it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 ADAPTER = "adapter"  # folder of the stage `train`'s output, and of a version
@@ -22,3 +25,12 @@ TOKENIZER_FILES = (
 # what the stages base and train wrote about their weights, beside them
 BASE_REPORT = "base.json"
 TRAIN_REPORT = "train.json"
+
+LONG_TEXT = "long_text"  # our key in a text config: the second path of a text tower (`umgclip.model.clip.long_text`)
+
+
+def text_length(text_cfg: Mapping[str, Any]) -> int:
+    """Return the tokens of the longest text that a model of this text config reads."""
+    path = text_cfg.get(LONG_TEXT)
+    config = path if isinstance(path, Mapping) else text_cfg
+    return int(config.get("context_length", 77))

@@ -11,6 +11,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from umgclip.model.clip.long_text import LongText, long_text_of, takes_long_path
+
 _SHORT_TEXT = 8  # tokens, with both ends: names and tags; captions are longer
 
 
@@ -21,10 +23,11 @@ def text_module(clip: Any) -> Any:  # noqa: ANN401 - open_clip's models share no
 
 def text_parameters(clip: Any) -> list[nn.Parameter]:  # noqa: ANN401
     """Everything that text embeddings depend on."""
+    path = long_text_of(clip)
+    rows: list[nn.Parameter] = [] if path is None else list(path.parameters())
     if hasattr(clip, "text"):
-        return list(clip.text.parameters())
+        return rows + list(clip.text.parameters())
     names = ("transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
-    rows: list[nn.Parameter] = []
     for part in (getattr(clip, name, None) for name in names):
         rows.extend(part.parameters() if isinstance(part, nn.Module) else [part] if part is not None else [])
     return rows
@@ -50,9 +53,39 @@ def encode_text(clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> F
     """
     if tokens.shape[0] == 0:
         return tokens.new_zeros((0, embed_dim), dtype=clip.logit_scale.dtype)
+    path = long_text_of(clip)
+    if path is None:
+        return _encode_short(clip, tokens)
+    is_long = takes_long_path(path, tokens, _pad_id(clip))
+    groups = [rows for rows in ((~is_long).nonzero()[:, 0], is_long.nonzero()[:, 0]) if len(rows)]
+    encoded = [
+        _encode_long(clip, path, tokens[rows])
+        if bool(is_long[rows[0]])
+        else _encode_short(clip, tokens[rows][:, : path.short_length])
+        for rows in groups
+    ]
+    return torch.cat(encoded)[torch.cat(groups).argsort()]
+
+
+def encode_text_whole(clip: Any, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
+    """Encode texts as `encode_text`, by shapes that do not depend on them, as a graph for export needs it."""
+    path = long_text_of(clip)
+    if path is None:
+        return F.normalize(clip.encode_text(tokens), dim=-1)
+    short = F.normalize(clip.encode_text(tokens[:, : path.short_length]), dim=-1)
+    is_long = takes_long_path(path, tokens, _pad_id(clip))
+    return torch.where(is_long[:, None], _encode_long(clip, path, tokens, cut=False), short)
+
+
+def _pad_id(clip: Any) -> int | None:  # noqa: ANN401
+    text = text_module(clip)
+    return None if is_causal(text) else int(text.pad_id)
+
+
+def _encode_short(clip: Any, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
     text = text_module(clip)
     if not is_causal(text):
-        return clip.encode_text(tokens, normalize=True)
+        return clip.encode_text(tokens, normalize=True)  # type: ignore[no-any-return]
     ends = tokens.argmax(dim=1)
     is_short = ends < _SHORT_TEXT
     groups = [rows for rows in (is_short.nonzero()[:, 0], (~is_short).nonzero()[:, 0]) if len(rows)]
@@ -66,6 +99,27 @@ def _encode_padded(text: Any, tokens: Int[Tensor, "t length"], ends: Int[Tensor,
     x = text.transformer(x, attn_mask=text.attn_mask[:length, :length])
     x = text.ln_final(x[torch.arange(len(x), device=x.device), ends])
     return F.normalize(x @ text.text_projection, dim=-1)
+
+
+def _encode_long(
+    clip: Any,  # noqa: ANN401
+    path: LongText,
+    tokens: Int[Tensor, "t length"],
+    *,
+    cut: bool = True,
+) -> Float[Tensor, "t d"]:
+    """Encode texts by the long path; `cut`: a causal tower computes no padding after the last text's end."""
+    text = text_module(clip)
+    if not is_causal(text):
+        x = text.transformer(text.token_embedding(tokens) + path.positions, attn_mask=None)
+        return F.normalize(path.projection(text.ln_final(x[:, -1])), dim=-1)
+    ends = tokens.argmax(dim=1)
+    length = int(ends.max()) + 1 if cut else path.length
+    x = text.token_embedding(tokens[:, :length]) + path.positions[:length]
+    mask = torch.full((length, length), float("-inf"), device=x.device, dtype=text.attn_mask.dtype).triu(1)
+    x = text.transformer(x, attn_mask=mask)
+    x = text.ln_final(x[torch.arange(len(x), device=x.device), ends])
+    return F.normalize(path.projection(x), dim=-1)
 
 
 class TextFeatures:

@@ -1,8 +1,9 @@
 """Weights under other names than open_clip's: EVA-CLIP's own, Hugging Face's `CLIPModel`; and what is no whole CLIP.
 
 CLIPSelf (Wu et al., ICLR 2024) trains EVA-CLIP's code and keeps its names. FG-CLIP (Xie et al., ICML 2025) trains
-transformers' `CLIPModel` with a second text head and longer positions for long captions, which are left out here: an
-open_clip text tower is the short one.
+transformers' `CLIPModel` with a second text head and longer positions for long captions, which become the long path of
+the text tower (`umgclip.model.clip.long_text`). Long-CLIP (Zhang et al., ECCV 2024) keeps open_clip's names and has its
+longer positions in two parts, of which the second counts from the 21st on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.layout import LONG_TEXT
 from umgclip.safe_text import line_of
 
 Weights = Mapping[str, Tensor]
@@ -43,6 +45,10 @@ _TEXT_POSITIONS = (
     "text.positional_embedding",
     "text_model.embeddings.position_embedding.weight",
 )
+_LONG = "text_model.embeddings.position_embedding_res.weight"
+_LONG_HEADS = ("text_filip_projection", "longtext_head")  # FG-CLIP, FG-CLIP 2
+_SECOND = "positional_embedding_res"  # Long-CLIP
+_KEPT = 20
 _ASK = "is base.model the architecture of these weights?"
 _IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
@@ -77,7 +83,9 @@ def _kind(weights: Weights) -> str:
     if _HUGGING_FACE in weights:
         if "visual_projection.weight" in weights:
             return "hugging_face"
-        return "Hugging Face's SigLIP; take open_clip's weights of it by tag (base.pretrained: webli)"
+        return "Hugging Face's SigLIP; give the folder with its config.json, or open_clip's tag (webli)"
+    if "vision_encoder.pos_embed" in weights:
+        return "TIPSv2; give the folder with its config.json"
     if _EVA in weights:
         return "eva_clip"
     if image:
@@ -93,19 +101,40 @@ def _towers(weights: Weights) -> tuple[bool, bool]:
     return image, any(name.startswith(texts) for name in weights)
 
 
-def text_config(text_cfg: Mapping[str, Any], weights: Weights) -> dict[str, Any]:
-    """Return a text config with the context length that the weights were trained with.
+def text_config(text_cfg: Mapping[str, Any], weights: Weights, *, long_text: bool = True) -> dict[str, Any]:
+    """Return a text config with the lengths that the weights were trained with.
 
     open_clip would squeeze positions that were stretched for long texts into the length of the named model.
 
     Args:
         text_cfg: open_clip's config of the text tower.
         weights: as for `load`.
+        long_text: have the second path for long texts, where the weights have one.
     """
+    config = dict(text_cfg)
     rows = next((len(weights[name]) for name in _TEXT_POSITIONS if name in weights and weights[name].ndim), 0)
-    if rows == 0 or "hf_model_name" in text_cfg or text_cfg.get("embed_cls"):
-        return dict(text_cfg)
-    return {**text_cfg, "context_length": rows}
+    if rows and "hf_model_name" not in text_cfg and not text_cfg.get("embed_cls"):
+        config["context_length"] = rows
+    if long_text and _LONG in weights and any(f"{head}.weight" in weights for head in _LONG_HEADS):
+        config[LONG_TEXT] = {"context_length": len(weights[_LONG])}
+    return config
+
+
+def long_path(weights: Weights) -> dict[str, Tensor]:
+    """Return the weights of the long path of an FG-CLIP, under the names of `LongText`.
+
+    Its positions are in two tables of one length: the first 20 of one, and the others of the other.
+
+    Raises:
+        KeyError: a table is missing.
+    """
+    head = next(head for head in _LONG_HEADS if f"{head}.weight" in weights)
+    positions = torch.cat([weights[_LONG.replace("_res", "_ori")][:_KEPT], weights[_LONG][_KEPT:]])
+    named = {f"{LONG_TEXT}.positions": positions}
+    for kind in ("weight", "bias"):
+        if f"{head}.{kind}" in weights:
+            named[f"{LONG_TEXT}.projection.{kind}"] = weights[f"{head}.{kind}"]
+    return named
 
 
 @torch.no_grad()
@@ -127,6 +156,10 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
         named = _from_eva(weights, clip, antialias)
     else:
         named = _from_hugging_face(weights, where) if names == "hugging_face" else dict(weights)
+    if names == "hugging_face" and hasattr(clip, LONG_TEXT):
+        named |= long_path(weights)
+    if _SECOND in named:
+        named["positional_embedding"] = torch.cat([named["positional_embedding"][:_KEPT], named.pop(_SECOND)[_KEPT:]])
     if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
         named = convert_to_custom_text_state_dict(named)
     expected = clip.state_dict()

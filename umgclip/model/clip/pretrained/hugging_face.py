@@ -1,15 +1,19 @@
-"""Translation of a Hugging Face CLIP's `config.json` to open_clip's terms."""
+"""Translation of a Hugging Face folder to open_clip's terms: CLIP, SigLIP, SigLIP 2 and TIPSv2."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from umgclip.errors import InputError
+from umgclip.model.clip.files import Positions
+from umgclip.model.clip.layout import LONG_TEXT
+from umgclip.model.clip.pretrained import foreign, siglip, tipsv2
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _TEXT_POSITIONS = "text_model.embeddings.position_embedding.weight"
@@ -58,6 +62,54 @@ def uses_quick_gelu(config: Mapping[str, Any], where: Path) -> bool:
     return _GELU[acts[0]]
 
 
+@dataclass(frozen=True)
+class Translated:
+    """A model in open_clip's terms.
+
+    Attributes:
+        config: open_clip's config of it.
+        weights: under names that `umgclip.model.clip.pretrained.foreign` knows.
+        preprocess: what its images need, where no file says it.
+        positions: how its authors resize positions to other grids; None: as the names of the weights say.
+    """
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    preprocess: dict[str, Any]
+    positions: Positions | None = None
+
+
+def translated(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], where: Path, *, long_text: bool = True
+) -> Translated:
+    """Translate the model of a folder.
+
+    Args:
+        config: the folder's `config.json`.
+        weights: its weights.
+        where: the path of the config, for errors.
+        long_text: have the second path for long texts, where the weights have one (FG-CLIP, FG-CLIP 2).
+
+    Raises:
+        InputError: the model is of another kind, or a weight is missing; names what can be read.
+    """
+    kind = str(config.get("model_type", "?"))
+    try:
+        if kind in tipsv2.TYPES:
+            model_cfg, named = tipsv2.model_config(config, where), tipsv2.renamed(weights, config)
+            return Translated(model_cfg, named, dict(tipsv2.PREPROCESS), "bilinear")
+        is_siglip = kind in siglip.TYPES
+        model_cfg = siglip.model_config(config, where) if is_siglip else model_config(config, weights, where)
+        model_cfg["text_cfg"] = foreign.text_config(model_cfg["text_cfg"], weights, long_text=long_text)
+        if not is_siglip:
+            return Translated(model_cfg, dict(weights), {})
+        named = siglip.renamed(weights)
+        named |= foreign.long_path(weights) if LONG_TEXT in model_cfg["text_cfg"] else {}
+        return Translated(model_cfg, named, dict(siglip.PREPROCESS))
+    except KeyError as error:
+        raise InputError(f"base.pretrained: {where.parent}: expected {error.args[0]}, found none") from error
+
+
 def model_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], where: Path) -> dict[str, Any]:
     """Return the open_clip config of a `CLIPModel` (OpenAI's, LAION's, FG-CLIP).
 
@@ -72,8 +124,8 @@ def model_config(config: Mapping[str, Any], weights: Mapping[str, Tensor], where
     kind = str(config.get("model_type", "?"))
     if kind != "clip":
         raise InputError(
-            f"base.pretrained: {where}: model_type: expected clip, got {kind!r}; "
-            "of SigLIP take open_clip's weights by tag, such as base.model: ViT-B-16-SigLIP, base.pretrained: webli"
+            f"base.pretrained: {where}: model_type: expected clip, {', '.join((*siglip.TYPES, *tipsv2.TYPES))}, "
+            f"got {kind!r}"
         )
     vision = _VISION | dict(config.get("vision_config") or {})
     text = _TEXT | dict(config.get("text_config") or {})
@@ -117,8 +169,10 @@ def preprocess_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise InputError(f"base.pretrained: {path}: expected JSON: {str(error).splitlines()[0]}") from error
     out: dict[str, Any] = {}
+    if config.get("do_normalize") is False:
+        out |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
     for theirs, ours in (("image_mean", "mean"), ("image_std", "std")):
-        if config.get(theirs):
+        if config.get(theirs) and config.get("do_normalize") is not False:
             out[ours] = [float(value) for value in config[theirs]]
     if config.get("resample") in _FILTERS:
         out["interpolation"] = _FILTERS[config["resample"]]

@@ -25,7 +25,7 @@ from umgclip.model.clip.pretrained.checkpoint_file import CheckpointFile, find_w
 from umgclip.model.clip.pretrained.hub import quick_without_hub
 
 Auto = Literal["auto"]
-Positions = Literal["auto", "antialiased", "plain"]
+Positions = Literal["auto", "antialiased", "plain", "bilinear"]
 _NUMPY = (".npz", ".npy")
 
 
@@ -35,7 +35,7 @@ class Pretrained:
 
     clip: nn.Module
     model_cfg: dict[str, Any]
-    positions: Literal["antialiased", "plain"]
+    positions: files.Positions
 
     @property
     def quick_gelu(self) -> bool:
@@ -52,10 +52,12 @@ class Choices:
             the file says.
         positions: how positional embeddings are resized to other grids; `auto` does it as the weights' authors do:
             plain bicubic for EVA-CLIP's and Hugging Face's (CLIPSelf, FG-CLIP), else antialiased, as open_clip.
+        long_text: have the second path for long texts of weights that have one (FG-CLIP).
     """
 
     quick_gelu: bool | Auto = "auto"
     positions: Positions = "auto"
+    long_text: bool = True
 
 
 def load_pretrained(name: str, pretrained: str, choices: Choices | None = None) -> Pretrained:
@@ -140,6 +142,7 @@ def _load_tag(name: str, pretrained: str, choices: Choices) -> Pretrained:
 def _load_file(name: str, known: dict[str, Any], path: Path, choices: Choices) -> Pretrained:
     _refuse_coca(known, name)
     checkpoint = read_checkpoint(path)
+    foreign.names_of(checkpoint.weights, str(path))  # says what else it is before its neighbours are read
     beside = read_open_clip_config(path.parent)
     says = _says_quick_gelu(checkpoint, path.parent, beside)
     config = {**known}
@@ -147,7 +150,7 @@ def _load_file(name: str, known: dict[str, Any], path: Path, choices: Choices) -
         config["quick_gelu"] = True
     else:
         config.pop("quick_gelu", None)
-    config["text_cfg"] = foreign.text_config(config["text_cfg"], checkpoint.weights)
+    config["text_cfg"] = foreign.text_config(config["text_cfg"], checkpoint.weights, long_text=choices.long_text)
     preprocess = (beside or {}).get("preprocess_cfg") or hugging_face.preprocess_config(path.parent)
     return _fill(config, checkpoint, str(path), _usual_preprocess(name) | dict(preprocess), choices)
 
@@ -170,8 +173,12 @@ def _load_folder(folder: Path, choices: Choices) -> Pretrained:
         positions = (content.get(files.OWN) or {}).get("positions", "auto")
         choices = dataclasses.replace(choices, positions=positions) if choices.positions == "auto" else choices
     else:
-        config = hugging_face.model_config(theirs or {}, checkpoint.weights, folder / hugging_face.CONFIG_FILE)
-        preprocess = hugging_face.preprocess_config(folder)
+        where = folder / hugging_face.CONFIG_FILE
+        model = hugging_face.translated(theirs or {}, checkpoint.weights, where, long_text=choices.long_text)
+        config, preprocess = model.config, model.preprocess | hugging_face.preprocess_config(folder)
+        checkpoint = dataclasses.replace(checkpoint, weights=model.weights)
+        if model.positions and choices.positions == "auto":
+            choices = dataclasses.replace(choices, positions=model.positions)
     if _decide(choices.quick_gelu, bool(config.get("quick_gelu", False))):
         config["quick_gelu"] = True
     else:
@@ -199,7 +206,7 @@ def _finish(
     clip: Any,  # noqa: ANN401 - open_clip's models share no base class
     config: dict[str, Any],
     preprocess: Mapping[str, Any],
-    positions: Literal["antialiased", "plain"],
+    positions: files.Positions,
     folder: Path | None = None,
 ) -> Pretrained:
     files.describe(clip, config, {**preprocess, "size": clip.visual.image_size}, folder)
@@ -207,7 +214,7 @@ def _finish(
     return Pretrained(clip.eval(), config, positions)
 
 
-def _positions(choices: Choices, names: foreign.Names) -> Literal["antialiased", "plain"]:
+def _positions(choices: Choices, names: foreign.Names) -> files.Positions:
     if choices.positions != "auto":
         return choices.positions
     return "antialiased" if names == "open_clip" else "plain"

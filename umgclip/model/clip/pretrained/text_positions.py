@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.model.clip import files
+from umgclip.model.clip.long_text import long_text_of
 from umgclip.model.clip.text import text_module
 
 KEPT = 20
@@ -71,6 +72,8 @@ def with_longer_texts(
     Raises:
         InputError: its text tower has no learned positions of its own, has too few, or has as many already.
     """
+    if long_text_of(clip) is not None:
+        raise InputError("base.text_positions: expected original or short, the model has a path for long texts already")
     positions = _positions(clip, model_cfg)
     count = len(positions)
     if count < _LEAST:

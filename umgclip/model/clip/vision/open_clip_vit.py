@@ -155,8 +155,9 @@ class OpenClipVit:
         if (height, width) == (grid_h, grid_w):
             return positions
         patches = positions[1:].reshape(1, grid_h, grid_w, -1).permute(0, 3, 1, 2).float()
-        antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
-        resized = F.interpolate(patches, (height, width), mode="bicubic", antialias=antialias, align_corners=False)
+        kind = getattr(self._visual, "umgclip_positions", "antialiased")
+        mode = "bilinear" if kind == "bilinear" else "bicubic"
+        resized = F.interpolate(patches, (height, width), mode=mode, antialias=kind != "plain", align_corners=False)
         return torch.cat([positions[:1], resized.flatten(2)[0].T.to(positions.dtype)])
 
 

@@ -120,9 +120,14 @@ class TimmVit:
         prefix_tokens = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
         positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
         if [height, width] != grid:
-            antialias = getattr(self._visual, "umgclip_positions", "antialiased") == "antialiased"
+            kind = getattr(self._visual, "umgclip_positions", "antialiased")
             positions = resample_abs_pos_embed(
-                positions, [height, width], old_size=grid, num_prefix_tokens=prefix_tokens, antialias=antialias
+                positions,
+                [height, width],
+                old_size=grid,
+                num_prefix_tokens=prefix_tokens,
+                interpolation="bilinear" if kind == "bilinear" else "bicubic",
+                antialias=kind != "plain",
             )
         if trunk.no_embed_class:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
@@ -183,7 +188,7 @@ class TimmVit:
         if grid.valid is None:
             pooled = pool(read)
         else:
-            before = grid.valid.new_ones(len(read), grid.prefix - prefix)
+            before = grid.valid.new_ones(read.shape[0], grid.prefix - prefix)
             pooled = pool(read, attn_mask=torch.cat([before, grid.valid.flatten(1)], dim=1)[:, None, None, :])
         return self._head(pooled), as_map(self._head(alone), grid.height, grid.width)
 
@@ -207,7 +212,7 @@ def _value_path(
     near = itself
     if reach:  # not in place: an export of a change through a view loses it
         near = near | F.pad(neighbours(grid.height, grid.width, reach, device), (prefix, 0, prefix, 0))
-    mask = near[None, None].repeat(1 if keys is None else len(keys), 1, 1, 1)
+    mask = near[None, None].repeat(1 if keys is None else keys.shape[0], 1, 1, 1)
     if keys is not None:
         mask = mask & keys[:, None, None, :] | itself
     mask[:, :, :prefix] = True if keys is None else keys[:, None, None, :]

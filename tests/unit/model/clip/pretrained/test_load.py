@@ -109,8 +109,8 @@ def test_what_a_hugging_face_folder_may_say(tmp_path: Path) -> None:
     def write(**more: object) -> None:
         (tmp_path / "config.json").write_text(json.dumps({**config, **more}))
 
-    write(model_type="siglip")
-    with pytest.raises(InputError, match=r"config.json: model_type: expected clip, got 'siglip'; of SigLIP take"):
+    write(model_type="blip")
+    with pytest.raises(InputError, match=r"config.json: model_type: expected clip, siglip, .*, tipsv2, got 'blip'"):
         load_pretrained("x", str(tmp_path))
     write(text_config={**config["text_config"], "hidden_act": "gelu"})
     with pytest.raises(InputError, match=r"hidden_act: expected quick_gelu or gelu in both towers, got \['quick_gelu'"):
