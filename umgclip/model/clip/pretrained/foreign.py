@@ -48,7 +48,7 @@ _TEXT_POSITIONS = (
 _LONG = "text_model.embeddings.position_embedding_res.weight"
 _LONG_HEADS = ("text_filip_projection", "longtext_head")  # FG-CLIP, FG-CLIP 2
 _SECOND = "positional_embedding_res"  # Long-CLIP
-_KEPT = 20
+_UNCHANGED = 20
 _ASK = "is base.model the architecture of these weights?"
 _IGNORED = ("position_ids", "input_resolution", "context_length", "vocab_size")
 
@@ -129,7 +129,7 @@ def long_path(weights: Weights) -> dict[str, Tensor]:
         KeyError: a table is missing.
     """
     head = next(head for head in _LONG_HEADS if f"{head}.weight" in weights)
-    positions = torch.cat([weights[_LONG.replace("_res", "_ori")][:_KEPT], weights[_LONG][_KEPT:]])
+    positions = torch.cat([weights[_LONG.replace("_res", "_ori")][:_UNCHANGED], weights[_LONG][_UNCHANGED:]])
     named = {f"{LONG_TEXT}.positions": positions}
     for kind in ("weight", "bias"):
         if f"{head}.{kind}" in weights:
@@ -159,7 +159,9 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
     if names == "hugging_face" and hasattr(clip, LONG_TEXT):
         named |= long_path(weights)
     if _SECOND in named:
-        named["positional_embedding"] = torch.cat([named["positional_embedding"][:_KEPT], named.pop(_SECOND)[_KEPT:]])
+        named["positional_embedding"] = torch.cat(
+            [named["positional_embedding"][:_UNCHANGED], named.pop(_SECOND)[_UNCHANGED:]]
+        )
     if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
         named = convert_to_custom_text_state_dict(named)
     expected = clip.state_dict()

@@ -64,7 +64,7 @@ def uses_quick_gelu(config: Mapping[str, Any], where: Path) -> bool:
 
 @dataclass(frozen=True)
 class Translated:
-    """A model in open_clip's terms.
+    """A model of Hugging Face in the terms of open_clip.
 
     Attributes:
         config: open_clip's config of it.

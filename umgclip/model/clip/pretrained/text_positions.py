@@ -25,14 +25,14 @@ from umgclip.model.clip import files
 from umgclip.model.clip.long_text import long_text_of
 from umgclip.model.clip.text import text_module
 
-KEPT = 20
+UNCHANGED = 20
 FACTOR = 4
-_LEAST = KEPT + 2  # a line needs two positions
+_LEAST = UNCHANGED + 2  # a line needs two positions
 
 
 def stretched_length(length: int) -> int:
     """Return the length of the texts of a tower whose positions are stretched by 4."""
-    return KEPT + FACTOR * (length - KEPT)
+    return UNCHANGED + FACTOR * (length - UNCHANGED)
 
 
 @torch.no_grad()
@@ -44,12 +44,14 @@ def stretch(positions: Float[Tensor, "n width"], length: int) -> Float[Tensor, "
         length: how many to return, not fewer than there are.
     """
     count = len(positions)
-    places = KEPT + (torch.arange(KEPT, length, dtype=torch.float64) - KEPT) * (count - KEPT) / (length - KEPT)
+    places = UNCHANGED + (torch.arange(UNCHANGED, length, dtype=torch.float64) - UNCHANGED) * (count - UNCHANGED) / (
+        length - UNCHANGED
+    )
     below = places.long().clamp(max=count - 2)
     share = (places - below)[:, None].to(positions.device)
     exact = positions.double()
     line = exact[below] + share * (exact[below + 1] - exact[below])
-    return torch.cat([positions[:KEPT], line.to(positions.dtype)])
+    return torch.cat([positions[:UNCHANGED], line.to(positions.dtype)])
 
 
 @torch.no_grad()

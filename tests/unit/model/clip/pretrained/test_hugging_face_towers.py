@@ -180,10 +180,10 @@ def test_what_a_folder_may_say(tmp_path: Path) -> None:
         "hidden_act": "vision_config.hidden_act: expected gelu, got 'True'",
         "use_swiglu_ffn": "got one with use",
     }
-    for name, said in changes.items():
+    for name, expected in changes.items():
         changed = {**config, "vision_config": {**config["vision_config"], name: True}}
         (tmp_path / "config.json").write_text(json.dumps(changed))
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=expected):
             load_pretrained("x", str(tmp_path))
     with pytest.raises(InputError, match="got TIPSv2; give the folder with its config.json"):
         load_pretrained("ViT-B-32", str(tmp_path / "model.safetensors"))
@@ -194,12 +194,12 @@ def test_a_config_cannot_make_timm_read_files(tmp_path: Path) -> None:
     config = load_pretrained("x", str(tmp_path)).model_cfg
     assert isinstance(build(config).visual, SizedTimm)
     options = config["vision_cfg"]["timm_options"]
-    for change, said in (
+    for change, expected in (
         ({"checkpoint_path": "x.pt"}, "timm_options: expected patch_size, .*, got 'checkpoint_path'"),
         ({"embed_dim": "32"}, "timm_options.embed_dim: expected int, got '32'"),
     ):
         vision = {**config["vision_cfg"], "timm_options": {**options, **change}}
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=expected):
             build({**config, "vision_cfg": vision})
     with pytest.raises(InputError, match="text_kind: expected mean_pooled, got 'other'"):
         build({**config, "text_cfg": {**config["text_cfg"], "text_kind": "other"}})
