@@ -20,12 +20,14 @@ from umgclip.cli.group import Commands
 from umgclip.cli.lines import PlainFormatter
 from umgclip.cli.options import PARAMS, Params
 from umgclip.cli.project.commands import code, follow, init
+from umgclip.cli.project.recipes import recipe_app
 from umgclip.cli.serving import serve
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 COMMANDS = (
     "init",
     "follow",
+    "recipe",
     *STAGES,
     "segment",
     "promote",
@@ -56,6 +58,7 @@ for command in (
     app.command()(command)
 app.command(hidden=True)(code)
 app.add_typer(data_app, name="data")
+app.add_typer(recipe_app, name="recipe")
 
 
 def _version(wanted: bool) -> bool:

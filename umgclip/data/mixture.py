@@ -71,14 +71,14 @@ class MixedOrder:
             DataError: a damaged shard, or every sample of a dataset is left out.
         """
         phases = np.random.default_rng([self._seed, index]).random(len(self._shares)).tolist()
-        turns = Turns(self._shares, phases, start)
+        turns = DrawTurns(self._shares, phases, start)
         streams = [order.stream(index, drawn) for order, drawn in zip(self._orders, turns.drawn, strict=True)]
         for which in turns:
             yield replace(next(streams[which]), dataset=self._names[which])
 
 
-class Turns:
-    """Whose turn it is, draw by draw: draw k of dataset d is due at time `(k + phase) / share`.
+class DrawTurns:
+    """The datasets in the order in which they are drawn from: draw k of dataset d is due at time `(k + phase) / share`.
 
     Args:
         shares: of the datasets, which add up to 1.
@@ -100,7 +100,7 @@ class Turns:
         while sum(self.drawn) < start:
             next(self)
 
-    def __iter__(self) -> Turns:
+    def __iter__(self) -> DrawTurns:
         return self
 
     def __next__(self) -> int:

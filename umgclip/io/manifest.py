@@ -27,7 +27,7 @@ def _absent(value: object) -> bool:
 
 
 class ShardInfo(_Closed):
-    """One tar of a dataset.
+    """One tar of a dataset, as its manifest describes it.
 
     Attributes:
         path: below the manifest's folder, or an s3:// URL.

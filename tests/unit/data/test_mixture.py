@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from umgclip.data.mixture import UNNAMED, MixedOrder, Turns, datasets_of
+from umgclip.data.mixture import UNNAMED, DrawTurns, MixedOrder, datasets_of
 from umgclip.data.order import SampleOrder, StoredSample
 from umgclip.data.stream import read_raw
 from umgclip.errors import InputError
@@ -84,9 +84,9 @@ def test_streams_divide_each_dataset(dataset: Path) -> None:
 @pytest.mark.parametrize("shares", [[1.0], [0.5, 0.5], [0.9, 0.06, 0.03, 0.01], [0.98] + [0.0025] * 8])
 def test_turns_go_on_from_any_draw(shares: list[float]) -> None:
     phases = [0.37 * (number + 1) % 1 for number in range(len(shares))]
-    whole = list(islice(Turns(shares, phases), 3000))
+    whole = list(islice(DrawTurns(shares, phases), 3000))
     for start in (1, 5, 50, 999, 2500):
-        turns = Turns(shares, phases, start)
+        turns = DrawTurns(shares, phases, start)
         assert turns.drawn == [whole[:start].count(which) for which in range(len(shares))]
         assert list(islice(turns, 500)) == whole[start : start + 500]
     for which, share in enumerate(shares):

@@ -183,8 +183,12 @@ def _path_from_project(path: Path, file: Path, folder: Path) -> str:
 
 def _params(options: ProjectOptions) -> str:
     """Return the template's parameters, adapted to the user's photographs, as YAML."""
-    yaml = _yaml()
-    params = yaml.load(template("params.yaml"))
+    return dumped(adapted(options))
+
+
+def adapted(options: ProjectOptions) -> Any:  # noqa: ANN401 - ruamel's mapping with comments
+    """Return the template's parameters with their comments, adapted to the user's photographs."""
+    params = _yaml().load(template("params.yaml"))
     for name in _OF_THE_DEMO:
         params["data"].pop(name, None)
     params["base"]["pretrained"], params["base"]["language"] = options.pretrained, options.language
@@ -198,7 +202,7 @@ def _params(options: ProjectOptions) -> str:
     annotate["rules"]["vocabulary"] = options.vocabulary
     annotate["label"]["crop_px"], params["evaluate"]["crop_px"] = "auto", None
     params["register"]["name"] = options.name
-    return _dumped(yaml, params)
+    return params
 
 
 def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
@@ -217,7 +221,7 @@ def _pipeline(text: str, sections: Mapping[str, Section], folder: Path) -> str:
         "outs": [{(CODE / f"{stage}.sha256").as_posix(): {"cache": False}} for stage in STAGES],
     }
     pipeline["stages"].insert(0, "code", code)
-    text = _dumped(yaml, pipeline)
+    text = dumped(pipeline)
     return _HEAD + text[text.index("stages:") :]
 
 
@@ -229,9 +233,10 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _dumped(yaml: YAML, content: Mapping[str, Any]) -> str:
+def dumped(content: Mapping[str, Any]) -> str:
+    """Write values with their comments as YAML, in the style of the templates."""
     stream = io.StringIO()
-    yaml.dump(content, stream)
+    _yaml().dump(content, stream)
     return stream.getvalue()
 
 
