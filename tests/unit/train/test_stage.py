@@ -158,8 +158,10 @@ def test_the_margins_of_ranking_are_part_of_the_checkpoint(
     saved = torch.load(inputs.work / "checkpoint.pt", weights_only=True)["beside"]["terms.cmr"]
     assert (saved[:3] != 0).all()
     assert (saved[3:] == 0).all(), "no region has a fourth wrong text"
-    stage.run(richer, inputs, tmp_path / "train")
+    rows = dict(stage.run(richer, inputs, tmp_path / "train").rows)
     assert (hashes(tmp_path / "train"), inputs.plots.read_bytes()) == whole(richer)
+    assert "regions shown" in rows["regions with wrong texts"]
+    assert rows["images with a long caption"].endswith(" of 24 images shown")
     assert b"hard_negatives,cmr,tic" in inputs.plots.read_bytes().splitlines()[0]
 
 

@@ -134,6 +134,27 @@ def test_the_term_equals_a_loop_over_regions(tower: DenseClip, batch: Batch, tok
     assert value == pytest.approx(slow(tower, tokenizer, batch), rel=1e-4)
 
 
+def test_a_tower_of_sigmoids_is_asked_about_each_text(base: Path, batch: Batch, tokenizer: files.Tokenizer) -> None:
+    tower = DenseClip(files.load(base)[0])
+    tower.clip.logit_bias = torch.nn.Parameter(torch.tensor(-3.0))
+    assert tower.pairwise == "sigmoid"
+    softmax = DenseClip(files.load(base)[0])
+    with torch.no_grad():
+        _, dense = softmax.encode_image(batch.images)
+        by_mask = pool_masks(dense, batch.masks, batch.image_of_region)
+        by_box = pool_boxes(dense, batch.boxes_xyxy, batch.image_of_region)
+        texts = softmax.encode_text(tokenizer(batch.texts))
+    cost, rows = 0.0, 0
+    for region in batch.region_of_negative.unique().tolist():
+        wrong = batch.negative_text[batch.region_of_negative == region]
+        for row in [by_mask[region], *([] if batch.is_stuff[region] else [by_box[region]])]:
+            logits = softmax.logit_scale().item() * F.cosine_similarity(row[None], texts) - 3.0
+            rows += 1
+            cost += float(F.softplus(-logits[batch.region_text[region]]) + F.softplus(logits[wrong]).sum())
+    value = loss(tower, batch, PARAMS, tokenizer)[1]["hard_negatives"]
+    assert value == pytest.approx(cost / rows, rel=1e-4)
+
+
 def test_a_wrong_text_of_equal_tokens_is_none(tower: DenseClip, batch: Batch, tokenizer: files.Tokenizer) -> None:
     """Here in capitals, which the tokenizer does not see."""
     region = int(batch.region_of_negative[0])
