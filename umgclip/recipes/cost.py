@@ -9,6 +9,7 @@ blocks are computed twice. The decoder of `segment` counts as much as the frozen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,7 @@ def estimate(facts: RecipeFacts, base: BaseParams, train: TrainParams, segment: 
         for one, steps in zip(train.stages, train.stage_steps, strict=True)
     ] or [(train.image_px or model.image_px, train.steps, train.batch)]
     work = sum(steps * batch * _step(model, train, side) for side, steps, batch in stages)
+    work += _teacher(model, facts, train)
     whole, crop = (model.image.operations(model.tokens(side)) for side in (model.image_px, model.image_px // 2))
     decoder = 0.0
     if any(command.startswith("umgclip segment") for command in facts.run):
@@ -110,8 +112,25 @@ def _step(model: TowerSizes, train: TrainParams, side: int) -> float:
     """Return the operations of one image and its texts in a step."""
     learnt = (train.full.blocks or model.image.blocks) / model.image.blocks if train.adapter == "full" else 0.5
     again = (1 if train.checkpoint_activations else 0) + (1 if train.accumulate > 1 else 0)
-    image = model.image.operations(model.tokens(side)) * (1 + again + 2 * learnt)
+    sides = _sides(train, side)
+    forward = sum(model.image.operations(model.tokens(one)) for one in sides) / len(sides)
+    image = forward * (1 + again + 2 * learnt)
     return image + _texts(train) * model.text.operations(_TOKENS_TEXT) * (3 + again)
+
+
+def _sides(train: TrainParams, side: int) -> list[int]:
+    """Return the sides that steps draw from: those of windows, or the only one."""
+    return train.windows.sides if train.weights.windows and train.windows.sides else [side]
+
+
+def _teacher(model: TowerSizes, facts: RecipeFacts, train: TrainParams) -> float:
+    """Return the operations of the windows that a teacher reads: once for an image and a side if its maps are kept."""
+    if not train.weights.windows:
+        return 0.0
+    sides, stride = _sides(train, 2 * model.image_px), train.windows.stride_px or model.patch_px * 3 // 2
+    windows = sum((math.ceil((side - model.image_px) / stride) + 1) ** 2 for side in sides)
+    times = facts.images if train.windows.cache else train.images_shown / len(sides)
+    return times * windows * model.image.operations(model.tokens(model.image_px))
 
 
 def _texts(train: TrainParams) -> int:
@@ -131,7 +150,7 @@ def _memory(model: TowerSizes, train: TrainParams, side: int, batch: float) -> f
     learnt += text.weights if full and train.full.text_tower else 0
     frozen = image.weights + text.weights - learnt
     recomputed, at_once = train.checkpoint_activations, batch / train.accumulate
-    activations = at_once * share * image.activations(model.tokens(side), recomputed)
+    activations = at_once * share * image.activations(model.tokens(max(_sides(train, side))), recomputed)
     activations += at_once * text.activations(_texts(train) * _TOKENS_TEXT, recomputed)
     return learnt * _BYTES_LEARNT + frozen * _BYTES_FROZEN + activations
 

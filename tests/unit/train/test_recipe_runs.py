@@ -34,8 +34,10 @@ def shrunken(train: TrainParams) -> TrainParams:
         one.model_copy(update={"image_px": side, "batch": None if one.batch is None else train.accumulate})
         for one, side in zip(train.stages, SIDES, strict=False)
     ]
+    windows = train.windows.model_copy(update={"sides": [108, 144], "stride_px": 18})
     return train.model_copy(
         update={
+            "windows": windows,
             "steps": 5, "batch": max(4, train.accumulate), "stages": stages, "device": "cpu", "precision": "fp32",
             "image_px": None if train.image_px is None else SIDES[1], "checkpoint_every": 3,
         }
@@ -72,6 +74,7 @@ def test_a_recipe_trains(
     asked = sections(name)
     base = random_base(asked["base"].model, tiny, tmp_path / "random", monkeypatch)
     totals: list[float] = []
+    monkeypatch.chdir(tmp_path)  # a cache lies below the project
     train = shrunken(asked["train"])
     stage.run(
         train, replace(inputs, base=base), tmp_path / "train", report=lambda _, values: totals.append(values["total"])
