@@ -45,7 +45,7 @@ def text_of(region: Region) -> str | None:
 
 @dataclass(frozen=True)
 class _Right:
-    """What is right for an image: texts in plain form, and keys of concepts."""
+    """Texts in plain form and keys of concepts that are right for an image."""
 
     texts: frozenset[str]
     names: frozenset[str]

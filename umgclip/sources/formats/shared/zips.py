@@ -28,7 +28,7 @@ class ZipError(ValueError):
 
 @dataclass(frozen=True)
 class ZipEntry:
-    """A file in a zip.
+    """One file in a zip, as its directory describes it.
 
     Attributes:
         name: as written, with folders.
