@@ -39,7 +39,7 @@ from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import ClusteringParams, DataParams, EvaluateParams, LoraParams, TrainParams
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.train.batch import Batch, TaughtSample, View, collate
+from umgclip.train.batch import Batch, TaughtSample, collate, view_of
 from umgclip.train.loop import trainable
 from umgclip.train.objective import total as objective
 from umgclip.train.step import to_device
@@ -59,6 +59,7 @@ def main() -> None:
     )
     timed.add_argument("--batch", type=int, default=1)
     timed.add_argument("--rounds", type=int, default=3)
+    timed.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
     timed.add_argument("--device", default="cpu")
     timed.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     accurate = kinds.add_parser("accuracy")
@@ -100,7 +101,7 @@ def _times_of(name: str, px: int, settings: Settings, options: argparse.Namespac
     autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=options.precision == "bf16")
     optimizer = torch.optim.AdamW(trainable(tower.clip).values(), lr=1.0e-4)
     taken: dict[str, dict[str, list[float]]] = {key: {"step": [], "inference": []} for key in settings}
-    for _ in range(options.rounds + 1):  # the first warms up
+    for _ in range(options.warm_up + options.rounds):
         for key, clustering in settings.items():
             set_clustering(tower.clip, clustering)
             taken[key]["step"].append(_seconds(partial(_step, tower, batch, optimizer, autocast), device))
@@ -109,8 +110,9 @@ def _times_of(name: str, px: int, settings: Settings, options: argparse.Namespac
     for key, times in taken.items():
         row: dict[str, Any] = {"model": name, "px": px, "setting": key, "batch": options.batch}
         for what, values in times.items():
-            least = min(values[1:])
-            row |= {f"{what}_s": round(least, 4), f"{what}_ratio": round(least / min(taken["plain"][what][1:]), 3)}
+            least = min(values[options.warm_up :])
+            plain = min(taken["plain"][what][options.warm_up :])
+            row |= {f"{what}_s": round(least, 4), f"{what}_ratio": round(least / plain, 3)}
         rows.append(row)
     return rows
 
@@ -155,8 +157,7 @@ def _batch(size: int, px: int, tower: DenseClip) -> Batch:
         TaughtSample(s, rng.normal(size=(1 + len(s.record.regions or []), tower.embed_dim)).astype(np.float32))
         for s in samples
     ]
-    view = View(image_px=px, grid=px // tower.patch_px[0], regions_per_image=8, written_caption_share=0.0)
-    return collate(items, view, tower.embed_dim, rng)
+    return collate(items, view_of(TrainParams(image_px=px), tower), tower.embed_dim, rng)
 
 
 def _accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -167,7 +168,7 @@ def _accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
     params = EvaluateParams(image_px=options.px, readouts=["box", "mask"])
     reader = Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, options.px))
     examples = list(read_examples(options.data / "benchmark", classes))
-    batches = [batch for batch in batched(examples, params.batch) if not batch[0].single]
+    batches = [batch for batch in batched(iter(examples), params.batch) if not batch[0].single]
     settings: Settings = {"plain": None} | {text: _setting(text) for text in options.settings}
     return [
         {"px": options.px, "setting": key} | _regions(tower, reader, batches, clustering)
