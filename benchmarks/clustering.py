@@ -2,6 +2,7 @@
 
     python benchmarks/clustering.py time [--models ViT-B-16 ViT-L-14] [--px 336 448] [--settings 4:14 8:14]
     python benchmarks/clustering.py time --device cuda --batch 16 --rounds 20 --precision bf16
+    python benchmarks/clustering.py work [--models ...] [--px ...] [--settings ...]    # counted, not timed
     python benchmarks/clustering.py accuracy [--px 192] [--settings 1:8 2:12] [--artifacts artifacts]
 
 A setting is after_block:grid, the rest of `train.clustering` stays at its defaults. `time` runs a whole step of
@@ -18,7 +19,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,9 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from umgclip.data.stream import decode, read_raw
 from umgclip.evaluate.benchmarks.region import RegionTop1
@@ -62,6 +66,10 @@ def main() -> None:
     timed.add_argument("--warm-up", type=int, default=1, help="rounds that do not count")
     timed.add_argument("--device", default="cpu")
     timed.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    work = kinds.add_parser("work")
+    work.add_argument("--models", nargs="+", default=["ViT-B-16", "ViT-L-14"])
+    work.add_argument("--px", nargs="+", type=int, default=[336, 448])
+    work.add_argument("--settings", nargs="*", default=[])
     accurate = kinds.add_parser("accuracy")
     accurate.add_argument("--px", type=int, default=192)
     accurate.add_argument("--settings", nargs="*", default=["1:8", "1:10", "1:12", "2:8", "2:10", "2:12"])
@@ -70,7 +78,7 @@ def main() -> None:
     accurate.add_argument("--base", action="store_true", help="the base instead of the tuned model")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results = _times(options) if options.kind == "time" else _accuracy(options)
+    results = {"time": _times, "work": _work, "accuracy": _accuracy}[options.kind](options)
     print(json.dumps(results))
 
 
@@ -79,16 +87,37 @@ def _setting(text: str) -> ClusteringParams:
     return ClusteringParams(after_block=int(after_block), grid=int(grid))
 
 
-def _times(options: argparse.Namespace) -> list[dict[str, Any]]:
-    rows = []
+def _cases(options: argparse.Namespace) -> Iterator[tuple[str, int, Settings]]:
     for name in options.models:
-        depth = int(open_clip.get_model_config(name)["vision_cfg"]["layers"])
+        vision = open_clip.get_model_config(name)["vision_cfg"]
         for px in options.px:
-            patch = int(open_clip.get_model_config(name)["vision_cfg"]["patch_size"])
-            half = px // patch // 2
+            depth, half = int(vision["layers"]), px // int(vision["patch_size"]) // 2
             texts = options.settings or [f"{depth // 3}:{half}", f"{depth // 2}:{half}"]
-            settings: Settings = {"plain": None} | {text: _setting(text) for text in texts}
-            rows += _times_of(name, px, settings, options)
+            yield name, px, {"plain": None, **{text: _setting(text) for text in texts}}
+
+
+def _times(options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [row for name, px, settings in _cases(options) for row in _times_of(name, px, settings, options)]
+
+
+def _work(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Count the multiplications of the image tower, forward and backward of all weights, without computing any."""
+    rows = []
+    for name, px, settings in _cases(options):
+        with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH):
+            tower = DenseClip(files.with_linear_attention(files.build(open_clip.get_model_config(name)))).train()
+            counts: dict[str, dict[str, int]] = {}
+            for key, clustering in settings.items():
+                set_clustering(tower.clip, clustering)
+                with FlopCounterMode(display=False) as forward:
+                    image, dense = tower.encode_image(torch.zeros(1, 3, px, px))
+                with FlopCounterMode(display=False) as backward:
+                    (image.sum() + dense.sum()).backward()
+                both = forward.get_total_flops() + backward.get_total_flops()
+                counts[key] = {"inference": forward.get_total_flops(), "step": both}
+        for key, count in counts.items():
+            row: dict[str, Any] = {"model": name, "px": px, "setting": key}
+            rows.append(row | {f"{n}_ratio": round(value / counts["plain"][n], 3) for n, value in count.items()})
     return rows
 
 
