@@ -133,8 +133,8 @@ class NegativeRule:
             words = chunk.text.split()
             for start in range(len(words)):
                 spelling = " ".join(words[start:])
-                if (name := self.names.canonical(spelling)) is not None:
-                    yield name, spelling
+                if (concept := self.names.canonical(spelling)) is not None:
+                    yield concept, spelling
 
     def _made(self, key: str, region: Region, right: _Right) -> Iterator[Text]:
         """Yield the rule's own texts, one kind after the other in turn, each kind in an order drawn for the region."""

@@ -119,9 +119,9 @@ def describe(numbers: dict[str, Any], manifest: Manifest) -> list[tuple[str, str
         parts = ("labelled", "region_captions", "has_mask", "n_stuff")
         shown = ", ".join(f"{counts.get(name, 0)} {label}" for name, label in zip(parts, _REGION_PARTS, strict=True))
         rows.append(("of them", shown))
-    parts = datasets_of(manifest)
-    if len(parts) > 1:
-        rows.append(("datasets", _listed({name: part.samples for name, part in parts.items()})))
+    datasets = datasets_of(manifest)
+    if len(datasets) > 1:
+        rows.append(("datasets", _listed({name: part.samples for name, part in datasets.items()})))
     if numbers["things"]:
         rows.append((f"things ({numbers['different_things']})", _listed(numbers["things"])))
     if numbers["stuff"]:

@@ -84,7 +84,7 @@ def is_plain(model_cfg: Mapping[str, Any]) -> bool:
     return TIMM_OPTIONS not in model_cfg["vision_cfg"] and TEXT_KIND not in text_cfg and LONG_TEXT not in text_cfg
 
 
-class SizedTimm(TimmModel):  # type: ignore[misc] # open_clip has no types
+class SizedTimm(TimmModel):
     """open_clip's image tower around a timm ViT, with the ViT's sizes given; it projects nothing."""
 
     def __init__(self, vision_cfg: Mapping[str, Any]) -> None:
@@ -123,7 +123,7 @@ def _with_other_towers(config: dict[str, Any]) -> nn.Module:
     if kind is not None:
         clip.text = TEXT_KINDS[kind](text, int(config["embed_dim"]))
         clip.vocab_size = clip.text.vocab_size
-    return clip  # type: ignore[no-any-return]
+    return clip
 
 
 def _with_long_text(clip: Any, config: Mapping[str, Any], length: int) -> nn.Module:  # noqa: ANN401
@@ -136,7 +136,7 @@ def _with_long_text(clip: Any, config: Mapping[str, Any], length: int) -> nn.Mod
         bias=bool(text.get("proj_bias", False)),
     )
     clip.context_length = length
-    return clip  # type: ignore[no-any-return]
+    return clip
 
 
 def _options(given: Any) -> dict[str, Any]:  # noqa: ANN401 - from a file

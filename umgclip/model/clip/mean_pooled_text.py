@@ -19,7 +19,7 @@ from torch import Tensor, nn
 _LONGEST_WAVE = 10_000.0
 
 
-class MeanPooledText(TextTransformer):  # type: ignore[misc] # open_clip has no types
+class MeanPooledText(TextTransformer):
     """A text tower without learned positions and without a projection."""
 
     def __init__(self, text_cfg: Mapping[str, Any], embed_dim: int) -> None:

@@ -85,7 +85,7 @@ def _pad_id(clip: Any) -> int | None:  # noqa: ANN401
 def _encode_short(clip: Any, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
     text = text_module(clip)
     if not is_causal(text):
-        return clip.encode_text(tokens, normalize=True)  # type: ignore[no-any-return]
+        return clip.encode_text(tokens, normalize=True)
     ends = tokens.argmax(dim=1)
     is_short = ends < _SHORT_TEXT
     groups = [rows for rows in (is_short.nonzero()[:, 0], (~is_short).nonzero()[:, 0]) if len(rows)]

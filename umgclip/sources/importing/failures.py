@@ -24,7 +24,7 @@ from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
 
-class Rows(NamedTuple):
+class TableRows(NamedTuple):
     """Table rows of one sample: one of its image, and one of each of its regions."""
 
     image: dict[str, Any]
@@ -94,7 +94,7 @@ def _read_tar(reader: Iterator[SourceImage], tar: str, deaths: Deaths) -> Iterat
 
 def prepare_safely(
     image: SourceImage, request: Request, params: ImportParams
-) -> tuple[PreparedSample | None, Rows | None, list[Problem]]:
+) -> tuple[PreparedSample | None, TableRows | None, list[Problem]]:
     """Prepare a sample and its table rows; turn an unforeseen exception into a problem.
 
     Raises:
@@ -105,7 +105,7 @@ def prepare_safely(
         if prepared is None:
             return None, None, problems
         regions = [tables.region_row(prepared.record, region) for region in prepared.record.regions or []]
-        return prepared, Rows(table_row(prepared, ""), regions), problems
+        return prepared, TableRows(table_row(prepared, ""), regions), problems
     except COMMON_TROUBLE:
         raise
     except Exception as error:  # noqa: BLE001 - any error that one image may cause

@@ -32,7 +32,7 @@ from umgclip.io.survivors import Deaths, run_parts
 from umgclip.params import ImportParams, threads
 from umgclip.sources.formats.catalog import KINDS
 from umgclip.sources.formats.shared.reading import UNFORESEEN, one_at_a_time
-from umgclip.sources.importing.failures import Rows, prepare_safely, read_all
+from umgclip.sources.importing.failures import TableRows, prepare_safely, read_all
 from umgclip.sources.importing.samples import LIMIT_UNIT, PreparedSample, quarantine_rows
 from umgclip.sources.note import Problem
 from umgclip.sources.plan import ImportPlan
@@ -193,14 +193,14 @@ def _shards(
     part: ImportPart,
     scratch: Path,
     rows: _Tables,
-    samples: Iterator[tuple[PreparedSample, Rows]],
+    samples: Iterator[tuple[PreparedSample, TableRows]],
 ) -> Iterator[dict[str, Any]]:
     """Write and store the shards of a part; yield the manifest entry of each."""
     writer: ShardWriter | None = None
     path, size, number = scratch / "shard.tar", 0, 0
     # a part fits one shard, unless it is a tar with an unknown number of images
     most = _MOST if context.params.shard_samples == "auto" else context.params.shard_samples
-    pending: list[Rows] = []
+    pending: list[TableRows] = []
     seen: set[str] = set()
     for prepared, about in samples:
         record = prepared.record
@@ -225,7 +225,7 @@ def _store(
     context: ImportContext,
     numbers: tuple[int, int],
     path: Path,
-    pending: list[Rows],
+    pending: list[TableRows],
     rows: _Tables,
 ) -> dict[str, Any]:
     _sync(path)
@@ -245,7 +245,7 @@ def shard_name(stem: str, part: int, number: int, sha256: str) -> str:
 
 def _prepared_samples(
     context: ImportContext, part: ImportPart, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
-) -> Iterator[tuple[PreparedSample, Rows]]:
+) -> Iterator[tuple[PreparedSample, TableRows]]:
     failures = 0  # consecutive unforeseen errors from the first image on
     with ImportPlan(context.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
         for image in read_all(context.request, context.params, plan, part.span, deaths):

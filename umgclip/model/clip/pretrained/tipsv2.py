@@ -44,8 +44,8 @@ def model_config(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
     Raises:
         InputError: it is of a kind that the published models are not.
     """
-    vision = _VISION | dict(config.get("vision_config") or {})
-    text = _TEXT | dict(config.get("text_config") or {})
+    vision: dict[str, Any] = _VISION | dict(config.get("vision_config") or {})
+    text: dict[str, Any] = _TEXT | dict(config.get("text_config") or {})
     for part, actual in (("vision_config", vision), ("text_config", text)):
         for name, wanted in _FIXED[part].items():
             if actual[name] != wanted:
