@@ -55,7 +55,7 @@ class ClusteringParams(Section):
 
     @property
     def rows_columns(self) -> tuple[int, int]:
-        """Clusters along each side."""
+        """The number of clusters along each side: rows, then columns."""
         return (self.grid, self.grid) if isinstance(self.grid, int) else (self.grid[0], self.grid[1])
 
 

@@ -1,4 +1,4 @@
-"""What can be done to the residual blocks of both towers: recomputation and compilation."""
+"""Recomputation and compilation of the residual blocks of both towers."""
 
 from __future__ import annotations
 

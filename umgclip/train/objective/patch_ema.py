@@ -95,7 +95,7 @@ class PatchDistillation(ImageObjective):
         return ((losses * weight).sum(dim=1) / weight.sum(dim=1)).mean()
 
     def state(self) -> dict[str, Tensor]:
-        """Return the teacher."""
+        """Return the teacher's tensors, which the checkpoint keeps."""
         return {"centre": self._centre} | {name: average.data for name, (average, _) in self._averaged.items()}
 
     @torch.no_grad()

@@ -99,7 +99,7 @@ def unmerge(x: Float[Tensor, "b m d"], grid: TokenGrid) -> tuple[Float[Tensor, "
 
 
 class _Places:
-    """Where cells and clusters stand.
+    """The places of cells and clusters on the grid.
 
     Attributes:
         pool: shares of the cells in each cluster before the first iteration.

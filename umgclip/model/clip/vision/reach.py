@@ -1,4 +1,4 @@
-"""How far the tokens of a dense map look in the last block: at themselves only, or at their neighbours as well."""
+"""The reach of dense tokens in the last block: they look at themselves only, or at their neighbours as well."""
 
 from __future__ import annotations
 
