@@ -135,7 +135,7 @@ class PatchDistillation(ImageObjective):
 
 
 def patch_distillation(tower: DenseClip, params: TrainParams) -> PatchDistillation:
-    """Build the objective `patch_ema`.
+    """Build the objective `patch_ema` of a tower.
 
     Raises:
         InputError: the tower is no ViT.
