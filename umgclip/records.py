@@ -73,6 +73,17 @@ class Region(_Closed):
     is_crowd: bool = Field(default=False, exclude_if=_absent)
 
 
+class PairSide(_Closed):
+    """One of the two images of a visual-pattern pair (MMVP): its statement is wrong for the other image of that id.
+
+    `pattern` names what differs between the two, such as "Color and Appearance".
+    """
+
+    id: str
+    pattern: str
+    text: str
+
+
 class Source(_Closed):
     """The dataset, URL and licence of an image."""
 
@@ -85,7 +96,8 @@ class ImageRecord(_Closed):
     """All that is known about one image. `sha256` is that of the encoded image file; sizes are pixels.
 
     `negative_tags` were verified not to be in the image; of the classes `not_exhaustive` not every instance is a
-    region. Both are left out of the JSON where a source does not say so.
+    region. `pairs` are the visual-pattern pairs that the image is in. All three are left out of the JSON where a source
+    does not say so.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -99,6 +111,7 @@ class ImageRecord(_Closed):
     regions: list[Region] | None = None
     negative_tags: list[Text] | None = Field(default=None, exclude_if=_absent)
     not_exhaustive: list[str] | None = Field(default=None, exclude_if=_absent)
+    pairs: list[PairSide] | None = Field(default=None, exclude_if=_absent)
 
     @model_validator(mode="after")
     def _version_is_known(self) -> ImageRecord:

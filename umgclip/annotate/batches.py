@@ -105,5 +105,5 @@ def _without_truth(sample: Sample, job: Job) -> Sample:
     if not job.hide_truth:
         return sample
     captions = None if job.proposals_only else sample.record.captions
-    record = sample.record.model_copy(update={"captions": captions, "tags": None, "regions": None})
+    record = sample.record.model_copy(update={"captions": captions, "tags": None, "regions": None, "pairs": None})
     return Sample(sample.pixels, record)

@@ -1,1 +1,1 @@
-"""Six benchmarks of the base and of the tuned model, and the annotator against the truth; one benchmark a file."""
+"""Benchmarks of the base and of the tuned model, and the annotator against the truth; one benchmark a file."""

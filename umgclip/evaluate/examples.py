@@ -16,7 +16,7 @@ from umgclip.data.wording import name_key
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.manifest import Manifest, read_manifest
-from umgclip.records import ImageRecord, Region, Text, shows_one_object
+from umgclip.records import ImageRecord, PairSide, Region, Text, shows_one_object
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Example:
 
     `tags` are labels of things. `single` marks an image of one thing, which is then the only tag.
     `negative_tags` are labels whose absence was verified; None: every label that is not a tag is absent.
+    `pairs` are the visual-pattern pairs that the image is in.
     """
 
     key: str
@@ -101,6 +102,7 @@ class Example:
     stuff: tuple[TrueRegion, ...]
     single: bool
     negative_tags: tuple[int, ...] | None = None
+    pairs: tuple[PairSide, ...] = ()
 
     @cached_property
     def crowds(self) -> frozenset[int]:
@@ -193,6 +195,7 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
         stuff=stuff,
         single=single,
         negative_tags=None if record.negative_tags is None else _labels(record.negative_tags, classes),
+        pairs=tuple(record.pairs or ()),
     )
 
 

@@ -59,6 +59,8 @@ _SHOWN = (
     ("region", "maskout_top1"),
     ("semantic", "miou"),
     ("semantic", "miou_refined"),
+    ("patterns", "t2i"),
+    ("patterns", "i2t"),
     ("panoptic", "pq_true_masks"),
     ("panoptic", "pq_proposals"),
 )
@@ -160,7 +162,9 @@ def run(
             f"run: umgclip annotate"
         )
     if not suites[0].results():
-        raise DataError(f"{inputs.benchmark}: expected captions, tags, regions or single objects to measure, got none")
+        raise DataError(
+            f"{inputs.benchmark}: expected captions, tags, regions, pairs or single objects to measure, got none"
+        )
     results = {suite.name: suite.results() for suite in suites}
     metrics = _rounded(results | {"annotator": dict(quality.results())})
     if spread := intervals(suites, results, params.resamples):

@@ -1,4 +1,4 @@
-"""The six benchmarks of one model, which share one forward pass of each image."""
+"""The benchmarks of one model, which share one forward pass of each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from umgclip.evaluate.benchmarks import classification, panoptic, region, retrieval, semantic, tagging
+from umgclip.evaluate.benchmarks import classification, panoptic, patterns, region, retrieval, semantic, tagging
 from umgclip.evaluate.benchmarks.evaluator import Evaluator
 from umgclip.evaluate.benchmarks.segmented import SegmentReader
 from umgclip.evaluate.examples import Example
@@ -22,12 +22,13 @@ PROTOCOLS = {
     "tagging": tagging.PROTOCOL,
     "region": region.PROTOCOL,
     "semantic": semantic.PROTOCOL,
+    "patterns": patterns.PROTOCOL,
     "panoptic": panoptic.PROTOCOL,
 }
 
 
 class Suite:
-    """Six evaluators that share one forward pass of each image.
+    """Evaluators that share one forward pass of each image.
 
     Args:
         name: `base` or `tuned`.
@@ -51,12 +52,13 @@ class Suite:
         self.region = region.RegionTop1(reader)
         self.semantic = semantic.Semantic(reader)
         self.panoptic = panoptic.Panoptic(reader, proposals, segmented=segments is not None)
+        self.patterns = patterns.Patterns(reader)
         self._segments = segments
         self._scene_s = 0.0
 
     @property
     def evaluators(self) -> dict[str, Evaluator]:
-        """The six benchmarks by their names."""
+        """The benchmarks of this suite by their names."""
         return {name: getattr(self, name) for name in PROTOCOLS}
 
     def add(self, examples: Sequence[Example]) -> Seen:
@@ -69,7 +71,8 @@ class Suite:
         self._scene_s += time.perf_counter() - start
         if self._segments is not None:
             seen = replace(seen, segments=self._segments.read(examples))
-        for evaluator in (self.retrieval, self.tagging, self.region, self.semantic, self.panoptic):
+        scenes = (self.retrieval, self.tagging, self.region, self.semantic, self.patterns, self.panoptic)
+        for evaluator in scenes:
             evaluator.add(examples, seen)
         return seen
 

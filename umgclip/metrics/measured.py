@@ -12,6 +12,7 @@ LACKS: Mapping[str, str] = {
     "tagging": "no tags",
     "region": "no labelled regions of things",
     "semantic": NO_MASKS,
+    "patterns": "no pairs of images",
     "panoptic": NO_MASKS,
 }
 _REGION = re.compile(r"(?P<readout>\w+?)_(?P<metric>top1|top5|per_class|stuff_top1)(?P<kind>_\w+)?")

@@ -14,6 +14,7 @@ BENCHMARKS = (
     "tagging",
     "region",
     "semantic",
+    "patterns",
     "panoptic",
 )
 MetricName = Annotated[str, Field(pattern=rf"^({'|'.join(BENCHMARKS)})\.[a-z0-9_]+$")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from umgclip.data.wording import tidy
-from umgclip.records import ImageRecord, Region, Text
+from umgclip.records import ImageRecord, PairSide, Region, Text
 from umgclip.safe_text import brief, well_formed
 from umgclip.sources.values import expected, share
 
@@ -75,6 +75,7 @@ class Note:
         dataset: dataset of an image that was exported by this package.
         negative_tags: tags that were verified to be absent.
         not_exhaustive: classes of which some instances may be missing among the regions.
+        pairs: visual-pattern pairs that the image is in.
         record: a complete record of this package.
         unknown: counts of fields that were not understood, by name.
         told: counts of what was read differently than the source may expect, by description, for the summary.
@@ -90,6 +91,7 @@ class Note:
     dataset: str | None = None
     negative_tags: list[Text] | None = None
     not_exhaustive: list[str] | None = None
+    pairs: list[PairSide] | None = None
     record: ImageRecord | None = None
     unknown: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
@@ -154,6 +156,7 @@ class Note:
         self.dataset = self.dataset or other.dataset
         self.negative_tags = self.negative_tags or other.negative_tags
         self.not_exhaustive = self.not_exhaustive or other.not_exhaustive
+        self.pairs = self.pairs or other.pairs
         self.record = self.record or other.record
         self.unknown.update(other.unknown)
         self.told.update(other.told)

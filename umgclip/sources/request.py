@@ -13,7 +13,8 @@ from umgclip.sources.note import BoxForm, Speaker
 
 Kind = Literal[
     "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",
-    "imagenet", "clip_benchmark", "karpathy", "semantic", "ade20k", "pascal_context", "cityscapes", "open_images",
+    "imagenet", "clip_benchmark", "karpathy", "mmvp", "semantic", "ade20k", "pascal_context", "cityscapes",
+    "open_images",
 ]  # fmt: skip
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
@@ -39,8 +40,8 @@ class Request:
         license: license of images that do not state one.
         captions: a table or a COCO file of captions.
         image_column: the table's column of images, as `caption_column` is that of captions; None: detected.
-        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images`,
-            the archives of `umg41m`.
+        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images` and
+            `mmvp`, the archives of `umg41m`.
         panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
         labels: `folders`: each folder of the source is a class, each image shows one thing.
         class_names: a file with a name for each class number (a line each) or for each folder (JSON).

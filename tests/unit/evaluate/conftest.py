@@ -21,7 +21,7 @@ from umgclip.io.images import encode_png
 from umgclip.io.manifest import ClassList, MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.params import EvaluateParams
-from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.records import ImageRecord, PairSide, Region, Source, Text
 
 SIDE = 24
 THINGS = ("apple", "boat", "cat", "drum", "egg", "fox")
@@ -137,9 +137,15 @@ def draw(labels, stuff, dataset="toy/scenes", slots=SLOTS):
 
 
 def scenes():
-    """Every pair and twelve threes of things, each once."""
+    """Every pair and twelve threes of things, each once; scenes that follow each other are a visual-pattern pair."""
     groups = [*itertools.combinations(range(6), 2), *itertools.islice(itertools.combinations(range(6), 3), 12)]
-    return [draw(group, number % 2) for number, group in enumerate(groups)]
+    return [in_pair(draw(group, number % 2), number // 2) for number, group in enumerate(groups)]
+
+
+def in_pair(drawn, number):
+    """The same sample as one side of a pair, with its caption as text."""
+    side = PairSide(id=f"{number}", pattern=f"Size {number % 2}", text=drawn.record.captions[0].text)
+    return Drawn(drawn.image, drawn.record.model_copy(update={"pairs": [side]}))
 
 
 def singles():

@@ -1,6 +1,7 @@
 """Benchmarks that hold only a part of what can be measured, from their annotation to the gates."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -12,13 +13,14 @@ from umgclip.evaluate.examples import batched, open_benchmark, read_examples
 from umgclip.io.manifest import Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.params import AnnotateParams, EvaluateParams, GateParams, LabelParams, ValidateParams
-from umgclip.records import Source, parse_record, shows_one_object
+from umgclip.records import PairSide, Source, parse_record, shows_one_object
 from umgclip.register.gates import Evidence, decide, flatten_metrics
 from umgclip.validate import stage as validate
 
 ANNOTATE = AnnotateParams(workers=1, min_concept_count=1, max_failed=0.5, label=LabelParams(threshold=0.0))
 VALIDATE = ValidateParams(tolerance=1.0, labelled_image_share_min=0.0, label_score_mean_min=0.0)
 SCENE = Source(dataset="mine/benchmark")
+NUMBERS = itertools.count()
 
 
 def classes_alone(record):
@@ -40,6 +42,12 @@ def tags_alone(record):
     return record.model_copy(update={"captions": None, "regions": None, "source": SCENE})
 
 
+def pairs_alone(record):
+    """Two images a pair, in stored order; the last of an odd number has no partner and measures nothing."""
+    side = PairSide(id=f"{next(NUMBERS) // 2}", pattern="Order", text=record.captions[0].text)
+    return record.model_copy(update={"captions": None, "tags": None, "regions": None, "source": SCENE, "pairs": [side]})
+
+
 def turns(record):
     """Images of each kind in turns."""
     if shows_one_object(record):
@@ -52,6 +60,7 @@ KINDS = {
     "captions": (lambda r: not shows_one_object(r), captions_alone, {"retrieval"}),
     "boxes": (lambda r: not shows_one_object(r), boxes_alone, {"region"}),
     "tags": (lambda r: not shows_one_object(r), tags_alone, {"tagging"}),
+    "pairs": (lambda r: not shows_one_object(r), pairs_alone, {"patterns"}),
     "mixed": (lambda _: True, turns, {"classification", "retrieval", "region", "tagging"}),
 }
 
@@ -122,7 +131,10 @@ def test_what_is_there_is_measured_and_the_gates_ask_for_nothing_else(road):
     made = Evidence(None, "adapter", "base", "bench", "", parts["tuned"], parts["base"], metrics["protocols"])
     # whatever the numbers are, none of the gates asks for one that is not there
     checks = decide(made, None, GateParams()).checks
-    assert {check.metric.partition(".")[0] for check in checks if not check.skipped} == families - {"panoptic"}
+    assert {check.metric.partition(".")[0] for check in checks if not check.skipped} == families - {
+        "panoptic",
+        "patterns",
+    }
     assert all(check.got is not None for check in checks if not check.skipped)
     page = (root / "evaluate" / "report.html").read_text(encoding="utf-8")
     assert all(f'id="{family}"' in page for family in families)

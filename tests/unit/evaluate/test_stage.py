@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import hashlib
+import itertools
 import json
+import shutil
 from typing import get_args
 
 import pytest
@@ -18,10 +20,11 @@ from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.shards import ShardWriter, read_shard
 from umgclip.model.clip import files
 from umgclip.params import EvaluateParams, ReadoutName
-from umgclip.records import Source, parse_record
+from umgclip.records import PairSide, Source, parse_record, shows_one_object
 
 PARAMS = EvaluateParams(pictures=2, resamples=50)
 SCENE = Source(dataset="mine")
+BARE = {"tags": None, "regions": None, "captions": None, "pairs": None, "source": SCENE}
 REGION = {
     f"{readout}_{metric}"
     for readout in ("box", "mask", "crop", "maskout")
@@ -34,6 +37,18 @@ def world(write_evaluation, tmp_path_factory):
     """A demo of six scenes and three singles, a base, an adapter that changes it, and the truth as proposals."""
     root = tmp_path_factory.mktemp("world")
     write_evaluation(root, 6, 3)
+    numbers = itertools.count()
+
+    def paired(record):
+        """Scenes that follow each other are a visual-pattern pair, with their captions as texts."""
+        if shows_one_object(record):
+            return record
+        side = PairSide(id=f"{next(numbers) // 2}", pattern="Order", text=record.captions[0].text)
+        return record.model_copy(update={"pairs": [side]})
+
+    write_manifest(root / "paired", part_of(root, root / "paired", paired))
+    shutil.rmtree(root / "data" / "benchmark")
+    (root / "paired").rename(root / "data" / "benchmark")
     return root
 
 
@@ -201,7 +216,7 @@ def part_of(world, folder, change):
 
 def test_a_benchmark_of_captions_alone_measures_retrieval_alone(world, tmp_path):
     folder = tmp_path / "captions"
-    manifest = part_of(world, folder, lambda r: r.model_copy(update={"tags": None, "regions": None, "source": SCENE}))
+    manifest = part_of(world, folder, lambda r: r.model_copy(update={**BARE, "captions": r.captions}))
     write_manifest(folder, manifest.model_copy(update={"classes": None}))
     run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
     metrics = json.loads((tmp_path / "m.json").read_text())
@@ -216,7 +231,7 @@ def test_a_benchmark_of_captions_alone_measures_retrieval_alone(world, tmp_path)
 
 def test_single_objects_may_have_a_tag_and_no_region(world, done, tmp_path):
     folder = tmp_path / "tags"
-    manifest = part_of(world, folder, lambda r: r.model_copy(update={"regions": None, "captions": None}))
+    manifest = part_of(world, folder, lambda r: r.model_copy(update={"regions": None, "captions": None, "pairs": None}))
     write_manifest(folder, manifest)
     run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
     metrics = json.loads((tmp_path / "m.json").read_text())
@@ -227,9 +242,10 @@ def test_single_objects_may_have_a_tag_and_no_region(world, done, tmp_path):
 
 def test_a_benchmark_with_nothing_to_measure_is_refused(world, tmp_path):
     folder = tmp_path / "bare"
-    bare = {"tags": None, "regions": None, "captions": None, "source": SCENE}
-    write_manifest(folder, part_of(world, folder, lambda r: r.model_copy(update=bare)))
-    with pytest.raises(DataError, match="expected captions, tags, regions or single objects to measure, got none"):
+    write_manifest(folder, part_of(world, folder, lambda r: r.model_copy(update=BARE)))
+    with pytest.raises(
+        DataError, match="expected captions, tags, regions, pairs or single objects to measure, got none"
+    ):
         run(PARAMS, inputs_of(world, folder, metrics=tmp_path / "m.json"), tmp_path / "out")
 
 

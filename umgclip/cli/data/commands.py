@@ -34,6 +34,29 @@ def demo(out: Out = DATA, params: Params = PARAMS) -> None:
     session.show(summary)
 
 
+@data_app.command("patterns")
+def patterns(
+    out: Out = Path("patterns"),
+    pairs: Annotated[int, typer.Option(min=1, help="pairs of each pattern in the benchmark")] = 60,
+    scenes: Annotated[int, typer.Option(min=1, help="training images with texts of the same patterns")] = 1000,
+    params: Params = PARAMS,
+) -> None:
+    """Draw visual-pattern pairs: colour, count, left and right, and two controls; and training images with their words.
+
+    Side and seed of the images are those of the section `data`.
+    """
+    from umgclip.cli import session
+    from umgclip.cli.data import datasets
+    from umgclip.params import DataParams, load_section
+    from umgclip.sources.demo.patterns import is_patterns
+
+    section = load_section(params, DataParams)
+    session.check_output(out, (params,), is_patterns)
+    with session.only_writer(out), session.untracked("data patterns") as opened:
+        summary = datasets.make_patterns(section, out, (pairs, scenes), opened.counter)
+    session.show(summary)
+
+
 @data_app.command("verify")
 def verify(where: Where = "data") -> None:
     """Check a dataset: compare every shard's hash with the manifest, and read every sample."""

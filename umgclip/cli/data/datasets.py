@@ -17,6 +17,7 @@ from umgclip.io.places import Folder, Place, place_at
 from umgclip.io.shard_source import ShardAt
 from umgclip.params import DataParams
 from umgclip.records import ImageRecord, stored_record
+from umgclip.sources.demo.patterns import PATTERNS, write_patterns
 from umgclip.sources.demo.scenes import write_demo
 from umgclip.sources.importing.statistics import STATISTICS, measure
 from umgclip.stage import Summary
@@ -39,6 +40,27 @@ def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> 
     """
     counts = write_demo(params, out, advance=advance)
     return Summary(f"data: {out}", tuple((name, str(count)) for name, count in counts.items()))
+
+
+def make_patterns(
+    params: DataParams, out: Path, counts: tuple[int, int], counter: Callable[[int], Callable[[int], None]]
+) -> Summary:
+    """Draw visual-pattern pairs into `out`; older pairs there are replaced.
+
+    Args:
+        params: the section `data`.
+        out: the folder to make.
+        counts: pairs of each pattern, and training images.
+        counter: makes a progress bar of so many images.
+
+    Raises:
+        InputError: `out` holds something else.
+        OutputError: `out` cannot be written.
+    """
+    pairs, scenes = counts
+    done = write_patterns(params, out, pairs, scenes, advance=counter(2 * pairs * len(PATTERNS) + scenes))
+    rows = [(name, f"{count} images") for name, count in done.items()]
+    return Summary(f"data: {out}", (*rows, ("patterns", f"{', '.join(PATTERNS)}: {pairs} pairs each")))
 
 
 def demo_scenes(params: DataParams) -> int:
@@ -214,6 +236,8 @@ def _sample_rows(record: ImageRecord, extension: str, size: int) -> Iterator[tup
         yield "tags", ", ".join(tag.text for tag in record.tags)
     if record.negative_tags:
         yield "not there", ", ".join(tag.text for tag in record.negative_tags)
+    for side in record.pairs or []:
+        yield f"pair {side.id} ({side.pattern})", side.text
     for region in record.regions or []:
         texts = [text.text for text in [*(region.tags or []), *(region.captions or [])]]
         box = ", ".join(f"{side:g}" for side in region.box_xyxy)

@@ -140,6 +140,11 @@ _command(
     **subset("test"),
 )
 _command(
+    "mmvp",
+    "Import MMVP-VLM: Questions.csv, and pairs of images that differ in one visual pattern; for a benchmark only.",
+    annotations=texts("Questions.csv, if it is not among the images"),
+)
+_command(
     "semantic",
     "Import images and semantic maps with the same names, as segmentation toolboxes prepare them.",
     masks=text("folder or S3 prefix of the maps: .png, .tif or .mat"),

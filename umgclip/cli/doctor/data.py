@@ -41,6 +41,7 @@ _GRAINS = {  # the benchmarks that each kind of annotation allows
     "tags": "tagging",
     "regions": "region",
     "masks": "semantic, panoptic",
+    "pairs": "patterns",
 }
 _NO_TRUTH = (
     "nothing can be measured; import it again: `umgclip data import ... --split benchmark --replace` with "

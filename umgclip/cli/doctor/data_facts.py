@@ -51,6 +51,7 @@ class Facts:
             "tags": bool(record.tags or regions) and not single,
             "regions": any(region.tags and not region.is_stuff for region in regions) and not single,
             "masks": any(region.mask is not None for region in regions) and not single,
+            "pairs": bool(record.pairs),
         }
         self.with_grain.update(name for name, is_so in has.items() if is_so)
         self.given.add(record)

@@ -31,6 +31,7 @@ HEADLINES = (
     ("region", "mask_top1"),
     ("region", "mask_top1_heldout"),
     ("semantic", "miou"),
+    ("patterns", "t2i"),
     ("panoptic", "pq_true_masks"),
     ("panoptic", "pq_proposals"),
 )

@@ -31,6 +31,7 @@ _BARS = (
     ("region", "mask_top1", "region top-1, mask"),
     ("region", "mask_top1_heldout", "  of held-out classes"),
     ("semantic", "miou", "semantic mIoU"),
+    ("patterns", "t2i", "visual patterns, text to image"),
     ("panoptic", "pq_true_masks", "PQ, true masks"),
     ("panoptic", "pq_proposals", "PQ, own proposals"),
 )
@@ -74,6 +75,7 @@ def write(folder: Path, shown: Shown) -> None:
         ("tagging", _tagging),
         ("region", _region),
         ("semantic", _semantic),
+        ("patterns", _patterns),
         ("panoptic", _panoptic),
     ):
         if shown.has(name):
@@ -172,6 +174,15 @@ def _semantic_rows(shown: Shown, scenes: Sequence[Example], axes: np.ndarray) ->
         for column, labels in enumerate((each[row] for each in maps), start=1):
             present = {int(label): shown.names[label] for label in np.unique(labels) if label >= 0}
             _areas(axes[row, column], example, (labels, labels, present), shown, title[column])
+
+
+def _patterns(shown: Shown) -> Figure:
+    choices = {suite.name: suite.patterns.choices() for suite in shown.suites}
+    paired = [example for example in shown.scenes if all(example.key in each for each in choices.values())]
+    columns = {"its text": [[Line(choices[shown.suites[0].name][e.key].true)] for e in paired]}
+    for name, each in choices.items():
+        columns[f"{name}: nearer text"] = [[Line(each[e.key].chosen, each[e.key].right)] for e in paired]
+    return _beside(paired, columns, 3.0)
 
 
 def _panoptic(shown: Shown) -> Figure:

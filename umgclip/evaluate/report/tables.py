@@ -20,6 +20,7 @@ LABELS = {
     "maskout": "masked-out crop", "r1": "R@1", "r5": "R@5", "r10": "R@10", "true": "true", "f1": "F1",
 }  # fmt: skip
 TITLES = {
+    "patterns": "Visual patterns",
     "classification": "Zero-shot classification", "retrieval": "Retrieval", "tagging": "Tagging",
     "region": "Regions", "semantic": "Semantic segmentation", "panoptic": "Panoptic segmentation",
 }  # fmt: skip

@@ -173,8 +173,8 @@ def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassLis
     return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes=notes)
 
 
-def is_demo(folder: Path) -> bool:
-    """Return whether a folder holds a complete demo data set and nothing else."""
+def is_demo(folder: Path, stage: str = "data") -> bool:
+    """Return whether a folder holds a complete demo data set, or another of `stage`, and nothing else."""
     if {entry.name for entry in folder.iterdir()} != {"train", "benchmark"}:
         return False
     for split in (folder / "train", folder / "benchmark"):
@@ -183,7 +183,7 @@ def is_demo(folder: Path) -> bool:
         except DataError:
             return False
         files = {MANIFEST, *(shard.path for shard in manifest.shards)}
-        if manifest.made_by.stage != "data" or {entry.name for entry in split.iterdir()} != files:
+        if manifest.made_by.stage != stage or {entry.name for entry in split.iterdir()} != files:
             return False
     return True
 

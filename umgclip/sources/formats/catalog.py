@@ -17,6 +17,7 @@ from umgclip.sources.formats.grounded import plan_grounded, read_grounded
 from umgclip.sources.formats.imagenet import plan_imagenet, read_imagenet
 from umgclip.sources.formats.karpathy import plan_karpathy, read_karpathy
 from umgclip.sources.formats.labelme import plan_labelme, read_labelme
+from umgclip.sources.formats.mmvp import plan_mmvp, read_mmvp
 from umgclip.sources.formats.open_images import plan_open_images, read_open_images
 from umgclip.sources.formats.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.formats.semantic import plan_semantic, read_semantic
@@ -53,6 +54,7 @@ KINDS: dict[Kind, SourceKind] = {
     "imagenet": SourceKind(plan_imagenet, read_imagenet),
     "clip_benchmark": SourceKind(plan_clip_benchmark, read_clip_benchmark, images_a_part=1),
     "karpathy": SourceKind(plan_karpathy, read_karpathy),
+    "mmvp": SourceKind(plan_mmvp, read_mmvp),
     "semantic": SourceKind(plan_semantic, read_semantic),
     "ade20k": SourceKind(plan_ade20k, read_ade20k),
     "pascal_context": SourceKind(plan_pascal_context, read_pascal_context),

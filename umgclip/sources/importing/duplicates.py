@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from umgclip.records import ImageRecord, Region, Text, parse_record, shows_one_object
+from umgclip.records import ImageRecord, PairSide, Region, Text, parse_record, shows_one_object
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;
@@ -126,6 +126,7 @@ def merge(first: ImageRecord, others: Iterable[RepeatedImage]) -> ImageRecord:
                 "regions": _regions(merged.regions, record.regions),
                 "negative_tags": _texts(merged.negative_tags, record.negative_tags),
                 "not_exhaustive": _names(merged.not_exhaustive, record.not_exhaustive),
+                "pairs": _pairs(merged.pairs, record.pairs),
             }
         )
     return merged
@@ -140,6 +141,10 @@ def _texts(first: list[Text] | None, more: list[Text] | None) -> list[Text] | No
 
 def _names(first: list[str] | None, more: list[str] | None) -> list[str] | None:
     return list(dict.fromkeys([*(first or []), *(more or [])])) if first or more else first
+
+
+def _pairs(first: list[PairSide] | None, more: list[PairSide] | None) -> list[PairSide] | None:
+    return [*(first or []), *(side for side in more or [] if side not in (first or []))] if first or more else first
 
 
 def _regions(first: list[Region] | None, more: list[Region] | None) -> list[Region] | None:

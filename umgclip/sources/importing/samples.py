@@ -113,6 +113,7 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
         regions=placed.regions if asked else None,
         negative_tags=note.negative_tags,
         not_exhaustive=note.not_exhaustive,
+        pairs=note.pairs,
     )
     return record, placed.problems
 

@@ -9,7 +9,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder
 from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.records import ImageRecord, PairSide, Region, Source, Text
 from umgclip.sources.export import EXPORTS
 
 
@@ -35,6 +35,7 @@ def dataset(kit, tmp_path):
     more = [
         {"captions": texts("one", "one ", " two"), "tags": texts("cat", "sky"), "regions": regions,
          "negative_tags": texts("dog"), "not_exhaustive": ["cat"],
+         "pairs": [PairSide(id="1", pattern="Texts", text="one")],
          "source": Source(dataset="other/singles", url="http://a/b", license="CC BY 4.0")},
         {"captions": None, "tags": None, "regions": None},
         {"captions": [], "tags": [], "regions": []},

@@ -98,6 +98,7 @@ class NoteBuilder:
         if one.ours is not None:
             self.note.negative_tags = one.ours.negative_tags or self.note.negative_tags
             self.note.not_exhaustive = one.ours.not_exhaustive or self.note.not_exhaustive
+            self.note.pairs = one.ours.pairs or self.note.pairs
             return
         negative, incomplete = (self._known(one, f"{name}_category_ids") for name in ("neg", "not_exhaustive"))
         if negative is not None:

@@ -9,7 +9,8 @@ where          what stands under `umgclip`
 `info`         `classes`: the manifest's
 a category     `name`, as beside it, and `label`, as the dataset has it
 an image       of captions: `source`, `captions`: null where nobody asked for any; of instances and panoptic
-               segments: `source`, `tags`, `negative_tags`, `not_exhaustive`, `regions`: id and label of each, or null
+               segments: `source`, `tags`, `negative_tags`, `not_exhaustive`, `pairs`, `regions`: id and label of
+               each, or null
 a caption      the text's `text`, `source`, `score` and so on
 a region       the region's record without its mask
 =============  =========================================================================================
@@ -19,12 +20,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from umgclip.data.wording import first_spellings, name_key
 from umgclip.errors import InputError
 from umgclip.io.manifest import ClassList
-from umgclip.records import ImageRecord, Region, Source, Text
+from umgclip.records import ImageRecord, PairSide, Region, Source, Text
 
 OURS = "umgclip"
 UNLABELLED = "(unlabelled)"  # category of regions without label: COCO readers require one
@@ -40,6 +41,7 @@ class ImageAbout(BaseModel):
     tags: list[Text] | None = None
     negative_tags: list[Text] | None = None
     not_exhaustive: list[str] | None = None
+    pairs: list[PairSide] | None = Field(default=None, exclude_if=lambda value: value is None)
     regions: dict[str, str] | None = None
 
 
@@ -57,6 +59,7 @@ def region_image(record: ImageRecord) -> dict[str, Any]:
         tags=record.tags,
         negative_tags=record.negative_tags,
         not_exhaustive=record.not_exhaustive,
+        pairs=record.pairs,
         regions=regions,
     )
     return about.model_dump(mode="json", exclude={"captions"})

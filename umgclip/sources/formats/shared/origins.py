@@ -61,6 +61,9 @@ PASCAL_CONTEXT = Origin(
 CITYSCAPES = Origin(
     "Cityscapes", "https://www.cityscapes-dataset.com/downloads", "own licence: research and tests, not commercial"
 )
+MMVP = Origin(
+    "MMVP-VLM", "https://huggingface.co/datasets/MMVP/MMVP_VLM", "images from the web, on the terms of their sources"
+)
 OPEN_IMAGES = Origin(
     "Open Images",
     "https://storage.googleapis.com/openimages/web/download_v7.html",
