@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from umgclip.params.section import INDIFFERENT, VIA_STREAMS, Count, LearningParams, Positive, Section, Share, Weight
+from umgclip.params.section import (
+    FILE,
+    INDIFFERENT,
+    VIA_STREAMS,
+    Count,
+    LearningParams,
+    Positive,
+    Section,
+    Share,
+    Weight,
+)
 
 
 class LoraParams(Section):
@@ -107,6 +117,41 @@ class PatchEmaParams(Section):
     lr_factor: Positive = Field(default=1.0, description="learning rate of head and mask token, of the tower's")
 
 
+Condition = Literal["class", "class_random", "class_all", "class_half", "pooled"]
+
+
+class DenoiserParams(Section):
+    """`train.diffusion.denoiser`: sizes of the small network that reconstructs images."""
+
+    width: Count = Field(default=256, description="numbers in a token; a multiple of 4 x heads")
+    heads: Count = 4
+    double_blocks: Count = 2
+    single_blocks: Count = 4
+
+
+class DiffusionParams(Section):
+    """`train.diffusion`: reconstruction of images from the image tower's tokens, for `train.weights.diffusion`."""
+
+    condition: Condition = Field(
+        default="class", description="tokens that the reconstruction is given; class: the global embedding alone"
+    )
+    image_px: Count = Field(default=64, description="side of the reconstructed image")
+    patch_px: Count = Field(default=8, description="side of a patch of pixels; of no effect on latents")
+    first_share: Share = Field(
+        default=0.9, description="share of the steps in which the reconstruction learns and gives the tower no gradient"
+    )
+    freeze: bool = Field(default=True, description="the denoiser stays as it is while the tower learns from it")
+    denoiser_lr: Positive = Field(default=1.0e-4, description="peak of the learning rate of what is not the tower")
+    time_scale: Positive = Field(default=1.0, description="deviation of the logit of the time")
+    denoiser: DenoiserParams = DenoiserParams()
+    vae: Annotated[str | None, FILE] = Field(
+        default=None, description="folder of an autoencoder whose latents are reconstructed; null: pixels"
+    )
+    pretrained: Annotated[str | None, FILE] = Field(
+        default=None, description="folder of a diffusion model that stays as it is; null: the denoiser learns"
+    )
+
+
 class LossWeights(Section):
     """`train.weights`: a weight of 0 removes the term and its cost."""
 
@@ -128,6 +173,7 @@ class LossWeights(Section):
         default=0.0, description="the whole image's dense map to the mean map of the base's overlapping windows"
     )
     patch_ema: Weight = Field(default=0.0, description="cells of a masked image to a moving average's of the whole one")
+    diffusion: Weight = Field(default=0.0, description="reconstruction of the image from the global embedding")
 
 
 class LoaderParams(Section):
@@ -223,6 +269,7 @@ class TrainParams(LearningParams):
     lora: LoraParams = LoraParams()
     convpass: ConvpassParams = ConvpassParams()
     full: FullParams = FullParams()
+    diffusion: DiffusionParams = DiffusionParams()
     weights: LossWeights = LossWeights()
     windows: WindowsParams = WindowsParams()
     patch_ema: PatchEmaParams = PatchEmaParams()

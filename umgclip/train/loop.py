@@ -99,6 +99,7 @@ def _train(
             began = time.perf_counter()
             loaded = next(source)
             at = stages[index_at(stages, step)]
+            model.set_rates(step, optimizer)
             rate = begin_step(step, optimizer, params, at.lr_factor)
             computed = compute(model, loaded, scoring, world)
             unreadable.add(computed.failed)

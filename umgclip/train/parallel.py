@@ -54,10 +54,8 @@ class Parallel:
         self.weights = _learning(embedder.tower)
         self._objectives: dict[str, ImageObjective] = dict(embedder.objectives)
         self.beside = _learning(embedder.objectives)
-        self._factors = {
-            parameter: objective.rate_factor
-            for objective in self._objectives.values()
-            for parameter in objective.parameters()
+        self._owners = {
+            parameter: name for name, objective in self._objectives.items() for parameter in objective.parameters()
         }
 
     @property
@@ -89,12 +87,21 @@ class Parallel:
                 parameter.grad /= self._world.size
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters for an optimizer; divided ones apart, for no kernel takes both kinds at once."""
-        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        """Parameters for an optimizer; divided ones apart, for no kernel takes both kinds at once.
+
+        `objective` names the objective on images that a group belongs to; it is empty for the tower.
+        """
+        groups: dict[tuple[bool, str], list[nn.Parameter]] = {}
         for parameter in self.learning.values():
-            key = (isinstance(parameter, DTensor), self._factors.get(parameter, 1.0))
+            key = (isinstance(parameter, DTensor), self._owners.get(parameter, ""))
             groups.setdefault(key, []).append(parameter)
-        return [{"params": groups[key], "rate_factor": key[1]} for key in sorted(groups)]
+        return [{"params": groups[key], "objective": key[1]} for key in sorted(groups)]
+
+    def set_rates(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Set the factors on the learning rates of a step's groups."""
+        for group in optimizer.param_groups:
+            objective = self._objectives.get(group["objective"])
+            group["rate_factor"] = 1.0 if objective is None else objective.rate_at(step)
 
     def state(self) -> dict[str, Tensor]:
         """Return the state of the objectives on images by name, for a checkpoint."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from umgclip.params import ClusteringParams, LoaderParams, LossWeights, ResolutionStage, TrainParams
+from umgclip.params.train import DenoiserParams, DiffusionParams
 from umgclip.train import stage
 from umgclip.train.stage import TrainInputs
 
@@ -22,6 +23,10 @@ EVERY_TERM = LossWeights(relational=0.5, hard_negatives=0.5, cmr=0.4, tic=0.1, l
 BY_IMAGES = LossWeights(image_text=0.5, windows=1.0, patch_ema=1.0)
 ALONE = LossWeights(**dict.fromkeys(LossWeights.model_fields, 0.0) | {"windows": 1.0, "patch_ema": 0.5})
 WINDOWS = LossWeights(windows=1.0)
+SMALL_DENOISER = DiffusionParams(
+    image_px=16, patch_px=4, first_share=0.6, denoiser=DenoiserParams(width=16, heads=2, single_blocks=1)
+)
+ONLY_DIFFUSION = LossWeights(**dict.fromkeys(LossWeights.model_fields, 0.0) | {"diffusion": 1.0})
 TWO = {"loader": LoaderParams(streams=2)}
 
 Variants = dict[str, dict[str, object]]
@@ -37,6 +42,9 @@ VARIANTS: Variants = {
     | {"clustering": ClusteringParams(after_block=1, grid=4)}
     | {"parallel": "fsdp2", "accumulate": 2, "checkpoint_activations": True},
     "uneven": {"batch": 5, "loader": LoaderParams(streams=2)},
+    # a denoiser beside the tower, over both of its phases; and without any other term
+    "reconstructed": {"batch": 5, "weights": LossWeights(diffusion=1.0), "diffusion": SMALL_DENOISER} | TWO,
+    "reconstructed alone": {"weights": ONLY_DIFFUSION, "diffusion": SMALL_DENOISER, "accumulate": 2} | TWO,
     "two sides": TWO
     | {"stages": [ResolutionStage(image_px=48, steps=3), ResolutionStage(image_px=96, steps=2, batch=4)]},
     "objectives on images": TWO | {"weights": BY_IMAGES, "accumulate": 2},

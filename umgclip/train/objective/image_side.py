@@ -75,7 +75,7 @@ class Rows:
 class ImageObjective(nn.Module, ABC):
     """A term of the loss that sees images and the tower, and may hold parameters and a state.
 
-    Its parameters that require gradients join the optimizer and the checkpoint, at `rate_factor` times the learning
+    Its parameters that require gradients join the optimizer and the checkpoint, at `rate_at(step)` times the learning
     rate. The tensors of `state` join the checkpoint. A frozen copy of the tower must not be a submodule: its
     parameters would be wrapped as well.
     """
@@ -93,6 +93,11 @@ class ImageObjective(nn.Module, ABC):
     def state(self) -> dict[str, Tensor]:
         """Return the tensors beside parameters that a resumed run needs; a checkpoint is copied into them."""
         return dict(self.named_buffers())
+
+    def rate_at(self, step: int) -> float:
+        """Return the factor on the learning rate of this objective's own parameters in a step; 0: they stay."""
+        del step
+        return self.rate_factor
 
     def after_step(self, step: int, world: World) -> None:
         """Take in a step of the optimizer (a moving average, counts of all processes); all processes call this."""

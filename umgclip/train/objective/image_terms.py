@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
+from umgclip.train.objective.diffusion import DiffusionFeedback
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_side import Factory, ImageObjective, require_parallel
 from umgclip.train.objective.patch_ema import patch_distillation
 from umgclip.train.objective.windows import window_distillation
 
-FACTORIES: dict[str, Factory] = {"windows": window_distillation, "patch_ema": patch_distillation}
+FACTORIES: dict[str, Factory] = {
+    "windows": window_distillation,
+    "patch_ema": patch_distillation,
+    "diffusion": DiffusionFeedback,
+}
 """By the name of the weight. Each is called before a checkpoint is restored: the tower is still the base."""
 
 
