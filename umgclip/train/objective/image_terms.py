@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import LossWeights, TrainParams
-from umgclip.train.objective.diffusion import DiffusionFeedback
+from umgclip.train.objective.diffusion.feedback import DiffusionFeedback
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_side import Factory, ImageObjective, require_parallel
 from umgclip.train.objective.patch_ema import patch_distillation

@@ -22,9 +22,9 @@ from umgclip.params.train import DenoiserParams, DiffusionParams
 from umgclip.train import stage
 from umgclip.train.feed import LoadedBatch, TrainFeed
 from umgclip.train.objective import image_terms
-from umgclip.train.objective.denoiser import Denoiser, attention, rotation, time_features
-from umgclip.train.objective.diffusion import DiffusionFeedback, RectifiedFlow, condition_tokens
-from umgclip.train.objective.diffusion_targets import LatentTarget, PixelTarget, patches
+from umgclip.train.objective.diffusion.denoiser import Denoiser, attention, rotation, time_features
+from umgclip.train.objective.diffusion.feedback import DiffusionFeedback, RectifiedFlow, condition_tokens
+from umgclip.train.objective.diffusion.targets import LatentTarget, PixelTarget, patches
 from umgclip.train.objective.features import TowerEmbedder
 from umgclip.train.objective.image_side import Rows
 from umgclip.train.parallel import Parallel
@@ -348,7 +348,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: SimpleNam
 
 @pytest.mark.parametrize("tokens", [3, 2], ids=["as many tokens as the text", "fewer"])
 def test_a_pretrained_model_is_asked_for_the_noise(folder: Path, scheduler: SimpleNamespace, tokens: int) -> None:
-    from umgclip.train.objective.pretrained_diffusion import PretrainedDiffusion
+    from umgclip.train.objective.diffusion.pretrained import PretrainedDiffusion
 
     model = PretrainedDiffusion(str(folder), 4, torch.device("cpu"))
     pixels, condition = torch.rand(2, 3, 8, 8), torch.randn(2, tokens, 4)
@@ -393,7 +393,7 @@ def test_latents_are_reconstructed_where_a_vae_is_named(base: Path, loaded: Load
 def test_what_is_missing_of_a_pretrained_model_is_named(
     folder: Path, scheduler: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from umgclip.train.objective.pretrained_diffusion import PretrainedDiffusion
+    from umgclip.train.objective.diffusion.pretrained import PretrainedDiffusion
 
     cpu = torch.device("cpu")
     with pytest.raises(InputError, match=r"pretrained: expected a folder of weights, got nowhere; run: hf download"):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.errors import InputError
-from umgclip.train.objective.pretrained_diffusion import autoencoder, encoded
+from umgclip.train.objective.diffusion.pretrained import autoencoder, encoded
 
 _LATENT_PATCH = 2  # latents along a side of a token, as in Flux
 

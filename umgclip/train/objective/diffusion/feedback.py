@@ -22,8 +22,8 @@ from umgclip.errors import InputError
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
 from umgclip.params.train import Condition, DiffusionParams
-from umgclip.train.objective.denoiser import Denoiser
-from umgclip.train.objective.diffusion_targets import LatentTarget, PixelTarget, Reconstructed
+from umgclip.train.objective.diffusion.denoiser import Denoiser
+from umgclip.train.objective.diffusion.targets import LatentTarget, PixelTarget, Reconstructed
 from umgclip.train.objective.image_side import ImageObjective, Rows
 
 RANDOM_PATCHES = 76  # with the class token as many as Stable Diffusion's text has
@@ -170,7 +170,7 @@ def condition_tokens(
 def _reconstruction(tower: DenseClip, params: DiffusionParams, device: torch.device) -> nn.Module:
     """Build the generative model that the parameters name."""
     if params.pretrained is not None:
-        from umgclip.train.objective.pretrained_diffusion import PretrainedDiffusion
+        from umgclip.train.objective.diffusion.pretrained import PretrainedDiffusion
 
         return PretrainedDiffusion(params.pretrained, tower.embed_dim, device)
     target: Reconstructed = PixelTarget(params.image_px, params.patch_px)

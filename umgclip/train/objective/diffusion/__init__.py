@@ -1,0 +1,1 @@
+"""Diffusion feedback: the objective, what it reconstructs, and the models that reconstruct."""
