@@ -78,7 +78,7 @@ def use(
     write(recipe, params)
     rows = [("written", str(params))]
     if not (params.parent / "dvc.yaml").is_file():
-        rows.append(("first", "no dvc.yaml here: run `umgclip init` in this folder's place, then `recipe use --force`"))
+        rows.append(("missing", "dvc.yaml: `umgclip init FOLDER` makes a project; use the recipe there with --force"))
     rows += [(f"{number}. next", command) for number, command in enumerate([*recipe.facts.data, *recipe.facts.run], 1)]
     session.show(Summary(f"recipe: {name}", tuple(rows)))
 
