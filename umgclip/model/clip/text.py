@@ -118,8 +118,8 @@ def _encode_long(
     x = text.token_embedding(tokens[:, :length]) + path.positions[:length]
     mask = torch.full((length, length), float("-inf"), device=x.device, dtype=text.attn_mask.dtype).triu(1)
     x = text.transformer(x, attn_mask=mask)
-    x = text.ln_final(x[torch.arange(len(x), device=x.device), ends])
-    return F.normalize(path.projection(x), dim=-1)
+    last = x.gather(1, ends[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
+    return F.normalize(path.projection(text.ln_final(last)), dim=-1)
 
 
 class TextFeatures:

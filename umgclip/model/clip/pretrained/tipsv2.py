@@ -20,17 +20,19 @@ from umgclip.model.clip.building import TEXT_KIND, TIMM_OPTIONS
 TYPES = ("tipsv2",)
 PREPROCESS = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear", "resize_mode": "squash"}
 # the defaults of transformers' configs
-_VISION = {
+_VISION: dict[str, Any] = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "mlp_ratio": 4, "image_size": 448,
     "patch_size": 14, "num_register_tokens": 1, "hidden_act": "gelu", "layer_norm_eps": 1e-6,
 }  # fmt: skip
-_TEXT = {
+_TEXT: dict[str, Any] = {
     "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12, "max_position_embeddings": 64, "hidden_act": "relu", "layer_norm_eps": 1e-5,
     "pad_token_id": 0, "scale_sqrt_depth": True,
 }  # fmt: skip
-_FIXED = {"vision_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-6},
-          "text_config": {"hidden_act": "relu", "layer_norm_eps": 1e-5, "scale_sqrt_depth": True}}  # fmt: skip
+_FIXED: dict[str, dict[str, Any]] = {
+    "vision_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-6},
+    "text_config": {"hidden_act": "relu", "layer_norm_eps": 1e-5, "scale_sqrt_depth": True},
+}
 _TEMPERATURE = 0.005065968260169029
 
 
