@@ -13,8 +13,8 @@ from umgclip.sources.note import BoxForm, Speaker
 
 Kind = Literal[
     "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",
-    "imagenet", "clip_benchmark", "karpathy", "mmvp", "semantic", "ade20k", "pascal_context", "cityscapes",
-    "open_images",
+    "imagenet", "clip_benchmark", "karpathy", "mmvp", "fg_ovd", "long_captions", "semantic", "ade20k", "pascal_context",
+    "cityscapes", "open_images",
 ]  # fmt: skip
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
@@ -25,6 +25,7 @@ _SPEAKERS: dict[Kind, Speaker] = {
     "webdataset": Speaker("alt", "webdataset"),
     "umg41m": Speaker("umg41m", "umg41m"),
     "finehard": Speaker("finehard", "finehard"),
+    "fg_ovd": Speaker("fg_ovd", "fg_ovd"),
 }
 
 
@@ -40,15 +41,16 @@ class Request:
         license: license of images that do not state one.
         captions: a table or a COCO file of captions.
         image_column: the table's column of images, as `caption_column` is that of captions; None: detected.
-        annotations: COCO instances, the JSON files of `finehard` and `karpathy`, the tables of `open_images` and
-            `mmvp`, the archives of `umg41m`.
+        annotations: COCO instances, the JSON files of `finehard`, `karpathy` and `fg_ovd`, the tables of `open_images`
+            and `mmvp`, the archives of `umg41m`.
         panoptic: COCO panoptic JSON, with its PNG files in `panoptic_masks`.
         labels: `folders`: each folder of the source is a class, each image shows one thing.
         class_names: a file with a name for each class number (a line each) or for each folder (JSON).
         masks: a folder or S3 prefix of maps for `semantic`.
         void: numbers in these maps that mean no class.
         subset: subset of a public data set, as its own files call it: val, validation, test.
-        task: truth of a public data set: semantic, panoptic, full (ADE20K), 59, 459 (PASCAL Context).
+        task: truth of a public data set: semantic, panoptic, full (ADE20K), 59, 459 (PASCAL Context); the set of
+            `long_captions`.
         listed: a file with the names of the images to import.
         held_out: things of a benchmark that training never labels.
         annotator: author of tags and regions, instead of the format's default.

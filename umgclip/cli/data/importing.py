@@ -145,6 +145,25 @@ _command(
     annotations=texts("Questions.csv, if it is not among the images"),
 )
 _command(
+    "fg_ovd",
+    "Import FG-OVD: boxes with one true text and up to ten perturbed ones each; its JSON, or FG-CLIP's JSON lines.",
+    annotations=texts("1_attributes.json (hard), 2_attributes.json, 3_attributes.json, shuffle_negatives.json, ..."),
+    **SPOKEN,
+)
+_command(
+    "long_captions",
+    "Import a retrieval set of long captions: Urban-1k, DCI, DOCCI, or the first 1,000 images of ShareGPT4V.",
+    task=Option(
+        Annotated[
+            Literal["urban1k", "dci", "dci-full", "docci", "sharegpt4v"],
+            typer.Option(help="the set; dci-full: with the short caption before the long one"),
+        ],
+        "urban1k",
+    ),
+    annotations=texts("sharegpt4v: share-captioner_*.json; docci: its JSON lines, if they are not in SOURCE"),
+    **subset("test, of docci"),
+)
+_command(
     "semantic",
     "Import images and semantic maps with the same names, as segmentation toolboxes prepare them.",
     masks=text("folder or S3 prefix of the maps: .png, .tif or .mat"),

@@ -12,12 +12,14 @@ from umgclip.sources.formats.cityscapes import plan_cityscapes, read_cityscapes
 from umgclip.sources.formats.clip_benchmark import plan_clip_benchmark, read_clip_benchmark
 from umgclip.sources.formats.coco.planning import plan_coco
 from umgclip.sources.formats.coco.reading import read_coco
+from umgclip.sources.formats.fg_ovd import plan_fg_ovd, read_fg_ovd
 from umgclip.sources.formats.folder import plan_folder, read_folder
 from umgclip.sources.formats.grounded import plan_grounded, read_grounded
 from umgclip.sources.formats.imagenet import plan_imagenet, read_imagenet
 from umgclip.sources.formats.karpathy import plan_karpathy, read_karpathy
 from umgclip.sources.formats.labelme import plan_labelme, read_labelme
 from umgclip.sources.formats.mmvp import plan_mmvp, read_mmvp
+from umgclip.sources.formats.long_captions import plan_long_captions, read_long_captions
 from umgclip.sources.formats.open_images import plan_open_images, read_open_images
 from umgclip.sources.formats.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.formats.semantic import plan_semantic, read_semantic
@@ -55,6 +57,8 @@ KINDS: dict[Kind, SourceKind] = {
     "clip_benchmark": SourceKind(plan_clip_benchmark, read_clip_benchmark, images_a_part=1),
     "karpathy": SourceKind(plan_karpathy, read_karpathy),
     "mmvp": SourceKind(plan_mmvp, read_mmvp),
+    "fg_ovd": SourceKind(plan_fg_ovd, read_fg_ovd),
+    "long_captions": SourceKind(plan_long_captions, read_long_captions),
     "semantic": SourceKind(plan_semantic, read_semantic),
     "ade20k": SourceKind(plan_ade20k, read_ade20k),
     "pascal_context": SourceKind(plan_pascal_context, read_pascal_context),

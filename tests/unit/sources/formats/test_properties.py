@@ -89,6 +89,10 @@ COCO = {
     "categories": CATEGORIES,
     "licenses": [{"id": 1, "name": "CC BY"}],
 }
+FG_OVD = {
+    **COCO,
+    "annotations": [annotation(number, number - 1) | {"neg_category_ids": [1 - number % 2]} for number in (1, 2, 3)],
+}
 CAPTIONS = {
     "images": [image(0), image(1), image(2)],
     "annotations": [{"id": n, "image_id": n, "caption": f"a photo of thing {n}"} for n in range(3)],
@@ -198,6 +202,10 @@ def karpathy(kit, value):
     every(kit, lambda source: source.check("karpathy", 0, "benchmark", annotations=(source.write("k.json", value),)))
 
 
+def fg_ovd(kit, value):
+    every(kit, lambda source: source.check("fg_ovd", 0, "benchmark", annotations=(source.write("o.json", value),)))
+
+
 def sidecar(kit, value):
     def run(source):
         source.write("in/a.json", value)
@@ -238,6 +246,7 @@ JSON = {
     "panoptic": (panoptic, PANOPTIC),
     "finehard": (finehard, GROUNDED),
     "karpathy": (karpathy, KARPATHY),
+    "FG-OVD": (fg_ovd, FG_OVD),
     "sidecar": (sidecar, SIDECAR),
     "JSON lines": (json_lines, ROWS),
     "tar with JSON": (tar_json, SIDECAR),

@@ -47,6 +47,25 @@ KARPATHY = Origin(
     "https://cs.stanford.edu/people/karpathy/deepimagesent",
     "images: Flickr30k and COCO, on Flickr's terms",
 )
+FG_OVD = Origin(
+    "FG-OVD",
+    "https://github.com/lorebianchi98/FG-OVD, in benchmarks/",
+    "texts: see the repository; images: COCO 2017, on Flickr's terms",
+)
+URBAN1K = Origin(
+    "Urban-1k", "https://huggingface.co/datasets/BeichenZhang/Urban1k", "images of Visual Genome; captions by GPT-4V"
+)
+DCI = Origin(
+    "Densely Captioned Images",
+    "https://github.com/facebookresearch/DCI",
+    "annotations: CC BY-NC; images: sa_000138.tar of SA-1B, on its own terms",
+)
+DOCCI = Origin("DOCCI", "https://google.github.io/docci", "CC BY 4.0")
+SHAREGPT4V = Origin(
+    "ShareGPT4V",
+    "https://huggingface.co/datasets/Lin-Chen/ShareGPT4V",
+    "captions: CC BY-NC 4.0; images: of SA-1B, on its own terms",
+)
 ADE20K = Origin(
     "ADE20K's scene parsing benchmark",
     "http://sceneparsing.csail.mit.edu",
