@@ -94,16 +94,32 @@ def report(
         list[str] | None,
         typer.Option(help="with --beside: protocol field that may differ, such as region.resolution; repeatable"),
     ] = None,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="show results that papers published, beside ours if the protocol is the same"),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --published: print JSON instead of tables")] = False,
 ) -> None:
     """Show the results as tables: base against tuned, the annotator, the registered version.
 
     With --beside the tables compare the tuned models of several runs. Results
     that were measured by different protocols are refused; the error names the
-    field that differs.
+    field that differs. With --published, published results by the same
+    protocol are in one table with ours, all others in a table of their own.
     """
     from umgclip.cli.report import markdown, show_beside, show_results
+    from umgclip.errors import InputError
 
-    if beside:
+    if as_json and not published:
+        raise InputError("expected --json with --published, got it alone")
+    if published:
+        from umgclip.cli.published import published_json, show_published
+
+        if as_json:
+            typer.echo(published_json(metrics))
+        else:
+            show_published(metrics)
+    elif beside:
         show_beside(metrics, beside, allow or [])
     elif short:
         typer.echo(markdown(metrics))

@@ -43,7 +43,7 @@ def markdown(evaluation: Path) -> str:
     Raises:
         DataError: there is no evaluation, or the file is not one that `evaluate` writes.
     """
-    metrics = _evaluated(evaluation)
+    metrics = evaluated(evaluation)
     lines = ["| benchmark | metric | base | tuned |", "|---|---|---|---|"]
     for benchmark, title, name in _SHORT:
         group, metric = name.split(".")
@@ -65,7 +65,7 @@ def show_results(evaluation: Path, registration: Path) -> None:
     Raises:
         DataError: there is no evaluation, or the file is not one that `evaluate` writes.
     """
-    metrics = _evaluated(evaluation)
+    metrics = evaluated(evaluation)
     table = _comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {}))
     terminal.show(table, least_width=_WIDTH)
     if metrics.get("annotator"):
@@ -87,7 +87,7 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         InputError: two were measured by different protocols; the message names the first field that differs.
     """
     paths = [evaluation, *others]
-    results = [_evaluated(path) for path in paths]
+    results = [evaluated(path) for path in paths]
     for path, metrics in zip(paths, results, strict=True):
         if "protocols" not in metrics:
             raise DataError(f"{path}: expected 'protocols', got metrics without them; run `umgclip evaluate` again")
@@ -106,7 +106,12 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         say(f"The protocols may differ in {field}, as --allow permits.", as_result=True)
 
 
-def _evaluated(path: Path) -> dict[str, Any]:
+def evaluated(path: Path) -> dict[str, Any]:
+    """Read the metrics file of `evaluate`.
+
+    Raises:
+        DataError: there is none, or it is another file.
+    """
     if not path.is_file():
         raise DataError(f"{path}: expected the metrics of `umgclip evaluate`, found none; run `dvc repro` to make them")
     metrics = read_object(path)
@@ -117,7 +122,7 @@ def _evaluated(path: Path) -> dict[str, Any]:
 
 
 def _comparison(base: Mapping[str, Any], tuned: Mapping[str, Any], change: Mapping[str, Any]) -> Sheet:
-    table = Sheet(title="Six benchmarks, shares of 1")
+    table = Sheet(title="Benchmarks, shares of 1")
     table.add_column("benchmark")
     table.add_column("metric")
     for column in ("base", "tuned", "change", "95 % of change"):
