@@ -53,6 +53,7 @@ OF_PARTIAL_EFFECT = {
         "decoder",
         "protocol",
         "lower_case",
+        "detection",
     },
     ("train", VIA_STREAMS): {"processes", "loader"},
 }

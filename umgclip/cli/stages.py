@@ -168,25 +168,28 @@ def evaluate(
         Path | None, typer.Option(help="regions of the benchmark images by another masker, for panoptic segmentation")
     ] = None,
     segmenter: Annotated[Path | None, typer.Option(help="decoder that segment wrote, to evaluate as well")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="COCO results of a detector, whose boxes are named for detection AP")
+    ] = None,
     metrics: Metrics = METRICS / "evaluate.json",
     headlines: Annotated[Path, typer.Option(help="JSON file for the few most important metrics")] = METRICS
     / "headlines.json",
     out: Out = ARTIFACTS / "evaluate",
     params: Params = PARAMS,
 ) -> None:
-    """Evaluate the base, the tuned model and the annotator on six benchmarks; write the page `report.html`."""
+    """Evaluate the base, the tuned model and the annotator on all benchmarks; write the page `report.html`."""
     from umgclip.cli import session
     from umgclip.io.manifest import read_manifest
     from umgclip.params import EvaluateParams, load_section
 
     section = load_section(params, EvaluateParams)
-    others = [folder for folder in (masks, segmenter) if folder]
+    others = [folder for folder in (masks, segmenter, boxes) if folder]
     session.check_output(out, (base, adapter, benchmark, annotations, proposals, params, *others))
     images = read_manifest(benchmark).samples
     from umgclip.evaluate import stage
 
     inputs = stage.EvaluateInputs(
-        base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter, headlines
+        base, adapter, benchmark, annotations, proposals, metrics, masks, segmenter, headlines, boxes
     )
     with session.only_writer(out), session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))

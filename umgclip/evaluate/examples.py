@@ -86,12 +86,28 @@ class TrueRegion:
 
 
 @dataclass(frozen=True)
+class DescribedRegion:
+    """A region with its true text and others that look right and are wrong; at least one. Its label means nothing."""
+
+    region: TrueRegion
+    text: str
+    others: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The true text, then the others."""
+        return [self.text, *self.others]
+
+
+@dataclass(frozen=True)
 class Example:
     """One image and as much truth as its benchmark has.
 
     `tags` are labels of things. `single` marks an image of one thing, which is then the only tag.
-    `negative_tags` are labels whose absence was verified; None: every label that is not a tag is absent.
-    `pairs` are the visual-pattern pairs that the image is in.
+    `negative_tags` are labels whose absence was verified; None: every label that is not a tag is absent. `pairs` are
+    the visual-pattern pairs that the image is in. `described` are the regions that have a true text and others. Of the
+    labels `not_exhaustive` not every thing is a region. `regions_known` is False if nobody drew regions, so that their
+    absence says nothing.
     """
 
     key: str
@@ -103,6 +119,9 @@ class Example:
     single: bool
     negative_tags: tuple[int, ...] | None = None
     pairs: tuple[PairSide, ...] = ()
+    described: tuple[DescribedRegion, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
+    regions_known: bool = True
 
     @cached_property
     def crowds(self) -> frozenset[int]:
@@ -196,7 +215,22 @@ def _example(pixels: np.ndarray, record: ImageRecord, classes: Classes, where: s
         single=single,
         negative_tags=None if record.negative_tags is None else _labels(record.negative_tags, classes),
         pairs=tuple(record.pairs or ()),
+        not_exhaustive=_labels([Text(text=t, source="") for t in record.not_exhaustive or []], classes),
+        regions_known=record.regions is not None,
+        described=tuple(
+            _described(region, pixels.shape[:2], where) for region in record.regions or [] if _is_described(region)
+        ),
     )
+
+
+def _is_described(region: Region) -> bool:
+    return bool(region.captions and region.negatives)
+
+
+def _described(region: Region, size_hw: tuple[int, ...], where: str) -> DescribedRegion:
+    texts, others = region.captions or [], region.negatives or []
+    true = TrueRegion(region.box_xyxy, _mask(region, size_hw, where), -1, region.is_crowd)
+    return DescribedRegion(true, texts[0].text, tuple(text.text for text in others))
 
 
 def _labels(texts: Iterable[Text], classes: Classes) -> tuple[int, ...]:
@@ -222,8 +256,12 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     if label is None:
         kind = "stuff" if region.is_stuff else "things"
         raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
+    return TrueRegion(region.box_xyxy, _mask(region, size_hw, where), label, is_crowd)
+
+
+def _mask(region: Region, size_hw: tuple[int, ...], where: str) -> Bool[np.ndarray, "h w"] | None:
     if region.mask is None:
-        return TrueRegion(region.box_xyxy, None, label, is_crowd)
+        return None
     if region.mask.size != tuple(size_hw):
         raise DataError(
             f"{where}: region {region.id}: expected a mask of size {tuple(size_hw)}, got {region.mask.size}"
@@ -231,7 +269,7 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     mask = mask_ops.decode(region.mask)
     if not mask.any():
         raise DataError(f"{where}: region {region.id}: expected a mask with pixels, got an empty one")
-    return TrueRegion(region.box_xyxy, mask, label, is_crowd)
+    return mask
 
 
 def in_second_half(key: str) -> bool:

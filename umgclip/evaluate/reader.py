@@ -113,6 +113,11 @@ class Reader:
         row = {text: i for i, text in enumerate(unique)}
         return torch.cat(parts)[[row[text] for text in texts]]
 
+    def cut(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts of which the model sees only the beginning, each once; none if the tokenizer cannot tell."""
+        cut = getattr(self.clip.tokenize, "cut", None)
+        return [] if cut is None else list(cut(texts))
+
     @torch.inference_mode()
     def see(self, examples: Sequence[Example]) -> Seen:
         """Embed whole images, fitted to the model's input as `evaluate.resize` says."""

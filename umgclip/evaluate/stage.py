@@ -16,6 +16,7 @@ from umgclip.evaluate.benchmarks.annotator import AnnotatorBenchmark, check_prop
 from umgclip.evaluate.benchmarks.segmented import SegmentReader
 from umgclip.evaluate.examples import Classes, Example, batched, open_benchmark, read_examples
 from umgclip.evaluate.features import FeatureCache
+from umgclip.evaluate.given_boxes import read_boxes
 from umgclip.evaluate.left_out import regions_left_out
 from umgclip.evaluate.presets import with_preset
 from umgclip.evaluate.reader import Reader
@@ -81,6 +82,7 @@ class EvaluateInputs:
         masks: regions of the same images by another masker, for further panoptic segments, or None.
         segmenter: folder that `umgclip segment` wrote for the tuned model, or None.
         headlines: JSON file for the few numbers that `dvc metrics diff` shows; None: not written.
+        boxes: COCO results of another detector, whose boxes are named for detection; None: those of the proposals.
     """
 
     base: Path
@@ -92,6 +94,7 @@ class EvaluateInputs:
     masks: Path | None = None
     segmenter: Path | None = None
     headlines: Path | None = None
+    boxes: Path | None = None
 
 
 @dataclass
@@ -144,7 +147,8 @@ def run(
     readers = {n: _reader(tower, classes, of_model[n], caches.get(n)) for n, tower in towers.items()}
     params = of_model["tuned"]
     segments = {"tuned": _segments(readers["tuned"], inputs, (device, dtype))}
-    suites = [Suite(name, reader, cut, segments.get(name)) for name, reader in readers.items()]
+    boxes = None if inputs.boxes is None else read_boxes(inputs.boxes, inputs.benchmark)
+    suites = [Suite(name, reader, cut, segments.get(name), boxes) for name, reader in readers.items()]
     quality = AnnotatorBenchmark(classes, params.match_iou)
     first = FirstExamples(params.pictures)
     cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
@@ -278,6 +282,9 @@ def _blocks(suites: Sequence[Suite], protocol: Mapping[str, Any], inputs: Evalua
     blocks = {name: {**common, **block} for name, block in suite.protocols().items() if name in suite.results()}
     if "region" in blocks and (lost := regions_left_out(inputs.benchmark)):
         blocks["region"]["left_out_by_import"] = lost
+    if "detection" in blocks:
+        digest = protocol["inputs"]["proposals_sha256"] if inputs.boxes is None else sha256_file(inputs.boxes)
+        blocks["detection"]["boxes"] = {**blocks["detection"]["boxes"], "sha256": digest}
     if "panoptic" in blocks:
         masks = blocks["panoptic"]["masks"]
         masks["proposals"] = {**masks["proposals"], "sha256": protocol["inputs"]["proposals_sha256"]}

@@ -7,10 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from umgclip.evaluate.benchmarks import classification, panoptic, patterns, region, retrieval, semantic, tagging
+from umgclip.evaluate.benchmarks import (
+    classification,
+    detection,
+    fine_grained,
+    panoptic,
+    patterns,
+    region,
+    retrieval,
+    semantic,
+    tagging,
+)
 from umgclip.evaluate.benchmarks.evaluator import Evaluator
 from umgclip.evaluate.benchmarks.segmented import SegmentReader
 from umgclip.evaluate.examples import Example
+from umgclip.evaluate.given_boxes import GivenBoxes
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.metrics.bootstrap import draw
 from umgclip.metrics.weighted import FEWEST_IMAGES
@@ -21,9 +32,11 @@ PROTOCOLS = {
     "retrieval": retrieval.PROTOCOL,
     "tagging": tagging.PROTOCOL,
     "region": region.PROTOCOL,
+    "fine_grained": fine_grained.PROTOCOL,
     "semantic": semantic.PROTOCOL,
     "patterns": patterns.PROTOCOL,
     "panoptic": panoptic.PROTOCOL,
+    "detection": detection.PROTOCOL,
 }
 
 
@@ -35,6 +48,7 @@ class Suite:
         reader: the model.
         proposals: class-agnostic regions by image key, for each proposer.
         segments: a decoder on this model, or None.
+        boxes: boxes of a file for detection, in place of the proposals; or None.
     """
 
     def __init__(
@@ -43,6 +57,7 @@ class Suite:
         reader: Reader,
         proposals: Mapping[str, Mapping[str, Sequence[Region]]],
         segments: SegmentReader | None = None,
+        boxes: GivenBoxes | None = None,
     ) -> None:
         self.name = name
         self.reader = reader
@@ -50,11 +65,26 @@ class Suite:
         self.retrieval = retrieval.Retrieval(reader)
         self.tagging = tagging.Tagging(reader)
         self.region = region.RegionTop1(reader)
+        self.fine_grained = fine_grained.FineGrained(reader)
         self.semantic = semantic.Semantic(reader)
         self.panoptic = panoptic.Panoptic(reader, proposals, segmented=segments is not None)
         self.patterns = patterns.Patterns(reader)
+        self.detection = detection.Detection(reader, proposals.get("proposals"), boxes)
         self._segments = segments
         self._scene_s = 0.0
+
+    @property
+    def _of_scenes(self) -> tuple[Evaluator, ...]:
+        return (
+            self.retrieval,
+            self.tagging,
+            self.region,
+            self.fine_grained,
+            self.semantic,
+            self.patterns,
+            self.panoptic,
+            self.detection,
+        )
 
     @property
     def evaluators(self) -> dict[str, Evaluator]:
@@ -71,8 +101,7 @@ class Suite:
         self._scene_s += time.perf_counter() - start
         if self._segments is not None:
             seen = replace(seen, segments=self._segments.read(examples))
-        scenes = (self.retrieval, self.tagging, self.region, self.semantic, self.patterns, self.panoptic)
-        for evaluator in scenes:
+        for evaluator in self._of_scenes:
             evaluator.add(examples, seen)
         return seen
 

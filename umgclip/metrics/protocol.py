@@ -1,8 +1,9 @@
 """Protocols of results: two results are comparable if their protocols are equal, field by field.
 
 A protocol is one block a benchmark, `{field: value}`. A field whose value is itself a block (`readouts`: one a
-read-out, `masks`: one a kind) holds parts that are measured apart; of these, the parts that both have count. The
-field `weights` identifies the models: it is carried along and is never a difference.
+read-out, `masks`: one a kind) holds parts that are measured apart; of these, the parts that both have count. Two
+fields are facts about the model, so they are carried along and are never a difference: `weights` identifies it, and
+`texts_cut` is the number of texts of which it sees only the beginning.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from umgclip.errors import InputError
 Block = Mapping[str, Any]
 _MISSING = "nothing"
 WEIGHTS = "weights"
+TEXTS_CUT = "texts_cut"
+_ABOUT_THE_MODEL = frozenset((WEIGHTS, TEXTS_CUT))
 
 
 class Difference(NamedTuple):
@@ -31,7 +34,7 @@ class Difference(NamedTuple):
 
 def differences(first: Block, second: Block, prefix: str = "") -> Iterator[Difference]:
     """Yield every field in which two protocols differ, in the order of their names."""
-    for name in sorted({*first, *second} - {WEIGHTS}):
+    for name in sorted({*first, *second} - _ABOUT_THE_MODEL):
         ours, theirs = first.get(name, _MISSING), second.get(name, _MISSING)
         field = f"{prefix}{name}"
         if ours is _MISSING and _holds_parts(theirs) or theirs is _MISSING and _holds_parts(ours):

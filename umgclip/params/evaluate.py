@@ -67,8 +67,23 @@ ReadoutName = Literal[
 TemplateSet = Literal["simple", "openai80", "manifest"]
 
 
+class DetectionParams(Section):
+    """`evaluate.detection`: how given boxes become detections."""
+
+    readout: Literal["box", "whole_box", "raw_box", "last_box", "crop", "tight"] = Field(
+        default="box", description="read-out that names the boxes"
+    )
+    objectness: Share = Field(
+        default=0.5, description="exponent of a box's own score; that of its class probability is the rest to 1"
+    )
+    nms_iou: Share | None = Field(
+        default=0.5, description="IoU above which the lower of two boxes of a class is dropped; null: none is"
+    )
+    most: Count | None = Field(default=None, description="detections of an image; null: 100, or 300 for LVIS")
+
+
 class EvaluateParams(Section):
-    """`evaluate`: base and tuned model on six benchmarks, and the annotator."""
+    """`evaluate`: base and tuned model on all benchmarks, and the annotator."""
 
     protocol: Annotated[Literal["fgclip2"] | None, NEWER] = Field(
         default=None, description="another paper's protocol for regions, which sets the keys it needs; null: none"
@@ -125,6 +140,7 @@ class EvaluateParams(Section):
     proposal_min_visible: Share = Field(
         default=0.5, description="least share of a proposal that better proposals do not cover"
     )
+    detection: Annotated[DetectionParams, NEWER] = DetectionParams()
     decoder: Annotated[ReadParams, NEWER] = ReadParams()
     match_iou: float = Field(default=0.5, ge=0, lt=1, description="IoU above which a box of the annotator is correct")
     pictures: Annotated[Count, BESIDE_SCORES] = Field(default=6, description="examples in each picture")

@@ -13,9 +13,11 @@ BENCHMARKS = (
     "retrieval",
     "tagging",
     "region",
+    "fine_grained",
     "semantic",
     "patterns",
     "panoptic",
+    "detection",
 )
 MetricName = Annotated[str, Field(pattern=rf"^({'|'.join(BENCHMARKS)})\.[a-z0-9_]+$")]
 

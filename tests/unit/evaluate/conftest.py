@@ -119,6 +119,10 @@ def draw(labels, stuff, dataset="toy/scenes", slots=SLOTS):
             mask=mask_ops.encode(canvas == label),
             is_stuff=label >= len(THINGS),
             tags=[Text(text=names[label], source="human")],
+            captions=[Text(text=f"a {names[label]}", source="human")],
+            negatives=[Text(text=f"a {name}", source="human") for name in names if name != names[label]]
+            if label < len(THINGS)
+            else None,
         )
         for number, label in enumerate([*labels, len(THINGS) + stuff])
     ]

@@ -58,10 +58,10 @@ def turns(record):
 KINDS = {
     "classes": (shows_one_object, classes_alone, {"classification"}),
     "captions": (lambda r: not shows_one_object(r), captions_alone, {"retrieval"}),
-    "boxes": (lambda r: not shows_one_object(r), boxes_alone, {"region"}),
+    "boxes": (lambda r: not shows_one_object(r), boxes_alone, {"region", "detection"}),
     "tags": (lambda r: not shows_one_object(r), tags_alone, {"tagging"}),
     "pairs": (lambda r: not shows_one_object(r), pairs_alone, {"patterns"}),
-    "mixed": (lambda _: True, turns, {"classification", "retrieval", "region", "tagging"}),
+    "mixed": (lambda _: True, turns, {"classification", "retrieval", "region", "tagging", "detection"}),
 }
 
 

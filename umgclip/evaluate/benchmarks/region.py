@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from umgclip.evaluate.benchmarks.classification import TOP
+from umgclip.evaluate.benchmarks.variants import best_of_other_half
 from umgclip.evaluate.examples import Example, TrueRegion, in_second_half
 from umgclip.evaluate.reader import Reader, Seen
 from umgclip.evaluate.readouts.readout import Readout, RegionBatch
@@ -214,17 +215,9 @@ class RegionTop1:
         """Return the values of one variant: for each half of the images the one that is best on the other half."""
         none = np.zeros(0, dtype=np.int64)
         each = np.stack([np.concatenate([none, *parts]) for parts in values[readout]])
-        if len(each) == 1:
-            return each[0]
-        right = np.stack([np.concatenate([none, *parts]) for parts in self._predicted[readout]]) == self.targets(
-            readout
-        )
+        predicted = np.stack([np.concatenate([none, *parts]) for parts in self._predicted[readout]])
         second = np.array([fact.second_half for fact in self._readable(readout)], dtype=np.bool_)
-        chosen = each[0].copy()
-        for half in (second, ~second):
-            if half.any():
-                chosen[half] = each[right[:, ~half].sum(axis=1).argmax()][half]
-        return chosen
+        return best_of_other_half(each, predicted == self.targets(readout), second)
 
 
 def covering_readouts(models: Sequence[RegionTop1], first: Sequence[str]) -> list[str]:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from umgclip.evaluate.examples import Example
 from umgclip.evaluate.reader import Reader, Seen
+from umgclip.metrics.protocol import TEXTS_CUT
 from umgclip.metrics.retrieval import retrieval_ranks_in_blocks
 from umgclip.metrics.weighted import Weighted, mean_over_items
 
 PROTOCOL = (
-    "scenes that have captions, and all of these; cosine of global embeddings; recall at 1, 5, 10 both ways; ties and "
-    "equal captions of different images count against the model"
+    "scenes that have captions, and all of these, each cut at the model's context length; cosine of global embeddings; "
+    "recall at 1, 5, 10 both ways; ties and equal captions of different images count against the model"
 )
 _KS = (1, 5, 10)
 
@@ -73,6 +74,7 @@ class Retrieval:
             "captions": len(self.captions),
             "captions_per_image": "all",
             "ties": "count against the model",
+            TEXTS_CUT: len(self._reader.cut(self.captions)),
         }
 
     def _image_of_texts(self) -> Int64[np.ndarray, " texts"]:

@@ -8,12 +8,18 @@ from umgclip.evaluate.readouts.maskout import Maskout
 from umgclip.evaluate.readouts.pooled import Pooled
 from umgclip.evaluate.readouts.readout import Readout
 from umgclip.params import EvaluateParams
+from umgclip.params.evaluate import ReadoutName
 
 CONTEXT = (1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)  # crops of 1.25 to 2.5 times the box
 
 
 def readouts(params: EvaluateParams) -> dict[str, Readout]:
     """Return the configured read-outs, in the order of `evaluate.readouts`."""
+    return {name: readout_of(name, params) for name in params.readouts}
+
+
+def readout_of(name: ReadoutName, params: EvaluateParams) -> Readout:
+    """Return the read-out of a name, with its settings."""
     share = params.box_share
     known: dict[str, Readout] = {
         "box": Pooled("value", "box", share),
@@ -31,4 +37,4 @@ def readouts(params: EvaluateParams) -> dict[str, Readout]:
         "foveal": Foveal(),
         "falip": Foveal(profile="falip"),
     }
-    return {name: known[name] for name in params.readouts}
+    return known[name]

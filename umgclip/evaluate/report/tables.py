@@ -22,6 +22,7 @@ LABELS = {
 TITLES = {
     "patterns": "Visual patterns",
     "classification": "Zero-shot classification", "retrieval": "Retrieval", "tagging": "Tagging",
+    "fine_grained": "Fine-grained regions", "detection": "Open-vocabulary detection",
     "region": "Regions", "semantic": "Semantic segmentation", "panoptic": "Panoptic segmentation",
 }  # fmt: skip
 

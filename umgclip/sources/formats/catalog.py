@@ -18,8 +18,8 @@ from umgclip.sources.formats.grounded import plan_grounded, read_grounded
 from umgclip.sources.formats.imagenet import plan_imagenet, read_imagenet
 from umgclip.sources.formats.karpathy import plan_karpathy, read_karpathy
 from umgclip.sources.formats.labelme import plan_labelme, read_labelme
-from umgclip.sources.formats.mmvp import plan_mmvp, read_mmvp
 from umgclip.sources.formats.long_captions import plan_long_captions, read_long_captions
+from umgclip.sources.formats.mmvp import plan_mmvp, read_mmvp
 from umgclip.sources.formats.open_images import plan_open_images, read_open_images
 from umgclip.sources.formats.pascal_context import plan_pascal_context, read_pascal_context
 from umgclip.sources.formats.semantic import plan_semantic, read_semantic
