@@ -12,10 +12,10 @@ LACKS: Mapping[str, str] = {
     "tagging": "no tags",
     "region": "no labelled regions of things",
     "fine_grained": "no regions with a true text and perturbed ones",
+    "detection": "no boxes of things, or no boxes to name",
     "semantic": NO_MASKS,
     "patterns": "no pairs of images",
     "panoptic": NO_MASKS,
-    "detection": "no boxes of things, or no boxes to name",
 }
 _REGION = re.compile(r"(?P<readout>\w+?)_(?P<metric>top1|top5|per_class|stuff_top1)(?P<kind>_\w+)?")
 _KINDS = {"things": "no segments of things", "stuff": "no segments of stuff"}

@@ -14,10 +14,10 @@ BENCHMARKS = (
     "tagging",
     "region",
     "fine_grained",
+    "detection",
     "semantic",
     "patterns",
     "panoptic",
-    "detection",
 )
 MetricName = Annotated[str, Field(pattern=rf"^({'|'.join(BENCHMARKS)})\.[a-z0-9_]+$")]
 
