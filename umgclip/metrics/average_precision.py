@@ -199,7 +199,7 @@ class _Evaluation(COCOeval):  # type: ignore[misc] - pycocotools has no types
             self.accumulate()
         return self.eval["precision"][:, :, 0, :, 0], self.eval["recall"][:, 0, :, 0]
 
-    def _of_image(self, image: int, label: int, area: list[float], most: int, incomplete: bool) -> Any:  # noqa: ANN401
+    def _of_image(self, image: int, label: int, area: list[Any], most: int, incomplete: bool) -> Any:  # noqa: ANN401
         one = self.evaluateImg(image, label, area, most)
         if one is not None and incomplete:
             one["dtIgnore"] = np.logical_or(one["dtIgnore"], one["dtMatches"] == 0)
