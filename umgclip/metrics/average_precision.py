@@ -83,7 +83,7 @@ class AveragePrecision:
     def __init__(self, most: int) -> None:
         self.most = most
         self._true: list[TrueBoxes] = []
-        self._found: list[Detections] = []
+        self._detected: list[Detections] = []
 
     @property
     def images(self) -> int:
@@ -95,15 +95,15 @@ class AveragePrecision:
         """True if some image states which classes were looked for, so that LVIS's rules apply there."""
         return any(true.absent is not None for true in self._true)
 
-    def add(self, true: TrueBoxes, found: Detections) -> None:
+    def add(self, true: TrueBoxes, detected: Detections) -> None:
         """Add an image; its detections of classes that nobody looked for are left out."""
-        best = found.best(self.most)
+        best = detected.best(self.most)
         if true.absent is not None:
             looked_for = true.absent | set(true.labels.tolist())
             rows = np.isin(best.labels, np.array(sorted(looked_for), dtype=np.int64))
             best = Detections(best.boxes_xyxy_px[rows], best.labels[rows], best.scores[rows])
         self._true.append(true)
-        self._found.append(best)
+        self._detected.append(best)
 
     def compute(self, groups: Mapping[str, Collection[int]] | None = None) -> dict[str, float]:
         """Average over the classes that have true boxes.
@@ -127,15 +127,15 @@ class AveragePrecision:
     def _per_class(self) -> dict[int, dict[str, float]]:
         """Return the metrics of each class that has true boxes."""
         true = _by_label([each.labels for each in self._true])
-        found = _by_label([each.labels for each in self._found])
-        return {label: self._of_class(label, true[label], found.get(label, {})) for label in sorted(true)}
+        detected = _by_label([each.labels for each in self._detected])
+        return {label: self._of_class(label, true[label], detected.get(label, {})) for label in sorted(true)}
 
-    def _of_class(self, label: int, true: dict[int, np.ndarray], found: dict[int, np.ndarray]) -> dict[str, float]:
-        """Measure one class; `true` and `found` are its rows by image."""
-        images = sorted({*true, *found})
+    def _of_class(self, label: int, true: dict[int, np.ndarray], detected: dict[int, np.ndarray]) -> dict[str, float]:
+        """Measure one class; `true` and `detected` are its rows by image."""
+        images = sorted({*true, *detected})
         evaluation = _Evaluation(self.most)
         for image in images:
-            evaluation.put(image, label, self._true_of(image, true), self._found_of(image, found))
+            evaluation.put(image, label, self._true_of(image, true), self._detected_of(image, detected))
         incomplete = {image for image in images if label in self._true[image].not_exhaustive}
         precision, recall = evaluation.of_class(label, images, incomplete)
         values = {}
@@ -160,11 +160,11 @@ class AveragePrecision:
             for row in rows_of.get(image, ())
         ]
 
-    def _found_of(self, image: int, rows_of: dict[int, np.ndarray]) -> list[dict[str, Any]]:
-        found, each = self._found[image], []
+    def _detected_of(self, image: int, rows_of: dict[int, np.ndarray]) -> list[dict[str, Any]]:
+        detected, each = self._detected[image], []
         for row in rows_of.get(image, ()):
-            x, y, width, height = _xywh(found.boxes_xyxy_px[row])
-            each.append({"bbox": [x, y, width, height], "area": width * height, "score": float(found.scores[row])})
+            x, y, width, height = _xywh(detected.boxes_xyxy_px[row])
+            each.append({"bbox": [x, y, width, height], "area": width * height, "score": float(detected.scores[row])})
         return each
 
 
@@ -176,12 +176,12 @@ class _Evaluation(COCOeval):  # type: ignore[misc] - pycocotools has no types
         self.params.maxDets = [most]
         self._ids = 0
 
-    def put(self, image: int, label: int, true: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    def put(self, image: int, label: int, true: list[dict[str, Any]], detected: list[dict[str, Any]]) -> None:
         """Store the boxes of an image; ids begin at 1, because 0 means unmatched."""
-        for one in (*true, *found):
+        for one in (*true, *detected):
             self._ids += 1
             one |= {"id": self._ids, "image_id": image, "category_id": label}
-        self._gts[image, label], self._dts[image, label] = true, found
+        self._gts[image, label], self._dts[image, label] = true, detected
 
     def of_class(
         self, label: int, images: list[int], incomplete: Collection[int]

@@ -86,7 +86,7 @@ def read_marks() -> Marks:
     Raises:
         DataError: the file is damaged; names the first field that is wrong.
     """
-    content = YAML(typ="safe").load(files(__package__).joinpath(_FILE).read_text(encoding="utf-8"))
+    content = YAML(typ="safe").load(files("umgclip.evaluate.report").joinpath(_FILE).read_text(encoding="utf-8"))
     try:
         marks = Marks.model_validate(content)
     except ValidationError as error:

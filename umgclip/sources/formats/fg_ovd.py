@@ -27,6 +27,7 @@ from umgclip.sources.source_files import extension_of
 from umgclip.sources.values import expected, ident, size_px, words
 
 _BOX = "box"
+_EXPRESSIONS = ("pos_expression", "neg_expression")
 
 
 def plan_fg_ovd(request: Request, plan: ImportPlan, _source: Place, working: Path) -> None:
@@ -92,10 +93,10 @@ def _rows(path: Path, images: _Images, plan: ImportPlan) -> Iterator[tuple[str, 
         elif section == "categories":
             images.named(value)
         elif section == "annotations":
-            yield str(ident(value.get("image_id"))), {"id": ident(value.get("id")) or str(count), "said": value}
+            yield str(ident(value.get("image_id"))), {"id": ident(value.get("id")) or str(count), "annotation": value}
         elif (name := words(value.get("img_path"))) is not None:
             images.add(name, name, {key: value[key] for key in ("width", "height") if key in value})
-            yield name, {"id": ident(value.get("sent_id")) or str(count), "said": value}
+            yield name, {"id": ident(value.get("sent_id")) or str(count), "annotation": value}
         else:
             detail = expected("img_path", "a text", value.get("img_path"))
             plan.add_problem(f"{path.name}: line {count + 1}", Problem("no_image", detail))
@@ -126,35 +127,37 @@ def _note(item: PlannedImage, boxes: list[dict[str, Any]], texts: dict[str, str]
         note.problems.append(Problem("bad_size", wrong))
     for box in boxes:
         try:
-            true, others = _texts(box["said"], texts)
+            true, others = _texts(box["annotation"], texts)
         except ValueError as error:
             note.problems.append(Problem("bad_text", str(error), box["id"]))
             continue
-        region = RawRegion(box["id"], box["said"].get("bbox"), "xywh", box["said"].get("segmentation"))
+        region = RawRegion(box["id"], box["annotation"].get("bbox"), "xywh", box["annotation"].get("segmentation"))
         region.captions = [Text(text=true, source=speaker)]
         region.negatives = [Text(text=other, source=speaker) for other in others]
         note.region(region)
     return note
 
 
-def _texts(said: dict[str, Any], texts: dict[str, str]) -> tuple[str, list[str]]:
+def _texts(annotation: dict[str, Any], texts: dict[str, str]) -> tuple[str, list[str]]:
     """Return the true text of a box and the others, repeats included.
 
     Raises:
         ValueError: a text is missing.
     """
-    if "pos_expression" in said:
-        true, others = said.get("pos_expression"), said.get("neg_expression")
+    if "pos_expression" in annotation:
+        true, others = annotation.get("pos_expression"), annotation.get("neg_expression")
         true = true if isinstance(true, list) else [true]
     else:
-        numbers = said.get("neg_category_ids")
-        true = [texts.get(str(ident(said.get("category_id"))))]
+        numbers = annotation.get("neg_category_ids")
+        true = [texts.get(str(ident(annotation.get("category_id"))))]
         others = [texts.get(str(ident(number))) for number in numbers] if isinstance(numbers, list) else None
-    found = [words(text) for text in (*true, *(others if isinstance(others, list) else [None]))]
-    clean = [text for text in found if text is not None]
-    if len(true) != 1 or len(clean) != len(found) or len(clean) < 2:
-        named = "category_id and neg_category_ids" if "category_id" in said else "pos_expression and neg_expression"
-        raise ValueError(f"{named}: expected one true text and at least one other, got {brief(said, 120)}")
+    every = [words(text) for text in (*true, *(others if isinstance(others, list) else [None]))]
+    clean = [text for text in every if text is not None]
+    if len(true) != 1 or len(clean) != len(every) or len(clean) < 2:
+        fields = ("category_id", "neg_category_ids") if "category_id" in annotation else _EXPRESSIONS
+        raise ValueError(
+            f"{' and '.join(fields)}: expected one true text and at least one other, got {brief(annotation, 120)}"
+        )
     return clean[0], clean[1:]
 
 

@@ -58,7 +58,7 @@ def test_a_score_is_the_geometric_mean_of_objectness_and_probability(measure, sc
     [first, second] = [thing.box_xyxy for thing in scene.things]
     boxes = GivenBoxes({scene.key: Boxes(np.array([first, second]), np.array([0.81, 0.16]))}, 0)
     benchmark = measure(kit.ColourTower(), [scene], boxes, objectness=0.25)
-    detections = benchmark._precision._found[0]
+    detections = benchmark._precision._detected[0]
     ranked = list(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True))
     best = dict(reversed(ranked))  # of the two boxes the one of the class itself comes first
     wanted = {thing.label: objectness**0.25 for thing, objectness in zip(scene.things, (0.81, 0.16), strict=True)}
@@ -73,10 +73,10 @@ def test_overlaps_of_a_class_are_suppressed_and_the_best_detections_count(measur
     counts = {}
     for nms in (0.5, None):
         benchmark = measure(kit.ColourTower(), [scene], twice, nms_iou=nms)
-        counts[nms] = len(benchmark._precision._found[0].labels)
+        counts[nms] = len(benchmark._precision._detected[0].labels)
     assert counts == {0.5: len(kit.THINGS), None: 2 * len(kit.THINGS)}
     few = measure(kit.ColourTower(), [scene], twice, nms_iou=None, most=3)
-    assert len(few._precision._found[0].labels) == 3
+    assert len(few._precision._detected[0].labels) == 3
     assert few.protocol()["detections_per_image"] == 3
 
 
