@@ -69,7 +69,7 @@ class Suite:
         self.semantic = semantic.Semantic(reader)
         self.panoptic = panoptic.Panoptic(reader, proposals, segmented=segments is not None)
         self.patterns = patterns.Patterns(reader)
-        self.detection = detection.Detection(reader, proposals.get("proposals"), boxes)
+        self.detection = detection.DetectedByName(reader, proposals.get("proposals"), boxes)
         self._segments = segments
         self._scene_s = 0.0
 

@@ -33,7 +33,7 @@ _PAIRS = 10  # pairs of box and class that go into the suppression, for each det
 _COCO, _LVIS = 100, 300  # detections of an image
 
 
-class Detection:
+class DetectedByName:
     """Average precision of named boxes.
 
     Args:

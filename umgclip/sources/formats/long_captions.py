@@ -43,7 +43,7 @@ class Captioned(NamedTuple):
     caption: str | Problem
 
 
-class Layout(NamedTuple):
+class CaptionSet(NamedTuple):
     """How a set is laid out: who lists its images, and where it comes from."""
 
     captioned: Callable[[Request, ImportPlan, Place, Path], Iterator[Captioned]]
@@ -173,11 +173,11 @@ def _list_files(plan: ImportPlan, source: Place) -> None:
 
 
 LAYOUTS = {
-    "urban1k": Layout(_urban1k, URBAN1K, "image/*.jpg, and caption/*.txt with the same names"),
-    "dci": Layout(_dci, DCI, "annotations/*.json, and the images of sa_000138.tar in photos/"),
-    "dci-full": Layout(_dci, DCI, "annotations/*.json, and the images of sa_000138.tar in photos/"),
-    "docci": Layout(_docci, DOCCI, f"{_DOCCI_FILE} and images/"),
-    "sharegpt4v": Layout(_sharegpt4v, SHAREGPT4V, "a JSON of images with conversations"),
+    "urban1k": CaptionSet(_urban1k, URBAN1K, "image/*.jpg, and caption/*.txt with the same names"),
+    "dci": CaptionSet(_dci, DCI, "annotations/*.json, and the images of sa_000138.tar in photos/"),
+    "dci-full": CaptionSet(_dci, DCI, "annotations/*.json, and the images of sa_000138.tar in photos/"),
+    "docci": CaptionSet(_docci, DOCCI, f"{_DOCCI_FILE} and images/"),
+    "sharegpt4v": CaptionSet(_sharegpt4v, SHAREGPT4V, "a JSON of images with conversations"),
 }
 
 

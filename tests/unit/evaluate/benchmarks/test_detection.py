@@ -10,7 +10,7 @@ import pytest
 
 from umgclip.errors import DataError
 from umgclip.evaluate.benchmarks.annotator import read_proposals
-from umgclip.evaluate.benchmarks.detection import Detection
+from umgclip.evaluate.benchmarks.detection import DetectedByName
 from umgclip.evaluate.examples import batched, open_benchmark, read_examples
 from umgclip.evaluate.given_boxes import Boxes, GivenBoxes, read_boxes
 from umgclip.params.evaluate import DetectionParams
@@ -27,7 +27,7 @@ def measure(toy, scenes, read_with, kit):
     def run(tower, examples=None, given=None, proposals=True, **changes):
         params = kit.PARAMS.model_copy(update={"detection": DetectionParams(**changes)})
         reader = read_with(tower, params)
-        benchmark = Detection(reader, read_proposals(toy) if proposals else None, given)
+        benchmark = DetectedByName(reader, read_proposals(toy) if proposals else None, given)
         for batch in batched(iter(scenes if examples is None else examples), 5):
             benchmark.add(batch, reader.see(batch))
         return benchmark
