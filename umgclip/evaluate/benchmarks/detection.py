@@ -34,7 +34,7 @@ _COCO, _LVIS = 100, 300  # detections of an image
 
 
 class DetectedByName:
-    """Average precision of named boxes.
+    """Average precision of boxes that the model names.
 
     Args:
         reader: the model.

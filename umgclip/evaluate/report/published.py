@@ -23,7 +23,10 @@ class _Closed(BaseModel):
 
 
 class PublishedProtocol(_Closed):
-    """How a mark was measured; see the head of `published.yaml`. Without `same`, nothing here measures it."""
+    """The way in which a mark was measured; see the head of `published.yaml`.
+
+    Without `same`, nothing here measures it.
+    """
 
     words: str
     benchmark: str
@@ -41,7 +44,7 @@ class PublishedModel(_Closed):
 
 
 class Marks(_Closed):
-    """Everything in `published.yaml`."""
+    """All protocols and marks in `published.yaml`."""
 
     protocols: dict[str, PublishedProtocol]
     marks: list[PublishedModel]

@@ -44,7 +44,7 @@ class Captioned(NamedTuple):
 
 
 class CaptionSet(NamedTuple):
-    """How a set is laid out: who lists its images, and where it comes from."""
+    """A set of long captions: what lists its images, and where it comes from."""
 
     captioned: Callable[[Request, ImportPlan, Place, Path], Iterator[Captioned]]
     origin: Origin
