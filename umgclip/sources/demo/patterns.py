@@ -74,7 +74,7 @@ def _sprite(thing: Thing, size: float, centre: tuple[float, float], rng: np.rand
 
 
 def _changed(placed: _Placed, **changes: object) -> _Placed:
-    return _Placed(**{**placed.__dict__, **changes})  # type: ignore[arg-type]
+    return _Placed(**{**placed.__dict__, **changes})
 
 
 def _painted(layer: Float[np.ndarray, "h w 4"], colour: str) -> Float[np.ndarray, "h w 4"]:

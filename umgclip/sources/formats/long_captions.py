@@ -72,7 +72,7 @@ def plan_long_captions(request: Request, plan: ImportPlan, source: Place, workin
         raise layout.origin.missing(source, layout.expected)
 
 
-def _urban1k(_: Request, plan: ImportPlan, source: Place, __: Path) -> Iterator[Captioned]:
+def _urban1k(_request: Request, plan: ImportPlan, source: Place, _working: Path) -> Iterator[Captioned]:
     """Yield the images in `image/` with the first line of the file of their name in `caption/`."""
     _list_files(plan, source)
     for name in list(plan.file_names(FORMAT_OF)):

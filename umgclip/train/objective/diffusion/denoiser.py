@@ -136,7 +136,8 @@ class SingleBlock(nn.Module):
         """Return all tokens after the block; the image's come last."""
         shift, scale, gate = self.modulation(vector)[:, None].chunk(3, dim=-1)
         inner = _modulated(tokens, shift, scale)
-        mixed = attention(*self.attention(inner), place)
+        query, key, value = self.attention(inner)
+        mixed = attention(query, key, value, place)
         both = torch.cat([mixed, F.gelu(self.hidden(inner), approximate="tanh")], dim=-1)
         added: Tensor = gate * self.out(both)
         return tokens + added
