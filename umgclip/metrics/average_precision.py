@@ -168,7 +168,7 @@ class AveragePrecision:
         return each
 
 
-class _Evaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no types
+class _Evaluation(COCOeval):
     """pycocotools' evaluation of one class at a time, fed with boxes instead of files."""
 
     def __init__(self, most: int) -> None:
