@@ -109,3 +109,15 @@ def test_what_is_missing_is_named(kit, source):
         bring(kit, source, file="other.json")
     with pytest.raises(InputError, match=r"fg-ovd: expected --annotations"):
         kit.bring("fg_ovd", source / "coco", source / "data", "benchmark")
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_path_that_leaves_the_source_is_not_read(kit, source, absolute):
+    kit.photo(source / "private.jpg", 3)
+    name = str(source / "private.jpg") if absolute else "../private.jpg"
+    content = json.loads((source / "1_attributes.json").read_text())
+    content["images"][0]["file_name"] = name
+    write(source, content["images"], content["annotations"])
+    done = bring(kit, source)
+    assert list(done.records) == ["val2017/000000000002.jpg"]
+    assert done.reasons == [("no_image", name)]

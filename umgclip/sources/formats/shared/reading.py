@@ -65,7 +65,9 @@ def in_order(loads: Iterable[Callable[[], _T]], source: Place) -> Iterator[_T]:
 
 
 def read_image(source: Place, name: str, limit: int) -> bytes | Problem:
-    """Read an image file; return its bytes, or the problem if it is unreadable."""
+    """Read an image file; return its bytes, or the problem if it is unreadable or not below the source."""
+    if name.startswith("/") or ".." in name.split("/"):
+        return Problem("no_image", f"expected a path below {source}, got {shown(name)}")
     try:
         return source.read(name, limit)
     except TooLargeError as error:
