@@ -15,7 +15,15 @@ from umgclip.errors import InputError, ParamsError
 from umgclip.model.adapters.adapt import adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.pretrained.load import named_config
-from umgclip.params import BaseParams, Section, SegmentParams, TrainParams, parse_sections, read_params
+from umgclip.params import (
+    BaseParams,
+    Section,
+    SegmentParams,
+    TrainParams,
+    ValidateParams,
+    parse_sections,
+    read_params,
+)
 from umgclip.recipes import cost, reading
 
 NAMES = reading.names()
@@ -72,6 +80,15 @@ def test_the_adapter_fits_the_model(name: str) -> None:
         adapted = adapt(files.build(config), train)
     trained, total = adapted.counts()
     assert 0 < trained <= total
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_long_captions_pass_validation(name: str) -> None:
+    train, validate = sections(name)["train"], sections(name)["validate"]
+    assert isinstance(train, TrainParams)
+    assert isinstance(validate, ValidateParams)
+    if train.weights.long_text:  # FineHARD's long captions have 150 words and more
+        assert validate.image_caption_words_max >= 500
 
 
 def test_the_work_of_a_tower_by_hand() -> None:
