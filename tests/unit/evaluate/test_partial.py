@@ -134,6 +134,7 @@ def test_what_is_there_is_measured_and_the_gates_ask_for_nothing_else(road):
     assert {check.metric.partition(".")[0] for check in checks if not check.skipped} == families - {
         "panoptic",
         "patterns",
+        "detection",
     }
     assert all(check.got is not None for check in checks if not check.skipped)
     page = (root / "evaluate" / "report.html").read_text(encoding="utf-8")
