@@ -31,7 +31,11 @@ PHOTOGRAPHS = {
     "officer": Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg",
 }
 TRAINING, BENCHMARK = 210, 24
-MEASURED = {"classes": {"classification"}, "captions": {"retrieval"}, "boxes": {"retrieval", "tagging", "region"}}
+MEASURED = {
+    "classes": {"classification"},
+    "captions": {"retrieval"},
+    "boxes": {"retrieval", "tagging", "region", "detection"},
+}
 # a tower without training names things by chance, and is to be small and quick
 CHANGES = {
     "annotate": {"workers": 1},

@@ -18,6 +18,7 @@ from umgclip.data.stream import read_raw
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGES = ["base", "annotate", "validate", "train", "evaluate", "register"]
+PICTURED = ("classification", "retrieval", "tagging", "region", "semantic", "panoptic")
 # commands of the README that tests before the last one run
 COVERED = {"dvc repro", "dvc exp run -S train.lora.rank=8", "dvc metrics diff", "dvc plots show"}
 
@@ -39,8 +40,8 @@ def test_every_stage_runs_in_order_and_leaves_its_results(finished, clone):
     assert ran(finished.stdout) == STAGES
     metrics = json.loads((clone / "metrics" / "evaluate.json").read_text())
     for model in ("base", "tuned"):
-        assert set(metrics[model]) == {"classification", "retrieval", "tagging", "region", "semantic", "panoptic"}
-    for picture in ("classification", "retrieval", "tagging", "region", "semantic", "panoptic"):
+        assert set(metrics[model]) == {*PICTURED, "detection"}
+    for picture in PICTURED:
         assert (clone / "artifacts" / "evaluate" / "pictures" / f"{picture}.png").stat().st_size > 1000
     registered = json.loads((clone / "artifacts" / "register" / "register.json").read_text())
     assert str(registered["version"]) == "1"

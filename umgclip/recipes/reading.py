@@ -20,7 +20,7 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Mark(_Closed):
+class PublishedMark(_Closed):
     """A published number: of which model, what it measures, and where it is published."""
 
     model: str
@@ -58,7 +58,7 @@ class RecipeFacts(_Closed):
     crops: int = Field(ge=0)
     gpus: int = Field(gt=0)
     estimate: Estimated
-    published: list[Mark] = Field(min_length=1)
+    published: list[PublishedMark] = Field(min_length=1)
     protocol: str
     data: list[str]
     run: list[str]

@@ -87,6 +87,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "steps": 6,
         "image_hw": [96, 96],
         "dense_reach": 0,
+        "clustering": None,
     }
     metrics = json.loads(inputs.metrics.read_text())
     assert set(metrics) == {"image_text", "tags", "region_text", "region_tags", "pixel", "distill", "keep", "total"}
@@ -286,7 +287,7 @@ def test_the_feed_gives_neither_dropped_images_nor_dropped_regions(params: Train
     left = next(TrainFeed(everything, inputs.annotations, dropped, tower).from_step(0))
     assert len(full.images) == len(left.images) == 32
     assert len(set(full.caption.tolist())) > 20
-    assert len(set(left.caption.tolist())) == 1, "one image is left, again and again"
+    assert len({left.texts[place] for place in left.caption.tolist()}) <= 2, "one image is left, with two captions"
     counts = torch.bincount(left.image_of_region, minlength=32)
     assert set(counts.tolist()) == {int(counts[0])}
     everyone = Dropped(frozenset(keys), {})

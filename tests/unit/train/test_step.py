@@ -96,7 +96,7 @@ def test_every_term_alone_is_exact_in_micro_batches(
     make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams, name: str
 ) -> None:
     alone = LossWeights(**dict.fromkeys(LossWeights.model_fields, 0.0) | {name: 1.0})
-    params = TrainParams(weights=alone)
+    params = TrainParams(weights=alone, lr_peak=1e-3)
     expected, wanted = gradients(make(), loaded, params, tiny)
     values, found = gradients(make(), loaded, params.model_copy(update={"accumulate": 3}), tiny)
     assert values == pytest.approx(expected, rel=1e-5)
