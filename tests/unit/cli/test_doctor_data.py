@@ -50,7 +50,10 @@ def test_good_data_have_nothing_to_mend(tmp_path):
     assert "stop" not in {weight for weight, _, _ in found.values()}
     concepts = "5 things, 0 stuff, of chunks in 5 captions or more; 0% of images name none"
     assert found["concepts of annotate"] == ("ok", concepts, "")
-    assert "retrieval on 60 images with captions; tagging on 60 images with tags; region on 60" in found["benchmark"][1]
+    assert (
+        "retrieval on 60 images with captions; tagging on 60 images with tags; region, detection on 60"
+        in found["benchmark"][1]
+    )
     assert "retrieval.i2t_r1" in found["gates"][1]
     assert "classification.top1" not in found["gates"][1]
     assert re.fullmatch(r"annotate \S+ \w+, train \S+ \w+", found["rough cost on one cpu core"][1])

@@ -39,7 +39,7 @@ _GRAINS = {  # the benchmarks that each kind of annotation allows
     "singles": "classification",
     "captions": "retrieval",
     "tags": "tagging",
-    "regions": "region",
+    "regions": "region, detection",
     "masks": "semantic, panoptic",
     "pairs": "patterns",
 }
