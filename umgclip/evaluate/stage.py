@@ -65,7 +65,6 @@ _SHOWN = (
     ("semantic", "miou"),
     ("semantic", "miou_refined"),
     ("patterns", "t2i"),
-    ("patterns", "i2t"),
     ("panoptic", "pq_true_masks"),
     ("panoptic", "pq_proposals"),
 )
