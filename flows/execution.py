@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from flows import engine, results
+from flows import results, runtime
 from flows.dvc import handoff
 from flows.dvc.evidence import ReachedStages
 from flows.dvc.graph import Stage
@@ -45,7 +45,7 @@ def execute(plan: RunPlan, name: str, tags: Mapping[str, str] | None = None) -> 
             run.close_children()
             log_files(plan, run)
             reached.log(plan.root, run.log_artifact)
-        engine.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
+        runtime.table("umgclip-stages", results.stage_rows(outcomes), "Stages")
         registered = _show_results(plan, run, champion)
     return {
         "mlflow_run": run.run_id,
@@ -56,7 +56,7 @@ def execute(plan: RunPlan, name: str, tags: Mapping[str, str] | None = None) -> 
 
 def flow_tags() -> dict[str, str]:
     """Return the MLflow tags that identify the active flow run; empty without one."""
-    current = engine.flow_run()
+    current = runtime.flow_run()
     return {} if current is None else {"prefect.flow_run_id": current[0], "prefect.flow_run_name": current[1]}
 
 
@@ -74,9 +74,9 @@ def _show_results(plan: RunPlan, run: Run, champion: results.Champion | None) ->
     names = {stage.name for stage in plan.stages}
     if "evaluate" in names:
         rows = results.metric_rows(plan.root, champion)
-        engine.table("umgclip-metrics", rows, "Metrics against the champion before this run")
+        runtime.table("umgclip-metrics", rows, "Metrics against the champion before this run")
     registered = results.registration(plan.root) if "register" in names else None
-    engine.markdown("umgclip-run", results.page(plan.root, run, registered), "Run")
+    runtime.markdown("umgclip-run", results.page(plan.root, run, registered), "Run")
     return registered
 
 
@@ -140,7 +140,7 @@ def make_order(plan: RunPlan, stage: Stage, parent_run: str) -> Order:
 
 def _run_stages(plan: RunPlan, run: Run, reached: ReachedStages) -> list[Outcome]:
     workspace = plan.workspace(run.run_id)
-    progress = engine.ProgressBar(f"Stages up to {plan.stages[-1].name}")
+    progress = runtime.ProgressBar(f"Stages up to {plan.stages[-1].name}")
     if plan.settings.remote.location() is not None:
         handoff.share_raw(workspace, plan.graph, push=plan.settings.remote.push)
     known = {name: Outcome(name, StageState.UNCHANGED, 0.0) for name in plan.graph.unchanged if not plan.force}
@@ -155,7 +155,7 @@ def _run_stages(plan: RunPlan, run: Run, reached: ReachedStages) -> list[Outcome
             reached.begins(stage.name)
         outcome = perform(stage.name, partial(step.on, settings.pool) if settings.pool else step.here, settings)
         reached.done(stage.name)
-        engine.log().info("stage %s: %s, %s, %.0f s", stage.name, outcome.state, outcome.where, outcome.seconds)
+        runtime.log().info("stage %s: %s, %s, %.0f s", stage.name, outcome.state, outcome.where, outcome.seconds)
         run.set_tags({f"umgclip.stage.{stage.name}": f"{outcome.state} {outcome.where}"})
         progress.show((index + 1) / len(plan.stages))
         outcomes.append(outcome)
@@ -171,5 +171,5 @@ def _recalled(plan: RunPlan, workspace: Workspace, stages: Sequence[Stage]) -> d
     if plan.force:
         return {}
     names = [stage.name for stage in stages]
-    outcomes = engine.retried(lambda: recall(workspace, names, *_sharing(plan)), plan.settings.defaults)
+    outcomes = runtime.retried(lambda: recall(workspace, names, *_sharing(plan)), plan.settings.defaults)
     return {outcome.stage: outcome for outcome in outcomes}

@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 
-from flows import engine
+from flows import runtime
 from flows.dvc.failures import StageFailed, Unavailable
 from flows.dvc.handoff import Order
 from flows.remote import RemoteRun
@@ -89,7 +89,7 @@ def wait(
         if len(ended) < len(runs):
             sleep(poll_s)
     for node, error in failed.items():
-        engine.log().warning("node %d: %s", node, error)
+        runtime.log().warning("node %d: %s", node, error)
     if 0 not in ended or 0 in failed:
         raise min(failed.values(), key=lambda error: not isinstance(error, StageFailed))
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import engine
+from flows import runtime
 from flows.dvc.overrides import read_assignments
 from flows.execution import execute
 from flows.light import flow
@@ -74,7 +74,7 @@ def _main(
 ) -> None:
     """Bring the pipeline up to date stage by stage, and record its lineage in MLflow."""
     workspace: WorkspaceKind = "clone" if in_clone else "here"
-    engine.start(pipeline, target, force, dry_run, read_assignments(overrides or []), workspace)
+    runtime.start(pipeline, target, force, dry_run, read_assignments(overrides or []), workspace)
 
 
 if __name__ == "__main__":

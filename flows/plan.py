@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flows import engine
+from flows import runtime
 from flows.dvc import handoff
 from flows.dvc.failures import explain
 from flows.dvc.graph import Graph, Stage, read_graph
@@ -110,11 +110,11 @@ def opened(kind: WorkspaceKind, *purpose: Any) -> Iterator[tuple[Path, Path]]:  
         yield source, source
         return
     with kept_clone(source, *purpose) as root:
-        engine.log().info("running in %s, a clone of the commit, without uncommitted changes", root)
+        runtime.log().info("running in %s, a clone of the commit, without uncommitted changes", root)
         workspace = Workspace(root, environment(root, source))
         done = workspace.try_dvc("checkout", "--allow-missing")
         if done.code != 0:  # a killed attempt left files that no cache holds; stages replace their own
-            engine.log().info(
+            runtime.log().info(
                 "files of an earlier attempt remain until stages replace them: %s", explain("dvc checkout", done)
             )
         yield source, root
@@ -163,7 +163,7 @@ def _check_pools(plan: RunPlan) -> str:
                 f"force: expected stages that run here, but {stage.name} runs on pool {pool}: the run-cache would "
                 f"return an earlier result for the same inputs; remove the pool or do not force"
             )
-    if not engine.running():
+    if not runtime.running():
         raise InputError("a stage runs on a work pool: expected a Prefect server in PREFECT_API_URL, got none; set it")
     store = store_from_env(plan.source)
     if store.database is not None:
@@ -171,7 +171,7 @@ def _check_pools(plan: RunPlan) -> str:
             f"MLFLOW_TRACKING_URI: expected a server, because a stage runs on another machine, got {store.name}; set it"
         )
     commit = handoff.check_commit(plan.root, plan.graph)
-    handoff.check_pushed(plan.source, commit, plan.settings.remote, engine.log().warning)
+    handoff.check_pushed(plan.source, commit, plan.settings.remote, runtime.log().warning)
     return commit
 
 
@@ -181,7 +181,7 @@ def prepared(plan: RunPlan) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(other_params(plan.root, plan.params))
         if plan.overrides and plan.root == plan.source:
-            engine.log().info("%s contains the overrides until the run ends", plan.root / PARAMS)
+            runtime.log().info("%s contains the overrides until the run ends", plan.root / PARAMS)
         url = plan.settings.remote.location()
         if url is not None:
             stack.enter_context(restored(plan.root / LOCAL_CONFIG))
@@ -201,5 +201,5 @@ def preview(plan: RunPlan) -> dict[str, str]:
         {"stage": stage.name, "would": forecasts[stage.name], "where": plan.pool(stage) or "here"}
         for stage in plan.stages
     ]
-    engine.table("umgclip-preview", rows, "What would run")
+    runtime.table("umgclip-preview", rows, "What would run")
     return {stage.name: forecasts[stage.name] for stage in plan.stages}

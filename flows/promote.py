@@ -20,7 +20,7 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows import engine
+from flows import runtime
 from flows.dvc.workspace import PARAMS, find_root
 from flows.settings import load_settings
 from umgclip.cli import exits
@@ -112,7 +112,7 @@ def _carry_out(
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold the lock that allows one alias move at a time among all machines that share the Prefect server."""
-    if not engine.running():
+    if not runtime.running():
         yield
         return
     with get_client(sync_client=True) as client:
@@ -129,7 +129,7 @@ def _ask(seen: PromotionResult, timeout_s: float) -> None:
         InputError: there is neither a server nor a terminal to ask on.
     """
     what = _step(seen)
-    if not engine.running():
+    if not runtime.running():
         if not sys.stdin.isatty():
             raise InputError(f"approval: expected a Prefect server or a terminal for the question, got neither; {what}")
         answer = Approval(approve=typer.confirm(f"{what}\n{seen.reason}\nApprove?"), approver="terminal")
@@ -143,7 +143,7 @@ def _ask(seen: PromotionResult, timeout_s: float) -> None:
             ) from error
     if not answer.approve:
         raise PromotionError(f"{what}: refused by {answer.approver}: {answer.reason or 'no reason given'}")
-    engine.log().info("%s: approved by %s: %s", what, answer.approver, answer.reason or "no reason given")
+    runtime.log().info("%s: approved by %s: %s", what, answer.approver, answer.reason or "no reason given")
 
 
 def _form(text: str) -> type[Approval]:
@@ -173,11 +173,11 @@ def _show(result: PromotionResult) -> None:
         }
         for check in result.decision.checks
     ]
-    engine.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")
+    runtime.table("umgclip-gates", rows, f"Gates of {result.name} v{result.version}")
     became = _number(result.champion_after)
     change = f"would become {_number(result.version)}" if result.dry_run and result.decision.promote else f"is {became}"
     text = f"* {result.name}: champion {_number(result.champion_before)} {change}\n* {result.reason}"
-    engine.markdown("umgclip-promotion", text, "Promotion")
+    runtime.markdown("umgclip-promotion", text, "Promotion")
 
 
 def _checked(result: PromotionResult) -> dict[str, Any]:
@@ -206,13 +206,13 @@ def _promote(
     reason: Annotated[str | None, typer.Option("--reason", help="reason for --force, stored with the version")] = None,
 ) -> None:
     """Make a version the champion if its gates pass."""
-    engine.start(promote, version, dry_run, approval, force, reason)
+    runtime.start(promote, version, dry_run, approval, force, reason)
 
 
 @app.command("rollback")
 def _rollback(dry_run: DryRun = False, approval: Ask = None) -> None:
     """Restore the previous champion without checking gates."""
-    engine.start(rollback, dry_run, approval)
+    runtime.start(rollback, dry_run, approval)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 
-from flows import engine
+from flows import runtime
 from flows.dvc import handoff
 from flows.dvc.workspace import git
 from flows.execution import execute
@@ -42,12 +42,12 @@ def refresh(prefix: str | None = None, force: bool = False, workspace: Workspace
     settings = load_settings()
     source_url = _prefix(prefix, settings.refresh)
     storage = Storage()
-    digest = engine.retried(lambda: read_delivery(storage, source_url).digest(), settings.defaults)
+    digest = runtime.retried(lambda: read_delivery(storage, source_url).digest(), settings.defaults)
     with opened(workspace, "refresh", str(source_url)) as (source, root):
         tags = {_DIGEST: digest, _COMMIT: git(root, "rev-parse", "HEAD")}
         before = None if force else finished_run(store_from_env(source), tags)
         if before is not None:
-            engine.log().info(
+            runtime.log().info(
                 "nothing new under %s: MLflow run %s processed the same data with the same commit", source_url, before
             )
             return {"imported": False, "mlflow_run": before}
@@ -77,8 +77,8 @@ def _bring(plan: RunPlan, storage: Storage, prefix: Location, settings: StageSet
         raise InputError(
             f"{plan.root / tracked}: expected it here or in DVC's remote (UMGCLIP_REMOTE_URL), found neither"
         )
-    done = engine.retried(lambda: import_delivery(storage, prefix, into), settings)
-    engine.log().info(
+    done = runtime.retried(lambda: import_delivery(storage, prefix, into), settings)
+    runtime.log().info(
         "%s: %d shards downloaded, %d already present, digest %s", into, done.downloaded, done.reused, done.digest
     )
     workspace.dvc("add", pointer.removesuffix(".dvc"))
@@ -106,7 +106,7 @@ def _main(
     here: Annotated[bool, typer.Option("--here", help="run in this checkout instead of a clone")] = False,
 ) -> None:
     """Run the whole pipeline on new raw data, up to a challenger."""
-    engine.start(refresh, prefix, force, "here" if here else "clone")
+    runtime.start(refresh, prefix, force, "here" if here else "clone")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed
 
-from flows import engine
+from flows import runtime
 from flows.dvc.failures import StageFailed, Unavailable, is_temporary
 from flows.dvc.handoff import Order, work
 from flows.nodes import Rendezvous, job_of_this_pod
@@ -53,19 +53,19 @@ def remote_stage(order: Order) -> Any:  # noqa: ANN401 - a state of Prefect
     """
 
     def on_line(line: str) -> None:
-        engine.log().info("%s: %s", order.stage, line)
+        runtime.log().info("%s: %s", order.stage, line)
 
     try:
-        outcome = work(order, on_line, _meeting(order), engine.log().warning)
+        outcome = work(order, on_line, _meeting(order), runtime.log().warning)
     except UmgclipError as error:
-        engine.log().error("%s", error)
+        runtime.log().error("%s", error)
         name = UNAVAILABLE if is_temporary(error) else STAGE_FAILED
         return Failed(name=name, message=f"{error} (exit code {error.exit_code})")
     return Completed(message=f"{outcome.state} in {outcome.seconds:.0f} s")
 
 
 def _meeting(order: Order) -> Callable[[], Seat] | None:
-    current = engine.flow_run()
+    current = runtime.flow_run()
     if order.nodes == 1 or current is None:
         return None
     run = UUID(current[0])
@@ -103,7 +103,7 @@ class RemoteRun:
         what = order.stage
         if order.nodes > 1:
             what += f", node {order.node} of {order.nodes}"
-        engine.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
+        runtime.log().info("%s: sent to pool %s as flow run %s (%s)", what, pool, started.name, started.id)
         self._client, self._id, self._settings = client, started.id, settings
         self._watch = RunMonitor(order.stage, pool, settings)
         self._answered = time.monotonic()
@@ -127,14 +127,14 @@ class RemoteRun:
             elif error is not None:
                 self._stop()
         except httpx.HTTPError as unanswered:
-            engine.log().warning("could not stop flow run %s: %s", self._id, unanswered)
+            runtime.log().warning("could not stop flow run %s: %s", self._id, unanswered)
 
     def is_final(self) -> bool:
         """Return whether the run has ended, successfully or not; False if the server does not answer."""
         try:
             state = self._client.read_flow_run(self._id).state
         except httpx.HTTPError as error:
-            engine.log().warning("Prefect does not answer: %s", error)
+            runtime.log().warning("Prefect does not answer: %s", error)
             return False
         return state is not None and state.is_final()
 
@@ -143,7 +143,7 @@ class RemoteRun:
         try:
             self._client.set_flow_run_state(self._id, Crashed(message=reason), force=True)
         except httpx.HTTPError as unanswered:
-            engine.log().warning("could not end flow run %s: %s", self._id, unanswered)
+            runtime.log().warning("could not end flow run %s: %s", self._id, unanswered)
 
     def done(self) -> bool:
         """Poll the run once and return whether it has succeeded.
@@ -158,7 +158,7 @@ class RemoteRun:
         except httpx.HTTPError as error:
             if time.monotonic() - self._answered > self._settings.silence_timeout_s:
                 raise Unavailable(f"Prefect does not answer any more: {error}") from error
-            engine.log().warning("Prefect does not answer: %s", error)
+            runtime.log().warning("Prefect does not answer: %s", error)
             return False
         self._answered = time.monotonic()
         try:

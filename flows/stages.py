@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flows import engine
+from flows import runtime
 from flows.dvc.failures import is_temporary
 from flows.dvc.repro import Outcome
 from flows.settings import StageSettings
@@ -22,8 +22,8 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:  # noqa: ANN401 -
 
 def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
     """Run a stage with its retries, as a Prefect task of its name or, without a flow run, in plain Python."""
-    if not engine.running():
-        return engine.retried(work, settings)
+    if not runtime.running():
+        return runtime.retried(work, settings)
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
@@ -37,7 +37,7 @@ def perform(stage: str, work: Work, settings: StageSettings) -> Outcome:
     return run_stage()
 
 
-def follow(stage: str, index: int, count: int, progress: engine.ProgressBar) -> Callable[[str], None]:
+def follow(stage: str, index: int, count: int, progress: runtime.ProgressBar) -> Callable[[str], None]:
     """Return a callback that logs each line of a stage and shows its percentage in the progress bar.
 
     Args:
@@ -48,7 +48,7 @@ def follow(stage: str, index: int, count: int, progress: engine.ProgressBar) -> 
     """
 
     def on_line(line: str) -> None:
-        engine.log().info("%s: %s", stage, line)
+        runtime.log().info("%s: %s", stage, line)
         match = _PER_CENT.search(line)
         if match:
             progress.show((index + int(match[1]) / 100) / count)

@@ -22,7 +22,7 @@ import typer
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows import engine
+from flows import runtime
 from flows.dvc import handoff
 from flows.dvc.failures import explain, is_temporary
 from flows.dvc.overrides import overridden, read_assignments
@@ -141,7 +141,7 @@ def _on_pool(search: _Search, pool: str, jobs: int) -> None:
     plan, stage_settings = search.plan, search.plan.settings.of_stage(search.plan.stages[-1].name)
     order = make_order(plan, plan.stages[-1], search.parent_run).model_copy(update={"with_upstream": True, "nodes": 1})
     handoff.pull_raw(search.workspace, plan.graph)
-    handoff.send_inputs(search.workspace, plan.graph, order, partial(engine.log().info, "%s"))
+    handoff.send_inputs(search.workspace, plan.graph, order, partial(runtime.log().info, "%s"))
     waiting, active = deque(search.trials), dict[str, tuple[Trial, RemoteRun]]()
     with get_client(sync_client=True) as client, ExitStack() as stack:
         while waiting or active:
@@ -174,12 +174,12 @@ def _finish(search: _Search, trial: Trial, workspace: Workspace) -> None:
         trial.error = ""
     except UmgclipError as error:
         trial.error = str(error)
-        engine.log().warning("%s", error)
+        runtime.log().warning("%s", error)
 
 
 def _experiment(search: _Search, trial: Trial, workspace: Workspace) -> Outcome:
     def on_line(line: str) -> None:
-        engine.log().info("%s: %s", trial.name, line)
+        runtime.log().info("%s: %s", trial.name, line)
 
     started = time.monotonic()
     words = ["exp", "run", "--temp", "--name", trial.name]
@@ -215,12 +215,12 @@ def _show(trials: Sequence[Trial], settings: SweepSettings, name: str) -> Trial:
         {"trial": trial.name, **trial.values, settings.metric: trial.metric, "error": trial.error.splitlines()[:1]}
         for trial in ranked
     ]
-    engine.table("umgclip-sweep", [{**row, "error": "".join(row["error"])} for row in rows], f"Trials of {name}")
+    runtime.table("umgclip-sweep", [{**row, "error": "".join(row["error"])} for row in rows], f"Trials of {name}")
     best = ranked[0]
     if best.metric is None:
         raise DataError(f"{name}: expected a successful trial, but all {len(trials)} failed, e.g. {best.error}")
     text = f"* best: {best.name}, {settings.metric} {best.metric:.4f}\n* apply it: `dvc exp apply {best.name}`"
-    engine.markdown("umgclip-sweep-best", text, "Best trial")
+    runtime.markdown("umgclip-sweep-best", text, "Best trial")
     return best
 
 
@@ -239,7 +239,7 @@ def _main(
     jobs: Annotated[int, typer.Option(help="concurrent trials on a work pool")] = 2,
 ) -> None:
     """Run trials with different parameter values, and rank them by the metric in the flow settings."""
-    engine.start(sweep, read_space(read_assignments(space)), trials, seed, target, jobs)
+    runtime.start(sweep, read_space(read_assignments(space)), trials, seed, target, jobs)
 
 
 if __name__ == "__main__":

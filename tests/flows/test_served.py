@@ -4,7 +4,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, LogFilter
 
-from flows import engine
+from flows import runtime
 from flows.pipeline import pipeline
 
 pytestmark = pytest.mark.heavy
@@ -55,7 +55,7 @@ def test_retries_are_for_infrastructure_and_never_for_gates(server, project):
 
 
 def test_the_command_line_uses_the_server_that_is_set(server, project):
-    assert engine.served()
-    assert engine.start(pipeline, "base")["stages"] == {"base": "ran"}
+    assert runtime.served()
+    assert runtime.start(pipeline, "base")["stages"] == {"base": "ran"}
     with get_client(sync_client=True) as client:
         assert any(run.parameters.get("target") == "base" for run in client.read_flow_runs())

@@ -7,7 +7,7 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows import engine
+from flows import runtime
 from umgclip.errors import InputError
 
 
@@ -41,7 +41,7 @@ def test_a_server_that_asks_for_another_login_is_named(login: str | None, named:
             temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login}),
             pytest.raises(InputError, match=rf"^PREFECT_API_AUTH_STRING: expected .*user:password, {named}"),
         ):
-            engine.start(nothing)
+            runtime.start(nothing)
     finally:
         server.shutdown()
         server.server_close()
