@@ -65,10 +65,15 @@ def sprite(emoji_name: str) -> Float[np.ndarray, "s s 4"]:
         raise InputError(f"emoji_name: expected one that OpenMoji draws, got {emoji_name!r}")
     png = resvg_py.svg_to_bytes(svg_string=path.read_text(encoding="utf-8"), width=SPRITE_PX, height=SPRITE_PX)
     rgba = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA")).astype(np.float32) / 255
-    rgba[..., :3] *= rgba[..., 3:]
-    visible = rgba[..., 3] > 0.1
+    return squared(rgba)
+
+
+def squared(rgba: Float[np.ndarray, "h w 4"]) -> Float[np.ndarray, "s s 4"]:
+    """Return a picture from 0 to 1 premultiplied, cut to its visible pixels and centred in a square."""
+    premultiplied = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
+    visible = premultiplied[..., 3] > 0.1
     rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    cut = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut = premultiplied[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     side = max(cut.shape[:2])
     square = np.zeros((side, side, 4), np.float32)
     top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
@@ -80,7 +85,14 @@ def place(
     emoji_name: str, size_px: int, centre_xy: tuple[float, float], angle_deg: float, flip: bool, side: int
 ) -> Float[np.ndarray, "side side 4"]:
     """Draw a sprite of `size_px` on an empty square of `side` pixels; return premultiplied RGBA from 0 to 1."""
-    source = sprite(emoji_name)
+    return place_sprite(sprite(emoji_name), size_px, centre_xy, angle_deg, flip, side)
+
+
+def place_sprite(
+    source: Float[np.ndarray, "s s 4"], size_px: int, centre_xy: tuple[float, float], angle_deg: float, flip: bool,
+    side: int,
+) -> Float[np.ndarray, "side side 4"]:  # fmt: skip
+    """Draw a square premultiplied picture of `size_px` on an empty square of `side` pixels, turned and mirrored."""
     if flip:
         source = source[:, ::-1]
     # shrink by area first: a warp alone would alias

@@ -7,12 +7,12 @@ single objects with their whole truth: captions, tags, boxes, masks and stuff.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from umgclip import __version__
 from umgclip.errors import DataError
@@ -42,6 +42,30 @@ _STREAMS = {"train": 1, "scenes": 2, "singles": 3}  # random streams, so that sp
 
 
 @dataclass(frozen=True)
+class SceneArt:
+    """What scenes are drawn from: their things and backgrounds, and where the pictures of these come from.
+
+    Attributes:
+        kinds: the things.
+        stuff: names of the backgrounds.
+        sprite: draws a thing: a square of premultiplied RGBA from 0 to 1.
+        background: draws a background by name, in a square of some pixels.
+        dataset: the source that records name, without the split.
+        license: of the scenes.
+    """
+
+    kinds: Sequence[Thing]
+    stuff: Sequence[str]
+    sprite: Callable[[Thing, np.random.Generator], Float[np.ndarray, "s s 4"]]
+    background: Callable[[str, int, np.random.Generator], UInt8[np.ndarray, "side side 3"]]
+    dataset: str
+    license: str
+
+
+EMOJI = SceneArt(things(), STUFF, lambda thing, _: art.sprite(thing.emoji_name), art.background, "demo", LICENSE)
+
+
+@dataclass(frozen=True)
 class Scene:
     """A composed image and its truth; a mask holds the visible pixels of one thing."""
 
@@ -52,21 +76,22 @@ class Scene:
     caption: str
 
 
-def compose(kinds: list[Thing], params: DataParams, rng: np.random.Generator) -> Scene:
+def compose(kinds: Sequence[Thing], params: DataParams, rng: np.random.Generator, pictures: SceneArt = EMOJI) -> Scene:
     """Draw one scene with the given things, in order from back to front."""
     side = params.image_px
-    stuff = str(rng.choice(STUFF))
-    canvas = art.background(stuff, side, rng).astype(np.float32) / 255
+    stuff = str(rng.choice(pictures.stuff))
+    canvas = pictures.background(stuff, side, rng).astype(np.float32) / 255
     low, high = (0.42, 0.82) if len(kinds) == 1 else (0.34, 0.62 - 0.04 * len(kinds))
     owned: list[np.ndarray] = []
     drawn: list[Thing] = []
     for kind in kinds:
+        sprite = pictures.sprite(kind, rng)
         for _ in range(12):  # attempts until enough of every sprite stays visible
             size = int(rng.uniform(low, high) * side)
             margin = size * 0.46
             centre = (rng.uniform(margin, side - margin), rng.uniform(margin, side - margin))
             angle, flip = rng.uniform(-25, 25), rng.random() < 0.5
-            layer = art.place(kind.emoji_name, size, centre, angle, bool(flip), side)
+            layer = art.place_sprite(sprite, size, centre, angle, bool(flip), side)
             mask = layer[..., 3] >= 0.5
             if all((old & ~mask).sum() >= _MIN_VISIBLE * max(old.sum(), 1) for old in owned):
                 canvas, mask = art.over(canvas, layer)
@@ -85,12 +110,11 @@ def _caption(names: list[str], stuff: str, params: DataParams, rng: np.random.Ge
     return f"{listed} on {stuff}" if named else listed
 
 
-def _pick(kinds: list[Thing], count: int, rng: np.random.Generator) -> list[Thing]:
+def _pick(kinds: Sequence[Thing], count: int, rng: np.random.Generator) -> list[Thing]:
     return [kinds[i] for i in rng.choice(len(kinds), size=count, replace=False)]
 
 
-def _record(scene: Scene, key: str, image: bytes, dataset: str, *, truth: bool) -> ImageRecord:
-    source = Source(dataset=dataset, license=LICENSE)
+def _record(scene: Scene, key: str, image: bytes, source: Source, *, truth: bool) -> ImageRecord:
     side = scene.pixels.shape[0]
     digest = hashlib.sha256(image).hexdigest()
     base = {"key": key, "width": side, "height": side, "sha256": digest, "source": source}
@@ -131,23 +155,31 @@ def true_regions(scene: Scene) -> list[Region]:
     return regions
 
 
-def training_scene(params: DataParams, index: int) -> Scene:
+def training_scene(params: DataParams, index: int, pictures: SceneArt = EMOJI) -> Scene:
     """Draw scene `index` of the training split with its truth, which the split does not store: for measuring only."""
-    return _draw_training(params, np.random.default_rng([params.seed, _STREAMS["train"], index]))
+    return _draw_training(params, np.random.default_rng([params.seed, _STREAMS["train"], index]), pictures)
 
 
-def _draw_training(params: DataParams, rng: np.random.Generator) -> Scene:
+def _draw_training(params: DataParams, rng: np.random.Generator, pictures: SceneArt) -> Scene:
     single = rng.random() < params.single_share
     count = 1 if single else int(rng.integers(2, params.max_things + 1))
-    return compose(_pick(things(), count, rng), params, rng)
+    return compose(_pick(pictures.kinds, count, rng), params, rng, pictures)
 
 
-Draw = Callable[[int, np.random.Generator], Scene]
+def _draw(name: str, index: int, params: DataParams, rng: np.random.Generator, pictures: SceneArt) -> Scene:
+    """Draw scene `index` of a split."""
+    if name == "train":
+        return _draw_training(params, rng, pictures)
+    if name == "singles":
+        return compose([pictures.kinds[index % len(pictures.kinds)]], params, rng, pictures)
+    return compose(_pick(pictures.kinds, int(rng.integers(1, params.max_things + 1)), rng), params, rng, pictures)
 
 
 def _write_split(
-    folder: Path, name: str, count: int, draw: Draw, params: DataParams, advance: Callable[[int], None]
+    folder: Path, name: str, params: DataParams, pictures: SceneArt, advance: Callable[[int], None]
 ) -> list[ShardInfo]:
+    counts = {"train": params.train_scenes, "scenes": params.benchmark_scenes, "singles": params.benchmark_singles}
+    count, source = counts[name], Source(dataset=f"{pictures.dataset}/{name}", license=pictures.license)
     truth = name != "train"  # training data holds only images and alt texts
     shards: list[ShardInfo] = []
     for number, start in enumerate(range(0, count, params.shard_samples)):
@@ -156,21 +188,21 @@ def _write_split(
             writer = ShardWriter(temporary)
             for index in range(start, min(start + params.shard_samples, count)):
                 rng = np.random.default_rng([params.seed, _STREAMS[name], index])
-                scene = draw(index, rng)
+                scene = _draw(name, index, params, rng, pictures)
                 image = encode_jpeg(scene.pixels, params.jpeg_quality)
                 key = hashlib.sha256(image).hexdigest()[:16]
-                record = _record(scene, key, image, f"demo/{name}", truth=truth)
-                writer.write(RawSample(key, image, "jpg", record.to_json()))
+                writer.write(RawSample(key, image, "jpg", _record(scene, key, image, source, truth=truth).to_json()))
                 advance(1)
             writer.close()
         shards.append(describe_shard(path, writer.samples))
     return shards
 
 
-def _manifest(params: DataParams, shards: Iterable[ShardInfo], classes: ClassList | None) -> Manifest:
+def _manifest(
+    params: DataParams, shards: Iterable[ShardInfo], classes: ClassList | None, license_name: str
+) -> Manifest:
     made_by = MadeBy(stage="data", params_sha256=sha256_json(params.decisive(IMPORTS_ONLY)), code_version=__version__)
-    notes = {"license": LICENSE}
-    return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes=notes)
+    return Manifest(made_by=made_by, shards=list(shards), classes=classes, notes={"license": license_name})
 
 
 def is_demo(folder: Path, stage: str = "data") -> bool:
@@ -203,29 +235,39 @@ def write_demo(params: DataParams, out: Path, *, advance: Callable[[int], None] 
         InputError: `out` holds something else.
         OutputError: the folder cannot be written.
     """
-    kinds = things()
+    return write_scenes(params, out, EMOJI, EMOJI, advance=advance)
 
-    def draw_train(_: int, rng: np.random.Generator) -> Scene:
-        return _draw_training(params, rng)
 
-    def draw_scene(_: int, rng: np.random.Generator) -> Scene:
-        return compose(_pick(kinds, int(rng.integers(1, params.max_things + 1)), rng), params, rng)
+def write_scenes(
+    params: DataParams, out: Path, train_art: SceneArt, benchmark_art: SceneArt, *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, int]:  # fmt: skip
+    """Compose `out/train` and `out/benchmark` from any pictures, as `write_demo` does from the demo's.
 
-    def draw_single(index: int, rng: np.random.Generator) -> Scene:
-        return compose([kinds[index % len(kinds)]], params, rng)
+    Args:
+        params: the section `data`.
+        out: the folder to make; an old one is replaced.
+        train_art: pictures of the training scenes.
+        benchmark_art: pictures of the benchmark; its things and backgrounds are the benchmark's classes.
+        advance: called with the number of scenes done.
 
+    Raises:
+        InputError: `out` holds something else.
+        OutputError: the folder cannot be written.
+    """
     with fresh_folder(out, is_demo) as working:
         train, benchmark = working / "train", working / "benchmark"
-        shards = _write_split(train, "train", params.train_scenes, draw_train, params, advance)
-        write_manifest(train, _manifest(params, shards, None))
-        scenes = _write_split(benchmark, "scenes", params.benchmark_scenes, draw_scene, params, advance)
-        singles = _write_split(benchmark, "singles", params.benchmark_singles, draw_single, params, advance)
+        shards = _write_split(train, "train", params, train_art, advance)
+        write_manifest(train, _manifest(params, shards, None, train_art.license))
+        shards = [
+            s for name in ("scenes", "singles") for s in _write_split(benchmark, name, params, benchmark_art, advance)
+        ]
         classes = ClassList(
-            things=[kind.name for kind in kinds],
-            stuff=list(STUFF),
-            held_out=[kind.name for kind in kinds if kind.held_out],
+            things=[kind.name for kind in benchmark_art.kinds],
+            stuff=list(benchmark_art.stuff),
+            held_out=[kind.name for kind in benchmark_art.kinds if kind.held_out],
         )
-        write_manifest(benchmark, _manifest(params, [*scenes, *singles], classes))
+        write_manifest(benchmark, _manifest(params, shards, classes, benchmark_art.license))
     return {
         "train": params.train_scenes,
         "benchmark scenes": params.benchmark_scenes,
