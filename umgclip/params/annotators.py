@@ -8,47 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from umgclip.params.section import FILE, INDIFFERENT, Count, Device, Precision, Section, Share, Template
+from umgclip.params.annotator_kind import AnnotatorParams, Queries, WeightsParams
+from umgclip.params.section import FILE, INDIFFERENT, Count, Share, Template
+from umgclip.params.vlm import VlmParams
+
+__all__ = ["KINDS", "AnnotatorParams", "ModelParams", "Names", "Queries", "VlmParams", "WeightsParams"]
 
 Names = Annotated[list[str], Field(min_length=1)]
-Queries = Annotated[
-    Literal["caption", "vocabulary"] | list[str],
-    Field(description="queries: the concepts of the caption (all if it names none), all concepts, or a list"),
-]
-_COMMIT = r"^[0-9a-f]{40}$"
-BoxUnit = Literal["pixel", "thousandth", "share"]
-
-
-class AnnotatorParams(Section):
-    """The base of the parameters of all kinds, each of which has a field `kind`."""
-
-    ROLES: ClassVar[tuple[str, ...]] = ()
-    """The roles of `annotate.roles` that the kind may fill."""
-
-
-class WeightsParams(AnnotatorParams):
-    """The weights of a model, and the device, precision and batch with which it runs."""
-
-    id: str | None = Field(default=None, description="repository on the Hugging Face hub, with `revision`")
-    revision: str | None = Field(default=None, pattern=_COMMIT, description="full commit hash of `id`")
-    path: Annotated[str | None, FILE, INDIFFERENT] = Field(  # the files decide, not their path
-        default=None, description="local folder written by save_pretrained, instead of `id`"
-    )
-    device: Device = "auto"
-    dtype: Precision = Field(
-        default="auto", description="auto: fp32 on a CPU, bf16 on a GPU that supports it, fp16 on other GPUs"
-    )
-    batch: Count = Field(default=8, description="images, crops or texts in a forward pass; halved when memory runs out")
-
-    @model_validator(mode="after")
-    def _weights_are_pinned(self) -> WeightsParams:
-        if (self.path is None) == (self.id is None):
-            raise ValueError(f"expected either path, or id with revision, got id={self.id!r} and path={self.path!r}")
-        if self.id is not None and self.revision is None:
-            raise ValueError(f"expected revision, the full commit hash of {self.id!r}, got none")
-        return self
 
 
 class Florence2Params(WeightsParams):
@@ -168,71 +136,6 @@ class Qwen3VlParams(WeightsParams):
     prompt: str = "Describe what is visible in this image in one or two factual sentences."
     region_prompt: str = "Name and describe the main object of this picture in one short phrase."
     max_new_tokens: Count = 128
-    crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
-
-
-class VlmParams(AnnotatorParams):
-    """Any server that speaks OpenAI's chat completions (vLLM and others): captions, tags, grounded boxes as JSON."""
-
-    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "region_captioner", "tagger", "captioner", "negator")
-
-    kind: Literal["vlm"] = "vlm"
-    url: Annotated[str, INDIFFERENT] = Field(
-        pattern=r"^https?://[^@\s]+$", description="address of the server, up to and including /v1"
-    )
-    model: str = Field(min_length=1, description="name of the model on the server")
-    revision: str | None = Field(
-        default=None, description="revision of the weights on the server, for the source in records"
-    )
-    api_key_env: Annotated[str | None, INDIFFERENT] = Field(
-        default=None, description="environment variable that holds the key; null: none"
-    )
-    prompt: str = "Describe what is visible in this image in one or two factual sentences."
-    tags_prompt: str = "List the objects, materials and places that are visible in this image, as singular nouns."
-    boxes_prompt: str = "Locate every distinct object that is visible in this image."
-    region_prompt: str = "Name and describe the main object of this picture in one short phrase."
-    negatives_prompt: str = Field(
-        default=(
-            "This text describes the picture: {}\nWrite ten texts that are nearly the same and wrong for the picture. "
-            "In each, change one thing: a colour, a material, a number, an attribute, a position or an object."
-        ),
-        pattern=r"\{\}",
-        description="asks for wrong texts of a region; {} is its caption or label",
-    )
-    box_unit: BoxUnit = Field(
-        default="thousandth",
-        description="unit of boxes in answers: pixels of the image sent, thousandths of its sides, or shares of 1",
-    )
-    structured: bool = Field(default=True, description="ask for JSON by response_format (json_schema)")
-    logprobs: bool = Field(
-        default=True,
-        description="ask for token probabilities, from which scores are computed; false: all scores are 0.5",
-    )
-    temperature: float = Field(default=0.7, ge=0, le=2, description="0 makes some models repeat themselves")
-    top_p: float = Field(default=0.8, gt=0, le=1)
-    seed: int = 0
-    max_tokens: Count = Field(default=400, description="most tokens of one answer; a cut answer is requested again")
-    token_budget: Annotated[Count | None, INDIFFERENT] = Field(
-        default=None, description="most tokens that one worker uses; null: no limit"
-    )
-    concurrency: Annotated[Count, INDIFFERENT] = Field(default=8, description="simultaneous requests of one worker")
-    timeout_s: Annotated[float, INDIFFERENT] = Field(
-        default=60.0, gt=0, description="limit for one request and its whole reply"
-    )
-    deadline_s: Annotated[float, INDIFFERENT] = Field(
-        default=600.0, gt=0, description="limit for one answer with all its retries"
-    )
-    retries: Annotated[int, INDIFFERENT] = Field(
-        default=5, ge=0, description="retries after a failed request or an unusable answer"
-    )
-    backoff_s: Annotated[float, INDIFFERENT] = Field(
-        default=1.0, gt=0, description="wait before the first retry; doubled every time, with jitter"
-    )
-    max_reply_kb: Annotated[Count, INDIFFERENT] = Field(
-        default=4096, description="largest reply of the server after decompression; larger ones are not read"
-    )
-    max_side_px: Count = Field(default=1024, description="larger images are scaled down before they are sent")
-    jpeg_quality: int = Field(default=90, ge=50, le=100)
     crop_context: float = Field(default=1.2, ge=1, description="side of a region's crop, as a multiple of its box")
 
 

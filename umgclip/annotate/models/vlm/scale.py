@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from umgclip.annotate.models.vlm.answers import BoxesAnswer, NoAnswerError
 from umgclip.annotate.proposal import Box
-from umgclip.params.annotators import BoxUnit
+from umgclip.params.vlm import BoxUnit
 
 _SLACK = 0.01  # of a side: models point slightly past the edge
 _ASKED = {
