@@ -106,6 +106,12 @@ _SAM2 = {
     ),
     "proposer": _use(_NOTHING, "min_box_iou"),
 }
+_SAM3 = {
+    "masker": _use(
+        frozenset({"box", "is_stuff"}), "queries", "threshold", "stuff_threshold", "rival_iou", "overlap", "most"
+    ),
+    "proposer": _use(_CAPTION, "min_box_iou"),
+}
 _CLIP = {
     "filter": _use(_EVERYTHING, "template", "threshold", "thresholds", "most", "crop_context"),
     "tagger": _use(_NOTHING, "crop_context"),
@@ -153,6 +159,9 @@ CATALOG: Mapping[str, AnnotatorKind] = {
         "umgclip.annotate.models.foundation.mask2former:Mask2Former", {"proposer": _use(_NOTHING)}, extra="foundation"
     ),
     "sam2": AnnotatorKind("umgclip.annotate.models.foundation.sam2:Sam2", _SAM2, words="none", extra="foundation"),
+    "sam3": AnnotatorKind(
+        "umgclip.annotate.models.foundation.sam3:Sam3", _SAM3, words="vocabulary", extra="foundation"
+    ),
     "clip": AnnotatorKind(
         "umgclip.annotate.models.foundation.clip:Clip", _CLIP, words="vocabulary", extra="foundation"
     ),

@@ -181,6 +181,22 @@ def iou(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def encoded_iou(one: Mask, others: Sequence[Mask]) -> Float[np.ndarray, "n"]:
+    """Compute the intersection over union of a mask with each of the others, all of one size, without decoding.
+
+    Raises:
+        InputError: one of them is no COCO RLE.
+
+    Example:
+        >>> left, all_of_it = encode(np.array([[True, False]])), encode(np.array([[True, True]]))
+        >>> encoded_iou(left, [left, all_of_it]).tolist()
+        [1.0, 0.5]
+    """
+    if not others:
+        return np.zeros(0)
+    return np.asarray(coco_mask.iou([_checked(one)], [_checked(other) for other in others], [0] * len(others)))[0]
+
+
 def enlarged(mask: Bool[np.ndarray, "h w"], size_hw: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """Enlarge a mask to a larger image: the edge runs where interpolation gives one half."""
     grey = cv2.resize(mask.astype(np.uint8) * 255, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)

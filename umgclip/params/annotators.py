@@ -102,6 +102,34 @@ class Sam2Params(WeightsParams):
     most: Count = Field(default=100, description="everything mode: most regions of an image")
 
 
+class Sam3Params(WeightsParams):
+    """SAM 3 (Carion et al., 2025): masks of things and stuff by words, and masks for boxes."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("proposer", "masker")
+
+    kind: Literal["sam3"] = "sam3"
+    queries: Queries = "caption"
+    threshold: Share = Field(default=0.5, description="proposer: least score of a thing")
+    stuff_threshold: Share = Field(default=0.5, description="proposer: least score of the stuff of a word")
+    mask_threshold: Share = Field(default=0.5, description="least probability of a pixel of a mask")
+    rival_iou: Share = Field(
+        default=0.8, description="proposer: IoU of masks above which things of two words are one; the best stays"
+    )
+    overlap: Share = Field(
+        default=0.8, description="proposer: least share of the stuff of a word that better stuff does not cover"
+    )
+    most: Count = Field(default=100, description="proposer: most regions of an image")
+    min_box_iou: Share = Field(
+        default=0.5, description="masker: least IoU of the mask's box with the region's; other masks are refused"
+    )
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Sam3Params:
+        if self.queries == []:
+            raise ValueError("queries: expected caption, vocabulary, or words, since SAM 3 finds only named things")
+        return self
+
+
 class ClipParams(WeightsParams):
     """CLIP, SigLIP or SigLIP 2 as tagger of images and regions over the vocabulary, and as filter."""
 
@@ -182,6 +210,7 @@ ModelParams = Annotated[
     | DetrParams
     | Mask2FormerParams
     | Sam2Params
+    | Sam3Params
     | ClipParams
     | Blip2Params
     | Qwen3VlParams

@@ -73,7 +73,7 @@ def test_digests_of_the_stage_cover_the_code_of_every_kind(module):
 
 def test_what_may_fill_a_role_comes_from_the_parameters():
     assert list(CAPABLE) == list(RolesParams.model_fields)
-    assert CAPABLE["masker"] == ("grabcut", "sam2", "none")
+    assert CAPABLE["masker"] == ("grabcut", "sam2", "sam3", "none")
     assert CAPABLE["region_tagger"] == ("clip_teacher", "clip", "given")
     assert CAPABLE["policy"] == ("face", "nsfw", "none")
 

@@ -12,11 +12,11 @@ import transformers
 from jaxtyping import Bool
 
 from umgclip.annotate.models.foundation.batching import run_batches
+from umgclip.annotate.models.foundation.masking import refine_things, with_mask
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
-from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.placement import placement
 from umgclip.params.annotators import Sam2Params
@@ -47,17 +47,7 @@ class Sam2:
 
         A mask whose box has a lower IoU with the proposal's than `min_box_iou` is not taken.
         """
-        results: list[list[Proposal] | Failure] = [list(of_image) for of_image in proposals]
-        asked = [(row, [p for p in of_image if not p.is_stuff]) for row, of_image in enumerate(proposals)]
-        asked = [(row, things) for row, things in asked if things]
-        batch = [(images[row], things) for row, things in asked]
-        for (row, _), answer in zip(asked, run_batches(batch, self._params.batch, self._refine), strict=True):
-            if isinstance(answer, Failure):
-                results[row] = answer
-            else:
-                things = iter(answer)
-                results[row] = [p if p.is_stuff else next(things) for p in proposals[row]]
-        return results
+        return refine_things(images, proposals, self._params.batch, self._refine)
 
     def _refine(self, batch: Sequence[tuple[Pixels, list[Proposal]]]) -> list[list[Proposal]]:
         """Return the things of each image, with the masks that fit them."""
@@ -73,7 +63,7 @@ class Sam2:
                 some = things[start : start + _BOXES]
                 masks = self._masks(of_image, inputs["original_sizes"][row], some)
                 refined[-1] += [
-                    p.drawn(mask, self.name) if self._fits(mask, p) else p for p, mask in zip(some, masks, strict=True)
+                    with_mask(p, mask, self.name, self._params.min_box_iou) for p, mask in zip(some, masks, strict=True)
                 ]
         return refined
 
@@ -95,12 +85,6 @@ class Sam2:
         )
         (masks,) = self._loaded.processor.post_process_masks(outputs.pred_masks.float().cpu(), sizes)
         return masks[:, 0].numpy().astype(bool)
-
-    def _fits(self, mask: Bool[np.ndarray, "h w"], proposal: Proposal) -> bool:
-        if not mask.any():
-            return False
-        drawn = np.array([mask_ops.box_of(mask)])
-        return float(box_ops.iou(drawn, np.array([proposal.box_xyxy]))[0, 0]) >= self._params.min_box_iou
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
         """Propose a mask for everything that a grid of points hits; captions are ignored."""

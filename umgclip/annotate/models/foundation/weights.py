@@ -58,6 +58,7 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
             device does not exist.
     """
     folder, revision = _folder(params, where)
+    field = f"{where}.{'id' if params.path is None else 'path'}"
     device, dtype = placement(params, where)
     kind = str(getattr(params, "kind", "model"))
     transformers.utils.logging.disable_progress_bar()  # it would overwrite the progress of the run
@@ -67,13 +68,26 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
             config = transformers.AutoConfig.from_pretrained(folder, **plain)
             wanted = getattr(transformers, model_class)
             expected = getattr(wanted, "config_class", None)
-            if isinstance(expected, type) and not isinstance(config, expected):
-                raise InputError(f"{where}: expected weights of {kind} ({expected.__name__}), got {config.model_type}")
-            model = wanted.from_pretrained(folder, use_safetensors=True, dtype=dtype, **plain)
+            # SAM 3 is published as a part of its video model
+            fits = isinstance(expected, type) and isinstance(getattr(config, "detector_config", None), expected)
+            if isinstance(expected, type) and not fits and not isinstance(config, expected):
+                raise InputError(f"{field}: expected weights of {kind} ({expected.__name__}), got {config.model_type}")
+            model, report = wanted.from_pretrained(
+                folder, use_safetensors=True, dtype=dtype, output_loading_info=True, **plain
+            )
+            if report["missing_keys"]:
+                missing = sorted(report["missing_keys"])
+                raise InputError(
+                    f"{field}: expected all weights of {model_class}, got {folder} without {len(missing)} of them "
+                    f"({missing[0]} is one)"
+                )
             processor = getattr(transformers, processor_class).from_pretrained(folder, **plain)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{where}: cannot load {params.id or params.path} as {kind}: {first}") from error
+        raise InputError(
+            f"{field}: expected {model_class} and {processor_class} of transformers, got {params.id or params.path}, "
+            f"which cannot be loaded as {kind}: {first}"
+        ) from error
     name = source_name(kind, params.id or Path(str(params.path)).name, revision)
     return LoadedModel(model.eval().to(device), processor, device, dtype, name)
 
@@ -89,7 +103,7 @@ def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:
         snapshot = snapshot_download(params.id, revision=params.revision, local_files_only=True)
     except (LocalEntryNotFoundError, OSError) as error:
         raise InputError(
-            f"{where}: weights of {params.id} at {params.revision} are not on this machine "
+            f"{where}.id: weights of {params.id} at {params.revision} are not on this machine "
             f"(looked in {constants.HF_HUB_CACHE}); run: hf download {params.id} --revision {params.revision}"
         ) from error
     return Path(snapshot), params.revision

@@ -17,6 +17,7 @@ import transformers as hf
 from open_clip.tokenizer import bytes_to_unicode
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers.models.sam2 import configuration_sam2 as sam2
+from transformers.models.sam3 import configuration_sam3 as sam3
 
 from umgclip.data.vocabulary import Vocabulary
 
@@ -143,6 +144,33 @@ def _sam2() -> tuple:
     )  # fmt: skip
     images = hf.Sam2ImageProcessor(size={"height": 128, "width": 128}, mask_size={"height": 32, "width": 32})
     return hf.Sam2Model(config), hf.Sam2Processor(images)
+
+
+def _sam3() -> tuple:
+    layer = dict(hidden_size=32, intermediate_size=64, num_attention_heads=4)
+    backbone = sam3.Sam3ViTConfig(
+        num_hidden_layers=2, image_size=112, patch_size=14, window_size=4, global_attn_indexes=[1],
+        pretrain_image_size=56, **layer,
+    )  # fmt: skip
+    config = sam3.Sam3Config(
+        vision_config=sam3.Sam3VisionConfig(
+            backbone_config=backbone, fpn_hidden_size=32, backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]]
+        ),
+        text_config=dict(
+            vocab_size=49408, projection_dim=32, num_hidden_layers=1, max_position_embeddings=32, hidden_act="gelu",
+            **layer,
+        ),
+        geometry_encoder_config=sam3.Sam3GeometryEncoderConfig(num_layers=1, **layer),
+        detr_encoder_config=sam3.Sam3DETREncoderConfig(num_layers=1, **layer),
+        detr_decoder_config=sam3.Sam3DETRDecoderConfig(num_layers=1, num_queries=5, **layer),
+        mask_decoder_config=sam3.Sam3MaskDecoderConfig(hidden_size=32, num_attention_heads=4),
+    )  # fmt: skip
+    images = hf.Sam3ImageProcessor(size={"height": 112, "width": 112}, mask_size={"height": 32, "width": 32})
+    model = hf.Sam3Model(config)
+    with torch.no_grad():  # or all words and queries would get nearly the same answer
+        for weight in model.parameters():
+            weight.mul_(4.0 if weight.ndim > 1 else 1.0)
+    return model, hf.Sam3Processor(images, clip_bpe(model_max_length=32))
 
 
 def _blip2() -> tuple:
@@ -273,9 +301,9 @@ def _vit() -> tuple:
 
 MAKERS: dict[str, Callable[[], tuple]] = {
     "florence2": _florence2, "grounding_dino": lambda: _grounding("GroundingDino"),
-    "mm_grounding_dino": lambda: _grounding("MMGroundingDino"), "owlv2": _owlv2, "sam2": _sam2, "blip2": _blip2,
-    "qwen3_vl": _qwen3_vl, "mask2former": _mask2former, "detr": _detr, "rt_detr_v2": _rt_detr_v2, "clip": _clip,
-    "siglip2": _siglip2, "vit": _vit,
+    "mm_grounding_dino": lambda: _grounding("MMGroundingDino"), "owlv2": _owlv2, "sam2": _sam2, "sam3": _sam3,
+    "blip2": _blip2, "qwen3_vl": _qwen3_vl, "mask2former": _mask2former, "detr": _detr, "rt_detr_v2": _rt_detr_v2,
+    "clip": _clip, "siglip2": _siglip2, "vit": _vit,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(vocabulary
     models = {"sam": Sam2Params(id="nobody/sam2-nothing", revision=REVISION)}
     with pytest.raises(
         InputError,
-        match=rf"annotate.models.sam: weights of nobody/sam2-nothing at {REVISION} are not on this machine .*"
+        match=rf"annotate.models.sam.id: weights of nobody/sam2-nothing at {REVISION} are not on this machine .*"
         rf"run: hf download nobody/sam2-nothing --revision {REVISION}",
     ):
         build_model(models, "sam", vocabulary)
@@ -29,7 +29,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
 
 
 def test_weights_of_another_kind_are_refused(weights):
-    with pytest.raises(InputError, match=r"m: expected weights of detr \(DetrConfig\), got rt_detr_v2"):
+    with pytest.raises(InputError, match=r"m.path: expected weights of detr \(DetrConfig\), got rt_detr_v2"):
         load(DetrParams(kind="detr", path=weights("rt_detr_v2")), "m", "DetrForObjectDetection", "AutoImageProcessor")
 
 
