@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from umgclip.params.annotator_kind import AnnotatorParams, Queries, WeightsParams
 from umgclip.params.section import FILE, INDIFFERENT, Count, Share, Template

@@ -44,7 +44,7 @@ _NAMED = 10  # refused words that a row of `rejected` names
 
 @dataclass
 class _Regions:
-    """What the words of one image have given so far."""
+    """The regions that the words of one image have given so far."""
 
     things: list[Proposal] = field(default_factory=list)
     stuff: list[Proposal] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What SAM 3 says of one image and one word, as scores, boxes and masks of the image's size."""
+"""The output of SAM 3 for one image and one word: scores, boxes, and masks of the size of the image."""
 
 from __future__ import annotations
 
