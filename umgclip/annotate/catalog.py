@@ -35,10 +35,12 @@ class RoleUse:
     Attributes:
         reads: the parts of captions and regions that it looks at, besides the image, or the text of a filter.
         unread: parameters of the kind that it does not read in this role.
+        by_queries: whether its words are those of the parameter `queries`, unless that is null.
     """
 
     reads: frozenset[Part] = _EVERYTHING
     unread: frozenset[str] = frozenset()
+    by_queries: bool = False
 
 
 _UNLISTED = RoleUse()
@@ -50,7 +52,7 @@ class AnnotatorKind:
 
     Attributes:
         path: the class, as in `umgclip.annotate.models.policy.face:Face`. It is called with the parameters and, for
-            messages, their name in `params.yaml`; with the vocabulary as well if `words` are of it.
+            messages, their name in `params.yaml`; with the vocabulary as well if it reads that in some role.
         uses: by role. In a role that is not listed, the kind reads everything and all parameters count.
         words: what it can write.
         extra: the optional dependencies that it needs, a key of `EXTRAS`.
@@ -68,8 +70,17 @@ class AnnotatorKind:
 
     @property
     def reads_vocabulary(self) -> bool:
-        """True if the vocabulary decides the answers of this kind."""
-        return self.words in ("vocabulary", "caption")
+        """True if the vocabulary decides the answers of this kind in some role."""
+        return self.words in ("vocabulary", "caption") or any(use.by_queries for use in self.uses.values())
+
+    def words_in(self, role: str, queries: object) -> Words:
+        """Return what it can write in a role.
+
+        Args:
+            role: one that it may fill.
+            queries: the parameter of that name; None where it is null, or the kind has none.
+        """
+        return "vocabulary" if self.use(role).by_queries and queries is not None else self.words
 
     def use(self, role: str) -> RoleUse:
         """Return what decides its answers in a role."""
@@ -117,16 +128,24 @@ _CLIP = {
     "tagger": _use(_NOTHING, "crop_context"),
     "region_tagger": _use(frozenset({"box", "is_stuff", "tags"}), "most"),
 }
+_VLM_WORDS = ("prompt", "tags_prompt", "region_prompt", "negatives_prompt")
+_VLM_PLACES = (
+    "box_unit", "queries", "names_per_question", "questions_max", "boxes_prompt", "queries_prompt",
+)  # fmt: skip
+_REGION: frozenset[Part] = frozenset({"box", "mask"})
+
+
+def _vlm(reads: frozenset[Part], prompt: str, *unread: str) -> RoleUse:
+    """Return what decides the answers of a `vlm` in a role that gives words, by the parameter with its prompt."""
+    return _use(reads, *(name for name in _VLM_WORDS if name != prompt), *unread)
+
+
 _VLM = {
-    "captioner": _use(
-        _NOTHING, "tags_prompt", "boxes_prompt", "region_prompt", "negatives_prompt", "box_unit", "crop_context"
-    ),
-    "tagger": _use(_NOTHING, "prompt", "boxes_prompt", "region_prompt", "negatives_prompt", "box_unit", "crop_context"),
-    "proposer": _use(_NOTHING, "prompt", "tags_prompt", "region_prompt", "negatives_prompt", "crop_context"),
-    "region_captioner": _use(_BOX, "prompt", "tags_prompt", "boxes_prompt", "negatives_prompt", "box_unit"),
-    "negator": _use(
-        frozenset({"box", "tags", "captions"}), "prompt", "tags_prompt", "boxes_prompt", "region_prompt", "box_unit"
-    ),
+    "captioner": _vlm(_NOTHING, "prompt", *_VLM_PLACES, "crop_context"),
+    "tagger": _vlm(_NOTHING, "tags_prompt", *_VLM_PLACES, "crop_context"),
+    "proposer": RoleUse(_CAPTION, frozenset({*_VLM_WORDS, "answers", "regions", "crop_context"}), by_queries=True),
+    "region_captioner": _vlm(_REGION, "region_prompt", *_VLM_PLACES[1:]),
+    "negator": _vlm(_REGION | {"tags", "captions"}, "negatives_prompt", *_VLM_PLACES[1:]),
 }
 
 CATALOG: Mapping[str, AnnotatorKind] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from umgclip.annotate.cache.identity import model_kind
+from umgclip.annotate.cache.identity import model_kind, queries_of
 from umgclip.annotate.catalog import CATALOG
 from umgclip.annotate.vocabulary import Names
 from umgclip.data.vocabulary import Vocabulary
@@ -47,5 +47,9 @@ def note(vocabulary: Vocabulary, names: Names) -> str | None:
 def _speaks(params: AnnotateParams, vocabulary: Vocabulary) -> bool:
     """Return whether some role can name things in an image without a caption."""
     words = ("any", "vocabulary") if vocabulary.concepts else ("any",)
-    kinds = {model_kind(params, name) for role in _SPEAKING_ROLES for name in params.roles.of(role)}
-    return any(CATALOG[kind].words in words for kind in kinds if kind in CATALOG)  # `none` and `given` have no row
+    return any(
+        CATALOG[kind].words_in(role, queries_of(params, name)) in words
+        for role in _SPEAKING_ROLES
+        for name in params.roles.of(role)
+        if (kind := model_kind(params, name)) in CATALOG  # `none` and `given` have no row
+    )

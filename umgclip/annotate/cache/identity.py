@@ -41,7 +41,7 @@ def answer_identities(
                 "kind": kind,
                 "params": _read_params(params, role, name, kind),
                 "weights": base_sha256 if kind == "clip_teacher" else files.get(name),
-                "vocabulary": words if CATALOG[kind].reads_vocabulary and role not in _WITHOUT_VOCABULARY else None,
+                "vocabulary": words if _reads_vocabulary(params, role, name) else None,
                 "batch": params.batch,
                 "code": code_digest(CATALOG[kind].module),
             }
@@ -52,6 +52,16 @@ def answer_identities(
 def model_kind(params: AnnotateParams, name: str) -> str:
     """Return the kind of a model; the kind of a built-in is its name."""
     return str(params.models[name].kind) if name in params.models else name
+
+
+def _reads_vocabulary(params: AnnotateParams, role: str, name: str) -> bool:
+    words = CATALOG[model_kind(params, name)].words_in(role, queries_of(params, name))
+    return words in ("vocabulary", "caption") and role not in _WITHOUT_VOCABULARY
+
+
+def queries_of(params: AnnotateParams, name: str) -> object:
+    """Return the parameter `queries` of a model; None if it is null, or the model has none."""
+    return getattr(params.models.get(name), "queries", None)
 
 
 def _names(params: AnnotateParams, role: str) -> list[str]:

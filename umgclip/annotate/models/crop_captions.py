@@ -60,22 +60,53 @@ def captions_of_crops(
         caption: returns the captions of each crop, which come image by image and in the order of the regions.
         role: the role that is filled, for what is refused.
     """
+    return captions_of_regions(
+        images,
+        proposals,
+        lambda regions: caption([region_crop(images[row], proposal, context) for row, proposal in regions]),
+        role,
+    )
+
+
+def captions_of_regions(
+    images: Sequence[Pixels],
+    proposals: Sequence[list[Proposal]],
+    caption: Callable[[Sequence[tuple[int, Proposal]]], Sequence[list[Text] | Failure]],
+    role: str = "region_captioner",
+) -> list[list[list[Text]] | Failure]:
+    """Return the captions of each region, as `captions_of_crops` does for a model that sees more than crops.
+
+    Args:
+        images: whole images.
+        proposals: the regions of each image.
+        caption: returns the captions of each region, which come with the row of their image, image by image.
+        role: the role that is filled, for what is refused.
+    """
     owners = [(row, proposal) for row, regions in enumerate(proposals) for proposal in regions]
-    answers = caption([region_crop(images[row], proposal, context) for row, proposal in owners])
+    answers = caption(owners)
     by_image: list[list[list[Text] | Failure]] = [[] for _ in images]
     for (row, _), answer in zip(owners, answers, strict=True):
         by_image[row].append(answer)
     return [_joined(captions, regions, role) for captions, regions in zip(by_image, proposals, strict=True)]
 
 
-def _joined(
-    answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal], role: str
-) -> list[list[Text]] | Failure:
-    """Return the captions of the regions of one image, or why the image fails."""
+def fatal_failure(answers: Sequence[object | Failure]) -> Failure | None:
+    """Return why an image fails of whose parts some have no answer; None: it only loses these parts.
+
+    It fails if trying again may help, and if no part has an answer. A single refusal is an exception.
+    """
     failures = [one for one in answers if isinstance(one, Failure)]
     fatal = next((one for one in failures if one.reason in _PASSING), None)
     if fatal is None and failures and len(failures) == len(answers):
         fatal = next((one for one in failures if len(failures) > 1 or one.reason != "refusal"), None)
+    return fatal
+
+
+def _joined(
+    answers: Sequence[list[Text] | Failure], regions: Sequence[Proposal], role: str
+) -> list[list[Text]] | Failure:
+    """Return the captions of the regions of one image, or why the image fails."""
+    fatal = fatal_failure(answers)
     if fatal is not None:
         return fatal
     captions = [[] if isinstance(one, Failure) else one for one in answers]

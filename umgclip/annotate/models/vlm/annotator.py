@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
-
-from umgclip.annotate.models.crop_captions import PromptedCaptioner, captions_of_crops
-from umgclip.annotate.models.detection import Detection, to_proposals
+from umgclip.annotate.models.crop_captions import PromptedCaptioner, captions_of_regions
 from umgclip.annotate.models.source_name import source_name, with_prompt
-from umgclip.annotate.models.vlm.answers import Bad, BoxesAnswer, CaptionAnswer, NegativesAnswer, TagsAnswer
-from umgclip.annotate.models.vlm.client import Client, ImagePrompt
-from umgclip.annotate.models.vlm.scale import Scale
+from umgclip.annotate.models.vlm.answers import CaptionAnswer, NegativesAnswer, TagsAnswer
+from umgclip.annotate.models.vlm.client import Answer, Client, ImagePrompt
+from umgclip.annotate.models.vlm.forms import json_form, text_form
+from umgclip.annotate.models.vlm.grounding import Grounding
+from umgclip.annotate.models.vlm.pictures import jpeg_url
+from umgclip.annotate.models.vlm.regions import RegionQuestions
+from umgclip.annotate.models.vlm.unusable import refused_parts
 from umgclip.annotate.proposal import Pixels, Proposal
-from umgclip.annotate.rejected import Failure, Rejected
+from umgclip.annotate.rejected import Failure
 from umgclip.annotate.roles import Partly
-from umgclip.io.images import encode_jpeg
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.params.annotators import VlmParams
 from umgclip.records import Text
 
-_MOST = 200  # boxes in an answer
+_NO_CONCEPTS = Vocabulary((), ())
 
 
 class Vlm(PromptedCaptioner):
-    """A model on a server, which is sent one request for each image or crop."""
+    """A model on a server, which is sent one request for each image, region, or group of names."""
 
     _params: VlmParams
 
-    def __init__(self, params: VlmParams, where: str, client: Client | None = None) -> None:
+    def __init__(
+        self, params: VlmParams, where: str, vocabulary: Vocabulary = _NO_CONCEPTS, client: Client | None = None
+    ) -> None:
         """Set up the client; nothing is sent yet.
 
         Args:
             params: server, model, prompts and limits.
             where: name of the model in the params, for messages.
+            vocabulary: the concepts that `queries` may name.
             client: replaces the client that the params describe.
+
+        Raises:
+            InputError: the server's address or key is missing, or `queries` are more than may be asked.
         """
         self._params = params
         self._client = client or Client(params, where)
+        self._form = json_form if params.answers == "json" else text_form
         self.name = source_name("vlm", params.model, params.revision)
+        self._grounding = Grounding(params, where, vocabulary, self.name)
+        self._regions = RegionQuestions(params)
 
     def tag_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Text] | Failure]:
         """Return the names of what is visible, each once."""
@@ -47,104 +56,71 @@ class Vlm(PromptedCaptioner):
         prompt = self._params.tags_prompt
         source = with_prompt(self.name, prompt)
         results: list[list[Text] | Failure] = []
-        for answer in self._client.ask([self._question(i, prompt, TagsAnswer) for i in images]):
+        for answer in self._ask([(jpeg_url(pixels, self._params), prompt) for pixels in images], TagsAnswer):
             if isinstance(answer, Failure):
                 results.append(answer)
             else:
                 tags = [Text(text=name, score=answer.score, source=source) for name in answer.content.tags]
-                results.append(Partly(tags, _refused("tagger", "bad_tag", answer.content.bad, source)))
+                results.append(Partly(tags, refused_parts("tagger", "bad_tag", answer.content.bad, source)))
         return results
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
-        """Return boxes with labels for each image."""
-        del captions
-        prompt = self._params.boxes_prompt
-        results: list[list[Proposal] | Failure] = []
-        source = with_prompt(self.name, prompt)
-        scales = [self._scale(pixels) for pixels in images]
-        answers = self._client.ask(
-            [
-                self._question(pixels, prompt + scale.request, BoxesAnswer, scale.check)
-                for pixels, scale in zip(images, scales, strict=True)
-            ]
-        )
-        for pixels, scale, answer in zip(images, scales, answers, strict=True):
-            if isinstance(answer, Failure):
-                results.append(answer)
-                continue
-            height, width = pixels.shape[:2]
-            detections = [
-                Detection(scale.to_pixels(one.box, (width, height)), answer.score, one.label)
-                for one in answer.content.objects
-            ]
-            proposals = to_proposals(detections, (height, width), source, _MOST)
-            refused = _refused("proposer", "bad_box", answer.content.bad, source)
-            results.append(Partly(proposals, [*getattr(proposals, "refused", ()), *refused]))
-        return results
+        """Return boxes with labels for each image, or the regions at the points of a grammar without boxes."""
+        asked = [self._grounding.questions(*one) for one in zip(images, captions, strict=True)]
+        answers = iter(self._client.ask([question for questions in asked for question in questions]))
+        return [
+            self._grounding.proposals(pixels, caption, [next(answers) for _ in questions])
+            for pixels, caption, questions in zip(images, captions, asked, strict=True)
+        ]
+
+    def caption_regions(
+        self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
+    ) -> list[list[list[Text]] | Failure]:
+        """Return one phrase for each region, which is shown as `regions` says."""
+        prompt = self._params.region_prompt
+
+        def caption(regions: Sequence[tuple[int, Proposal]]) -> list[list[Text] | Failure]:
+            return self._captions_of(self._regions.ask(images, regions, [prompt] * len(regions)), prompt)
+
+        return captions_of_regions(images, proposals, caption)
 
     def write_negatives(
         self, images: Sequence[Pixels], proposals: Sequence[list[Proposal]]
     ) -> list[list[list[Text]] | Failure]:
-        """Return texts that are wrong for each region, from its crop and its caption or label."""
-        texts = [_text_of(proposal) for regions in proposals for proposal in regions]
-        return captions_of_crops(
-            images, proposals, self._params.crop_context, lambda crops: self._negatives(crops, texts), "negator"
-        )
-
-    def _negatives(self, crops: Sequence[Pixels], texts: Sequence[str]) -> list[list[Text] | Failure]:
+        """Return texts that are wrong for each region, from its picture and its caption or label."""
         prompt = self._params.negatives_prompt
         source = with_prompt(self.name, prompt)
-        questions = [
-            self._question(crop, prompt.replace("{}", text), NegativesAnswer)
-            for crop, text in zip(crops, texts, strict=True)
-        ]
-        results: list[list[Text] | Failure] = []
-        for answer in self._client.ask(questions):
-            if isinstance(answer, Failure):
-                results.append(answer)
-            else:
-                negatives = [Text(text=text, score=answer.score, source=source) for text in answer.content.negatives]
-                results.append(Partly(negatives, _refused("negator", "bad_negative", answer.content.bad, source)))
-        return results
+
+        def negate(regions: Sequence[tuple[int, Proposal]]) -> list[list[Text] | Failure]:
+            prompts = [prompt.replace("{}", _text_of(region)) for _, region in regions]
+            results: list[list[Text] | Failure] = []
+            for answer in self._ask(self._regions.ask(images, regions, prompts), NegativesAnswer):
+                if isinstance(answer, Failure):
+                    results.append(answer)
+                else:
+                    texts = [Text(text=text, score=answer.score, source=source) for text in answer.content.negatives]
+                    refused = refused_parts("negator", "bad_negative", answer.content.bad, source)
+                    results.append(Partly(texts, refused))
+            return results
+
+        return captions_of_regions(images, proposals, negate, "negator")
 
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
+        return self._captions_of([(jpeg_url(pixels, self._params), prompt) for pixels in images], prompt)
+
+    def _captions_of(self, shown: Sequence[tuple[str, str]], prompt: str) -> list[list[Text] | Failure]:
         source = with_prompt(self.name, prompt)
-        answers = self._client.ask([self._question(i, prompt, CaptionAnswer) for i in images])
         return [
             a if isinstance(a, Failure) else [Text(text=a.content.caption, score=a.score, source=source)]
-            for a in answers
+            for a in self._ask(shown, CaptionAnswer)
         ]
 
-    def _question(
-        self, pixels: Pixels, prompt: str, kind: type, check: Callable[[Any], None] | None = None
-    ) -> ImagePrompt[Any]:
-        width, height = _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px)
-        if (height, width) != pixels.shape[:2]:
-            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-        jpeg = encode_jpeg(pixels, self._params.jpeg_quality)
-        return ImagePrompt(base64.b64encode(jpeg).decode("ascii"), prompt, kind, check)
-
-    def _scale(self, pixels: Pixels) -> Scale:
-        return Scale(self._params.box_unit, _sent_size((pixels.shape[0], pixels.shape[1]), self._params.max_side_px))
+    def _ask(self, shown: Sequence[tuple[str, str]], kind: type) -> list[Answer[Any] | Failure]:
+        """Ask about images with a prompt each; an image is a `data:` URL."""
+        form = self._form(kind)
+        return self._client.ask([ImagePrompt(url, prompt, form) for url, prompt in shown])
 
 
 def _text_of(proposal: Proposal) -> str:
     """Return what is right for a region: its first caption, else its label."""
     return next(text.text for text in (*proposal.captions, *proposal.tags) if text.text.strip())
-
-
-def _refused(role: str, reason: str, bad: Sequence[Bad], source: str) -> list[Rejected]:
-    """Return the unusable parts of an answer as rejected annotations."""
-    return [
-        Rejected(
-            role, reason, Text(text=one.label, score=0.0, source=source) if one.label else None, source=source,
-            detail=one.detail,
-        )
-        for one in bad
-    ]  # fmt: skip
-
-
-def _sent_size(image_hw: tuple[int, int], max_side_px: int) -> tuple[int, int]:
-    """Return width and height of the image as it is sent, in pixels."""
-    scale = min(1.0, max_side_px / max(image_hw))
-    return max(1, round(image_hw[1] * scale)), max(1, round(image_hw[0] * scale))

@@ -1,12 +1,11 @@
-"""The form of valid answers, and the values that are read from them.
+"""The answers in words (captions, tags, negatives): their form as JSON and as text, and how they are read.
 
-An unusable part (a box with crossed corners, a tag that is not a text) is left out and recorded with the reason. An
-answer without any usable part is not an answer.
+An unusable part (a tag that is not a text) is left out and recorded with the reason. An answer without any usable part
+is not an answer.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +14,13 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from umgclip.annotate.models.vlm.reading import Candidate, candidates
+from umgclip.annotate.models.vlm.reading import Candidate
 
-_NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
-_CORNERS = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
 _LONGEST_NAME = 200  # characters
+_MOST = 200  # items of a list
+_BULLET = re.compile(r"^\s*(?:[-*•·]+|\(?\d{1,3}[.):])\s+")
+_BETWEEN_TAGS = re.compile(r"[,;\n，、；]")
+_NOTHING = ("none", "nothing", "n/a", "[]")
 
 
 class NoAnswerError(ValueError):
@@ -39,20 +40,11 @@ class _Caption(_Schema):
 
 
 class _Tags(_Schema):
-    tags: list[str] = Field(max_length=200)
+    tags: list[str] = Field(max_length=_MOST)
 
 
 class _Negatives(_Schema):
-    negatives: list[str] = Field(max_length=200)
-
-
-class _Object(_Schema):
-    label: str = Field(min_length=1)
-    box: list[float] = Field(min_length=4, max_length=4)
-
-
-class _Boxes(_Schema):
-    objects: list[_Object] = Field(max_length=200)
+    negatives: list[str] = Field(max_length=_MOST)
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,12 @@ class CaptionAnswer:
         value = one.value
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        return cls(_text(_get(value, "caption"), "caption"))
+        return cls(one_line(get(value, "caption"), "caption"))
+
+    @classmethod
+    def read_text(cls, text: str) -> CaptionAnswer:
+        """Read a text as it is, without a fence and quotes around it."""
+        return cls(one_line(_bare(text), "caption"))
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,24 @@ class TagsAnswer:
     @classmethod
     def read(cls, one: Candidate) -> TagsAnswer:
         """Read `{"tags": [NAME, ...]}`, or the list alone; blank names are skipped."""
-        items = _items(one, "tags")
-        good, bad = _sorted_out([item for item in items if not _blank(item)], lambda item: _text(item, "tag"))
+        return cls._of(items(one, "tags"))
+
+    @classmethod
+    def read_text(cls, text: str) -> TagsAnswer:
+        """Read names between commas, semicolons or ends of lines; `None` is no name.
+
+        Raises:
+            NoAnswerError: there is no text, or more than 200 names.
+        """
+        text = _bare(text)
+        if text.strip().strip(".").casefold() in _NOTHING:
+            return cls(())
+        names = [_BULLET.sub("", name).strip().rstrip(".") for name in _BETWEEN_TAGS.split(text)]
+        return cls._of(_no_more(_some(names, "tags"), "tags"))
+
+    @classmethod
+    def _of(cls, names: Sequence[Any]) -> TagsAnswer:
+        good, bad = sorted_out([name for name in names if not _blank(name)], lambda name: one_line(name, "tag"))
         return cls(tuple(dict.fromkeys(good)), bad)
 
 
@@ -128,73 +141,26 @@ class NegativesAnswer:
         Raises:
             NoAnswerError: there is no text.
         """
-        items = [item for item in _items(one, "negatives") if not _blank(item)]
-        good, bad = _sorted_out(items, lambda item: _text(item, "negative"))
-        if not good:
-            raise NoAnswerError("invalid_answer", "negatives: expected some texts, got none")
+        return cls._of(items(one, "negatives"))
+
+    @classmethod
+    def read_text(cls, text: str) -> NegativesAnswer:
+        """Read one text a line, without bullets and numbers before it.
+
+        Raises:
+            NoAnswerError: there is no text, or more than 200 lines.
+        """
+        return cls._of(_no_more([_BULLET.sub("", line) for line in _bare(text).splitlines()], "negatives"))
+
+    @classmethod
+    def _of(cls, texts: Sequence[Any]) -> NegativesAnswer:
+        good, bad = sorted_out(
+            _some([text for text in texts if not _blank(text)], "negatives"), lambda text: one_line(text, "negative")
+        )
         return cls(tuple(dict.fromkeys(good)), bad)
 
 
-@dataclass(frozen=True)
-class GroundedObject:
-    """One object and its box `x0, y0, x1, y1`, in order and finite, in the answer's own unit."""
-
-    label: str
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class BoxesAnswer:
-    """Objects with their boxes; empty if the model located nothing."""
-
-    schema: ClassVar[type[BaseModel]] = _Boxes
-    hint: ClassVar[str] = '{"objects": [{"label": "...", "box": [x0, y0, x1, y1]}]}'
-    objects: tuple[GroundedObject, ...]
-    bad: tuple[Bad, ...] = ()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All that is said in words."""
-        return tuple(one.label for one in self.objects)
-
-    @classmethod
-    def read(cls, one: Candidate) -> BoxesAnswer:
-        """Read `{"objects": [{"label": NAME, "box": [X0, Y0, X1, Y1]}, ...]}`, or the list alone."""
-        good, bad = _sorted_out(_items(one, "objects"), _object)
-        return cls(tuple(good), bad)
-
-
-A = TypeVar("A", CaptionAnswer, TagsAnswer, NegativesAnswer, BoxesAnswer)
 T = TypeVar("T")
-
-
-def response_format(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the answers
-    """Return the `response_format` of OpenAI's API that allows only such an answer."""
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": kind.__name__, "strict": True, "schema": kind.schema.model_json_schema()},
-    }
-
-
-def parse(content: Any, kind: type[A]) -> A:  # noqa: ANN401 - what a server sends
-    """Read an answer from the content of a message.
-
-    Args:
-        content: of the message: a text, parts of a text, or an object.
-        kind: the class of the answer.
-
-    Raises:
-        NoAnswerError: the content holds no JSON, or none of this form; the message says where.
-    """
-    fault = None
-    for one in candidates(content):
-        try:
-            return kind.read(one)
-        except NoAnswerError as error:
-            fault = fault or error
-    if fault is not None:
-        raise fault
-    raise NoAnswerError("invalid_answer", f"expected JSON such as {kind.hint}, got {shown(content)}")
 
 
 def shown(value: Any) -> str:  # noqa: ANN401 - anything that came
@@ -202,42 +168,63 @@ def shown(value: Any) -> str:  # noqa: ANN401 - anything that came
     return repr(value if isinstance(value, str) else str(value))[:100]
 
 
-def _get(value: Any, key: str) -> Any:  # noqa: ANN401
+def get(value: Any, key: str) -> Any:  # noqa: ANN401
+    """Return the field of an object.
+
+    Raises:
+        NoAnswerError: the value is no object, or has no such field.
+    """
     if not isinstance(value, Mapping) or key not in value:
         raise NoAnswerError("invalid_answer", f"{key}: expected a field of that name, got {shown(value)}")
     return value[key]
 
 
-def _items(one: Candidate, key: str) -> list[Any]:
-    """Return the list under a key, or the value itself if it is a list and the whole answer."""
+def items(one: Candidate, key: str) -> list[Any]:
+    """Return the list under a key, or the value itself if it is a list and the whole answer.
+
+    Raises:
+        NoAnswerError: there is no list, or it has more than 200 items.
+    """
     value = one.value
-    items = value if isinstance(value, list) and one.is_whole else _get(value, key)
-    if not isinstance(items, list) or len(items) > 200:
-        got = f"{len(items)} items" if isinstance(items, list) else shown(items)
-        raise NoAnswerError("invalid_answer", f"{key}: expected a list of at most 200, got {got}")
-    return items
+    listed = value if isinstance(value, list) and one.is_whole else get(value, key)
+    if not isinstance(listed, list):
+        raise NoAnswerError("invalid_answer", f"{key}: expected a list of at most {_MOST}, got {shown(listed)}")
+    return _no_more(listed, key)
 
 
-def _sorted_out(items: Sequence[Any], read: Callable[[Any], T]) -> tuple[list[T], tuple[Bad, ...]]:
-    """Split the items into those that can be read and the others, with the reason."""
+def sorted_out(parts: Sequence[Any], read: Callable[[Any], T]) -> tuple[list[T], tuple[Bad, ...]]:
+    """Split the parts of an answer into those that can be read and the others, with the reason.
+
+    Raises:
+        NoAnswerError: there are parts, and none can be read.
+    """
     good, bad = [], []
-    for item in items:
+    for part in parts:
         try:
-            good.append(read(item))
+            good.append(read(part))
         except NoAnswerError as error:
-            label = item.get("label") if isinstance(item, Mapping) else None
+            label = part.get("label") if isinstance(part, Mapping) else None
             bad.append(Bad(str(error), label if isinstance(label, str) and label.isprintable() else None))
-    if bad and not good:
-        raise NoAnswerError("bad_parts", f"none of {len(bad)} is of use: {bad[0].detail}")
+    none_if_all_bad(good, bad)
     return good, tuple(bad)
 
 
-def _blank(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, str) and not value.strip()
+def none_if_all_bad(good: Sequence[Any], bad: Sequence[Bad]) -> None:
+    """Check that not all parts of an answer are unusable.
+
+    Raises:
+        NoAnswerError: they are.
+    """
+    if bad and not good:
+        raise NoAnswerError("bad_parts", f"none of {len(bad)} is of use: {bad[0].detail}")
 
 
-def _text(value: Any, name: str) -> str:  # noqa: ANN401
-    """Return a text on one line without control characters."""
+def one_line(value: Any, name: str) -> str:  # noqa: ANN401
+    """Return a text on one line without control characters.
+
+    Raises:
+        NoAnswerError: it is no text, has no words or half a character, or is too long for a name.
+    """
     if not isinstance(value, str):
         raise NoAnswerError("invalid_answer", f"{name}: expected a text, got {shown(value)}")
     if any(unicodedata.category(letter) == "Cs" for letter in value):
@@ -251,36 +238,25 @@ def _text(value: Any, name: str) -> str:  # noqa: ANN401
     return plain
 
 
-def _object(value: Any) -> GroundedObject:  # noqa: ANN401
-    if not isinstance(value, Mapping):
-        raise NoAnswerError("invalid_answer", f"objects: expected an object, got {shown(value)}")
-    label = _text(value.get("label"), "label")
-    box = _numbers(value["box"] if "box" in value else value.get("bbox_2d"))
-    x0, y0, x1, y1 = box
-    if not (x0 < x1 and y0 < y1):
-        raise NoAnswerError("invalid_answer", f"box: expected x0 < x1 and y0 < y1, got {list(box)}")
-    return GroundedObject(label, box)
+def _no_more(listed: list[T], name: str) -> list[T]:
+    if len(listed) > _MOST:
+        raise NoAnswerError("invalid_answer", f"{name}: expected a list of at most {_MOST}, got {len(listed)} items")
+    return listed
 
 
-def _numbers(value: Any) -> tuple[float, float, float, float]:  # noqa: ANN401
-    """Read four finite numbers from a list, two corners, a text, or named corners."""
-    given = value
-    if isinstance(value, str):
-        value = _NUMBER.findall(value) if re.fullmatch(r"[\s\d.,;()\[\]eE+-]*", value) else []
-    elif isinstance(value, Mapping):
-        value = next(([value[k] for k in keys] for keys in _CORNERS if set(keys) == set(value)), [])
-    elif isinstance(value, list) and len(value) == 2 and all(isinstance(v, list) and len(v) == 2 for v in value):
-        value = [*value[0], *value[1]]
-    numbers = [_number(v) for v in value] if isinstance(value, list) and len(value) == 4 else []
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise NoAnswerError("invalid_answer", f"box: expected four finite numbers x0, y0, x1, y1, got {shown(given)}")
-    return numbers[0], numbers[1], numbers[2], numbers[3]
+def _some(listed: list[T], name: str) -> list[T]:
+    if all(map(_blank, listed)):
+        raise NoAnswerError("invalid_answer", f"{name}: expected some texts, got none")
+    return listed
 
 
-def _number(value: Any) -> float:  # noqa: ANN401
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
+def _blank(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, str) and not value.strip()
+
+
+def _bare(text: str) -> str:
+    """Return a text without a fence or one pair of quotes around it."""
+    text = re.sub(r"^```\w*\n|\n?```$", "", text.strip()).strip()
+    if len(text) > 1 and text[0] + text[-1] in ('""', "''", "“”") and text[0] not in text[1:-1]:
+        text = text[1:-1]
+    return text

@@ -18,9 +18,10 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from umgclip.annotate.models.vlm.answers import NoAnswerError, parse, response_format, shown
-from umgclip.annotate.models.vlm.reading import spoken, text_of
-from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, read_reply
+from umgclip.annotate.models.vlm.answers import NoAnswerError, shown
+from umgclip.annotate.models.vlm.forms import AnswerForm
+from umgclip.annotate.models.vlm.reading import answer_text, text_of
+from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, TokenLog, read_reply
 from umgclip.annotate.models.vlm.wire import Raw, Wire, WireError, WireLimits
 from umgclip.annotate.rejected import Failure
 from umgclip.annotate.rules.apology import refuses
@@ -39,20 +40,20 @@ _LONGEST_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class ImagePrompt(Generic[A]):
-    """A prompt about one JPEG and the class of its answer; `check` raises `NoAnswerError` if that cannot be true."""
+    """A prompt about one image, which is a `data:` URL, and the form of its answer."""
 
-    jpeg_base64: str
+    image_url: str
     prompt: str
-    kind: type[A]
-    check: Callable[[A], None] | None = None
+    form: AnswerForm[A]
 
 
 @dataclass(frozen=True)
 class Answer(Generic[A]):
-    """A valid answer; the score is the mean probability of its tokens."""
+    """A valid answer; the score is the mean probability of its tokens, which follow if the server sends them."""
 
     content: A
     score: float
+    tokens: tuple[TokenLog, ...] = ()
 
 
 class _Useless(Exception):
@@ -192,11 +193,11 @@ class Client:
         return self._answer(reply, question)
 
     def _answer(self, reply: Reply, question: ImagePrompt[A]) -> Answer[A]:
-        text = spoken(text_of(reply.content))
+        text = answer_text(reply.content)
         try:
-            answer = parse(reply.content, question.kind)  # type: ignore[type-var]
-            if question.check is not None:
-                question.check(answer)
+            if reply.is_reasoning:
+                _check_reasoning(text, question.form)
+            answer = question.form.read(reply.content)
         except NoAnswerError as error:
             reason = "repetition" if loops(text, 3) else "refusal" if refuses(text) else error.reason
             raise _Useless(Failure(reason, shown(text) if reason == "refusal" else str(error))) from error
@@ -205,19 +206,18 @@ class Client:
             raise _Useless(Failure("refusal", shown(texts[0])))
         if loops(getattr(answer, "caption", ""), 2):
             raise _Useless(Failure("repetition", shown(texts[0])))
-        return Answer(answer, reply.score)
+        return Answer(answer, reply.score, reply.token_logs)
 
     def _body(self, question: ImagePrompt[A], attempt: int) -> dict[str, Any]:
-        params = self._params
-        hint = question.kind.hint  # type: ignore[attr-defined]
+        params, form = self._params, question.form
         body: dict[str, Any] = {
             "model": params.model,
             "messages": [
                 {
                     "role": "user",
                     "content": [
-                        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{question.jpeg_base64}"}},
-                        {"type": "text", "text": f"{question.prompt}\nAnswer with JSON alone, such as {hint}"},
+                        {"type": "image_url", "image_url": {"url": question.image_url}},
+                        {"type": "text", "text": f"{question.prompt}{form.request}"},
                     ],
                 }
             ],
@@ -228,8 +228,8 @@ class Client:
         }
         if params.logprobs:
             body["logprobs"] = True
-        if params.structured:
-            body["response_format"] = response_format(question.kind)
+        if params.structured and form.response_format is not None:
+            body["response_format"] = form.response_format
         return body
 
     def _check_budget(self) -> None:
@@ -239,3 +239,13 @@ class Client:
                 f"{self._where}.token_budget: expected at most {budget} tokens, {self._tokens} are used; "
                 "raise it and run it again to continue"
             )
+
+
+def _check_reasoning(text: str, form: AnswerForm[Any]) -> None:
+    """Check that the reasoning of a message without content can be the answer.
+
+    Raises:
+        NoAnswerError: it may be a draft.
+    """
+    if text and (form.reasoning == "refuse" or (form.reasoning == "one_line" and "\n" in text)):
+        raise NoAnswerError("invalid_answer", f"expected a content, got only reasoning: {shown(text)}")

@@ -26,10 +26,19 @@ _NO_LITERAL = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A value in an answer; `is_whole`: all brackets before it were read, so it is not a part of a larger value."""
+    """A value in an answer, and where it stands.
+
+    Attributes:
+        value: parsed JSON.
+        is_whole: all brackets before it were read, so it is not a part of a larger value.
+        text: the text in which it stands; empty if the server sent the value itself.
+        start: offset of the value in the text.
+    """
 
     value: Any
     is_whole: bool
+    text: str = ""
+    start: int = 0
 
 
 def text_of(content: Any) -> str:  # noqa: ANN401 - what a server sends
@@ -53,6 +62,11 @@ def spoken(text: str) -> str:
     last = next((tag.end() for tag in reversed(tags) if tag.group(1)), 0)
     after = text[last : next((tag.start() for tag in tags if tag.start() >= last), None)].strip()
     return after or text[: tags[0].start()].strip() if not tags[0].group(1) else after
+
+
+def answer_text(content: Any) -> str:  # noqa: ANN401 - what a server sends
+    """Return the text of a message without reasoning; an empty text if it has none. Very long texts are cut."""
+    return spoken(text_of(content)[:_LONGEST])
 
 
 def candidates(content: Any) -> list[Candidate]:  # noqa: ANN401 - what a server sends
@@ -79,7 +93,7 @@ def _loaded(text: str) -> Candidate | None:
         except _NO_JSON:
             continue
         if isinstance(value, dict | list):
-            return Candidate(value, True)
+            return Candidate(value, True, text)
     return None
 
 
@@ -91,25 +105,25 @@ def _literal(text: str) -> Candidate | None:
         value = ast.literal_eval(text)
     except _NO_LITERAL:
         return None
-    return Candidate(value, True) if isinstance(value, dict | list) else None
+    return Candidate(value, True, text) if isinstance(value, dict | list) else None
 
 
 def _scanned(text: str) -> Iterator[Candidate]:
     """Yield the values among words, in order."""
-    text = _without_commas(text)
+    repaired = _without_commas(text)
     decoder, at, is_whole = json.JSONDecoder(), 0, True
     for _ in range(_MOST_STARTS):
-        start = _BRACKET.search(text, at)
+        start = _BRACKET.search(repaired, at)
         if start is None:
             return
         try:
-            value, at = decoder.raw_decode(text, start.start())
+            value, at = decoder.raw_decode(repaired, start.start())
         except _NO_JSON:
             at, is_whole = start.end(), False
             continue
-        yield Candidate(value, is_whole)
+        yield Candidate(value, is_whole, text, start.start())
 
 
 def _without_commas(text: str) -> str:
-    """Remove commas before a closing bracket; quoted texts stay as they are."""
-    return _STRING_OR_COMMA.sub(lambda match: match.group(1) or "", text)
+    """Replace commas before a closing bracket by blanks, so that offsets stay; quoted texts stay as they are."""
+    return _STRING_OR_COMMA.sub(lambda match: match.group(1) or " ", text)

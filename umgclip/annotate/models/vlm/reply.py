@@ -15,15 +15,25 @@ _REASONING = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True)
+class TokenLog:
+    """A token of an answer: the bytes that it spells, and the logarithm of its probability."""
+
+    spelled: bytes
+    log: float
+
+
+@dataclass(frozen=True)
 class Reply:
     """A chat completion, with defaults for what the server left out.
 
     Attributes:
         content: of the message, unchanged; if it is missing, the field that the server calls reasoning.
+        is_reasoning: whether the content is that field.
         refusal: the refusal in the message, or an empty text.
         finish: why the answer ended; empty if the server does not say.
         score: mean probability of the tokens of the answer, 0 to 1.
         tokens: used by prompt and answer; None if the server does not say.
+        token_logs: those of the answer; empty if the server sends none, or one of them is not readable.
     """
 
     content: Any
@@ -31,6 +41,8 @@ class Reply:
     finish: str
     score: float
     tokens: int | None
+    is_reasoning: bool = False
+    token_logs: tuple[TokenLog, ...] = ()
 
 
 def read_reply(body: bytes) -> Reply:
@@ -51,15 +63,19 @@ def read_reply(body: bytes) -> Reply:
         detail = f"the server says {complaint[:80]!r}" if isinstance(complaint, str) else _shown(body)
         raise ValueError(f"no chat completion: {detail}")
     content = message.get("content")
-    if content is None or content == "":
+    is_reasoning = content is None or content == ""
+    if is_reasoning:
         content = next((message[key] for key in _REASONING if message.get(key)), None)
+    logs = _get(_get(choice, "logprobs"), "content")
     refusal, finish = message.get("refusal"), _get(choice, "finish_reason")
     return Reply(
         content,
         "" if not refusal else refusal if isinstance(refusal, str) else text_of(refusal) or "refused",
         finish if isinstance(finish, str) else "",
-        _score(_get(_get(choice, "logprobs"), "content")),
+        _score(logs),
         _count(_get(_get(value, "usage"), "total_tokens")),
+        is_reasoning,
+        _token_logs(logs),
     )
 
 
@@ -94,3 +110,32 @@ def _score(tokens: Any) -> float:  # noqa: ANN401
     except (OverflowError, ValueError):
         return UNKNOWN_SCORE
     return math.exp(min(mean, 0.0)) if not math.isnan(mean) else UNKNOWN_SCORE
+
+
+def _token_logs(tokens: Any) -> tuple[TokenLog, ...]:  # noqa: ANN401
+    """Return the tokens with what they spell, by their bytes where the server sends these; none if one is odd."""
+    if not isinstance(tokens, Sequence) or isinstance(tokens, str):
+        return ()
+    read = []
+    for token in tokens:
+        log, text, spelled = _log(_get(token, "logprob")), _get(token, "token"), _get(token, "bytes")
+        if log is None:
+            return ()
+        if isinstance(spelled, list) and all(type(one) is int and 0 <= one < 256 for one in spelled):
+            read.append(TokenLog(bytes(spelled), log))
+        elif isinstance(text, str):
+            read.append(TokenLog(text.encode("utf-8", "surrogatepass"), log))
+        else:
+            return ()
+    return tuple(read)
+
+
+def _log(value: Any) -> float | None:  # noqa: ANN401
+    """Return the logarithm of a probability, or None if the value is not one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        log = float(value)
+    except OverflowError:
+        return None
+    return None if math.isnan(log) else min(log, 0.0)

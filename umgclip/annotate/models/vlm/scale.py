@@ -1,10 +1,11 @@
-"""The scale of the boxes in answers: declared by `box_unit`, checked, never guessed."""
+"""The scale of the places in answers: declared by `box_unit`, checked, never guessed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from umgclip.annotate.models.vlm.answers import BoxesAnswer, NoAnswerError
+from umgclip.annotate.models.vlm.answers import NoAnswerError
+from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
@@ -13,7 +14,9 @@ _ASKED = {
     "pixel": "pixels",
     "thousandth": "thousandths of the image's width and height",
     "share": "shares of the image's width and height, from 0 to 1",
+    "percent": "percent of the image's width and height",
 }
+_SIDES = {"thousandth": 1000.0, "share": 1.0, "percent": 100.0}
 
 
 @dataclass(frozen=True)
@@ -33,27 +36,33 @@ class Scale:
         """Width and height of the image in this unit."""
         if self.unit == "pixel":
             return float(self.sent_wh[0]), float(self.sent_wh[1])
-        return (1000.0, 1000.0) if self.unit == "thousandth" else (1.0, 1.0)
+        return _SIDES[self.unit], _SIDES[self.unit]
 
     def check(self, answer: BoxesAnswer) -> None:
-        """Refuse an answer whose boxes cannot have this scale.
+        """Refuse an answer whose places cannot have this scale.
 
         Raises:
-            NoAnswerError: a box reaches out of the image, or all boxes lie within its first thousandth or pixel, as
+            NoAnswerError: one lies out of the image, or all lie within its first thousandth, percent or pixel, as
                 shares of 1 do; the whole answer then has another scale.
         """
         width, height = self.sides
         for one in answer.objects:
             x0, y0, x1, y1 = one.box
             if min(x0 / width, y0 / height) < -_SLACK or max(x1 / width, y1 / height) > 1 + _SLACK:
-                raise self._fault(f"boxes within {width:g} x {height:g}", one.box)
+                raise self._fault(f"within {width:g} x {height:g}", one)
         if answer.objects and self.unit != "share" and max(max(one.box) for one in answer.objects) <= 1:
-            raise self._fault(f"boxes of more than one {self.unit}", answer.objects[0].box)
+            raise self._fault(f"of more than one {self.unit}", answer.objects[0])
 
-    def _fault(self, expected: str, box: Box) -> NoAnswerError:
-        return NoAnswerError("box_scale", f"box_unit {self.unit}: expected {expected}, got {list(box)}")
+    def _fault(self, expected: str, one: GroundedObject) -> NoAnswerError:
+        what, got = ("points", one.box[:2]) if one.is_point else ("boxes", one.box)
+        return NoAnswerError("box_scale", f"box_unit {self.unit}: expected {what} {expected}, got {list(got)}")
 
     def to_pixels(self, box: Box, image_wh: tuple[int, int]) -> Box:
         """Convert a box of an answer to pixels of the stored image."""
         per_x, per_y = image_wh[0] / self.sides[0], image_wh[1] / self.sides[1]
+        return box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y
+
+    def from_pixels(self, box: Box, image_wh: tuple[int, int]) -> Box:
+        """Convert a box in pixels of the stored image to this unit."""
+        per_x, per_y = self.sides[0] / image_wh[0], self.sides[1] / image_wh[1]
         return box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y

@@ -11,7 +11,9 @@ import pytest
 from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.models.crop_captions import captions_of_crops
 from umgclip.annotate.models.detection import Detection, to_proposals
-from umgclip.annotate.models.vlm.answers import BoxesAnswer, CaptionAnswer, NoAnswerError, TagsAnswer, parse
+from umgclip.annotate.models.vlm.answers import CaptionAnswer, NoAnswerError, TagsAnswer
+from umgclip.annotate.models.vlm.forms import parse
+from umgclip.annotate.models.vlm.grammars.json_objects import JsonBoxes
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, read_reply
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Proposal
@@ -63,7 +65,7 @@ def test_what_is_no_caption_says_why(content, detail):
     ],
 )  # fmt: skip
 def test_four_numbers_are_a_box(value):
-    (one,) = parse(json.dumps(value), BoxesAnswer).objects
+    (one,) = parse(json.dumps(value), JsonBoxes).objects
     assert (one.label, one.box) == ("cat", (100.0, 100.0, 500.0, 500.0))
 
 
@@ -78,17 +80,17 @@ def test_four_numbers_are_a_box(value):
     ],
 )  # fmt: skip
 def test_one_bad_box_costs_itself_alone(bad):
-    answer = parse(json.dumps({"objects": [OBJECT, bad]}), BoxesAnswer)
+    answer = parse(json.dumps({"objects": [OBJECT, bad]}), JsonBoxes)
     assert ([one.label for one in answer.objects], len(answer.bad)) == (["cat"], 1)
     with pytest.raises(NoAnswerError, match="none of 1 is of use") as end:
-        parse(json.dumps({"objects": [bad]}), BoxesAnswer)
+        parse(json.dumps({"objects": [bad]}), JsonBoxes)
     assert end.value.reason == "bad_parts"
 
 
 def test_an_answer_that_was_cut_off_is_not_read_in_part():
     cut = json.dumps({"objects": [OBJECT, OBJECT]})[:-10]
     with pytest.raises(NoAnswerError):
-        parse(cut, BoxesAnswer)
+        parse(cut, JsonBoxes)
     with pytest.raises(NoAnswerError):
         parse('{"tags": ["cat", "dog"], "more": ["x"', TagsAnswer)
 
@@ -105,7 +107,7 @@ def test_an_answer_that_was_cut_off_is_not_read_in_part():
     ],
 )  # fmt: skip
 def test_boxes_of_another_scale_are_refused_with_the_key(unit, box, fault):
-    answer = parse({"objects": [{"label": "cat", "box": list(box)}]}, BoxesAnswer)
+    answer = parse({"objects": [{"label": "cat", "box": list(box)}]}, JsonBoxes)
     scale = Scale(unit, (200, 100))
     if fault is None:
         scale.check(answer)
@@ -116,7 +118,7 @@ def test_boxes_of_another_scale_are_refused_with_the_key(unit, box, fault):
 
 
 def test_one_box_out_of_the_picture_tells_that_all_are_of_another_scale():
-    answer = parse({"objects": [OBJECT, {"label": "dog", "box": [1200, 800, 1900, 1400]}]}, BoxesAnswer)
+    answer = parse({"objects": [OBJECT, {"label": "dog", "box": [1200, 800, 1900, 1400]}]}, JsonBoxes)
     with pytest.raises(NoAnswerError, match="box_unit thousandth"):
         Scale("thousandth", (2000, 1500)).check(answer)
 
@@ -192,7 +194,7 @@ def mutated(text, rng):
 
 SEEDS = [
     (CAT, CaptionAnswer), (f"```json\n{CAT}\n```", CaptionAnswer), ('{"tags": ["cat", "mat"]}', TagsAnswer),
-    (json.dumps({"objects": [OBJECT, {"label": "dog", "box": [1, 2, 30, 40]}]}), BoxesAnswer),
+    (json.dumps({"objects": [OBJECT, {"label": "dog", "box": [1, 2, 30, 40]}]}), JsonBoxes),
 ]  # fmt: skip
 
 

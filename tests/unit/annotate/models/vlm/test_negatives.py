@@ -7,8 +7,9 @@ import pytest
 
 from umgclip.annotate.cache.codec import pack, unpack
 from umgclip.annotate.models.vlm.annotator import Vlm
-from umgclip.annotate.models.vlm.answers import NegativesAnswer, NoAnswerError, parse
+from umgclip.annotate.models.vlm.answers import NegativesAnswer, NoAnswerError
 from umgclip.annotate.models.vlm.client import Answer, Client
+from umgclip.annotate.models.vlm.forms import parse
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
 from umgclip.params import AnnotateParams
@@ -44,7 +45,7 @@ def region(*captions, tag="cat"):
 
 def test_each_region_is_asked_about_by_its_text():
     client = Scripted({"negatives": ["a blue cat", "a red dog", 7]}, ["a bus", ""], Failure("refusal", "Sorry"))
-    answers = Vlm(PARAMS, "vlm", client).write_negatives(
+    answers = Vlm(PARAMS, "vlm", client=client).write_negatives(
         [IMAGE, IMAGE], [[region("a red cat"), region(tag="car")], [region("an owl"), region("an owl")][:1]]
     )
     assert [prompt.split(":")[1].split("\n")[0].strip() for prompt in client.prompts] == ["a red cat", "car", "an owl"]
@@ -58,7 +59,7 @@ def test_each_region_is_asked_about_by_its_text():
 
 
 def test_an_image_fails_where_another_try_may_help():
-    answers = Vlm(PARAMS, "vlm", Scripted(Failure("timeout", ""))).write_negatives([IMAGE], [[region()]])
+    answers = Vlm(PARAMS, "vlm", client=Scripted(Failure("timeout", ""))).write_negatives([IMAGE], [[region()]])
     assert answers == [Failure("timeout", "")]
 
 
@@ -69,7 +70,7 @@ def test_answers_without_a_text_are_none(content):
 
 
 def test_answers_are_stored():
-    (answer,) = Vlm(PARAMS, "v", Scripted(["a bus", 3])).write_negatives([IMAGE], [[region()]])
+    (answer,) = Vlm(PARAMS, "v", client=Scripted(["a bus", 3])).write_negatives([IMAGE], [[region()]])
     again = unpack("negator", pack("negator", answer))
     assert (again, again.refused) == (answer, answer.refused)
 

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from umgclip.annotate.models.vlm.annotator import Vlm
-from umgclip.annotate.models.vlm.answers import BoxesAnswer, TagsAnswer, parse
+from umgclip.annotate.models.vlm.answers import TagsAnswer
 from umgclip.annotate.models.vlm.client import UNKNOWN_SCORE, Client
+from umgclip.annotate.models.vlm.forms import parse
+from umgclip.annotate.models.vlm.grammars.json_objects import JsonBoxes
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError, UmgclipError
@@ -178,7 +180,7 @@ def test_waits_grow_and_follow_the_servers_wish(server):
     waits = []
     server.answer = lambda body, number: (500, {}) if number < 4 else (429, {}, {"retry-after": "7"})
     client = Client(params(server, retries=4, backoff_s=1.0), "m", waits.append)
-    (failure,) = Vlm(params(server), "m", client).caption_images([image()], [[]])
+    (failure,) = Vlm(params(server), "m", client=client).caption_images([image()], [[]])
     assert failure.reason == "server_error"
     assert len(waits) == 4
     assert all(2**i * 0.5 <= wait <= 2**i * 1.5 for i, wait in enumerate(waits[:3]))
@@ -188,7 +190,7 @@ def test_waits_grow_and_follow_the_servers_wish(server):
 def test_a_deadline_ends_the_retries(server):
     server.answer = lambda body, number: (500, {})
     client = Client(params(server, retries=50, backoff_s=1.0, deadline_s=3.0), "m", lambda s: None)
-    (failure,) = Vlm(params(server), "m", client).caption_images([image()], [[]])
+    (failure,) = Vlm(params(server), "m", client=client).caption_images([image()], [[]])
     assert failure.reason == "server_error"
     assert len(server.bodies) < 5  # a wait of 4 s would pass the deadline
 
@@ -271,10 +273,10 @@ def test_regions_are_shown_as_crops(server):
     [
         (
             '{"objects": [{"label": "a", "box": [5, 5, 1, 9]}]}',
-            BoxesAnswer,
+            JsonBoxes,
             "none of 1 is of use: box: expected x0 < x1",
         ),
-        ('{"objects": [{"label": "a", "box": [5, 5]}]}', BoxesAnswer, "box: expected four finite numbers"),
+        ('{"objects": [{"label": "a", "box": [5, 5]}]}', JsonBoxes, "box: expected four finite numbers"),
         ('{"tags": "dog"}', TagsAnswer, "tags: "),
         ("dog, cat", TagsAnswer, "expected JSON such as"),
     ],

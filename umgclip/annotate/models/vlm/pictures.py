@@ -1,0 +1,73 @@
+"""Images as requests carry them: scaled down, as JPEG, or as PNG with a region in the alpha channel."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.io.images import encode_jpeg
+from umgclip.params.annotators import VlmParams
+
+_MOST_ASPECT = 100  # servers refuse thinner images (Qwen-VL: 200)
+_QWEN_PATCH_PX = 28  # Qwen2.5-VL scales images to multiples of it, and counts in pixels of the scaled image
+
+
+def sent_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
+    """Return width and height in pixels of an image as it is sent.
+
+    Slivers are stretched. With `bbox_2d` and `pixel` both sides are multiples of 28, at least 56, so that the server
+    does not scale the image again.
+
+    Args:
+        image_hw: height and width of the stored image.
+        params: of the model.
+    """
+    scale = min(1.0, params.max_side_px / max(image_hw))
+    width, height = max(1, round(image_hw[1] * scale)), max(1, round(image_hw[0] * scale))
+    least = math.ceil(max(width, height) / _MOST_ASPECT)
+    width, height = max(width, least), max(height, least)
+    if (params.grammar, params.box_unit) != ("bbox_2d", "pixel"):
+        return width, height
+    return _whole_patches(width, params.max_side_px), _whole_patches(height, params.max_side_px)
+
+
+def jpeg_url(pixels: Pixels, params: VlmParams) -> str:
+    """Return an image as the `data:` URL of a JPEG."""
+    return _url("jpeg", encode_jpeg(_scaled(pixels, params), params.jpeg_quality))
+
+
+def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
+    """Return an image as the `data:` URL of a PNG whose alpha channel is 255 in a region and 0 elsewhere.
+
+    The region is its mask, or its box if it has none. A region that is smaller than a pixel of the image sent is still
+    one pixel.
+    """
+    small = _scaled(pixels, params)
+    height, width = small.shape[:2]
+    share = cv2.resize(region.mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    inside = share >= min(0.5, float(share.max()))
+    alpha = np.where(inside & (share > 0), 255, 0).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(np.dstack([small, alpha])).save(buffer, format="PNG", compress_level=6)
+    return _url("png", buffer.getvalue())
+
+
+def _scaled(pixels: Pixels, params: VlmParams) -> Pixels:
+    size = sent_size((pixels.shape[0], pixels.shape[1]), params)
+    if size == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _url(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _whole_patches(side: int, most: int) -> int:
+    return max(2, min(round(side / _QWEN_PATCH_PX), most // _QWEN_PATCH_PX)) * _QWEN_PATCH_PX
