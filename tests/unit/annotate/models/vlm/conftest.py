@@ -1,15 +1,20 @@
-"""A server that sends whatever bytes a test wants, and remembers what it was asked."""
+"""Two servers on this machine: one sends whatever bytes a test wants, one chat completions, and both remember."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 class RawServer:
@@ -82,3 +87,86 @@ def raw_server() -> Iterator[RawServer]:
     server = RawServer()
     yield server
     server.close()
+
+
+def completion(content, finish="stop", logs=(0.0, -0.2), tokens=None, **message):
+    """A chat completion; `tokens` are pairs of what a token spells and its logarithm, else their text is not told."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
+    if tokens is not None:
+        choice["logprobs"] = {"content": [{"token": token, "logprob": log} for token, log in tokens]}
+    elif logs is not None:
+        choice["logprobs"] = {"content": [{"token": "x", "logprob": log} for log in logs]}
+    return 200, {"choices": [choice], "usage": {"total_tokens": 100}}
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Counts what is on its way, and asks `answer(body, number)` for (status, body) or (status, body, headers)."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
+        self.bodies, self.keys, self.now, self.most = [], [], 0, 0
+        self.answer = lambda body, number: completion({"caption": "a dog"})
+
+    def handle_error(self, request, client_address):
+        """Whoever does not wait for a slow answer is no fault here."""
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        server = self.server
+        with server.lock:
+            server.bodies.append(body)
+            server.keys.append(self.headers.get("authorization"))
+            number, server.now = len(server.bodies), server.now + 1
+            server.most = max(server.most, server.now)
+        try:
+            status, said, *headers = server.answer(body, number)
+        finally:
+            with server.lock:
+                server.now -= 1
+        if self.path not in ("/v1/chat/completions", "/chat/completions"):
+            status, said = 404, {"error": "no such path"}
+        data = said if isinstance(said, bytes) else json.dumps(said).encode()
+        self.send_response(status)
+        for name, value in (headers[0] if headers else {}).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        """Silent."""
+
+
+@pytest.fixture
+def server():
+    server = ChatServer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def image(shade=0, size=(60, 80)):
+    return np.full((*size, 3), shade, np.uint8)
+
+
+def sent(body):
+    content = body["messages"][0]["content"]
+    kind, _, data = content[0]["image_url"]["url"].partition(";base64,")
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert kind == f"data:image/{picture.format.lower()}"
+    return picture, content[1]["text"]

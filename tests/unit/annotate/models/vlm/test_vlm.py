@@ -1,17 +1,12 @@
 """A vision-language model on a real HTTP server, which the tests start and which answers as they tell it."""
 
-import base64
-import io
-import json
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.unit.annotate.models.vlm.conftest import completion, image, sent
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.answers import TagsAnswer
 from umgclip.annotate.models.vlm.client import UNKNOWN_SCORE, Client
@@ -23,90 +18,12 @@ from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
 
 
-def completion(content, finish="stop", logs=(0.0, -0.2), **message):
-    text = content if isinstance(content, str) else json.dumps(content)
-    choice = {"message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
-    if logs is not None:
-        choice["logprobs"] = {"content": [{"token": "x", "logprob": log} for log in logs]}
-    return 200, {"choices": [choice], "usage": {"total_tokens": 100}}
-
-
-class Server(ThreadingHTTPServer):
-    """Counts what is on its way, and asks `answer(body, number)` for (status, body) or (status, body, headers)."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.lock = threading.Lock()
-        self.bodies, self.keys, self.now, self.most = [], [], 0, 0
-        self.answer = lambda body, number: completion({"caption": "a dog"})
-
-    def handle_error(self, request, client_address):
-        """Whoever does not wait for a slow answer is no fault here."""
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        server = self.server
-        with server.lock:
-            server.bodies.append(body)
-            server.keys.append(self.headers.get("authorization"))
-            number, server.now = len(server.bodies), server.now + 1
-            server.most = max(server.most, server.now)
-        try:
-            status, said, *headers = server.answer(body, number)
-        finally:
-            with server.lock:
-                server.now -= 1
-        if self.path != "/v1/chat/completions":
-            status, said = 404, {"error": "no such path"}
-        data = said if isinstance(said, bytes) else json.dumps(said).encode()
-        self.send_response(status)
-        for name, value in (headers[0] if headers else {}).items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        """Silent."""
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def params(server, **more):
     return VlmParams(url=server.url, model="some/vlm", revision="r1", **({"backoff_s": 0.01} | more))
 
 
 def vlm(server, **more):
     return Vlm(params(server, **more), "annotate.models.v")
-
-
-def image(shade=0, size=(60, 80)):
-    return np.full((*size, 3), shade, np.uint8)
-
-
-def sent(body):
-    content = body["messages"][0]["content"]
-    raw = base64.b64decode(content[0]["image_url"]["url"].removeprefix("data:image/jpeg;base64,"))
-    return Image.open(io.BytesIO(raw)), content[1]["text"]
 
 
 def test_captions_come_in_order_with_score_and_source(server):
