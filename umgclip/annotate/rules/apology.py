@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from umgclip.annotate.rules.first_person import refuses_in_first_person
 from umgclip.annotate.rules.refusal_openings import INABILITY, OPENINGS, OPENINGS_EAST_ASIA, SELF
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
@@ -16,7 +17,7 @@ _OPENS = [re.compile(rf"^\W*({pattern})", _FLAGS) for pattern in (*OPENINGS.valu
 _SENTENCE = re.compile(rf"^\W*({INABILITY})", _FLAGS)
 _ANYWHERE = re.compile(SELF, _FLAGS)
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|「[^」]*」|『[^』]*』")
-_ENDS = re.compile(r"(?<=[.!?。！？])\s*")
+_ENDS = re.compile(r"(?<=[.!?。！？।])\s*")
 # placeholders for a missing text
 _NOTHING = frozenset((
     "n/a", "na", "n.a", "none", "unknown", "null", "nil", "nothing", "undefined", "nan", "empty", "unspecified",
@@ -35,7 +36,8 @@ def refuses(text: str) -> bool:
         unquoted = text
     if any(opening.match(unquoted) for opening in _OPENS) or _ANYWHERE.search(unquoted):
         return True
-    return any(_SENTENCE.match(sentence) for sentence in _ENDS.split(unquoted))
+    sentences = _ENDS.split(unquoted)
+    return any(_SENTENCE.match(sentence) or refuses_in_first_person(sentence) for sentence in sentences)
 
 
 def says_nothing(text: str) -> bool:

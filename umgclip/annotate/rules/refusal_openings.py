@@ -20,10 +20,12 @@ _OF_THE_TASK = (
 # beginnings of texts that refuse, by language
 OPENINGS = {
     "en": rf"""
-      ((i'?m|i\ am|we'?re|we\ are)\ ((so|very|really|truly|deeply|terribly)\ )?(sorry|afraid|unable
+      ((i'?m|i\ am|we'?re|we\ are)\ ((so|very|really|truly|deeply|terribly)\ )?(sorry|afraid\b(?!\ of)|unable
         |not\ able|not\ allowed|not\ permitted))
-    | (i|we)\ (just\ |simply\ |really\ )?(can'?t|cannot|can\ not|could\ ?n[o']t|won'?t|will\ not
-        |am\ not\ able|don'?t|do\ not|did\ ?n[o']t|must\ decline|have\ to\ decline|apologi[sz]e|regret)
+    | (i|we)\ (just\ |simply\ |really\ )?(can'?t|cannot|can\ not|could\ ?n[o']t|won'?t|will\ not|am\ not\ able\ to
+        |don'?t|do\ not|did\ ?n[o']t)\ ((be\ )?able\ to\ )?(\w+ly\ )?({_SEE}|receive|find\ an?y?|do\ (that|this)
+        |have\ (the\ ability|access|an?\ {_IMAGE}|any|enough|permission|information))\b
+    | (i|we)\ (just\ |simply\ |really\ )?(must\ decline|have\ to\ decline|apologi[sz]e|regret)
     | (my\ )?(sincere\ )?apologies\b[,.:;!]?\ (but|for|i|we|this|that|the|no)\b
     | (sorry|apologies|unfortunately|regrettably)[,.!]?\ (but\ )?((i|this|that|the\ {_IMAGE}|no|it|there)\b
         |we\ (can'?t|cannot|are))
@@ -60,7 +62,7 @@ OPENINGS = {
     "fr": r"""
       (je\ suis\ )?(vraiment\ )?(désolée?)\b[,.! ] | (toutes\ )?mes\ excuses | je\ m'excuse
     | malheureusement,?\ (je|l'image|il|aucune)
-    | je\ ne\ (peux|vois|suis|dispose|parviens|sais|trouve)\b | je\ n'(ai|arrive|y|aper)\b
+    | je\ ne\ (peux|vois|suis|dispose|parviens|sais|trouve)\b | je\ n'(arrive|aper|y\ (ai|vois|arrive)|ai\ (pas\ (accès|reçu|la\ (possibilité|capacité)|le\ droit)|aucun))
     | en\ tant\ qu(e|')\ ?(ia|intelligence|assistant|modèle)
     | je\ suis\ (une?\ )?(ia|intelligence|modèle|assistant)
     | (il\ n'y\ a|aucune)\ (pas\ d'|aucune\ )?(image|photo)\ (n'a|n'est|jointe|fournie|à)
