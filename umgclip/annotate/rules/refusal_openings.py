@@ -62,7 +62,8 @@ OPENINGS = {
     "fr": r"""
       (je\ suis\ )?(vraiment\ )?(désolée?)\b[,.! ] | (toutes\ )?mes\ excuses | je\ m'excuse
     | malheureusement,?\ (je|l'image|il|aucune)
-    | je\ ne\ (peux|vois|suis|dispose|parviens|sais|trouve)\b | je\ n'(arrive|aper|y\ (ai|vois|arrive)|ai\ (pas\ (accès|reçu|la\ (possibilité|capacité)|le\ droit)|aucun))
+    | je\ ne\ (peux|vois|suis|dispose|parviens|sais|trouve)\b | je\ n'(arrive|aper
+        |y\ (ai|vois|arrive)|ai\ (pas\ (accès|reçu|la\ (possibilité|capacité)|le\ droit)|aucun))
     | en\ tant\ qu(e|')\ ?(ia|intelligence|assistant|modèle)
     | je\ suis\ (une?\ )?(ia|intelligence|modèle|assistant)
     | (il\ n'y\ a|aucune)\ (pas\ d'|aucune\ )?(image|photo)\ (n'a|n'est|jointe|fournie|à)
@@ -175,7 +176,7 @@ OPENINGS_EAST_ASIA = {
 
 # beginnings of sentences about the writer, also after a first sentence that describes
 INABILITY = rf"""
-      ((i'?m|i\ am)\ (sorry|afraid|unable|not\ able|just\ an?\ (ai|language)|an?\ (ai|language\ model
+      ((i'?m|i\ am)\ (sorry|afraid\b(?!\ of)|unable|not\ able|just\ an?\ (ai|language)|an?\ (ai|language\ model
         |assistant)))
     | (but\ |however,?\ |so\ )?(i|we)\ (can'?t|cannot|can\ not|could\ ?n[o']t|am\ not\ able\ to
         |won'?t)\ ({_SEE})\b
