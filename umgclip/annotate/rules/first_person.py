@@ -46,9 +46,11 @@ class Language:
         limited = self._has("no", sentence)
         if limited and self._has("do", sentence):
             return True
-        if not limited and not self._has("ask", sentence):
+        if not self._has("image", sentence):
             return False
-        return self._has("image", sentence) and self._has("weak", sentence)
+        if limited and self._has("can", sentence):
+            return True
+        return (limited or self._has("ask", sentence)) and self._has("weak", sentence)
 
     def _has(self, name: str, sentence: str) -> bool:
         return self._patterns[name].search(sentence) is not None

@@ -51,8 +51,10 @@ OPENINGS = {
     "de": r"""
       (es\ )?tut\ mir\ (sehr\ |wirklich\ )?leid | (ich\ bitte\ um\ )?(entschuldigung|verzeihung)\b[,.!]?(\ |$)
     | (leider|bedauerlicherweise)\ (kann|ist\ es\ mir|sehe|habe|darf|wurde|konnte|liegt|ist\ (das|kein))
-    | ich\ (kann|darf|sehe|habe|bin)\ (leider\ |hier\ |auf\ )?(das\ bild|dieses\ bild|die\ datei|kein|nicht
-        |dabei|dazu|ihnen|dir|personen|keine)
+    | ich\ (kann|darf|bin)\ (leider\ |hier\ )?(das\ bild|dieses\ bild|die\ datei|dabei|dazu|ihnen|dir|personen
+        |kein|keine|nicht)\b
+    | ich\ (sehe|habe)\ (leider\ |hier\ |auf\ )?(kein\ (bild|foto)|keine\ (datei|aufnahme)
+        |keinen?\ (zugriff|möglichkeit|zugang))
     | ich\ bin\ (nur\ )?(eine?\ )?(ki|künstliche|sprachmodell|nicht\ in\ der\ lage)
     | als\ (eine?\ )?(ki\b|künstliche|sprachmodell|assistent)
     | es\ (wurde|ist|gibt|liegt)\ (leider\ )?kein(e|en)?\ (bild|foto|datei|anhang)
@@ -62,7 +64,8 @@ OPENINGS = {
     "fr": r"""
       (je\ suis\ )?(vraiment\ )?(désolée?)\b[,.! ] | (toutes\ )?mes\ excuses | je\ m'excuse
     | malheureusement,?\ (je|l'image|il|aucune)
-    | je\ ne\ (peux|vois|suis|dispose|parviens|sais|trouve)\b | je\ n'(arrive|aper
+    | je\ ne\ (peux|vois|dispose|parviens|saurais
+        |suis\ (malheureusement\ )?pas\ (en\ mesure|capable|autorisée?|habilitée?))\b | je\ n'(arrive|aper
         |y\ (ai|vois|arrive)|ai\ (pas\ (accès|reçu|la\ (possibilité|capacité)|le\ droit)|aucun))
     | en\ tant\ qu(e|')\ ?(ia|intelligence|assistant|modèle)
     | je\ suis\ (une?\ )?(ia|intelligence|modèle|assistant)
@@ -104,7 +107,9 @@ OPENINGS = {
     """,
     "nl": r"""
       (het\ )?spijt\ me | sorry,\ (maar\ )?ik | helaas\ (kan|is|zie|heb)\b
-    | ik\ (kan|zie|heb|ben)\ (het|de|deze|geen|niet|helaas|u|je)\b | als\ (een\ )?(ai|taalmodel|kunstmatige)\b
+    | ik\ (kan|ben)\ (het|de|deze|geen|niet|helaas|u|je)\b
+    | ik\ (zie|heb)\ (helaas\ )?(geen|niet\ de)\ (afbeelding|foto|bestand|toegang|beeld)
+    | als\ (een\ )?(ai|taalmodel|kunstmatige)\b
     | er\ is\ geen\ (afbeelding|foto)\ (bij|ge|toe) | de\ (afbeelding|foto)\ (kan|kon)\ niet
     """,
     "pl": r"""
@@ -117,7 +122,8 @@ OPENINGS = {
     """,
     "sv": r"""
       jag\ är\ (verkligen\ )?ledsen | (tyvärr|beklagar),?\ (kan|men|jag)\b
-    | jag\ (kan|ser|har)\ (tyvärr\ )?(inte|ingen)\b | som\ (en\ )?(ai|språkmodell)\b
+    | jag\ kan\ (tyvärr\ )?inte\b | som\ (en\ )?(ai|språkmodell)\b
+    | jag\ (ser|har)\ (tyvärr\ )?(inte|ingen)\ (\w+\ )?(bild|foto|fil|tillgång|åtkomst)
     """,
     "ar": r"""
       (عذرًا|عذراً|عذرا|آسف|آسفة|أعتذر|للأسف|المعذرة)\b | (أنا\ )?لا\ (يمكنني|أستطيع|أرى)\b

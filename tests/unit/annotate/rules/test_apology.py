@@ -1,9 +1,14 @@
 """What refuses, in many words and languages, and what a true caption may look like all the same."""
 
+from pathlib import Path
+
 import pytest
 
 from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.caption_text import text_fault
+from umgclip.annotate.rules.first_person import LANGUAGES, refuses_in_first_person
+
+TEXTS = Path(__file__).parent / "texts"
 
 REFUSALS = """
 I'm sorry, but I can't help with that.
@@ -233,3 +238,46 @@ def test_what_holds_the_place_of_a_caption_is_none(said):
 def test_short_captions_are_captions(said):
     assert not says_nothing(said)
     assert text_fault(said, 2) is None
+
+
+def corpus(name):
+    """The sentences of a file, without the lines that name their language."""
+    lines = (TEXTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("# ")]
+
+
+# The rules were written with `refusals` and `captions` in view. The others were written afterwards, and no rule was
+# changed for one of their sentences: they say what to expect of a model that nobody has seen.
+@pytest.mark.parametrize(
+    ("name", "sentences", "refused"),
+    [
+        ("refusals", 628, 622),
+        ("captions", 634, 1),
+        ("refusals_held_back", 186, 96),
+        ("captions_held_back", 186, 1),
+    ],
+)
+def test_share_of_refusals_in_31_languages(name, sentences, refused):
+    texts = corpus(name)
+    assert (len(texts), sum(map(refuses, texts))) == (sentences, refused)
+
+
+def test_every_language_has_all_its_words():
+    lists = {"me", "no", "do", "image", "weak", "ask", "model", "can"}
+    assert [language.name for language in LANGUAGES if set(language.words) != lists] == []
+    assert len({language.name for language in LANGUAGES}) == len(LANGUAGES) == 31
+
+
+@pytest.mark.parametrize(
+    ("sentence", "refused"),
+    [
+        ("I cannot comment on the people in this picture.", True),
+        ("He cannot comment on the people in this picture.", False),  # no first person
+        ("I may comment on the people in this picture.", False),  # no limit
+        ("I cannot climb on the people's hill.", False),  # no task
+        ("Your photo never arrived, please send another picture.", True),
+        ("A photo that arrived by post.", False),
+    ],
+)
+def test_a_refusal_has_a_writer_a_limit_and_a_task(sentence, refused):
+    assert refuses_in_first_person(sentence) is refused
