@@ -18,6 +18,8 @@ from functools import cached_property
 
 from umgclip.annotate.rules.first_person_words import JOINED, SPACED
 
+_WORD = re.compile(r"\w+")
+
 
 @dataclass(frozen=True)
 class Language:
@@ -34,32 +36,53 @@ class Language:
     spaced: bool
 
     @cached_property
-    def _patterns(self) -> dict[str, re.Pattern[str]]:
-        return {name: _pattern(entries, self.spaced) for name, entries in self.words.items()}
+    def _lists(self) -> dict[str, _WordList]:
+        return {name: _WordList.of(entries, self.spaced) for name, entries in self.words.items()}
 
-    def refuses(self, sentence: str) -> bool:
-        """Return whether a sentence in lower case is about its writer and a task that is not done."""
-        if not self._has("me", sentence):
+    def refuses(self, sentence: str, words: frozenset[str]) -> bool:
+        """Return whether a sentence is about its writer and a task that is not done.
+
+        Args:
+            sentence: in lower case.
+            words: the runs of letters in it.
+        """
+
+        def has(name: str) -> bool:
+            return self._lists[name].holds(sentence, words)
+
+        if not has("me"):
             return False
-        if self._has("model", sentence):
+        if has("model"):
             return True
-        limited = self._has("no", sentence)
-        if limited and self._has("do", sentence):
+        limited = has("no")
+        if limited and has("do"):
             return True
-        if not self._has("image", sentence):
+        if not has("image"):
             return False
-        if limited and self._has("can", sentence):
-            return True
-        return (limited or self._has("ask", sentence)) and self._has("weak", sentence)
-
-    def _has(self, name: str, sentence: str) -> bool:
-        return self._patterns[name].search(sentence) is not None
+        return (limited and has("can")) or ((limited or has("ask")) and has("weak"))
 
 
-def _pattern(entries: str, spaced: bool) -> re.Pattern[str]:
-    words = [re.escape(entry.strip()).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for entry in entries.split("|")]
-    joined = "|".join(words)
-    return re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if spaced else joined)
+@dataclass(frozen=True)
+class _WordList:
+    """A list of entries: plain words, which a set finds fast, and a pattern for all others."""
+
+    plain: frozenset[str]
+    pattern: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, entries: str, spaced: bool) -> _WordList:
+        every = [entry.strip() for entry in entries.split("|")]
+        plain = frozenset(entry for entry in every if spaced and entry.isalpha())
+        others = [
+            re.escape(entry).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for entry in every if entry not in plain
+        ]
+        joined = "|".join(others)
+        return cls(plain, re.compile(rf"(?<!\w)(?:{joined})(?!\w)" if spaced else joined) if others else None)
+
+    def holds(self, sentence: str, words: frozenset[str]) -> bool:
+        return not self.plain.isdisjoint(words) or (
+            self.pattern is not None and self.pattern.search(sentence) is not None
+        )
 
 
 LANGUAGES = (
@@ -67,8 +90,14 @@ LANGUAGES = (
     *(Language(name, words, spaced=False) for name, words in JOINED.items()),
 )
 
+_IN_ASCII = tuple(
+    language for language in LANGUAGES if any(entry.isascii() for entry in language.words["me"].split("|"))
+)
+
 
 def refuses_in_first_person(sentence: str) -> bool:
     """Return whether a sentence is its writer's own refusal, in any of `LANGUAGES`; quotes must have been removed."""
     lowered = sentence.replace("İ", "i").lower()
-    return any(language.refuses(lowered) for language in LANGUAGES)
+    words = frozenset(_WORD.findall(lowered))
+    languages = _IN_ASCII if lowered.isascii() else LANGUAGES
+    return any(language.refuses(lowered, words) for language in languages)
