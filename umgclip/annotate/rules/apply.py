@@ -13,12 +13,12 @@ from umgclip.annotate.neighbours import Neighbours
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.rules.agreement import agreed, sources
-from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.negatives import NegativeRule
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
+from umgclip.data.refusals.apology import refuses, says_nothing
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
 from umgclip.params.roles import RulesParams

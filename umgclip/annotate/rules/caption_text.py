@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.repetition import loops
+from umgclip.data.refusals.apology import refuses, says_nothing
 
 _SPECIAL = re.compile(r"</?s>|<pad>|<unk>|<loc_\d+>|<\|[^|<>]{1,40}\|>|\[(?:CLS|SEP|PAD|MASK|UNK)\]")
 _OPENING = re.compile(

@@ -6,12 +6,12 @@ import torch
 from torchvision.ops import batched_nms
 
 from umgclip.annotate.rules.agreement import agreed
-from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.overlap import best_overlap, suppressed
 from umgclip.annotate.rules.repetition import loops
 from umgclip.annotate.rules.size import size_fault
 from umgclip.annotate.rules.tag_names import TagNames
+from umgclip.data.refusals.apology import refuses
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import joined, read_vocabulary
 from umgclip.errors import InputError

@@ -24,8 +24,8 @@ from umgclip.annotate.models.vlm.reading import answer_text, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, TokenLog, read_reply
 from umgclip.annotate.models.vlm.wire import Raw, Wire, WireError, WireLimits
 from umgclip.annotate.rejected import Failure
-from umgclip.annotate.rules.apology import refuses
 from umgclip.annotate.rules.repetition import loops
+from umgclip.data.refusals.apology import refuses
 from umgclip.errors import InputError, UmgclipError
 from umgclip.params.annotators import VlmParams
 from umgclip.safe_text import printable, without_secrets

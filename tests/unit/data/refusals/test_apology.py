@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from umgclip.annotate.rules.apology import refuses, says_nothing
 from umgclip.annotate.rules.caption_text import text_fault
-from umgclip.annotate.rules.first_person import LANGUAGES, refuses_in_first_person
+from umgclip.data.refusals.apology import refuses, says_nothing
+from umgclip.data.refusals.first_person import LANGUAGES, refuses_in_first_person
 
 TEXTS = Path(__file__).parent / "texts"
 

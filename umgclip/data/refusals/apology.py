@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from umgclip.annotate.rules.first_person import refuses_in_first_person
-from umgclip.annotate.rules.refusal_openings import INABILITY, OPENINGS, OPENINGS_EAST_ASIA, SELF
+from umgclip.data.refusals.first_person import refuses_in_first_person
+from umgclip.data.refusals.openings import INABILITY, OPENINGS, OPENINGS_EAST_ASIA, SELF
 
 _FLAGS = re.IGNORECASE | re.VERBOSE
 _OPENS = [re.compile(rf"^\W*({pattern})", _FLAGS) for pattern in (*OPENINGS.values(), *OPENINGS_EAST_ASIA.values())]

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from umgclip.annotate.rules.first_person_words import JOINED, SPACED
+from umgclip.data.refusals.first_person_words import JOINED, SPACED
 
 _WORD = re.compile(r"\w+")
 

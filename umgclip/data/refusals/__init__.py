@@ -1,0 +1,1 @@
+"""Recognise texts that refuse to describe an image, and texts that say nothing."""
