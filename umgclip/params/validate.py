@@ -19,6 +19,8 @@ RuleName = Literal[
     "image_caption_length",
     "image_caption_clean",
     "image_caption_loop",
+    "image_caption_refusal",
+    "image_caption_canned",
     "image_caption_score_range",
     "image_tag_score_range",
     "image_tags_known",
@@ -41,6 +43,8 @@ RuleName = Literal[
     "region_caption_length",
     "region_caption_clean",
     "region_caption_loop",
+    "region_caption_refusal",
+    "region_caption_canned",
     "region_caption_score_range",
     "region_mask_present",
     "region_mask_area",
@@ -74,6 +78,10 @@ class ValidateParams(Section):
     region_caption_words_min: Count = 1
     region_caption_words_max: Count = 50
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself in a caption")
+    canned_images_min: Count = Field(
+        default=20,
+        description="images with one caption from which it counts as a model's canned answer, if it names nothing",
+    )
     label_score_mean_min: Share = Field(default=0.1, description="least mean over all labelled regions")
     label_score_mean_max: Share = 1.0
     captioned_image_share_min: Share = Field(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from umgclip.params import ValidateParams
+from umgclip.validate.captions import refusing
 
 # Tokens of language models ("</s>", "<|endoftext|>", "<loc_12>", "[PAD]") and control or replacement characters.
 DIRT = re.compile(r"<[^<>\s]{1,40}>|\[/?(?:CLS|SEP|PAD|UNK|MASK|BOS|EOS|INST)\]|[\x00-\x1f\x7f-\x9f\ufffd]")
@@ -34,18 +35,27 @@ def add_measures(frame: pd.DataFrame, measures: Iterable[Measure]) -> pd.DataFra
     return frame.assign(**ready)
 
 
-def image_measures(params: ValidateParams, known: Collection[str]) -> tuple[Measure, ...]:
-    """Return the measures of a row of the images' table; `known` are the concepts that may be tags."""
-    return (*_caption_measures(params), Measure("unknown_tags", ("tags",), lambda f: unknown_tags(f["tags"], known)))
+def image_measures(params: ValidateParams, known: Collection[str], canned: Collection[str] = ()) -> tuple[Measure, ...]:
+    """Return the measures of a row of the images' table.
+
+    Args:
+        params: the section `validate`.
+        known: the concepts that may be tags.
+        canned: captions that `captions.canned` has found.
+    """
+    return (
+        *_caption_measures(params, canned),
+        Measure("unknown_tags", ("tags",), lambda f: unknown_tags(f["tags"], known)),
+    )
 
 
-def region_measures(params: ValidateParams) -> tuple[Measure, ...]:
-    """Return the measures of a row of the regions' table."""
+def region_measures(params: ValidateParams, canned: Collection[str] = ()) -> tuple[Measure, ...]:
+    """Return the measures of a row of the regions' table; `canned` are captions that `captions.canned` has found."""
     size = ("width", "height")
     flags = ("is_stuff", "labelled", "has_mask")
     mask = ("mask_area", *MASK_BOX)
     return (
-        *_caption_measures(params),
+        *_caption_measures(params, canned),
         Measure("box_nulls", (*BOX, *size), lambda f: nulls_of(f, (*BOX, *size))),
         Measure("flag_nulls", flags, lambda f: nulls_of(f, flags)),
         Measure(
@@ -123,11 +133,13 @@ def first_copy(frame: pd.DataFrame) -> pd.Series:
     return _text(frame["sha256"].map(first).fillna("?").where(later))
 
 
-def _caption_measures(params: ValidateParams) -> tuple[Measure, ...]:
+def _caption_measures(params: ValidateParams, canned: Collection[str]) -> tuple[Measure, ...]:
     return (
         Measure("caption_words", ("caption",), lambda f: words(f["caption"])),
         Measure("caption_dirt", ("caption",), lambda f: caption_dirt(f["caption"])),
         Measure("caption_loop", ("caption",), lambda f: caption_loop(f["caption"], params.phrase_repeats_max)),
+        Measure("caption_refusal", ("caption",), lambda f: refusing(f["caption"])),
+        Measure("caption_canned", ("caption",), lambda f: _text(f["caption"].where(f["caption"].isin(canned)))),
     )
 
 

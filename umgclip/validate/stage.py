@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from umgclip.params import ValidateParams
 from umgclip.records import stored_record
 from umgclip.stage import Summary
 from umgclip.validate import measures, suites
+from umgclip.validate.captions import canned
 from umgclip.validate.engine import Engine
 from umgclip.validate.facts import FACT_NEEDS, dataset_facts
 from umgclip.validate.gate import Gate, TableCheck
@@ -120,14 +121,22 @@ class _Tables:
             dropped.whole("key", "region_id", "reason"),
         )
 
+    def names(self) -> pd.DataFrame:
+        """Return `key` and `name` of the tags of all images and of the labels of all regions."""
+        tags = self.images.whole("key", "tags").reindex(columns=["key", "tags"]).set_index("key")["tags"]
+        tags = tags.astype("str").str.split("|").explode()
+        labels = self.regions.whole("key", "label").reindex(columns=["key", "label"]).set_index("key")["label"]
+        return pd.concat([tags, labels.astype("str")]).rename("name").rename_axis("key").dropna().reset_index()
+
 
 def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:
     concepts = read_vocabulary(inputs.vocabulary)
     images, regions = tables.images, tables.regions
-    of_image = measures.image_measures(params, {*concepts.things, *concepts.stuff})
+    known = {*concepts.things, *concepts.stuff}
+    of_image = measures.image_measures(params, known, _canned(tables, images, params, known))
     yield _table_check("images", suites.image_rules(params), _chunks(images, of_image, params), images, of_image)
 
-    of_region = measures.region_measures(params)
+    of_region = measures.region_measures(params, _canned(tables, regions, params, known))
     chunks = _chunks(regions, of_region, params)
     yield _table_check("regions", suites.region_rules(params, concepts), chunks, regions, of_region)
 
@@ -144,6 +153,14 @@ def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Table
     facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped)])
     problems = regions.problems | images.problems
     yield TableCheck("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
+
+
+def _canned(tables: _Tables, table: ColumnTable, params: ValidateParams, known: Collection[str]) -> frozenset[str]:
+    """Return the captions of a table that are canned answers; none if it has no captions or keys."""
+    captions = table.whole("key", "caption")
+    if {"key", "caption"} <= set(captions):
+        return canned(captions, params.canned_images_min, known, tables.names)
+    return frozenset()
 
 
 def _table_check(

@@ -18,7 +18,10 @@ _LABEL_HINT = (
     "more regions are labelled with a lower annotate.label.threshold or annotate.min_concept_count, with more concepts "
     "in annotate.rules.vocabulary, or a base that knows the things (base.pretrained)"
 )
-
+_REFUSAL_HINT = (
+    "the model that captions refuses: ask it in other words (annotate.models.NAME.prompts) or another one; a filter "
+    "(annotate.roles.filter: clip_teacher) drops such captions image by image"
+)
 _NEGATIVES_HINT = (
     "negatives that came with the images may be left out of their source; annotate.rules.negatives makes some"
 )
@@ -42,6 +45,8 @@ def image_rules(params: ValidateParams) -> tuple[Rule, ...]:
         Rule("image_caption_length", within("caption_words", *length), bounds=_IMAGE_WORDS),
         Rule("image_caption_clean", absent("caption_dirt")),
         Rule("image_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
+        Rule("image_caption_refusal", absent("caption_refusal"), hint=_REFUSAL_HINT),
+        Rule("image_caption_canned", absent("caption_canned"), bounds=("canned_images_min",), hint=_REFUSAL_HINT),
         Rule("image_caption_score_range", within("caption_score", 0.0, 1.0)),
         Rule("image_tag_score_range", within("tag_score_min", 0.0, 1.0)),
         Rule("image_tags_known", absent("unknown_tags"), hint="add them to annotate.rules.vocabulary"),
@@ -79,6 +84,8 @@ def region_rules(params: ValidateParams, concepts: ClassList) -> tuple[Rule, ...
         Rule("region_caption_length", within("caption_words", *length), severity="warning", bounds=_REGION_WORDS),
         Rule("region_caption_clean", absent("caption_dirt")),
         Rule("region_caption_loop", absent("caption_loop"), bounds=("phrase_repeats_max",)),
+        Rule("region_caption_refusal", absent("caption_refusal"), hint=_REFUSAL_HINT),
+        Rule("region_caption_canned", absent("caption_canned"), bounds=("canned_images_min",), hint=_REFUSAL_HINT),
         Rule("region_caption_score_range", within("caption_score", 0.0, 1.0)),
         Rule("region_mask_present", within("mask_nulls", high=0)),
         Rule("region_mask_area", within("mask_area", low=0, above=True)),

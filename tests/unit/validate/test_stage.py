@@ -25,9 +25,12 @@ from umgclip.validate.stage import ValidateInputs, run
 Store = Callable[[Any], ValidateInputs]
 Fault = tuple[str, str, int, dict[str, object]]
 
+CANNED = "withheld for safety"
 DATASET_RULES = {"label_score_mean", "captioned_image_share", "labelled_image_share", "annotated_image_share"}
 # Let everything through, so that one run shows every fault.
-LENIENT = ValidateParams(tolerance=1.0, tolerances={"region_label_held_out": 1.0, "image_not_in_benchmark": 1.0})
+LENIENT = ValidateParams(
+    canned_images_min=2, tolerance=1.0, tolerances={"region_label_held_out": 1.0, "image_not_in_benchmark": 1.0}
+)
 
 # One fault for each rule, each in a row of its own. Rows of regions: image 10 has rows 40 to 43, even rows have a
 # label, a caption and a mask.
@@ -41,6 +44,9 @@ CHANGED: list[Fault] = [
     ("image_caption_length", "images", 7, {"caption": ""}),
     ("image_caption_clean", "images", 8, {"caption": "a red car</s>"}),
     ("image_caption_loop", "images", 9, {"caption": "a car, a car, a car, a car"}),
+    ("image_caption_refusal", "images", 13, {"caption": "I would rather not describe the people in this picture."}),
+    ("image_caption_canned", "images", 14, {"caption": CANNED}),
+    ("image_caption_canned", "images", 15, {"caption": CANNED.upper()}),
     ("image_caption_score_range", "images", 10, {"caption_score": 1.01}),
     ("image_tag_score_range", "images", 11, {"tag_score_min": -0.1}),
     ("image_tags_known", "images", 12, {"tags": "grass|unicorn"}),
@@ -61,6 +67,9 @@ CHANGED: list[Fault] = [
     ("region_caption_length", "regions", 64, {"caption": "car " + " ".join(str(i) for i in range(50))}),
     ("region_caption_clean", "regions", 66, {"caption": "a red\x00 car"}),
     ("region_caption_loop", "regions", 68, {"caption": "the the the the car"}),
+    ("region_caption_refusal", "regions", 80, {"caption": "Sorry, I cannot see the image."}),
+    ("region_caption_canned", "regions", 84, {"caption": CANNED}),
+    ("region_caption_canned", "regions", 88, {"caption": CANNED}),
     ("region_caption_score_range", "regions", 70, {"caption_score": 2.0}),
     ("region_mask_present", "regions", 72, {"mask_area": None}),
     ("region_mask_area", "regions", 74, {"mask_area": 0.0}),
@@ -136,7 +145,7 @@ def test_every_rule_finds_its_row_and_no_other(tables: Any, store: Store, benchm
     rows = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
     assert {(row["key"], row["region_id"], row["reason"]) for row in rows} == expected
     # Both copies of a key, of an image or of a region, are at fault; every other fault is one row.
-    assert len(rows) == len(expected) + 2
+    assert len(rows) == len(expected) + 2, sorted(map(str, rows))
     details = {row["reason"]: row["detail"] for row in rows}
     assert details["region_box_right"] == "width=96, x1=96.5"
     assert details["region_caption_clean"] == "caption_dirt='\\x00'"
@@ -184,7 +193,7 @@ def test_the_gate_closes_and_leaves_no_output(tables: Any, store: Store, tmp_pat
         run(ValidateParams(tolerances={"region_caption_length": 0.0}), inputs, tmp_path / "out")
 
     message = str(caught.value)
-    assert "2 of 46 rules" in message
+    assert "2 of 50 rules" in message
     assert "region_box_left [ExpectColumnValuesToBeBetween(column=x0, min_value=0, strict_min=False)]" in message
     assert "6 of 160 rows failed (3.75%), tolerance 1.00%" in message
     assert "e.g. image000/r0, image000/r1, image000/r2, image000/r3, image001/r0\n" in message
@@ -215,7 +224,7 @@ def test_a_dataset_with_few_labels_closes_the_gate(tables: Any, store: Store, tm
         run(ValidateParams(), store(tables), tmp_path / "out")
 
     message = str(caught.value)
-    assert "3 of 46 rules" in message
+    assert "3 of 50 rules" in message
     for fact in ("label_score_mean=0", "labelled_image_share=0", "annotated_image_share=0.5"):
         assert f"measured {fact}" in message
     assert (

@@ -2,9 +2,9 @@
 
 A sentence refuses if it has three things in one language: the writer or reader (`me`), a limit (`no`: a negation, an
 inability, a prohibition) and the task (`do`: to describe, to help, a request, guidelines). "My dog never looks at the
-camera" lacks the task, "a boy who cannot describe it" lacks the writer. An image that did not arrive is told by a
-limit, the image, and a word of what should have happened to it (`weak`: sent, loaded, to see), and a request for
-another image by `ask` in place of the limit. Who speaks of itself as a `model` describes nothing.
+camera" lacks the task, "a boy who cannot describe it" lacks the writer. The image stands for the task where the limit
+is on what the writer can or will do (`can`), or on what should have happened to the image (`weak`: sent, loaded); a
+request to do that again (`ask`) stands for the limit. Who speaks of itself as a `model` describes nothing.
 
 Words end where the language's words do, unless they have a `*`. Languages that write no spaces, or whose vowel signs
 are no letters to `re`, are searched for parts of words.
@@ -27,7 +27,7 @@ class Language:
 
     Attributes:
         name: a code of ISO 639-1, with the script where there are several.
-        words: the lists `me`, `no`, `do`, `image`, `weak`, `ask` and `model`.
+        words: the lists `me`, `no`, `do`, `image`, `weak`, `ask`, `model` and `can`.
         spaced: whether entries are whole words.
     """
 
@@ -46,20 +46,21 @@ class Language:
             sentence: in lower case.
             words: the runs of letters in it.
         """
-
-        def has(name: str) -> bool:
-            return self._lists[name].holds(sentence, words)
-
-        if not has("me"):
+        if not self._holds("me", sentence, words):
             return False
-        if has("model"):
+        if self._holds("model", sentence, words):
             return True
-        limited = has("no")
-        if limited and has("do"):
+        limited = self._holds("no", sentence, words)
+        if limited and self._holds("do", sentence, words):
             return True
-        if not has("image"):
+        if not self._holds("image", sentence, words):
             return False
-        return (limited and has("can")) or ((limited or has("ask")) and has("weak"))
+        if limited and self._holds("can", sentence, words):
+            return True
+        return (limited or self._holds("ask", sentence, words)) and self._holds("weak", sentence, words)
+
+    def _holds(self, name: str, sentence: str, words: frozenset[str]) -> bool:
+        return self._lists[name].holds(sentence, words)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The words of `first_person.py` by language: `SPACED` has whole words, `JOINED` parts of words.
 
 `me`: the writer or the reader. `no`: negations, inabilities, prohibitions. `do`: the task and its rules. `image`: what
-was to be described. `weak`: what should have happened to it. `ask`: a request to do it again. `model`: what writes.
+was to be described. `weak`: what should have happened to it. `ask`: a request to do it again. `model`: names of what
+writes. `can`: the writer's own abilities and intentions.
 """
 
 from __future__ import annotations
