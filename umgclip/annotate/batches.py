@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from umgclip.annotate.cache.cache import ImageId
+from umgclip.annotate.corrected import corrected
 from umgclip.annotate.job import Job
 from umgclip.annotate.journal import ShardJournal
 from umgclip.annotate.progress import Clock
+from umgclip.data.corrections import Corrections
 from umgclip.data.stream import Sample, decode, prefetched
 from umgclip.errors import DataError
 from umgclip.io.shard_source import read_shard_at
@@ -50,8 +52,9 @@ class SampleBatch:
 
 
 def read_batches(
-    job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str] = ()
-) -> Iterator[SampleBatch]:
+    job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str] = (),
+    corrections: Corrections | None = None,
+) -> Iterator[SampleBatch]:  # fmt: skip
     """Read and decode a shard in batches, one ahead of the caller.
 
     Args:
@@ -60,21 +63,24 @@ def read_batches(
         journal: if a worker died over the shard before, it records samples, and nothing is decoded ahead.
         clock: gets the seconds of reading and decoding.
         keep: keys of samples to skip.
+        corrections: by people, which replace annotations of the source; None: there are none.
 
     Raises:
         DataError: the shard is damaged.
     """
-    batches = _batches(job, size, journal, clock, keep)
+    batches = _batches(job, size, journal, clock, keep, corrections)
     return batches if journal.alert else prefetched(batches, depth=1)
 
 
-def _batches(job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str]) -> Iterator[SampleBatch]:
+def _batches(
+    job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Collection[str], corrections: Corrections | None
+) -> Iterator[SampleBatch]:
     batch = SampleBatch()
     for raw in clock.each("read", read_shard_at(job.source, job.info.sha256)):
         if raw.key in keep:
             continue
         with clock.on("decode"):
-            _add_sample(raw, job, batch, journal)
+            _add_sample(raw, job, batch, journal, corrections)
         if len(batch.raws) == size:
             yield batch
             batch = SampleBatch()
@@ -82,7 +88,9 @@ def _batches(job: Job, size: int, journal: ShardJournal, clock: Clock, keep: Col
         yield batch
 
 
-def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: ShardJournal) -> None:
+def _add_sample(
+    raw: RawSample, job: Job, batch: SampleBatch, journal: ShardJournal, corrections: Corrections | None
+) -> None:
     if journal.is_deadly([raw.key]):
         batch.failed[raw.key] = FailedSample("crashed", "the process that worked on it died each time")
         return
@@ -95,9 +103,13 @@ def _add_sample(raw: RawSample, job: Job, batch: SampleBatch, journal: ShardJour
     if job.hide_truth and shows_one_object(sample.record):
         batch.left_out.append(raw.key)
         return
+    sha256 = hashlib.sha256(raw.image).hexdigest()
+    correction = None if corrections is None else corrections.find(sha256)
+    if correction is not None:
+        sample = Sample(sample.pixels, corrected(sample.record, correction))
     batch.raws.append(raw)
     batch.samples.append(sample)
-    batch.ids.append(ImageId(raw.key, hashlib.sha256(raw.image).hexdigest()))
+    batch.ids.append(ImageId(raw.key, sha256))
 
 
 def _without_truth(sample: Sample, job: Job) -> Sample:

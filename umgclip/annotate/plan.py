@@ -15,6 +15,7 @@ from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.neighbours import find_neighbours
 from umgclip.annotate.vocabulary import GivenNames, read_names
 from umgclip.annotate.words import note, require_words
+from umgclip.data.corrections import open_corrections
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.vocabulary_file import ConceptParams
 from umgclip.io.atomic import sha256_file, sha256_json
@@ -74,6 +75,9 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
     names = read_names(bare["train"], params)
+    if (corrections := open_corrections(params.corrections)) is not None:
+        for correction in corrections.each():
+            names.given.add(correction)
     vocabulary = _concepts(params).vocabulary(names.chunks, params.held_out)
     require_words(params, vocabulary, names)
     recipe = make_recipe(params, base, vocabulary)

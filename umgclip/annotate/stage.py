@@ -14,6 +14,7 @@ from typing import Any
 from umgclip.annotate import retry
 from umgclip.annotate.cache.files import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
+from umgclip.annotate.corrected import in_words, match_corrections
 from umgclip.annotate.cut import cut_captions
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
@@ -85,6 +86,7 @@ def run(
     with fresh_folder(out) as folder:
         counts = {split: collect(plan, split, marks[split], folder / split) for split in SPLITS}
         train = counts["train"]
+        matched = match_corrections(params.corrections, folder)
         lost = not_refused(train["reasons"])
         total = train["samples"] + sum(lost.values())
         check_failures(lost, _examples(marks["train"]), total, params.max_failed)
@@ -96,10 +98,10 @@ def run(
         write_json(folder / "made_by.json", plan.made_by)
         cut = cut_captions(folder / "train", inputs.base)
     _end(plan, out, marks)
-    write_json(inputs.metrics, counts)
+    write_json(inputs.metrics, counts if matched is None else {**counts, "corrections": matched})
     _prune(params)
     progress.write(finished=True)
-    return _summary(counts, plan, cut)
+    return _summary(counts, plan, cut, matched)
 
 
 def total_samples(data: Path | str) -> int:
@@ -184,7 +186,9 @@ def _examples(marks: Marks) -> dict[str, str]:
     return examples
 
 
-def _summary(counts: dict[str, dict[str, Any]], plan: AnnotationPlan, cut: str | None) -> Summary:
+def _summary(
+    counts: dict[str, dict[str, Any]], plan: AnnotationPlan, cut: str | None, matched: dict[str, int] | None
+) -> Summary:
     train, vocabulary = counts["train"], plan.recipe.vocabulary
     unknown = [name for name in vocabulary.held_out if name not in vocabulary.concepts]
     rows = [
@@ -197,6 +201,8 @@ def _summary(counts: dict[str, dict[str, Any]], plan: AnnotationPlan, cut: str |
     ]
     if train["refused"]:
         rows.insert(2, ("images that a policy refused", f"{train['refused']}"))
+    if matched is not None:
+        rows.insert(-1, ("images that people corrected", in_words(matched)))
     if plan.wordless:
         rows.insert(-1, ("vocabulary of captions", plan.wordless))
     if cut:

@@ -19,6 +19,7 @@ from typing import TypedDict
 from umgclip.annotate.cache.codec import Packed
 from umgclip.annotate.cache.files import AnswerFile, AnswerKey, file_name
 from umgclip.annotate.job import Job
+from umgclip.data.corrections import Correction
 from umgclip.data.vocabulary import ChunkCounts
 from umgclip.errors import DataError
 from umgclip.io import tables
@@ -60,8 +61,8 @@ class GivenNames:
     things: set[str] = field(default_factory=set)
     stuff: set[str] = field(default_factory=set)
 
-    def add(self, record: ImageRecord) -> None:
-        """Add the names of one image's record."""
+    def add(self, record: ImageRecord | Correction) -> None:
+        """Add the names of one image's record, or of what people corrected in it."""
         self.things.update(tag.text for tag in record.tags or [])
         for region in record.regions or []:
             (self.stuff if region.is_stuff else self.things).update(tag.text for tag in region.tags or [])

@@ -19,6 +19,7 @@ from umgclip.annotate.batches import FailedSample, SampleBatch, read_batches
 from umgclip.annotate.cache.cache import AnswerCache, ImageId
 from umgclip.annotate.cache.fallback import first_line
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
+from umgclip.annotate.corrected import restrained
 from umgclip.annotate.draft import Annotated
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.journal import ShardJournal
@@ -26,6 +27,7 @@ from umgclip.annotate.output import Output, SampleEntry, make_entry, output, wri
 from umgclip.annotate.progress import Clock, Tally
 from umgclip.annotate.rejected import not_refused
 from umgclip.annotate.retry import Previous
+from umgclip.data.corrections import Corrections, open_corrections
 from umgclip.data.stream import Sample
 from umgclip.errors import DataError, UmgclipError
 from umgclip.io.places import place_at
@@ -52,6 +54,7 @@ class ShardWorker:
         self._cache = AnswerCache(None if store is None else place_at(store), recipe.identities)
         annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._cache, recipe.loads)
         self._annotator = annotator.with_neighbours(recipe.neighbours)
+        self._corrections = open_corrections(recipe.params.corrections)
 
     def annotate(self, job: Job, advance: Advance) -> None:
         """Annotate one shard and commit it; the result does not depend on who does it.
@@ -65,14 +68,19 @@ class ShardWorker:
                 missing, so nothing is committed.
             DataError: the shard is damaged.
         """
-        _Work(self._recipe, self._cache, self._annotator, job, advance).run()
+        corrections = None if job.hide_truth else self._corrections
+        _Work(self._recipe, self._cache, self._annotator, job, advance, corrections).run()
 
 
 class _Work:
     """The work on one shard, from its first batch to its marker."""
 
-    def __init__(self, recipe: Recipe, cache: AnswerCache, annotator: Annotator, job: Job, advance: Advance) -> None:
+    def __init__(
+        self, recipe: Recipe, cache: AnswerCache, annotator: Annotator, job: Job, advance: Advance,
+        corrections: Corrections | None,
+    ) -> None:  # fmt: skip
         self._recipe, self._cache, self._annotator, self._job, self._advance = recipe, cache, annotator, job, advance
+        self._corrections = corrections
         self._journal = ShardJournal(job.out, job.name, recipe.run, recipe.params.attempts)
         self._clock, self._asked = Clock(), Tally()
         self._missing: NotAnsweredError | None = None
@@ -141,7 +149,7 @@ class _Work:
     def _annotated(self, keep: Collection[str]) -> Iterator[tuple[SampleBatch, list[SampleEntry | FailedSample]]]:
         """Yield every batch with the results of its samples; skip batches for which a model's answers are missing."""
         size = self._recipe.params.batch
-        for batch in read_batches(self._job, size, self._journal, self._clock, keep):
+        for batch in read_batches(self._job, size, self._journal, self._clock, keep, self._corrections):
             try:
                 with self._clock.on("annotate"):
                     entries = self._batch(batch.samples, batch.ids) if batch.raws else []
@@ -180,7 +188,10 @@ class _Work:
         self._cache.begin([sample.pixels for sample in samples], ids)
         ask = self._annotator.propose if self._job.proposals_only else self._annotator
         try:
-            return [self._entry(one) for one in ask(samples)]
+            annotated = ask(samples)
+            if self._corrections is not None:
+                annotated = [self._restrained(*one) for one in zip(annotated, samples, ids, strict=True)]
+            return [self._entry(one) for one in annotated]
         except (UmgclipError, NotAnsweredError, torch.AcceleratorError):
             raise
         except Exception as error:  # noqa: BLE001 - any error that an image may cause
@@ -190,6 +201,13 @@ class _Work:
 
     def _singly(self, samples: Sequence[Sample], ids: Sequence[ImageId]) -> list[SampleEntry | FailedSample]:
         return [e for s, one in zip(samples, ids, strict=True) for e in self._batch([s], [one])]
+
+    def _restrained(self, annotated: Annotated, sample: Sample, identity: ImageId) -> Annotated:
+        """Return the sample without what models added against the word of a person who looked at it."""
+        correction = None if self._corrections is None else self._corrections.find(identity.sha256)
+        if correction is None or annotated.failures:
+            return annotated
+        return restrained(annotated, sample.record, correction)
 
     def _entry(self, annotated: Annotated) -> SampleEntry | FailedSample:
         """Return what is stored of a sample, or a failure if a role has no answer for it."""

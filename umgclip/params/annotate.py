@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from umgclip.params.annotators import ModelParams
 from umgclip.params.ray import RayParams
 from umgclip.params.roles import CAPABLE, RolesParams, RulesParams, check_roles
-from umgclip.params.section import INDIFFERENT, LOCATION, Count, Device, Precision, Section, Share
+from umgclip.params.section import FILE, INDIFFERENT, LOCATION, Count, Device, Precision, Section, Share
 
 
 class ProposerParams(Section):
@@ -100,6 +100,10 @@ class AnnotateParams(Section):
     )
     language: Literal["en", "none"] = Field(
         default="en", description="language of captions; none: only the concepts of rules.vocabulary"
+    )
+    corrections: Annotated[str | None, FILE] = Field(
+        default=None,
+        description="file of `umgclip review import`, or the folder with it: what people corrected in training images",
     )
     held_out: list[str] = Field(default=[], description="concepts that are never written as the label of a region")
     caption_threshold: Share = Field(default=0.5, description="least filter score of an image caption that is written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from umgclip.data.corrections import CORRECTIONS, file_of
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file, sha256_json
 from umgclip.params import AnnotateParams
@@ -29,7 +30,7 @@ def weights_digest(folder: Path, where: str) -> str:
 def file_digests(params: AnnotateParams) -> dict[str, str]:
     """Return the hex SHA-256 of each local file or folder that the params name and a role uses, by model.
 
-    The file of `rules.vocabulary` is called `vocabulary`.
+    The file of `rules.vocabulary` is called `vocabulary`, and that of `corrections` by its key.
 
     Raises:
         InputError: one of them is missing.
@@ -37,6 +38,8 @@ def file_digests(params: AnnotateParams) -> dict[str, str]:
     digests = {}
     if params.rules.vocabulary is not None:
         digests["vocabulary"] = sha256_file(Path(params.rules.vocabulary))
+    if params.corrections is not None:
+        digests["corrections"] = _corrections_digest(params.corrections)
     used = {name for role in type(params.roles).model_fields for name in params.roles.of(role)}
     for name, model in params.models.items():
         path = getattr(model, "path", None)
@@ -44,6 +47,13 @@ def file_digests(params: AnnotateParams) -> dict[str, str]:
             digest = weights_digest if isinstance(model, WeightsParams) else _file_digest
             digests[name] = digest(Path(path), f"annotate.models.{name}")
     return digests
+
+
+def _corrections_digest(where: str) -> str:
+    path = file_of(where)
+    if not path.is_file():
+        raise InputError(f"annotate.corrections: expected {CORRECTIONS} or a folder with it, found none at {path}")
+    return sha256_file(path)
 
 
 def _file_digest(path: Path, where: str) -> str:

@@ -21,7 +21,7 @@ READERS = ("base", "annotate")
 """Stages that read files named in params.yaml."""
 
 PIPELINE = Path("dvc.yaml")
-_VOCABULARY = "vocabulary"  # users are expected to edit these files
+_EDITED = ("vocabulary", "corrections")  # users are expected to edit these files
 _log = logging.getLogger("umgclip")
 
 
@@ -33,8 +33,8 @@ def check(stage: str, section: Section) -> None:
         section: its parameters.
 
     Raises:
-        InputError: a vocabulary is not listed. For weights and tokenizers, which are hardly ever edited, this is a
-            warning.
+        InputError: a vocabulary or a file of corrections is not listed. For weights and tokenizers, which are hardly
+            ever edited, this is a warning.
     """
     if os.environ.get("DVC_STAGE", "").rpartition(":")[2] != stage or not PIPELINE.is_file():
         return
@@ -44,7 +44,7 @@ def check(stage: str, section: Section) -> None:
             f"{stage}.{key}: {path} is not a dependency of the stage {stage} in {PIPELINE}, so DVC would not notice "
             "when it changes; run `umgclip follow` to add it"
         )
-        if key.endswith(_VOCABULARY):
+        if key.endswith(_EDITED):
             raise InputError(message)
         _log.warning("%s", message)
 
