@@ -21,6 +21,7 @@ from umgclip.cli.lines import PlainFormatter
 from umgclip.cli.options import PARAMS, Params
 from umgclip.cli.project.commands import code, follow, init
 from umgclip.cli.project.recipes import recipe_app
+from umgclip.cli.reviewing import review_app
 from umgclip.cli.serving import serve
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
@@ -36,6 +37,7 @@ COMMANDS = (
     "report",
     "predict",
     "data",
+    "review",
     "export",
     "serve",
     "doctor",
@@ -59,6 +61,7 @@ for command in (
 app.command(hidden=True)(code)
 app.add_typer(data_app, name="data")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(review_app, name="review")
 
 
 def _version(wanted: bool) -> bool:
