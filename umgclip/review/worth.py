@@ -64,7 +64,7 @@ class Judge:
             for reason, each in doubts.items()
         ]
         reasons.sort(key=lambda reason: (-reason.value, reason.reason))
-        return Worth(round(sum(reason.value for reason in reasons), 4), tuple(reasons))
+        return Worth(round(math.fsum(reason.value for reason in reasons), 4), tuple(reasons))
 
     def _doubts(self, record: ImageRecord) -> Iterator[tuple[str, str, float]]:
         """Yield a reason, what it is about, and how likely that is wrong, for each doubtful annotation."""

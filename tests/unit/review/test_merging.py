@@ -1,0 +1,95 @@
+"""Several imports make one file: the later look wins, the other is not lost, and the order does not matter."""
+
+import json
+
+import pytest
+
+from umgclip.data.corrections import Correction, Look, open_corrections
+from umgclip.records import Region, Text
+from umgclip.review.importing import run_import
+from umgclip.review.merging import merged
+
+SHA = "a" * 64
+
+
+def text(words):
+    return Text(text=words, source="human")
+
+
+def region(name, box, label):
+    return Region(id=name, box_xyxy=box, tags=[text(label)], captions=[], source="human")
+
+
+def said(at, by="ann", **more):
+    looks = [Look(tool="label-studio", by=by, at=at)]
+    return Correction(key="k", sha256=SHA, width=100, height=80, looks=looks, **more)
+
+
+def test_the_later_look_wins_whatever_the_order():
+    early = said("2026-01-01T00:00:00Z", regions=[region("0", (0, 0, 9, 9), "cat")], tags=[text("cat")])
+    late = said("2026-01-02T00:00:00Z", "bob", regions=[region("0", (0, 0, 9, 9), "dog")])
+    results = [merged(early, late), merged(late, early)]
+    assert results[0] == results[1]
+    joint, conflict = results[0]
+    assert [one.tags[0].text for one in joint.regions] == ["dog"]
+    assert [tag.text for tag in joint.tags] == ["cat"]  # the later one was not asked for tags
+    assert [look.by for look in joint.looks] == ["ann", "bob"]
+    assert conflict["differs"] == ["regions"]
+    assert conflict["replaced"] == json.loads(early.to_json())  # nothing is lost
+
+
+def test_what_was_removed_stays_removed_unless_the_later_look_has_it():
+    early = said(
+        "2026-01-01", regions=[], removed=[region("0", (0, 0, 9, 9), "cat"), region("1", (50, 0, 60, 9), "cow")],
+        tags=[], negative_tags=[text("cat"), text("cow")], captions=[], removed_captions=[text("a cat")],
+    )  # fmt: skip
+    late = said(
+        "2026-01-02", regions=[region("h", (0, 0, 9, 8), "cat")], tags=[text("cat")], captions=[text("A cat")],
+        removed=[region("2", (20, 0, 30, 9), "tree")],
+    )  # fmt: skip
+    joint, _ = merged(early, late)
+    assert [one.tags[0].text for one in joint.removed] == ["tree", "cow"]
+    assert [tag.text for tag in joint.negative_tags] == ["cow"]
+    assert joint.removed_captions == []
+
+
+def test_the_same_twice_is_no_conflict():
+    one = said("2026-01-01", tags=[text("cat")])
+    joint, conflict = merged(one, one)
+    assert (joint, conflict) == (one, None)
+    agreed, conflict = merged(one, said("2026-01-02", "bob", tags=[text("cat")]))
+    assert conflict is None
+    assert [look.by for look in agreed.looks] == ["ann", "bob"]
+
+
+def test_imports_are_joined_in_a_folder_and_by_files(tmp_path):
+    """Three people's files, joined in two orders, give the same bytes; what was replaced is in conflicts.jsonl."""
+    people = [
+        said(f"2026-01-0{n}", f"p{n}", tags=[text(f"t{n}")]).model_copy(update={"sha256": f"{n % 2:064x}"})
+        for n in range(1, 4)
+    ]
+    for number, one in enumerate(people):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "corrections.jsonl").write_bytes(one.to_json())
+    for name, order in (("a", (0, 1, 2)), ("b", (2, 0, 1))):
+        for number in order:
+            summary = run_import(tmp_path / f"{number}", None, tmp_path / name)
+    assert ("images with corrections", "2, 1 of them new") in summary.rows
+    files = [(tmp_path / name / "corrections.jsonl").read_bytes() for name in "ab"]
+    assert files[0] == files[1]
+    assert [one.tags[0].text for one in open_corrections(tmp_path / "a").each()] == ["t2", "t3"]
+    conflict = json.loads((tmp_path / "a" / "conflicts.jsonl").read_text())
+    assert [look["by"] for look in conflict["by"]] == ["p3"]
+    assert conflict["replaced"]["tags"][0]["text"] == "t1"
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    run_import(tmp_path / "2", None, tmp_path / "a")  # again: nothing changes
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["regions", "tags", "captions"])
+def test_a_list_that_only_one_was_asked_for_is_that_ones(name):
+    values = {"regions": [region("0", (0, 0, 9, 9), "cat")], "tags": [text("cat")], "captions": [text("a cat")]}
+    for pair in ((said("1"), said("2", **{name: values[name]})), (said("1", **{name: values[name]}), said("2"))):
+        joint, conflict = merged(*pair)
+        assert getattr(joint, name) == values[name]
+        assert conflict is None
