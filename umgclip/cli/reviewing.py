@@ -12,7 +12,7 @@ from umgclip.cli.options import Out
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
-    from umgclip.review.shown import Shown
+    from umgclip.review.shown import ShownImages
 
 review_app = typer.Typer(
     cls=Commands, help="Have people look at annotations, in the tools that they have.", no_args_is_help=True
@@ -118,7 +118,7 @@ def import_(
     from umgclip.data.corrections import CORRECTIONS
     from umgclip.review.importing import run_import, shown_from, shown_from_dataset
 
-    basis: Shown | None
+    basis: ShownImages | None
     if dataset is not None:
         if tool is None or shown is not None:
             raise InputError("--dataset: expected --tool with it and no --shown, which say what the tool was given")

@@ -1,4 +1,4 @@
-"""What people corrected: one line of JSON for each image, found by the SHA-256 of its file.
+"""Corrections by people: one line of JSON for each image, found by the SHA-256 of its file.
 
 `umgclip review import` writes such a file, and `annotate.corrections` names it. A list that is `None` was not asked
 for; an empty list was, and the person left nothing in it.
@@ -27,7 +27,7 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Look(_Closed):
+class HumanLook(_Closed):
     """One look of a person at an image: the tool, who it was, when (ISO 8601, UTC) and the tool's own number of it."""
 
     tool: str
@@ -37,7 +37,7 @@ class Look(_Closed):
 
 
 class Correction(_Closed):
-    """What one image shows by the word of people, and what they removed.
+    """All that people say of one image: what it shows, and what they removed.
 
     Attributes:
         version: of this schema.
@@ -69,7 +69,7 @@ class Correction(_Closed):
     negative_tags: list[Text] = []
     captions: list[Text] | None = None
     removed_captions: list[Text] = []
-    looks: list[Look] = []
+    looks: list[HumanLook] = []
 
     @model_validator(mode="after")
     def _fits_the_image(self) -> Correction:
@@ -91,7 +91,7 @@ class Correction(_Closed):
 
 
 def parse_correction(raw: bytes | str, *, where: str) -> Correction:
-    """Read and check one line.
+    """Read one line of the file, and check it.
 
     Args:
         raw: JSON text.

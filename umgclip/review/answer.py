@@ -1,10 +1,10 @@
-"""What a person says about one image, whatever tool it was said in."""
+"""A person's answer about one image, whatever tool it was given in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from umgclip.data.corrections import Look
+from umgclip.data.corrections import HumanLook
 from umgclip.records import Mask
 
 Box = tuple[float, float, float, float]
@@ -30,8 +30,8 @@ class AnsweredRegion:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a person submitted about one image; a list that is None was not asked for.
+class ImageAnswer:
+    """The answer that a person submitted about one image; a list that is None was not asked for.
 
     Attributes:
         key: of the sample.
@@ -45,7 +45,7 @@ class Answer:
     """
 
     key: str
-    look: Look
+    look: HumanLook
     sha256: str | None = None
     regions: tuple[AnsweredRegion, ...] | None = None
     tags: tuple[str, ...] | None = None

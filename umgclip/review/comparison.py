@@ -1,4 +1,4 @@
-"""What a person corrected: the difference between what was shown of an image and what came back."""
+"""Corrections by comparison: the difference between what was shown of an image and what came back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from umgclip.errors import InputError
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import ImageRecord, Mask, Region, Text
-from umgclip.review.answer import Answer, AnsweredRegion, Box
-from umgclip.review.labels import Names
-from umgclip.review.shown import Shown, shown_captions, shown_regions
+from umgclip.review.answer import AnsweredRegion, Box, ImageAnswer
+from umgclip.review.labels import LabelNames
+from umgclip.review.shown import ShownImages, shown_captions, shown_regions
 
 _SAME_PX = 0.51  # a tool that rounds to whole pixels has moved no side
 _SAME_REGION = 0.3  # IoU from which an answered region may be a shown one that was moved
@@ -31,10 +31,10 @@ class Comparison:
         closed: whether models may add nothing to what the person left.
     """
 
-    def __init__(self, shown: Shown, closed: bool = True) -> None:
+    def __init__(self, shown: ShownImages, closed: bool = True) -> None:
         self._shown, self._closed = shown, closed
 
-    def correction(self, answer: Answer) -> Correction:
+    def correction(self, answer: ImageAnswer) -> Correction:
         """Return what the person corrected, removed and confirmed.
 
         Raises:
@@ -241,7 +241,7 @@ def _confirmed(text: Text) -> Text:
     return Text(text=text.text, source=HUMAN, agreed_by=agreed or None, filter_score=text.filter_score)
 
 
-def _human(names: Names, label: str) -> Text:
+def _human(names: LabelNames, label: str) -> Text:
     return Text(text=names.written(label) or label, source=HUMAN)
 
 
@@ -258,14 +258,14 @@ def _absent(
     tags: Sequence[Text] | None,
 ) -> Iterator[Text]:  # fmt: skip
     """Yield the names that the person removed and that nothing else says are in the image."""
-    said = {name_key(tag.text) for tag in tags or []} | {_label(region) for region in left}
+    stated = {name_key(tag.text) for tag in tags or []} | {_label(region) for region in left}
     alts = " ".join(name_key(text.text) for text in record.captions or [] if text.source == "alt")
     by_region = [(region.tags or [])[0] for region in removed]
     seen: set[str] = set()
     for tag, sure in [*((tag, True) for tag in removed_tags), *((tag, tags is not None) for tag in by_region)]:
         key = name_key(tag.text)
         # where nobody was asked for tags, an alt text that names it may still be right
-        if key in said | seen or not (sure or re.search(rf"(?<!\w){re.escape(key)}(?!\w)", alts) is None):
+        if key in stated | seen or not (sure or re.search(rf"(?<!\w){re.escape(key)}(?!\w)", alts) is None):
             continue
         seen.add(key)
         yield Text(text=tag.text, source=HUMAN)

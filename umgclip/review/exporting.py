@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from umgclip.data.corrections import Corrections
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import fresh_folder, write_bytes, write_json
 from umgclip.io.images import decode_image
@@ -17,8 +18,8 @@ from umgclip.io.places import Place
 from umgclip.io.shard_source import ShardAt
 from umgclip.io.shards import RawSample
 from umgclip.records import ImageRecord, stored_record
-from umgclip.review.labels import Names, count_labels, vocabulary_for
-from umgclip.review.selection import Candidate, Selection, draw_of
+from umgclip.review.labels import LabelCounts, LabelNames, count_labels, vocabulary_for
+from umgclip.review.selection import BestImages, WorthyImage, draw_of
 from umgclip.review.shown import (
     ABOUT,
     CHOICE,
@@ -52,7 +53,7 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user asks of an export.
+    """The wishes of a user for an export.
 
     Attributes:
         tool: the labelling tool.
@@ -111,14 +112,7 @@ def run_export(
         raise InputError(f"review export: expected images that are worth a look, found none: {reason}")
     with fresh_folder(out) as folder:
         items = _fetch(place, manifest, chosen, folder / _IMAGES[wish.tool])
-        shown_names = {tag.text for item in items for tag in _tags(item.record)}
-        stuff_shown = {tag.text for item in items for tag in _tags(item.record, stuff=True)}
-        order = sorted(shown_names, key=lambda name: (-counts.of(name), name))
-        listed = [*order, *sorted(vocabulary.concepts, key=lambda name: (-counts.of(name), name))]
-        names = set(list(dict.fromkeys(listed))[: max(_MOST_NAMES, len(order))])
-        stuff = names & (set(vocabulary.stuff) | stuff_shown)
-        things = names - stuff | (names & set(vocabulary.things))
-        settings = Settings(out.name, Names(tuple(sorted(things)), tuple(sorted(stuff))), wish.image_prefix, wish.masks)
+        settings = Settings(out.name, _names(items, vocabulary, counts), wish.image_prefix, wish.masks)
         write_bytes(folder / SHOWN, b"".join(item.record.to_json() + b"\n" for item in items))
         rows = (choice_row(rank, item) for rank, item in enumerate(items, 1))
         write_bytes(folder / CHOICE, "".join(rows).encode())
@@ -134,7 +128,7 @@ class _Chooser:
 
     def __init__(self, wish: Wish, judge: Judge, corrections: Corrections | None) -> None:
         self._wish, self._judge, self._corrections = wish, judge, corrections
-        self.selection = Selection(wish.budget, None if wish.by == "random" else wish.distance, wish.seed)
+        self.selection = BestImages(wish.budget, None if wish.by == "random" else wish.distance, wish.seed)
         self.done = self.unreadable = self.doubtful = 0
 
     def look_at(self, raw: RawSample, shard: str) -> None:
@@ -151,7 +145,7 @@ class _Chooser:
         if worth.value <= 0:
             return
         self.doubtful += 1
-        self.selection.offer(Candidate(raw.key, record.sha256, shard, worth), lambda: self._hash(raw, shard))
+        self.selection.offer(WorthyImage(raw.key, record.sha256, shard, worth), lambda: self._hash(raw, shard))
 
     def _worth(self, record: ImageRecord) -> Worth:
         if self._wish.by == "random":
@@ -167,9 +161,9 @@ class _Chooser:
             return None
 
 
-def _fetch(place: Place, manifest: Manifest, chosen: Sequence[Candidate], images: Path) -> list[Item]:
+def _fetch(place: Place, manifest: Manifest, chosen: Sequence[WorthyImage], images: Path) -> list[Item]:
     """Write the image files of the chosen, and return them with their records, best first."""
-    wanted: dict[str, dict[str, Candidate]] = {}
+    wanted: dict[str, dict[str, WorthyImage]] = {}
     for candidate in chosen:
         wanted.setdefault(candidate.shard, {})[candidate.key] = candidate
     items: dict[str, Item] = {}
@@ -189,12 +183,19 @@ def _fetch(place: Place, manifest: Manifest, chosen: Sequence[Candidate], images
     return [items[candidate.sha256] for candidate in chosen]
 
 
-def _tags(record: ImageRecord, *, stuff: bool = False) -> Iterator[Any]:
-    for region in record.regions or []:
-        if region.is_stuff or not stuff:
-            yield from (region.tags or [])[:1]
-    if not stuff:
-        yield from record.tags or []
+def _names(items: Sequence[Item], vocabulary: Vocabulary, counts: LabelCounts) -> LabelNames:
+    """Return the names to choose from: all that are shown, then those of the vocabulary that regions carry most."""
+    stuff, shown = set(vocabulary.stuff), dict[str, None]()
+    for item in items:
+        shown |= dict.fromkeys(tag.text for tag in item.record.tags or [])
+        for region in item.record.regions or []:
+            labels = [tag.text for tag in (region.tags or [])[:1]]
+            shown |= dict.fromkeys(labels)
+            stuff |= set(labels) if region.is_stuff else set()
+    others = sorted(vocabulary.concepts, key=lambda name: (-counts.of(name), name))
+    names = set(list(dict.fromkeys([*shown, *others]))[: max(_MOST_NAMES, len(shown))])
+    things = names - stuff | names & set(vocabulary.things)
+    return LabelNames(tuple(sorted(things)), tuple(sorted(names & stuff)))
 
 
 def _described(wish: Wish, manifest: Manifest) -> dict[str, Any]:

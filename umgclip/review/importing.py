@@ -14,18 +14,18 @@ from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
 from umgclip.io.shard_source import ShardAt
 from umgclip.records import ImageRecord, stored_record
-from umgclip.review.answer import Answer, Unusable
+from umgclip.review.answer import ImageAnswer, Unusable
 from umgclip.review.comparison import Comparison, is_unchanged
-from umgclip.review.labels import Names, count_labels, vocabulary_for
+from umgclip.review.labels import LabelNames, count_labels, vocabulary_for
 from umgclip.review.merging import CONFLICTS, QUARANTINE, earlier_corrections, merged, write_corrections
-from umgclip.review.shown import ABOUT, SHOWN, Shown, Tool, read_shown
+from umgclip.review.shown import ABOUT, SHOWN, ShownImages, Tool, read_shown
 from umgclip.review.tools.cvat import read_cvat
 from umgclip.review.tools.fiftyone import read_fiftyone
 from umgclip.review.tools.label_studio import read_label_studio
 from umgclip.stage import Summary
 
 LookedAt = Literal["changed", "all"]
-_READERS: Mapping[Tool, Callable[[Path, Shown, list[Unusable]], Iterator[Answer]]] = {
+_READERS: Mapping[Tool, Callable[[Path, ShownImages, list[Unusable]], Iterator[ImageAnswer]]] = {
     "label-studio": read_label_studio,
     "fiftyone": read_fiftyone,
     "cvat": read_cvat,
@@ -34,8 +34,8 @@ _LISTED = 8
 
 
 @dataclass
-class Outcome:
-    """What an import came to.
+class ImportedAnswers:
+    """The corrections that an import came to, and counts.
 
     Attributes:
         corrections: all that the folder holds now, by the SHA-256 of their image.
@@ -52,7 +52,7 @@ class Outcome:
     new_names: Counter[str] = field(default_factory=Counter)
 
 
-def shown_from(answers: Path, given: Path | None) -> Shown | None:
+def shown_from(answers: Path, given: Path | None) -> ShownImages | None:
     """Return what the export to the tool showed, from its folder: the given one, or one that holds the answers.
 
     Raises:
@@ -66,7 +66,7 @@ def shown_from(answers: Path, given: Path | None) -> Shown | None:
     return None
 
 
-def shown_from_dataset(place: Place, manifest: Manifest, tool: Tool, vocabulary: Path | None = None) -> Shown:
+def shown_from_dataset(place: Place, manifest: Manifest, tool: Tool, vocabulary: Path | None = None) -> ShownImages:
     """Return a data set as if all of it had been shown, for answers whose export was lost.
 
     The records are held in memory.
@@ -80,11 +80,11 @@ def shown_from_dataset(place: Place, manifest: Manifest, tool: Tool, vocabulary:
     for info in manifest.shards:
         for raw in ShardAt(place, info).samples():
             records[raw.key] = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}")
-    return Shown(tool, records, Names(known.things, known.stuff))
+    return ShownImages(tool, records, LabelNames(known.things, known.stuff))
 
 
 def run_import(
-    answers: Path, shown: Shown | None, out: Path, looked_at: LookedAt = "changed", *, closed: bool = True,
+    answers: Path, shown: ShownImages | None, out: Path, looked_at: LookedAt = "changed", *, closed: bool = True,
     new_names: bool = True,
 ) -> Summary:  # fmt: skip
     """Read a tool's export and join it with the corrections in `out`.
@@ -105,7 +105,7 @@ def run_import(
     """
     if not answers.exists():
         raise InputError(f"{answers}: expected an export of a labelling tool, found none")
-    outcome = Outcome(earlier_corrections(out))
+    outcome = ImportedAnswers(earlier_corrections(out))
     before = len(outcome.corrections)
     if shown is None:
         _join(outcome, _corrections_of(answers))
@@ -120,7 +120,7 @@ def _corrections_of(path: Path) -> Iterator[Correction]:
     yield from () if corrections is None else corrections.each()
 
 
-def _join(outcome: Outcome, corrections: Iterable[Correction]) -> None:
+def _join(outcome: ImportedAnswers, corrections: Iterable[Correction]) -> None:
     for correction in corrections:
         earlier = outcome.corrections.get(correction.sha256)
         if earlier is None:
@@ -132,7 +132,7 @@ def _join(outcome: Outcome, corrections: Iterable[Correction]) -> None:
 
 
 def _compared(
-    answers: Path, shown: Shown, outcome: Outcome, comparison: Comparison, options: tuple[LookedAt, bool]
+    answers: Path, shown: ShownImages, outcome: ImportedAnswers, comparison: Comparison, options: tuple[LookedAt, bool]
 ) -> Iterator[Correction]:
     """Yield a correction for each answer that counts; count the others, or put them into the quarantine."""
     looked_at, takes_new = options
@@ -156,13 +156,13 @@ def _compared(
         yield correction
 
 
-def _unknown(answer: Answer, shown: Shown) -> list[str]:
+def _unknown(answer: ImageAnswer, shown: ShownImages) -> list[str]:
     """Return the names of an answer that nobody could choose from, each once."""
     names = [region.label for region in answer.regions or () if region.label] + list(answer.tags or ())
     return [name for name in dict.fromkeys(names) if shown.names.written(name) is None]
 
 
-def _summary(out: Path, outcome: Outcome, before: int, shown: Shown | None) -> Summary:
+def _summary(out: Path, outcome: ImportedAnswers, before: int, shown: ShownImages | None) -> Summary:
     every = outcome.corrections.values()
     regions = [region for one in every for region in one.regions or []]
     counts = outcome.counts

@@ -25,7 +25,7 @@ _TABLE = "regions.parquet"
 
 @dataclass
 class LabelCounts:
-    """How many regions carry each name, things and stuff apart."""
+    """Counts of the regions that carry each name, things and stuff apart."""
 
     things: Counter[str] = field(default_factory=Counter)
     stuff: Counter[str] = field(default_factory=Counter)
@@ -99,8 +99,8 @@ def vocabulary_for(place: Place, counts: LabelCounts, file: Path | None = None) 
 
 
 @dataclass(frozen=True)
-class Names:
-    """Names as they are written, found by any spelling; `stuff` are backgrounds."""
+class LabelNames:
+    """LabelNames as they are written, found by any spelling; `stuff` are backgrounds."""
 
     things: tuple[str, ...]
     stuff: tuple[str, ...]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from umgclip.data.corrections import CORRECTIONS, Correction, Look, open_corrections
+from umgclip.data.corrections import CORRECTIONS, Correction, HumanLook, open_corrections
 from umgclip.data.wording import name_key
 from umgclip.geometry import boxes as box_ops
 from umgclip.io.atomic import atomic_file
@@ -61,8 +61,8 @@ def merged(one: Correction, other: Correction) -> tuple[Correction, dict[str, An
     update["removed"] = [*later.removed, *(one for one in earlier.removed if one not in later.removed)]
     update["removed"] = [region for region in update["removed"] if not _is_back(region, regions)]
     tags = update.get("tags", later.tags) or []
-    said = [*tags, *(tag for region in regions for tag in region.tags or [])]
-    update["negative_tags"] = _joined(later.negative_tags, earlier.negative_tags, said)
+    stated = [*tags, *(tag for region in regions for tag in region.tags or [])]
+    update["negative_tags"] = _joined(later.negative_tags, earlier.negative_tags, stated)
     captions = update.get("captions", later.captions) or []
     update["removed_captions"] = _joined(later.removed_captions, earlier.removed_captions, captions)
     conflict = {"key": later.key, "sha256": later.sha256, "differs": differs, "replaced": json.loads(earlier.to_json())}
@@ -104,7 +104,7 @@ def _time(correction: Correction) -> str:
     return max((look.at or "" for look in correction.looks), default="")
 
 
-def _looks(earlier: Correction, later: Correction) -> list[Look]:
+def _looks(earlier: Correction, later: Correction) -> list[HumanLook]:
     return list(dict.fromkeys([*earlier.looks, *later.looks]))
 
 
@@ -117,8 +117,8 @@ def _plain(parts: Iterable[Region | Text]) -> list[str]:
     return sorted(part.model_dump_json(exclude={"id", "agreed_by", "filter_score"}) for part in parts)
 
 
-def _joined(later: Iterable[Text], earlier: Iterable[Text], said: Iterable[Text]) -> list[Text]:
-    right = {name_key(text.text) for text in said}
+def _joined(later: Iterable[Text], earlier: Iterable[Text], stated: Iterable[Text]) -> list[Text]:
+    right = {name_key(text.text) for text in stated}
     joint = {name_key(text.text): text for text in (*earlier, *later)}
     return [text for key, text in joint.items() if key not in right]
 

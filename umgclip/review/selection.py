@@ -19,7 +19,7 @@ _SPARE = 64  # images held beyond the budget and a quarter, for those that near 
 
 
 @dataclass(frozen=True)
-class Candidate:
+class WorthyImage:
     """An image that may be chosen: its key, hash of the file, shard, and what a look at it is worth."""
 
     key: str
@@ -34,7 +34,7 @@ def draw_of(seed: int, sha256: str) -> float:
     return int.from_bytes(digest, "big") / 2.0**64
 
 
-class Selection:
+class BestImages:
     """The best candidates so far, one for each look.
 
     Args:
@@ -48,10 +48,10 @@ class Selection:
         self._budget, self._distance, self._seed = budget, distance, seed
         self._most = budget + (0 if distance is None else budget // 4 + _SPARE)
         self._ranks: list[tuple[float, float, str]] = []  # ascending, so that the best come first
-        self._held: dict[str, tuple[Candidate, int]] = {}
+        self._held: dict[str, tuple[WorthyImage, int]] = {}
         self.alike = 0
 
-    def offer(self, candidate: Candidate, hash_of: Callable[[], int | None]) -> None:
+    def offer(self, candidate: WorthyImage, hash_of: Callable[[], int | None]) -> None:
         """Take a candidate in if it is worth more than others.
 
         Args:
@@ -80,7 +80,7 @@ class Selection:
         if len(self._ranks) > self._most:
             self._remove(self._ranks[-1])
 
-    def chosen(self) -> list[Candidate]:
+    def chosen(self) -> list[WorthyImage]:
         """Return the images that are worth most, best first."""
         return [self._held[sha256][0] for _, _, sha256 in self._ranks[: self._budget]]
 

@@ -1,4 +1,4 @@
-"""What people are shown of an image, and the files of an export that say so."""
+"""The images that people are shown, and the files of an export that say so."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Literal
 from umgclip.errors import DataError, InputError
 from umgclip.io.json_file import read_object
 from umgclip.records import ImageRecord, Region, Text, parse_record
-from umgclip.review.labels import Names
-from umgclip.review.selection import Candidate
+from umgclip.review.labels import LabelNames
+from umgclip.review.selection import WorthyImage
 
 Tool = Literal["label-studio", "fiftyone", "cvat"]
 TOOLS: tuple[Tool, ...] = ("label-studio", "fiftyone", "cvat")
@@ -23,14 +23,14 @@ SHOWN, CHOICE, ABOUT = "shown.jsonl", "choice.jsonl", "review.json"
 class Item:
     """An image that people look at: why it was chosen, its record, and the name of its image file."""
 
-    candidate: Candidate
+    candidate: WorthyImage
     record: ImageRecord
     file_name: str
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is written for the tool.
+    """Settings of the files that are written for a tool.
 
     Attributes:
         name: of the folder of the export, by which the tool knows it.
@@ -40,13 +40,13 @@ class Settings:
     """
 
     name: str
-    names: Names
+    names: LabelNames
     image_prefix: str | None = None
     masks: bool = True
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownImages:
     """The images of an export, by key, and what the tool asked about them.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shown:
 
     tool: Tool
     records: Mapping[str, ImageRecord]
-    names: Names
+    names: LabelNames
     masks: bool = True
 
 
@@ -87,8 +87,8 @@ def about(tool: Tool, settings: Settings) -> dict[str, Any]:
     }
 
 
-def read_shown(folder: Path) -> Shown:
-    """Read what an export showed.
+def read_shown(folder: Path) -> ShownImages:
+    """Read the images that an export showed.
 
     Raises:
         InputError: the folder is none that `umgclip review export` wrote.
@@ -100,14 +100,14 @@ def read_shown(folder: Path) -> Shown:
         )
     value = read_object(folder / ABOUT)
     try:
-        names = Names(tuple(value["things"]), tuple(value["stuff"]))
+        names = LabelNames(tuple(value["things"]), tuple(value["stuff"]))
         tool, masks = value["tool"], bool(value["masks"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / ABOUT}: expected tool, masks, things and stuff, lacks {error}") from error
     if tool not in TOOLS:
         raise DataError(f"{folder / ABOUT}: tool: expected one of {', '.join(TOOLS)}, got {tool!r}")
     records = {record.key: record for record in _records(folder / SHOWN)}
-    return Shown(tool, records, names, masks)
+    return ShownImages(tool, records, names, masks)
 
 
 def _records(path: Path) -> Iterator[ImageRecord]:

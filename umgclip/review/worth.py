@@ -1,4 +1,4 @@
-"""What a look at an image is worth: how many of its annotations are likely to be wrong or missing, and why.
+"""The worth of a look at an image: how many of its annotations are likely to be wrong or missing, and why.
 
 Each reason is a sum over the image's annotations of how likely each is wrong, so that reasons add up and an image with
 many doubtful annotations comes before one with few. Nobody's look is asked for where a person has looked already.

@@ -15,7 +15,7 @@ from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder
 from umgclip.review.exporting import Wish, run_export
 from umgclip.review.labels import LabelCounts, count_labels
-from umgclip.review.selection import Candidate, Selection
+from umgclip.review.selection import BestImages, WorthyImage
 from umgclip.review.worth import Judge, Worth
 
 WORDS = Vocabulary(("cat", "dog", "bird", "fox"), ("grass",), ("fox",))
@@ -70,19 +70,19 @@ def test_labels_are_counted_in_records_and_in_the_table_alike(scenes, tmp_path):
 
 
 def candidate(number, value):
-    return Candidate(f"k{number}", f"{number:064x}", "s", Worth(value, ()))
+    return WorthyImage(f"k{number}", f"{number:064x}", "s", Worth(value, ()))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_without_near_duplicates_equal_a_sort(seed):
     draw = np.random.default_rng(seed)
     values = draw.random(300).round(2)  # with ties
-    selection = Selection(40, None, seed)
+    selection = BestImages(40, None, seed)
     for number, value in enumerate(values):
         selection.offer(candidate(number, float(value)), lambda: 0)
     got = [one.worth.value for one in selection.chosen()]
     assert got == sorted(values.tolist(), reverse=True)[:40]
-    again = Selection(40, None, seed)
+    again = BestImages(40, None, seed)
     for number in reversed(range(300)):
         again.offer(candidate(number, float(values[number])), lambda: 0)
     assert again.chosen() == selection.chosen()  # whatever the order, ties included
@@ -92,7 +92,7 @@ def test_one_of_each_group_that_looks_alike_and_hashes_only_of_the_best():
     draw = np.random.default_rng(0)
     groups = draw.integers(0, 2**63, 50, dtype=np.uint64)
     hashed = []
-    selection = Selection(10, 6, 0)
+    selection = BestImages(10, 6, 0)
     values = draw.random(2000)
     for number, value in enumerate(values):
         code = int(groups[number % 50]) ^ (1 << int(draw.integers(64)))  # 0 to 2 bits from others of its group
@@ -106,7 +106,7 @@ def test_one_of_each_group_that_looks_alike_and_hashes_only_of_the_best():
 
 
 def test_an_image_that_cannot_be_read_is_never_chosen():
-    selection = Selection(2, 6, 0)
+    selection = BestImages(2, 6, 0)
     selection.offer(candidate(1, 0.9), lambda: None)
     selection.offer(candidate(2, 0.1), lambda: 7)
     assert [one.key for one in selection.chosen()] == ["k2"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from umgclip.data.corrections import Correction, Look, open_corrections
+from umgclip.data.corrections import Correction, HumanLook, open_corrections
 from umgclip.records import Region, Text
 from umgclip.review.importing import run_import
 from umgclip.review.merging import merged
@@ -21,7 +21,7 @@ def region(name, box, label):
 
 
 def said(at, by="ann", **more):
-    looks = [Look(tool="label-studio", by=by, at=at)]
+    looks = [HumanLook(tool="label-studio", by=by, at=at)]
     return Correction(key="k", sha256=SHA, width=100, height=80, looks=looks, **more)
 
 

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from umgclip.data.corrections import Look
+from umgclip.data.corrections import HumanLook
 from umgclip.data.wording import tidy
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import write_bytes
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord, Mask, Region
-from umgclip.review.answer import Answer, AnsweredRegion, Unusable
-from umgclip.review.shown import Item, Settings, Shown, shown_regions
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable
+from umgclip.review.shown import Item, Settings, ShownImages, shown_regions
 
 INSTANCES = "annotations/instances_default.json"
 ARCHIVE, LABELS = "annotations.zip", "labels.json"
@@ -94,7 +94,7 @@ def _counts(mask: Mask) -> list[int]:
     return [0, *runs] if flat[0] else runs
 
 
-def read_cvat(path: Path, shown: Shown, unusable: list[Unusable]) -> Iterator[Answer]:
+def read_cvat(path: Path, shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
     """Yield an answer for each image of an export; none of them is sure to have been looked at.
 
     Args:
@@ -143,7 +143,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, scratch: Path) ->
     return target
 
 
-def _read(path: Path, where: str, shown: Shown, unusable: list[Unusable]) -> Iterator[Answer]:
+def _read(path: Path, where: str, shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
     sections: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     for name, value in read_elements(path):
         if name in sections:
@@ -171,7 +171,7 @@ def _read(path: Path, where: str, shown: Shown, unusable: list[Unusable]) -> Ite
         except (KeyError, TypeError, ValueError, InputError) as error:
             unusable.append(Unusable(key, "bad_region", f"{where}, image {key}: {error}"))
             continue
-        yield Answer(key=key, look=Look(tool="cvat", task=str(image.get("id"))), regions=regions, sure=False)
+        yield ImageAnswer(key=key, look=HumanLook(tool="cvat", task=str(image.get("id"))), regions=regions, sure=False)
 
 
 def _region(one: Mapping[str, Any], names: Mapping[object, str], record: ImageRecord) -> AnsweredRegion:

@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from umgclip.data.corrections import Look
+from umgclip.data.corrections import HumanLook
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import write_bytes
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord, Mask, Region
-from umgclip.review.answer import Answer, AnsweredRegion, Unusable
-from umgclip.review.shown import Item, Settings, Shown, alt_of, shown_captions, shown_regions, why
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable
+from umgclip.review.shown import Item, Settings, ShownImages, alt_of, shown_captions, shown_regions, why
 
 METADATA, SAMPLES = "metadata.json", "samples.json"
 REVIEWED = "reviewed"  # tag that a person gives to a sample that is done
@@ -204,7 +204,7 @@ def _field(
     }
 
 
-def read_fiftyone(path: Path, _shown: Shown, unusable: list[Unusable]) -> Iterator[Answer]:
+def read_fiftyone(path: Path, _shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
     """Yield an answer for each sample with the tag `reviewed`.
 
     Args:
@@ -247,18 +247,18 @@ def read_fiftyone(path: Path, _shown: Shown, unusable: list[Unusable]) -> Iterat
         )
 
 
-def _answer(sample: Mapping[str, Any], record: ImageRecord) -> Answer:
+def _answer(sample: Mapping[str, Any], record: ImageRecord) -> ImageAnswer:
     size = (sample.get("metadata") or {}).get("width"), (sample.get("metadata") or {}).get("height")
     if None not in size and size != (record.width, record.height):
         raise ValueError(f"expected an image of {record.width} x {record.height} pixels, got {size[0]} x {size[1]}")
-    found = sample.get("regions")
-    detections = None if found is None and "regions" not in sample else (found or {}).get("detections") or []
+    stored = sample.get("regions")
+    detections = None if stored is None and "regions" not in sample else (stored or {}).get("detections") or []
     tags = sample.get("image_tags")
     captions = sample.get("captions")
-    return Answer(
+    return ImageAnswer(
         key=record.key,
         sha256=sample.get("sha256"),
-        look=Look(tool="fiftyone", at=_time(sample.get("last_modified_at")), task=_oid(sample.get("_id"))),
+        look=HumanLook(tool="fiftyone", at=_time(sample.get("last_modified_at")), task=_oid(sample.get("_id"))),
         regions=None if detections is None else tuple(_region(one, record) for one in detections),
         tags=None if tags is None else tuple(_names(tags["classifications"])),
         captions=None if captions is None else tuple(clean for text in captions if (clean := tidy(str(text)))),

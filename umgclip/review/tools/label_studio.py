@@ -16,16 +16,16 @@ from xml.sax.saxutils import quoteattr
 import cv2
 import numpy as np
 
-from umgclip.data.corrections import Look
+from umgclip.data.corrections import HumanLook
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import write_bytes
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord, Region
-from umgclip.review.answer import Answer, AnsweredRegion, Unusable
-from umgclip.review.labels import Names
-from umgclip.review.shown import Item, Settings, Shown, alt_of, shown_captions, shown_regions, why
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable
+from umgclip.review.labels import LabelNames
+from umgclip.review.shown import Item, Settings, ShownImages, alt_of, shown_captions, shown_regions, why
 from umgclip.review.tools.brush import decode_brush, encode_brush
 
 CONFIG, TASKS = "label_config.xml", "tasks.json"
@@ -52,7 +52,7 @@ def write_label_studio(folder: Path, items: Sequence[Item], settings: Settings) 
     ]
 
 
-def _config(names: Names) -> str:
+def _config(names: LabelNames) -> str:
     every = list(dict.fromkeys([*names.things, *names.stuff]))
     labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in every)
     if len(every) <= _FEW:
@@ -103,7 +103,7 @@ def _task(item: Item, settings: Settings, prefix: str) -> dict[str, Any]:
     return {"data": data, "predictions": [prediction]}
 
 
-def _tags(tags: Sequence[str], names: Names) -> list[dict[str, Any]]:
+def _tags(tags: Sequence[str], names: LabelNames) -> list[dict[str, Any]]:
     if not tags:
         return []
     few = len(dict.fromkeys([*names.things, *names.stuff])) <= _FEW
@@ -135,7 +135,7 @@ def _region(region: Region, record: ImageRecord, masks: bool) -> Iterator[dict[s
         yield {**about, "from_name": _REGION_CAPTION, "type": "textarea", "value": text}
 
 
-def read_label_studio(path: Path, shown: Shown, unusable: list[Unusable]) -> Iterator[Answer]:
+def read_label_studio(path: Path, shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
     """Yield what people submitted, an answer for each annotation of each task.
 
     Tasks that nobody submitted, or that were skipped, have no answer. If a control such as the tags occurs in no
@@ -177,7 +177,7 @@ def _submitted(task: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return key, [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
 
 
-def _asked(path: Path, shown: Shown) -> dict[str, bool]:
+def _asked(path: Path, shown: ShownImages) -> dict[str, bool]:
     """Read the file once to tell which of tags and captions people were asked for.
 
     Raises:
@@ -215,7 +215,7 @@ def _asked(path: Path, shown: Shown) -> dict[str, bool]:
 def _answer(
     annotation: dict[str, Any], task: dict[str, Any], about: tuple[ImageRecord, str], asked: dict[str, bool],
     unusable: list[Unusable],
-) -> Iterator[Answer]:  # fmt: skip
+) -> Iterator[ImageAnswer]:  # fmt: skip
     record, where = about
     places: dict[str, AnsweredRegion] = {}
     region_captions: dict[str, list[str]] = {}
@@ -246,7 +246,7 @@ def _answer(
             unusable.append(Unusable(record.key, "bad_region", f"{where}, result {number}: {error}"))
             return  # without this region the answer would say that the person removed it
     regions = tuple(_with_captions(places, region_captions, asked[_REGION_CAPTION]))
-    yield Answer(
+    yield ImageAnswer(
         key=record.key,
         sha256=task["data"].get("sha256"),
         look=_look(annotation, task),
@@ -265,12 +265,12 @@ def _with_captions(
         yield AnsweredRegion(place.box_xyxy, place.label, place.mask, texts, shown_id)
 
 
-def _look(annotation: dict[str, Any], task: dict[str, Any]) -> Look:
+def _look(annotation: dict[str, Any], task: dict[str, Any]) -> HumanLook:
     by = annotation.get("completed_by")
     by = by.get("email") or by.get("id") if isinstance(by, dict) else by
     at = annotation.get("updated_at") or annotation.get("created_at")
     task_id = task.get("id")
-    return Look(
+    return HumanLook(
         tool="label-studio",
         by=None if by is None else str(by),
         at=None if at is None else str(at),
