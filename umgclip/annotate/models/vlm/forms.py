@@ -41,13 +41,15 @@ def text_form(kind: Any) -> AnswerForm[Any]:  # noqa: ANN401 - one of the answer
     """Return the form of an answer as plain text, or as JSON if the model answers so all the same."""
 
     def read(content: Any) -> Any:  # noqa: ANN401 - what a server sends
+        text = answer_text(content)
         try:
             return parse(content, kind)
         except NoAnswerError:
-            text = answer_text(content)
-            if not text:
-                raise NoAnswerError("invalid_answer", f"expected a text, got {shown(content)}") from None
-            return kind.read_text(text)
+            if text.startswith(("{", "[", "```json")):  # JSON of another form is no text
+                raise
+        if not any(letter.isalnum() for letter in text):
+            raise NoAnswerError("invalid_answer", f"expected a text, got {shown(content)}")
+        return kind.read_text(text)
 
     return AnswerForm(read)
 

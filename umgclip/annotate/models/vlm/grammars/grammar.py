@@ -16,7 +16,9 @@ from umgclip.annotate.models.vlm.reading import answer_text
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
-_LEADS = re.compile(r"(?:[\s,;&]|and\b|or\b|with\b)*+", re.IGNORECASE)
+_LEADS = re.compile(
+    r"(?:[\s,;&]|(?:there (?:is|are)|and|or|with|on|in|at|by|near|under|over|behind|beside|next to)\b)*+", re.IGNORECASE
+)
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
 _NOTHING = ("none", "[]", "there are none", "there is none")
 
@@ -73,7 +75,9 @@ def trimmed(text: str, span: Span, left: str, right: str) -> Span:
 
 
 def phrase_before(text: str, span: Span) -> Span:
-    """Return the words right before a box: since the end of the sentence or line, without `and` and an article.
+    """Return the words right before a box, without an article and what joins them to the words before.
+
+    They begin at the end of the sentence, part of a sentence or line before.
 
     Args:
         text: of the answer.
