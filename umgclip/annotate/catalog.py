@@ -141,8 +141,8 @@ def _vlm(reads: frozenset[Part], prompt: str, *unread: str) -> RoleUse:
 
 
 _VLM = {
-    "captioner": _vlm(_NOTHING, "prompt", *_VLM_PLACES, "crop_context"),
-    "tagger": _vlm(_NOTHING, "tags_prompt", *_VLM_PLACES, "crop_context"),
+    "captioner": _vlm(_NOTHING, "prompt", *_VLM_PLACES, "grammar", "regions", "crop_context"),
+    "tagger": _vlm(_NOTHING, "tags_prompt", *_VLM_PLACES, "grammar", "regions", "crop_context"),
     "proposer": RoleUse(_CAPTION, frozenset({*_VLM_WORDS, "answers", "regions", "crop_context"}), by_queries=True),
     "region_captioner": _vlm(_REGION, "region_prompt", *_VLM_PLACES[1:]),
     "negator": _vlm(_REGION | {"tags", "captions"}, "negatives_prompt", *_VLM_PLACES[1:]),

@@ -14,7 +14,7 @@ from umgclip.annotate.models.vlm.client import Answer, ImagePrompt
 from umgclip.annotate.models.vlm.forms import AnswerForm, json_request, response_format
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
 from umgclip.annotate.models.vlm.likelihood import box_scores
-from umgclip.annotate.models.vlm.pictures import jpeg_url, sent_size
+from umgclip.annotate.models.vlm.pictures import grounded_size, grounded_url
 from umgclip.annotate.models.vlm.points import regions_at
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.models.vlm.unusable import refused_parts
@@ -48,7 +48,7 @@ class Grounding:
 
     def questions(self, pixels: Pixels, caption: str) -> list[ImagePrompt[BoxesAnswer]]:
         """Return the questions about an image, one for each group of names; all show the same picture."""
-        url, form = jpeg_url(pixels, self._params), self._form(self._scale(pixels))
+        url, form = grounded_url(pixels, self._params), self._form(self._scale(pixels))
         groups = self._names.for_caption(caption)
         return [ImagePrompt(url, self._prompt.replace("{}", ", ".join(names)), form) for names in groups]
 
@@ -86,7 +86,7 @@ class Grounding:
         return Partly(sorted([*proposals, *regions], key=lambda p: p.is_stuff), [*refused, *without])
 
     def _scale(self, pixels: Pixels) -> Scale:
-        return Scale(self._params.box_unit, sent_size((pixels.shape[0], pixels.shape[1]), self._params))
+        return Scale(self._params.box_unit, grounded_size((pixels.shape[0], pixels.shape[1]), self._params))
 
     def _form(self, scale: Scale) -> AnswerForm[BoxesAnswer]:
         """Return the form of answers about an image, which are checked against the scale."""

@@ -19,10 +19,7 @@ _QWEN_PATCH_PX = 28  # Qwen2.5-VL scales images to multiples of it, and counts i
 
 
 def sent_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
-    """Return width and height in pixels of an image as it is sent.
-
-    Slivers are stretched. With `bbox_2d` and `pixel` both sides are multiples of 28, at least 56, so that the server
-    does not scale the image again.
+    """Return width and height in pixels of an image as it is sent; slivers are stretched.
 
     Args:
         image_hw: height and width of the stored image.
@@ -31,7 +28,16 @@ def sent_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
     scale = min(1.0, params.max_side_px / max(image_hw))
     width, height = max(1, round(image_hw[1] * scale)), max(1, round(image_hw[0] * scale))
     least = math.ceil(max(width, height) / _MOST_ASPECT)
-    width, height = max(width, least), max(height, least)
+    return max(width, least), max(height, least)
+
+
+def grounded_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
+    """Return width and height in pixels of an image as it is sent where the question or the answer has coordinates.
+
+    With `bbox_2d` and `pixel` both sides are multiples of 28, at least 56, so that the server does not scale the image
+    again and count in other pixels.
+    """
+    width, height = sent_size(image_hw, params)
     if (params.grammar, params.box_unit) != ("bbox_2d", "pixel"):
         return width, height
     return _whole_patches(width, params.max_side_px), _whole_patches(height, params.max_side_px)
@@ -39,7 +45,12 @@ def sent_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
 
 def jpeg_url(pixels: Pixels, params: VlmParams) -> str:
     """Return an image as the `data:` URL of a JPEG."""
-    return _url("jpeg", encode_jpeg(_scaled(pixels, params), params.jpeg_quality))
+    return _jpeg(pixels, sent_size((pixels.shape[0], pixels.shape[1]), params), params)
+
+
+def grounded_url(pixels: Pixels, params: VlmParams) -> str:
+    """Return an image as the `data:` URL of a JPEG of `grounded_size`."""
+    return _jpeg(pixels, grounded_size((pixels.shape[0], pixels.shape[1]), params), params)
 
 
 def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
@@ -48,7 +59,7 @@ def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
     The region is its mask, or its box if it has none. A region that is smaller than a pixel of the image sent is still
     one pixel.
     """
-    small = _scaled(pixels, params)
+    small = _scaled(pixels, sent_size((pixels.shape[0], pixels.shape[1]), params))
     height, width = small.shape[:2]
     share = cv2.resize(region.mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     inside = share >= min(0.5, float(share.max()))
@@ -58,11 +69,14 @@ def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
     return _url("png", buffer.getvalue())
 
 
-def _scaled(pixels: Pixels, params: VlmParams) -> Pixels:
-    size = sent_size((pixels.shape[0], pixels.shape[1]), params)
-    if size == (pixels.shape[1], pixels.shape[0]):
+def _jpeg(pixels: Pixels, size_wh: tuple[int, int], params: VlmParams) -> str:
+    return _url("jpeg", encode_jpeg(_scaled(pixels, size_wh), params.jpeg_quality))
+
+
+def _scaled(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
+    if size_wh == (pixels.shape[1], pixels.shape[0]):
         return pixels
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA)
 
 
 def _url(kind: str, data: bytes) -> str:

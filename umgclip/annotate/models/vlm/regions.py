@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
-from umgclip.annotate.models.vlm.pictures import alpha_url, jpeg_url, sent_size
+from umgclip.annotate.models.vlm.pictures import alpha_url, grounded_size, grounded_url, jpeg_url
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.params.annotators import VlmParams
@@ -42,7 +42,7 @@ class RegionQuestions:
                 asked.append((alpha_url(pixels, region, params), prompt))
             else:
                 if row not in whole:
-                    whole[row] = jpeg_url(pixels, params)
+                    whole[row] = grounded_url(pixels, params)
                 box = self._written(pixels, region)
                 asked.append((whole[row], prompt.replace(_BOX, box) if _BOX in prompt else f"{prompt} {box}"))
         return asked
@@ -50,7 +50,7 @@ class RegionQuestions:
     def _written(self, pixels: Pixels, region: Proposal) -> str:
         """Write the box of a region as the model's grammar has it."""
         height, width = pixels.shape[:2]
-        scale = Scale(self._params.box_unit, sent_size((height, width), self._params))
+        scale = Scale(self._params.box_unit, grounded_size((height, width), self._params))
         write = BOX_GRAMMARS[self._params.grammar].write_box
         if write is None:
             raise AssertionError("the params allow box_text only for grammars with boxes")
