@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.pictures import pictures
-from umgclip.annotate.models.foundation.weights import load
+from umgclip.annotate.models.foundation.pictures import stretched_pictures
+from umgclip.annotate.models.foundation.weights import load, weights_field
 from umgclip.annotate.models.source_name import with_prompt
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.annotate.rejected import Failure
@@ -43,7 +43,8 @@ class Clip:
         self._loaded = load(params, where, "AutoModel", "AutoProcessor")
         self._family = str(self._loaded.model.config.model_type)
         if self._family not in _FAMILIES:
-            raise InputError(f"{where}: expected weights of {', '.join(_FAMILIES)}, got {self._family}")
+            field = weights_field(params, where)
+            raise InputError(f"{field}: expected weights of {', '.join(_FAMILIES)}, got {self._family}")
         self.name = with_prompt(self._loaded.name, params.template)
         self._concepts: Tensor | None = None
         self._least = np.array([params.thresholds.get(name, params.threshold) for name in vocabulary.concepts])
@@ -99,7 +100,7 @@ class Clip:
         return list(self._probabilities(self._embed(images)))
 
     def _embed(self, images: Sequence[Pixels]) -> Float[Tensor, "n d"]:
-        inputs = self._loaded.on_device(self._loaded.processor(images=pictures(images), return_tensors="pt"))
+        inputs = self._loaded.on_device(self._loaded.processor(images=stretched_pictures(images), return_tensors="pt"))
         out = self._loaded.model.get_image_features(**inputs).pooler_output
         return torch.nn.functional.normalize(out.float(), dim=-1)
 
@@ -130,9 +131,11 @@ class Clip:
 
     def _best(self, scores: Float[np.ndarray, "v"], is_stuff: bool) -> list[Text]:
         things = len(self._vocabulary.things)
-        rows = range(things, len(scores)) if is_stuff else range(things)
-        best = max(rows, key=lambda i: scores[i], default=None)
-        return [self._tag(best, scores)] if best is not None and scores[best] >= self._least[best] else []
+        first, some = (things, scores[things:]) if is_stuff else (0, scores[:things])
+        if not len(some):
+            return []
+        best = first + int(some.argmax())
+        return [self._tag(best, scores)] if scores[best] >= self._least[best] else []
 
     def _tag(self, index: int, scores: Float[np.ndarray, "v"]) -> Text:
         score = float(np.clip(scores[index], 0, 1))

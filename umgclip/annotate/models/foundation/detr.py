@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.pictures import sizes, stretched_pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
@@ -36,7 +36,7 @@ class Detr:
 
     def _detect(self, images: Sequence[Pixels]) -> list[list[Proposal]]:
         processor = self._loaded.processor
-        inputs = processor(images=pictures(images), return_tensors="pt")
+        inputs = processor(images=stretched_pictures(images), return_tensors="pt")
         outputs = self._loaded.model(**self._loaded.on_device(inputs))
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
         results = processor.post_process_object_detection(

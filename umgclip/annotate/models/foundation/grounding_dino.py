@@ -16,7 +16,7 @@ from torch import Tensor
 
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.pictures import sizes, stretched_pictures
 from umgclip.annotate.models.foundation.queries import DetectorQueries, in_groups
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -61,11 +61,14 @@ class GroundingDino:
         return results
 
     def _turns(self, queries: Sequence[str]) -> list[list[str]]:
-        """Divide phrases into groups that fit into the text encoder together."""
+        """Divide phrases into groups that fit into the text encoder together; queries without a word are left out."""
         turns: list[list[str]] = []
         used = self._room + 1
         for query in queries:
-            cost = len(self._tokenizer(_phrase(query), add_special_tokens=False).input_ids) + 1
+            phrase = _phrase(query)
+            if not phrase:
+                continue
+            cost = len(self._tokenizer(phrase, add_special_tokens=False).input_ids) + 1
             if used + cost > self._room:
                 turns.append([])
                 used = 0
@@ -75,10 +78,12 @@ class GroundingDino:
 
     def _detect(self, images: Sequence[Pixels], turns: list[list[str]]) -> list[list[Proposal]]:
         detections: list[list[Detection]] = [[] for _ in images]
+        processor = self._loaded.processor
+        pixels = self._loaded.on_device(processor.image_processor(stretched_pictures(images), return_tensors="pt"))
         for queries in turns:
             texts = [[_phrase(query) for query in queries]] * len(images)
-            inputs = self._loaded.processor(images=pictures(images), text=texts, padding=True, return_tensors="pt")
-            outputs = self._loaded.model(**self._loaded.on_device(inputs))
+            inputs = processor(text=texts, padding=True, return_tensors="pt")
+            outputs = self._loaded.model(**pixels, **self._loaded.on_device(inputs))
             spans = phrase_spans(inputs["input_ids"][0], self._dot)
             for of_image, size, logits, boxes in zip(
                 detections, sizes(images), outputs.logits.float().cpu(), outputs.pred_boxes.float().cpu(), strict=True

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.pictures import sizes, stretched_pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure
@@ -40,7 +40,7 @@ class Mask2Former:
 
     def _segment(self, images: Sequence[Pixels]) -> list[list[Proposal]]:
         processor = self._loaded.processor
-        inputs = processor(images=pictures(images), return_tensors="pt")
+        inputs = processor(images=stretched_pictures(images), return_tensors="pt")
         outputs = self._loaded.model(**self._loaded.on_device(inputs))
         outputs.class_queries_logits = outputs.class_queries_logits.float()
         outputs.masks_queries_logits = outputs.masks_queries_logits.float()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from umgclip.annotate.models.detection import Detection, to_proposals
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.pictures import pictures, sizes
+from umgclip.annotate.models.foundation.pictures import sizes, small_pictures
 from umgclip.annotate.models.foundation.queries import DetectorQueries
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
@@ -26,6 +26,8 @@ from umgclip.model.clip.prompts import fill_template
 from umgclip.params.annotators import Owlv2Params
 
 _TEXTS = 256  # embedded at once
+_QUERIES = 1024  # compared with all boxes of an image at once
+_LARGER = 2  # times the model's side: larger images are scaled down before its processor sees them
 
 
 class Owlv2:
@@ -50,7 +52,9 @@ class Owlv2:
     def _detect(self, batch: Sequence[tuple[Pixels, list[str]]]) -> list[list[Proposal]]:
         images = [pixels for pixels, _ in batch]
         model = self._loaded.model
-        inputs = self._loaded.processor(images=pictures(images), return_tensors="pt")
+        # the processor blurs an image in its full size before it scales it down: seconds for 4000 pixels
+        longest = _LARGER * int(self._loaded.processor.image_processor.size["height"])
+        inputs = self._loaded.processor(images=small_pictures(images, longest), return_tensors="pt")
         pixels = self._loaded.on_device(inputs)["pixel_values"]
         grid, _ = model.image_embedder(pixel_values=pixels)
         features = grid.flatten(1, 2)
@@ -58,14 +62,27 @@ class Owlv2:
         objectness = model.objectness_predictor(features).float().sigmoid().cpu()
         results = []
         for row, (image, queries) in enumerate(batch):
+            labels: list[str | None]
             if queries:
-                logits, _ = model.class_predictor(features[row : row + 1], self._embedded(queries)[None])
-                best = logits[0].float().sigmoid().max(-1)
-                scores, labels = best.values.cpu(), [queries[i] for i in best.indices.tolist()]
+                scores, rows = self._best(features[row : row + 1], queries)
+                labels = [queries[i] for i in rows]
             else:
                 scores, labels = objectness[row], [None] * len(objectness[row])
             results.append(self._proposals(image, boxes[row], scores, labels))
         return results
+
+    def _best(self, features: Float[Tensor, "1 n d"], queries: Sequence[str]) -> tuple[Float[Tensor, "n"], list[int]]:
+        """Return the score and the query of each box, some queries at once, because every box has a logit of each."""
+        embedded = self._embedded(queries)
+        best = features.new_full((features.shape[1],), -torch.inf, dtype=torch.float32)
+        rows = torch.zeros(len(best), dtype=torch.long, device=best.device)
+        for start in range(0, len(queries), _QUERIES):
+            logits, _ = self._loaded.model.class_predictor(features, embedded[None, start : start + _QUERIES])
+            some = logits[0].float().max(-1)
+            better = some.values > best
+            best = torch.where(better, some.values, best)
+            rows = torch.where(better, some.indices + start, rows)
+        return best.sigmoid().cpu(), rows.tolist()
 
     def _proposals(self, image: Pixels, boxes: Tensor, scores: Tensor, labels: Sequence[str | None]) -> list[Proposal]:
         ((height, width),) = sizes([image])

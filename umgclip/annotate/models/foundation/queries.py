@@ -19,7 +19,7 @@ class DetectorQueries:
             vocabulary: the concepts that captions may name.
         """
         self._by_caption = queries == "caption"
-        self._vocabulary = vocabulary
+        self._vocabulary, self._stuff = vocabulary, frozenset(vocabulary.stuff)
         self._all = list(vocabulary.concepts) if isinstance(queries, str) else list(dict.fromkeys(queries))
 
     def for_caption(self, caption: str) -> list[str]:
@@ -29,7 +29,7 @@ class DetectorQueries:
 
     def is_stuff(self, name: str) -> bool:
         """Check whether a concept is a background in the vocabulary."""
-        return name in self._vocabulary.stuff
+        return name in self._stuff
 
 
 def in_groups(captions: Sequence[str], queries: DetectorQueries) -> dict[tuple[str, ...], list[int]]:

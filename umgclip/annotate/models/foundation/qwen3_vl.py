@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from umgclip.annotate.models.crop_captions import PromptedCaptioner
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.generation import generate
-from umgclip.annotate.models.foundation.pictures import pictures
+from umgclip.annotate.models.foundation.pictures import stretched_pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.models.source_name import with_prompt
 from umgclip.annotate.proposal import Pixels
@@ -40,7 +40,7 @@ class Qwen3Vl(PromptedCaptioner):
         processor = self._loaded.processor
         chats = [
             [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": prompt}]}]
-            for image in pictures(images)
+            for image in stretched_pictures(images)
         ]
         inputs = self._loaded.on_device(
             processor.apply_chat_template(

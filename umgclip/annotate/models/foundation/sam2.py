@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import transformers
 from jaxtyping import Bool
+from PIL import Image
 
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.masking import refine_things, with_mask
@@ -97,17 +98,32 @@ class Sam2:
                 "mask-generation", model=self._loaded.model, image_processor=self._loaded.processor.image_processor,
                 device=self._loaded.device, dtype=self._loaded.dtype, trust_remote_code=False,
             )  # fmt: skip
-        params = self._params
-        with self._half():
-            out = self._everything(
-                pictures([pixels])[0], points_per_batch=params.points_per_batch,
-                points_per_crop=params.points_per_side, pred_iou_thresh=params.pred_iou,
-                stability_score_thresh=params.stability,
-            )  # fmt: skip
+        out = self._looked(pictures([pixels])[0], self._params.points_per_batch)
         proposals = []
         for mask, score in zip(out["masks"], out["scores"], strict=True):
             drawn = np.asarray(mask, bool)
             if drawn.any():
                 proposal = Proposal(mask_ops.encode(drawn), float(np.clip(float(score), 0, 1)))
                 proposals.append(replace(proposal, source=self.name, mask_source=self.name))
-        return sorted(proposals, key=lambda p: -p.score)[: params.most]
+        return sorted(proposals, key=lambda p: -p.score)[: self._params.most]
+
+    def _looked(self, picture: Image.Image, points: int) -> dict[str, Any]:
+        """Return masks and scores, with fewer points at once where there is no memory for so many.
+
+        Raises:
+            torch.OutOfMemoryError: one point alone has no room.
+        """
+        params = self._params
+        try:
+            with self._half():
+                return self._everything(
+                    picture, points_per_batch=points, points_per_crop=params.points_per_side,
+                    pred_iou_thresh=params.pred_iou, stability_score_thresh=params.stability,
+                )  # fmt: skip
+        except torch.OutOfMemoryError:
+            if points == 1:
+                raise
+        # outside the handler, because there the traceback keeps the tensors alive
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self._looked(picture, points // 2)

@@ -58,7 +58,7 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
             device does not exist.
     """
     folder, revision = _folder(params, where)
-    field = f"{where}.{'id' if params.path is None else 'path'}"
+    field = weights_field(params, where)
     device, dtype = placement(params, where)
     kind = str(getattr(params, "kind", "model"))
     transformers.utils.logging.disable_progress_bar()  # it would overwrite the progress of the run
@@ -90,6 +90,11 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
         ) from error
     name = source_name(kind, params.id or Path(str(params.path)).name, revision)
     return LoadedModel(model.eval().to(device), processor, device, dtype, name)
+
+
+def weights_field(params: WeightsParams, where: str) -> str:
+    """Name the parameter that says which weights, for messages: `WHERE.path` or `WHERE.id`."""
+    return f"{where}.{'id' if params.path is None else 'path'}"
 
 
 def _folder(params: WeightsParams, where: str) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.clip import Clip
-from umgclip.annotate.models.foundation.pictures import pictures
+from umgclip.annotate.models.foundation.pictures import stretched_pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels
 from umgclip.annotate.rejected import Failure, Rejected
@@ -71,6 +71,6 @@ class _Classifier:
         self.name = self._loaded.name
 
     def scores(self, images: Sequence[Pixels]) -> list[float]:
-        inputs = self._loaded.on_device(self._loaded.processor(images=pictures(images), return_tensors="pt"))
+        inputs = self._loaded.on_device(self._loaded.processor(images=stretched_pictures(images), return_tensors="pt"))
         probabilities = self._loaded.model(**inputs).logits.float().softmax(-1)
         return [float(row) for row in probabilities[:, self._rows].sum(-1).tolist()]

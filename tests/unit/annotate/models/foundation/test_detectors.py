@@ -9,12 +9,14 @@ import torch
 import transformers as hf
 from PIL import Image
 
+from umgclip.annotate.models.foundation import owlv2
 from umgclip.annotate.models.foundation.detr import Detr
 from umgclip.annotate.models.foundation.grounding_dino import GroundingDino, best_phrase, phrase_spans
 from umgclip.annotate.models.foundation.mask2former import Mask2Former, concept_name
 from umgclip.annotate.models.foundation.owlv2 import Owlv2
 from umgclip.annotate.models.foundation.sam2 import Sam2
 from umgclip.annotate.proposal import Proposal
+from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
 from umgclip.params.annotators import DetrParams, GroundingDinoParams, Mask2FormerParams, Owlv2Params, Sam2Params
 
@@ -113,6 +115,24 @@ def test_owlv2_scores_are_those_of_its_own_forward(weights, images, vocabulary):
         and result["boxes"][i][1] < images[0].shape[0] - 1
     ]
     assert [(round(p.score, 5), p.tags[0].text) for p in found] == expected
+
+
+def test_owlv2_compares_long_lists_some_at_a_time(weights, images, vocabulary, monkeypatch):
+    params = Owlv2Params(path=weights("owlv2"), threshold=0.0, nms_iou=1.0, queries=[*"abcdefg"])
+    (at_once,) = Owlv2(params, "m", vocabulary).propose_images(images[:1], [""])
+    monkeypatch.setattr(owlv2, "_QUERIES", 2)
+    (divided,) = Owlv2(params, "m", vocabulary).propose_images(images[:1], [""])
+    assert [(p.score, p.tags[0].text) for p in divided] == [(p.score, p.tags[0].text) for p in at_once]
+    assert len({p.tags[0].text for p in divided}) > 1
+
+
+def test_owlv2_sees_large_images_scaled_down(weights, images, vocabulary):
+    params = Owlv2Params(path=weights("owlv2"), threshold=0.0, nms_iou=1.0, queries=["cat"])
+    small = images[0]
+    large = small.repeat(20, axis=0).repeat(20, axis=1)
+    one, other = Owlv2(params, "m", vocabulary).propose_images([small, large], [""] * 2)
+    assert len(one) == len(other) > 0
+    assert (box_ops.iou(boxes(other) / 20, boxes(one)).max(1) > 0.95).all()
 
 
 def test_owlv2_without_words_goes_by_objectness(weights, images, vocabulary):
