@@ -31,6 +31,7 @@ COMMANDS = (
     "recipe",
     *STAGES,
     "segment",
+    "probe",
     "promote",
     "rollback",
     "sync",
@@ -54,7 +55,16 @@ app = typer.Typer(
 )
 for command in (
     *(init, follow),
-    *(stages.base, stages.annotate, stages.validate, stages.train, stages.evaluate, stages.register, stages.segment),
+    *(
+        stages.base,
+        stages.annotate,
+        stages.validate,
+        stages.train,
+        stages.evaluate,
+        stages.register,
+        stages.segment,
+        stages.probe,
+    ),
     *(models.promote, models.rollback, models.sync, models.report, models.predict, models.export, serve),
 ):
     app.command()(command)

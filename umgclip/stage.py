@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LEFT_OUT = "left_out"
+"""Reason in validation's quarantine of an image that nothing is wrong with: it is put aside, to measure models on."""
+
 
 @dataclass(frozen=True)
 class Summary:

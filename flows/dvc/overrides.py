@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_origin
@@ -11,11 +13,23 @@ from typing import Any, get_origin
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from umgclip.errors import ParamsError
 from umgclip.params import SECTIONS, parse_sections, read_params
 
+_SCALAR = re.compile(r'^("(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\s#,\]}]+)')
+_PLAIN = re.compile(r"[\w./@-]+")
 _NAME = Path("overrides")  # prefix of pydantic's messages
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null`, which a reader understands, where ruamel writes nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 
 def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
@@ -33,6 +47,7 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
     if not overrides:
         return text
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.width = 4096
     yaml.preserve_quotes = True
     content = yaml.load(text)
@@ -42,6 +57,30 @@ def overridden(path: Path, overrides: Mapping[str, Any]) -> str:
     written = io.StringIO()
     yaml.dump(content, written)
     return written.getvalue()
+
+
+def edited(path: Path, overrides: Mapping[str, Any]) -> str:
+    """Return the same as `overridden` for a file that stays: lines without another value remain as they are.
+
+    Raises:
+        ParamsError: as `overridden` raises it.
+    """
+    whole, text = overridden(path, overrides), path.read_text(encoding="utf-8")
+    lines, content, safe = text.splitlines(keepends=True), YAML().load(text), YAML(typ="safe")
+    for key, value in overrides.items():
+        *parents, last = locate(key)
+        node = content
+        for part in parents:
+            node = node.get(part) or {}
+        if last not in node or isinstance(value, dict | list) or isinstance(node[last], dict | list):
+            return whole
+        line, column = node.lc.value(last)
+        before, rest = lines[line][:column], lines[line][column:]
+        plain = isinstance(value, str) and _PLAIN.fullmatch(value) and safe.load(value) == value
+        written = value if plain else json.dumps(value, ensure_ascii=False)
+        lines[line] = before + _SCALAR.sub(lambda _, written=written: written, rest, count=1)
+    changed = "".join(lines)
+    return changed if safe.load(changed) == safe.load(whole) else whole
 
 
 def locate(key: str) -> tuple[str, ...]:

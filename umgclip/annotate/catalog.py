@@ -148,8 +148,15 @@ _VLM = {
     "negator": _vlm(_REGION | {"tags", "captions"}, "negatives_prompt", *_VLM_PLACES[1:]),
 }
 
+_TUNED = {
+    "region_tagger": _use(frozenset({"caption", "box", "mask", "is_stuff", "tags"})),
+    "tagger": _use(_CAPTION, *_CROP, *(name for name in _LABELLING if name != "temperature_factor")),
+    "filter": _use(_EVERYTHING, *_CROP, *_LABELLING),
+}
+
 CATALOG: Mapping[str, AnnotatorKind] = {
     "clip_teacher": AnnotatorKind("umgclip.annotate.models.clip_teacher:ClipTeacher", _TEACHER, words="caption"),
+    "tuned_teacher": AnnotatorKind("umgclip.annotate.models.tuned_teacher:TunedTeacher", _TUNED, words="vocabulary"),
     "segment_tree": AnnotatorKind(
         "umgclip.annotate.models.segment_tree:SegmentTree", {"proposer": _use(_NOTHING)}, words="none"
     ),

@@ -13,6 +13,7 @@ from umgclip.annotate.cache.file_digests import file_digests
 from umgclip.annotate.cache.identity import answer_identities
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.neighbours import find_neighbours
+from umgclip.annotate.teacher import teacher_files
 from umgclip.annotate.vocabulary import GivenNames, read_names
 from umgclip.annotate.words import note, require_words
 from umgclip.data.corrections import open_corrections
@@ -72,6 +73,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         DataError: a dataset is missing or damaged, its captions name no concept, or no image would get a word.
         InputError: weights or a file that params name are missing.
     """
+    params = params.model_copy(update={"roles": params.taught})
     manifests = manifests_of(data)
     bare = {split: jobs_of(_below(data, source), manifests[split], split) for split, source in SPLITS.items()}
     names = read_names(bare["train"], params)
@@ -89,8 +91,9 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
     folders = {split: folder.within(f"{split}-{manifest.digest()[:12]}") for split, manifest in manifests.items()}
     jobs = {split: [replace(job, out=folders[split]) for job in bare[split]] for split in SPLITS}
     made_by = {
-        "params_sha256": sha256_json(params.decisive(LOCATION)),
+        "params_sha256": sha256_json(_decisive(params)),
         "base_sha256": sha256_file(base / WEIGHTS),
+        **({} if params.teacher is None else {"teacher_sha256": teacher_files(Path(params.teacher), base).digest()}),
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
     }
@@ -127,9 +130,9 @@ def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
 
 def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Recipe:
     """Return what workers need; its config is the digest of everything that decides the result except the images."""
-    weights, files = sha256_file(base / WEIGHTS), file_digests(params)
+    weights, files = sha256_file(base / WEIGHTS), file_digests(params, base)
     decides = {
-        "params": params.decisive(LOCATION),
+        "params": _decisive(params),
         "base": weights,
         "files": files,
         "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
@@ -141,6 +144,11 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
     return Recipe(
         params, base, vocabulary, identities, sha256_json(decides), run=uuid.uuid4().hex, neighbours=neighbours
     )
+
+
+def _decisive(params: AnnotateParams) -> dict[str, Any]:
+    """Return the parameters that decide the result; without a teacher, those of one decide nothing."""
+    return params.decisive(LOCATION, unread=["tuned"] if params.teacher is None else [])
 
 
 def _below(data: Path | str, name: str) -> Path | str:

@@ -27,6 +27,7 @@ from umgclip.cli.options import (
     Quarantine,
     Vocabulary,
 )
+from umgclip.cli.teaching import is_version, local_teacher
 
 
 def base(
@@ -60,6 +61,14 @@ def annotate(
         bool, typer.Option("--retry-failed", help="retry only the samples that an identical earlier run failed on")
     ] = False,
     vocabulary: Concepts = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            help="tuned model that annotates beside the base: models:/NAME@ALIAS, models:/NAME/VERSION or a folder; "
+            "default: the one that params.yaml names",
+        ),
+    ] = None,
 ) -> None:
     """Annotate raw images with captions, tags, boxes and masks, each with its score and source.
 
@@ -76,14 +85,22 @@ def annotate(
     if vocabulary is not None:
         rules = section.rules.model_copy(update={"vocabulary": str(vocabulary)})
         section = section.model_copy(update={"rules": rules})
+    if teacher is not None:
+        section = section.model_copy(update={"teacher": teacher})
     followed.check("annotate", section)
-    session.check_output(out, (base, params) if isinstance(data, str) else (data, base, params))
+    local = [data] if isinstance(data, Path) else []
+    teachers = [Path(section.teacher)] if section.teacher and not is_version(section.teacher) else []
+    session.check_output(out, (*local, base, params, *teachers))
     from umgclip.annotate import stage
 
     inputs = stage.AnnotateInputs(data=data, base=base, metrics=metrics)
-    with session.only_writer(out), session.tracked("annotate", section, metrics) as opened:
+    with (
+        session.only_writer(out),
+        session.tracked("annotate", section, metrics) as opened,
+        local_teacher(section) as local_section,
+    ):
         advance, watch = opened.watched(stage.total_samples(data))
-        summary = stage.run(section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
+        summary = stage.run(local_section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
     session.show(summary)
 
 
@@ -195,6 +212,29 @@ def evaluate(
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")
     session.show(summary)
+
+
+def probe(
+    annotations: Annotations = ARTIFACTS / "annotate" / "train",
+    quarantine: Quarantine = ARTIFACTS / "validate" / "quarantine.parquet",
+    vocabulary: Vocabulary = ARTIFACTS / "annotate" / "vocabulary.json",
+    base: Base = ARTIFACTS / "base",
+    adapter: Adapter = ARTIFACTS / "train",
+    out: Annotated[Path, typer.Option("--out", help="JSON file to write")] = ARTIFACTS / "probe.json",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+) -> None:
+    """Measure the tuned model on training images that validate put aside, by their captions alone.
+
+    `validate.leave_out` is the number of these images, which train does not
+    see. The measures need no truth: whether image and caption find each other,
+    and whether the dense map finds the concepts of the caption. `python -m
+    flows.engine` compares its rounds by them.
+    """
+    from umgclip.cli import session
+    from umgclip.evaluate import probe as probing
+
+    inputs = probing.ProbeInputs(annotations, quarantine, vocabulary, base, adapter)
+    session.show(probing.run(inputs, out, device))
 
 
 def register(

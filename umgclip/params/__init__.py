@@ -3,7 +3,7 @@
 Units are in the names (`_px`, `_s`) or in the field's description.
 """
 
-from umgclip.params.annotate import AnnotateParams, LabelParams, MaskerParams, ProposerParams
+from umgclip.params.annotate import AnnotateParams, LabelParams, MaskerParams, ProposerParams, TunedParams
 from umgclip.params.base import SCRATCH, BaseParams, TowerParams
 from umgclip.params.data import DataParams, ImportParams
 from umgclip.params.evaluate import EvaluateParams, ReadoutName, SemanticParams, TemplateSet
@@ -55,6 +55,7 @@ __all__ = [
     "TemplateSet",
     "TowerParams",
     "TrainParams",
+    "TunedParams",
     "ValidateParams",
     "WindowsParams",
     "load_section",

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from umgclip.params.annotators import ModelParams
 from umgclip.params.ray import RayParams
 from umgclip.params.roles import CAPABLE, RolesParams, RulesParams, check_roles
-from umgclip.params.section import FILE, INDIFFERENT, LOCATION, Count, Device, Precision, Section, Share
+from umgclip.params.section import FILE, INDIFFERENT, LOCATION, NEWER, Count, Device, Precision, Section, Share
 
 
 class ProposerParams(Section):
@@ -71,10 +71,29 @@ class MaskerParams(Section):
     )
 
 
+class TunedParams(Section):
+    """`annotate.tuned`: how a tuned model's reading of the whole image joins the base's reading of crops."""
+
+    weight: Share = Field(
+        default=0.75, description="share of the tuned model in the score of a label, as an exponent; the rest: the base"
+    )
+    fit: float = Field(
+        default=0.5, ge=0, description="exponent of how well a region is the place of a name in the dense map"
+    )
+    threshold: Share = Field(default=0.025, description="least joint score of a label, instead of label.threshold")
+    tag_threshold: Share = Field(
+        default=0.3, description="least probability of a tag of an image whose caption names nothing"
+    )
+
+
 class AnnotateParams(Section):
     """`annotate`: captions, tags, boxes and masks for raw images."""
 
     roles: RolesParams = RolesParams()
+    teacher: Annotated[str | None, FILE, LOCATION] = Field(  # its files decide, not their path
+        default=None, description="folder of a tuned model, or models:/NAME/VERSION, that annotates beside the base"
+    )
+    tuned: Annotated[TunedParams, NEWER] = TunedParams()
     models: dict[str, ModelParams] = Field(default={}, description="models in addition to the built-in ones, by a name")
     engine: Annotated[Literal["local", "ray"], INDIFFERENT] = Field(
         default="local", description="processes of this machine, or Ray Data"
@@ -115,10 +134,23 @@ class AnnotateParams(Section):
     masker: MaskerParams = MaskerParams()
     rules: RulesParams = RulesParams()
 
+    @property
+    def taught(self) -> RolesParams:
+        """The roles as they are filled: with the teacher, if there is one, beside the base."""
+        return self.roles if self.teacher is None else self.roles.with_tuned_teacher()
+
     @model_validator(mode="after")
     def _roles_are_filled(self) -> AnnotateParams:
         check_roles(self.roles, self.models)
-        asked = {name for role in CAPABLE for name in self.roles.of(role)}
+        tuned = [role for role in CAPABLE if "tuned_teacher" in self.taught.of(role)]
+        if self.teacher is None and tuned:
+            raise ValueError(f"roles.{tuned[0]}: expected annotate.teacher, the model of tuned_teacher, got null")
+        if self.teacher is not None and not tuned:
+            raise ValueError(
+                "teacher: expected clip_teacher or tuned_teacher as region_tagger, tagger or filter, got others in all "
+                "of these roles"
+            )
+        asked = {name for role in CAPABLE for name in self.taught.of(role)}
         if unknown := set(self.ray.pools) - asked:
             raise ValueError(f"ray.pools: expected names of models that roles ask, got {', '.join(sorted(unknown))}")
         if self.roles.negator != ["none"] and self.rules.negatives is None:

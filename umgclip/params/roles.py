@@ -1,7 +1,7 @@
 """`annotate.roles` and `annotate.rules`: the models that fill each role, and which of their answers are written.
 
-A role names a built-in (`clip_teacher`, `segment_tree`, `grabcut`, `given`, `none`) or an entry of `annotate.models`;
-one entry may fill several roles and is then loaded once.
+A role names a built-in (`clip_teacher`, `tuned_teacher`, `segment_tree`, `grabcut`, `given`, `none`) or an entry of
+`annotate.models`; one entry may fill several roles and is then loaded once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from umgclip.params.section import FILE, Count, Section, Share
 
 BUILT_IN: Mapping[str, tuple[str, ...]] = {
     "clip_teacher": ("region_tagger", "region_captioner", "tagger", "captioner", "filter"),
+    "tuned_teacher": ("region_tagger", "tagger", "filter"),
     "segment_tree": ("proposer",),
     "grabcut": ("masker",),
     "given": ("region_tagger",),
@@ -45,6 +46,12 @@ class RolesParams(Section):
         if not isinstance(given, dict):
             return given
         return {k: [v] if isinstance(v, str) and k != "filter" else v for k, v in given.items()}
+
+    def with_tuned_teacher(self) -> RolesParams:
+        """Return the roles with the tuned model beside the base wherever the base alone fills one that both may."""
+        both = BUILT_IN["tuned_teacher"]
+        filled = {role: ["tuned_teacher" if n == "clip_teacher" else n for n in self.of(role)] for role in both}
+        return self.model_copy(update={**filled, "filter": filled["filter"][0]})
 
     def of(self, role: str) -> list[str]:
         """Return the names that fill a role."""

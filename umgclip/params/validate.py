@@ -92,6 +92,9 @@ class ValidateParams(Section):
         default=0.5, description="share of images with a labelled region among those with a caption or a label"
     )
     annotated_image_share_min: Share = Field(default=0.9, description="share of images that annotation did not drop")
+    leave_out: int = Field(
+        default=0, ge=0, description="images that training does not see, so that rounds can be measured on them"
+    )
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> ValidateParams:

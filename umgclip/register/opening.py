@@ -22,6 +22,7 @@ from umgclip.model.clip.preprocess import Preprocess
 from umgclip.model.clip.usage import Usage, read_usage
 from umgclip.params.section import TEMPLATE
 
+_REGISTRY = "models:/"
 _VERSION = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
 
@@ -68,11 +69,12 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
         TrackingError: MLflow does not answer or refuses.
         DataError: files are missing or do not belong together.
     """
-    if str(source).startswith("models:/"):
-        with tempfile.TemporaryDirectory() as name:
-            folder, settings = _downloaded(str(source), root or Path.cwd(), Path(name))
-            with _opened(folder, folder / ADAPTER, settings) as loaded:
-                yield loaded
+    if str(source).startswith(_REGISTRY):
+        with (
+            downloaded_version(str(source), root) as (folder, settings),
+            _opened(folder, folder / ADAPTER, settings) as loaded,
+        ):
+            yield loaded
         return
     folder = Path(source)
     if adapter is None and (folder / "base" / files.CONFIG).is_file():
@@ -88,6 +90,22 @@ def open_model(source: str | Path, adapter: Path | None = None, root: Path | Non
         )
     with _opened(folder, adapter, None) as loaded:
         yield loaded
+
+
+@contextmanager
+def downloaded_version(uri: str, root: Path | None = None) -> Iterator[tuple[Path, _Settings]]:
+    """Yield a folder with the files of a registered version, and its settings; the folder is removed afterwards.
+
+    Args:
+        uri: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        root: folder of the embedded registry; None for the working directory.
+
+    Raises:
+        InputError: no such model, alias or version, or the address has another form.
+        TrackingError: MLflow does not answer or refuses.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        yield _downloaded(uri, root or Path.cwd(), Path(name))
 
 
 def _downloaded(uri: str, root: Path, into: Path) -> tuple[Path, _Settings]:

@@ -26,6 +26,7 @@ from umgclip.validate.measures import Measure, add_measures
 from umgclip.validate.page import DOCS, PAGE, write_page
 from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report
 from umgclip.validate.rules import Rule
+from umgclip.validate.slice import put_aside
 from umgclip.validate.tables import IMAGE_COLUMNS, QUARANTINE_COLUMNS, REGION_COLUMNS, ColumnTable
 
 
@@ -68,7 +69,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             gate = Gate(engine, params)
             for table_check in _table_checks(params, inputs, tables):
                 gate.check(table_check)
-            quarantine = gate.quarantine()
+            quarantine = put_aside(gate.quarantine(), tables.image_keys.get("key", ()), params.leave_out)
             images, regions = count_passed(tables.image_keys, tables.region_keys, quarantine)
             report = make_report(gate.outcomes, images, regions, tables.dropped)
             with explain_os_errors(inputs.data_docs):
@@ -90,6 +91,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             *((("not checked, without captions or labels", ", ".join(absent)),) if absent else ()),
             ("images", f"{images.passed} of {images.total} pass ({images.share:.1%})"),
             ("regions", f"{regions.passed} of {regions.total} pass ({regions.share:.1%})"),
+            *((("put aside for measuring", f"{params.leave_out}"),) if params.leave_out else ()),
             ("quarantined by annotate", f"{len(tables.dropped)}"),
             ("report", str(inputs.data_docs / PAGE)),
         ),

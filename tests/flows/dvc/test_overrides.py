@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows.dvc.overrides import locate, overridden, read_assignments
+from flows.dvc.overrides import edited, locate, overridden, read_assignments
 from umgclip.errors import ParamsError
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -25,6 +25,23 @@ def test_values_change_and_everything_else_stays():
 
 def test_no_overrides_change_no_byte():
     assert overridden(PARAMS, {}) == PARAMS.read_text()
+
+
+def test_a_file_that_stays_changes_in_the_lines_of_its_values_alone():
+    changes = {"annotate.teacher": "teacher", "validate.leave_out": 7, "train.lora.rank": 8, "annotate.tuned.fit": 0.0}
+    text = edited(PARAMS, changes)
+    old, new = PARAMS.read_text().splitlines(), text.splitlines()
+    lines = [after.strip().partition(" #")[0] for before, after in zip(old, new, strict=True) if before != after]
+    assert lines == ["teacher: teacher", "fit: 0.0", "leave_out: 7", "rank: 8"]
+    assert YAML(typ="safe").load(text) == YAML(typ="safe").load(overridden(PARAMS, changes))
+    assert edited(PARAMS, {}) == PARAMS.read_text()
+    # a text that YAML would read as something else is quoted
+    assert 'teacher: "7" #' in edited(PARAMS, {"annotate.teacher": "7"})
+
+
+def test_a_value_of_several_lines_is_written_as_for_one_run():
+    changes = {"annotate.held_out": ["fox"]}
+    assert edited(PARAMS, changes) == overridden(PARAMS, changes)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,12 @@ from umgclip.params.roles import BUILT_IN, CAPABLE, RolesParams
 from umgclip.provenance import PLUMBING, sources
 
 ROOT = Path(__file__).parents[3]
-BUILT_IN_PARAMS = {"clip_teacher": LabelParams, "segment_tree": ProposerParams, "grabcut": MaskerParams}
+BUILT_IN_PARAMS = {
+    "clip_teacher": LabelParams,
+    "tuned_teacher": LabelParams,
+    "segment_tree": ProposerParams,
+    "grabcut": MaskerParams,
+}
 
 
 def roles(kind):
@@ -74,7 +79,7 @@ def test_digests_of_the_stage_cover_the_code_of_every_kind(module):
 def test_what_may_fill_a_role_comes_from_the_parameters():
     assert list(CAPABLE) == list(RolesParams.model_fields)
     assert CAPABLE["masker"] == ("grabcut", "sam2", "sam3", "none")
-    assert CAPABLE["region_tagger"] == ("clip_teacher", "clip", "given")
+    assert CAPABLE["region_tagger"] == ("clip_teacher", "tuned_teacher", "clip", "given")
     assert CAPABLE["policy"] == ("face", "nsfw", "none")
 
 

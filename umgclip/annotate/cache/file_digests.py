@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from umgclip.annotate.teacher import teacher_files
 from umgclip.data.corrections import CORRECTIONS, file_of
 from umgclip.errors import InputError
 from umgclip.io.atomic import sha256_file, sha256_json
@@ -27,19 +28,26 @@ def weights_digest(folder: Path, where: str) -> str:
     return sha256_json({path.name: sha256_file(path) for path in files})
 
 
-def file_digests(params: AnnotateParams) -> dict[str, str]:
+def file_digests(params: AnnotateParams, base: Path | None = None) -> dict[str, str]:
     """Return the hex SHA-256 of each local file or folder that the params name and a role uses, by model.
 
-    The file of `rules.vocabulary` is called `vocabulary`, and that of `corrections` by its key.
+    The file of `rules.vocabulary` is called `vocabulary`, that of `corrections` by its key, and the files of
+    `annotate.teacher` `tuned_teacher`.
+
+    Args:
+        params: the section `annotate`.
+        base: folder with the base's weights, which a teacher's adapter may belong to.
 
     Raises:
-        InputError: one of them is missing.
+        InputError: one of them is missing, or is no tuned version of the base.
     """
     digests = {}
     if params.rules.vocabulary is not None:
         digests["vocabulary"] = sha256_file(Path(params.rules.vocabulary))
     if params.corrections is not None:
         digests["corrections"] = _corrections_digest(params.corrections)
+    if params.teacher is not None and base is not None:
+        digests["tuned_teacher"] = teacher_files(Path(params.teacher), base).digest()
     used = {name for role in type(params.roles).model_fields for name in params.roles.of(role)}
     for name, model in params.models.items():
         path = getattr(model, "path", None)

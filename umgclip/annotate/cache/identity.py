@@ -25,7 +25,7 @@ def answer_identities(
         params: the section `annotate`.
         base_sha256: digest of the base's weights.
         vocabulary: the concepts.
-        files: digests of local weights, by model.
+        files: digests of local weights, by model; that of `tuned_teacher` is its files'.
     """
     asked = [
         (role, name) for role in ROLE_CALLS if role in type(params.roles).model_fields for name in _names(params, role)
@@ -40,7 +40,7 @@ def answer_identities(
                 "role": role,
                 "kind": kind,
                 "params": _read_params(params, role, name, kind),
-                "weights": base_sha256 if kind == "clip_teacher" else files.get(name),
+                "weights": _weights(kind, name, base_sha256, files),
                 "vocabulary": words if _reads_vocabulary(params, role, name) else None,
                 "batch": params.batch,
                 "code": code_digest(CATALOG[kind].module),
@@ -64,11 +64,20 @@ def queries_of(params: AnnotateParams, name: str) -> object:
     return getattr(params.models.get(name), "queries", None)
 
 
+def _weights(kind: str, name: str, base_sha256: str, files: Mapping[str, str]) -> str | list[str | None] | None:
+    if kind == "tuned_teacher":
+        return [base_sha256, files.get(name)]
+    return base_sha256 if kind == "clip_teacher" else files.get(name)
+
+
 def _names(params: AnnotateParams, role: str) -> list[str]:
     return [name for name in params.roles.of(role) if name not in ("none", "given")]
 
 
 def _read_params(params: AnnotateParams, role: str, name: str, kind: str) -> dict[str, Any]:
+    unread = CATALOG[kind].use(role).unread
+    if kind == "tuned_teacher":
+        return {**params.label.decisive(unread=unread), "tuned": params.tuned.decisive()}
     built_in = {"clip_teacher": params.label, "segment_tree": params.proposer, "grabcut": params.masker}
     section = params.models[name] if name in params.models else built_in[name]
-    return section.decisive(unread=CATALOG[kind].use(role).unread)
+    return section.decisive(unread=unread)

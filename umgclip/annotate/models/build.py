@@ -40,6 +40,7 @@ from umgclip.params import AnnotateParams
 
 if TYPE_CHECKING:
     from umgclip.annotate.models.clip_teacher import ClipTeacher
+    from umgclip.annotate.models.tuned_teacher import TunedTeacher
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,11 @@ def assemble(
     Raises:
         InputError: the file of `rules.vocabulary` is not a vocabulary.
     """
+    params = params.model_copy(update={"roles": params.taught})
+    teacher = functools.cache(lambda: _teacher(params, base, vocabulary))
     built_in: dict[str, Callable[[], Any]] = {
-        "clip_teacher": lambda: _teacher(params, base, vocabulary),
+        "clip_teacher": teacher,
+        "tuned_teacher": lambda: _tuned(params, base, vocabulary, teacher()),
         "segment_tree": lambda: SegmentTree(params.proposer),
         "grabcut": lambda: GrabCut(params.masker),
     }
@@ -123,6 +127,20 @@ def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Clip
 
     clip, _ = files.load(base)
     return ClipTeacher(DenseClip(clip), f"clip_teacher/{sha256_file(base / WEIGHTS)[:12]}", vocabulary, params.label)
+
+
+def _tuned(params: AnnotateParams, base: Path, vocabulary: Vocabulary, teacher: ClipTeacher) -> TunedTeacher:
+    """Load the tuned model of `annotate.teacher` beside the base."""
+    from umgclip.annotate.models.tuned_reader import TunedReader, load_reader
+    from umgclip.annotate.models.tuned_teacher import TunedTeacher
+    from umgclip.annotate.teacher import teacher_files
+
+    if params.teacher is None:
+        raise InputError("annotate.teacher: expected the tuned model of tuned_teacher, got null")
+    files = teacher_files(Path(params.teacher), base)
+    name = f"tuned_teacher/{files.digest()[:12]}"
+    tuned = TunedReader(load_reader(files, params.label), name, vocabulary, params.label.temperature_factor)
+    return TunedTeacher(teacher, tuned, vocabulary, params.tuned)
 
 
 def build_model(models: Mapping[str, Any], name: str, vocabulary: Vocabulary) -> Any:  # noqa: ANN401 - fills several roles

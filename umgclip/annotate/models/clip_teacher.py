@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -28,6 +29,34 @@ from umgclip.params import LabelParams
 from umgclip.records import Text
 
 _COMPARED_PX = 1024  # longest side up to which masks are compared in full resolution
+
+
+@runtime_checkable  # the tests check annotated types as they run
+class Opinion(Protocol):
+    """Another model's opinion of one image, which decides about labels together with the base."""
+
+    @property
+    def threshold(self) -> float:
+        """The least joint score of a label."""
+        ...
+
+    def joint(
+        self, scores: Float[np.ndarray, "r n"], masks: Sequence[np.ndarray], named: list[int]
+    ) -> Float[np.ndarray, "r n"]:
+        """Return the joint scores of regions with named things, out of the base's."""
+        ...
+
+    def label(
+        self, region: Proposal, base: Float[np.ndarray, "v"], named: list[int], chosen: int, score: float
+    ) -> tuple[Text, ...]:
+        """Return the texts of a region that got the name `named[chosen]`; `base` are the base's logits."""
+        ...
+
+    def ground(
+        self, region: Proposal, base: Float[np.ndarray, "s"], open_names: Sequence[int], least: float
+    ) -> tuple[Text, ...]:
+        """Return the texts of a background that no caption names; `base` are the base's probabilities."""
+        ...
 
 
 class ClipTeacher:
@@ -106,15 +135,22 @@ class ClipTeacher:
         self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
     ) -> list[list[Proposal]]:
         """Label things by assignment, and backgrounds by the stuff of the caption or of the vocabulary."""
+        return self.tag_regions_with(images, captions, proposals, [None] * len(images))
+
+    def tag_regions_with(
+        self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]],
+        opinions: Sequence[Opinion | None],
+    ) -> list[list[Proposal]]:  # fmt: skip
+        """Label regions as `tag_regions` does, together with another model's opinion of each image if there is one."""
         proposals = [self._candidates(of_image, text) for of_image, text in zip(proposals, captions, strict=True)]
         embedded = iter(self._embedded(images, proposals))
         tagged = []
-        for caption, of_image in zip(captions, proposals, strict=True):
+        for caption, of_image, opinion in zip(captions, proposals, opinions, strict=True):
             candidates = [next(embedded) for _ in of_image]
             nouns = self._vocabulary.find(caption)
             things = [p for p in candidates if not p.is_stuff]
-            grounds = [self._tag_ground(p, nouns) for p in candidates if p.is_stuff]
-            tagged.append([*self._tag_things(things, nouns), *grounds])
+            grounds = [self._tag_ground(p, nouns, opinion) for p in candidates if p.is_stuff]
+            tagged.append([*self._tag_things(things, nouns, opinion), *grounds])
         return tagged
 
     def _candidates(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
@@ -133,7 +169,7 @@ class ClipTeacher:
     def _crops(self, pixels: Pixels, proposals: list[Proposal]) -> list[UInt8[np.ndarray, "side side 3"]]:
         return crops(pixels, proposals, self._params, self._sides)
 
-    def _tag_things(self, things: list[Proposal], nouns: list[str]) -> list[Proposal]:
+    def _tag_things(self, things: list[Proposal], nouns: list[str], opinion: Opinion | None = None) -> list[Proposal]:
         """Return the assigned things with their labels, then the best of the others without."""
         if not things:
             return []
@@ -141,19 +177,24 @@ class ClipTeacher:
         named = [index[name] for name in nouns if name in index]
         embeddings = np.array([p.embedding for p in things], np.float32)
         masks = [_thinned(p.mask) for p in things]
-        scores = label_scores(embeddings @ self._things.T * self._scale, named, masks)
-        chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
+        logits = embeddings @ self._things.T * self._scale
+        scores, threshold = label_scores(logits, named, masks), self._params.threshold
+        if opinion is not None and named:
+            scores, threshold = opinion.joint(scores, masks, named), opinion.threshold
+        chosen = assign(scores, masks, threshold, self._params.overlap, self._params.coverage)
         held_out = set(self._vocabulary.held_out)
         labelled, taken = [], []
         for row, column, score in chosen:
             name = self._vocabulary.things[named[column]]
             taken.append(row)
-            tags = (Text(text=name, score=score, source=self.name),)
+            tags: tuple[Text, ...] = (Text(text=name, score=score, source=self.name),)
+            if opinion is not None:
+                tags = opinion.label(things[row], logits[row], named, column, score)
             labelled.append(things[row] if name in held_out else replace(things[row], tags=tags))
         rest = [p for i, p in enumerate(things) if i not in taken]
         return [*labelled, *rest[: max(0, self._params.keep_unlabelled)]]
 
-    def _tag_ground(self, ground: Proposal, nouns: list[str]) -> Proposal:
+    def _tag_ground(self, ground: Proposal, nouns: list[str], opinion: Opinion | None = None) -> Proposal:
         """Return the background with the caption's stuff as its label, or with the likeliest of the vocabulary."""
         stuff = self._vocabulary.stuff
         if not stuff or ground.embedding is None:
@@ -161,6 +202,9 @@ class ClipTeacher:
         named = [name for name in nouns if name in stuff and name not in self._vocabulary.held_out]
         logits = ground.embedding @ self._stuff.T * self._scale
         probabilities = _softmax(logits)
+        if opinion is not None and not named:
+            free = [row for row, name in enumerate(stuff) if name not in self._vocabulary.held_out]
+            return replace(ground, tags=opinion.ground(ground, probabilities, free, self._params.stuff_threshold))
         best = stuff.index(named[0]) if named else int(probabilities.argmax())
         score = 1.0 if named else float(probabilities[best])
         if score >= self._params.stuff_threshold and stuff[best] not in self._vocabulary.held_out:

@@ -1,0 +1,275 @@
+"""A data engine: rounds of annotate, validate, train and evaluate, in which the student of a round teaches the next.
+
+The first round is the pipeline as it is. Before each further one, the tuned model is copied to `teacher/`, which DVC
+tracks, and annotates beside the base. The rounds end when a student is no better than the one before on training
+images that no student sees. Run it from a checkout with `python -m flows.engine --rounds 2`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import runtime
+from flows.dvc.failures import explain
+from flows.dvc.graph import Graph, read_graph
+from flows.dvc.overrides import edited, overridden, read_assignments
+from flows.dvc.process import CommandSettings
+from flows.dvc.process import run as run_command
+from flows.dvc.workspace import PARAMS, Workspace, environment, git
+from flows.execution import execute, flow_tags
+from flows.light import flow
+from flows.plan import RunRequest, make_plan, opened
+from flows.rounds import (
+    STATE,
+    Asked,
+    Round,
+    State,
+    judge,
+    measures_of,
+    read_probe,
+    read_state,
+    report,
+    rows,
+    write_state,
+)
+from umgclip.cli import exits
+from umgclip.cli.project import followed
+from umgclip.errors import InputError
+from umgclip.io.atomic import write_bytes, write_json
+from umgclip.params import AnnotateParams, parse_sections, read_params
+from umgclip.register.gates import flatten_metrics
+from umgclip.tracking import PARENT_RUN, Run, stage_run
+from umgclip.tracking import environment as variables
+
+TARGET = "evaluate"
+TEACHER = "teacher"
+REPORT = Path("artifacts") / "rounds.json"
+PROBE = ("-m", "umgclip", "probe")
+_PIPELINE, _LOCK, _POINTER = "dvc.yaml", "dvc.lock", f"{TEACHER}.dvc"
+_STUDENT = Path("artifacts") / "train"
+_PROBED = Path(".umgclip") / "probe.json"
+_METRICS = Path("metrics") / "evaluate.json"
+
+
+@flow(name="engine", persist_result=False)
+def engine(
+    rounds: int = 2,
+    leave_out: int = 200,
+    min_gain: float = 0.0,
+    overrides: dict[str, Any] | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
+    """Run rounds of annotate, validate, train and evaluate while the gate lets them pass, and return the report.
+
+    The workspace then has the files and parameters of the best round. A killed run continues after its last finished
+    round when it is started again with the same arguments.
+
+    Args:
+        rounds: most rounds.
+        leave_out: training images that no student sees; the gate measures the students on them.
+        min_gain: least mean gain on them that lets the next round begin.
+        overrides: values of single parameters for all rounds, as {"train.steps": 300}.
+        restart: forget the rounds of a killed run, and put back the files that were there before it.
+    """
+    if rounds < 1 or leave_out < 1:
+        raise InputError(f"expected at least 1 round and 1 image to leave out, got {rounds} and {leave_out}")
+    with opened("here") as (root, _):
+        asked = Asked(
+            commit=git(root, "rev-parse", "HEAD"), rounds=rounds, leave_out=leave_out, min_gain=min_gain,
+            overrides=dict(overrides or {}),
+        )  # fmt: skip
+        state = _begun(root, asked, restart)
+        tags = flow_tags() | {"umgclip.engine": state.name}
+        with stage_run("engine", asked.model_dump(), root=root, tags=tags) as run:
+            while state.stopped_by is None:
+                state = _in_flow(len(state.rounds) + 1, partial(_next_round, root, state, run))
+                write_state(root, state)
+            return _end(root, state, run)
+
+
+def _begun(root: Path, asked: Asked, restart: bool) -> State:
+    """Return the state of a killed run that was asked for the same, or of a new one.
+
+    Raises:
+        InputError: a run that was killed was asked for something else.
+    """
+    graph = read_graph(root, environment(root))
+    state = None if restart else read_state(root)
+    if restart and (old := read_state(root)) is not None:
+        _put_back(root, old.start)
+    if state is None:
+        overridden(root / PARAMS, asked.overrides)  # wrong keys end the run before it begins
+        state = State(name=f"rounds-{uuid.uuid4().hex[:6]}", asked=asked, start=_texts(root, _files(graph)))
+        write_state(root, state)
+    elif state.asked != asked:
+        raise InputError(
+            f"a run of the engine was killed here after {len(state.rounds)} rounds; expected its arguments again "
+            f"({state.asked.model_dump_json()}), got {asked.model_dump_json()}; to forget it, start with --restart"
+        )
+    else:
+        runtime.log().info("%s continues after round %d", state.name, len(state.rounds))
+    return state
+
+
+def _in_flow(number: int, work: Callable[[], State]) -> State:
+    """Do a round as a Prefect flow below the engine's or, without a flow run, in plain Python."""
+    if not runtime.running():
+        return work()
+    from prefect import flow as prefect_flow
+
+    @prefect_flow(name="round", flow_run_name=f"round-{number}", persist_result=False)
+    def one_round() -> State:
+        return work()
+
+    return one_round()
+
+
+def _next_round(root: Path, state: State, run: Run) -> State:
+    """Do the next round under the engine's run, and return the state with it."""
+    number, workspace = len(state.rounds) + 1, Workspace(root, environment(root))
+    teacher = _prepare(workspace, state)
+    plan = make_plan(root, root, RunRequest(TARGET))
+    with variables({PARENT_RUN: run.run_id}):
+        done = execute(plan, f"round {number}", {"umgclip.round": str(number), "umgclip.engine": state.name})
+    probed = _probe(root, run)
+    scores = probed.pop("scores")
+    experiment = f"{state.name}-{number}"
+    _save(workspace, experiment)
+    finished = Round(
+        number=number,
+        teacher=teacher,
+        files=_texts(root, _files(plan.graph)),
+        measures=_measures(root),
+        slice=probed,
+        scores=scores,
+        verdict=judge(scores, state.best, state.asked.min_gain),
+        experiment=experiment,
+        mlflow_run=done["mlflow_run"],
+    )
+    numbers = {**finished.measures, **{f"slice.{name}": value for name, value in probed.items()}}
+    run.log_metrics({_metric(name): value for name, value in numbers.items() if value is not None}, number)
+    runtime.log().info("round %d: %s", number, finished.verdict.reason)
+    return state.model_copy(update={"rounds": (*state.rounds, finished)})
+
+
+def _prepare(workspace: Workspace, state: State) -> bool:
+    """Write the parameters of the next round, and from the second on its teacher; return whether it has a teacher."""
+    root, best = workspace.root, state.best
+    changes = {**state.asked.overrides, "validate.leave_out": state.asked.leave_out}
+    if best is None:
+        _put_back(root, state.start)
+    else:
+        _put_back(root, best.files)
+        workspace.dvc("checkout", "--quiet", "--force", "train")  # a killed attempt may have replaced the student
+        _copy(root / _STUDENT, root / TEACHER)
+        workspace.dvc("add", "--quiet", TEACHER)
+        changes["annotate.teacher"] = TEACHER
+        _put_back(root, {name: state.start[name] for name in (PARAMS, _PIPELINE)})
+    write_bytes(root / PARAMS, edited(root / PARAMS, changes).encode())
+    sections = parse_sections(read_params(root / PARAMS), root / PARAMS)
+    followed.follow(root / _PIPELINE, sections)
+    annotate = sections["annotate"]
+    return isinstance(annotate, AnnotateParams) and annotate.teacher is not None
+
+
+def _copy(student: Path, teacher: Path) -> None:
+    shutil.rmtree(teacher, ignore_errors=True)
+    shutil.copytree(student, teacher)
+
+
+def _probe(root: Path, run: Run) -> dict[str, Any]:
+    """Measure the student on the images put aside, in a process of its own.
+
+    Raises:
+        StageFailed: the measurement failed.
+    """
+    settings = CommandSettings(root, environment(root, root, run.run_id))
+    done = run_command([sys.executable, *PROBE, "--out", str(_PROBED)], settings, runtime.log().info)
+    if done.code != 0:
+        raise explain("umgclip probe", done)
+    return read_probe(root / _PROBED)
+
+
+def _save(workspace: Workspace, name: str) -> None:
+    """Make an experiment of DVC out of the workspace."""
+    untracked = ["--include-untracked", _POINTER] if (workspace.root / _POINTER).is_file() else []
+    workspace.dvc("exp", "save", "--quiet", "--force", "--name", name, *untracked)
+
+
+def _end(root: Path, state: State, run: Run) -> dict[str, Any]:
+    """Give the workspace the best round's files, show and write the report, and forget the state."""
+    best, content = state.best, report(state)
+    if best is not None and best is not state.rounds[-1]:
+        _put_back(root, best.files)
+        Workspace(root, environment(root)).dvc("checkout", "--quiet", "--force")
+    if not (root / _POINTER).is_file():
+        shutil.rmtree(root / TEACHER, ignore_errors=True)
+    write_json(root / REPORT, content)
+    run.log_artifact(root / REPORT)
+    run.set_tags({"umgclip.stopped_by": content["stopped_by"], "umgclip.best_round": str(content["workspace"])})
+    runtime.table("umgclip-rounds", rows(state.rounds), f"Rounds of {state.name}")
+    text = f"* stopped by: {content['stopped_by']}\n* the workspace has round {content['workspace']}"
+    runtime.markdown("umgclip-rounds-end", text, "Rounds")
+    (root / STATE).unlink()
+    return content | {"engine_run": run.run_id}
+
+
+def _measures(root: Path) -> dict[str, float]:
+    path = root / _METRICS
+    return measures_of(flatten_metrics(json.loads(path.read_text(encoding="utf-8")))) if path.is_file() else {}
+
+
+def _metric(name: str) -> str:
+    """Return a name that MLflow takes."""
+    return "".join(letter if letter.isalnum() or letter in "._/ -" else "_" for letter in name)
+
+
+def _files(graph: Graph) -> list[str]:
+    """Return the paths of the small files that describe a round: git tracks them, and DVC finds the rest by them."""
+    written = [path for stage in graph.stages for path in stage.kept_by_git]
+    return sorted({PARAMS, _PIPELINE, _LOCK, _POINTER, *written})
+
+
+def _texts(root: Path, names: Iterable[str]) -> dict[str, str | None]:
+    paths = {name: root / name for name in names}
+    return {name: path.read_text(encoding="utf-8") if path.is_file() else None for name, path in paths.items()}
+
+
+def _put_back(root: Path, texts: Mapping[str, str | None]) -> None:
+    """Write files as they were; those that were not there are removed."""
+    for name, text in texts.items():
+        if text is None:
+            (root / name).unlink(missing_ok=True)
+        else:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(root / name, text.encode())
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def _main(
+    rounds: Annotated[int, typer.Option(help="most rounds")] = 2,
+    leave_out: Annotated[int, typer.Option(help="training images that no student sees, for the gate")] = 200,
+    min_gain: Annotated[float, typer.Option(help="least mean gain on them that lets the next round begin")] = 0.0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="override a parameter, as train.steps=300; may be repeated")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="forget the rounds of a killed run")] = False,
+) -> None:
+    """Annotate and tune in rounds, each taught by the one before, while that helps."""
+    runtime.start(engine, rounds, leave_out, min_gain, read_assignments(overrides or []), restart)
+
+
+if __name__ == "__main__":
+    sys.exit(exits.run(app, "flows.engine"))

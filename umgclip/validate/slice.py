@@ -1,0 +1,31 @@
+"""Images that are put aside for measuring: training does not see them, and nobody has to know their truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from umgclip.stage import LEFT_OUT
+
+
+def chosen(keys: Iterable[str], count: int) -> list[str]:
+    """Return the keys of smallest SHA-256, at most `count`; other images do not change an image's place."""
+    return sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())[:count]
+
+
+def put_aside(quarantine: pa.Table, keys: Iterable[str | None], count: int) -> pa.Table:
+    """Return the quarantine with a row for each image that is put aside, among those that no row has yet.
+
+    Args:
+        quarantine: rows of images and regions with a fault.
+        keys: of all images; None stands for an image without one.
+        count: most images that are put aside.
+    """
+    faulty = {row["key"] for row in quarantine.select(["key", "region_id"]).to_pylist() if row["region_id"] is None}
+    rows = [
+        {"key": key, "region_id": None, "stage": "validate", "reason": LEFT_OUT, "detail": "put aside for measuring"}
+        for key in chosen((key for key in keys if isinstance(key, str) and key not in faulty), count)
+    ]
+    return pa.concat_tables([quarantine, pa.Table.from_pylist(rows, schema=quarantine.schema)])
