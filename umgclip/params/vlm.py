@@ -146,6 +146,9 @@ class VlmParams(AnnotatorParams):
     top_p: float = Field(default=0.8, gt=0, le=1)
     seed: int = 0
     max_tokens: Count = Field(default=400, description="most tokens of one answer; a cut answer is requested again")
+    extra_body: dict[str, Any] = Field(
+        default={}, description="more fields of each request, such as skip_special_tokens of vLLM; none replaces ours"
+    )
     token_budget: Annotated[Count | None, INDIFFERENT] = Field(
         default=None, description="most tokens that one worker uses; null: no limit"
     )

@@ -211,6 +211,7 @@ class Client:
     def _body(self, question: ImagePrompt[A], attempt: int) -> dict[str, Any]:
         params, form = self._params, question.form
         body: dict[str, Any] = {
+            **params.extra_body,
             "model": params.model,
             "messages": [
                 {

@@ -207,3 +207,11 @@ def test_reasons_can_be_counted(server):
     server.answer = lambda body, number: (400, {"error": "no"}) if number % 2 else completion({"caption": "a dog"})
     results = vlm(server, retries=0, concurrency=1).caption_images([image()] * 6, [[]] * 6)
     assert Counter(type(r).__name__ for r in results) == {"Failure": 3, "list": 3}
+
+
+def test_a_request_has_the_fields_that_a_server_wants_besides(server):
+    more = {"skip_special_tokens": False, "chat_template_kwargs": {"enable_thinking": False}, "model": "other"}
+    vlm(server, extra_body=more).caption_images([image()], [[]])
+    (body,) = server.bodies
+    assert (body["skip_special_tokens"], body["chat_template_kwargs"]) == (False, {"enable_thinking": False})
+    assert body["model"] == "some/vlm"
