@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from umgclip.annotate.models.vlm.answers import NoAnswerError
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
@@ -239,3 +241,13 @@ def test_params_hold_what_is_sent_when_they_say_nothing():
     assert (of(regions="alpha").answers, of(regions="alpha", answers="json").answers) == ("text", "json")
     again = VlmParams.model_validate_json(json.dumps(of(grammar="shikra", regions="box_text").model_dump()))
     assert again == of(grammar="shikra", regions="box_text")
+
+
+def test_the_examples_of_the_documentation_are_params():
+    text = (Path(__file__).parents[5] / "docs" / "annotators.md").read_text(encoding="utf-8")
+    section = text.partition("### Examples\n")[2].partition("\n###")[0]
+    block = "\n".join(line for line in section.splitlines() if line.startswith("    "))
+    models = yaml.safe_load(block)["models"]
+    made = {name: VlmParams.model_validate(entry) for name, entry in models.items()}
+    assert {one.grammar for one in made.values()} == {"griffon", "bbox_2d", "molmo", "texthawk", "json"}
+    assert (made["dam"].answers, made["texthawk"].region_prompt) == ("text", "Briefly describe this region: {box}")
