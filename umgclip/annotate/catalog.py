@@ -129,9 +129,7 @@ _CLIP = {
     "region_tagger": _use(frozenset({"box", "is_stuff", "tags"}), "most"),
 }
 _VLM_WORDS = ("prompt", "tags_prompt", "region_prompt", "negatives_prompt")
-_VLM_PLACES = (
-    "box_unit", "queries", "names_per_question", "questions_max", "boxes_prompt", "queries_prompt",
-)  # fmt: skip
+_VLM_PLACES = ("box_unit", "queries", "names_per_question", "boxes_prompt", "queries_prompt")
 _REGION: frozenset[Part] = frozenset({"box", "mask"})
 
 

@@ -116,7 +116,9 @@ class VlmParams(AnnotatorParams):
     names_per_question: Count = Field(
         default=GRAMMARS["json"].names_per_question, description="names in one question; more are asked in several"
     )
-    questions_max: Count = Field(default=200, description="most questions about one image; more names are refused")
+    questions_max: Annotated[Count, INDIFFERENT] = Field(
+        default=200, description="most questions about one image; more names are an error before the work"
+    )
     boxes_prompt: str = Field(default=GRAMMARS["json"].boxes_prompt, description="asks for boxes of all objects")
     queries_prompt: str = Field(
         default=GRAMMARS["json"].queries_prompt, pattern=r"\{\}", description="asks for names, which replace {}"

@@ -22,15 +22,18 @@ from umgclip.records import Text
 IMAGE = np.zeros((40, 40, 3), np.uint8)
 CHECKS = list(HealthCheck)
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+SHORT = settings(QUICK, max_examples=40)
 LONG = settings(max_examples=20_000, deadline=None, database=None, suppress_health_check=CHECKS)
 KEYS = (
     "choices", "message", "content", "refusal", "finish_reason", "logprobs", "logprob", "usage", "total_tokens", "text",
-    "error", "reasoning", "caption", "tags", "objects", "label", "box", "bbox_2d", "x0", "y0", "x1", "y1",
+    "error", "reasoning", "caption", "tags", "objects", "label", "box", "bbox_2d", "x0", "y0", "x1", "y1", "token",
+    "bytes",
 )  # fmt: skip
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=20),
     st.sampled_from(["\ud800", "{", "[]", "<think>", "```json\n{}\n```", "9" * 5000, "1e999", '{"caption": "a cat"}',
-                     "stop", "length", "I cannot help with that."]),
+                     "stop", "length", "I cannot help with that.", "cat-[0.100,0.200,0.300,0.400]&dog-[0.1", "None",
+                     "<box><1><2>,<30><40></box>", "a cat [0.1,0.2,0.3,0.4;0.5", '<point x="5" y="6" alt="cat">']),
 )  # fmt: skip
 ANYTHING = st.recursive(
     LEAVES,
@@ -43,8 +46,15 @@ ANSWERS = st.one_of(
     ANYTHING.map(lambda value: json.dumps({"objects": [{"label": "cat", "box": value}, value]})),
     ANYTHING,
 )
+TOKENS = st.lists(
+    st.fixed_dictionaries({"token": ANSWERS, "logprob": LEAVES}, optional={"bytes": ANYTHING}), max_size=3
+)
+CHOICES = st.fixed_dictionaries(
+    {"message": st.fixed_dictionaries({"content": ANSWERS})},
+    optional={"logprobs": st.fixed_dictionaries({"content": st.one_of(TOKENS, ANYTHING)})},
+)
 COMPLETIONS = st.fixed_dictionaries(
-    {"choices": st.lists(st.fixed_dictionaries({"message": st.fixed_dictionaries({"content": ANSWERS})}), max_size=2)},
+    {"choices": st.lists(CHOICES, max_size=2)},
     optional={"usage": ANYTHING, "error": ANYTHING},
 )
 
@@ -64,8 +74,9 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[Raw]:
     return held
 
 
-def check(replies: list[Raw], budget: Any) -> None:
-    model = Vlm(VlmParams(url="http://127.0.0.1:9/v1", model="m", retries=0, concurrency=1), "annotate.models.v")
+def check(replies: list[Raw], budget: Any, **more: Any) -> None:
+    params = VlmParams(url="http://127.0.0.1:9/v1", model="m", retries=0, concurrency=1, **more)
+    model = Vlm(params, "annotate.models.v")
     asked = {"caption_images": ([[]], Text), "tag_images": ([""], Text), "propose_images": ([""], Proposal)}
 
     @budget
@@ -96,6 +107,11 @@ def check(replies: list[Raw], budget: Any) -> None:
 
 def test_any_reply_is_an_answer_or_a_failure(replies: list[Raw]) -> None:
     check(replies, QUICK)
+
+
+@pytest.mark.parametrize("grammar", ["bbox_2d", "griffon", "texthawk", "shikra", "molmo"])
+def test_any_reply_in_each_grammar(replies: list[Raw], grammar: str) -> None:
+    check(replies, SHORT, grammar=grammar, queries=["cat"], answers="text")
 
 
 @pytest.mark.heavy
