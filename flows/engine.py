@@ -12,6 +12,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from flows.dvc.process import run as run_command
 from flows.dvc.workspace import PARAMS, Workspace, environment, git
 from flows.execution import execute, flow_tags
 from flows.light import flow
-from flows.plan import RunRequest, make_plan, opened
+from flows.plan import RunRequest, WorkspaceKind, make_plan, opened
 from flows.rounds import (
     STATE,
     Asked,
@@ -67,10 +68,12 @@ def engine(
     min_gain: float = 0.0,
     overrides: dict[str, Any] | None = None,
     restart: bool = False,
+    workspace: WorkspaceKind = "here",
 ) -> dict[str, Any]:
     """Run rounds of annotate, validate, train and evaluate while the gate lets them pass, and return the report.
 
-    The workspace then has the files and parameters of the best round. A killed run continues after its last finished
+    The workspace then has the files and parameters of the best round, which is an experiment of DVC as all others
+    are. A killed run continues after its last finished
     round when it is started again with the same arguments.
 
     Args:
@@ -79,30 +82,45 @@ def engine(
         min_gain: least mean gain on them that lets the next round begin.
         overrides: values of single parameters for all rounds, as {"train.steps": 300}.
         restart: forget the rounds of a killed run, and put back the files that were there before it.
+        workspace: here, or a clone of the commit; the experiments of a clone are those of the checkout as well.
     """
     if rounds < 1 or leave_out < 1:
         raise InputError(f"expected at least 1 round and 1 image to leave out, got {rounds} and {leave_out}")
-    with opened("here") as (root, _):
+    with opened(workspace, "engine", rounds, leave_out, min_gain, overrides or {}) as (source, root):
         asked = Asked(
             commit=git(root, "rev-parse", "HEAD"), rounds=rounds, leave_out=leave_out, min_gain=min_gain,
             overrides=dict(overrides or {}),
         )  # fmt: skip
-        state = _begun(root, asked, restart)
+        state = _begun(source, root, asked, restart)
         tags = flow_tags() | {"umgclip.engine": state.name}
-        with stage_run("engine", asked.model_dump(), root=root, tags=tags) as run:
+        with stage_run("engine", asked.model_dump(), root=source, tags=tags) as run:
+            there = _There(source, root, run)
             while state.stopped_by is None:
-                state = _in_flow(len(state.rounds) + 1, partial(_next_round, root, state, run))
+                state = _in_flow(len(state.rounds) + 1, partial(_next_round, there, state))
                 write_state(root, state)
-            return _end(root, state, run)
+            return _end(there, state)
 
 
-def _begun(root: Path, asked: Asked, restart: bool) -> State:
+@dataclass(frozen=True)
+class _There:
+    """The checkout, the folder in which stages run, and the engine's run in MLflow."""
+
+    source: Path
+    root: Path
+    run: Run
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.root, environment(self.root, self.source, self.run.run_id))
+
+
+def _begun(source: Path, root: Path, asked: Asked, restart: bool) -> State:
     """Return the state of a killed run that was asked for the same, or of a new one.
 
     Raises:
         InputError: a run that was killed was asked for something else.
     """
-    graph = read_graph(root, environment(root))
+    graph = read_graph(root, environment(root, source))
     state = None if restart else read_state(root)
     if restart and (old := read_state(root)) is not None:
         _put_back(root, old.start)
@@ -133,17 +151,17 @@ def _in_flow(number: int, work: Callable[[], State]) -> State:
     return one_round()
 
 
-def _next_round(root: Path, state: State, run: Run) -> State:
+def _next_round(there: _There, state: State) -> State:
     """Do the next round under the engine's run, and return the state with it."""
-    number, workspace = len(state.rounds) + 1, Workspace(root, environment(root))
-    teacher = _prepare(workspace, state)
-    plan = make_plan(root, root, RunRequest(TARGET))
+    number, root, run = len(state.rounds) + 1, there.root, there.run
+    teacher = _prepare(there.workspace, state)
+    plan = make_plan(there.source, root, RunRequest(TARGET))
     with variables({PARENT_RUN: run.run_id}):
         done = execute(plan, f"round {number}", {"umgclip.round": str(number), "umgclip.engine": state.name})
-    probed = _probe(root, run)
+    probed = _probe(there.workspace)
     scores = probed.pop("scores")
     experiment = f"{state.name}-{number}"
-    _save(workspace, experiment)
+    _save(there.workspace, experiment)
     finished = Round(
         number=number,
         teacher=teacher,
@@ -186,17 +204,17 @@ def _copy(student: Path, teacher: Path) -> None:
     shutil.copytree(student, teacher)
 
 
-def _probe(root: Path, run: Run) -> dict[str, Any]:
+def _probe(workspace: Workspace) -> dict[str, Any]:
     """Measure the student on the images put aside, in a process of its own.
 
     Raises:
         StageFailed: the measurement failed.
     """
-    settings = CommandSettings(root, environment(root, root, run.run_id))
+    settings = CommandSettings(workspace.root, workspace.environment)
     done = run_command([sys.executable, *PROBE, "--out", str(_PROBED)], settings, runtime.log().info)
     if done.code != 0:
         raise explain("umgclip probe", done)
-    return read_probe(root / _PROBED)
+    return read_probe(workspace.root / _PROBED)
 
 
 def _save(workspace: Workspace, name: str) -> None:
@@ -205,20 +223,23 @@ def _save(workspace: Workspace, name: str) -> None:
     workspace.dvc("exp", "save", "--quiet", "--force", "--name", name, *untracked)
 
 
-def _end(root: Path, state: State, run: Run) -> dict[str, Any]:
+def _end(there: _There, state: State) -> dict[str, Any]:
     """Give the workspace the best round's files, show and write the report, and forget the state."""
-    best, content = state.best, report(state)
+    root, run, best, content = there.root, there.run, state.best, report(state)
     if best is not None and best is not state.rounds[-1]:
         _put_back(root, best.files)
-        Workspace(root, environment(root)).dvc("checkout", "--quiet", "--force")
+        there.workspace.dvc("checkout", "--quiet", "--force")
     if not (root / _POINTER).is_file():
         shutil.rmtree(root / TEACHER, ignore_errors=True)
-    write_json(root / REPORT, content)
-    run.log_artifact(root / REPORT)
+    write_json(there.source / REPORT, content)
+    run.log_artifact(there.source / REPORT)
     run.set_tags({"umgclip.stopped_by": content["stopped_by"], "umgclip.best_round": str(content["workspace"])})
     runtime.table("umgclip-rounds", rows(state.rounds), f"Rounds of {state.name}")
     text = f"* stopped by: {content['stopped_by']}\n* the workspace has round {content['workspace']}"
     runtime.markdown("umgclip-rounds-end", text, "Rounds")
+    if root != there.source:
+        git(root, "push", "--quiet", "--force", str(there.source), "refs/exps/*:refs/exps/*")
+        runtime.log().info("to adopt the best round: dvc exp apply %s", best.experiment if best else "")
     (root / STATE).unlink()
     return content | {"engine_run": run.run_id}
 
@@ -266,9 +287,13 @@ def _main(
         list[str] | None, typer.Option("--set", help="override a parameter, as train.steps=300; may be repeated")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="forget the rounds of a killed run")] = False,
+    in_clone: Annotated[
+        bool, typer.Option("--clone", help="run in a clone of the commit instead of this checkout")
+    ] = False,
 ) -> None:
     """Annotate and tune in rounds, each taught by the one before, while that helps."""
-    runtime.start(engine, rounds, leave_out, min_gain, read_assignments(overrides or []), restart)
+    workspace: WorkspaceKind = "clone" if in_clone else "here"
+    runtime.start(engine, rounds, leave_out, min_gain, read_assignments(overrides or []), restart, workspace)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,17 @@ def test_a_killed_run_continues_after_its_last_finished_stage(rounds):
     assert (rounds.root / "params.yaml").read_text() == before.replace("leave_out: 0 ", "leave_out: 200 ")
 
 
+@pytest.mark.heavy
+def test_rounds_in_a_clone_leave_the_checkout_and_its_experiments(rounds, monkeypatch, tmp_path):
+    monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "work"))
+    before = rounds.run("git status --porcelain")
+    done = engine.fn(workspace="clone")
+    assert rounds.run("git status --porcelain") == before
+    assert rounds.run("dvc exp list --name-only").split() == [one["experiment"] for one in done["rounds"]]
+    rounds.run(f"dvc exp apply -q {done['rounds'][1]['experiment']}")
+    assert (knows(rounds), teacher_param(rounds)) == ("2", "teacher")
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [

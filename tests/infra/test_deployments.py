@@ -24,6 +24,7 @@ AGAIN = [*[sys.executable, "-m", *deployments.DEPLOY[:3]], "--name", "refresh/um
 EXPECTED = {
     "pipeline/umgclip": ("flows/pipeline.py:pipeline", "cpu"),
     "sweep/umgclip": ("flows/sweep.py:sweep", "cpu"),
+    "engine/umgclip": ("flows/engine.py:engine", "cpu"),
     "promote/umgclip": ("flows/promote.py:promote", "cpu"),
     "rollback/umgclip": ("flows/promote.py:rollback", "cpu"),
     "refresh/umgclip": ("flows/refresh.py:refresh", "cpu"),
