@@ -58,6 +58,7 @@ class Proposal:
         embedding: the base's embedding of its crop, (d,); None: not computed yet.
         source: the model that found it; None: a built-in.
         mask_source: the model that drew its mask; None: a built-in, or nobody.
+        point_xy: where a model pointed at it, in pixels; None: it gave a box or a mask.
         index: its number among all proposals of its image, which its copies share; -1: it is in no draft.
     """
 
@@ -69,6 +70,7 @@ class Proposal:
     embedding: Float[np.ndarray, "d"] | None = None
     source: str | None = None
     mask_source: str | None = None
+    point_xy: tuple[float, float] | None = None
     index: int = -1
 
     @classmethod

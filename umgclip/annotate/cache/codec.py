@@ -15,7 +15,7 @@ from umgclip.annotate.roles import Partly
 from umgclip.geometry import masks as mask_ops
 from umgclip.records import Mask, Text
 
-_FIELDS = ("shape", "score", "is_stuff", "tags", "captions", "embedding", "source", "mask_source")
+_FIELDS = ("shape", "score", "is_stuff", "tags", "captions", "embedding", "source", "mask_source", "point_xy")
 _GIVE_TEXTS_OF_REGIONS = ("region_captioner", "negator")
 _GIVE_PROPOSALS_BACK = ("region_tagger", "masker", "region_embedder")
 
@@ -158,6 +158,8 @@ def _values(fields: Mapping[str, Any], data: bytes) -> dict[str, Any]:
             values[name] = tuple(_to_texts(value))
         elif name == "embedding":
             values[name] = None if value is None else _array(value, data)
+        elif name == "point_xy":
+            values[name] = value and tuple(value)
         else:
             values[name] = value
     return values

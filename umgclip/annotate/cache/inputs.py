@@ -33,6 +33,7 @@ def input_digest(call: RoleCall, kind: str, image: str, row: Sequence[Any]) -> s
 
 def _region(proposal: Proposal, reads: frozenset[Part]) -> list[Any]:
     mask = proposal.encoded() if "mask" in reads else None
+    point = [proposal.point_xy] if proposal.point_xy is not None and "box" in reads else []
     return [
         proposal.box_xyxy if "box" in reads else None,
         None if mask is None else mask.counts,
@@ -42,4 +43,5 @@ def _region(proposal: Proposal, reads: frozenset[Part]) -> list[Any]:
         [text.model_dump(exclude_none=True) for text in proposal.captions] if "captions" in reads else None,
         bool(proposal.tags) if "tagged" in reads else None,
         proposal.embedding is not None if "embedded" in reads else None,
+        *point,
     ]

@@ -47,3 +47,11 @@ def with_mask(proposal: Proposal, mask: Bool[np.ndarray, "h w"], source: str, mi
     drawn = np.array([mask_ops.box_of(mask)])
     overlap = float(box_ops.iou(drawn, np.array([proposal.box_xyxy]))[0, 0])
     return proposal.drawn(mask, source) if overlap >= min_box_iou else proposal
+
+
+def with_mask_at_point(proposal: Proposal, mask: Bool[np.ndarray, "h w"], source: str) -> Proposal:
+    """Return the region with a mask that holds the point at which a model pointed, or else as it was."""
+    x, y = proposal.point_xy or (-1.0, -1.0)
+    height, width = mask.shape
+    holds = 0 <= x < width and 0 <= y < height and bool(mask[int(y), int(x)])
+    return proposal.drawn(mask, source) if holds else proposal

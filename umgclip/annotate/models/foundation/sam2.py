@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from umgclip.annotate.models.foundation.batching import run_batches
-from umgclip.annotate.models.foundation.masking import refine_things, with_mask
+from umgclip.annotate.models.foundation.masking import refine_things, with_mask, with_mask_at_point
 from umgclip.annotate.models.foundation.pictures import pictures
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -46,7 +46,8 @@ class Sam2:
     ) -> list[list[Proposal] | Failure]:
         """Return the proposals with a mask for every thing; stuff stays as it is.
 
-        A mask whose box has a lower IoU with the proposal's than `min_box_iou` is not taken.
+        The prompt is the region's box, or the point at which a model pointed. A mask whose box has a lower IoU with the
+        region's than `min_box_iou` is not taken, nor one that misses the point.
         """
         return refine_things(images, proposals, self._params.batch, self._refine)
 
@@ -59,14 +60,22 @@ class Sam2:
         refined: list[list[Proposal]] = []
         for row, (_, things) in enumerate(batch):
             of_image = [level[row : row + 1].float() for level in levels]
-            refined.append([])
-            for start in range(0, len(things), _BOXES):
-                some = things[start : start + _BOXES]
-                masks = self._masks(of_image, inputs["original_sizes"][row], some)
-                refined[-1] += [
-                    with_mask(p, mask, self.name, self._params.min_box_iou) for p, mask in zip(some, masks, strict=True)
-                ]
+            size_hw = inputs["original_sizes"][row]
+            drawn = dict[int, Proposal]()
+            for at_point in (False, True):
+                rows = [i for i, p in enumerate(things) if (p.point_xy is not None) == at_point]
+                for start in range(0, len(rows), _BOXES):
+                    some = rows[start : start + _BOXES]
+                    draw = self._masks_at_points if at_point else self._masks
+                    masks = draw(of_image, size_hw, [things[i] for i in some])
+                    drawn |= {i: self._taken(things[i], mask) for i, mask in zip(some, masks, strict=True)}
+            refined.append([drawn[i] for i in range(len(things))])
         return refined
+
+    def _taken(self, proposal: Proposal, mask: Bool[np.ndarray, "h w"]) -> Proposal:
+        if proposal.point_xy is not None:
+            return with_mask_at_point(proposal, mask, self.name)
+        return with_mask(proposal, mask, self.name, self._params.min_box_iou)
 
     def _half(self) -> torch.autocast:
         """Compute costly parts in the precision of the params; coordinates and masks stay in float32."""
@@ -86,6 +95,26 @@ class Sam2:
         )
         (masks,) = self._loaded.processor.post_process_masks(outputs.pred_masks.float().cpu(), sizes)
         return masks[:, 0].numpy().astype(bool)
+
+    def _masks_at_points(
+        self, levels: list[torch.Tensor], size_hw: torch.Tensor, proposals: Sequence[Proposal]
+    ) -> Bool[np.ndarray, "n h w"]:
+        """Return the best of the three masks that the model draws for each point, by its own judgement."""
+        sizes = torch.as_tensor(size_hw)[None]
+        points = [[[list(p.point_xy or ())] for p in proposals]]
+        labels = [[[1] for _ in proposals]]
+        prompt = self._loaded.processor(
+            input_points=points, input_labels=labels, original_sizes=sizes, return_tensors="pt"
+        )
+        outputs = self._loaded.model(
+            image_embeddings=levels,
+            input_points=prompt["input_points"].to(self._loaded.device, torch.float32),
+            input_labels=prompt["input_labels"].to(self._loaded.device),
+            multimask_output=True,
+        )
+        (masks,) = self._loaded.processor.post_process_masks(outputs.pred_masks.float().cpu(), sizes)
+        best = outputs.iou_scores[0].float().argmax(-1).cpu()
+        return masks[torch.arange(len(best)), best].numpy().astype(bool)
 
     def propose_images(self, images: Sequence[Pixels], captions: Sequence[str]) -> list[list[Proposal] | Failure]:
         """Propose a mask for everything that a grid of points hits; captions are ignored."""

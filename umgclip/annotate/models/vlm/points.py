@@ -1,7 +1,7 @@
 """Regions for points: a point is no box, so the segment that holds it becomes the region.
 
 The segments are those of the built-in segment tree with its default parameters: of the things that hold the point, the
-one with the best objectness. A masker may then draw a better mask from that segment's box.
+one with the best objectness. The point stays with the region, and SAM 2 as masker draws its mask from the point.
 """
 
 from __future__ import annotations
@@ -39,5 +39,6 @@ def regions_at(pixels: Pixels, points: Sequence[Detection], source: str) -> tupl
             refused.append(Rejected("proposer", "no_region", tag, source=source, detail=f"point [{x}, {y}]"))
         else:
             tags = () if tag is None else (tag,)
-            proposals.append(replace(segments[row], score=point.score, tags=tags, source=source))
+            at = (x + 0.5, y + 0.5)
+            proposals.append(replace(segments[row], score=point.score, tags=tags, source=source, point_xy=at))
     return proposals, refused

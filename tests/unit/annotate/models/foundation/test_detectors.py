@@ -1,6 +1,7 @@
 """Boxes and masks by detectors, against transformers' own forward and post-processing."""
 
 import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from umgclip.annotate.models.foundation import owlv2
 from umgclip.annotate.models.foundation.detr import Detr
 from umgclip.annotate.models.foundation.grounding_dino import GroundingDino, best_phrase, phrase_spans
 from umgclip.annotate.models.foundation.mask2former import Mask2Former, concept_name
+from umgclip.annotate.models.foundation.masking import with_mask_at_point
 from umgclip.annotate.models.foundation.owlv2 import Owlv2
 from umgclip.annotate.models.foundation.sam2 import Sam2
 from umgclip.annotate.proposal import Proposal
@@ -201,6 +203,39 @@ def test_boxes_become_masks_as_transformers_draws_them(weights, images):
             if mask.any():
                 assert mask_ops.iou(proposal.mask[None], mask[None])[0, 0] > 0.99
                 assert proposal.mask_source == masker.name
+
+
+def test_a_point_is_a_prompt_of_its_own_beside_boxes(weights, images):
+    masker = Sam2(Sam2Params(path=weights("sam2"), min_box_iou=0.0), "m")
+    box = Proposal.of_box((10.0, 10.0, 50.0, 60.0), images[0].shape[:2], 0.5)
+    asked = [replace(box, point_xy=(30.5, 40.5)), box, replace(box, point_xy=(100.5, 20.5))]
+    (refined,) = masker.refine_images(images[:1], [asked])
+    model = hf.Sam2Model.from_pretrained(weights("sam2")).eval()
+    processor = hf.Sam2Processor.from_pretrained(weights("sam2"))
+    points = [[[list(asked[row].point_xy)] for row in (0, 2)]]
+    inputs = processor(
+        images=Image.fromarray(images[0]), input_points=points, input_labels=[[[1], [1]]], return_tensors="pt"
+    )
+    with torch.no_grad():
+        out = model(**inputs, multimask_output=True)
+    masks = processor.post_process_masks(out.pred_masks, inputs["original_sizes"])[0].numpy()
+    for row, (x, y), drawn, scores in zip((0, 2), ((30, 40), (100, 20)), masks, out.iou_scores[0], strict=True):
+        expected = drawn[int(scores.argmax())]
+        assert refined[row].has_mask == bool(expected[y, x])
+        if expected[y, x]:
+            assert mask_ops.iou(refined[row].mask[None], expected[None])[0, 0] > 0.99
+        assert refined[row].point_xy == asked[row].point_xy
+    (alone,) = masker.refine_images(images[:1], [[box]])
+    assert mask_ops.encode(refined[1].mask) == mask_ops.encode(alone[0].mask)
+
+
+def test_a_mask_that_misses_the_point_is_not_taken():
+    region = replace(Proposal.of_box((0.0, 0.0, 4.0, 4.0), (8, 8), 1.0), point_xy=(6.5, 6.5))
+    mask = np.zeros((8, 8), bool)
+    mask[:4, :4] = True
+    assert with_mask_at_point(region, mask, "m") is region
+    mask[6, 6] = True
+    assert with_mask_at_point(region, mask, "m").mask_source == "m"
 
 
 def test_a_mask_that_misses_its_box_is_not_taken(weights, images):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.unit.annotate.models.vlm.conftest import completion, image, sent
+from umgclip.annotate.cache.codec import pack, unpack
+from umgclip.annotate.cache.inputs import input_digest
+from umgclip.annotate.cache.role_calls import ROLE_CALLS
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.client import UNKNOWN_SCORE
 from umgclip.annotate.rejected import Failure
@@ -175,6 +179,11 @@ def test_a_point_becomes_the_segment_that_holds_it(server):
     (proposals,) = propose(vlm(server, grammar="molmo", queries=["cat", "dog"]), pixels)
     (region,) = proposals
     assert (named(proposals), region.has_mask, region.is_stuff) == ([("cat", (30, 20, 80, 60))], True, False)
+    assert region.point_xy == (54.5, 40.5)  # the masker's prompt, on which its stored answers depend
+    both = (region, replace(region, point_xy=None))
+    digests = {input_digest(ROLE_CALLS["masker"], "sam2", "", ("", [one])) for one in both}
+    assert len(digests) == 2
+    assert unpack("proposer", pack("proposer", proposals))[0].point_xy == (54.5, 40.5)
     assert refused(proposals) == [("bad_box", "dog"), ("no_region", "dog")]
     assert [sent(body)[1] for body in server.bodies] == ["Point to cat.", "Point to dog."]
 
