@@ -42,3 +42,22 @@ def first_spellings(names: Iterable[str]) -> dict[str, str]:
         if clean := tidy(name):
             spellings.setdefault(name_key(clean), clean)
     return spellings
+
+
+# garments, tools and groups that English counts in pairs or not at all, and plurals without s
+_PLURALS = frozenset(
+    "people children men women mice feet teeth geese sheep cattle police scissors pants trousers jeans shorts tights "
+    "leggings glasses sunglasses goggles binoculars pliers tongs headphones earphones pyjamas pajamas clothes stairs "
+    "skis taxis kiwis bikinis zucchinis".split()
+)
+# they end like plurals and are none
+_SINGULARS = frozenset("gas lens canvas atlas christmas pancreas alias cosmos rhinoceros thermos albatros mars".split())
+
+
+def is_plural(name: str) -> bool:
+    """Return whether an English name takes no "a": "jeans", "red socks" and "people", but not "bus", "glass", "lens".
+
+    The last word decides, by its ending and by short lists.
+    """
+    last = name_key(name).rpartition(" ")[2]
+    return last in _PLURALS or (re.search(r"[^sui']s$", last) is not None and last not in _SINGULARS)

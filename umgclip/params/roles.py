@@ -112,7 +112,9 @@ class RulesParams(Section):
     phrase_repeats_max: Count = Field(default=2, description="times that a phrase may follow itself")
     negatives: Count | None = Field(
         default=None,
-        description="most wrong texts of a region: another colour, material, number, attribute, relation or object",
+        le=48,
+        description="most wrong texts of a region: another colour, material, number, attribute, relation or object; "
+        "training takes ten of them, each time others",
     )
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from umgclip.data.wording import first_spellings, name_key, tidy
+from umgclip.data.wording import first_spellings, is_plural, name_key, tidy
 from umgclip.evaluate.examples import Classes
 from umgclip.sources.formats.shared.labels import distinct
 
@@ -44,3 +44,13 @@ def test_a_benchmark_finds_its_classes_whatever_the_spelling():
     found = [classes.label(name, is_stuff=False) for name in ("Cat", "cat ", "cat", "DOG", "sky")]
     assert found == [0, 1, 0, 2, None]
     assert classes.label("sky", is_stuff=True) == 3
+
+
+@pytest.mark.parametrize("name", ["jeans", "red socks", "People", "traffic lights", "scissors", "glasses", "taxis"])
+def test_names_that_take_no_article(name):
+    assert is_plural(name)
+
+
+@pytest.mark.parametrize("name", ["bus", "glass", "lens", "cat", "tennis", "christmas", "chess", "gas", "man", ""])
+def test_names_that_take_one(name):
+    assert not is_plural(name)

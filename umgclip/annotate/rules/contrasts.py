@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from umgclip.data.phrases import is_unspaced
+from umgclip.data.wording import is_plural
 from umgclip.model.clip.prompts import with_article
 
 _Span = tuple[int, int]
@@ -57,6 +58,8 @@ _FUNCTION_WORDS = (
     "without you your"
 )
 _ENDS = frozenset(_FUNCTION_WORDS.split())
+# an article, and up to three words between it and what is replaced
+_ARTICLE = re.compile(r"\b(an?)\s+((?:(?!an?\b)[\w'-]+\s+){0,3})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,27 @@ def spans_of(text: str, name: str) -> list[_Span]:
 
 
 def replaced(text: str, span: _Span, new: str, *, english: bool = True) -> str:
-    """Return a text with other words in a span: a capital stays one, and `a` before it becomes `an` where it must."""
+    """Return a text with other words in a span: a capital stays one, and the article before it fits.
+
+    `a` becomes `an` where it must. It goes where the new words are plural and end the name: of "A red cat" comes
+    "Red jeans".
+    """
     start, end = span
     if text[start].isupper():
         new = new[:1].upper() + new[1:]
     head = text[:start]
-    article = re.search(r"\b(an?)\s+$", head, re.IGNORECASE) if english else None
-    if article is not None:
+    article = _ARTICLE.search(head) if english else None
+    if article is None:
+        return head + new + text[end:]
+    between = article.group(2)
+    words = between.lower().split()
+    described = not _ENDS & set(words) and not any(word.endswith("ing") for word in words)
+    if described and is_plural(new) and not is_plural(text[start:end]):
+        name = between + new
+        if article.group(1)[0].isupper():
+            name = name[:1].upper() + name[1:]
+        return head[: article.start()] + name + text[end:]
+    if not between:
         right = with_article(new.lower()).partition(" ")[0]
         right = right.capitalize() if article.group(1)[0].isupper() else right
         head = head[: article.start(1)] + right + head[article.end(1) :]

@@ -21,7 +21,7 @@ from umgclip.annotate.rules.caption_text import clean, text_fault
 from umgclip.annotate.rules.contrasts import replaced, spans_of, word_swaps
 from umgclip.annotate.rules.tag_names import TagNames, plain, singulars
 from umgclip.data.vocabulary import Vocabulary, chunks
-from umgclip.data.wording import name_key
+from umgclip.data.wording import is_plural, name_key
 from umgclip.model.clip.prompts import with_article
 from umgclip.params.roles import RulesParams
 from umgclip.records import ImageRecord, Region, Text
@@ -172,18 +172,32 @@ class NegativeRule:
         self, text: str, concept: tuple[str, tuple[int, int]], right: _Right, where: tuple[str, Region]
     ) -> Iterator[Text]:
         name, span = concept
-        is_plural = self.english and name in singulars(plain(text[span[0] : span[1]]))
+        plural = self.english and self._is_plural(text, name, span)
         for other, cosine in self._others(name, where):
             if name_key(other) in right.names | self.held_out or _is_kin(name, other):
                 continue
             score = 1.0 if cosine is None else min(1.0, (cosine + 1) / 2)
-            new = replaced(text, span, _plural(other) if is_plural else other, english=self.english)
+            new = replaced(text, span, _plural(other) if plural else other, english=self.english)
             yield Text(text=new, score=round(score, 4), source=_SOURCE.format("noun"))
 
+    @staticmethod
+    def _is_plural(text: str, name: str, span: tuple[int, int]) -> bool:
+        """Return whether a name stands in the plural: "dogs" for dog, and "jeans" unless the text has "a jeans"."""
+        if name in singulars(plain(text[span[0] : span[1]])):
+            return True
+        return is_plural(name) and re.search(r"\ban?\s+(?:[\w'-]+\s+){0,3}$", text[: span[0]], re.IGNORECASE) is None
+
     def _others(self, name: str, where: tuple[str, Region]) -> Iterable[tuple[str, float | None]]:
-        """Return concepts of the same kind with their cosines, the nearest first; without neighbours in any order."""
-        if self.neighbours is not None and (nearest := self.neighbours.of(name)):
-            return nearest
+        """Return concepts of the same kind with their cosines, the nearest first; without neighbours in any order.
+
+        A name outside the vocabulary has the neighbours of the concept that ends it, as "dog" ends "old dog"; without
+        one it has none: any concept might be right for it.
+        """
+        if self.neighbours is not None:
+            words = name.split()
+            ends = (" ".join(words[start:]) for start in range(len(words)))
+            known = (self.names.canonical(end) or end for end in ends)
+            return next(filter(None, map(self.neighbours.of, known)), [])
         key, region = where
         is_stuff = name in self.vocabulary.stuff or (region.is_stuff and name not in self.vocabulary.things)
         pool = self.vocabulary.stuff if is_stuff else self.vocabulary.things
@@ -221,12 +235,12 @@ def _is_kin(name: str, other: str) -> bool:
 
 
 def _plural(name: str) -> str:
-    """Return the plural of an English name; of one that ends in s, the name itself."""
+    """Return the plural of an English name; of one that is plural, the name itself."""
     head, _, last = name.rpartition(" ")
+    if is_plural(last):
+        return name
     if last in _PLURALS:
         plural = _PLURALS[last]
-    elif re.search(r"(?<![us])s$", last):
-        plural = last
     elif re.search(r"(?:us|ss|x|z|ch|sh)$", last):
         plural = f"{last}es"
     elif re.search(r"[^aeiou]y$", last):

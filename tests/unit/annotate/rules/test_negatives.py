@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from umgclip.annotate.neighbours import nearest_names
-from umgclip.annotate.rules.contrasts import word_swaps
+from umgclip.annotate.rules.contrasts import replaced, word_swaps
 from umgclip.annotate.rules.negatives import NegativeRule
 from umgclip.annotate.rules.tag_names import TagNames, plain
 from umgclip.data.vocabulary import Vocabulary
@@ -76,7 +76,7 @@ def test_one_word_is_swapped_for_another_of_its_kind(said, kind, expected):
 def test_a_name_gives_way_to_others_of_its_kind_and_never_to_what_is_in_the_image():
     given = record(region("a cat"), region("snow", tags=["snow"], is_stuff=True), captions=["a cat and a bus on snow"])
     (cat, snow), _ = written(rule(20), given)
-    assert set(cat) == {"an apple", "a dog", "a green apple", "a hot dog", "a lemon", "a socks", "a wolf"}
+    assert set(cat) == {"an apple", "a dog", "a green apple", "a hot dog", "a lemon", "socks", "a wolf"}
     assert set(snow) == {"grass", "sand"}
 
 
@@ -145,6 +145,51 @@ def test_neighbours_are_of_the_same_kind_near_and_not_the_same():
     assert near.of("tree") == []
     oracle = sorted((-float(embeddings[5] @ row), name) for row, name in zip(embeddings, THINGS, strict=False))
     assert [n for n, _ in near.of("hot dog")] == [n for _, n in oracle if n not in ("hot dog", "owl")]
+
+
+@pytest.mark.parametrize(
+    ("said", "old", "new", "expected"),
+    [
+        ("a cat", "cat", "jeans", "jeans"),
+        ("A cat on a chair", "cat", "jeans", "Jeans on a chair"),
+        ("A red cat", "cat", "socks", "Red socks"),
+        ("a small red cat", "cat", "people", "small red people"),
+        ("A dog with a cat", "cat", "glasses", "A dog with glasses"),
+        ("a man holding cat", "cat", "jeans", "a man holding jeans"),
+        ("a photo of cat", "cat", "jeans", "a photo of jeans"),
+        ("the cat", "cat", "jeans", "the jeans"),
+        ("a cat", "cat", "owl", "an owl"),
+        ("a cat", "cat", "glass lens", "a glass lens"),
+        ("a jeans", "jeans", "cat", "a cat"),
+    ],
+)
+def test_articles_fit_what_is_put_in(said, old, new, expected):
+    start = said.index(old)
+    assert replaced(said, (start, start + len(old)), new) == expected
+
+
+def test_a_plural_without_an_article_gives_way_to_plurals():
+    vocabulary = Vocabulary(("cat", "jeans", "mouse"), ())
+    (bare, one), _ = written(rule(9, vocabulary), record(region("jeans on a line"), region("an old jeans", id="b")))
+    assert {"cats on a line", "mice on a line"} <= set(bare)
+    assert "an old cat" in one
+
+
+def test_a_label_outside_the_vocabulary_has_the_neighbours_of_the_concept_that_ends_it_or_none():
+    near = nearest_names(VOCABULARY, np.eye(len(VOCABULARY.concepts), dtype=np.float32), 4)
+    given = record(region(tags=["shaggy dog"]), region(tags=["gizmo"], id="g"), region("a red gizmo", id="c"))
+    result, _ = rule(20, neighbours=near).write(given, [[], [], []], [0, 1, 2])
+    dog, gizmo, red = result.regions
+    assert {one.score for one in dog.negatives} == {0.5}
+    assert "a lemon" in [one.text for one in dog.negatives] or "an apple" in [one.text for one in dog.negatives]
+    assert gizmo.negatives == []
+    assert {one.source for one in red.negatives} == {"rule#colour"}
+
+
+def test_no_more_negatives_than_a_concept_has_neighbours():
+    assert RulesParams(negatives=48).negatives == 48
+    with pytest.raises(ValueError, match="less than or equal to 48"):
+        RulesParams(negatives=49)
 
 
 def test_what_a_model_wrote_comes_first_and_is_checked():
