@@ -124,15 +124,20 @@ class Annotator:
                 draft.proposals = _answer(draft, "masker", proposals, draft.proposals)
 
     def _embed(self, drafts: list[Draft], images: Sequence[Pixels]) -> list[np.ndarray]:
-        """Return the base's own embeddings of the images, (d,) each; those of the regions go to the proposals."""
+        """Return the base's own embeddings of the images, (d,) each; those of the regions go to the proposals.
+
+        Regions that came with the images get one too: training distils all regions alike.
+        """
         embedder = self.parts.embedder
         features = [
             _answer(draft, "embedder", feature, np.zeros(0, np.float32))
             for draft, feature in zip(drafts, embedder.embed_images(images), strict=True)
         ]
-        embedded = embedder.embed_regions(images, [draft.proposals for draft in drafts])
-        for draft, proposals in zip(drafts, embedded, strict=True):
-            draft.proposals = _answer(draft, "embedder", proposals, draft.proposals)
+        every = [[*draft.proposals, *draft.given(_size(image))] for draft, image in zip(drafts, images, strict=True)]
+        for draft, asked, answer in zip(drafts, every, embedder.embed_regions(images, every), strict=True):
+            proposals = _answer(draft, "embedder", answer, asked)
+            count = len(draft.proposals)
+            draft.proposals, draft.given_embeddings = proposals[:count], [p.embedding for p in proposals[count:]]
         return features
 
     def _caption_regions(self, drafts: list[Draft], images: Sequence[Pixels]) -> None:

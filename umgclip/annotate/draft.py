@@ -32,7 +32,10 @@ class Annotated:
 
 @dataclass
 class Draft:
-    """One image on its way through the roles. `captions` and `tags` are None where no role gives them."""
+    """One image on its way through the roles. `captions` and `tags` are None where no role gives them.
+
+    `given_embeddings` are those of the regions that came with the image, in order; empty until they are computed.
+    """
 
     record: ImageRecord
     proposals: list[Proposal] = field(default_factory=list)
@@ -40,6 +43,7 @@ class Draft:
     tags: list[Text] | None = field(default_factory=list)
     rejected: list[tuple[Rejected, int | None]] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
+    given_embeddings: list[np.ndarray | None] = field(default_factory=list)
     _count: int = 0
 
     def add(self, proposals: Iterable[Proposal]) -> None:
@@ -47,6 +51,13 @@ class Draft:
         for proposal in proposals:
             self.proposals.append(replace(proposal, index=self._count))
             self._count += 1
+
+    def given(self, image_hw: tuple[int, int]) -> list[Proposal]:
+        """Return the regions that came with the image as proposals, numbered after all others."""
+        return [
+            Proposal.of_region(region, image_hw, self._count + number)
+            for number, region in enumerate(self.record.regions or [])
+        ]
 
     def refuse(self, rejected: Rejected, region: Proposal | None = None) -> None:
         """Record what a rule refused; `region` is the region that it belongs to, None: the whole image."""
@@ -89,9 +100,10 @@ def finish(draft: Draft, feature: np.ndarray) -> Annotated:
     }
     embeddings = np.full((1 + len(given) + len(regions), len(feature)), np.nan, np.float16)
     embeddings[0] = feature
-    for row, proposal in enumerate(proposals, start=1 + len(given)):
-        if proposal.embedding is not None:
-            embeddings[row] = proposal.embedding
+    of_given = draft.given_embeddings or [None] * len(given)
+    for row, embedding in enumerate([*of_given, *(proposal.embedding for proposal in proposals)], start=1):
+        if embedding is not None:
+            embeddings[row] = embedding
     rejected = tuple(one.of_region(named[index]) if index in named else one for one, index in draft.rejected)
     return Annotated(record.model_copy(update=update), embeddings, rejected, draft.failures)
 

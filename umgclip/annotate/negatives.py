@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from umgclip.annotate.draft import Annotated
-from umgclip.annotate.proposal import BoxMask, Pixels, Proposal
+from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.annotate.rejected import Failure, Rejected
 from umgclip.annotate.roles import Negator, Partly
 from umgclip.annotate.rules.negatives import NegativeRule
@@ -29,7 +29,7 @@ def add_negatives(
         for one in annotated
     ]
     asked = [
-        [_proposal(_regions(one)[row], pixels, row) for row in of_image]
+        [Proposal.of_region(_regions(one)[row], (pixels.shape[0], pixels.shape[1]), row) for row in of_image]
         for one, pixels, of_image in zip(annotated, images, rows, strict=True)
     ]
     written: list[list[list[Text]]] = [[[] for _ in of_image] for of_image in rows]
@@ -58,15 +58,3 @@ def _finished(
 
 def _regions(one: Annotated) -> list[Region]:
     return one.record.regions or []
-
-
-def _proposal(region: Region, pixels: Pixels, row: int) -> Proposal:
-    """Return a written region as roles are given it."""
-    return Proposal(
-        region.mask or BoxMask(region.box_xyxy, (pixels.shape[0], pixels.shape[1])),
-        region.score,
-        region.is_stuff,
-        tuple(region.tags or ()),
-        tuple(region.captions or ()),
-        index=row,
-    )

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from umgclip.geometry import boxes as box_ops
 from umgclip.geometry import masks as mask_ops
-from umgclip.records import Mask, Text
+from umgclip.records import Mask, Region, Text
 
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 
@@ -90,6 +90,13 @@ class Proposal:
         if not (box[2] - box[0] >= 1 and box[3] - box[1] >= 1):
             return None
         return cls(BoxMask(box, image_hw), float(np.clip(score, 0, 1)))
+
+    @classmethod
+    def of_region(cls, region: Region, image_hw: tuple[int, int], index: int) -> Proposal:
+        """Return a written region as roles are given it; `index` is its number among the proposals of its image."""
+        shape = region.mask or BoxMask(region.box_xyxy, image_hw)
+        texts = tuple(region.tags or ()), tuple(region.captions or ())
+        return cls(shape, region.score, region.is_stuff, *texts, index=index)
 
     @property
     def has_mask(self) -> bool:

@@ -69,6 +69,12 @@ def warnings(params: TrainParams, samples: int) -> list[str]:
             )
     if params.weights.tic and not _text_tower_learns(params):
         messages.append("train.weights.tic: it moves texts only, and the text tower is frozen; set it to 0")
+    alone = not any(weight for name, weight in params.weights.model_dump().items() if name != "patch_ema")
+    if params.weights.patch_ema and params.patch_ema.average == "head" and alone:
+        messages.append(
+            "train.weights.patch_ema: alone, with train.patch_ema.average: head, the image tower may collapse, since "
+            "it is its own teacher; set average: tower, or another weight, such as image_text"
+        )
     return messages
 
 

@@ -1,6 +1,7 @@
 """What came with imported images goes through `annotate` and `validate` as it was."""
 
 import hashlib
+import io
 import json
 import shutil
 
@@ -70,6 +71,14 @@ def world(tmp_path_factory):
 
 def records(folder):
     return {raw.key: (raw, parse_record(raw.json, where=raw.key)) for _, raw in read_raw(folder)}
+
+
+def test_regions_that_came_with_the_images_have_the_bases_embeddings(world):
+    for raw, record in records(world / "out" / "train").values():
+        embeddings = np.load(io.BytesIO(raw.embeddings))
+        assert embeddings.shape[0] == 1 + len(record.regions)
+        assert np.allclose(np.linalg.norm(embeddings.astype(np.float32), axis=1), 1, atol=1e-2)
+        assert len({row.tobytes() for row in embeddings[:4]}) == 4  # image, table, fox, wall
 
 
 def test_human_tags_and_regions_stay_as_they_were(world):

@@ -7,6 +7,7 @@ import pytest
 
 from umgclip.errors import InputError
 from umgclip.params import FullParams, LoraParams, LossWeights, TrainParams
+from umgclip.params.train import PatchEmaParams
 from umgclip.train.defaults import idle, resolved, told, warnings
 
 
@@ -88,3 +89,12 @@ def test_texts_cannot_move_away_from_each_other_in_a_frozen_tower() -> None:
         params.model_copy(update={"adapter": "full", "full": FullParams(text_tower=False)}),
     ]
     assert [[line.split(":")[0] for line in warnings(one, 4)] for one in frozen] == [["train.weights.tic"]] * 3
+
+
+def test_a_tower_that_is_its_own_teacher_may_collapse() -> None:
+    head = PatchEmaParams(average="head")
+    alone = {name: 0.0 for name in LossWeights.model_fields} | {"patch_ema": 1.0}
+    params = TrainParams(batch=4, weights=LossWeights(**alone), patch_ema=head)
+    assert [line.split(",")[0] for line in warnings(params, 4)] == ["train.weights.patch_ema: alone"]
+    beside = params.model_copy(update={"weights": LossWeights(**alone | {"image_text": 1.0})})
+    assert warnings(beside, 4) == warnings(params.model_copy(update={"patch_ema": PatchEmaParams()}), 4) == []

@@ -69,6 +69,10 @@ class _Images:
         if number is None or name is None:
             self._plan.add_problem(f"{self._file}: images", Problem("no_image", expected("file_name", "a text", value)))
             return
+        if self._plan.has_id(number):
+            detail = f"expected one image with the id {number}, got another, {shown(name)}; boxes go to the first"
+            self._plan.add_problem(f"{self._file}: images", Problem("duplicate_id", detail))
+            return
         self.add(number, name, {key: value[key] for key in ("width", "height", "coco_url") if key in value})
 
     def named(self, value: dict[str, Any]) -> None:

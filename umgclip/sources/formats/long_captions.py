@@ -69,7 +69,9 @@ def plan_long_captions(request: Request, plan: ImportPlan, source: Place, workin
         plan.seen(image, caption)
         plan.add_items([(next(position), image, {"caption": caption})])
     if not next(position):
-        raise layout.origin.missing(source, layout.expected)
+        others = ", ".join(task for task in LAYOUTS if task != request.task)
+        error = layout.origin.missing(source, f"{layout.expected}, for --task {request.task}")
+        raise DataError(f"{error}; for another set: --task {others}")
 
 
 def _urban1k(_request: Request, plan: ImportPlan, source: Place, _working: Path) -> Iterator[Captioned]:

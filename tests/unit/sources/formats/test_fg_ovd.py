@@ -101,6 +101,14 @@ def test_what_makes_no_sense_costs_only_itself(kit, source):
     assert [len(record.regions) for record in done.records.values()] == [0, 1]
 
 
+def test_a_second_image_with_an_id_is_a_problem(kit, source):
+    content = json.loads((source / "1_attributes.json").read_text())
+    write(source, [*content["images"], {"id": 1, "file_name": "val2017/000000000002.jpg"}], content["annotations"])
+    done = bring(kit, source)
+    assert [reason for reason, _ in done.reasons] == ["duplicate_id"]
+    assert [len(record.regions) for record in done.records.values()] == [2, 1]
+
+
 def test_what_is_missing_is_named(kit, source):
     with pytest.raises(DataError, match=r"nothing\.json: expected boxes with a true text .*lorebianchi98/FG-OVD"):
         bring(kit, source, file="nothing.json")

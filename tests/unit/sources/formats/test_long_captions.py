@@ -122,6 +122,8 @@ def test_a_set_that_is_not_there_is_named_with_its_page(kit, tmp_path):
     for task, page in pages.items():
         with pytest.raises(DataError, match=page):
             bring(kit, tmp_path / "in", task)
+    with pytest.raises(DataError, match="--task urban1k, found .*; for another set: --task dci, dci-full"):
+        bring(kit, tmp_path / "in", "urban1k")
     with pytest.raises(InputError, match="sharegpt4v: expected --annotations"):
         bring(kit, tmp_path / "in", "sharegpt4v")
     with pytest.raises(InputError, match="expected --task urban1k, dci, .* got 'coco'"):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import warnings
 import zipfile
 
 import pytest
@@ -121,6 +122,33 @@ def test_names_that_several_sets_have_are_told_apart_by_folders_or_not_at_all(ki
     }  # fmt: skip
     assert done.reasons == [("ambiguous_name", "else/0.webp")]
     assert done.statistics["told"][ALONE] == 1  # SBU/1.png is no image of CC3M
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_one_name_twice_in_an_archive_counts_only_if_both_are_the_same(kit, tmp_path, kind):
+    source = tmp_path / "in"
+    members = [
+        ("0.json", about("same")),
+        ("1.json", about("first")),
+        ("0.json", about("same")),
+        ("1.json", about("last")),
+    ]
+    if kind == "zip":
+        source.mkdir()
+        with zipfile.ZipFile(source / "a.zip", "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            for name, data in members:
+                archive.writestr(name, data)
+    else:
+        kit.write_tar(source / "a.tar.gz", members, mode="w:gz")
+    for number in range(2):
+        kit.photo(source / f"{number}.jpg", number)
+    done = kit.bring("umg41m", source, tmp_path / "data")
+    assert {name: texts(record) for name, record in done.records.items()} == {
+        "0.jpg": [("same", "umg41m")],
+        "1.jpg": [],
+    }
+    assert done.reasons == [("ambiguous_name", "1.jpg")]
 
 
 def test_numbers_of_another_download_are_not_joined(kit, tmp_path):

@@ -159,8 +159,8 @@ class JsonArchives:
     def find(self, name: str) -> JsonFile | Problem | None:
         """Return the JSON file about an image, a problem if several fit equally well, None if there is none.
 
-        Files of the image's name count. Of several, that counts whose folders, the archive being the outermost, agree
-        with most of the image's, from the inside out.
+        Files of the image's name count; one that stands twice in its archive counts if both are the same. Of several,
+        that counts whose folders, the archive being the outermost, agree with most of the image's, from the inside out.
 
         Args:
             name: of the image with its folders, without extension; a tar is a folder.
@@ -181,6 +181,10 @@ class JsonArchives:
             names = ", ".join(f"{self._archives[number][0]}:{shown(inner)}" for number, inner in list(best)[:3])
             return Problem("ambiguous_name", f"{len(best)} JSON files fit this image equally well: {names}")
         (row,) = best.values()
+        same = [other for other, score in zip(fitting, scores, strict=True) if score == max(scores)]
+        if len({other[4:6] for other in same}) > 1:  # size and checksum
+            name = f"{self._archives[row[1]][0]}:{shown(row[0])}"
+            return Problem("ambiguous_name", f"{name}: stands {len(same)} times in the archive, each time another")
         return JsonFile(self._archives[row[1]][0], shown(row[0]), self._read(row))
 
     def _read(self, row: tuple[str, int, int, int, int, int, int]) -> bytes | Problem:
