@@ -1,0 +1,1 @@
+"""Annotator kinds at the size of their published weights, with random weights: nothing is downloaded."""
