@@ -130,7 +130,9 @@ def measure(kind: str, load: Load) -> list[dict[str, Any]]:
 
 def model_dtype(kind: str, load: Load) -> torch.dtype:
     """Return the precision that a kind computes in."""
-    return placement(_params(kind, load).models["m"], "m")[1]
+    params = _params(kind, load).models["m"]
+    assert isinstance(params, WeightsParams)  # noqa: S101 - for the type checker: others are not measured
+    return placement(params, "m")[1]
 
 
 def _params(kind: str, load: Load) -> AnnotateParams:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 STORED = Path(__file__).parents[1] / "roles.json"
+_WIDTH = 98  # characters of a line of Markdown
 BEGIN, END = "<!-- roles -->", "<!-- /roles -->"
 
 
@@ -42,8 +44,8 @@ def write(document: Path, path: Path = STORED) -> None:
 def rendered(figures: Mapping[str, Any]) -> str:
     """Return the figures of all devices as one table, with what was measured on, and what was skipped."""
     lines = [_measured_on(device, figures.get(device)) for device in ("cpu", "cuda")]
-    lines += ["", "| kind and role | model | weights | CPU | | GPU | | |", "|---|---|---|---|---|---|---|---|"]
-    lines += ["| | | millions | s per image | GB | images/s | GB | batch |"]
+    lines += ["", "| kind and role | model | weights | CPU, s/image | GB | GPU, images/s | GB | batch |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     about: dict[str, Mapping[str, Any]] = {}
     skipped: dict[tuple[str, str], list[str]] = {}
@@ -57,11 +59,13 @@ def rendered(figures: Mapping[str, Any]) -> str:
                 rows.setdefault((row["kind"], row["role"]), {})[device] = row
     for (kind, role), by_device in rows.items():
         first = next(other for other, _ in rows if other == kind) and role == next(r for k, r in rows if k == kind)
-        name = f"{about[kind]['model']} | {about[kind]['parameters'] / 1e6:,.0f}" if first else " | "
+        name = f"{about[kind]['model']} | {about[kind]['parameters'] / 1e6:,.0f} M" if first else " | "
         lines.append(f"| `{kind}` {role} | {name} | {_cpu(by_device.get('cpu'))} | {_gpu(by_device.get('cuda'))} |")
     if skipped:
         lines += ["", "Not measured:", ""]
-        lines += [f"* `{kind}` ({' and '.join(devices)}): {reason}" for (kind, reason), devices in skipped.items()]
+        for (kind, reason), devices in skipped.items():
+            text = f"* `{kind}` ({' and '.join(devices)}): {reason}"
+            lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
     return "\n".join(lines)
 
 
@@ -80,7 +84,7 @@ def _measured_on(device: str, figures: Mapping[str, Any] | None) -> str:
     if figures is None:
         return "GPU: **not measured**." if device == "cuda" else "CPU: not measured."
     about = figures["device"]
-    threads = f", {about['threads']} threads" if about["threads"] else ""
+    threads = f", {about['threads']} thread{'s' * (about['threads'] > 1)}" if about["threads"] else ""
     name = f"CPU ({about['name']}{threads})" if device == "cpu" else f"GPU ({about['name']})"
     return f"{name}: torch {about['torch']}, transformers {about['transformers']}, random weights."
 

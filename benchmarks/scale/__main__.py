@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
+from benchmarks.real_size.table import stored_figures
 from benchmarks.scale import tables
 from benchmarks.scale.check import Check, Run, check
 from benchmarks.scale.cost import ShardCost
 from benchmarks.scale.estimate import Estimate, between, bootstrap
+from benchmarks.scale.measured import with_measured
 from benchmarks.scale.simulator import Cluster, Workload
 from umgclip.annotate.engines.local import run_jobs
 from umgclip.annotate.job import Job, Recipe
@@ -181,6 +183,13 @@ def main() -> None:
     vocabulary = mine(captions(arguments.data), params.min_concept_count, params.held_out)
     recipe = Recipe(params, arguments.base, vocabulary)
     assumed = YAML(typ="safe").load(COSTS.read_text(encoding="utf-8"))
+    figures = stored_figures()
+    assumed["roles"] = with_measured(assumed["roles"], figures)
+    origin = (
+        "times of GPU roles, measured or published"
+        if "cuda" in figures
+        else ("published times of GPU roles (not measured here)")
+    )
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "shards").mkdir()
@@ -196,7 +205,7 @@ def main() -> None:
             tables.checked(one, checked, f"{threads()} cores ({platform.machine()})"),
             f"{images} with `clip_teacher` as measured (96 px scenes, the demo's tower):",
             tables.by_cores(cpu, arguments.core_price),
-            f"{images} with published times of GPU roles (not measured here):",
+            f"{images} with {origin}:",
             tables.by_recipe(gpu, arguments.gpu_price),
             tables.sources(assumed["roles"]),
         ]
