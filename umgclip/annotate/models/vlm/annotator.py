@@ -11,7 +11,7 @@ from umgclip.annotate.models.vlm.answers import CaptionAnswer, NegativesAnswer, 
 from umgclip.annotate.models.vlm.client import Answer, Client, ImagePrompt
 from umgclip.annotate.models.vlm.forms import json_form, text_form
 from umgclip.annotate.models.vlm.grounding import Grounding
-from umgclip.annotate.models.vlm.pictures import jpeg_url
+from umgclip.annotate.models.vlm.pictures import Picture, jpeg_url
 from umgclip.annotate.models.vlm.regions import RegionQuestions
 from umgclip.annotate.models.vlm.unusable import refused_parts
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -108,17 +108,17 @@ class Vlm(PromptedCaptioner):
     def _captions(self, images: Sequence[Pixels], prompt: str) -> list[list[Text] | Failure]:
         return self._captions_of([(jpeg_url(pixels, self._params), prompt) for pixels in images], prompt)
 
-    def _captions_of(self, shown: Sequence[tuple[str, str]], prompt: str) -> list[list[Text] | Failure]:
+    def _captions_of(self, shown: Sequence[tuple[Picture, str]], prompt: str) -> list[list[Text] | Failure]:
         source = with_prompt(self.name, prompt)
         return [
             a if isinstance(a, Failure) else [Text(text=a.content.caption, score=a.score, source=source)]
             for a in self._ask(shown, CaptionAnswer)
         ]
 
-    def _ask(self, shown: Sequence[tuple[str, str]], kind: type) -> list[Answer[Any] | Failure]:
-        """Ask about images with a prompt each; an image is a `data:` URL."""
+    def _ask(self, shown: Sequence[tuple[Picture, str]], kind: type) -> list[Answer[Any] | Failure]:
+        """Ask about pictures with a prompt each."""
         form = self._form(kind)
-        return self._client.ask([ImagePrompt(url, prompt, form) for url, prompt in shown])
+        return self._client.ask([ImagePrompt(picture, prompt, form) for picture, prompt in shown])
 
 
 def _text_of(proposal: Proposal) -> str:

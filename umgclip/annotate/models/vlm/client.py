@@ -20,6 +20,7 @@ import httpx
 
 from umgclip.annotate.models.vlm.answers import NoAnswerError, shown
 from umgclip.annotate.models.vlm.forms import AnswerForm
+from umgclip.annotate.models.vlm.pictures import Picture
 from umgclip.annotate.models.vlm.reading import answer_text, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, TokenLog, read_reply
 from umgclip.annotate.models.vlm.wire import Raw, Wire, WireError, WireLimits
@@ -40,9 +41,9 @@ _LONGEST_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class ImagePrompt(Generic[A]):
-    """A prompt about one image, which is a `data:` URL, and the form of its answer."""
+    """A prompt about one picture, and the form of its answer."""
 
-    image_url: str
+    picture: Picture
     prompt: str
     form: AnswerForm[A]
 
@@ -209,7 +210,8 @@ class Client:
         return Answer(answer, reply.score, reply.token_logs)
 
     def _body(self, question: ImagePrompt[A], attempt: int) -> dict[str, Any]:
-        params, form = self._params, question.form
+        params, form, picture = self._params, question.form, question.picture
+        url = picture if isinstance(picture, str) else picture()
         body: dict[str, Any] = {
             **params.extra_body,
             "model": params.model,
@@ -217,7 +219,7 @@ class Client:
                 {
                     "role": "user",
                     "content": [
-                        {"type": "image_url", "image_url": {"url": question.image_url}},
+                        {"type": "image_url", "image_url": {"url": url}},
                         {"type": "text", "text": f"{question.prompt}{form.request}"},
                     ],
                 }

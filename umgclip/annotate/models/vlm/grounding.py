@@ -68,7 +68,7 @@ class Grounding:
         refused: list[Rejected] = []
         for names, answer in zip(self._names.for_caption(caption), answers, strict=True):
             if isinstance(answer, Failure):
-                detail = f"asked for {', '.join(names)}"[:200]
+                detail = f"asked for {', '.join(names)}"[:200] + f": {answer.detail}"
                 refused.append(Rejected("proposer", answer.reason, None, source=self._source, detail=detail))
                 continue
             refused += refused_parts("proposer", "bad_box", answer.content.bad, self._source)

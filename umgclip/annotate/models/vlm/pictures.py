@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from PIL import Image
 from umgclip.annotate.proposal import Pixels, Proposal
 from umgclip.io.images import encode_jpeg
 from umgclip.params.annotators import VlmParams
+
+Picture = str | Callable[[], str]
+"""An image as a `data:` URL, or what makes it when it is sent: PNGs of many regions would fill the memory."""
 
 _MOST_ASPECT = 100  # servers refuse thinner images (Qwen-VL: 200)
 _QWEN_PATCH_PX = 28  # Qwen2.5-VL scales images to multiples of it, and counts in pixels of the scaled image
@@ -65,7 +69,7 @@ def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
     inside = share >= min(0.5, float(share.max()))
     alpha = np.where(inside & (share > 0), 255, 0).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(np.dstack([small, alpha])).save(buffer, format="PNG", compress_level=6)
+    Image.fromarray(np.dstack([small, alpha])).save(buffer, format="PNG", compress_level=1)
     return _url("png", buffer.getvalue())
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
-from umgclip.annotate.models.vlm.pictures import alpha_url, grounded_size, grounded_url, jpeg_url
+from umgclip.annotate.models.vlm.pictures import Picture, alpha_url, grounded_size, grounded_url, jpeg_url
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.params.annotators import VlmParams
@@ -21,8 +22,8 @@ class RegionQuestions:
 
     def ask(
         self, images: Sequence[Pixels], regions: Sequence[tuple[int, Proposal]], prompts: Sequence[str]
-    ) -> list[tuple[str, str]]:
-        """Return a `data:` URL and a prompt for each region.
+    ) -> list[tuple[Picture, str]]:
+        """Return a picture and a prompt for each region.
 
         In the prompt, `{box}` is replaced by the region's box in the model's own grammar and unit, as TextHawk2 is
         asked (Yu et al., 2024); a prompt without it gets the box at its end.
@@ -33,13 +34,13 @@ class RegionQuestions:
             prompts: one for each region.
         """
         params, whole = self._params, dict[int, str]()
-        asked = []
+        asked: list[tuple[Picture, str]] = []
         for (row, region), prompt in zip(regions, prompts, strict=True):
             pixels = images[row]
             if params.regions == "crop":
                 asked.append((jpeg_url(region_crop(pixels, region, params.crop_context), params), prompt))
             elif params.regions == "alpha":
-                asked.append((alpha_url(pixels, region, params), prompt))
+                asked.append((partial(alpha_url, pixels, region, params), prompt))
             else:
                 if row not in whole:
                     whole[row] = grounded_url(pixels, params)
