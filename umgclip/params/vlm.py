@@ -67,7 +67,7 @@ GRAMMARS: Mapping[str, GrammarDefaults] = {
         "Where is {} in the image? Answer in [x0,y0,x1,y1] format.", 1,
     ),
     "molmo": GrammarDefaults(
-        ("percent", "thousandth"), "Point to every distinct object that is visible in this image.", "Point to {}.", 1
+        ("percent", "thousandth"), "Point to every object in the image.", "Point to every {}", 1
     ),
 }  # fmt: skip
 """The grammars in which answers give boxes or points."""

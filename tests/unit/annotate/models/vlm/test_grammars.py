@@ -89,7 +89,7 @@ def refused(grammar, content, unit=None):
         ),
         ("molmo", '<point x="51.2" y="26.4" alt="cat">cat</point>', [("cat", (51.2, 26.4, 51.2, 26.4))]),
         ("molmo", '<point x="51.2" y="26.4">a cat</point>', [("a cat", (51.2, 26.4, 51.2, 26.4))]),
-        ("molmo", "There are none.", []),
+        ("molmo", "There are none.", []), ("molmo", "This isn't in the image.", []),
     ],
 )  # fmt: skip
 def test_answers_as_models_publish_them(grammar, content, expected):

@@ -186,7 +186,7 @@ def test_a_point_becomes_the_segment_that_holds_it(server):
     assert len(digests) == 2
     assert unpack("proposer", pack("proposer", proposals))[0].point_xy == (54.5, 40.5)
     assert refused(proposals) == [("bad_box", "dog"), ("no_region", "dog")]
-    assert [sent(body)[1] for body in server.bodies] == ["Point to cat.", "Point to dog."]
+    assert [sent(body)[1] for body in server.bodies] == ["Point to every cat", "Point to every dog"]
 
 
 ITEM = '{"bbox_2d": [10, 20, 300, 400], "label": "c'

@@ -20,7 +20,7 @@ _LEADS = re.compile(
     r"(?:[\s,;&]|(?:there (?:is|are)|and|or|with|on|in|at|by|near|under|over|behind|beside|next to)\b)*+", re.IGNORECASE
 )
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
-_NOTHING = ("none", "[]", "there are none", "there is none")
+_NOTHING = ("none", "[]", "there are none", "there is none", "this isn't in the image")  # the last: Molmo
 
 
 @dataclass(frozen=True)
