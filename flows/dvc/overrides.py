@@ -76,9 +76,12 @@ def edited(path: Path, overrides: Mapping[str, Any]) -> str:
             return whole
         line, column = node.lc.value(last)
         before, rest = lines[line][:column], lines[line][column:]
+        scalar = _SCALAR.match(rest)
+        if scalar is None:
+            return whole
         plain = isinstance(value, str) and _PLAIN.fullmatch(value) and safe.load(value) == value
         written = value if plain else json.dumps(value, ensure_ascii=False)
-        lines[line] = before + _SCALAR.sub(lambda _, written=written: written, rest, count=1)
+        lines[line] = f"{before}{written}{rest[scalar.end() :]}"
     changed = "".join(lines)
     return changed if safe.load(changed) == safe.load(whole) else whole
 

@@ -135,6 +135,15 @@ def test_a_good_dataset_passes(tables: Any, store: Store, tmp_path: Path, monkey
     assert ("images", "40 of 40 pass (100.0%)") in summary.rows
 
 
+def test_images_that_are_put_aside_are_rows_of_the_quarantine(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    summary = run(ValidateParams(leave_out=3), store(tables), tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
+    assert [(row["reason"], row["region_id"]) for row in rows] == [("left_out", None)] * 3
+    assert {row["key"] for row in rows} < set(tables.images["key"])
+    assert ("put aside for measuring", "3") in summary.rows
+    assert "37 of 40 pass" in dict(summary.rows)["images"]
+
+
 def test_every_rule_finds_its_row_and_no_other(tables: Any, store: Store, benchmark_sha: str, tmp_path: Path) -> None:  # noqa: ANN401
     expected = plant_all(tables, benchmark_sha)
     assert {reason for *_, reason in expected} == set(get_args(RuleName)) - DATASET_RULES
