@@ -46,6 +46,7 @@ from umgclip.cli import exits
 from umgclip.cli.project import followed
 from umgclip.errors import InputError
 from umgclip.io.atomic import write_bytes, write_json
+from umgclip.io.locks import only_writer
 from umgclip.params import AnnotateParams, parse_sections, read_params
 from umgclip.register.gates import flatten_metrics
 from umgclip.tracking import PARENT_RUN, Run, stage_run
@@ -86,7 +87,10 @@ def engine(
     """
     if rounds < 1 or leave_out < 1:
         raise InputError(f"expected at least 1 round and 1 image to leave out, got {rounds} and {leave_out}")
-    with opened(workspace, "engine", rounds, leave_out, min_gain, overrides or {}) as (source, root):
+    with (
+        opened(workspace, "engine", rounds, leave_out, min_gain, overrides or {}) as (source, root),
+        only_writer(root / STATE, "flows.engine"),
+    ):
         asked = Asked(
             commit=git(root, "rev-parse", "HEAD"), rounds=rounds, leave_out=leave_out, min_gain=min_gain,
             overrides=dict(overrides or {}),

@@ -13,6 +13,7 @@ from flows.dvc.failures import StageFailed
 from flows.engine import engine
 from flows.rounds import STATE, GateResult, Round, judge, read_probe, read_state
 from umgclip.errors import DataError, InputError, ParamsError
+from umgclip.io.locks import only_writer
 
 PIPELINE = """\
 stages:
@@ -154,6 +155,12 @@ def test_a_wrong_request_ends_before_the_first_round(rounds, asked, error, messa
         engine.fn(**asked)
     assert rounds.ran() == []
     assert not (rounds.root / STATE).exists()
+
+
+def test_two_runs_in_one_checkout_are_refused(rounds):
+    with only_writer(rounds.root / STATE), pytest.raises(InputError, match=r"flows.engine: process \d+ is at work on"):
+        engine.fn()
+    assert rounds.ran() == []
 
 
 def finished(scores: dict[str, float]) -> Round:
