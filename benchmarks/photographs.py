@@ -57,6 +57,7 @@ _NAME = re.compile(
     r"([^.,!?();:—]{2,40}?)[.!]?(?: *\(.*\))?\.?",
     re.IGNORECASE,
 )
+MATCH = 0.6
 _NO_NAMES = {"ahead", "can", "cup", "denium", "kit", "module", "probe", "root", "spacewalk", "thaadi", "thurium"}
 _MOST_WORDS = 4
 _LEAST_PX = 900  # visible pixels
@@ -148,6 +149,19 @@ def _lit(picture: Float[np.ndarray, "s s 4"], rng: np.random.Generator) -> Float
     return lit
 
 
+def _matched(
+    canvas: Float[np.ndarray, "side side 3"], layer: Float[np.ndarray, "side side 4"], share: float
+) -> Float[np.ndarray, "side side 4"]:
+    """Return a layer whose mean colour has moved by a share of the way to that of the pixels which it covers."""
+    visible = layer[..., 3] >= 0.5
+    if not visible.any():
+        return layer
+    step = canvas[visible].mean(0) - layer[visible][:, :3].mean(0)
+    matched = layer.copy()
+    matched[..., :3] = np.clip(layer[..., :3] + share * step * layer[..., 3:], 0, layer[..., 3:])
+    return matched
+
+
 @cache
 def _ground(name: str, share: Path) -> UInt8[np.ndarray, "h w 3"]:
     file, (left, top, right, bottom) = GROUNDS[name]
@@ -168,19 +182,27 @@ def _background(name: str, side: int, rng: np.random.Generator, share: Path) -> 
     return np.clip(square * rng.uniform(0.8, 1.15), 0, 255).astype(np.uint8)
 
 
-def photograph_art(photos: Mapping[str, Sequence[CutOut]], share: Path = SHARE) -> SceneArt:
-    """Return the art of scenes with these photographs and the grounds of `share`; every fifth name is held out."""
+def photograph_art(photos: Mapping[str, Sequence[CutOut]], share: Path = SHARE, match: float = MATCH) -> SceneArt:
+    """Return the art of scenes with these photographs and the grounds of `share`; every fifth name is held out.
+
+    Args:
+        photos: photographs by name.
+        share: folder with the `templates` of Tux Paint.
+        match: share of the way that an object's mean colour moves towards that of its ground, as if both had been
+            photographed in one light. Without it, objects stand out as no real ones do.
+    """
 
     def sprite(thing: Thing, rng: np.random.Generator) -> Float[np.ndarray, "s s 4"]:
         of_name = photos[thing.name]
         return _lit(_picture(of_name[int(rng.integers(len(of_name)))].path), rng)
 
     kinds = [Thing(name, name, "photograph", index % 5 == 4) for index, name in enumerate(photos)]
-    return SceneArt(kinds, tuple(GROUNDS), sprite, partial(_background, share=share), "photographs", LICENSE)
+    background, fit = partial(_background, share=share), partial(_matched, share=match)
+    return SceneArt(kinds, tuple(GROUNDS), sprite, background, "photographs", LICENSE, fit)
 
 
 def write_photographs(
-    params: DataParams, out: Path, names: int = 150, share: Path = SHARE
+    params: DataParams, out: Path, names: int = 150, *, share: Path = SHARE, match: float = MATCH
 ) -> tuple[dict[str, int], list[str]]:
     """Compose the data set; the same params and version of the packages give the same bytes.
 
@@ -189,6 +211,7 @@ def write_photographs(
         out: the folder to make; an old one is replaced.
         names: of things, at most.
         share: folder with the `stamps` and `templates` of Tux Paint.
+        match: how far an object's colour moves towards that of its ground, 0 to 1.
 
     Returns:
         Samples per split, and the names that are held out.
@@ -197,10 +220,9 @@ def write_photographs(
         InputError: the packages are not installed, or `out` holds something else.
     """
     train, benchmark = split(choose(cut_outs(share), names))
-    art = photograph_art(benchmark, share)
-    return write_scenes(params, out, photograph_art(train, share), art), [
-        kind.name for kind in art.kinds if kind.held_out
-    ]
+    art = photograph_art(benchmark, share, match)
+    counts = write_scenes(params, out, photograph_art(train, share, match), art)
+    return counts, [kind.name for kind in art.kinds if kind.held_out]
 
 
 def main() -> None:
@@ -211,11 +233,13 @@ def main() -> None:
     parser.add_argument("--names", type=int, default=150)
     parser.add_argument("--px", type=int, default=160, help="side of a scene")
     parser.add_argument("--train", type=int, default=2800, help="training scenes")
+    parser.add_argument("--match", type=float, default=MATCH, help="how far objects take the colour of their ground")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters for all else")
     arguments = parser.parse_args()
     data = load_section(arguments.params, DataParams)
     changed = {"seed": arguments.seed, "image_px": arguments.px, "train_scenes": arguments.train}
-    counts, held_out = write_photographs(data.model_copy(update=changed), arguments.out, arguments.names)
+    scenes = data.model_copy(update=changed)
+    counts, held_out = write_photographs(scenes, arguments.out, arguments.names, match=arguments.match)
     yaml = YAML()
     yaml.width = 1000
     everything = yaml.load(arguments.params.read_text(encoding="utf-8"))

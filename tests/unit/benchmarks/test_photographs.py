@@ -58,7 +58,7 @@ def test_one_of_several_photographs_is_unseen_in_training(share):
 
 
 def test_the_data_set_has_the_form_of_the_demo(share, tmp_path):
-    counts, held_out = photographs.write_photographs(PARAMS, tmp_path / "data", 3, share)
+    counts, held_out = photographs.write_photographs(PARAMS, tmp_path / "data", 3, share=share)
     assert counts == {"train": 6, "benchmark scenes": 6, "benchmark singles": 3}
     assert held_out == []
     manifest = read_manifest(tmp_path / "data" / "benchmark")
@@ -72,6 +72,15 @@ def test_the_data_set_has_the_form_of_the_demo(share, tmp_path):
         covered = sum(masks.decode(region.mask).astype(int) for region in record.regions)
         assert covered.min() == covered.max() == 1
         assert all(region.box_xyxy == masks.tight_box(region.mask) for region in record.regions)
+
+
+def test_an_object_takes_the_light_of_its_ground():
+    canvas = np.full((8, 8, 3), 0.2, np.float32)
+    layer = np.zeros((8, 8, 4), np.float32)
+    layer[2:6, 2:6] = [0.7, 0.5, 0.1, 1.0]
+    matched = photographs.photograph_art({}, match=0.5).fit(canvas, layer)
+    assert matched[3, 3] == pytest.approx([0.45, 0.35, 0.15, 1.0])
+    assert not matched[layer[..., 3] == 0].any()
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path):

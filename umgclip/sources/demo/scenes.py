@@ -52,6 +52,7 @@ class SceneArt:
         background: draws a background by name, in a square of some pixels.
         dataset: the source that records name, without the split.
         license: of the scenes.
+        fit: changes a placed thing, a premultiplied layer, to suit the scene so far; None: nothing does.
     """
 
     kinds: Sequence[Thing]
@@ -60,6 +61,7 @@ class SceneArt:
     background: Callable[[str, int, np.random.Generator], UInt8[np.ndarray, "side side 3"]]
     dataset: str
     license: str
+    fit: Callable[[Float[np.ndarray, "side side 3"], Float[np.ndarray, "side side 4"]], np.ndarray] | None = None
 
 
 EMOJI = SceneArt(things(), STUFF, lambda thing, _: art.sprite(thing.emoji_name), art.background, "demo", LICENSE)
@@ -94,7 +96,7 @@ def compose(kinds: Sequence[Thing], params: DataParams, rng: np.random.Generator
             layer = art.place_sprite(sprite, size, centre, angle, bool(flip), side)
             mask = layer[..., 3] >= 0.5
             if all((old & ~mask).sum() >= _MIN_VISIBLE * max(old.sum(), 1) for old in owned):
-                canvas, mask = art.over(canvas, layer)
+                canvas, mask = art.over(canvas, layer if pictures.fit is None else pictures.fit(canvas, layer))
                 owned = [old & ~mask for old in owned] + [mask]
                 drawn.append(kind)
                 break
