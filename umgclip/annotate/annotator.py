@@ -89,6 +89,10 @@ class Annotator:
         """Return the annotator with the nearest concepts of each, for the rule `negatives`."""
         return replace(self, rules=replace(self.rules, neighbours=neighbours))
 
+    def with_label_bar(self, least: float) -> Annotator:
+        """Return the annotator with the least score of a label that the built-in teacher gives a region."""
+        return replace(self, rules=replace(self.rules, label_bar=least))
+
     def propose(self, samples: Sequence[Sample]) -> list[Annotated]:
         """Return class-agnostic proposals alone: no caption is read, no label is written."""
         images = [sample.pixels for sample in samples]

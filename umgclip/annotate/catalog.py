@@ -96,14 +96,19 @@ _LABELLING = (
     "looks_at_least", "looks_per_noun", "temperature_factor", "threshold", "stuff_threshold", "overlap",
     "keep_unlabelled",
 )  # fmt: skip
+_PRECISION = ("precision", "precision_images")  # a rule applies the threshold that follows from them
 _TEACHER = {
-    "image_embedder": _use(_EVERYTHING, *_CROP, *_LABELLING),
-    "region_embedder": _use(frozenset({"box", "mask", "is_stuff", "embedded"}), *_LABELLING),
-    "region_tagger": _use(frozenset({"caption", "box", "mask", "is_stuff", "tags"})),
-    "region_captioner": _use(frozenset({"is_stuff", "tags"}), *_CROP, "batch", "device", "dtype", *_LABELLING),
-    "tagger": _use(_CAPTION, *_CROP, *(name for name in _LABELLING if name != "temperature_factor")),
-    "captioner": _use(frozenset({"box", "is_stuff", "tags"}), *_CROP, "batch", "device", "dtype", *_LABELLING),
-    "filter": _use(_EVERYTHING, *_CROP, *_LABELLING),
+    "image_embedder": _use(_EVERYTHING, *_CROP, *_LABELLING, *_PRECISION),
+    "region_embedder": _use(frozenset({"box", "mask", "is_stuff", "embedded"}), *_LABELLING, *_PRECISION),
+    "region_tagger": _use(frozenset({"caption", "box", "mask", "is_stuff", "tags"}), *_PRECISION),
+    "region_captioner": _use(
+        frozenset({"is_stuff", "tags"}), *_CROP, "batch", "device", "dtype", *_LABELLING, *_PRECISION
+    ),
+    "tagger": _use(_CAPTION, *_CROP, *(name for name in _LABELLING if name != "temperature_factor"), *_PRECISION),
+    "captioner": _use(
+        frozenset({"box", "is_stuff", "tags"}), *_CROP, "batch", "device", "dtype", *_LABELLING, *_PRECISION
+    ),
+    "filter": _use(_EVERYTHING, *_CROP, *_LABELLING, *_PRECISION),
 }
 _FLORENCE2 = {
     "proposer": _use(_NOTHING, "captions", "regions"),

@@ -108,6 +108,7 @@ class Recipe:
             the store.
         run: name of this run of the stage; deaths of workers count within one run.
         neighbours: the nearest concepts of each, for the rule `negatives`; None: the rule is off.
+        label_bar: least score of a label that the built-in teacher gives a region; above 1: it gives none.
     """
 
     params: AnnotateParams
@@ -118,3 +119,4 @@ class Recipe:
     loads: frozenset[str] | None = None
     run: str = ""
     neighbours: Neighbours | None = None
+    label_bar: float = 0.0

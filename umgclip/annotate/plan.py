@@ -11,6 +11,8 @@ from typing import Any
 from umgclip import __version__
 from umgclip.annotate.cache.file_digests import file_digests
 from umgclip.annotate.cache.identity import answer_identities
+from umgclip.annotate.calibration.precision import LabelPrecision
+from umgclip.annotate.calibration.run import calibrate
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.neighbours import find_neighbours
 from umgclip.annotate.teacher import teacher_files
@@ -44,6 +46,7 @@ class AnnotationPlan:
         given: names that came with the training images.
         folder: where finished shards go: a folder beside the output, in which they wait, or S3, where they stay.
         wordless: why the teacher can name nothing in the training images; None: it can.
+        precision: the estimated precision of region labels; None: not estimated.
     """
 
     manifests: Mapping[str, Manifest]
@@ -53,6 +56,7 @@ class AnnotationPlan:
     given: GivenNames
     folder: Place
     wordless: str | None = None
+    precision: LabelPrecision | None = None
 
     @property
     def digest(self) -> str:
@@ -82,7 +86,8 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
             names.given.add(correction)
     vocabulary = _concepts(params).vocabulary(names.chunks, params.held_out)
     require_words(params, vocabulary, names)
-    recipe = make_recipe(params, base, vocabulary)
+    precision = calibrate(params, base, vocabulary, bare["train"], names.chunks.seen)
+    recipe = make_recipe(params, base, vocabulary, 0.0 if precision is None else precision.bar)
     if params.output is None:
         folder: Place = Folder(out.parent / f".{out.name}.{recipe.config[:16]}")
     else:
@@ -97,7 +102,7 @@ def make_plan(params: AnnotateParams, data: Path | str, base: Path, out: Path) -
         "inputs_sha256": {split: manifest.digest() for split, manifest in manifests.items()},
         "code_version": __version__,
     }
-    return AnnotationPlan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names))
+    return AnnotationPlan(manifests, jobs, recipe, made_by, names.given, folder, note(vocabulary, names), precision)
 
 
 def _concepts(params: AnnotateParams) -> ConceptParams:
@@ -128,8 +133,15 @@ def jobs_of(where: Path | str, manifest: Manifest, split: str) -> list[Job]:
     ]
 
 
-def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> Recipe:
-    """Return what workers need; its config is the digest of everything that decides the result except the images."""
+def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary, label_bar: float = 0.0) -> Recipe:
+    """Return what workers need; its config is the digest of everything that decides the result except the images.
+
+    Args:
+        params: the section `annotate`.
+        base: folder with the base's weights.
+        vocabulary: the concepts.
+        label_bar: least score of a label that the built-in teacher gives a region.
+    """
     weights, files = sha256_file(base / WEIGHTS), file_digests(params, base)
     decides = {
         "params": _decisive(params),
@@ -138,11 +150,19 @@ def make_recipe(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> R
         "vocabulary": [vocabulary.things, vocabulary.stuff, vocabulary.held_out],
         "code": [__version__, code_digest("umgclip.annotate.worker")],
         "output": params.output,
+        "label_bar": f"{label_bar}",
     }
     identities = answer_identities(params, weights, vocabulary, files)
     neighbours = None if params.rules.negatives is None else find_neighbours(base, vocabulary, params.label)
     return Recipe(
-        params, base, vocabulary, identities, sha256_json(decides), run=uuid.uuid4().hex, neighbours=neighbours
+        params,
+        base,
+        vocabulary,
+        identities,
+        sha256_json(decides),
+        run=uuid.uuid4().hex,
+        neighbours=neighbours,
+        label_bar=label_bar,
     )
 
 

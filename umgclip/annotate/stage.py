@@ -96,9 +96,11 @@ def run(
             write_json(folder / "annotators.json", describe(params))
         write_vocabulary(folder, plan.recipe.vocabulary, plan.given)
         write_json(folder / "made_by.json", plan.made_by)
+        if plan.precision is not None:
+            write_json(folder / "label_precision.json", plan.precision.report())
         cut = cut_captions(folder / "train", inputs.base)
     _end(plan, out, marks)
-    write_json(inputs.metrics, counts if matched is None else {**counts, "corrections": matched})
+    write_json(inputs.metrics, _metrics(counts, plan, matched))
     _prune(params)
     progress.write(finished=True)
     return _summary(counts, plan, cut, matched)
@@ -186,6 +188,17 @@ def _examples(marks: Marks) -> dict[str, str]:
     return examples
 
 
+def _metrics(
+    counts: dict[str, dict[str, Any]], plan: AnnotationPlan, matched: dict[str, int] | None
+) -> dict[str, Mapping[str, Any]]:
+    metrics: dict[str, Mapping[str, Any]] = dict(counts)
+    if matched is not None:
+        metrics["corrections"] = matched
+    if plan.precision is not None:
+        metrics["label_precision"] = plan.precision.headline()
+    return metrics
+
+
 def _summary(
     counts: dict[str, dict[str, Any]], plan: AnnotationPlan, cut: str | None, matched: dict[str, int] | None
 ) -> Summary:
@@ -203,6 +216,8 @@ def _summary(
         rows.insert(2, ("images that a policy refused", f"{train['refused']}"))
     if matched is not None:
         rows.insert(-1, ("images that people corrected", in_words(matched)))
+    if plan.precision is not None:
+        rows.insert(-2, ("precision of region labels, estimated", plan.precision.in_words()))
     if plan.wordless:
         rows.insert(-1, ("vocabulary of captions", plan.wordless))
     if cut:

@@ -53,7 +53,7 @@ class ShardWorker:
         self._recipe, store = recipe, recipe.params.store
         self._cache = AnswerCache(None if store is None else place_at(store), recipe.identities)
         annotator = build_annotator(recipe.params, recipe.base, recipe.vocabulary, self._cache, recipe.loads)
-        self._annotator = annotator.with_neighbours(recipe.neighbours)
+        self._annotator = annotator.with_neighbours(recipe.neighbours).with_label_bar(recipe.label_bar)
         self._corrections = open_corrections(recipe.params.corrections)
 
     def annotate(self, job: Job, advance: Advance) -> None:

@@ -45,6 +45,11 @@ class LabelParams(Section):
     )
     temperature_factor: float = Field(default=0.5, gt=0, description="factor on the logit scale of the base")
     threshold: Share = Field(default=0.05, description="least score of a label")
+    precision: Share | None = Field(
+        default=0.7,
+        description="estimated share of right labels, which sets the least score of a written one; null: all are",
+    )
+    precision_images: Count = Field(default=128, description="training images that the precision is estimated on")
     coverage: float = Field(
         default=2.0, ge=0, description="preference for labels on regions that cover more: factor in an exponent"
     )

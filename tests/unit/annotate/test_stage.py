@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from umgclip.annotate import stage
+from umgclip.annotate.calibration.precision import LabelPrecision, Point
 from umgclip.annotate.vocabulary import GivenNames
 from umgclip.data.stream import read_raw
 from umgclip.errors import DataError
@@ -249,3 +250,29 @@ def test_kept_names_that_no_vocabulary_held_are_known_afterwards(tmp_path):
     known = GivenNames()
     known.add_written(tmp_path)
     assert (known.things, known.stuff) == ({"gnu", "yak", "fog"}, {"fog"})
+
+
+def test_labels_below_the_score_that_precision_needs_are_refused_and_counted(done, world, tmp_path, monkeypatch):
+    scores = pq.read_table(done[0] / "train" / "regions.parquet", columns=["is_stuff", "label", "label_score"])
+    ranked = sorted(row["label_score"] for row in scores.to_pylist() if row["label"] and not row["is_stuff"])
+    bar = ranked[len(ranked) // 2]
+    point = Point(bar, 7, 0.75, 0.02)
+    measured = LabelPrecision(0.7, bar, 30, len(ranked), 50, point, (point,))
+    monkeypatch.setattr("umgclip.annotate.plan.calibrate", lambda *_: measured)
+    summary = stage.run(PARAMS, inputs_of(world), tmp_path / "out")
+    regions = [region for record in records(tmp_path / "out" / "train") for region in record.regions]
+    teachers = [t.score for r in regions if not r.is_stuff for t in r.tags]
+    assert teachers
+    assert min(teachers) >= bar
+    refused = pq.read_table(tmp_path / "out" / "train" / "rejected.parquet").to_pylist()
+    doubtful = [row for row in refused if row["reason"] == "precision"]
+    assert len(doubtful) + len(teachers) == len(ranked)
+    assert all(row["score"] < bar and row["region_id"] for row in doubtful)
+    grounds = [r for r in regions if r.is_stuff and r.tags]
+    assert len(grounds) == sum(bool(row["label"] and row["is_stuff"]) for row in scores.to_pylist())
+    assert json.loads((tmp_path / "out" / "label_precision.json").read_text())["threshold"] == bar
+    metrics = json.loads((world / "metrics" / "annotate.json").read_text())
+    assert metrics["label_precision"] == {
+        "target": 0.7, "threshold": bar, "share": round(7 / len(ranked), 3), "precision": 0.75,
+    }  # fmt: skip
+    assert ("precision of region labels, estimated", measured.in_words()) in summary.rows

@@ -77,7 +77,7 @@ def assemble(
         InputError: the file of `rules.vocabulary` is not a vocabulary.
     """
     params = params.model_copy(update={"roles": params.taught})
-    teacher = functools.cache(lambda: _teacher(params, base, vocabulary))
+    teacher = functools.cache(lambda: load_teacher(params, base, vocabulary))
     built_in: dict[str, Callable[[], Any]] = {
         "clip_teacher": teacher,
         "tuned_teacher": lambda: _tuned(params, base, vocabulary, teacher()),
@@ -118,7 +118,7 @@ def assemble(
     return parts, RuleSet(params.rules, vocabulary, names, params.caption_threshold, held_out, english)
 
 
-def _teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:
+def load_teacher(params: AnnotateParams, base: Path, vocabulary: Vocabulary) -> ClipTeacher:
     """Load the base as an annotator."""
     # torch and the towers are not needed if all answers are stored
     from umgclip.annotate.models.clip_teacher import ClipTeacher

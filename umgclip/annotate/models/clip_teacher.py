@@ -153,6 +153,36 @@ class ClipTeacher:
             tagged.append([*self._tag_things(things, nouns, opinion), *grounds])
         return tagged
 
+    def read_things(
+        self, images: Sequence[Pixels], captions: Sequence[str], proposals: Sequence[list[Proposal]]
+    ) -> list[list[Proposal]]:
+        """Return the things of each image that `tag_regions` would read, each with its embedding."""
+        read = [
+            [p for p in self._candidates(of_image, text) if not p.is_stuff]
+            for of_image, text in zip(proposals, captions, strict=True)
+        ]
+        embedded = iter(self._embedded(images, read))
+        return [[next(embedded) for _ in of_image] for of_image in read]
+
+    def compete(self, things: Sequence[Proposal], names: Sequence[str]) -> list[tuple[int, str, float]]:
+        """Let names compete for regions as those of a caption do.
+
+        Args:
+            things: regions with their embeddings, as from `read_things`.
+            names: things of the vocabulary, each once.
+
+        Returns:
+            Row of the region, name and score of each label, the best first; held-out names are among them.
+        """
+        if not things or not names:
+            return []
+        index = {name: i for i, name in enumerate(self._vocabulary.things)}
+        embeddings = np.array([p.embedding for p in things], np.float32)
+        masks = [_thinned(p.mask) for p in things]
+        scores = label_scores(embeddings @ self._things.T * self._scale, [index[name] for name in names], masks)
+        chosen = assign(scores, masks, self._params.threshold, self._params.overlap, self._params.coverage)
+        return [(row, names[column], score) for row, column, score in chosen]
+
     def _candidates(self, proposals: list[Proposal], caption: str) -> list[Proposal]:
         """Return the proposals that are read: the best things, and all stuff.
 

@@ -39,6 +39,7 @@ class RuleSet:
         held_out: keys (`umgclip.data.wording.name_key`) of names that no region may have.
         english: whether captions are English.
         neighbours: the nearest concepts of each, for the rule `negatives`; None: not computed.
+        label_bar: least score of a label that the built-in teacher gives a region that is no background.
     """
 
     params: RulesParams
@@ -48,6 +49,7 @@ class RuleSet:
     held_out: frozenset[str] = field(default_factory=frozenset)
     english: bool = True
     neighbours: Neighbours | None = None
+    label_bar: float = 0.0
 
     @cached_property
     def negatives(self) -> NegativeRule:
@@ -96,14 +98,21 @@ class RuleSet:
         draft.refuse(rejected, proposal)
 
     def region_tags(self, draft: Draft) -> None:
-        """Spell the labels of regions as the vocabulary does; refuse held-out, unknown and low-scored labels."""
+        """Spell the labels of regions as the vocabulary does; refuse held-out, unknown, low-scored and doubtful labels.
+
+        Doubtful are labels of the built-in teacher below the score at which enough of its labels are right.
+        """
         proposals = []
         for proposal in draft.proposals:
             tags = []
             for tag in proposal.tags:
                 tag, fault = self._tag(tag, self.params.region_tag_score_min)
                 fault = "held_out" if name_key(tag.text) in self.held_out else fault
-                if fault is None:
+                is_doubtful = not proposal.is_stuff and _is_teachers(tag) and tag.score < self.label_bar
+                if fault is None and is_doubtful:
+                    detail = f"{tag.score:.4f} < {self.label_bar}"
+                    draft.refuse(Rejected("region_tagger", "precision", tag, detail=detail), proposal)
+                elif fault is None:
                     tags.append(tag)
                 else:
                     draft.refuse(Rejected("region_tagger", fault, tag), proposal)
@@ -183,6 +192,10 @@ class RuleSet:
         is_long = len(text.text.split()) >= self.params.long_caption_words
         long_least = self.params.long_caption_threshold
         return long_least if is_long and long_least is not None else self.caption_threshold
+
+
+def _is_teachers(tag: Text) -> bool:
+    return tag.source.startswith("clip_teacher/")
 
 
 def _label(proposal: Proposal) -> str | None:

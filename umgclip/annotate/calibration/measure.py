@@ -1,0 +1,183 @@
+"""Measure on a sample of training images how labels, decoys and pasted objects score with the built-in teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from umgclip.annotate.calibration.evidence import Evidence
+from umgclip.annotate.calibration.pasting import Composite, ground_of, paste
+from umgclip.annotate.models.clip_teacher import ClipTeacher
+from umgclip.annotate.models.segment_tree import SegmentTree
+from umgclip.annotate.proposal import Pixels, Proposal
+from umgclip.data.stream import Sample
+from umgclip.data.vocabulary import Vocabulary
+from umgclip.geometry import boxes
+from umgclip.geometry import masks as mask_ops
+from umgclip.model.clip.prompts import with_article
+
+_SEED = 20070301
+_LIKE = 8  # donors with the grounds most alike, of which one is drawn
+_MATCH_IOU = 0.5  # above it a box is right, as in `evaluate.match_iou`
+_ON_REGION, _ON_OBJECT = 0.3, 0.5  # share of the region, or of the object, above which a label lies on the object
+
+
+@dataclass(frozen=True, eq=False)
+class _Donor:
+    """An object to paste: a labelled region of image `row` of the sample."""
+
+    row: int
+    region: Proposal
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """One image of the sample, the things that its caption names, and the labels that it gets; its masks are encoded.
+
+    Attributes:
+        pixels: the image, no larger than the proposer works with.
+        caption: its first caption.
+        names: the things that the caption names.
+        labels: the labelled regions, with the image's row in the sample.
+        won: scores of the labels that the names won against decoys.
+        decoys: names that the caption does not hold, in the competition.
+        decoys_won: scores of the labels that these won.
+        ground: colours of its border.
+    """
+
+    pixels: Pixels
+    caption: str
+    names: list[str]
+    labels: list[_Donor]
+    won: list[float]
+    decoys: int
+    decoys_won: list[float]
+    ground: Float[np.ndarray, "6"]
+
+
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """Examines the built-in teacher and proposer on training images.
+
+    Attributes:
+        teacher: the base.
+        proposer: the built-in proposer.
+        vocabulary: the concepts; labels of held-out ones are not written, and not counted.
+        frequency: captions that each concept is named in: decoys are drawn as often as names occur.
+        most_px: longer side that images are shrunk to.
+    """
+
+    teacher: ClipTeacher
+    proposer: SegmentTree
+    vocabulary: Vocabulary
+    frequency: Mapping[str, int]
+    most_px: int
+
+    def measure(self, samples: Iterable[Sample]) -> Evidence:
+        """Read images as `annotate` would, with decoys beside the names of their captions, and with pasted objects.
+
+        Args:
+            samples: training images with captions; those that name nothing are left out.
+        """
+        rng = np.random.default_rng(_SEED)
+        reads: list[_Read] = []
+        for sample in samples:
+            caption = (sample.record.captions or [])[0].text
+            names = self._names(caption)
+            if names:
+                reads.append(self._read(self._shrunk(sample.pixels), caption, names, len(reads), rng))
+        held_out = set(self.vocabulary.held_out)
+        written = [donor for one in reads for donor in one.labels if donor.name not in held_out]
+        pasted = self._pasted(reads, written, rng)
+        return Evidence(
+            images=len(reads),
+            labels=np.array([donor.score for donor in written], float),
+            names=sum(len(one.names) for one in reads),
+            won=np.array([score for one in reads for score in one.won], float),
+            decoys=sum(one.decoys for one in reads),
+            decoys_won=np.array([score for one in reads for score in one.decoys_won], float),
+            pasted=np.array([score for score, _ in pasted], float),
+            pasted_right=np.array([right for _, right in pasted], bool),
+        )
+
+    def _names(self, caption: str) -> list[str]:
+        known = set(self.vocabulary.things)
+        return [name for name in self.vocabulary.find(caption) if name in known]
+
+    def _shrunk(self, pixels: Pixels) -> Pixels:
+        height, width = pixels.shape[:2]
+        scale = self.most_px / max(height, width)
+        if scale >= 1:
+            return pixels
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+    def _things(self, pixels: Pixels, caption: str) -> list[Proposal]:
+        return self.teacher.read_things([pixels], [caption], [self.proposer.propose(pixels)])[0]
+
+    def _read(self, pixels: Pixels, caption: str, names: list[str], row: int, rng: np.random.Generator) -> _Read:
+        things = self._things(pixels, caption)
+        labels = [
+            _Donor(row, replace(things[region], shape=mask_ops.encode(things[region].mask)), name, score)
+            for region, name, score in self.teacher.compete(things, names)
+        ]
+        decoys = _decoys(names, self.vocabulary.things, self.frequency, rng)
+        rivals = self.teacher.compete(things, [*names, *decoys])
+        won = [score for _, name, score in rivals if name in names]
+        lost = [score for _, name, score in rivals if name not in names]
+        return _Read(pixels, caption, names, labels, won, len(decoys), lost, ground_of(pixels))
+
+    def _pasted(
+        self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
+    ) -> list[tuple[float, bool]]:
+        """Paste an object into each image, and return score and correctness of the labels that lie on it.
+
+        The objects are the better half of the labelled regions: a worse one may be no object.
+        """
+        least = np.median([donor.score for donor in donors]) if donors else 0.0
+        better = [donor for donor in donors if donor.score >= least]
+        results = []
+        for row, one in enumerate(reads):
+            others = [donor for donor in better if donor.row != row and donor.name not in one.names]
+            if not others:
+                continue
+            unlike = np.abs(np.stack([reads[donor.row].ground for donor in others]) - one.ground).sum(1)
+            near = np.argsort(unlike, kind="stable")[:_LIKE]
+            donor = others[int(near[int(rng.integers(len(near)))])]
+            composite = paste(one.pixels, reads[donor.row].pixels, donor.region.mask, rng)
+            if composite.mask.any():
+                results += self._labels_of(donor.name, one, composite)
+        return results
+
+    def _labels_of(self, pasted: str, image: _Read, composite: Composite) -> list[tuple[float, bool]]:
+        """Return score and correctness of the pasted object's label if there is one and it lies on the object."""
+        things = self._things(composite.pixels, f"{image.caption}, {with_article(pasted)}")
+        true = np.array([mask_ops.box_of(composite.mask)], float)
+        results = []
+        for region, name, score in self.teacher.compete(things, [*image.names, pasted]):
+            mask = things[region].mask
+            both = int((mask & composite.mask).sum())
+            is_on = both > _ON_REGION * mask.sum() or both > _ON_OBJECT * composite.mask.sum()
+            if name == pasted and is_on:
+                iou = float(boxes.iou(np.array([things[region].box_xyxy], float), true)[0, 0])
+                results.append((score, iou > _MATCH_IOU))
+        return results
+
+
+def _decoys(
+    names: Sequence[str], things: Sequence[str], frequency: Mapping[str, int], rng: np.random.Generator
+) -> list[str]:
+    """Draw as many names as the caption has, out of those that it does not have."""
+    others = [name for name in things if name not in names]
+    weights = np.array([frequency.get(name, 0) + 1 for name in others], float)
+    count = min(len(names), len(others))
+    if not count:
+        return []
+    rows = rng.choice(len(others), count, replace=False, p=weights / weights.sum())
+    return [others[int(row)] for row in rows]
