@@ -14,7 +14,7 @@ from umgclip.annotate.models.vlm.client import Answer, ImagePrompt
 from umgclip.annotate.models.vlm.forms import AnswerForm, json_request, response_format
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
 from umgclip.annotate.models.vlm.likelihood import box_scores
-from umgclip.annotate.models.vlm.pictures import grounded_size, grounded_url
+from umgclip.annotate.models.vlm.pictures import grounded_frame, grounded_url
 from umgclip.annotate.models.vlm.points import regions_at
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.models.vlm.unusable import refused_parts
@@ -86,7 +86,7 @@ class Grounding:
         return Partly(sorted([*proposals, *regions], key=lambda p: p.is_stuff), [*refused, *without])
 
     def _scale(self, pixels: Pixels) -> Scale:
-        return Scale(self._params.box_unit, grounded_size((pixels.shape[0], pixels.shape[1]), self._params))
+        return Scale(self._params.box_unit, *grounded_frame((pixels.shape[0], pixels.shape[1]), self._params))
 
     def _form(self, scale: Scale) -> AnswerForm[BoxesAnswer]:
         """Return the form of answers about an image, which are checked against the scale."""

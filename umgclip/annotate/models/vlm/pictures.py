@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,16 +36,34 @@ def sent_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
     return max(width, least), max(height, least)
 
 
-def grounded_size(image_hw: tuple[int, int], params: VlmParams) -> tuple[int, int]:
-    """Return width and height in pixels of an image as it is sent where the question or the answer has coordinates.
+class SentFrame(NamedTuple):
+    """The place of an image in the picture that is sent, all in pixels of the picture.
 
-    With `bbox_2d` and `pixel` both sides are multiples of 28, at least 56, so that the server does not scale the image
-    again and count in other pixels.
+    Attributes:
+        size_wh: width and height of the picture.
+        image_wh: width and height of the image in it.
+        at_xy: the image's upper left corner.
+    """
+
+    size_wh: tuple[int, int]
+    image_wh: tuple[int, int]
+    at_xy: tuple[int, int] = (0, 0)
+
+
+def grounded_frame(image_hw: tuple[int, int], params: VlmParams) -> SentFrame:
+    """Return how an image is sent where the question or the answer has coordinates.
+
+    With `bbox_2d` and `pixel` both sides are multiples of 28, at least 56, so that Qwen2.5-VL does not scale the image
+    again and count in other pixels. With `shikra` the image is in the middle of a white square, because Shikra pads
+    images so, and its shares are those of the square.
     """
     width, height = sent_size(image_hw, params)
-    if (params.grammar, params.box_unit) != ("bbox_2d", "pixel"):
-        return width, height
-    return _whole_patches(width, params.max_side_px), _whole_patches(height, params.max_side_px)
+    if params.grammar == "shikra":
+        side = max(width, height)
+        return SentFrame((side, side), (width, height), ((side - width) // 2, (side - height) // 2))
+    if (params.grammar, params.box_unit) == ("bbox_2d", "pixel"):
+        width, height = _whole_patches(width, params.max_side_px), _whole_patches(height, params.max_side_px)
+    return SentFrame((width, height), (width, height))
 
 
 def jpeg_url(pixels: Pixels, params: VlmParams) -> str:
@@ -53,8 +72,14 @@ def jpeg_url(pixels: Pixels, params: VlmParams) -> str:
 
 
 def grounded_url(pixels: Pixels, params: VlmParams) -> str:
-    """Return an image as the `data:` URL of a JPEG of `grounded_size`."""
-    return _jpeg(pixels, grounded_size((pixels.shape[0], pixels.shape[1]), params), params)
+    """Return an image in its `grounded_frame` as the `data:` URL of a JPEG."""
+    frame = grounded_frame((pixels.shape[0], pixels.shape[1]), params)
+    if frame.image_wh == frame.size_wh:
+        return _jpeg(pixels, frame.size_wh, params)
+    picture = np.full((frame.size_wh[1], frame.size_wh[0], 3), 255, np.uint8)
+    (x, y), (width, height) = frame.at_xy, frame.image_wh
+    picture[y : y + height, x : x + width] = _scaled(pixels, frame.image_wh)
+    return _jpeg(picture, frame.size_wh, params)
 
 
 def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:

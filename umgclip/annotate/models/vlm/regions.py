@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from umgclip.annotate.models.vlm.grammars.registry import BOX_GRAMMARS
-from umgclip.annotate.models.vlm.pictures import Picture, alpha_url, grounded_size, grounded_url, jpeg_url
+from umgclip.annotate.models.vlm.pictures import Picture, alpha_url, grounded_frame, grounded_url, jpeg_url
 from umgclip.annotate.models.vlm.scale import Scale
 from umgclip.annotate.proposal import Pixels, Proposal, region_crop
 from umgclip.params.annotators import VlmParams
@@ -51,7 +51,7 @@ class RegionQuestions:
     def _written(self, pixels: Pixels, region: Proposal) -> str:
         """Write the box of a region as the model's grammar has it."""
         height, width = pixels.shape[:2]
-        scale = Scale(self._params.box_unit, grounded_size((height, width), self._params))
+        scale = Scale(self._params.box_unit, *grounded_frame((height, width), self._params))
         write = BOX_GRAMMARS[self._params.grammar].write_box
         if write is None:
             raise AssertionError("the params allow box_text only for grammars with boxes")

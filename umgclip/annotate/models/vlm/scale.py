@@ -21,10 +21,19 @@ _SIDES = {"thousandth": 1000.0, "share": 1.0, "percent": 100.0}
 
 @dataclass(frozen=True)
 class Scale:
-    """The meaning of coordinates: their unit, and width and height in pixels of the image that was sent."""
+    """The meaning of coordinates: their unit, and the picture that was sent.
+
+    Attributes:
+        unit: of coordinates.
+        sent_wh: width and height of the picture in pixels.
+        image_wh: width and height of the image in it; None: it fills the picture.
+        at_xy: the image's upper left corner in the picture.
+    """
 
     unit: BoxUnit
     sent_wh: tuple[int, int]
+    image_wh: tuple[int, int] | None = None
+    at_xy: tuple[int, int] = (0, 0)
 
     @property
     def request(self) -> str:
@@ -33,7 +42,7 @@ class Scale:
 
     @property
     def sides(self) -> tuple[float, float]:
-        """Width and height of the image in this unit."""
+        """Width and height of the picture in this unit."""
         if self.unit == "pixel":
             return float(self.sent_wh[0]), float(self.sent_wh[1])
         return _SIDES[self.unit], _SIDES[self.unit]
@@ -59,10 +68,20 @@ class Scale:
 
     def to_pixels(self, box: Box, image_wh: tuple[int, int]) -> Box:
         """Convert a box of an answer to pixels of the stored image."""
-        per_x, per_y = image_wh[0] / self.sides[0], image_wh[1] / self.sides[1]
-        return box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y
+        x0, x1 = (self._stored(side, 0, image_wh) for side in box[::2])
+        y0, y1 = (self._stored(side, 1, image_wh) for side in box[1::2])
+        return x0, y0, x1, y1
 
     def from_pixels(self, box: Box, image_wh: tuple[int, int]) -> Box:
         """Convert a box in pixels of the stored image to this unit."""
-        per_x, per_y = self.sides[0] / image_wh[0], self.sides[1] / image_wh[1]
-        return box[0] * per_x, box[1] * per_y, box[2] * per_x, box[3] * per_y
+        x0, x1 = (self._written(side, 0, image_wh) for side in box[::2])
+        y0, y1 = (self._written(side, 1, image_wh) for side in box[1::2])
+        return x0, y0, x1, y1
+
+    def _stored(self, side: float, axis: int, image_wh: tuple[int, int]) -> float:
+        in_picture = side / self.sides[axis] * self.sent_wh[axis] - self.at_xy[axis]
+        return in_picture * image_wh[axis] / (self.image_wh or self.sent_wh)[axis]
+
+    def _written(self, side: float, axis: int, image_wh: tuple[int, int]) -> float:
+        in_picture = side * (self.image_wh or self.sent_wh)[axis] / image_wh[axis] + self.at_xy[axis]
+        return in_picture / self.sent_wh[axis] * self.sides[axis]

@@ -27,7 +27,7 @@ TEXTS = {
     "bbox_2d": '```json\n[\n\t{"bbox_2d": [100, 500, 500, 900], "label": "cat"}\n]\n```',
     "griffon": "cat-[0.100,0.500,0.500,0.900]",
     "texthawk": "<ref>cat</ref><box><100><500>,<500><900></box>",
-    "shikra": "There is a cat [0.1,0.5,0.5,0.9].",
+    "shikra": "There is a cat [0.1,0.5,0.5,0.8].",  # of the square around an image of 80 x 60
 }
 
 
@@ -50,14 +50,14 @@ def refused(proposals):
 
 @pytest.mark.parametrize("grammar", list(TEXTS))
 def test_an_answer_in_each_grammar_becomes_a_region_of_the_stored_image(server, grammar):
-    server.answer = lambda body, number: completion(TEXTS[grammar])
+    server.answer = lambda body, number: completion(TEXTS[grammar].replace("0.8]", "0.7]"))
     (proposals,) = propose(vlm(server, grammar=grammar, max_side_px=640), image(size=(1000, 2000)))
     assert named(proposals) == [("cat", (200, 500, 1000, 900))]
     assert proposals.refused == ()
     (body,) = server.bodies
     assert ("response_format" in body) == (grammar == "json")
     picture, prompt = sent(body)
-    assert picture.size == (640, 320)
+    assert picture.size == ((640, 640) if grammar == "shikra" else (640, 320))
     assert ("JSON alone" in prompt) == (grammar == "json")
 
 
@@ -177,7 +177,7 @@ def test_a_point_becomes_the_segment_that_holds_it(server):
         if "cat" in sent(body)[1]
         else '<points x1="90.0" y1="90.0" x2="150" alt="dog">dog</points>'
     )
-    (proposals,) = propose(vlm(server, grammar="molmo", queries=["cat", "dog"]), pixels)
+    (proposals,) = propose(vlm(server, grammar="molmo", queries=["cat", "dog"], concurrency=1), pixels)
     (region,) = proposals
     assert (named(proposals), region.has_mask, region.is_stuff) == ([("cat", (30, 20, 80, 60))], True, False)
     assert region.point_xy == (54.5, 40.5)  # the masker's prompt, on which its stored answers depend
@@ -281,6 +281,16 @@ def test_a_sliver_of_an_image_gets_boxes_of_its_own_pixels(server):
     server.answer = lambda body, number: completion([{"label": "cat", "box": [0, 500, 1000, 750]}])
     (proposals,) = propose(vlm(server), image(size=(4000, 1)))
     assert named(proposals) == [("cat", (0, 2000, 1, 3000))]
+
+
+def test_shikra_sees_a_white_square_with_the_image_in_its_middle(server):
+    server.answer = lambda body, number: completion("[0.250,0.000,0.750,0.500]")
+    (proposals,) = propose(vlm(server, grammar="shikra", max_side_px=40), image(0, (100, 50)))
+    assert named(proposals) == [(None, (0, 0, 50, 50))]
+    shades = np.asarray(sent(server.bodies[0])[0].convert("L"))
+    assert shades.shape == (40, 40)
+    assert min(shades[:, :9].min(), shades[:, 31:].min()) > 240
+    assert shades[:, 12:28].max() < 15
 
 
 def test_pixels_of_qwen25_are_those_of_the_image_that_was_sent(server):

@@ -41,7 +41,7 @@ def drawn(size=(60, 80)):
         ("json", "pixel", "[20, 10, 60, 40]"), ("bbox_2d", "thousandth", "[250, 167, 750, 667]"),
         ("bbox_2d", "pixel", "[21, 9, 63, 37]"), ("griffon", "share", "[0.250,0.167,0.750,0.667]"),
         ("texthawk", "thousandth", "<box><250><167>,<750><667></box>"),
-        ("shikra", "share", "[0.250,0.167,0.750,0.667]"),
+        ("shikra", "share", "[0.250,0.250,0.750,0.625]"),  # of the square around the image
     ],
 )  # fmt: skip
 def test_box_text_shows_the_whole_image_and_the_box_in_the_models_own_words(server, grammar, unit, written):
@@ -49,7 +49,8 @@ def test_box_text_shows_the_whole_image_and_the_box_in_the_models_own_words(serv
     model = vlm(server, grammar=grammar, box_unit=unit, regions="box_text")
     assert [[t.text for t in one] for one in model.caption_regions([image()], [[region()]])[0]] == [["a cat"]]
     picture, prompt = sent(server.bodies[0])
-    assert picture.size == ((84, 56) if unit == "pixel" and grammar == "bbox_2d" else (80, 60))
+    sizes = {("bbox_2d", "pixel"): (84, 56), ("shikra", "share"): (80, 80)}
+    assert picture.size == sizes.get((grammar, unit), (80, 60))
     assert prompt.partition("\n")[0] == f"Briefly describe this region: {written}"
 
 
@@ -68,7 +69,7 @@ def test_a_prompt_without_a_place_for_the_box_gets_it_at_its_end(server):
 
 def test_alpha_shows_the_mask_as_describe_anything_wants_it(server):
     server.answer = lambda body, number: completion("A tabby cat with\nwhite paws.", logs=None)
-    model = vlm(server, regions="alpha", max_side_px=40)
+    model = vlm(server, regions="alpha", max_side_px=40, concurrency=1)
     pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     (captions,) = model.caption_regions([pixels], [[region(drawn()), region()]])
     assert [[t.text for t in one] for one in captions] == [["A tabby cat with white paws."]] * 2
