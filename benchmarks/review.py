@@ -83,10 +83,10 @@ def _applied(regions: Mapping[str, Sequence[Region]], corrections: Iterable[Corr
     return after
 
 
-def _fixed(record: ImageRecord, correction: Correction) -> int:
-    """Count the labelled regions that the look changed: removed, added, renamed or moved."""
+def _fixed(record: ImageRecord, correction: Correction, classes: Classes) -> int:
+    """Count the labelled regions that a look changed: removed, added, renamed, moved; held-out names do not count."""
     before = [region for region in record.regions or [] if region.tags]
-    after = list(correction.regions or [])
+    after = [region for region in correction.regions or [] if (region.tags or [])[0].text not in classes.held_out]
     right = sum(any(_is_same(old, new) for new in after) for old in before)
     return max(len(before), len(after)) - right  # a renamed region counts once
 
@@ -113,7 +113,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
                     wish = Wish("cvat", budget, by, seed)  # type: ignore[arg-type]  # one of the two
                     shown, rows = _choose(arguments.annotations, wish, Path(scratch) / "export")
                     corrections = _corrections(shown, truth, classes)
-                    fixed = sum(_fixed(shown.records[one.key], one) for one in corrections)
+                    fixed = sum(_fixed(shown.records[one.key], one, classes) for one in corrections)
                     quality = _quality(examples, _applied(regions, corrections), classes)
                     runs.append({**quality, "fixed": fixed, "fixed_per_look": fixed / len(rows), "looks": len(rows)})
                 result[f"{budget} {by}"] = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from jaxtyping import Int64
 
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
@@ -21,30 +22,56 @@ from umgclip.records import ImageRecord, stored_record
 
 VOCABULARY = "vocabulary.json"
 _TABLE = "regions.parquet"
+_BINS = 1000  # of scores from 0 to 1
+_ENOUGH = 20  # labels of a source whose scores can be ranked
 
 
 @dataclass
 class LabelCounts:
-    """Counts of the regions that carry each name, things and stuff apart."""
+    """Counts of the regions that carry each name, things and stuff apart, and of the scores that each source gives.
+
+    Scores of two sources mean different things: of one model those below 0.1 are mostly wrong, of another those below
+    0.6. So a score is compared with others of its source.
+    """
 
     things: Counter[str] = field(default_factory=Counter)
     stuff: Counter[str] = field(default_factory=Counter)
+    scores: dict[tuple[str, bool], Int64[np.ndarray, "bins"]] = field(default_factory=dict)
 
     def add(self, record: ImageRecord) -> None:
         """Count the labels of one image's regions."""
         for region in record.regions or []:
             for tag in (region.tags or [])[:1]:
-                (self.stuff if region.is_stuff else self.things)[tag.text] += 1
+                self.add_label(tag.text, tag.score, tag.source, is_stuff=region.is_stuff)
+
+    def add_label(self, name: str, score: float, source: str, *, is_stuff: bool) -> None:
+        """Count one label of a region."""
+        (self.stuff if is_stuff else self.things)[name] += 1
+        counts = self.scores.get((source, is_stuff))
+        if counts is None:
+            counts = self.scores[source, is_stuff] = np.zeros(_BINS, np.int64)
+        counts[_bin(score)] += 1
 
     def of(self, name: str) -> int:
         """Return how many regions have this name."""
         return self.things[name] + self.stuff[name]
+
+    def share_below(self, score: float, source: str, *, is_stuff: bool) -> float | None:
+        """Return the share of a source's labels with a lower score; None: there are too few to tell."""
+        counts = self.scores.get((source, is_stuff))
+        if counts is None or (total := int(counts.sum())) < _ENOUGH:
+            return None
+        return float(counts[: _bin(score)].sum()) / total
 
     @cached_property
     def usual(self) -> float:
         """The median of the counts, which tells rare names from others."""
         counts = sorted((self.things + self.stuff).values())
         return float(counts[len(counts) // 2]) if counts else 1.0
+
+
+def _bin(score: float) -> int:
+    return min(int(score * _BINS), _BINS - 1)
 
 
 def count_labels(place: Place, manifest: Manifest) -> LabelCounts:
@@ -56,19 +83,15 @@ def count_labels(place: Place, manifest: Manifest) -> LabelCounts:
     counts = LabelCounts()
     if isinstance(place, Folder) and (place.path / _TABLE).is_file():
         with pq.ParquetFile(place.path / _TABLE) as table:
-            for batch in table.iter_batches(columns=["label", "is_stuff"]):
-                _add_rows(counts, batch.column("label").to_pylist(), batch.column("is_stuff").to_pylist())
+            for batch in table.iter_batches(columns=["label", "label_score", "source", "is_stuff"]):
+                for row in batch.to_pylist():
+                    if row["label"] is not None:
+                        counts.add_label(row["label"], row["label_score"], row["source"], is_stuff=row["is_stuff"])
         return counts
     for info in manifest.shards:
         for raw in ShardAt(place, info).samples():
             counts.add(stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}"))
     return counts
-
-
-def _add_rows(counts: LabelCounts, labels: Iterable[str | None], stuff: Iterable[bool]) -> None:
-    for label, is_stuff in zip(labels, stuff, strict=True):
-        if label is not None:
-            (counts.stuff if is_stuff else counts.things)[label] += 1
 
 
 def vocabulary_for(place: Place, counts: LabelCounts, file: Path | None = None) -> Vocabulary:

@@ -16,10 +16,12 @@ from umgclip.records import ImageRecord, Region, Text
 from umgclip.review.labels import LabelCounts
 
 _PEOPLE = ("alt", "human")
+_LOWEST = 0.5  # doubt in the label with the lowest score of its source; it falls with the square of the rank
 _SILENT = 0.5  # doubt that a second source leaves of a label that it gives as well
 _UNNAMED = 0.5  # least doubt in a label that no caption of the image names, where captions name things
-_MISSING = 0.6  # doubt that a thing which a caption names is in the image without a region
-_OPEN = 0.1  # the same for a region without a label
+_MISSING = 0.8  # likelihood that a thing which a caption names is in the image, and no region says so
+_NAMELESS_GROUND = 0.3  # likelihood that a person can name a background without a label
+_NAMELESS_THING = 0.05  # the same for a proposal, times its score
 _RAREST = 2.0  # most that the rarity of a name multiplies a doubt by
 
 
@@ -84,10 +86,10 @@ class Judge:
 
     def _about_region(self, region: Region, named: dict[str, str]) -> Iterator[tuple[str, str, float]]:
         if not region.tags:
-            yield "region_without_label", "", _OPEN * region.score
+            yield "region_without_label", "", _NAMELESS_GROUND if region.is_stuff else _NAMELESS_THING * region.score
             return
         tag = region.tags[0]
-        doubt = (1 - tag.score) * _SILENT ** len(tag.agreed_by or [])
+        doubt = self._doubt(tag, is_stuff=region.is_stuff) * _SILENT ** len(tag.agreed_by or [])
         rarity = self._rarity(tag.text)
         speaks = {key for key in named if (key in self._stuff) == region.is_stuff}
         if speaks and name_key(tag.text) not in named:
@@ -95,6 +97,11 @@ class Judge:
         else:
             yield "low_score", tag.text, doubt
             yield "rare", tag.text, doubt * (rarity - 1)
+
+    def _doubt(self, tag: Text, *, is_stuff: bool) -> float:
+        """Return how likely a label is wrong: by its score, and by its rank among the scores of its source."""
+        below = self._counts.share_below(tag.score, tag.source, is_stuff=is_stuff)
+        return 1 - tag.score if below is None else min(1 - tag.score, _LOWEST * (1 - below) ** 2)
 
     def _rarity(self, name: str) -> float:
         """Return 1 for usual names, and up to 2 for the rarest."""

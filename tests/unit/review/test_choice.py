@@ -32,13 +32,13 @@ def test_what_a_look_is_worth_by_hand(scenes):
     assert found["low_score"] == (pytest.approx(0.6 + 0.1), ("cat", "grass"))
     assert found["sources_disagree"] == (0.5, ("dog",))
     assert found["filter_score"] == (pytest.approx(0.7), ("a cat & a dog",))
-    assert found["region_without_label"] == (pytest.approx(0.09), ("",))
+    assert found["region_without_label"] == (pytest.approx(0.05 * 0.9), ("",))
     assert "named_without_region" not in found
 
 
 def test_a_thing_that_a_caption_names_and_no_region_has(scenes):
     record = scenes.record_of(0, captions=[scenes.text("a bird and a fox on grass", "alt")], regions=[])
-    assert reasons_of(record) == {"named_without_region": (pytest.approx(1.2), ("bird", "grass"))}  # a fox is held out
+    assert reasons_of(record) == {"named_without_region": (pytest.approx(1.6), ("bird", "grass"))}  # a fox is held out
 
 
 def test_a_second_source_halves_the_doubt_and_rare_names_raise_it(scenes):
@@ -49,6 +49,18 @@ def test_a_second_source_halves_the_doubt_and_rare_names_raise_it(scenes):
     assert reasons_of(scenes.record_of(0, regions=[once])) == {"low_score": (0.6, ("cat",))}
     assert reasons_of(scenes.record_of(0, regions=[twice])) == {"low_score": (0.3, ("cat",))}
     assert reasons_of(scenes.record_of(0, regions=[once]), counts)["rare"] == (pytest.approx(0.6), ("cat",))
+
+
+def test_a_label_is_doubted_by_the_rank_of_its_score_among_those_of_its_source(scenes):
+    counts = LabelCounts()
+    for number in range(100):
+        counts.add_label("cat", 0.002 * number, "clip_teacher", is_stuff=False)  # all below 0.2, as CLIP's are
+        counts.add_label("cat", 0.98, "florence2", is_stuff=False)
+    regions = [scenes.boxed(str(n), (0, 0, 9, 9), "cat", score) for n, score in enumerate((0.0, 0.1, 0.198))]
+    doubts = [Judge(WORDS, counts).worth(scenes.record_of(0, regions=[region])).value for region in regions]
+    assert doubts == [pytest.approx(0.5), pytest.approx(0.5 * 0.25), pytest.approx(0.5 * 0.01**2, abs=1e-3)]
+    sure = regions[0].model_copy(update={"tags": [scenes.text("cat", "florence2", 0.98)]})
+    assert Judge(WORDS, counts).worth(scenes.record_of(0, regions=[sure])).value == pytest.approx(0.02)
 
 
 def test_what_people_said_is_not_doubted(scenes):
@@ -66,7 +78,11 @@ def test_labels_are_counted_in_records_and_in_the_table_alike(scenes, tmp_path):
     rows = [tables.region_row(scenes.scene(n), region) for n in range(4) for region in scenes.scene(n).regions]
     tables.write_table(folder / "regions.parquet", rows, tables.REGIONS)
     assert pq.read_table(folder / "regions.parquet").num_rows == 16
-    assert count_labels(Folder(folder), read_manifest(folder)) == counted
+    again = count_labels(Folder(folder), read_manifest(folder))
+    assert (again.things, again.stuff) == (counted.things, counted.stuff)
+    assert {key: counts.tolist() for key, counts in again.scores.items()} == {
+        key: counts.tolist() for key, counts in counted.scores.items()
+    }
 
 
 def candidate(number, value):
