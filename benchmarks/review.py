@@ -9,18 +9,18 @@ chose of `artifacts/annotate/train`. Precision and recall are those of `benchmar
 scenes, with the corrections applied. `fixed` counts the labelled regions that a look removed, added, renamed or moved
 by more than an IoU of 0.5.
 
-`train` goes the whole way for one choice: `umgclip annotate` with the corrections, validate, train and evaluate. Its
-`region` is the tuned model's top-1 accuracy on the benchmark's regions.
+`train` applies the corrections of one choice as `umgclip annotate` does, without asking the models again, then trains
+and evaluates. Its `region` is the tuned model's top-1 accuracy on the benchmark's regions.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,15 +30,20 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.annotator import _classes, _examples, measure  # the same truth and definitions
-from umgclip.data.corrections import CORRECTIONS, Correction, HumanLook
-from umgclip.data.stream import read_raw
+from benchmarks import annotator  # the same truth and definitions
+from benchmarks.annotator import Regions, _classes, _examples
+from umgclip.annotate.corrected import corrected, restrained
+from umgclip.annotate.draft import Annotated
+from umgclip.annotate.rules.overlap import best_overlap
+from umgclip.data.corrections import Correction, HumanLook
 from umgclip.evaluate.benchmarks.annotator import read_proposals
 from umgclip.evaluate.examples import Classes, Example, TrueRegion
 from umgclip.geometry import boxes
 from umgclip.geometry import masks as mask_ops
-from umgclip.io.manifest import read_manifest
+from umgclip.io.manifest import describe_shard, read_manifest, write_manifest
 from umgclip.io.places import Folder
+from umgclip.io.shard_source import read_shard_at
+from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.params import DataParams, load_section
 from umgclip.records import ImageRecord, Region, parse_record
 from umgclip.review.answer import AnsweredRegion, ImageAnswer
@@ -47,6 +52,7 @@ from umgclip.review.exporting import Wish, run_export
 from umgclip.review.shown import CHOICE, ShownImages, read_shown
 
 _IOU = 0.5
+_GIVEN_IOU = 0.7  # the default of annotate.rules.given_iou
 
 
 def _answer(example: Example, classes: Classes) -> ImageAnswer:
@@ -122,65 +128,98 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _quality(
-    examples: Sequence[Example], regions: Mapping[str, Sequence[Region]], classes: Classes
-) -> dict[str, float]:
-    quality = measure(examples, regions, classes)["all"]
+def _quality(examples: Sequence[Example], regions: Regions, classes: Classes) -> dict[str, float]:
+    quality = annotator._quality(examples, regions, classes)
     return {name: quality[name] for name in ("precision", "recall", "mask_iou")}
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Go the whole way for one choice; return the annotator's quality and the benchmark's regions."""
+    """Train with the corrections of one choice; return the annotator's quality and the benchmark's regions."""
     data, classes = load_section(arguments.params, DataParams), _classes()
     examples = _examples(data, data.train_scenes, classes)
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    yaml = YAML()
-    params = yaml.load(arguments.params.read_text(encoding="utf-8"))
+    corrections: list[Correction] = []
     if arguments.budget:
         wish = Wish("cvat", arguments.budget, arguments.by, arguments.seed)
         shown, _ = _choose(arguments.annotations, wish, work / "export")
         corrections = _corrections(shown, {example.key: example for example in examples}, classes)
-        lines = b"".join(one.to_json() for one in sorted(corrections, key=lambda one: one.key))
-        (work / CORRECTIONS).write_bytes(lines)
-        params["annotate"]["corrections"] = str(work / CORRECTIONS)
+    _write_corrected(arguments.annotations, {one.sha256: one for one in corrections}, work / "annotate", classes)
+    yaml = YAML()
+    params = yaml.load(arguments.params.read_text(encoding="utf-8"))
+    params["train"]["steps"] = arguments.steps or params["train"]["steps"]
     with (work / "params.yaml").open("w", encoding="utf-8") as handle:
         yaml.dump(params, handle)
     for words in _stages(arguments, work):
         command = [sys.executable, "-m", "umgclip", *words, "--params", str(work / "params.yaml")]
         subprocess.run(command, check=True)  # noqa: S603 - our own commands
     content = json.loads((work / "headlines.json").read_text(encoding="utf-8"))
-    regions = read_proposals(work / "annotate" / "train")
-    return {**_quality(examples, regions, classes), "region": content["tuned"]["region"], "sha256": _digest(work)}
+    regions = read_proposals(work / "annotate")
+    return {**_quality(examples, regions, classes), "steps": params["train"]["steps"], **content["tuned"]}
+
+
+def _write_corrected(annotations: Path, corrections: Mapping[str, Correction], out: Path, classes: Classes) -> None:
+    """Write the annotations again with the corrections, as the stage annotate does."""
+    out.mkdir(exist_ok=True)
+    manifest, shards = read_manifest(annotations), []
+    for info in manifest.shards:
+        writer = ShardWriter(out / info.path)
+        for raw in read_shard_at(str(annotations / info.path)):
+            record = parse_record(raw.json, where=raw.key)
+            correction = corrections.get(record.sha256)
+            writer.write(raw if correction is None else _corrected(raw, record, correction, classes))
+        writer.close()
+        shards.append(describe_shard(out / info.path, writer.samples))
+    write_manifest(out, manifest.model_copy(update={"shards": shards}))
+
+
+def _corrected(raw: RawSample, record: ImageRecord, correction: Correction, classes: Classes) -> RawSample:
+    """Return a sample as the stage annotate writes it: the person's parts first, then what models may still add."""
+    alone = record.model_copy(update={"regions": None, "tags": None})
+    given = corrected(alone.model_copy(update={"captions": (record.captions or [])[:1]}), correction)
+    regions = [_without_held_out(region, classes) for region in given.regions or []]
+    given = given.model_copy(update={"regions": regions})
+    human = np.array([region.box_xyxy for region in regions], np.float64).reshape(-1, 4)
+    added = [
+        (row, region)
+        for row, region in enumerate(record.regions or [], start=1)
+        if not region.tags and best_overlap(np.array([region.box_xyxy]), human)[0] <= _GIVEN_IOU
+    ]
+    update = {"regions": [*regions, *(region for _, region in added)], "captions": record.captions}
+    stored = np.load(BytesIO(raw.embeddings or b""))
+    rows = [
+        stored[:1],
+        np.full((len(regions), stored.shape[1]), np.nan, stored.dtype),
+        stored[[row for row, _ in added]],
+    ]
+    before = Annotated(given.model_copy(update=update), np.concatenate(rows))
+    after = restrained(before, given, correction)
+    buffer = BytesIO()
+    np.save(buffer, after.embeddings, allow_pickle=False)
+    return RawSample(raw.key, raw.image, raw.extension, after.record.to_json(), buffer.getvalue())
+
+
+def _without_held_out(region: Region, classes: Classes) -> Region:
+    if (region.tags or [])[0].text not in classes.held_out:
+        return region
+    return region.model_copy(update={"tags": [], "captions": [], "negatives": None})
 
 
 def _stages(arguments: argparse.Namespace, work: Path) -> Iterator[list[str]]:
-    base, data, annotate = str(arguments.base), arguments.data, work / "annotate"
-    shared = ["--base", base]
-    yield ["annotate", "--data", str(data), *shared, "--metrics", str(work / "annotate.json"), "--out", str(annotate)]
+    base, artifacts = str(arguments.base), arguments.annotations.parent.parent
+    quarantine = str(artifacts / "validate" / "quarantine.parquet")
     yield [
-        "validate", "--annotations", str(annotate / "train"), "--benchmark", str(data / "benchmark"),
-        "--vocabulary", str(annotate / "vocabulary.json"), "--data-docs", str(work / "data_docs"),
-        "--metrics", str(work / "validate.json"), "--out", str(work / "validate"),
+        "train", "--annotations", str(work / "annotate"), "--quarantine", quarantine, "--base", base,
+        "--work", str(work / ".train"), "--metrics", str(work / "train.json"), "--plots", str(work / "train.csv"),
+        "--out", str(work / "train"),
     ]  # fmt: skip
     yield [
-        "train", "--annotations", str(annotate / "train"), "--quarantine", str(work / "validate/quarantine.parquet"),
-        *shared, "--work", str(work / ".train"), "--metrics", str(work / "train.json"),
-        "--plots", str(work / "train.csv"), "--out", str(work / "train"),
-    ]  # fmt: skip
-    yield [
-        "evaluate", "--benchmark", str(data / "benchmark"), *shared, "--adapter", str(work / "train"),
-        "--annotations", str(annotate / "benchmark"), "--proposals", str(annotate / "proposals"),
+        "evaluate", "--benchmark", str(arguments.data / "benchmark"), "--base", base, "--adapter", str(work / "train"),
+        "--annotations", str(artifacts / "annotate" / "benchmark"),
+        "--proposals", str(artifacts / "annotate" / "proposals"),
         "--metrics", str(work / "evaluate.json"), "--headlines", str(work / "headlines.json"),
         "--out", str(work / "evaluate"),
     ]  # fmt: skip
-
-
-def _digest(work: Path) -> str:
-    digest = hashlib.sha256()
-    for _, raw in read_raw(work / "annotate" / "train"):
-        digest.update(parse_record(raw.json, where=raw.key).to_json())
-    return digest.hexdigest()[:16]
 
 
 def main() -> None:
@@ -196,6 +235,7 @@ def main() -> None:
     parser.add_argument("--by", choices=("worth", "random"), default="worth", help="of `train`")
     parser.add_argument("--budget", type=int, default=400, help="of `train`; 0: no corrections")
     parser.add_argument("--seed", type=int, default=0, help="of `train`")
+    parser.add_argument("--steps", type=int, default=0, help="of `train`; 0: as in the parameters")
     parser.add_argument("--work", type=Path, default=Path("review-work"), help="folder of `train`")
     arguments = parser.parse_args()
     print(json.dumps(compare(arguments) if arguments.what == "compare" else train(arguments)))
