@@ -44,7 +44,7 @@ def write(document: Path, path: Path = STORED) -> None:
 def rendered(figures: Mapping[str, Any]) -> str:
     """Return the figures of all devices as one table, with what was measured on, and what was skipped."""
     lines = [_measured_on(device, figures.get(device)) for device in ("cpu", "cuda")]
-    lines += ["", "| kind and role | model | weights | CPU, s/image | GB | GPU, images/s | GB | batch |"]
+    lines += ["", "| kind and role | model | weights | CPU, core-s/image | GB | GPU, images/s | GB | batch |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     about: dict[str, Mapping[str, Any]] = {}

@@ -1,6 +1,7 @@
 """SAM 3 against transformers' own forward and post-processing, and what its words contradict each other in."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from umgclip.annotate.cache.codec import pack, unpack
+from umgclip.annotate.cache.identity import answer_identities
+from umgclip.annotate.cache.inputs import input_digest
+from umgclip.annotate.cache.role_calls import ROLE_CALLS
 from umgclip.annotate.models.foundation.sam3 import Sam3
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
 from umgclip.annotate.roles import Partly
+from umgclip.data.vocabulary import Vocabulary
 from umgclip.geometry import masks as mask_ops
+from umgclip.params import AnnotateParams
 from umgclip.params.annotators import Sam3Params
+from umgclip.records import Text
 
 BOXES = [(10.0, 10.0, 50.0, 60.0), (20.0, 20.0, 100.0, 90.0)]
 
@@ -223,3 +230,39 @@ def test_the_published_weights_are_part_of_a_video_model(weights, vocabulary, im
 def test_no_words_at_all_are_refused():
     with pytest.raises(ValueError, match="queries: expected caption, vocabulary, or words"):
         Sam3Params(path="folder", queries=[])
+
+
+def test_stored_answers_are_used_until_something_they_depend_on_changes(vocabulary):
+    def identities(words=vocabulary, **changes):
+        section = AnnotateParams.model_validate(
+            {
+                "roles": {"proposer": "sam", "masker": "sam"},
+                "models": {"sam": {"kind": "sam3", "path": "folder", **changes}},
+            }
+        )
+        digests = answer_identities(section, "base", words, {"sam": "weights"})
+        return digests["proposer.sam"], digests["masker.sam"]
+
+    proposer, masker = identities()
+    assert (proposer, masker) == identities(device="cpu")
+    for changes in ({"threshold": 0.1}, {"queries": ["cat"]}, {"rival_iou": 0.1}, {"words": Vocabulary(("a",), ())}):
+        assert identities(**changes)[0] != proposer, changes
+    assert [one == other for one, other in zip(identities(min_box_iou=0.1), (proposer, masker), strict=True)] == [
+        True, False
+    ]  # fmt: skip
+    assert identities(threshold=0.1)[1] == masker
+
+
+def test_an_answer_depends_on_the_caption_and_a_mask_on_the_box():
+    one, other = (Proposal.of_box(box, (96, 128), 0.5) for box in BOXES)
+
+    def digests(caption="a cat", thing=one):
+        return [
+            input_digest(ROLE_CALLS["proposer"], "sam3", "image", ("image", caption)),
+            input_digest(ROLE_CALLS["masker"], "sam3", "image", ("image", [thing])),
+        ]
+
+    before = digests()
+    assert [a == b for a, b in zip(before, digests(caption="a dog"), strict=True)] == [False, True]
+    assert [a == b for a, b in zip(before, digests(thing=other), strict=True)] == [True, False]
+    assert before == digests(thing=replace(one, score=0.1, tags=(Text(text="cat", source="m"),)))

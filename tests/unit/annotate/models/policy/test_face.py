@@ -54,3 +54,9 @@ def test_a_file_that_is_no_network_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"^annotate.models.f.path: expected YuNet as an ONNX file"):
         Face(FaceParams(path=str(path)), "annotate.models.f")
+
+
+def test_images_of_one_row_or_one_column_have_no_faces(network):
+    thin = np.full((1, 4000, 3), 90, np.uint8)
+    policy = Face(FaceParams(path=network), "m")
+    assert policy.judge_images([thin, np.ascontiguousarray(thin.transpose(1, 0, 2))]) == [[], []]
