@@ -100,7 +100,8 @@ class _KnownError(Exception):
 def measure(kind: str, load: Load) -> list[dict[str, Any]]:
     """Return a row for each role of a kind: seconds an image, images a second, memory in GB.
 
-    Seconds are those of all processor cores together on a CPU, and of the clock on a GPU. The memory is the peak of the process on a CPU, and of what torch had allocated on a GPU.
+    Seconds are those of all processor cores together on a CPU, and of the clock on a GPU. The memory is the peak of the
+    process on a CPU, and of what torch had allocated on a GPU.
 
     Raises:
         RuntimeError: a role had no answer for an image.
