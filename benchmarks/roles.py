@@ -148,17 +148,17 @@ def main() -> None:
               for name in ("device", "dtype", "batch", "images", "regions", "memory-gb")]  # fmt: skip
     passed += ["--small"] if arguments.small else []
     passed += [f"--threads={arguments.threads}"] if arguments.threads else []
-    kinds = []
-    for kind in arguments.kinds:
-        kinds.append(run_kind(kind, passed, arguments.memory_gb, arguments.timeout_s))
-        print(table.progress(kinds[-1]), file=sys.stderr, flush=True)
     about = about_device(arguments.device)
     if on_cpu and arguments.threads:
         about["threads"] = arguments.threads
+    kinds: list[dict[str, Any]] = []
     measured = {"cpu" if on_cpu else "cuda": {"device": about, "kinds": kinds}}
-    if arguments.write is not None:
-        table.store(measured)
-        table.write(arguments.write)
+    for kind in arguments.kinds:
+        kinds.append(run_kind(kind, passed, arguments.memory_gb, arguments.timeout_s))
+        print(table.progress(kinds[-1]), file=sys.stderr, flush=True)
+        if arguments.write is not None:  # after each, because all of them take long
+            table.store(measured)
+            table.write(arguments.write)
     print(json.dumps(measured) if arguments.json else table.rendered(measured))
 
 

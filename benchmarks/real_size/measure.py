@@ -51,7 +51,7 @@ class Load:
         device: `cpu`, `cuda` or `cuda:N`.
         dtype: as in the params.
         batch: images in a forward pass.
-        images: of 640 x 480 pixels, measured after one batch that is not.
+        images: of 640 x 480 pixels; on a GPU, one batch before them is not measured.
         regions: of each image, for roles that are given regions.
         small: tiny weights instead of the size of the published ones, for a quick check.
     """
@@ -113,7 +113,7 @@ def measure(kind: str, load: Load) -> list[dict[str, Any]]:
     for role in roles_of(kind):
         if load.device != "cpu":
             torch.cuda.reset_peak_memory_stats()
-        _ask(model, role, images[: load.batch], load)
+            _ask(model, role, images[: load.batch], load)
         # time of a processor hardly depends on what else the machine does
         clock = time.process_time if load.device == "cpu" else time.perf_counter
         began = clock()
