@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="measured images; 32 on a GPU, 1 on a CPU")
     parser.add_argument("--regions", type=int, default=10, help="regions of an image")
     parser.add_argument("--threads", type=int, help="threads of torch on a CPU")
-    parser.add_argument("--memory-gb", type=float, default=10.0, help="memory at which a process is ended")
+    parser.add_argument("--memory-gb", type=float, help="memory at which a process is ended; 10 on a CPU")
     parser.add_argument("--timeout-s", type=float, default=1800.0, help="time after which a process is ended")
     parser.add_argument("--small", action="store_true", help="tiny weights: whether it runs, not how fast")
     parser.add_argument("--write", type=Path, help="document with the markers; also renews benchmarks/roles.json")
@@ -141,6 +142,7 @@ def main() -> None:
     on_cpu = arguments.device == "cpu"
     arguments.batch = arguments.batch or (1 if on_cpu else 8)
     arguments.images = arguments.images or (1 if on_cpu else 32)
+    arguments.memory_gb = arguments.memory_gb or (10.0 if on_cpu else math.inf)
     if arguments.one:
         print(json.dumps(_one(arguments.one, arguments)))
         return
