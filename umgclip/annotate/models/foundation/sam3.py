@@ -125,12 +125,12 @@ class Sam3:
         if self._queries.is_stuff(word):
             probabilities = at_size(outputs.stuff, image_hw)
             inside = probabilities > self._params.mask_threshold
-            score = float(outputs.presence) * (float(probabilities[inside].mean()) if inside.any() else 0.0)
+            score = outputs.presence * (float(probabilities[inside].mean()) if inside.any() else 0.0)
             if score >= self._params.stuff_threshold and inside.any():
                 regions.stuff.append(self._proposal(inside.cpu().numpy(), score, word, is_stuff=True))
             return regions
-        scores = outputs.scores
-        order = [int(row) for row in scores.argsort(descending=True) if scores[row] >= self._params.threshold]
+        scores = outputs.scores.numpy()
+        order = [int(row) for row in np.argsort(-scores, kind="stable") if scores[row] >= self._params.threshold]
         for row in order[: self._params.most]:
             score = float(scores[row])
             mask = outputs.mask(row, image_hw, self._params.mask_threshold)
@@ -158,8 +158,8 @@ class Sam3:
             drawn = []
             for number, (row, thing) in enumerate(some):
                 one = Sam3Outputs.of(outputs, number)
-                overlaps = box_ops.iou(boxes[number : number + 1], one.boxes.double().cpu().numpy())[0]
-                best = int((overlaps * one.scores.cpu().numpy()).argmax())
+                overlaps = box_ops.iou(boxes[number : number + 1], one.boxes.double().numpy())[0]
+                best = int((overlaps * one.scores.numpy()).argmax())
                 mask = one.mask(best, image_hw[row], self._params.mask_threshold)
                 drawn.append(with_mask(thing, mask, self.name, self._params.min_box_iou))
             return drawn

@@ -16,7 +16,7 @@ from umgclip.records import Text
 
 @dataclass(frozen=True)
 class Sam3Outputs:
-    """The output for one image and one word, in float32, on its device.
+    """The output for one image and one word, in float32: the masks on the model's device, the rest on the CPU.
 
     Attributes:
         scores: of each query, 0 to 1: that it is the word, times that the image has it at all.
@@ -30,18 +30,18 @@ class Sam3Outputs:
     boxes: Float[Tensor, "q 4"]
     masks: Float[Tensor, "q h w"]
     stuff: Float[Tensor, "h w"]
-    presence: Float[Tensor, ""]
+    presence: float
 
     @classmethod
     def of(cls, outputs: Any, row: int) -> Sam3Outputs:  # noqa: ANN401 - an output of transformers
         """Return one row of a `Sam3ImageSegmentationOutput`."""
-        presence = outputs.presence_logits[row].float().sigmoid().reshape(())
+        presence = outputs.presence_logits[row].float().sigmoid().reshape(()).cpu()
         return cls(
-            outputs.pred_logits[row].float().sigmoid() * presence,
-            outputs.pred_boxes[row].float(),
+            outputs.pred_logits[row].float().sigmoid().cpu() * presence,
+            outputs.pred_boxes[row].float().cpu(),
             outputs.pred_masks[row].float(),
             outputs.semantic_seg[row, 0].float().sigmoid(),
-            presence,
+            float(presence),
         )
 
     def mask(self, row: int, image_hw: tuple[int, int], least: float) -> Bool[np.ndarray, "h w"]:
