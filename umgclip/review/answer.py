@@ -60,3 +60,8 @@ class Unusable:
     key: str | None
     reason: str
     detail: str
+
+
+def text_or_none(value: object) -> str | None:
+    """Return a value of a tool's file as text; None stays None."""
+    return None if value is None else str(value)

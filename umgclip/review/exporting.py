@@ -140,6 +140,8 @@ class _Chooser:
             return
         if self._corrections is not None and record.sha256 in self._corrections.starts:
             self.done += 1
+            if self._wish.by == "worth" and (code := self._hash(raw, shard)) is not None:
+                self.selection.block(code)
             return
         worth = self._worth(record)
         if worth.value <= 0:

@@ -49,7 +49,22 @@ class BestImages:
         self._most = budget + (0 if distance is None else budget // 4 + _SPARE)
         self._ranks: list[tuple[float, float, str]] = []  # ascending, so that the best come first
         self._held: dict[str, tuple[WorthyImage, int]] = {}
+        self._blocked = np.zeros(0, np.uint64)
+        self._waiting: list[int] = []
         self.alike = 0
+
+    def block(self, code: int) -> None:
+        """Choose no image that looks like the one with this perceptual hash, because people looked at that one."""
+        self._waiting.append(code)
+        for other in self._alike(code):
+            self.alike += 1
+            self._remove(other)
+
+    def _is_blocked(self, code: int) -> bool:
+        if self._waiting:
+            self._blocked = np.concatenate([self._blocked, np.array(self._waiting, np.uint64)])
+            self._waiting = []
+        return bool((np.bitwise_count(self._blocked ^ np.uint64(code)) <= (self._distance or 0)).any())
 
     def offer(self, candidate: WorthyImage, hash_of: Callable[[], int | None]) -> None:
         """Take a candidate in if it is worth more than others.
@@ -69,7 +84,7 @@ class BestImages:
                 return
             code = computed
             alike = self._alike(code)
-            if any(other < rank for other in alike):
+            if self._is_blocked(code) or any(other < rank for other in alike):
                 self.alike += 1
                 return
             self.alike += len(alike)

@@ -104,6 +104,18 @@ def test_a_stage_that_dvc_runs_asks_for_its_vocabulary(project, monkeypatch, sta
     followed.check(stage, sections[stage])
 
 
+@pytest.mark.parametrize("named", ["corrections", "corrections/corrections.jsonl"])
+def test_corrections_are_followed_as_a_vocabulary_is(project, monkeypatch, named):
+    Path("corrections").mkdir()
+    Path("corrections/corrections.jsonl").touch()
+    section = AnnotateParams(corrections=named)
+    monkeypatch.setenv("DVC_STAGE", "annotate")
+    with pytest.raises(InputError, match=f"annotate.corrections: {named} is not a dependency of the stage annotate"):
+        followed.check("annotate", section)
+    followed.follow(Path("dvc.yaml"), {**SECTIONS, "annotate": section})
+    followed.check("annotate", section)
+
+
 def test_weights_that_dvc_does_not_follow_are_a_warning(project, monkeypatch, caplog):
     Path("clip.pt").touch()
     monkeypatch.setenv("DVC_STAGE", "base")

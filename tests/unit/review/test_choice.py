@@ -121,6 +121,19 @@ def test_one_of_each_group_that_looks_alike_and_hashes_only_of_the_best():
     assert selection.alike > 0
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_no_image_like_one_that_people_looked_at_is_chosen(first):
+    selection = BestImages(5, 6, 0)
+    if first:
+        selection.block(0)
+    selection.offer(candidate(1, 0.9), lambda: 0b111)
+    selection.offer(candidate(2, 0.1), lambda: 0xFF00)
+    if not first:
+        selection.block(0)
+    assert [one.key for one in selection.chosen()] == ["k2"]
+    assert selection.alike == 1
+
+
 def test_an_image_that_cannot_be_read_is_never_chosen():
     selection = BestImages(2, 6, 0)
     selection.offer(candidate(1, 0.9), lambda: None)

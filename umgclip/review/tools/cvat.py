@@ -10,6 +10,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -30,8 +31,10 @@ from umgclip.review.shown import Item, Settings, ShownImages, shown_regions
 
 INSTANCES = "annotations/instances_default.json"
 ARCHIVE, LABELS = "annotations.zip", "labels.json"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
 _MOST_BYTES = 1 << 31  # of an unpacked file of annotations
-_LEVEL = (1980, 1, 1, 0, 0, 0)  # time of the files in the archive, so that its bytes stay the same
+_ID = {"images": "id", "annotations": "image_id", "categories": "id"}
+_TIME = (1980, 1, 1, 0, 0, 0)  # time of the files in the archive, so that its bytes stay the same
 
 
 def write_cvat(folder: Path, items: Sequence[Item], settings: Settings) -> list[str]:
@@ -40,7 +43,7 @@ def write_cvat(folder: Path, items: Sequence[Item], settings: Settings) -> list[
     write_bytes(folder / INSTANCES, _instances(items, names, settings))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(INSTANCES, _LEVEL), (folder / INSTANCES).read_bytes(), zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(INSTANCES, _TIME), (folder / INSTANCES).read_bytes(), zipfile.ZIP_DEFLATED)
     write_bytes(folder / ARCHIVE, buffer.getvalue())
     labels = [{"name": name, "type": "any", "attributes": []} for name in names]
     write_bytes(folder / LABELS, (json.dumps(labels, ensure_ascii=False, indent=1) + "\n").encode())
@@ -116,8 +119,7 @@ def _files(path: Path, scratch: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(path.glob("annotations/instances_*.json"))
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            files = [_unpack(archive, member, scratch) for member in archive.infolist() if _is_instances(member)]
+        files = _unpacked(path, scratch)
     elif path.suffix == ".zip":
         raise DataError(f"{path}: expected an archive that CVAT exported, it is damaged or cut off")
     else:
@@ -132,14 +134,25 @@ def _is_instances(member: zipfile.ZipInfo) -> bool:
     return name.startswith("instances_") and name.endswith(".json")
 
 
+def _unpacked(path: Path, scratch: Path) -> list[Path]:
+    """Unpack the files of instances.
+
+    Raises:
+        DataError: the archive is damaged.
+        InputError: a file is too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [_unpack(archive, member, scratch) for member in archive.infolist() if _is_instances(member)]
+    except _DAMAGED as error:
+        raise DataError(f"{path}: expected an archive that CVAT exported, it is damaged: {error}") from error
+
+
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, scratch: Path) -> Path:
     if member.file_size > _MOST_BYTES:
         raise InputError(f"{member.filename}: expected at most {_MOST_BYTES} bytes, got {member.file_size}")
-    target = scratch / PurePosixPath(member.filename).name
-    try:
-        target.write_bytes(archive.read(member))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"{archive.filename}: {member.filename}: cannot be unpacked: {error}") from error
+    target = scratch / f"{len(list(scratch.iterdir()))}.json"  # files of two folders may have one name
+    target.write_bytes(archive.read(member))
     return target
 
 
@@ -150,11 +163,13 @@ def _read(path: Path, where: str, shown: ShownImages, unusable: list[Unusable]) 
             sections[name].append(value)
     if not sections["images"]:
         raise InputError(f"{where}: expected COCO instances with images, got none; export the task as COCO 1.0")
-    names = {one.get("id"): tidy(str(one.get("name") or "")) for one in sections["categories"] if isinstance(one, dict)}
-    parts: dict[object, list[Mapping[str, Any]]] = {}
-    for one in sections["annotations"]:
-        if isinstance(one, dict):
-            parts.setdefault(one.get("image_id"), []).append(one)
+    names = {str(one["id"]): tidy(str(one.get("name") or "")) for one in _having(sections["categories"], "id")}
+    parts: dict[str, list[Mapping[str, Any]]] = {}
+    for one in _having(sections["annotations"], "image_id"):
+        parts.setdefault(str(one["image_id"]), []).append(one)
+    lost = sum(map(len, sections.values())) - sum(len(_having(v, _ID[k])) for k, v in sections.items())
+    if lost:
+        raise DataError(f"{where}: expected an id in each image, category and annotation, {lost} have none")
     for image in sections["images"]:
         key = PurePosixPath(str(image.get("file_name")).replace("\\", "/")).name.partition(".")[0]
         record = shown.records.get(key)
@@ -167,15 +182,20 @@ def _read(path: Path, where: str, shown: ShownImages, unusable: list[Unusable]) 
             unusable.append(Unusable(key, "wrong_size", f"{where}: {detail}"))
             continue
         try:
-            regions = tuple(_region(one, names, record) for one in parts.get(image.get("id"), []))
-        except (KeyError, TypeError, ValueError, InputError) as error:
+            regions = tuple(_region(one, names, record) for one in parts.get(str(image["id"]), []))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
             unusable.append(Unusable(key, "bad_region", f"{where}, image {key}: {error}"))
             continue
-        yield ImageAnswer(key=key, look=HumanLook(tool="cvat", task=str(image.get("id"))), regions=regions, sure=False)
+        yield ImageAnswer(key=key, look=HumanLook(tool="cvat", task=str(image["id"])), regions=regions, sure=False)
 
 
-def _region(one: Mapping[str, Any], names: Mapping[object, str], record: ImageRecord) -> AnsweredRegion:
-    label = names.get(one.get("category_id"))
+def _having(values: Sequence[Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the objects that have a number or a text under a name."""
+    return [one for one in values if isinstance(one, dict) and isinstance(one.get(name), int | str)]
+
+
+def _region(one: Mapping[str, Any], names: Mapping[str, str], record: ImageRecord) -> AnsweredRegion:
+    label = names.get(str(one.get("category_id")))
     if label is None:
         raise ValueError(f"category_id: expected a category of the file, got {one.get('category_id')!r}")
     x, y, width, height = (float(side) for side in one["bbox"])

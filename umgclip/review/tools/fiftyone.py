@@ -27,7 +27,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import write_bytes
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord, Mask, Region
-from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable, text_or_none
 from umgclip.review.shown import Item, Settings, ShownImages, alt_of, shown_captions, shown_regions, why
 
 METADATA, SAMPLES = "metadata.json", "samples.json"
@@ -228,7 +228,8 @@ def read_fiftyone(path: Path, _shown: ShownImages, unusable: list[Unusable]) -> 
         if not isinstance(sample, dict) or not isinstance(sample.get("key"), str):
             unusable.append(Unusable(None, "no_sample", f"{where}: expected the field key, which the export wrote"))
             continue
-        if REVIEWED not in (sample.get("tags") or []):
+        tags = sample.get("tags")
+        if not isinstance(tags, list) or REVIEWED not in tags:
             continue
         reviewed += 1
         record = _shown.records.get(sample["key"])
@@ -238,7 +239,7 @@ def read_fiftyone(path: Path, _shown: ShownImages, unusable: list[Unusable]) -> 
             continue
         try:
             yield _answer(sample, record)
-        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
             unusable.append(Unusable(record.key, "bad_region", f"{where}: {error}"))
     if not reviewed:
         raise InputError(
@@ -257,7 +258,7 @@ def _answer(sample: Mapping[str, Any], record: ImageRecord) -> ImageAnswer:
     captions = sample.get("captions")
     return ImageAnswer(
         key=record.key,
-        sha256=sample.get("sha256"),
+        sha256=text_or_none(sample.get("sha256")),
         look=HumanLook(tool="fiftyone", at=_time(sample.get("last_modified_at")), task=_oid(sample.get("_id"))),
         regions=None if detections is None else tuple(_region(one, record) for one in detections),
         tags=None if tags is None else tuple(_names(tags["classifications"])),

@@ -23,7 +23,7 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import write_bytes
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord, Region
-from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable, text_or_none
 from umgclip.review.labels import LabelNames
 from umgclip.review.shown import Item, Settings, ShownImages, alt_of, shown_captions, shown_regions, why
 from umgclip.review.tools.brush import decode_brush, encode_brush
@@ -155,7 +155,7 @@ def read_label_studio(path: Path, shown: ShownImages, unusable: list[Unusable]) 
         where = f"task {task.get('id', number)}" if isinstance(task, dict) else f"task {number}"
         try:
             key, annotations = _submitted(task)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             unusable.append(Unusable(None, "no_task", f"{where}: {error}"))
             continue
         record = shown.records.get(key)
@@ -173,8 +173,10 @@ def _submitted(task: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     key = data.get("key")
     if not isinstance(key, str):
         raise ValueError(f"data.key: expected the key of an image, got {str(key)[:80]!r}")
-    annotations = task.get("annotations") or []
-    return key, [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+    annotations = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+    if not all(isinstance(one.get("result"), list) for one in annotations):
+        raise ValueError("annotations: expected a list of results in each")
+    return key, annotations
 
 
 def _asked(path: Path, shown: ShownImages) -> dict[str, bool]:
@@ -197,7 +199,7 @@ def _asked(path: Path, shown: ShownImages) -> dict[str, bool]:
         predicted += bool(task.get("predictions"))
         submitted += len(annotations)
         for one in annotations:
-            controls.update(str(part.get("from_name")) for part in one.get("result") or [] if isinstance(part, dict))
+            controls.update(str(part.get("from_name")) for part in one["result"] if isinstance(part, dict))
         record = shown.records.get(key)
         if annotations and record is not None:
             with_tags += bool(record.tags)
@@ -221,7 +223,7 @@ def _answer(
     region_captions: dict[str, list[str]] = {}
     tags: list[str] = []
     captions: list[str] = []
-    for number, part in enumerate(annotation.get("result") or []):
+    for number, part in enumerate(annotation["result"]):
         try:
             kind, value = part["type"], part["value"]
             name = str(part.get("from_name"))
@@ -242,13 +244,13 @@ def _answer(
         except _OtherImageError as error:
             unusable.append(Unusable(record.key, "wrong_size", f"{where}, result {number}: {error}"))
             return  # of another image, so nothing of it can be trusted
-        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
             unusable.append(Unusable(record.key, "bad_region", f"{where}, result {number}: {error}"))
             return  # without this region the answer would say that the person removed it
     regions = tuple(_with_captions(places, region_captions, asked[_REGION_CAPTION]))
     yield ImageAnswer(
         key=record.key,
-        sha256=task["data"].get("sha256"),
+        sha256=text_or_none(task["data"].get("sha256")),
         look=_look(annotation, task),
         regions=regions,
         tags=tuple(dict.fromkeys(tags)) if asked[_TAGS] else None,
