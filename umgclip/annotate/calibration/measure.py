@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from umgclip.annotate.calibration.evidence import Evidence
-from umgclip.annotate.calibration.pasting import Composite, ground_of, paste
+from umgclip.annotate.calibration.pasting import ground_of, paste
 from umgclip.annotate.models.clip_teacher import ClipTeacher
 from umgclip.annotate.models.segment_tree import SegmentTree
 from umgclip.annotate.proposal import Pixels, Proposal
@@ -22,6 +22,8 @@ from umgclip.model.clip.prompts import with_article
 
 _SEED = 20070301
 _LIKE = 8  # donors with the grounds most alike, of which one is drawn
+_COMPOSITES, _OBJECTS = 2, 2  # composites of an image, and objects pasted into each
+_MOST_HIDDEN = 0.4  # share of a pasted object that a second one may hide
 _MATCH_IOU = 0.5  # above it a box is right, as in `evaluate.match_iou`
 _ON_REGION, _ON_OBJECT = 0.3, 0.5  # share of the region, or of the object, above which a label lies on the object
 
@@ -136,7 +138,7 @@ class Examiner:
     def _pasted(
         self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
     ) -> list[tuple[float, bool]]:
-        """Paste an object into each image, and return score and correctness of the labels that lie on it.
+        """Paste objects into each image, and return score and correctness of the labels that lie on them.
 
         The objects are the better half of the labelled regions: a worse one may be no object.
         """
@@ -148,26 +150,43 @@ class Examiner:
             if not others:
                 continue
             unlike = np.abs(np.stack([reads[donor.row].ground for donor in others]) - one.ground).sum(1)
-            near = np.argsort(unlike, kind="stable")[:_LIKE]
-            donor = others[int(near[int(rng.integers(len(near)))])]
-            composite = paste(one.pixels, reads[donor.row].pixels, donor.region.mask, rng)
-            if composite.mask.any():
-                results += self._labels_of(donor.name, one, composite)
+            near = [others[i] for i in np.argsort(unlike, kind="stable")[:_LIKE]]
+            for _ in range(_COMPOSITES):
+                results += self._labels_of(self._composite(one, reads, near, rng), one)
         return results
 
-    def _labels_of(self, pasted: str, image: _Read, composite: Composite) -> list[tuple[float, bool]]:
-        """Return score and correctness of the pasted object's label if there is one and it lies on the object."""
-        things = self._things(composite.pixels, f"{image.caption}, {with_article(pasted)}")
-        true = np.array([mask_ops.box_of(composite.mask)], float)
+    @staticmethod
+    def _composite(
+        image: _Read, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
+    ) -> tuple[Pixels, dict[str, Bool[np.ndarray, "h w"]]]:
+        """Paste up to two objects into an image; return it with the visible pixels of each object by its name."""
+        pixels, masks = image.pixels, {}
+        for row in rng.permutation(len(donors))[:_OBJECTS]:
+            donor = donors[int(row)]
+            composite = paste(pixels, reads[donor.row].pixels, donor.region.mask, rng)
+            hidden = any((mask & composite.mask).sum() > _MOST_HIDDEN * mask.sum() for mask in masks.values())
+            if donor.name in masks or hidden or not composite.mask.any():
+                continue
+            pixels = composite.pixels
+            masks = {**{name: mask & ~composite.mask for name, mask in masks.items()}, donor.name: composite.mask}
+        return pixels, masks
+
+    def _labels_of(
+        self, composite: tuple[Pixels, dict[str, Bool[np.ndarray, "h w"]]], image: _Read
+    ) -> list[tuple[float, bool]]:
+        """Return score and correctness of the labels of pasted objects that lie on their objects."""
+        pixels, masks = composite
+        things = self._things(pixels, ", ".join([image.caption, *map(with_article, masks)]))
         results = []
-        for region, name, score in self.teacher.compete(things, [*image.names, pasted]):
-            mask = things[region].mask
-            both = int((mask & composite.mask).sum())
-            is_on = both > _ON_REGION * mask.sum() or both > _ON_OBJECT * composite.mask.sum()
-            if name == pasted and is_on:
-                iou = float(boxes.iou(np.array([things[region].box_xyxy], float), true)[0, 0])
-                results.append((score, iou > _MATCH_IOU))
-        return results
+        for region, name, score in self.teacher.compete(things, [*image.names, *masks]):
+            if name not in masks:
+                continue
+            mask, true = things[region].mask, masks[name]
+            both = int((mask & true).sum())
+            if both > _ON_REGION * mask.sum() or both > _ON_OBJECT * true.sum():
+                box, true_box = things[region].box_xyxy, mask_ops.box_of(true)
+                results.append((score, float(boxes.iou(np.array([box], float), np.array([true_box], float))[0, 0])))
+        return [(score, iou > _MATCH_IOU) for score, iou in results]
 
 
 def _decoys(
