@@ -12,6 +12,26 @@ _RIDGE = 1e-3  # keeps the logistic curve finite where every pasted object was f
 
 
 @dataclass(frozen=True, eq=False)
+class Pasted:
+    """Objects that were pasted into images in one way.
+
+    Attributes:
+        objects: how many were pasted.
+        scores: scores of their labels, where a label lies on the object.
+        right: whether the box of such a label is right.
+    """
+
+    objects: int
+    scores: Float[np.ndarray, "p"]
+    right: Bool[np.ndarray, "p"]
+
+    @property
+    def share(self) -> float:
+        """The share of the objects that get their label, 0 to 1."""
+        return len(self.scores) / max(self.objects, 1)
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Counts and scores that a precision is estimated from.
 
@@ -22,8 +42,7 @@ class Evidence:
         won: scores of the labels that names won against decoys.
         decoys: names that the captions do not hold, and that competed all the same.
         decoys_won: scores of the labels that decoys won, which are wrong for certain.
-        pasted: scores of the labels of objects that were pasted into the images, where the label lies on the object.
-        pasted_right: whether the box of such a label is right.
+        pasted: objects that were pasted into the images, in ways from easy to hard to see.
     """
 
     images: int
@@ -32,8 +51,7 @@ class Evidence:
     won: Float[np.ndarray, "w"]
     decoys: int
     decoys_won: Float[np.ndarray, "d"]
-    pasted: Float[np.ndarray, "p"]
-    pasted_right: Bool[np.ndarray, "p"]
+    pasted: tuple[Pasted, ...]
 
     @property
     def null_share(self) -> float:
@@ -59,6 +77,23 @@ class Evidence:
         per_decoy, per_name = (self.decoys_won >= score).sum() / self.decoys, won / self.names
         return float(np.clip(self.null_share * per_decoy / per_name, 0, 1))
 
+    def pasted_labels(self) -> tuple[Float[np.ndarray, "p"], Bool[np.ndarray, "p"], Float[np.ndarray, "p"]]:
+        """Return scores, correctness and weights of all labels of pasted objects.
+
+        The ways of pasting are weighted so that together as large a share of the objects gets a label as of the things
+        that captions name: where few of these do, real objects are hard to see, and pasted ones have to be.
+        """
+        natural = len(self.won) / max(self.names, 1) * (1 - self.false_share(0.0))
+        easy, hard = self.pasted[0], self.pasted[-1]
+        gap = easy.share - hard.share
+        easy_part = float(np.clip((natural - hard.share) / gap, 0, 1)) if gap > 0 else 0.5
+        parts = (easy_part, 1 - easy_part)
+        return (
+            np.concatenate([easy.scores, hard.scores]),
+            np.concatenate([easy.right, hard.right]),
+            np.concatenate([np.full(len(p.scores), part) for p, part in zip((easy, hard), parts, strict=True)]),
+        )
+
 
 @dataclass(frozen=True)
 class BoxCurve:
@@ -71,18 +106,20 @@ class BoxCurve:
     slope: float
 
     @classmethod
-    def fit(cls, scores: Float[np.ndarray, "p"], right: Bool[np.ndarray, "p"]) -> BoxCurve:
-        """Fit the curve to scores of labels and whether their boxes are right; the slope is never negative."""
-        positive, negative = int(right.sum()), int((~right).sum())
+    def fit(
+        cls, scores: Float[np.ndarray, "p"], right: Bool[np.ndarray, "p"], parts: Float[np.ndarray, "p"]
+    ) -> BoxCurve:
+        """Fit the curve to scores, whether boxes are right, and weights; its slope is never negative."""
+        positive, negative = float(parts[right].sum()), float(parts[~right].sum())
         target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
         x = np.stack([np.ones(len(scores)), _logarithm(scores)], 1)
         weights = np.zeros(2)
         for _ in range(_NEWTON_STEPS):
             p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-            curvature = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(2)
-            weights = weights + np.linalg.solve(curvature, x.T @ (target - p) - _RIDGE * weights)
+            curvature = (x * (parts * p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(2)
+            weights = weights + np.linalg.solve(curvature, x.T @ (parts * (target - p)) - _RIDGE * weights)
         if weights[1] < 0:  # by chance: a higher score is no sign of a worse box
-            share = float(target.mean())
+            share = float(np.average(target, weights=parts))
             return cls(float(np.log(share / (1 - share))), 0.0)
         return cls(float(weights[0]), float(weights[1]))
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from umgclip.annotate.calibration.evidence import Evidence
+from umgclip.annotate.calibration.evidence import Evidence, Pasted
 from umgclip.annotate.calibration.pasting import ground_of, paste
 from umgclip.annotate.models.clip_teacher import ClipTeacher
 from umgclip.annotate.models.segment_tree import SegmentTree
@@ -22,7 +22,8 @@ from umgclip.model.clip.prompts import with_article
 
 _SEED = 20070301
 _LIKE = 8  # donors with the grounds most alike, of which one is drawn
-_COMPOSITES, _OBJECTS = 2, 2  # composites of an image, and objects pasted into each
+_MATCHES = (0.0, 0.6)  # how far objects take the colour of what they cover: once they stand out, once they do not
+_OBJECTS = 2  # pasted into each composite
 _MOST_HIDDEN = 0.4  # share of a pasted object that a second one may hide
 _MATCH_IOU = 0.5  # above it a box is right, as in `evaluate.match_iou`
 _ON_REGION, _ON_OBJECT = 0.3, 0.5  # share of the region, or of the object, above which a label lies on the object
@@ -104,8 +105,7 @@ class Examiner:
             won=np.array([score for one in reads for score in one.won], float),
             decoys=sum(one.decoys for one in reads),
             decoys_won=np.array([score for one in reads for score in one.decoys_won], float),
-            pasted=np.array([score for score, _ in pasted], float),
-            pasted_right=np.array([right for _, right in pasted], bool),
+            pasted=pasted,
         )
 
     def _names(self, caption: str) -> list[str]:
@@ -135,35 +135,44 @@ class Examiner:
         lost = [score for _, name, score in rivals if name not in names]
         return _Read(pixels, caption, names, labels, won, len(decoys), lost, ground_of(pixels))
 
-    def _pasted(
-        self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
-    ) -> list[tuple[float, bool]]:
-        """Paste objects into each image, and return score and correctness of the labels that lie on them.
+    def _pasted(self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator) -> tuple[Pasted, ...]:
+        """Paste objects into each image, once so that they stand out and once so that they do not.
 
         The objects are the better half of the labelled regions: a worse one may be no object.
         """
         least = np.median([donor.score for donor in donors]) if donors else 0.0
         better = [donor for donor in donors if donor.score >= least]
-        results = []
+        counts = [0 for _ in _MATCHES]
+        results: list[list[tuple[float, bool]]] = [[] for _ in _MATCHES]
         for row, one in enumerate(reads):
             others = [donor for donor in better if donor.row != row and donor.name not in one.names]
             if not others:
                 continue
             unlike = np.abs(np.stack([reads[donor.row].ground for donor in others]) - one.ground).sum(1)
             near = [others[i] for i in np.argsort(unlike, kind="stable")[:_LIKE]]
-            for _ in range(_COMPOSITES):
-                results += self._labels_of(self._composite(one, reads, near, rng), one)
-        return results
+            for level, match in enumerate(_MATCHES):
+                composite = self._composite(one, reads, near, rng, match)
+                counts[level] += len(composite[1])
+                results[level] += self._labels_of(composite, one)
+        return tuple(
+            Pasted(
+                count,
+                np.array([score for score, _ in labels], float),
+                np.array([is_right for _, is_right in labels], bool),
+            )
+            for count, labels in zip(counts, results, strict=True)
+        )
 
     @staticmethod
     def _composite(
-        image: _Read, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
+        image: _Read, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator, match: float
     ) -> tuple[Pixels, dict[str, Bool[np.ndarray, "h w"]]]:
         """Paste up to two objects into an image; return it with the visible pixels of each object by its name."""
-        pixels, masks = image.pixels, {}
+        pixels = image.pixels
+        masks: dict[str, Bool[np.ndarray, "h w"]] = {}
         for row in rng.permutation(len(donors))[:_OBJECTS]:
             donor = donors[int(row)]
-            composite = paste(pixels, reads[donor.row].pixels, donor.region.mask, rng)
+            composite = paste(pixels, reads[donor.row].pixels, donor.region.mask, rng, match)
             hidden = any((mask & composite.mask).sum() > _MOST_HIDDEN * mask.sum() for mask in masks.values())
             if donor.name in masks or hidden or not composite.mask.any():
                 continue

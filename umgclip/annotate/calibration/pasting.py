@@ -40,6 +40,7 @@ def paste(
     donor: UInt8[np.ndarray, "h2 w2 3"],
     mask: Bool[np.ndarray, "h2 w2"],
     rng: np.random.Generator,
+    match: float = 0.0,
 ) -> Composite:
     """Paste the masked pixels of one image into another, at a random place and scale, mirrored or not.
 
@@ -48,6 +49,7 @@ def paste(
         donor: the image that the object is from.
         mask: the object's pixels, at least one.
         rng: decides place, scale and mirroring.
+        match: share of the way that the object's mean colour moves to that of the pixels which it covers.
     """
     height, width = pixels.shape[:2]
     x0, y0, x1, y1 = (int(v) for v in mask_ops.box_of(mask))
@@ -61,6 +63,9 @@ def paste(
     top, left = int(rng.integers(height - size[1] + 1)), int(rng.integers(width - size[0] + 1))
     window = slice(top, top + size[1]), slice(left, left + size[0])
     mixed, pasted = pixels.astype(np.float32), np.zeros((height, width), bool)
-    mixed[window] += alpha[..., None] * (colour - mixed[window])
     pasted[window] = alpha > 0.5
+    if match and pasted.any():
+        step = mixed[pasted].mean(0) - colour[pasted[window]].mean(0)
+        colour = np.clip(colour + match * step, 0, 255)
+    mixed[window] += alpha[..., None] * (colour - mixed[window])
     return Composite(np.clip(mixed + 0.5, 0, 255).astype(np.uint8), pasted)

@@ -96,13 +96,15 @@ def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
     Returns:
         The estimate; None: the sample is too small for one.
     """
-    if len(evidence.pasted) < LEAST_PASTED or len(evidence.labels) < _FEWEST:
+    scores, right, parts = evidence.pasted_labels()
+    count = parts.sum() ** 2 / max((parts**2).sum(), 1e-9)  # as many labels of one weight
+    if count < LEAST_PASTED or len(evidence.labels) < _FEWEST:
         return None
-    boxes = BoxCurve.fit(evidence.pasted, evidence.pasted_right)
+    boxes = BoxCurve.fit(scores, right, parts)
     ranked = np.sort(evidence.labels)
     # a step of a thousandth: what differs from machine to machine in the last digits decides nothing
     steps = [0.0, *np.unique(np.ceil(ranked * 10**_DIGITS) / 10**_DIGITS).tolist()]
-    points = (_point(evidence, boxes, ranked, step) for step in steps)
+    points = (_point(evidence, boxes, ranked, step, count) for step in steps)
     enough = (p for p in points if p.labels >= _FEWEST and p.precision - _BOUND * p.error >= target)
     at = next(enough, None)
     return LabelPrecision(
@@ -110,18 +112,18 @@ def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
         threshold=None if at is None else round(at.score, _DIGITS),
         images=evidence.images,
         labels=len(ranked),
-        pasted=len(evidence.pasted),
+        pasted=len(scores),
         at=at,
-        curve=tuple(_point(evidence, boxes, ranked, score) for score in _CURVE if (ranked >= score).any()),
+        curve=tuple(_point(evidence, boxes, ranked, score, count) for score in _CURVE if (ranked >= score).any()),
     )
 
 
-def _point(evidence: Evidence, boxes: BoxCurve, ranked: np.ndarray, score: float) -> Point:
+def _point(evidence: Evidence, boxes: BoxCurve, ranked: np.ndarray, score: float, count: float) -> Point:
     above = ranked[ranked >= score]
     if not len(above):
         return Point(score, 0, 0.0, 0.0)
     box = float(boxes.probability(above).mean())
     precision = (1 - evidence.false_share(score)) * box
     # the box's share is known from the pasted objects alone
-    error = math.sqrt(max(box * (1 - box), 1 / len(evidence.pasted)) / len(evidence.pasted))
+    error = math.sqrt(max(box * (1 - box), 1 / count) / count)
     return Point(score, len(above), round(precision, 4), round(error, 4))

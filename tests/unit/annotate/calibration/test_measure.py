@@ -47,6 +47,13 @@ def test_an_object_is_pasted_whole():
         assert (done.pixels[~done.mask] == 20).all()
 
 
+def test_an_object_can_take_the_colour_of_what_it_covers():
+    pixels, donor = np.full((40, 40, 3), 100, np.uint8), np.full((20, 20, 3), 200, np.uint8)
+    done = paste(pixels, donor, np.ones((20, 20), bool), np.random.default_rng(0), match=0.6)
+    assert done.mask.any()
+    assert np.abs(done.pixels[done.mask].astype(int) - 140).max() <= 1
+
+
 def test_a_large_object_is_shrunk_to_the_image():
     pixels = np.zeros((20, 30, 3), np.uint8)
     done = paste(pixels, np.full((90, 90, 3), 255, np.uint8), np.ones((90, 90), bool), np.random.default_rng(0))
@@ -82,10 +89,16 @@ def test_as_many_decoys_as_names_compete(few, teacher_of):
     assert measured.images == 12
     assert 0 < len(measured.won) <= measured.names
     assert 0 < len(measured.decoys_won) <= measured.decoys
-    assert 0 < len(measured.pasted) == len(measured.pasted_right) <= 12
+    easy, hard = measured.pasted
+    assert 12 < easy.objects <= 24
+    assert 0 < len(easy.scores) == len(easy.right) <= easy.objects
+    assert 0 < len(hard.scores) == len(hard.right) <= hard.objects
     again = examine(few, vocabulary, teacher_of(vocabulary))
-    for name in ("labels", "won", "decoys_won", "pasted", "pasted_right"):
+    for name in ("labels", "won", "decoys_won"):
         assert np.array_equal(getattr(measured, name), getattr(again, name))
+    for first, second in zip(measured.pasted, again.pasted, strict=True):
+        assert np.array_equal(first.scores, second.scores)
+        assert np.array_equal(first.right, second.right)
 
 
 def test_labels_of_held_out_names_are_not_counted(few, teacher_of):
@@ -93,7 +106,7 @@ def test_labels_of_held_out_names_are_not_counted(few, teacher_of):
     things = mine(captions, 1).things
     vocabulary = Vocabulary(things, (), held_out=things)
     measured = examine(few, vocabulary, teacher_of(vocabulary))
-    assert len(measured.labels) == len(measured.pasted) == 0
+    assert len(measured.labels) == sum(pasted.objects for pasted in measured.pasted) == 0
     assert len(measured.won)
 
 

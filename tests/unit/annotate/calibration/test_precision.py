@@ -1,19 +1,22 @@
 """The estimate of the labels' precision, against simulated labels whose truth is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from umgclip.annotate.calibration.evidence import BoxCurve, Evidence
+from umgclip.annotate.calibration.evidence import BoxCurve, Evidence, Pasted
 from umgclip.annotate.calibration.precision import estimate
+
+NOTHING = np.zeros(0)
+NONE_PASTED = Pasted(0, NOTHING, np.zeros(0, bool))
 
 
 def evidence(**changes) -> Evidence:
-    nothing = np.zeros(0)
     given = {
-        "images": 9, "labels": nothing, "names": 0, "won": nothing, "decoys": 0, "decoys_won": nothing,
-        "pasted": nothing, "pasted_right": np.zeros(0, bool),
+        "images": 9, "labels": NOTHING, "names": 0, "won": NOTHING, "decoys": 0, "decoys_won": NOTHING,
+        "pasted": (NONE_PASTED, NONE_PASTED),
     }  # fmt: skip
     return Evidence(**{**given, **changes})
 
@@ -43,19 +46,38 @@ def test_the_curve_of_boxes_is_the_one_that_made_them():
     rng = np.random.default_rng(0)
     scores = rng.uniform(0.02, 0.6, 4000)
     curve = BoxCurve(4.0, 1.5)
-    fitted = BoxCurve.fit(scores, rng.random(4000) < curve.probability(scores))
+    fitted = BoxCurve.fit(scores, rng.random(4000) < curve.probability(scores), np.full(4000, 0.5))
     assert (fitted.intercept, fitted.slope) == pytest.approx((4.0, 1.5), abs=0.25)
 
 
 def test_a_better_score_is_never_taken_for_a_worse_box():
     scores = np.linspace(0.1, 0.9, 50)
-    curve = BoxCurve.fit(scores, scores < 0.5)
+    curve = BoxCurve.fit(scores, scores < 0.5, np.ones(50))
     assert curve.slope == 0
     assert curve.probability(np.array([0.1, 0.9])) == pytest.approx([0.5, 0.5])
 
 
+def test_labels_of_no_weight_do_not_count():
+    scores = np.tile([0.1, 0.5], 200)
+    right = np.arange(400) % 4 > 1
+    parts = np.where(np.arange(400) < 200, 1.0, 0.0)
+    alone = BoxCurve.fit(scores[:200], right[:200], np.ones(200))
+    assert BoxCurve.fit(scores, np.where(parts > 0, right, scores > 0.3), parts) == alone
+
+
+@pytest.mark.parametrize(("named", "part"), [(9, 1.0), (6, 0.5), (1, 0.0)])
+def test_pasted_objects_are_as_hard_to_see_as_real_ones(named, part):
+    easy = Pasted(10, np.full(8, 0.4), np.ones(8, bool))
+    hard = Pasted(10, np.full(4, 0.2), np.zeros(4, bool))
+    some = evidence(names=10, won=np.full(named, 0.5), decoys=10, pasted=(easy, hard))
+    scores, right, parts = some.pasted_labels()
+    assert scores.tolist() == [0.4] * 8 + [0.2] * 4
+    assert right.tolist() == [True] * 8 + [False] * 4
+    assert parts == pytest.approx([part] * 8 + [1 - part] * 4)
+
+
 def test_the_curve_is_finite_where_every_box_is_right():
-    curve = BoxCurve.fit(np.linspace(0.1, 0.5, 40), np.ones(40, bool))
+    curve = BoxCurve.fit(np.linspace(0.1, 0.5, 40), np.ones(40, bool), np.ones(40))
     assert 0.9 < curve.probability(np.array([0.1]))[0] < 1
 
 
@@ -69,10 +91,15 @@ def simulated(rng: np.random.Generator, null_share: float, worst_box: float) -> 
     scores = np.where(null, null_scores, true_scores)[has_label]
     boxes = BoxCurve(math.log(worst_box / (1 - worst_box)) + 3.0, 1.3)
     right = (~null)[has_label] & (rng.random(len(scores)) < boxes.probability(scores))
-    pasted = rng.beta(2.5, 6, 400)
+    share = float((~null).mean())
+
+    def pasted(objects: int, share: float) -> Pasted:
+        of_labels = rng.beta(2.5, 6, int(objects * share))
+        return Pasted(objects, of_labels, rng.random(len(of_labels)) < boxes.probability(of_labels))
+
     measured = Evidence(
         images=800, labels=scores, names=count, won=scores, decoys=count, decoys_won=decoy_scores[decoy_has],
-        pasted=pasted, pasted_right=rng.random(400) < boxes.probability(pasted),
+        pasted=(pasted(1000, min(share + 0.15, 1.0)), pasted(1000, share - 0.15)),
     )  # fmt: skip
     return measured, scores, right
 
@@ -103,7 +130,7 @@ def test_good_labels_all_stay():
 
 def test_where_no_score_is_enough_no_label_is():
     measured, scores, _ = simulated(np.random.default_rng(3), 0.5, 0.5)
-    wrong = Evidence(**{**measured.__dict__, "pasted_right": np.zeros(len(measured.pasted), bool)})
+    wrong = replace(measured, pasted=tuple(replace(p, right=np.zeros(len(p.right), bool)) for p in measured.pasted))
     result = estimate(wrong, 0.7)
     assert result.threshold is None
     assert result.bar > scores.max()
@@ -113,5 +140,6 @@ def test_where_no_score_is_enough_no_label_is():
 
 def test_a_small_sample_says_nothing():
     measured, *_ = simulated(np.random.default_rng(4), 0.2, 0.8)
-    few = Evidence(**{**measured.__dict__, "pasted": measured.pasted[:39], "pasted_right": measured.pasted_right[:39]})
-    assert estimate(few, 0.7) is None
+    few = tuple(Pasted(20, p.scores[:19], p.right[:19]) for p in measured.pasted)
+    assert estimate(replace(measured, pasted=few), 0.7) is None
+    assert estimate(evidence(), 0.7) is None
