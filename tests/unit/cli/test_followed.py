@@ -112,7 +112,7 @@ def test_corrections_are_followed_as_a_vocabulary_is(project, monkeypatch, named
     monkeypatch.setenv("DVC_STAGE", "annotate")
     with pytest.raises(InputError, match=f"annotate.corrections: {named} is not a dependency of the stage annotate"):
         followed.check("annotate", section)
-    followed.follow(Path("dvc.yaml"), {**SECTIONS, "annotate": section})
+    followed.follow(Path("dvc.yaml"), {"base": BaseParams(), "annotate": section})
     followed.check("annotate", section)
 
 
