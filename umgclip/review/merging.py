@@ -45,7 +45,8 @@ def merged(one: Correction, other: Correction) -> tuple[Correction, dict[str, An
     Returns:
         The joint correction, and what the earlier look says otherwise; None: they agree.
     """
-    earlier, later = (one, other) if _time(one) <= _time(other) else (other, one)
+    times = _time(one), _time(other)
+    earlier, later = (other, one) if all(times) and times[0] > times[1] else (one, other)
     if _content(earlier) == _content(later):
         return later.model_copy(update={"looks": _looks(earlier, later)}), None
     update: dict[str, Any] = {"looks": _looks(earlier, later)}
@@ -100,7 +101,7 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def _time(correction: Correction) -> str:
-    """Return when the image was last looked at; looks without a time come first."""
+    """Return when the image was last looked at; empty: nobody wrote the time down."""
     return max((look.at or "" for look in correction.looks), default="")
 
 

@@ -92,11 +92,14 @@ class Judge:
         doubt = self._doubt(tag, is_stuff=region.is_stuff) * _SILENT ** len(tag.agreed_by or [])
         rarity = self._rarity(tag.text)
         speaks = {key for key in named if (key in self._stuff) == region.is_stuff}
-        if speaks and name_key(tag.text) not in named:
+        others = [other for other in (region.tags or [])[1:] if name_key(other.text) != name_key(tag.text)]
+        if (speaks and name_key(tag.text) not in named) or any(other.source != tag.source for other in others):
             yield "sources_disagree", tag.text, max(doubt, _UNNAMED) * rarity
-        else:
-            yield "low_score", tag.text, doubt
-            yield "rare", tag.text, doubt * (rarity - 1)
+            return
+        margin = min((1 - other.score / tag.score for other in others if tag.score), default=1.0)
+        close = _LOWEST * (1 - max(margin, 0.0))  # the same label before and behind another one
+        yield ("low_margin" if close > doubt else "low_score"), tag.text, max(close, doubt)
+        yield "rare", tag.text, max(close, doubt) * (rarity - 1)
 
     def _doubt(self, tag: Text, *, is_stuff: bool) -> float:
         """Return how likely a label is wrong: by its score, and by its rank among the scores of its source."""

@@ -63,6 +63,15 @@ def test_a_label_is_doubted_by_the_rank_of_its_score_among_those_of_its_source(s
     assert Judge(WORDS, counts).worth(scenes.record_of(0, regions=[sure])).value == pytest.approx(0.02)
 
 
+def test_a_label_that_another_one_comes_near_is_doubted(scenes):
+    region = scenes.boxed("0", (0, 0, 9, 9), "cat", 0.8)
+    near = region.model_copy(update={"tags": [*region.tags, scenes.text("dog", score=0.6)]})
+    other = region.model_copy(update={"tags": [*region.tags, scenes.text("dog", "florence2", 0.1)]})
+    assert reasons_of(scenes.record_of(0, regions=[region])) == {"low_score": (pytest.approx(0.2), ("cat",))}
+    assert reasons_of(scenes.record_of(0, regions=[near])) == {"low_margin": (pytest.approx(0.375), ("cat",))}
+    assert reasons_of(scenes.record_of(0, regions=[other])) == {"sources_disagree": (0.5, ("cat",))}
+
+
 def test_what_people_said_is_not_doubted(scenes):
     human = scenes.boxed("0", (0, 0, 9, 9), "cat")
     human = human.model_copy(update={"tags": [scenes.text("cat", "human", 1.0)]})

@@ -38,6 +38,15 @@ def test_the_later_look_wins_whatever_the_order():
     assert conflict["replaced"] == json.loads(early.to_json())  # nothing is lost
 
 
+def test_looks_without_a_time_count_in_the_order_of_the_imports():
+    timed, untimed = (
+        said("2026-01-01", tags=[text("cat")]),
+        said(None, tags=[text("dog")]),
+    )
+    assert [tag.text for tag in merged(timed, untimed)[0].tags] == ["dog"]
+    assert [tag.text for tag in merged(untimed, timed)[0].tags] == ["cat"]
+
+
 def test_what_was_removed_stays_removed_unless_the_later_look_has_it():
     early = said(
         "2026-01-01", regions=[], removed=[region("0", (0, 0, 9, 9), "cat"), region("1", (50, 0, 60, 9), "cow")],

@@ -125,6 +125,20 @@ def test_images_that_nobody_submitted_stay_as_they_are(scenes, exported, tmp_pat
     assert list(imported(person.write(tasks), tmp_path / "out")) == ["k001"]
 
 
+def test_of_two_people_at_one_task_the_later_one_wins(scenes, exported, tmp_path):
+    person = LabelStudio(exported([scenes.scene(0)], LABEL_STUDIO))
+    tasks = json.loads(person.answer(lambda results: results).read_text())
+    (late,) = tasks[0]["annotations"]
+    early = json.loads(json.dumps(late)) | {"id": 6, "completed_by": {"email": "bob"}, "updated_at": "2025-01-01"}
+    whole(early["result"], "tags")["value"]["choices"] = ["fox"]
+    tasks[0]["annotations"].append(early)
+    (stated,) = imported(person.write(tasks), tmp_path / "out").values()
+    assert [tag.text for tag in stated.tags] == ["cat", "dog", "bird"]
+    assert [look.by for look in stated.looks] == ["bob", "3"]
+    conflict = json.loads((tmp_path / "out" / "conflicts.jsonl").read_text())
+    assert (conflict["differs"], conflict["replaced"]["tags"][0]["text"]) == (["tags"], "fox")
+
+
 def test_an_export_of_cvat_tells_only_of_images_that_differ(scenes, exported, tmp_path):
     folder = exported([scenes.scene(n) for n in range(3)], CVAT)
 
