@@ -1,6 +1,6 @@
-"""An S3 server on loopback that outlives kill -9: moto's, whose objects are written to a log before they are stored.
+"""An S3 server that outlives kill -9: moto's, whose objects are written to a log before they are stored.
 
-    python durable_s3.py PORT LOG
+    python durable_s3.py PORT LOG [ADDRESS]     # on loopback, unless an address is given
 
 A request that changes something is appended to LOG, whole, before moto sees it, and LOG is read back at the start. A
 body that does not arrive whole is neither kept nor stored, as S3 does it. Uploads in parts have random names and cannot
@@ -67,4 +67,5 @@ class Durable:
 
 if __name__ == "__main__":
     served = Durable(DomainDispatcherApplication(create_backend_app), Path(sys.argv[2]))
-    run_simple("127.0.0.1", int(sys.argv[1]), served, threaded=True)
+    address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    run_simple(address, int(sys.argv[1]), served, threaded=True)

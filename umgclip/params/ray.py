@@ -43,7 +43,9 @@ class RayParams(RayPoolParams):
         default=None, description="address of a cluster; null: RAY_ADDRESS, or this machine alone"
     )
     start_timeout_s: float = Field(
-        default=600.0, gt=0, description="longest wait until workers get the resources that they ask for"
+        default=600.0,
+        gt=0,
+        description="longest wait until workers get the resources that they ask for, also after machines were lost",
     )
     pools: dict[str, RayPoolParams] = Field(default={}, description="separate workers for a model, by its name")
 

@@ -14,6 +14,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from umgclip.annotate.engines.ray_pools import ActorPool, make_pools, sizes
 from umgclip.annotate.engines.ray_rows import Counts, call_on_row, enter_folder, error_value
 from umgclip.annotate.engines.ray_session import session_folder, set_environment
+from umgclip.annotate.engines.ray_watch import ClusterWatch
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.progress import Report, Tally
 from umgclip.errors import InputError, UmgclipError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # for jobs; Ray's minimum is 75 MiB
 _POLL_S = 0.5
+_LOOK_S = 5.0  # between looks at the resources of the cluster
 _SEEN = ".driver"  # a file that the driver writes and workers look for: they have to share folders
 
 
@@ -61,7 +64,8 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
         counts, actors = _counts(), sizes(pools, len(jobs), there)
         report.workers(sum(fewest for fewest, _ in actors))
         try:
-            _follow(_Ending(_dataset(jobs, pools, actors, counts)), counts, report)
+            watch = ClusterWatch([pool.params for pool in pools], recipe.params.ray.start_timeout_s)
+            _follow(_Ending(_dataset(jobs, pools, actors, counts)), counts, report, watch)
         finally:
             report.workers(0)
 
@@ -234,15 +238,21 @@ class _Ending(threading.Thread):
             self.error = error
 
 
-def _follow(ending: _Ending, counts: Any, report: Report) -> None:  # noqa: ANN401 - an actor's handle
-    """Report counts until all jobs are done."""
+def _follow(ending: _Ending, counts: Any, report: Report, watch: ClusterWatch) -> None:  # noqa: ANN401 - an actor's handle
+    """Report counts until all jobs are done, or the cluster has had no room for the workers for too long."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
     ending.start()
+    done, look_s = False, time.monotonic()
     while ending.is_alive():
         ending.join(_POLL_S)
-        report.add(ray.get(counts.news.remote()))
+        news = ray.get(counts.news.remote())
+        report.add(news)
+        done = done or news.images > 0
+        if (now := time.monotonic()) >= look_s:
+            watch.check(now, _resources(), ray.available_resources(), news=done)
+            done, look_s = False, now + _LOOK_S
     if isinstance(ending.error, GetTimeoutError):
         there = _resources()
         raise UmgclipError(

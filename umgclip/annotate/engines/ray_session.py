@@ -27,6 +27,8 @@ def set_environment(alone: bool) -> None:
         alone: whether Ray starts on this machine for this process only.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # otherwise a thread that still reads rows when the run ends early would start a Ray of its own
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     if alone:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
