@@ -49,7 +49,7 @@ class LabelParams(Section):
         default=0.7,
         description="estimated share of right labels, which sets the least score of a written one; null: all are",
     )
-    precision_images: Count = Field(default=96, description="training images that the precision is estimated on")
+    precision_images: Count = Field(default=128, description="training images that the precision is estimated on")
     coverage: float = Field(
         default=2.0, ge=0, description="preference for labels on regions that cover more: factor in an exponent"
     )

@@ -21,7 +21,8 @@ from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.prompts import with_article
 
 _SEED = 20070301
-_LIKE = 8  # donors with the grounds most alike, of which one is drawn
+_BEST = 2 / 3  # quantile of the scores above which a labelled region is an object to paste
+_LIKE = 16  # donors with the grounds most alike, of which one is drawn
 _MATCHES = (0.0, 0.6)  # how far objects take the colour of what they cover: once they stand out, once they do not
 _OBJECTS = 2  # pasted into each composite
 _MOST_HIDDEN = 0.4  # share of a pasted object that a second one may hide
@@ -138,9 +139,9 @@ class Examiner:
     def _pasted(self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator) -> tuple[Pasted, ...]:
         """Paste objects into each image, once so that they stand out and once so that they do not.
 
-        The objects are the better half of the labelled regions: a worse one may be no object.
+        The objects are the best third of the labelled regions: a worse one may be no object.
         """
-        least = np.median([donor.score for donor in donors]) if donors else 0.0
+        least = np.quantile([donor.score for donor in donors], _BEST) if donors else 0.0
         better = [donor for donor in donors if donor.score >= least]
         counts = [0 for _ in _MATCHES]
         results: list[list[tuple[float, bool]]] = [[] for _ in _MATCHES]

@@ -13,7 +13,6 @@ from umgclip.annotate.calibration.evidence import BoxCurve, Evidence
 LEAST_PASTED = 40  # labels of pasted objects; fewer say too little
 _FEWEST = 10  # labels of the sample that a threshold has to leave
 _DIGITS = 3
-_BOUND = 1.645  # standard errors below the estimate, where the precision lies with a probability of 5 %
 _CURVE = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # scores that the report shows
 
 
@@ -87,7 +86,7 @@ def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
     """Estimate the precision of labels at each score, and find the least score with the target.
 
     A label is right if it lies on what it names, which decoys tell, and if its box is right, which pasted objects tell.
-    The threshold is the least score at which the precision is at least the target with a probability of 95 %.
+    The threshold is the least score at which the estimate less its standard error reaches the target.
 
     Args:
         evidence: the scores of a sample of training images.
@@ -105,7 +104,7 @@ def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
     # a step of a thousandth: what differs from machine to machine in the last digits decides nothing
     steps = [0.0, *np.unique(np.ceil(ranked * 10**_DIGITS) / 10**_DIGITS).tolist()]
     points = (_point(evidence, boxes, ranked, step, count) for step in steps)
-    enough = (p for p in points if p.labels >= _FEWEST and p.precision - _BOUND * p.error >= target)
+    enough = (p for p in points if p.labels >= _FEWEST and p.precision - p.error >= target)
     at = next(enough, None)
     return LabelPrecision(
         target=target,

