@@ -20,7 +20,7 @@ from umgclip.geometry import boxes
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.prompts import with_article
 
-_SEED = 20070301
+SEED = 20070301
 _BEST = 2 / 3  # quantile of the scores above which a labelled region is an object to paste
 _LIKE = 16  # donors with the grounds most alike, of which one is drawn
 _MATCHES = (0.0, 0.6)  # how far objects take the colour of what they cover: once they stand out, once they do not
@@ -89,7 +89,7 @@ class Examiner:
         Args:
             samples: training images with captions; those that name nothing are left out.
         """
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(SEED)
         reads: list[_Read] = []
         for sample in samples:
             caption = (sample.record.captions or [])[0].text
