@@ -3,7 +3,7 @@
     python benchmarks/label_precision.py FOLDER [--scenes 150] [--offsets 0 1 2]
 
 FOLDER holds `data`, `params.yaml` and `artifacts/base`, as after `benchmarks/photographs.py` (or `umgclip data demo`)
-and `umgclip base`. The first scenes of the benchmark are annotated from their captions, without a threshold; their truth
+and `umgclip base`. The first scenes of the benchmark are annotated from their captions, without a threshold; the truth
 gives precision and recall at each score. The estimate is made on training images, as in a run, once for each offset:
 other random numbers then decide about decoys and about what is pasted where. Prints a line of JSON for each.
 """
