@@ -3,8 +3,9 @@
 A sentence refuses if it has three things in one language: the writer or reader (`me`), a limit (`no`: a negation, an
 inability, a prohibition) and the task (`do`: to describe, to help, a request, guidelines). "My dog never looks at the
 camera" lacks the task, "a boy who cannot describe it" lacks the writer. The image stands for the task where the limit
-is on what the writer can or will do (`can`), or on what should have happened to the image (`weak`: sent, loaded); a
-request to do that again (`ask`) stands for the limit. Who speaks of itself as a `model` describes nothing.
+is on what the writer can or will do (`can`, which names the writer too), or on what should have happened to the image
+(`weak`: sent, loaded); a request to do that again (`ask`) stands for the limit. Who speaks of itself as a `model`
+describes nothing.
 
 Words end where the language's words do, unless they have a `*`. Languages that write no spaces, or whose vowel signs
 are no letters to `re`, are searched for parts of words.
@@ -46,7 +47,7 @@ class Language:
             sentence: in lower case.
             words: the runs of letters in it.
         """
-        if not self._holds("me", sentence, words):
+        if not (self._holds("me", sentence, words) or (self.spaced and self._holds("can", sentence, words))):
             return False
         if self._holds("model", sentence, words):
             return True

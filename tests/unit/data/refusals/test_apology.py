@@ -251,10 +251,10 @@ def corpus(name):
 @pytest.mark.parametrize(
     ("name", "sentences", "refused"),
     [
-        ("refusals", 628, 622),
-        ("captions", 634, 1),
-        ("refusals_held_back", 186, 96),
-        ("captions_held_back", 186, 1),
+        ("refusals", 814, 802),
+        ("captions", 820, 2),
+        ("refusals_held_back", 186, 53),
+        ("captions_held_back", 186, 0),
     ],
 )
 def test_share_of_refusals_in_31_languages(name, sentences, refused):
