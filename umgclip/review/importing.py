@@ -20,8 +20,8 @@ from umgclip.review.labels import LabelNames, count_labels, vocabulary_for
 from umgclip.review.merging import CONFLICTS, QUARANTINE, earlier_corrections, merged, write_corrections
 from umgclip.review.shown import ABOUT, SHOWN, ShownImages, Tool, read_shown
 from umgclip.review.tools.cvat import read_cvat
-from umgclip.review.tools.fiftyone import read_fiftyone
-from umgclip.review.tools.label_studio import read_label_studio
+from umgclip.review.tools.fiftyone_answers import read_fiftyone
+from umgclip.review.tools.label_studio_answers import read_label_studio
 from umgclip.stage import Summary
 
 LookedAt = Literal["changed", "all"]

@@ -1,0 +1,165 @@
+"""Answers of people in FiftyOne: a data set that it wrote in its own format, FiftyOneDataset."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from umgclip.data.corrections import HumanLook
+from umgclip.data.wording import tidy
+from umgclip.errors import InputError
+from umgclip.geometry import masks as mask_ops
+from umgclip.io.json_stream import read_elements
+from umgclip.records import ImageRecord, Mask
+from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable, text_or_none
+from umgclip.review.shown import ShownImages
+from umgclip.review.tools.fiftyone import REVIEWED, SAMPLES
+
+_MOST_BYTES = 1 << 28  # of a mask that is unpacked
+
+
+def read_fiftyone(path: Path, _shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
+    """Yield an answer for each sample with the tag `reviewed`.
+
+    Args:
+        path: a folder that FiftyOne wrote as FiftyOneDataset, or its `samples.json`.
+        _shown: what the export to the tool showed.
+        unusable: gets what could not be used, with the reason.
+
+    Raises:
+        InputError: there is no such file, or no sample has the tag.
+        DataError: it is no JSON, or is cut off.
+    """
+    path = path / SAMPLES if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: expected {SAMPLES} of a FiftyOneDataset, found none")
+    samples = reviewed = 0
+    for name, sample in read_elements(path):
+        if name != "samples":
+            continue
+        samples += 1
+        where = f"sample {samples}"
+        if not isinstance(sample, dict) or not isinstance(sample.get("key"), str):
+            unusable.append(Unusable(None, "no_sample", f"{where}: expected the field key, which the export wrote"))
+            continue
+        tags = sample.get("tags")
+        if not isinstance(tags, list) or REVIEWED not in tags:
+            continue
+        reviewed += 1
+        record = _shown.records.get(sample["key"])
+        if record is None:
+            detail = f"{where}: the export to the tool has no image {sample['key']!r}"
+            unusable.append(Unusable(sample["key"], "not_shown", detail))
+            continue
+        try:
+            yield _answer(sample, record)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
+            unusable.append(Unusable(record.key, "bad_region", f"{where}: {error}"))
+    if not reviewed:
+        raise InputError(
+            f"{path}: expected samples with the tag {REVIEWED!r}, which says that a person looked at them, found none "
+            f"among {samples}"
+        )
+
+
+def _answer(sample: Mapping[str, Any], record: ImageRecord) -> ImageAnswer:
+    size = (sample.get("metadata") or {}).get("width"), (sample.get("metadata") or {}).get("height")
+    if None not in size and size != (record.width, record.height):
+        raise ValueError(f"expected an image of {record.width} x {record.height} pixels, got {size[0]} x {size[1]}")
+    stored = sample.get("regions")
+    detections = None if stored is None and "regions" not in sample else (stored or {}).get("detections") or []
+    tags = sample.get("image_tags")
+    captions = sample.get("captions")
+    return ImageAnswer(
+        key=record.key,
+        sha256=text_or_none(sample.get("sha256")),
+        look=HumanLook(tool="fiftyone", at=_time(sample.get("last_modified_at")), task=_oid(sample.get("_id"))),
+        regions=None if detections is None else tuple(_region(one, record) for one in detections),
+        tags=None if tags is None else tuple(_names(tags["classifications"])),
+        captions=None if captions is None else tuple(clean for text in captions if (clean := tidy(str(text)))),
+    )
+
+
+def _time(value: object) -> str | None:
+    """Return a time as ISO 8601, which FiftyOne writes as such or in milliseconds since 1970."""
+    date = value.get("$date") if isinstance(value, dict) else None
+    if isinstance(date, dict):
+        date = int(date["$numberLong"])
+    if isinstance(date, int) and not isinstance(date, bool):
+        return datetime.fromtimestamp(date / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return date if isinstance(date, str) else None
+
+
+def _oid(value: object) -> str | None:
+    identifier = value.get("$oid") if isinstance(value, dict) else None
+    return identifier if isinstance(identifier, str) else None
+
+
+def _names(classifications: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    seen: set[str] = set()
+    for one in classifications:
+        name = tidy(str(one.get("label") or ""))
+        if name and name not in seen:
+            seen.add(name)
+            yield name
+
+
+def _region(detection: Mapping[str, Any], record: ImageRecord) -> AnsweredRegion:
+    x, y, width, height = (float(side) for side in detection["bounding_box"])
+    if not all(math.isfinite(side) for side in (x, y, width, height)):
+        raise ValueError(f"bounding_box: expected numbers, got {detection['bounding_box']}")
+    box = (x * record.width, y * record.height, (x + width) * record.width, (y + height) * record.height)
+    caption = detection.get("caption")
+    captions = [] if caption is None else [tidy(part) for part in str(caption).splitlines()]
+    if detection.get("mask_path"):
+        raise ValueError("mask_path: expected masks in the samples, got files; export them with the data set")
+    packed = detection.get("mask")
+    identifier = detection.get("region_id")
+    return AnsweredRegion(
+        box_xyxy=box,
+        label=tidy(str(detection.get("label") or "")) or None,
+        mask=None if packed is None else _placed(_unpacked(packed), box, record),
+        captions=tuple(text for text in captions if text) if "caption" in detection else None,
+        shown_id=None if identifier is None else str(identifier),
+    )
+
+
+def _unpacked(packed: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
+    """Unpack the mask of a box.
+
+    Raises:
+        ValueError: it is no packed array of two dimensions.
+    """
+    try:
+        data = zlib.decompressobj().decompress(base64.b64decode(packed["$binary"]["base64"]), _MOST_BYTES)
+        mask = np.load(io.BytesIO(data), allow_pickle=False)
+    except (zlib.error, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"mask: expected a packed array, got {str(packed)[:40]!r}") from error
+    if mask.ndim != 2 or not mask.size:
+        raise ValueError(f"mask: expected an array of height and width, got {mask.shape}")
+    return mask > 0
+
+
+def _placed(mask: Bool[np.ndarray, "h w"], box_xyxy: tuple[float, float, float, float], record: ImageRecord) -> Mask:
+    """Return the mask of a box as one of the image, stretched over the pixels that the box touches."""
+    tiny = 1e-6  # shares of the image do not come back to the last digit
+    x0, y0 = max(0, math.floor(box_xyxy[0] + tiny)), max(0, math.floor(box_xyxy[1] + tiny))
+    x1 = min(record.width, math.ceil(box_xyxy[2] - tiny))
+    y1 = min(record.height, math.ceil(box_xyxy[3] - tiny))
+    if x1 <= x0 or y1 <= y0:
+        raise ValueError(f"bounding_box: expected a box inside {record.width} x {record.height} pixels")
+    whole = np.zeros((record.height, record.width), bool)
+    if mask.shape != (y1 - y0, x1 - x0):
+        mask = cv2.resize(mask.astype(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST) > 0
+    whole[y0:y1, x0:x1] = mask
+    return mask_ops.encode(whole)
