@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from umgclip.data.refusals.first_person import refuses_in_first_person
 from umgclip.data.refusals.openings import INABILITY, OPENINGS, OPENINGS_EAST_ASIA, SELF
@@ -25,6 +26,7 @@ _NOTHING = frozenset((
 ))  # fmt: skip
 
 
+@lru_cache(maxsize=16_384)  # labels and short captions come again and again
 def refuses(text: str) -> bool:
     """Return whether a text is a model's apology, or is about the model instead of the image.
 
