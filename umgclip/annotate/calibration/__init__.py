@@ -1,1 +1,1 @@
-"""How precise the labels of regions are, estimated from the training images alone, and the score that they need."""
+"""The precision of labels of regions, estimated from training images alone, and the score that labels need."""

@@ -1,4 +1,4 @@
-"""What is measured on a sample of training images: scores of labels, of decoys, and of objects that were pasted in."""
+"""Measurements on a sample of training images: scores of labels, of decoys, and of objects that were pasted in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pasted:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class LabelEvidence:
     """Counts and scores that a precision is estimated from.
 
     Attributes:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from umgclip.annotate.calibration.evidence import Evidence, Pasted
+from umgclip.annotate.calibration.evidence import LabelEvidence, Pasted
 from umgclip.annotate.calibration.pasting import ground_of, paste
 from umgclip.annotate.models.clip_teacher import ClipTeacher
 from umgclip.annotate.models.segment_tree import SegmentTree
@@ -83,7 +83,7 @@ class Examiner:
     frequency: Mapping[str, int]
     most_px: int
 
-    def measure(self, samples: Iterable[Sample]) -> Evidence:
+    def measure(self, samples: Iterable[Sample]) -> LabelEvidence:
         """Read images as `annotate` would, with decoys beside the names of their captions, and with pasted objects.
 
         Args:
@@ -99,7 +99,7 @@ class Examiner:
         held_out = set(self.vocabulary.held_out)
         written = [donor for one in reads for donor in one.labels if donor.name not in held_out]
         pasted = self._pasted(reads, written, rng)
-        return Evidence(
+        return LabelEvidence(
             images=len(reads),
             labels=np.array([donor.score for donor in written], float),
             names=sum(len(one.names) for one in reads),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from umgclip.annotate.calibration.evidence import BoxCurve, Evidence
+from umgclip.annotate.calibration.evidence import BoxCurve, LabelEvidence
 
 LEAST_PASTED = 40  # labels of pasted objects; fewer say too little
 _FEWEST = 10  # labels of the sample that a threshold has to leave
@@ -82,7 +82,7 @@ class LabelPrecision:
         return f"{estimate} of the {self.at.labels} of {self.labels} that score {self.threshold} or more"
 
 
-def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
+def estimate(evidence: LabelEvidence, target: float) -> LabelPrecision | None:
     """Estimate the precision of labels at each score, and find the least score with the target.
 
     A label is right if it lies on what it names, which decoys tell, and if its box is right, which pasted objects tell.
@@ -117,7 +117,7 @@ def estimate(evidence: Evidence, target: float) -> LabelPrecision | None:
     )
 
 
-def _point(evidence: Evidence, boxes: BoxCurve, ranked: np.ndarray, score: float, count: float) -> Point:
+def _point(evidence: LabelEvidence, boxes: BoxCurve, ranked: np.ndarray, score: float, count: float) -> Point:
     above = ranked[ranked >= score]
     if not len(above):
         return Point(score, 0, 0.0, 0.0)

@@ -43,7 +43,7 @@ _STREAMS = {"train": 1, "scenes": 2, "singles": 3}  # random streams, so that sp
 
 @dataclass(frozen=True)
 class SceneArt:
-    """What scenes are drawn from: their things and backgrounds, and where the pictures of these come from.
+    """The things and backgrounds that scenes are drawn from, and where the pictures of these come from.
 
     Attributes:
         kinds: the things.

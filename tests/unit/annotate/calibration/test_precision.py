@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from umgclip.annotate.calibration.evidence import BoxCurve, Evidence, Pasted
+from umgclip.annotate.calibration.evidence import BoxCurve, LabelEvidence, Pasted
 from umgclip.annotate.calibration.precision import estimate
 
 NOTHING = np.zeros(0)
 NONE_PASTED = Pasted(0, NOTHING, np.zeros(0, bool))
 
 
-def evidence(**changes) -> Evidence:
+def evidence(**changes) -> LabelEvidence:
     given = {
         "images": 9, "labels": NOTHING, "names": 0, "won": NOTHING, "decoys": 0, "decoys_won": NOTHING,
         "pasted": (NONE_PASTED, NONE_PASTED),
     }  # fmt: skip
-    return Evidence(**{**given, **changes})
+    return LabelEvidence(**{**given, **changes})
 
 
 def test_decoys_tell_which_share_of_labels_is_false():
@@ -81,7 +81,9 @@ def test_the_curve_is_finite_where_every_box_is_right():
     assert 0.9 < curve.probability(np.array([0.1]))[0] < 1
 
 
-def simulated(rng: np.random.Generator, null_share: float, worst_box: float) -> tuple[Evidence, np.ndarray, np.ndarray]:
+def simulated(
+    rng: np.random.Generator, null_share: float, worst_box: float
+) -> tuple[LabelEvidence, np.ndarray, np.ndarray]:
     """Labels of 2,000 names; those without a region of their own win as decoys do. Also their scores and truth."""
     count = 2000
     null = rng.random(count) < null_share
@@ -97,7 +99,7 @@ def simulated(rng: np.random.Generator, null_share: float, worst_box: float) -> 
         of_labels = rng.beta(2.5, 6, int(objects * share))
         return Pasted(objects, of_labels, rng.random(len(of_labels)) < boxes.probability(of_labels))
 
-    measured = Evidence(
+    measured = LabelEvidence(
         images=800, labels=scores, names=count, won=scores, decoys=count, decoys_won=decoy_scores[decoy_has],
         pasted=(pasted(1000, min(share + 0.15, 1.0)), pasted(1000, share - 0.15)),
     )  # fmt: skip
