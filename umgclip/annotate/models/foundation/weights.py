@@ -20,6 +20,12 @@ from umgclip.model.clip.no_code import no_remote_code
 from umgclip.model.clip.placement import placement
 from umgclip.params.annotators import WeightsParams
 
+# the last two: a configuration file that holds a list or null instead of an object
+_UNREADABLE = (
+    OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, AttributeError, TypeError,
+)  # fmt: skip
+_WORDS = ("cat", "dog", "tree")
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -54,8 +60,8 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
         processor_class: name of a class of transformers.
 
     Raises:
-        InputError: the weights are not on this machine (the message says what to run) or do not fit the class, or the
-            device does not exist.
+        InputError: the weights are not on this machine (the message says what to run) or do not fit the class, the
+            tokenizer is not complete, or the device does not exist.
     """
     folder, revision = _folder(params, where)
     field = weights_field(params, where)
@@ -82,7 +88,8 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
                     f"({missing[0]} is one)"
                 )
             processor = getattr(transformers, processor_class).from_pretrained(folder, **plain)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+            _check_tokenizer(processor, f"{field}: expected a complete tokenizer (tokenizer.json), got {folder}")
+    except _UNREADABLE as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"{field}: expected {model_class} and {processor_class} of transformers, got {params.id or params.path}, "
@@ -90,6 +97,20 @@ def load(params: WeightsParams, where: str, model_class: str, processor_class: s
         ) from error
     name = source_name(kind, params.id or Path(str(params.path)).name, revision)
     return LoadedModel(model.eval().to(device), processor, device, dtype, name)
+
+
+def _check_tokenizer(processor: Any, message: str) -> None:  # noqa: ANN401 - any processor of transformers
+    """Check that words have ids of their own: without its file, transformers makes a tokenizer that knows none.
+
+    Raises:
+        InputError: different words have the same ids; begins with the message.
+    """
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None:
+        return
+    ids = [tuple(tokenizer(word)["input_ids"]) for word in _WORDS]
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{message}, whose tokenizer reads {' and '.join(_WORDS)} as {list(ids[0])}")
 
 
 def weights_field(params: WeightsParams, where: str) -> str:

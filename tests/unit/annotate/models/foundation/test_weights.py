@@ -1,5 +1,8 @@
 """Where weights come from, and what is said where they are not."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,7 +11,7 @@ from umgclip.annotate.models.foundation.batching import run_batches
 from umgclip.annotate.models.foundation.weights import load
 from umgclip.annotate.rejected import Failure
 from umgclip.errors import InputError
-from umgclip.params.annotators import ClipParams, DetrParams, Sam2Params
+from umgclip.params.annotators import ClipParams, DetrParams, Owlv2Params, Sam2Params
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -31,6 +34,30 @@ def test_a_folder_without_weights_is_named(tmp_path):
 def test_weights_of_another_kind_are_refused(weights):
     with pytest.raises(InputError, match=r"m.path: expected weights of detr \(DetrConfig\), got rt_detr_v2"):
         load(DetrParams(kind="detr", path=weights("rt_detr_v2")), "m", "DetrForObjectDetection", "AutoImageProcessor")
+
+
+def _owl(folder):
+    return load(Owlv2Params(path=str(folder), device="cpu"), "m", "Owlv2ForObjectDetection", "Owlv2Processor")
+
+
+def test_a_tokenizer_that_reads_all_words_as_one_is_refused(weights, tmp_path):
+    """Without its file transformers makes an empty tokenizer, and each query would find the same boxes."""
+    folder = tmp_path / "owl"
+    shutil.copytree(weights("owlv2"), folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"^m\.path: expected a complete tokenizer \(tokenizer\.json\), got .*owl, "):
+        _owl(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "processor_config.json"])
+@pytest.mark.parametrize("text", ["[]", "null"])
+def test_a_file_of_the_processor_that_holds_no_object_is_refused(weights, tmp_path, name, text):
+    folder = tmp_path / "owl"
+    shutil.copytree(weights("owlv2"), folder)
+    assert Path(folder, name).is_file()
+    Path(folder, name).write_text(text)
+    with pytest.raises(InputError, match=r"^m\.path: expected Owlv2ForObjectDetection .*, got .*owl, which cannot be"):
+        _owl(folder)
 
 
 def test_a_gpu_that_is_not_there_is_refused(weights):
