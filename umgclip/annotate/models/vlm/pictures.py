@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -90,7 +90,7 @@ def alpha_url(pixels: Pixels, region: Proposal, params: VlmParams) -> str:
     """
     small = _scaled(pixels, sent_size((pixels.shape[0], pixels.shape[1]), params))
     height, width = small.shape[:2]
-    share = cv2.resize(region.mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    share = _resized(region.mask.astype(np.float32), (width, height))
     inside = share >= min(0.5, float(share.max()))
     alpha = np.where(inside & (share > 0), 255, 0).astype(np.uint8)
     buffer = io.BytesIO()
@@ -105,7 +105,16 @@ def _jpeg(pixels: Pixels, size_wh: tuple[int, int], params: VlmParams) -> str:
 def _scaled(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
     if size_wh == (pixels.shape[1], pixels.shape[0]):
         return pixels
-    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA)
+    return _resized(pixels, size_wh)
+
+
+def _resized(array: Any, size_wh: tuple[int, int]) -> Any:  # noqa: ANN401 - an image or a map of floats
+    """Return an array of this size: each side is shrunk by its mean, or stretched by repetition."""
+    # cv2 averages only if both sides shrink; of a sliver it would leave pixels out
+    small = min(size_wh[0], array.shape[1]), min(size_wh[1], array.shape[0])
+    if small != (array.shape[1], array.shape[0]):
+        array = cv2.resize(array, small, interpolation=cv2.INTER_AREA)
+    return array if small == size_wh else cv2.resize(array, size_wh, interpolation=cv2.INTER_NEAREST)
 
 
 def _url(kind: str, data: bytes) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.unit.annotate.models.vlm.conftest import completion, image, sent
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.answers import CaptionAnswer, NegativesAnswer, NoAnswerError, TagsAnswer
 from umgclip.annotate.models.vlm.forms import text_form
+from umgclip.annotate.models.vlm.pictures import alpha_url
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
 from umgclip.params.annotators import VlmParams
 from umgclip.records import Text
 
+PARAMS = VlmParams(url="http://127.0.0.1:9/v1", model="m", regions="alpha")
 BOX = (20.0, 10.0, 60.0, 40.0)  # of an image of 80 x 60
 
 
@@ -93,6 +99,17 @@ def test_a_region_under_a_pixel_of_the_image_sent_is_still_seen(server):
     alpha = np.asarray(sent(server.bodies[0])[0])[..., 3]
     assert sorted(np.unique(alpha)) == [0, 255]
     assert (alpha == 255).sum() == 1
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (2, 4000), (4000, 1)])
+def test_a_region_of_one_pixel_of_a_sliver_is_still_seen(size):
+    wide = size[1] > size[0]
+    for at in (0, 100, 101, 3999):
+        box = (at, 0, at + 1, size[0]) if wide else (0, at, size[1], at + 1)
+        url = alpha_url(image(0, size), region(box=tuple(map(float, box)), size=size), PARAMS)
+        alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))[..., 3]
+        _, across = np.nonzero(alpha if wide else alpha.T)
+        assert set(across) == {at * 1024 // 4000}
 
 
 def test_the_negator_sees_regions_in_the_same_way(server):
