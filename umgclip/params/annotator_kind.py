@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from umgclip.params.section import FILE, INDIFFERENT, Count, Device, Precision, Section
 
+
+def no_blank_names(names: str | list[str]) -> str | list[str]:
+    """Check that each name of a list has a visible character.
+
+    Raises:
+        ValueError: one is blank.
+    """
+    for name in names if isinstance(names, list) else []:
+        if not any(letter.isprintable() and not letter.isspace() for letter in name):
+            raise ValueError(f"expected names, got {name!r}, which is blank")
+    return names
+
+
 Queries = Annotated[
     Literal["caption", "vocabulary"] | list[str],
+    AfterValidator(no_blank_names),
     Field(description="queries: the concepts of the caption (all if it names none), all concepts, or a list"),
 ]
 _COMMIT = r"^[0-9a-f]{40}$"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from umgclip.params.annotator_kind import AnnotatorParams, Queries, WeightsParams
+from umgclip.params.annotator_kind import AnnotatorParams, Queries, WeightsParams, no_blank_names
 from umgclip.params.section import FILE, INDIFFERENT, Count, Share, Template
 from umgclip.params.vlm import VlmParams
 
@@ -197,8 +197,12 @@ class NsfwParams(WeightsParams):
     ROLES: ClassVar[tuple[str, ...]] = ("policy",)
 
     kind: Literal["nsfw"] = "nsfw"
-    unsafe: Names = Field(default=["nsfw"], description="labels of the classifier, or prompts of the CLIP")
-    safe: list[str] = Field(default=[], description="prompts of the CLIP for images that may stay")
+    unsafe: Annotated[Names, AfterValidator(no_blank_names)] = Field(
+        default=["nsfw"], description="labels of the classifier, or prompts of the CLIP"
+    )
+    safe: Annotated[list[str], AfterValidator(no_blank_names)] = Field(
+        default=[], description="prompts of the CLIP for images that may stay"
+    )
     threshold: Share = Field(default=0.5, description="least combined probability of what is unsafe")
     action: Action = "quarantine"
 

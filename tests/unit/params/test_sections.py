@@ -1,5 +1,6 @@
 """Reading `params.yaml`: what is refused, and how it says so."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -82,3 +83,19 @@ def test_the_example_of_the_annotators_documentation_is_one():
     params = AnnotateParams.model_validate(section)
     assert params.roles.of("tagger") == ["siglip", "qwen"]
     assert params.models["sam"].dtype == "bf16"
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\u200b"])
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [(kind, "queries") for kind in ("vlm", "sam3", "owlv2", "grounding_dino", "mm_grounding_dino")]
+    + [("nsfw", "unsafe"), ("nsfw", "safe")],
+)
+def test_a_blank_name_is_no_query(write, kind, key, name):
+    source = {"url": "http://127.0.0.1:9/v1", "model": "m"} if kind == "vlm" else {"path": "weights"}
+    entry = {"kind": kind, key: ["cat", name], **source}
+    with pytest.raises(ParamsError) as caught:
+        load_section(write(json.dumps({"annotate": {"models": {"m": entry}}})), AnnotateParams)
+    told = str(caught.value)
+    assert f"annotate.models.m.{kind}.{key}" in told
+    assert f"expected names, got {name!r}, which is blank" in told
