@@ -48,6 +48,8 @@ class Comparison:
         tags, captions = _texts(record.tags or [], answer.tags), _texts(shown_captions(record), answer.captions)
         left = [*(regions or []), *([] if answer.regions is not None else shown_regions(record))]
         removed_tags = [] if tags is None else [tag for tag in record.tags or [] if not _among(tag, tags)]
+        negative_tags = list(_absent(record, removed_tags, removed, left, tags))
+        captions = _without(captions, shown_captions(record), negative_tags)
         return Correction(
             key=record.key,
             sha256=record.sha256,
@@ -58,7 +60,7 @@ class Comparison:
             regions=regions,
             removed=removed,
             tags=tags,
-            negative_tags=list(_absent(record, removed_tags, removed, left, tags)),
+            negative_tags=negative_tags,
             captions=captions,
             removed_captions=[]
             if captions is None
@@ -111,10 +113,7 @@ class Comparison:
             known = region.label is not None and names.written(region.label) is not None
             is_stuff = names.is_stuff(region.label or "") if known else earlier.is_stuff
             negatives = [*negatives, Text(text=tag.text, source=HUMAN)] if tags else negatives
-        if region.captions is not None:
-            captions = _texts(earlier.captions or [], region.captions)
-        else:
-            captions = earlier.captions if stays else []
+        captions = _captions(earlier, region, stays)
         right = {name_key(text.text) for text in (*tags, *(captions or []))}
         negatives = [text for text in negatives if name_key(text.text) not in right]
         return earlier.model_copy(
@@ -231,6 +230,40 @@ def _texts(before: Sequence[Text], answered: Sequence[str] | None) -> list[Text]
         key = name_key(text)
         texts.setdefault(key, _confirmed(earlier[key]) if key in earlier else Text(text=text, source=HUMAN))
     return list(texts.values())
+
+
+def _captions(earlier: Region, region: AnsweredRegion, stays: bool) -> list[Text] | None:
+    """Return a region's captions; of one with another label, what the person did not change is not confirmed.
+
+    A caption that was shown and names the old label was made from it, and goes with it; others come after the person's.
+    Where captions were not asked for, all of them go.
+    """
+    if region.captions is None:
+        return earlier.captions if stays else []
+    texts = _texts(earlier.captions or [], region.captions) or []
+    if stays:
+        return texts
+    before = {name_key(text.text): text for text in reversed(earlier.captions or [])}
+    new, old = name_key(region.label or ""), (earlier.tags or [])[0].text
+    left = [before[name_key(text.text)] for text in texts if name_key(text.text) in before]
+    changed = [text for text in texts if name_key(text.text) not in before]
+    # the old label may be a part of the new one, as in "apple" and "green apple"
+    rest = [text for text in left if not _names(name_key(text.text).replace(new, " ") if new else text.text, old)]
+    return [*changed, *rest]
+
+
+def _without(captions: list[Text] | None, before: Sequence[Text], absent: Sequence[Text]) -> list[Text] | None:
+    """Return captions without those that the person left as they were and that name what the person removed."""
+    shown = {name_key(text.text) for text in before if text.source != HUMAN}
+    return None if captions is None else [
+        text for text in captions
+        if name_key(text.text) not in shown or not any(_names(text.text, name.text) for name in absent)
+    ]  # fmt: skip
+
+
+def _names(caption: str, name: str) -> bool:
+    """Check whether a caption has a name as words of its own, or its plain plural."""
+    return re.search(rf"(?<!\w){re.escape(name_key(name))}(?:s|es)?(?!\w)", name_key(caption)) is not None
 
 
 def _confirmed(text: Text) -> Text:

@@ -199,6 +199,52 @@ def test_every_kind_of_correction_in_label_studio(scenes, exported, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("tool", [LABEL_STUDIO, FIFTYONE])
+def test_another_label_takes_the_captions_with_it_that_were_made_from_the_old_one(tool, scenes, exported, tmp_path):
+    record = scenes.scene(0)
+    cat, *others = record.regions
+    texts = ["a cat; asleep", "two cats", "a civet cat", "a category"]
+    cat = cat.model_copy(update={"captions": [scenes.text(words) for words in texts]})
+    record = record.model_copy(update={"regions": [cat, *others]})
+    folder = exported([record], tool)
+
+    def in_label_studio(results):
+        named(results, "cat")["value"]["brushlabels"] = ["civet cat"]
+        whole(results, "region_caption")["value"]["text"].append("no house cat")
+        return results
+
+    def in_fiftyone(sample):
+        sample["regions"]["detections"][0]["label"] = "civet cat"
+        sample["regions"]["detections"][0]["caption"] += "\nno house cat"
+
+    answers = (
+        LabelStudio(folder).answer(in_label_studio) if tool == LABEL_STUDIO else fiftyone_answer(folder, in_fiftyone)
+    )
+    (stated,) = imported(answers, tmp_path / "out").values()
+    civet = stated.regions[0]
+    assert [tag.text for tag in civet.tags] == ["civet cat"]
+    assert [text.text for text in civet.negatives] == ["cat"]
+    # what names the old label goes, the rest is not confirmed, and the person's own text stands whatever it names
+    assert [(text.text, text.source) for text in civet.captions] == [
+        ("no house cat", "human"), ("a civet cat", "clip_teacher"), ("a category", "clip_teacher"),
+    ]  # fmt: skip
+
+
+def test_a_caption_of_the_image_that_names_what_was_removed_is_not_confirmed(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(0)], LABEL_STUDIO)
+
+    def change(results):
+        results.remove(named(results, "dog"))
+        whole(results, "tags")["value"]["choices"] = ["cat", "bird"]
+        whole(results, "captions")["value"]["text"].append("a cat without a dog")
+        return results
+
+    (stated,) = imported(LabelStudio(folder).answer(change), tmp_path / "out").values()
+    assert [tag.text for tag in stated.negative_tags] == ["dog"]
+    assert [(text.text, text.source) for text in stated.captions] == [("a cat without a dog", "human")]
+    assert [text.text for text in stated.removed_captions] == ["a cat & a dog"]
+
+
 def test_a_moved_box_loses_its_mask_and_its_old_place(scenes, exported, tmp_path):
     folder = exported([scenes.scene(0)], LABEL_STUDIO, masks=False)
 
