@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,12 +29,26 @@ class _Closed(BaseModel):
 
 
 class HumanLook(_Closed):
-    """One look of a person at an image: the tool, who it was, when (ISO 8601, UTC) and the tool's own number of it."""
+    """One look of a person at an image: the tool, who it was, when (ISO 8601, UTC) and the tool's own number of it.
+
+    `lists` are those that the person was asked for: `regions`, `tags`, `captions`. None: all that the correction has.
+    """
 
     tool: str
     by: str | None = None
     at: str | None = None
     task: str | None = None
+    lists: tuple[Literal["regions", "tags", "captions"], ...] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
+
+
+class Overruled(_Closed):
+    """What one look at an image removed and another one, which counts, has; it matters to a later join alone."""
+
+    removed: list[Region] = []
+    negative_tags: list[Text] = []
+    removed_captions: list[Text] = []
 
 
 class Correction(_Closed):
@@ -54,6 +69,7 @@ class Correction(_Closed):
         captions: of the image, beside alt texts, which stay as they are.
         removed_captions: captions that the person saw and removed or rewrote.
         looks: who looked at the image, the latest last.
+        overruled: what one look removed and the look that counts has, so that it does not count as removed.
     """
 
     version: int = CORRECTION_VERSION
@@ -70,6 +86,7 @@ class Correction(_Closed):
     captions: list[Text] | None = None
     removed_captions: list[Text] = []
     looks: list[HumanLook] = []
+    overruled: Overruled | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _fits_the_image(self) -> Correction:

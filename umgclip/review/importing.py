@@ -17,7 +17,7 @@ from umgclip.records import ImageRecord, stored_record
 from umgclip.review.answer import ImageAnswer, Unusable
 from umgclip.review.comparison import Comparison, is_unchanged
 from umgclip.review.labels import LabelNames, count_labels, vocabulary_for
-from umgclip.review.merging import CONFLICTS, QUARANTINE, earlier_corrections, merged, write_corrections
+from umgclip.review.merging import CONFLICTS, QUARANTINE, earlier_corrections, merged, new_conflicts, write_corrections
 from umgclip.review.shown import ABOUT, SHOWN, ShownImages, Tool, read_shown
 from umgclip.review.tools.cvat import read_cvat
 from umgclip.review.tools.fiftyone_answers import read_fiftyone
@@ -46,7 +46,7 @@ class ImportedAnswers:
     """
 
     corrections: dict[str, Correction]
-    conflicts: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[Mapping[str, Any]] = field(default_factory=list)
     unusable: list[Unusable] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     new_names: Counter[str] = field(default_factory=Counter)
@@ -99,10 +99,12 @@ def run_import(
         new_names: whether names that nobody could choose from are taken; if not, their image goes to the quarantine.
 
     Raises:
-        InputError: the export cannot be read as one, or nobody submitted anything.
+        InputError: the export cannot be read as one, nobody submitted anything, or `out` is a file.
         DataError: it is no JSON, or is cut off.
         OutputError: `out` cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: expected a folder, which is made or added to, got the file {out}")
     if not answers.exists():
         raise InputError(f"{answers}: expected an export of a labelling tool, found none")
     outcome = ImportedAnswers(earlier_corrections(out))
@@ -111,6 +113,7 @@ def run_import(
         _join(outcome, _corrections_of(answers))
     else:
         _join(outcome, _compared(answers, shown, outcome, Comparison(shown, closed), (looked_at, new_names)))
+    outcome.conflicts = new_conflicts(out, outcome.conflicts)
     write_corrections(out, outcome.corrections, outcome.conflicts, outcome.unusable)
     return _summary(out, outcome, before, shown)
 
