@@ -8,6 +8,7 @@ images that no student sees. Run it from a checkout with `python -m flows.engine
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import uuid
@@ -39,14 +40,16 @@ from flows.rounds import (
     read_probe,
     read_state,
     report,
+    rescued,
     rows,
     write_state,
 )
 from umgclip.cli import exits
 from umgclip.cli.project import followed
-from umgclip.errors import InputError
+from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import write_bytes, write_json
 from umgclip.io.locks import only_writer
+from umgclip.io.manifest import read_manifest
 from umgclip.params import AnnotateParams, parse_sections, read_params
 from umgclip.register.gates import flatten_metrics
 from umgclip.tracking import PARENT_RUN, Run, stage_run
@@ -55,6 +58,7 @@ from umgclip.tracking import environment as variables
 TARGET = "evaluate"
 TEACHER = "teacher"
 REPORT = Path("artifacts") / "rounds.json"
+TRAINING = Path("data") / "train"
 PROBE = ("-m", "umgclip", "probe")
 _PIPELINE, _LOCK, _POINTER = "dvc.yaml", "dvc.lock", f"{TEACHER}.dvc"
 _STUDENT = Path("artifacts") / "train"
@@ -87,6 +91,8 @@ def engine(
     """
     if rounds < 1 or leave_out < 1:
         raise InputError(f"expected at least 1 round and 1 image to leave out, got {rounds} and {leave_out}")
+    if not math.isfinite(min_gain):
+        raise InputError(f"--min-gain: expected a finite number, got {min_gain}")
     with (
         opened(workspace, "engine", rounds, leave_out, min_gain, overrides or {}) as (source, root),
         only_writer(root / STATE, "flows.engine"),
@@ -122,12 +128,14 @@ def _begun(source: Path, root: Path, asked: Asked, restart: bool) -> State:
     """Return the state of a killed run that was asked for the same, or of a new one.
 
     Raises:
-        InputError: a run that was killed was asked for something else.
+        InputError: a run that was killed was asked for something else, or too many images are to be left out.
+        DataError: the state of a killed run is damaged, and `restart` was not asked.
     """
     graph = read_graph(root, environment(root, source))
     state = None if restart else read_state(root)
-    if restart and (old := read_state(root)) is not None:
-        _put_back(root, old.start)
+    _require_enough(root, asked.leave_out)
+    if restart:
+        _forget(root, _files(graph))
     if state is None:
         overridden(root / PARAMS, asked.overrides)  # wrong keys end the run before it begins
         state = State(name=f"rounds-{uuid.uuid4().hex[:6]}", asked=asked, start=_texts(root, _files(graph)))
@@ -140,6 +148,34 @@ def _begun(source: Path, root: Path, asked: Asked, restart: bool) -> State:
     else:
         runtime.log().info("%s continues after round %d", state.name, len(state.rounds))
     return state
+
+
+def _require_enough(root: Path, leave_out: int) -> None:
+    """Compare the images to put aside with the training images, where these are here already."""
+    try:
+        images = read_manifest(root / TRAINING).samples
+    except DataError:  # DVC may still fetch it; `validate` counts again
+        return
+    if leave_out > images // 2:
+        raise InputError(
+            f"--leave-out: expected at most {images // 2}, half of the {images} training images, got {leave_out}"
+        )
+
+
+def _forget(root: Path, names: Iterable[str]) -> None:
+    """Put the files back that were there before a killed run, as far as its state can be read; say what stays."""
+    try:
+        old = read_state(root)
+        start = {} if old is None else old.start
+    except DataError as error:
+        known = set(names)
+        start = {name: text for name, text in rescued(root).items() if name in known}
+        left = ", ".join(sorted(known - set(start))) or "none"
+        runtime.log().warning(
+            "%s\nforgotten; put back: %s; not put back, since the state does not hold them (`git restore` does): %s",
+            error, ", ".join(sorted(start)) or "none", left,
+        )  # fmt: skip
+    _put_back(root, start)
 
 
 def _in_flow(number: int, work: Callable[[], State]) -> State:
@@ -285,7 +321,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def _main(
     rounds: Annotated[int, typer.Option(help="most rounds")] = 2,
-    leave_out: Annotated[int, typer.Option(help="training images that no student sees, for the gate")] = 200,
+    leave_out: Annotated[int, typer.Option(help="training images that no student sees, at most half of them")] = 200,
     min_gain: Annotated[float, typer.Option(help="least mean gain on them that lets the next round begin")] = 0.0,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="override a parameter, as train.steps=300; may be repeated")

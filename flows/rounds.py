@@ -123,6 +123,15 @@ def read_state(root: Path) -> State | None:
         raise DataError(f"{path}: {field}: {first['msg']}; start again with --restart") from error
 
 
+def rescued(root: Path) -> dict[str, str | None]:
+    """Return what a damaged state still holds of the files that were there before its first round."""
+    try:
+        start = json.loads((root / STATE).read_bytes())["start"]
+        return {name: text for name, text in start.items() if text is None or isinstance(text, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
 def write_state(root: Path, state: State) -> None:
     """Write the state, so that a reader sees the old or the new one."""
     (root / STATE).parent.mkdir(parents=True, exist_ok=True)
@@ -133,13 +142,17 @@ def read_probe(path: Path) -> dict[str, Any]:
     """Read the report of `umgclip probe`.
 
     Raises:
-        DataError: the file is missing or holds something else.
+        DataError: the file is missing or holds something else, or a score is not finite.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content | {"scores": {str(key): float(score) for key, score in content["scores"].items()}}
+        scores = {str(key): float(score) for key, score in content["scores"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected the report of `umgclip probe`, got {type(error).__name__}") from error
+    wrong = next((key for key, score in scores.items() if not math.isfinite(score)), None)
+    if wrong is not None:
+        raise DataError(f"{path}: scores.{wrong}: expected a finite number, got {scores[wrong]}")
+    return content | {"scores": scores}
 
 
 def judge(scores: Mapping[str, float], best: Round | None, min_gain: float) -> GateResult:
@@ -168,8 +181,9 @@ def judge(scores: Mapping[str, float], best: Round | None, min_gain: float) -> G
 
 
 def measures_of(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the report's numbers out of flattened metrics of `evaluate`; those that were not measured are missing."""
-    return {name: metrics[key] for name, key in _MEASURES.items() if key in metrics}
+    """Return the report's numbers out of flattened metrics of `evaluate`; those without a finite value are missing."""
+    values = {name: metrics[key] for name, key in _MEASURES.items() if key in metrics}
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def rows(rounds: Sequence[Round]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Rows = Sequence[Mapping[str, Any]]
+_WIDE = 10_000
 _plain = logging.getLogger("umgclip.flows")
 
 
@@ -130,10 +131,15 @@ def table(key: str, rows: Rows, title: str) -> None:
 
         _kept(lambda: create_table_artifact(table=[dict(row) for row in rows], key=key, description=title))
         return
-    shown = Table(*rows[0], title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(shown)
+    console = Console()
+    if console.measure(shown, options=console.options.update(width=_WIDE)).maximum > console.width:
+        shown.padding = 0  # headings that are cut say nothing
+    console.print(shown)
 
 
 def markdown(key: str, text: str, title: str) -> None:

@@ -20,7 +20,7 @@ MOST = 1000
 class Range(BaseModel):
     """The numbers from `low` to `high`, integers if both are integers; `log` samples evenly on a log scale."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     low: int | float
     high: int | float

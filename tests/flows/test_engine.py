@@ -9,11 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from flows import engine as module
+from flows import runtime
 from flows.dvc.failures import StageFailed
 from flows.engine import engine
-from flows.rounds import STATE, GateResult, Round, judge, read_probe, read_state
+from flows.rounds import STATE, GateResult, Round, judge, measures_of, read_probe, read_state, rows
 from umgclip.errors import DataError, InputError, ParamsError
 from umgclip.io.locks import only_writer
+from umgclip.io.manifest import MadeBy, Manifest, ShardInfo, write_manifest
 
 PIPELINE = """\
 stages:
@@ -147,6 +149,8 @@ def test_rounds_in_a_clone_leave_the_checkout_and_its_experiments(rounds, monkey
     [
         ({"rounds": 0}, InputError, "expected at least 1 round"),
         ({"leave_out": 0}, InputError, "1 image to leave out, got 2 and 0"),
+        ({"min_gain": float("nan")}, InputError, "--min-gain: expected a finite number, got nan"),
+        ({"min_gain": float("inf")}, InputError, "--min-gain: expected a finite number, got inf"),
         ({"overrides": {"train.stps": 1}}, ParamsError, "unknown key train.stps"),
     ],
 )
@@ -155,6 +159,39 @@ def test_a_wrong_request_ends_before_the_first_round(rounds, asked, error, messa
         engine.fn(**asked)
     assert rounds.ran() == []
     assert not (rounds.root / STATE).exists()
+
+
+def test_more_than_half_of_the_images_cannot_be_left_out(rounds):
+    shards = [ShardInfo(path="0.tar", sha256="0" * 64, samples=61, bytes=1)]
+    (rounds.root / "data" / "train").mkdir(parents=True)
+    (rounds.root / "data" / "train" / "0.tar").write_bytes(b"x")
+    write_manifest(rounds.root / "data" / "train", Manifest(made_by=MadeBy(stage="import"), shards=shards))
+    with pytest.raises(InputError, match="--leave-out: expected at most 30, half of the 61 training images, got 31"):
+        engine.fn(leave_out=31)
+    assert rounds.ran() == []
+    assert not (rounds.root / STATE).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "told"),
+    [
+        ('{"x', "changed", "put back: none; not put back"),
+        ('{"start": {"params.yaml": "as before", "../other": "x"}, "asked": 3}', "as before", "put back: params.yaml;"),
+        ('{"start": [1]}', "changed", "put back: none; not put back"),
+        ("[" * 100_000, "changed", "put back: none; not put back"),
+        ("\x00", "changed", "put back: none; not put back"),
+    ],
+)
+def test_a_restart_gets_past_a_damaged_state_and_says_what_stays(tmp_path, caplog, text, params, told):
+    (tmp_path / STATE).parent.mkdir()
+    (tmp_path / STATE).write_text(text)
+    (tmp_path / "params.yaml").write_text("changed")
+    with caplog.at_level("WARNING"):
+        module._forget(tmp_path, ["params.yaml", "dvc.lock"])
+    assert (tmp_path / "params.yaml").read_text() == params
+    assert not (tmp_path.parent / "other").exists()
+    assert told in caplog.text
+    assert "rounds.json" in caplog.text
 
 
 def test_two_runs_in_one_checkout_are_refused(rounds):
@@ -168,6 +205,19 @@ def finished(scores: dict[str, float]) -> Round:
         number=1, teacher=False, files={}, measures={}, slice={}, scores=scores, verdict=GateResult(),
         experiment="x-1", mlflow_run="r",
     )  # fmt: skip
+
+
+def test_the_table_of_rounds_has_whole_headings_on_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    measures = dict.fromkeys(("precision", "recall", "box_top1", "mask_top1"), 0.12345)
+    verdict = GateResult(gain=-0.12345, error=0.1, passed=False)
+    one = finished({}).model_copy(update={"measures": measures, "slice": {"score": 0.12345}, "verdict": verdict})
+    runtime.table("umgclip-rounds", rows([one]), "Rounds")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name, value in rows([one])[0].items():
+        assert name in lines[2]
+        assert str(value) in lines[4]
 
 
 def test_the_gate_compares_image_by_image():
@@ -187,6 +237,10 @@ def test_a_damaged_report_or_state_is_refused(tmp_path):
     (tmp_path / "probe.json").write_text('{"scores": [1]}')
     with pytest.raises(DataError, match="expected the report of `umgclip probe`"):
         read_probe(tmp_path / "probe.json")
+    (tmp_path / "probe.json").write_text('{"scores": {"a": NaN}}')
+    with pytest.raises(DataError, match=r"scores.a: expected a finite number, got nan"):
+        read_probe(tmp_path / "probe.json")
+    assert measures_of({"annotator.recall": float("nan"), "annotator.precision": 0.5}) == {"precision": 0.5}
     (tmp_path / STATE).parent.mkdir()
     (tmp_path / STATE).write_text('{"name": 3}')
     with pytest.raises(DataError, match=r"rounds.json: name: .*start again with --restart"):

@@ -78,8 +78,8 @@ def teacher_files(folder: Path, base: Path) -> TeacherFiles:
         base: the base that annotates.
 
     Raises:
-        InputError: there is no such folder, it is another kind of model, weights are missing, or its embeddings have
-            another size than the base's.
+        InputError: there is no such folder, it is another kind of model, weights are missing, its embeddings have
+            another size than the base's, or it is that base itself.
         DataError: a config is no JSON object.
     """
     if not folder.is_dir():
@@ -90,6 +90,7 @@ def teacher_files(folder: Path, base: Path) -> TeacherFiles:
         if missing:
             raise InputError(f"{_KEY}: expected {' and '.join(missing)} in {wanted}, found none")
     _require_own_base(files)
+    _require_other(files, base, folder)
     sizes = [_embed_dim(one / CONFIG) for one in (base, files.base)]
     if sizes[0] != sizes[1]:
         raise InputError(
@@ -121,6 +122,18 @@ def _require_own_base(files: TeacherFiles) -> None:
         raise InputError(
             f"{_KEY}: {files.adapter} was tuned on the base {wanted[:12]}, got {actual[:12]} in {files.base}; give "
             "the base with it: a folder with `base` and `train`, or the files of a registered version"
+        )
+
+
+def _require_other(files: TeacherFiles, base: Path, folder: Path) -> None:
+    """Compare the weights with those of the base that annotates: a model agrees with itself on everything."""
+    mine, other = files.base / WEIGHTS, base / WEIGHTS
+    if files.adapter is not None or not other.is_file() or mine.stat().st_size != other.stat().st_size:
+        return
+    if mine.samefile(other) or sha256_file(mine) == sha256_file(other):
+        raise InputError(
+            f"{_KEY}: expected a model that was tuned, got the weights of the base itself in {folder}, which are no "
+            f"second opinion; {_FORMS}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,16 @@ _LIMITS, _ALL = "Limits per request", "Limits for all requests together"
 def _option(name: str, panel: str, text: str, **checks: Any) -> Any:  # noqa: ANN401 - Typer's own
     # not UMGCLIP_SERVE_PORT, which Kubernetes sets to an address for a service named umgclip-serve
     variable = f"UMGCLIP_SERVING_{name.upper().replace('-', '_')}"
-    return typer.Option(f"--{name}", envvar=variable, show_envvar=False, help=text, rich_help_panel=panel, **checks)
+    return typer.Option(
+        f"--{name}", envvar=variable, show_envvar=False, help=text, rich_help_panel=panel, callback=_finite, **checks
+    )
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - the value of any option
+    """Return an option's value, unless it is no number that can be compared: every bound lets NaN pass."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, got {value}")
+    return value
 
 
 def serve(

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from umgclip.errors import DataError, GateError
+from umgclip.errors import DataError, GateError, InputError
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.manifest import ClassList, read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
@@ -60,12 +60,14 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
     Raises:
         GateError: a critical rule fails more often than tolerated, or a rule could not be checked.
         DataError: an input is missing, damaged or empty.
+        InputError: more than half of the images are to be put aside.
         OutputError: a result cannot be written.
     """
     with fresh_folder(out) as working:
         with fresh_folder(inputs.data_docs) as docs:
             engine = Engine(docs / DOCS)
             tables = _Tables.open(inputs)
+            _require_enough(tables, params)
             gate = Gate(engine, params)
             for table_check in _table_checks(params, inputs, tables):
                 gate.check(table_check)
@@ -129,6 +131,16 @@ class _Tables:
         tags = tags.astype("str").str.split("|").explode()
         labels = self.regions.whole("key", "label").reindex(columns=["key", "label"]).set_index("key")["label"]
         return pd.concat([tags, labels.astype("str")]).rename("name").rename_axis("key").dropna().reset_index()
+
+
+def _require_enough(tables: _Tables, params: ValidateParams) -> None:
+    """Compare the images to put aside with those that there are; training needs the others."""
+    images = tables.image_keys.get("key", pd.Series(dtype="str")).nunique()
+    if params.leave_out > images // 2:
+        raise InputError(
+            f"validate.leave_out: expected at most {images // 2}, half of the {images} annotated images, "
+            f"got {params.leave_out}"
+        )
 
 
 def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:

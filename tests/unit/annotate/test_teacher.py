@@ -39,6 +39,14 @@ def trained(teacher_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+def _tuned(folder, base):
+    """Find the teacher in a folder, one byte of whose weights is another than the base's."""
+    weights = bytearray((folder / WEIGHTS).read_bytes())
+    weights[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(weights)
+    return teacher_files(folder, base)
+
+
 def test_each_form_of_a_teacher_is_found(trained, teacher_folder, tmp_path):
     adapter = trained / ADAPTER
     assert teacher_files(trained, teacher_folder) == TeacherFiles(teacher_folder, adapter)
@@ -55,7 +63,8 @@ def test_each_form_of_a_teacher_is_found(trained, teacher_folder, tmp_path):
     shutil.copy(teacher_folder / WEIGHTS, version)
     assert teacher_files(version, teacher_folder) == TeacherFiles(version, version / ADAPTER)
     # merged weights
-    assert teacher_files(teacher_folder, teacher_folder) == TeacherFiles(teacher_folder, None)
+    shutil.rmtree(version / ADAPTER)
+    assert _tuned(version, teacher_folder) == TeacherFiles(version, None)
     assert TeacherFiles(teacher_folder, adapter).trained_fit() == "pad"
 
 
@@ -72,10 +81,16 @@ def test_what_is_no_teacher_of_this_base_is_refused(trained, teacher_folder, tmp
     (tmp_path / "half" / ADAPTER / ADAPTER_WEIGHTS).unlink()
     with pytest.raises(InputError, match=f"annotate.teacher: expected {ADAPTER_WEIGHTS} in .*half"):
         teacher_files(tmp_path / "half", teacher_folder)
+    # the base itself, and a copy of it
+    shutil.copytree(teacher_folder, tmp_path / "same")
+    for folder in (teacher_folder, tmp_path / "same"):
+        with pytest.raises(InputError, match="annotate.teacher: expected a model that was tuned, got the weights of"):
+            teacher_files(folder, teacher_folder)
     # another base, and embeddings of another size
     config = json.loads((teacher_folder / CONFIG).read_text())
     config["model_cfg"]["embed_dim"] = 24
     shutil.copytree(teacher_folder, tmp_path / "wide")
+    (tmp_path / "wide" / WEIGHTS).write_bytes(b"wide")
     (tmp_path / "wide" / CONFIG).write_text(json.dumps(config))
     with pytest.raises(InputError, match="expected a model with embeddings of 16 numbers as the base has them, got 24"):
         teacher_files(tmp_path / "wide", teacher_folder)

@@ -113,3 +113,10 @@ def test_a_key_that_would_lock_nothing_is_refused(monkeypatch, given):
     monkeypatch.setenv("UMGCLIP_API_KEY", given)
     with pytest.raises(InputError, match="UMGCLIP_API_KEY: expected a key, or several separated by commas, got"):
         api_keys()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_none_is_refused(value):
+    done = CliRunner().invoke(app, ["--poll-s", value], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert done.exit_code == 2
+    assert "Invalid value for '--poll-s'" in done.output

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from umgclip.errors import DataError, GateError
+from umgclip.errors import DataError, GateError, InputError
 from umgclip.io.atomic import fresh_folder
 from umgclip.io.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
@@ -142,6 +142,12 @@ def test_images_that_are_put_aside_are_rows_of_the_quarantine(tables: Any, store
     assert {row["key"] for row in rows} < set(tables.images["key"])
     assert ("put aside for measuring", "3") in summary.rows
     assert "37 of 40 pass" in dict(summary.rows)["images"]
+
+
+def test_more_than_half_of_the_images_cannot_be_put_aside(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    with pytest.raises(InputError, match=r"validate.leave_out: expected at most 20, half of the 40 .*, got 21"):
+        run(ValidateParams(leave_out=21), store(tables), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_rule_finds_its_row_and_no_other(tables: Any, store: Store, benchmark_sha: str, tmp_path: Path) -> None:  # noqa: ANN401
