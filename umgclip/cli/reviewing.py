@@ -92,6 +92,13 @@ def import_(
         Literal["changed", "all"],
         typer.Option(help="images that count as looked at where the tool does not tell: those that differ, or all"),
     ] = "changed",
+    asked_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="regions, tags, captions or region-captions: a list that people emptied in all images; else one that "
+            "no answer of Label Studio has counts as not asked for",
+        ),
+    ] = None,
     stay_open: Annotated[
         bool, typer.Option("--stay-open", help="models may add labels to images that people looked at")
     ] = False,
@@ -113,10 +120,13 @@ def import_(
 
     Example: umgclip review import project-1.json --shown review --out corrections
     """
+    from dataclasses import replace
+
     from umgclip.cli import session
     from umgclip.cli.data import datasets
     from umgclip.data.corrections import CORRECTIONS
     from umgclip.review.importing import run_import, shown_from, shown_from_dataset
+    from umgclip.review.shown import ASKED
 
     basis: ShownImages | None
     if dataset is not None:
@@ -132,6 +142,10 @@ def import_(
                 f"--shown: expected the folder that `umgclip review export` wrote, since {answers} is in none; or "
                 "--dataset with --tool"
             )
+    if unknown := [name for name in asked_for or [] if name not in ASKED]:
+        raise InputError(f"--asked-for: expected one of {', '.join(ASKED)}, got {unknown[0]!r}")
+    if basis is not None:
+        basis = replace(basis, asked=frozenset(name for name in ASKED if name in (asked_for or [])))
     with session.only_writer(out):
         summary = run_import(
             answers, basis, out, looked_at, closed=not stay_open,

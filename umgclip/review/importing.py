@@ -18,7 +18,7 @@ from umgclip.review.answer import ImageAnswer, Unusable
 from umgclip.review.comparison import Comparison, is_unchanged
 from umgclip.review.labels import LabelNames, count_labels, vocabulary_for
 from umgclip.review.merging import CONFLICTS, QUARANTINE, earlier_corrections, merged, new_conflicts, write_corrections
-from umgclip.review.shown import ABOUT, SHOWN, ShownImages, Tool, read_shown
+from umgclip.review.shown import ABOUT, SHOWN, Asked, ShownImages, Tool, read_shown, shown_captions, shown_regions
 from umgclip.review.tools.cvat import read_cvat
 from umgclip.review.tools.fiftyone_answers import read_fiftyone
 from umgclip.review.tools.label_studio_answers import read_label_studio
@@ -43,6 +43,8 @@ class ImportedAnswers:
         unusable: what could not be used.
         counts: answers by what became of them.
         new_names: names that were not among those to choose from, and how often they came.
+        not_asked: lists that were shown and that answers say nothing of, and in how many images.
+        looked_at: keys of the images that people looked at.
     """
 
     corrections: dict[str, Correction]
@@ -50,6 +52,8 @@ class ImportedAnswers:
     unusable: list[Unusable] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     new_names: Counter[str] = field(default_factory=Counter)
+    not_asked: Counter[str] = field(default_factory=Counter)
+    looked_at: set[str] = field(default_factory=set)
 
 
 def shown_from(answers: Path, given: Path | None) -> ShownImages | None:
@@ -156,7 +160,23 @@ def _compared(
             continue
         outcome.new_names.update(unknown)
         outcome.counts["confirmed" if unchanged else "corrected"] += 1
+        outcome.looked_at.add(answer.key)
+        outcome.not_asked.update(_not_asked(answer, shown.records[answer.key]))
         yield correction
+
+
+def _not_asked(answer: ImageAnswer, record: ImageRecord) -> Iterator[Asked]:
+    """Yield the lists that were shown of an image and that the answer says nothing of."""
+    regions = shown_regions(record)
+    if regions and answer.regions is None:
+        yield "regions"
+    if record.tags and answer.tags is None:
+        yield "tags"
+    if shown_captions(record) and answer.captions is None:
+        yield "captions"
+    silent = answer.regions and all(region.captions is None for region in answer.regions)
+    if silent and any(region.captions for region in regions):
+        yield "region-captions"
 
 
 def _unknown(answer: ImageAnswer, shown: ShownImages) -> list[str]:
@@ -178,14 +198,25 @@ def _summary(out: Path, outcome: ImportedAnswers, before: int, shown: ShownImage
         ("next", f"annotate.corrections: {out / CORRECTIONS}, then `umgclip follow` and `dvc repro`"),
     ]
     if shown is not None:
-        answered = counts["corrected"] + counts["confirmed"]
+        unusable = {one.key for one in outcome.unusable} & set(shown.records) - outcome.looked_at
+        silent = len(shown.records) - len(outcome.looked_at | unusable)
         rows.insert(0, ("answers", f"{counts['corrected']} corrected, {counts['confirmed']} confirmed as they were"))
-        rows.insert(1, ("images nobody looked at", f"{max(0, len(shown.records) - answered)}, left as they are"))
+        rows.insert(1, ("images nobody looked at", f"{silent}, left as they are"))
+        if unusable:
+            rows.insert(2, ("images whose answers are not usable", f"{len(unusable)}, left as they are"))
+    if outcome.not_asked:
+        lists = ", ".join(f"{name} in {count} images" for name, count in sorted(outcome.not_asked.items()))
+        hint = "; `--asked-for LIST` if people removed all of them" if _has_hint(shown) else ""
+        rows.insert(-1, ("taken as not asked for", f"{lists}: left as they are{hint}"))
     if outcome.new_names:
         names = [f"{name} {count}" for name, count in outcome.new_names.most_common(_LISTED)]
         more = len(outcome.new_names) - len(names)
         rows.insert(-1, ("names that are new", ", ".join(names) + (f", and {more} more" if more else "")))
     return Summary(f"review import: {out}", tuple(rows))
+
+
+def _has_hint(shown: ShownImages | None) -> bool:
+    return shown is not None and shown.tool == "label-studio"
 
 
 def _reasons(unusable: Iterable[Unusable]) -> str:

@@ -16,6 +16,8 @@ from umgclip.review.selection import WorthyImage
 
 Tool = Literal["label-studio", "fiftyone", "cvat"]
 TOOLS: tuple[Tool, ...] = ("label-studio", "fiftyone", "cvat")
+Asked = Literal["regions", "tags", "captions", "region-captions"]
+ASKED: tuple[Asked, ...] = ("regions", "tags", "captions", "region-captions")
 SHOWN, CHOICE, ABOUT = "shown.jsonl", "choice.jsonl", "review.json"
 
 
@@ -54,12 +56,14 @@ class ShownImages:
         records: as they were shown.
         names: that a person could choose from.
         masks: whether masks were shown.
+        asked: lists that people were asked for even if no answer has anything in them.
     """
 
     tool: Tool
     records: Mapping[str, ImageRecord]
     names: LabelNames
     masks: bool = True
+    asked: frozenset[Asked] = frozenset()
 
 
 def shown_regions(record: ImageRecord) -> list[Region]:

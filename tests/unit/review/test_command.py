@@ -49,6 +49,8 @@ def test_there_and_back(run, data, tmp_path):
         "--image-prefix", "x/",
     )  # fmt: skip
     assert "2 of 2 that are worth a look" in out
+    out = run("import", answers, "--out", tmp_path / "emptied", "--asked-for", "tags", "--asked-for", "regions")
+    assert "taken as not asked for" not in out
     # the folder of the export was lost: the data set tells what was shown
     (tmp_path / "lost").mkdir()
     answers.rename(tmp_path / "lost" / "project.json")
@@ -69,6 +71,10 @@ def test_what_is_missing_is_said(run, data, tmp_path):
         run("import", tmp_path / "a.json")
     with pytest.raises(InputError, match="--shown: expected a folder .* with review.json and shown.jsonl"):
         run("import", tmp_path / "a.json", "--shown", data)
+    with pytest.raises(InputError, match="--asked-for: expected one of regions, tags, .* got 'masks'"):
+        run("import", tmp_path / "a.json", "--shown", tmp_path / "review", "--asked-for", "masks")
+    with pytest.raises(InputError, match="a.json: expected a new folder or an old one"):
+        run("export", data, "--to", "cvat", "--out", tmp_path / "a.json")
     with pytest.raises(InputError, match="--dataset: expected --tool"):
         run("import", tmp_path / "a.json", "--dataset", data)
     with pytest.raises(InputError, match="--vocabulary: expected vocabulary.json"):

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -349,6 +350,7 @@ def refused(scenes, exported, tmp_path, tool=LABEL_STUDIO, **options):
         (lambda results: named(results, "dog").update(image_rotation=90), "bad_region"),
         (lambda results: named(results, "cat")["value"].update(rle=[1, 2]), "bad_region"),
         (lambda results: named(results, "cat")["value"].update(format="png"), "bad_region"),
+        (lambda results: named(results, "cat").update(type="keypointlabels"), "bad_region"),
     ],
 )
 def test_a_bad_region_puts_its_image_into_the_quarantine_and_no_other(change, reason, scenes, exported, tmp_path):
@@ -393,17 +395,61 @@ def test_a_task_of_another_image_of_the_same_key_is_refused(scenes, exported, tm
     assert (rows, keys) == ([("k000", "bad_answer")], [])
 
 
-def test_a_control_that_was_taken_out_of_the_configuration_was_not_asked(scenes, exported, tmp_path):
-    folder = exported([scenes.scene(n) for n in range(6)], LABEL_STUDIO)
-    answers = LabelStudio(folder).answer(lambda results: [one for one in results if one["from_name"] != "tags"])
-    said = imported(answers, tmp_path / "out")
-    assert {one.tags is None for one in said.values()} == {True}
-    assert {len(one.negative_tags) for one in said.values()} == {0}
-    # in a few images somebody may have removed all tags
-    other = exported([scenes.scene(0)], LABEL_STUDIO, name="few")
-    answers = LabelStudio(other).answer(lambda results: [one for one in results if one["from_name"] != "tags"])
-    (one,) = imported(answers, tmp_path / "few-out").values()
-    assert (one.tags, [tag.text for tag in one.negative_tags]) == ([], ["bird"])
+@pytest.mark.parametrize("images", [1, 6])
+@pytest.mark.parametrize("name", ["tags", "captions", "region_caption"])
+def test_a_control_that_no_answer_has_was_not_asked_for_unless_the_user_says_so(
+    name, images, scenes, exported, tmp_path
+):
+    folder = exported([scenes.scene(n) for n in range(images)], LABEL_STUDIO)
+    answers = LabelStudio(folder).answer(lambda results: [one for one in results if one["from_name"] != name])
+    option = "region-captions" if name == "region_caption" else name
+
+    def lists(one):
+        regions = [text.text for text in one.regions[0].captions]
+        return {"tags": one.tags, "captions": one.captions, "region_caption": regions}
+
+    shown = read_shown(folder)
+    summary = dict(run_import(answers, shown, tmp_path / "out").rows)
+    assert summary["taken as not asked for"].startswith(f"{option} in {images} images: left as they are; `--asked-for")
+    before = "a cat; asleep"
+    for one in open_corrections(tmp_path / "out").each():
+        assert lists(one)[name] == ([before] if name == "region_caption" else None)
+        assert (one.negative_tags, one.removed_captions) == ([], [])
+    asked = replace(shown, asked=frozenset({option}))
+    summary = dict(run_import(answers, asked, tmp_path / "all").rows)
+    assert "taken as not asked for" not in summary
+    for one in open_corrections(tmp_path / "all").each():
+        assert lists(one)[name] == []
+        assert [tag.text for tag in one.negative_tags] == (["bird"] if name == "tags" else [])
+
+
+def test_no_region_in_any_answer_removes_none(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(n) for n in range(2)], LABEL_STUDIO)
+    answers = LabelStudio(folder).answer(lambda results: [one for one in results if "original_width" not in one])
+    for one in imported(answers, tmp_path / "out").values():
+        assert (one.regions, one.removed, one.shown) == (None, [], [])
+        assert len(one.tags) == 3
+
+
+def test_a_relation_between_regions_is_counted_and_costs_nothing(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(0)], LABEL_STUDIO)
+    relation = {"from_id": "region-0", "to_id": "region-1", "type": "relation", "direction": "right"}
+    LabelStudio(folder).answer(lambda results: [*results, relation])
+    rows, keys = refused(scenes, exported, tmp_path)
+    assert (rows, keys) == ([("k000", "unknown_control")], ["k000"])
+    assert [one.id for one in next(open_corrections(tmp_path / "out").each()).regions] == ["0", "1", "2"]
+
+
+def test_images_in_the_quarantine_are_not_those_that_nobody_looked_at(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(n) for n in range(4)], LABEL_STUDIO)
+    person = LabelStudio(folder)
+    tasks = json.loads(person.answer(lambda results: results, submitted=lambda key: key != "k003").read_text())
+    by_key = {task["data"]["key"]: task for task in tasks}
+    by_key["k000"]["annotations"][0]["result"][0]["image_rotation"] = 90
+    by_key["k001"]["annotations"] *= 2  # two people
+    summary = dict(run_import(person.write(tasks), read_shown(folder), tmp_path / "out").rows)
+    assert summary["images nobody looked at"] == "1, left as they are"
+    assert summary["images whose answers are not usable"] == "1, left as they are"
 
 
 def test_new_names_are_taken_or_refused_as_asked(scenes, exported, tmp_path):

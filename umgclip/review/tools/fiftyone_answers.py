@@ -76,8 +76,8 @@ def _answer(sample: Mapping[str, Any], record: ImageRecord) -> ImageAnswer:
     size = (sample.get("metadata") or {}).get("width"), (sample.get("metadata") or {}).get("height")
     if None not in size and size != (record.width, record.height):
         raise ValueError(f"expected an image of {record.width} x {record.height} pixels, got {size[0]} x {size[1]}")
-    stored = sample.get("regions")
-    detections = None if stored is None and "regions" not in sample else (stored or {}).get("detections") or []
+    stored = sample.get("regions")  # None, as for tags and captions: the field was emptied or never there
+    detections = None if stored is None else stored["detections"]
     tags = sample.get("image_tags")
     captions = sample.get("captions")
     return ImageAnswer(

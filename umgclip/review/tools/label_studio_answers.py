@@ -16,18 +16,19 @@ from umgclip.errors import InputError
 from umgclip.io.json_stream import read_elements
 from umgclip.records import ImageRecord
 from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable, text_or_none
-from umgclip.review.shown import ShownImages, shown_captions
-from umgclip.review.tools.label_studio import CAPTIONS, REGION_CAPTION, TAGS
+from umgclip.review.shown import Asked, ShownImages
+from umgclip.review.tools.label_studio import BOX, CAPTIONS, MASK, REGION_CAPTION, TAGS
 from umgclip.review.tools.label_studio_shapes import SHAPES, ErasedError, OtherImageError, check_size
 
-_ENOUGH = 5  # images in which nobody leaves a single tag by chance: then the tool did not ask for tags
+_OURS = {BOX, MASK, REGION_CAPTION, TAGS, CAPTIONS}
 
 
 def read_label_studio(path: Path, shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
     """Yield what people submitted, an answer for each annotation of each task.
 
-    Tasks that nobody submitted, or that were skipped, have no answer. If a control such as the tags occurs in no
-    answer at all, it is taken as not asked for: the labelling configuration was changed.
+    Tasks that nobody submitted, or that were skipped, have no answer. A list of which no answer has anything, such as
+    the tags, is taken as not asked for: most likely its control was taken out of the labelling configuration, which
+    the export does not contain. `shown.asked` says otherwise.
 
     Args:
         path: the JSON export.
@@ -67,43 +68,44 @@ def _submitted(task: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     return key, annotations
 
 
-def _asked(path: Path, shown: ShownImages) -> dict[str, bool]:
-    """Read the file once to tell which of tags and captions people were asked for.
+def _asked(path: Path, shown: ShownImages) -> frozenset[Asked]:
+    """Read the file once to tell which lists people were asked for: those of which any answer has something.
 
     Raises:
         InputError: it is another export, or nobody submitted anything.
     """
-    controls: set[str] = set()
+    asked: set[Asked] = set(shown.asked)
     tasks = submitted = predicted = 0
-    with_tags = with_captions = 0
     for _, task in read_elements(path):
         tasks += 1
         if isinstance(task, dict) and "annotation_id" in task and "data" not in task:
             raise InputError(f"{path}: expected Label Studio's export as JSON, got JSON-MIN, which lacks places")
         try:
-            key, annotations = _submitted(task)
+            _, annotations = _submitted(task)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
         predicted += bool(task.get("predictions"))
         submitted += len(annotations)
         for one in annotations:
-            controls.update(str(part.get("from_name")) for part in one["result"] if isinstance(part, dict))
-        record = shown.records.get(key)
-        if annotations and record is not None:
-            with_tags += bool(record.tags)
-            with_captions += bool(shown_captions(record))
+            asked.update(_list_of(part) for part in one["result"] if isinstance(part, dict) and _is_ours(part))
     if not submitted:
         got = "predictions of models alone" if predicted else f"{tasks} tasks that nobody submitted"
         raise InputError(f"{path}: expected annotations that people submitted, got {got}; export the project as JSON")
-    return {
-        TAGS: TAGS in controls or with_tags < _ENOUGH,
-        CAPTIONS: CAPTIONS in controls or with_captions < _ENOUGH,
-        REGION_CAPTION: REGION_CAPTION in controls,
-    }
+    return frozenset(asked)
+
+
+def _is_ours(part: dict[str, Any]) -> bool:
+    """Check whether a result is a region or of a control of the export; relations and other controls are not."""
+    return part.get("from_name") in _OURS or part.get("type") in SHAPES
+
+
+def _list_of(part: dict[str, Any]) -> Asked:
+    lists: dict[str, Asked] = {TAGS: "tags", CAPTIONS: "captions", REGION_CAPTION: "region-captions"}
+    return lists.get(str(part.get("from_name")), "regions")
 
 
 def _answer(
-    annotation: dict[str, Any], task: dict[str, Any], about: tuple[ImageRecord, str], asked: dict[str, bool],
+    annotation: dict[str, Any], task: dict[str, Any], about: tuple[ImageRecord, str], asked: frozenset[Asked],
     unusable: list[Unusable],
 ) -> Iterator[ImageAnswer]:  # fmt: skip
     record, where = about
@@ -113,8 +115,12 @@ def _answer(
     captions: list[str] = []
     for number, part in enumerate(annotation["result"]):
         try:
-            kind, value = part["type"], part["value"]
-            name = str(part.get("from_name"))
+            kind, name = part["type"], str(part.get("from_name"))
+            if isinstance(kind, str) and not _is_ours(part):
+                detail = f"{where}, result {number}: {name} of type {kind}"
+                unusable.append(Unusable(record.key, "unknown_control", detail))
+                continue
+            value = part["value"]
             if kind == "textarea" and name == CAPTIONS:
                 captions += _texts(value)
             elif kind == "textarea" and name == REGION_CAPTION:
@@ -125,8 +131,7 @@ def _answer(
                 check_size(part, record)
                 places[f"{part.get('id')}"] = SHAPES[kind](kind, value, record)
             else:
-                reason = "unknown_control"
-                unusable.append(Unusable(record.key, reason, f"{where}, result {number}: {name} of type {kind}"))
+                raise ValueError(f"type: expected one that the control {name} has, got {str(kind)[:40]!r}")
         except ErasedError:
             continue  # the person wiped all of it away, so it is removed
         except OtherImageError as error:
@@ -135,14 +140,14 @@ def _answer(
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
             unusable.append(Unusable(record.key, "bad_region", f"{where}, result {number}: {error}"))
             return  # without this region the answer would say that the person removed it
-    regions = tuple(_with_captions(places, region_captions, asked[REGION_CAPTION]))
+    regions = tuple(_with_captions(places, region_captions, "region-captions" in asked))
     yield ImageAnswer(
         key=record.key,
         sha256=text_or_none(task["data"].get("sha256")),
         look=_look(annotation, task),
-        regions=regions,
-        tags=tuple(dict.fromkeys(tags)) if asked[TAGS] else None,
-        captions=tuple(dict.fromkeys(captions)) if asked[CAPTIONS] else None,
+        regions=regions if "regions" in asked else None,
+        tags=tuple(dict.fromkeys(tags)) if "tags" in asked else None,
+        captions=tuple(dict.fromkeys(captions)) if "captions" in asked else None,
     )
 
 
