@@ -96,7 +96,7 @@ def import_(
         list[str] | None,
         typer.Option(
             help="regions, tags, captions or region-captions: a list that people emptied in all images; else one that "
-            "no answer of Label Studio has counts as not asked for",
+            "no answer has counts as not asked for",
         ),
     ] = None,
     stay_open: Annotated[

@@ -157,6 +157,36 @@ def test_an_export_of_cvat_tells_only_of_images_that_differ(scenes, exported, tm
     assert list(imported(answers, tmp_path / "all", looked_at="all")) == ["k000", "k001", "k002"]
 
 
+def test_an_image_that_stands_twice_in_an_export_of_cvat_is_not_used(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(n) for n in range(2)], CVAT)
+
+    def repeat(content):
+        content["images"].append({**content["images"][0], "id": 99})
+
+    answers = cvat_answer(folder, repeat)
+    key = json.loads((folder / "annotations" / "instances_default.json").read_text())["images"][0]["file_name"][:4]
+    summary = dict(run_import(answers, read_shown(folder), tmp_path / "out", "all").rows)
+    assert summary["not usable"].startswith("image_twice 1")
+    assert [one.key for one in open_corrections(tmp_path / "out").each()] == [{"k000": "k001", "k001": "k000"}[key]]
+    # the entries may be in two files
+    with zipfile.ZipFile(folder / "two.zip", "w") as archive:
+        for name in ("a", "b"):
+            data = (folder / "annotations" / "instances_default.json").read_bytes()
+            archive.writestr(f"{name}/annotations/instances_default.json", data)
+    summary = dict(run_import(folder / "two.zip", read_shown(folder), tmp_path / "none", "all").rows)
+    assert summary["not usable"].startswith("image_twice 2")
+    assert summary["images with corrections"].startswith("0,")
+
+
+def test_an_export_of_cvat_without_any_annotation_is_an_error_unless_the_user_says_so(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(0)], CVAT)
+    answers = cvat_answer(folder, lambda content: content["annotations"].clear())
+    with pytest.raises(InputError, match="expected annotations, got none of 1 images.*--asked-for regions"):
+        run_import(answers, read_shown(folder), tmp_path / "out")
+    run_import(answers, replace(read_shown(folder), asked=frozenset({"regions"})), tmp_path / "out")
+    assert next(open_corrections(tmp_path / "out").each()).regions == []
+
+
 def test_every_kind_of_correction_in_label_studio(scenes, exported, tmp_path):
     record = scenes.scene(0)
     folder = exported([record], LABEL_STUDIO)

@@ -11,7 +11,8 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -106,12 +107,47 @@ def read_cvat(path: Path, shown: ShownImages, unusable: list[Unusable]) -> Itera
         unusable: gets what could not be used, with the reason.
 
     Raises:
-        InputError: there is no file of COCO instances.
+        InputError: there is no file of COCO instances, or no annotation of any image although some were shown.
         DataError: it is no JSON, or is cut off.
     """
     with TemporaryDirectory(prefix="umgclip-cvat-") as scratch:
-        for number, file in enumerate(_files(path, Path(scratch))):
-            yield from _read(file, f"{path.name}, file {number + 1}", shown, unusable)
+        files = _files(path, Path(scratch))
+        twice = _check(path, files, shown, unusable)
+        for number, file in enumerate(files):
+            yield from _read(file, f"{path.name}, file {number + 1}", shown, unusable, twice)
+
+
+def _check(path: Path, files: Sequence[Path], shown: ShownImages, unusable: list[Unusable]) -> set[str]:
+    """Return the keys of images that stand several times in an export, which go to the quarantine.
+
+    CVAT does not tell which of two entries a person looked at, so that neither can be used.
+
+    Raises:
+        InputError: nobody annotated anything.
+        DataError: a file is no JSON, or is cut off.
+    """
+    keys: Counter[str] = Counter()
+    annotations = 0
+    for file in files:
+        for name, value in read_elements(file):
+            annotations += name == "annotations"
+            if name == "images" and isinstance(value, dict):
+                keys[_key(value)] += 1
+    twice = {key for key, times in keys.items() if times > 1 and key in shown.records}
+    for key in sorted(twice):
+        detail = f"{path.name}: expected the image once, got {keys[key]} entries of it"
+        unusable.append(Unusable(key, "image_twice", detail))
+    seen = any(shown_regions(shown.records[key]) for key in keys if key in shown.records)
+    if seen and not annotations and "regions" not in shown.asked:
+        raise InputError(
+            f"{path}: expected annotations, got none of {len(keys)} images: were those of {ARCHIVE} ever uploaded? If "
+            "people removed all of them, say `--asked-for regions`"
+        )
+    return twice
+
+
+def _key(image: Mapping[str, Any]) -> str:
+    return PurePosixPath(str(image.get("file_name")).replace("\\", "/")).name.partition(".")[0]
 
 
 def _files(path: Path, scratch: Path) -> list[Path]:
@@ -156,7 +192,9 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, scratch: Path) ->
     return target
 
 
-def _read(path: Path, where: str, shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
+def _read(
+    path: Path, where: str, shown: ShownImages, unusable: list[Unusable], twice: Collection[str]
+) -> Iterator[ImageAnswer]:
     sections: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     for name, value in read_elements(path):
         if name in sections:
@@ -170,8 +208,8 @@ def _read(path: Path, where: str, shown: ShownImages, unusable: list[Unusable]) 
     lost = sum(map(len, sections.values())) - sum(len(_having(v, _ID[k])) for k, v in sections.items())
     if lost:
         raise DataError(f"{where}: expected an id in each image, category and annotation, {lost} have none")
-    for image in sections["images"]:
-        key = PurePosixPath(str(image.get("file_name")).replace("\\", "/")).name.partition(".")[0]
+    for image in (one for one in sections["images"] if _key(one) not in twice):
+        key = _key(image)
         record = shown.records.get(key)
         if record is None:
             unusable.append(Unusable(key, "not_shown", f"{where}: the export to the tool has no image {key!r}"))
