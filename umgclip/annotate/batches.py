@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from umgclip.annotate.cache.cache import ImageId
-from umgclip.annotate.corrected import corrected
+from umgclip.annotate.corrected import corrected, correction_of
 from umgclip.annotate.job import Job
 from umgclip.annotate.journal import ShardJournal
 from umgclip.annotate.progress import Clock
@@ -104,7 +104,7 @@ def _add_sample(
         batch.left_out.append(raw.key)
         return
     sha256 = hashlib.sha256(raw.image).hexdigest()
-    correction = None if corrections is None else corrections.find(sha256)
+    correction = correction_of(corrections, sha256, sample.record)
     if correction is not None:
         sample = Sample(sample.pixels, corrected(sample.record, correction))
     batch.raws.append(raw)

@@ -18,7 +18,7 @@ import numpy as np
 from umgclip.annotate.draft import Annotated
 from umgclip.annotate.rejected import Rejected
 from umgclip.annotate.rules.overlap import best_overlap
-from umgclip.data.corrections import Correction, open_corrections
+from umgclip.data.corrections import Correction, Corrections, open_corrections
 from umgclip.data.wording import name_key
 from umgclip.io import tables
 from umgclip.io.atomic import write_json
@@ -30,10 +30,18 @@ _REMOVED = 0.5  # IoU with a removed region above which a region is that one aga
 UNMATCHED = "corrections.json"
 _FATES = {
     "applied": "applied",
+    "unusable": "of images of another size",
     "failed": "of images that could not be annotated",
     "replaced": "of images that were replaced by others of their key",
     "gone": "of images that are gone",
 }
+
+
+def correction_of(corrections: Corrections | None, sha256: str, record: ImageRecord) -> Correction | None:
+    """Return the correction of an image, if there is one and it is of the image's size."""
+    correction = None if corrections is None else corrections.find(sha256)
+    size = record.width, record.height
+    return correction if correction is not None and (correction.width, correction.height) == size else None
 
 
 def corrected(record: ImageRecord, correction: Correction) -> ImageRecord:
@@ -177,24 +185,29 @@ def match_corrections(where: str | None, out: Path) -> dict[str, int] | None:
         out: the folder with the annotated datasets; the tables of `train` tell which images there are.
 
     Returns:
-        The number of images by fate: applied, failed, replaced (the key has another image), gone. None without
-        corrections.
+        The number of images by fate: applied, unusable (the correction names another size), failed, replaced (the
+        key has another image), gone. None without corrections.
     """
     corrections = open_corrections(where)
     if corrections is None:
         return None
-    images = tables.read_columns(out / "train" / "images.parquet", ["key", "sha256"])
-    present, keys = set(images["sha256"].to_pylist()), set(images["key"].to_pylist())
+    images = tables.read_columns(out / "train" / "images.parquet", ["key", "sha256", "width", "height"]).to_pylist()
+    sizes = {row["sha256"]: (row["width"], row["height"]) for row in images}
+    keys = {row["key"] for row in images}
     failed = set(tables.read_columns(out / "train" / "quarantine.parquet", ["key"])["key"].to_pylist())
     fates = Counter(dict.fromkeys(_FATES, 0))
     unmatched: list[dict[str, str]] = []
     for correction in corrections.each():
         key = correction.key
         fate = "failed" if key in failed else "replaced" if key in keys else "gone"
-        fate = "applied" if correction.sha256 in present else fate
+        row = {"key": key, "sha256": correction.sha256}
+        if (size := sizes.get(correction.sha256)) is not None:
+            claimed = correction.width, correction.height
+            fate = "applied" if size == claimed else "unusable"
+            row["detail"] = f"width, height: expected {size[0]} x {size[1]}, got {claimed[0]} x {claimed[1]}"
         fates[fate] += 1
         if fate != "applied":
-            unmatched.append({"key": key, "sha256": correction.sha256, "fate": fate})
+            unmatched.append({**row, "fate": fate})
     write_json(out / UNMATCHED, {**fates, "not_applied": unmatched})
     return dict(fates)
 

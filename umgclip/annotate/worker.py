@@ -19,7 +19,7 @@ from umgclip.annotate.batches import FailedSample, SampleBatch, read_batches
 from umgclip.annotate.cache.cache import AnswerCache, ImageId
 from umgclip.annotate.cache.fallback import first_line
 from umgclip.annotate.cache.lazy_model import NotAnsweredError
-from umgclip.annotate.corrected import restrained
+from umgclip.annotate.corrected import correction_of, restrained
 from umgclip.annotate.draft import Annotated
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.journal import ShardJournal
@@ -204,7 +204,7 @@ class _Work:
 
     def _restrained(self, annotated: Annotated, sample: Sample, identity: ImageId) -> Annotated:
         """Return the sample without what models added against the word of a person who looked at it."""
-        correction = None if self._corrections is None else self._corrections.find(identity.sha256)
+        correction = correction_of(self._corrections, identity.sha256, sample.record)
         if correction is None or annotated.failures:
             return annotated
         return restrained(annotated, sample.record, correction)

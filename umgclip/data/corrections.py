@@ -7,6 +7,7 @@ for; an empty list was, and the person left nothing in it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,9 @@ class Correction(_Closed):
     def _fits_the_image(self) -> Correction:
         if self.version != CORRECTION_VERSION:
             raise ValueError(f"version: expected {CORRECTION_VERSION}, got {self.version}")
+        for name, times in Counter(region.id for region in self.regions or []).items():
+            if times > 1:
+                raise ValueError(f"regions.id: expected each id once, got {name!r} {times} times")
         for region in [*(self.regions or []), *self.removed]:
             x0, y0, x1, y1 = region.box_xyxy
             if not (0 <= x0 < x1 <= self.width and 0 <= y0 < y1 <= self.height):
@@ -122,7 +126,8 @@ def parse_correction(raw: bytes | str, *, where: str) -> Correction:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "line"
-        raise InputError(f"{where}: {field}: {first['msg']}, got {str(first.get('input'))[:80]!r}") from error
+        got = "" if first["type"] == "value_error" else f", got {str(first.get('input'))[:80]!r}"
+        raise InputError(f"{where}: {field}: {first['msg']}{got}") from error
     for region in [*(correction.regions or []), *correction.removed]:
         try:
             if region.mask is not None:

@@ -7,7 +7,7 @@ import pytest
 
 from umgclip.annotate.corrected import corrected, restrained
 from umgclip.annotate.draft import Annotated
-from umgclip.data.corrections import Correction, open_corrections
+from umgclip.data.corrections import Correction, open_corrections, parse_correction
 from umgclip.data.stream import read_raw
 from umgclip.errors import InputError
 from umgclip.io.tables import read_columns
@@ -121,6 +121,7 @@ def records_of(folder):
 def test_the_next_annotate_applies_the_file_and_says_what_is_gone(in_process, run_stage, tmp_path):
     plain = records_of(run_stage("plain") / "train")
     first = next(one for one in plain.values() if any(region.tags for region in one.regions))
+    second = next(one for one in plain.values() if one.key not in (first.key, list(plain)[-1]))
     shown = [one for one in first.regions if one.tags]
     human = region("h0", (1.0, 2.0, 30.0, 40.0), "zebra crossing")
     about = {"width": first.width, "height": first.height}
@@ -130,6 +131,10 @@ def test_the_next_annotate_applies_the_file_and_says_what_is_gone(in_process, ru
             removed=shown, tags=[text("zebra crossing")],
         ),
         Correction(key="lost", sha256="b" * 64, **about, tags=[]),
+        Correction(
+            key=second.key, sha256=second.sha256, width=second.width + 1, height=second.height,
+            shown=[one.id for one in second.regions], regions=[human], tags=[text("zebra crossing")],
+        ),
         Correction(key=list(plain)[-1], sha256="c" * 64, **about, tags=[]),
     ]  # fmt: skip
     file = tmp_path / "corrections.jsonl"
@@ -144,12 +149,14 @@ def test_the_next_annotate_applies_the_file_and_says_what_is_gone(in_process, ru
     }
     assert "zebra crossing" in json.loads((out / "vocabulary.json").read_text())["things"]
     fates = json.loads((out / "corrections.json").read_text())
-    assert {name: fates[name] for name in ("applied", "failed", "replaced", "gone")} == {
-        "applied": 1, "failed": 0, "replaced": 1, "gone": 1,
+    assert {name: fates[name] for name in ("applied", "unusable", "failed", "replaced", "gone")} == {
+        "applied": 1, "unusable": 1, "failed": 0, "replaced": 1, "gone": 1,
     }  # fmt: skip
     assert [(one["key"], one["fate"]) for one in fates["not_applied"]] == [
-        ("lost", "gone"), (list(plain)[-1], "replaced"),
+        ("lost", "gone"), (second.key, "unusable"), (list(plain)[-1], "replaced"),
     ]  # fmt: skip
+    expected = f"{second.width} x {second.height}, got {second.width + 1} x {second.height}"
+    assert fates["not_applied"][1]["detail"] == f"width, height: expected {expected}"
     assert json.loads((tmp_path / "corrected.metrics.json").read_text())["corrections"]["applied"] == 1
     refused = read_columns(out / "train" / "rejected.parquet", ["key", "reason"]).to_pylist()
     reasons = {row["reason"] for row in refused if row["key"] == first.key}
@@ -202,6 +209,20 @@ def test_lines_are_found_where_they_are(tmp_path):
     assert [corrections.find(one.sha256) for one in reversed(said)] == list(reversed(said))
     assert corrections.find(SHA) is None
     assert list(corrections.each()) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 9}, r"region h: expected a box inside 9 x 80 pixels, got \(0.0, 0.0, 20.0, 9.0\)$"),
+        ({"regions": "twice"}, "regions.id: expected each id once, got 'h' 2 times$"),
+    ],
+)
+def test_what_was_spoilt_by_hand_is_refused_with_its_line(change, message):
+    value = json.loads(correction(regions=[region("h", (0, 0, 20, 9), "cat")]).to_json())
+    value |= {name: 2 * value["regions"] if new == "twice" else new for name, new in change.items()}
+    with pytest.raises(InputError, match="corrections.jsonl:3: line: Value error, " + message):
+        parse_correction(json.dumps(value), where="corrections.jsonl:3")
 
 
 def test_a_box_outside_its_image_is_no_correction():
