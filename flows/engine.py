@@ -63,6 +63,7 @@ PROBE = ("-m", "umgclip", "probe")
 _PIPELINE, _LOCK, _POINTER = "dvc.yaml", "dvc.lock", f"{TEACHER}.dvc"
 _STUDENT = Path("artifacts") / "train"
 _PROBED = Path(".umgclip") / "probe.json"
+_REGIONS = Path(".umgclip") / "probe_regions.json"  # those of the first round, by which all rounds are measured
 _METRICS = Path("metrics") / "evaluate.json"
 
 
@@ -139,6 +140,7 @@ def _begun(source: Path, root: Path, asked: Asked, restart: bool) -> State:
     if state is None:
         overridden(root / PARAMS, asked.overrides)  # wrong keys end the run before it begins
         state = State(name=f"rounds-{uuid.uuid4().hex[:6]}", asked=asked, start=_texts(root, _files(graph)))
+        (root / _REGIONS).unlink(missing_ok=True)
         write_state(root, state)
     elif state.asked != asked:
         raise InputError(
@@ -199,7 +201,7 @@ def _next_round(there: _There, state: State) -> State:
     with variables({PARENT_RUN: run.run_id}):
         done = execute(plan, f"round {number}", {"umgclip.round": str(number), "umgclip.engine": state.name})
     probed = _probe(there.workspace)
-    scores = probed.pop("scores")
+    scores, guards = probed.pop("scores"), probed.pop("guards")
     experiment = f"{state.name}-{number}"
     _save(there.workspace, experiment)
     finished = Round(
@@ -209,7 +211,8 @@ def _next_round(there: _There, state: State) -> State:
         measures=_measures(root),
         slice=probed,
         scores=scores,
-        verdict=judge(scores, state.best, state.asked.min_gain),
+        guards=guards,
+        verdict=judge(scores, guards, state.best, state.asked.min_gain),
         experiment=experiment,
         mlflow_run=done["mlflow_run"],
     )
@@ -251,7 +254,9 @@ def _probe(workspace: Workspace) -> dict[str, Any]:
         StageFailed: the measurement failed.
     """
     settings = CommandSettings(workspace.root, workspace.environment)
-    done = run_command([sys.executable, *PROBE, "--out", str(_PROBED)], settings, runtime.log().info)
+    done = run_command(
+        [sys.executable, *PROBE, "--out", str(_PROBED), "--regions", str(_REGIONS)], settings, runtime.log().info
+    )
     if done.code != 0:
         raise explain("umgclip probe", done)
     return read_probe(workspace.root / _PROBED)
@@ -280,6 +285,7 @@ def _end(there: _There, state: State) -> dict[str, Any]:
     if root != there.source:
         git(root, "push", "--quiet", "--force", str(there.source), "refs/exps/*:refs/exps/*")
         runtime.log().info("to adopt the best round: dvc exp apply %s", best.experiment if best else "")
+    (root / _REGIONS).unlink(missing_ok=True)
     (root / STATE).unlink()
     return content | {"engine_run": run.run_id}
 

@@ -18,6 +18,8 @@ from umgclip.errors import DataError
 from umgclip.io.atomic import write_bytes
 
 STATE = Path(".umgclip") / "rounds.json"
+_OF_IMAGES = ("scores", "guards")
+_LOSS_ERRORS = 2.0  # standard errors of retrieval that a round may lose: as much may be chance
 _SHOWN = ("precision", "recall", "box_top1", "mask_top1")  # what fits on a terminal
 _MEASURES = {
     "precision": "annotator.precision",
@@ -49,12 +51,14 @@ class GateResult(_Model):
     Attributes:
         gain: mean gain of the slice's score over the best round before, image by image; None in the first round.
         error: standard error of that mean.
+        retrieval_gain: the same of retrieval, which must not be lost.
         passed: whether the round is better.
         reason: the same in words.
     """
 
     gain: float | None = None
     error: float | None = None
+    retrieval_gain: float | None = None
     passed: bool = True
     reason: str = "the first round"
 
@@ -67,8 +71,9 @@ class Round(_Model):
         teacher: whether a tuned model annotated beside the base.
         files: text of each file that describes the round by its path; null: there is no such file.
         measures: numbers of `metrics/evaluate.json`, by the names of the report; empty without a benchmark.
-        slice: `images`, `retrieval`, `tags` and `score` of the images that were put aside.
+        slice: `images`, `retrieval`, `tags`, `regions` and `score` of the images that were put aside.
         scores: the score of each of these images.
+        guards: the retrieval of each of these images.
         verdict: of the gate.
         experiment: name of the DVC experiment.
         mlflow_run: the run of the round.
@@ -80,6 +85,7 @@ class Round(_Model):
     measures: dict[str, float]
     slice: dict[str, float | None]
     scores: dict[str, float]
+    guards: dict[str, float]
     verdict: GateResult
     experiment: str
     mlflow_run: str
@@ -146,38 +152,55 @@ def read_probe(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        scores = {str(key): float(score) for key, score in content["scores"].items()}
+        images = {part: {str(key): float(score) for key, score in content[part].items()} for part in _OF_IMAGES}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected the report of `umgclip probe`, got {type(error).__name__}") from error
-    wrong = next((key for key, score in scores.items() if not math.isfinite(score)), None)
-    if wrong is not None:
-        raise DataError(f"{path}: scores.{wrong}: expected a finite number, got {scores[wrong]}")
-    return content | {"scores": scores}
+    for part, values in images.items():
+        wrong = next((key for key, value in values.items() if not math.isfinite(value)), None)
+        if wrong is not None:
+            raise DataError(f"{path}: {part}.{wrong}: expected a finite number, got {values[wrong]}")
+    return content | images
 
 
-def judge(scores: Mapping[str, float], best: Round | None, min_gain: float) -> GateResult:
+def judge(scores: Mapping[str, float], guards: Mapping[str, float], best: Round | None, min_gain: float) -> GateResult:
     """Compare a round with the best one before it, on the images that both were measured on.
+
+    A round is better if the dense map gains and retrieval loses no more than may be chance.
 
     Args:
         scores: the score of each image that was put aside, by key.
+        guards: the retrieval of each of them.
         best: the round to be better than; None: there is none.
-        min_gain: least mean gain that lets the next round begin.
+        min_gain: least mean gain of the score that lets the next round begin.
 
     Raises:
         DataError: the two have no image in common.
     """
     if best is None:
         return GateResult()
-    gains = [score - best.scores[key] for key, score in scores.items() if key in best.scores]
+    gain, error, images = _gain(scores, best.scores, best.number)
+    retrieval, its_error, _ = _gain(guards, best.guards, best.number)
+    gained = f"{gain:+.4f} (standard error {error:.4f}) over round {best.number} on {images} images put aside"
+    numbers = {"gain": gain, "error": error, "retrieval_gain": retrieval}
+    if gain < min_gain:
+        reason = f"no gain: {gained}, at least {min_gain:g} was asked"
+    elif retrieval < -_LOSS_ERRORS * its_error:
+        reason = f"gain {gained}, but retrieval lost {-retrieval:.4f} (standard error {its_error:.4f})"
+    else:
+        return GateResult(
+            **numbers, reason=f"gain {gained}, retrieval {retrieval:+.4f} (standard error {its_error:.4f})"
+        )
+    return GateResult(**numbers, passed=False, reason=reason)
+
+
+def _gain(now: Mapping[str, float], before: Mapping[str, float], number: int) -> tuple[float, float, int]:
+    """Return the mean gain over the images of both, its standard error, and the number of these images."""
+    gains = [score - before[key] for key, score in now.items() if key in before]
     if not gains:
-        raise DataError(f"round {best.number}: expected images that both rounds put aside, got none")
+        raise DataError(f"round {number}: expected images that both rounds put aside, got none")
     mean = math.fsum(gains) / len(gains)
     spread = math.fsum((gain - mean) ** 2 for gain in gains) / max(len(gains) - 1, 1)
-    error = math.sqrt(spread / len(gains))
-    passed = mean >= min_gain
-    gained = f"{mean:+.4f} (standard error {error:.4f}) over round {best.number} on {len(gains)} images put aside"
-    reason = f"gain {gained}" if passed else f"no gain: {gained}, at least {min_gain:g} was asked"
-    return GateResult(gain=mean, error=error, passed=passed, reason=reason)
+    return mean, math.sqrt(spread / len(gains)), len(gains)
 
 
 def measures_of(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -212,6 +235,7 @@ def report(state: State) -> dict[str, Any]:
             "slice": {name: _rounded(value) for name, value in one.slice.items()},
             "gain": _rounded(one.verdict.gain),
             "gain_error": _rounded(one.verdict.error),
+            "retrieval_gain": _rounded(one.verdict.retrieval_gain),
             "passed": one.verdict.passed,
             "reason": one.verdict.reason,
             "experiment": one.experiment,

@@ -31,7 +31,9 @@ elif name in ("evaluate", "probe"):
     knows = int((artifacts / "train" / "knows").read_text())
 if name == "probe":
     scores = {"a": knows / 10, "b": knows / 10 + 0.01}
-    content = {"images": 2, "retrieval": 0.5, "tags": None, "score": knows / 10 + 0.005, "scores": scores}
+    guards = {"a": 0.5, "b": 0.6}
+    content = {"images": 2, "retrieval": 0.55, "tags": None, "regions": None, "score": knows / 10 + 0.005}
+    content |= {"scores": scores, "guards": guards}
     Path(sys.argv[3]).write_text(json.dumps(content))
     sys.exit()
 (artifacts / name).mkdir(parents=True, exist_ok=True)

@@ -200,9 +200,9 @@ def test_two_runs_in_one_checkout_are_refused(rounds):
     assert rounds.ran() == []
 
 
-def finished(scores: dict[str, float]) -> Round:
+def finished(scores: dict[str, float], guards: dict[str, float]) -> Round:
     return Round(
-        number=1, teacher=False, files={}, measures={}, slice={}, scores=scores, verdict=GateResult(),
+        number=1, teacher=False, files={}, measures={}, slice={}, scores=scores, guards=guards, verdict=GateResult(),
         experiment="x-1", mlflow_run="r",
     )  # fmt: skip
 
@@ -211,7 +211,7 @@ def test_the_table_of_rounds_has_whole_headings_on_80_columns(capsys, monkeypatc
     monkeypatch.setenv("COLUMNS", "80")
     measures = dict.fromkeys(("precision", "recall", "box_top1", "mask_top1"), 0.12345)
     verdict = GateResult(gain=-0.12345, error=0.1, passed=False)
-    one = finished({}).model_copy(update={"measures": measures, "slice": {"score": 0.12345}, "verdict": verdict})
+    one = finished({}, {}).model_copy(update={"measures": measures, "slice": {"score": 0.12345}, "verdict": verdict})
     runtime.table("umgclip-rounds", rows([one]), "Rounds")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -221,24 +221,37 @@ def test_the_table_of_rounds_has_whole_headings_on_80_columns(capsys, monkeypatc
 
 
 def test_the_gate_compares_image_by_image():
-    best = finished({"a": 0.5, "b": 0.1, "c": 0.9})
-    verdict = judge({"a": 0.6, "b": 0.4, "d": 0.0}, best, 0.1)
+    even = {"a": 0.5, "b": 0.5}
+    best = finished({"a": 0.5, "b": 0.1, "c": 0.9}, even)
+    verdict = judge({"a": 0.6, "b": 0.4, "d": 0.0}, even, best, 0.1)
     assert verdict.gain == pytest.approx(0.2)
     # gains .1 and .3: deviation .1414, over the root of 2
     assert verdict.error == pytest.approx(0.1)
-    assert verdict.passed
-    assert not judge({"a": 0.6, "b": 0.4}, best, 0.21).passed
-    assert judge({"a": 0.5}, None, 9.0) == GateResult()
+    assert (verdict.passed, verdict.retrieval_gain) == (True, 0.0)
+    assert not judge({"a": 0.6, "b": 0.4}, even, best, 0.21).passed
+    assert judge({"a": 0.5}, {"a": 0.5}, None, 9.0) == GateResult()
     with pytest.raises(DataError, match="expected images that both rounds put aside, got none"):
-        judge({"z": 1.0}, best, 0.0)
+        judge({"z": 1.0}, {"z": 1.0}, best, 0.0)
+
+
+def test_a_gain_does_not_pay_for_retrieval_that_is_lost():
+    scores = {"a": 0.5, "b": 0.5}
+    best = finished(scores, {"a": 0.8, "b": 0.8})
+    better = {"a": 0.9, "b": 0.9}
+    # losses of .1 and .2: mean .15, standard error .05, so three of these
+    lost = judge(better, {"a": 0.7, "b": 0.6}, best, 0.0)
+    assert not lost.passed
+    assert "but retrieval lost 0.1500 (standard error 0.0500)" in lost.reason
+    # losses of 0 and .2: mean .1, standard error .1, which may be chance
+    assert judge(better, {"a": 0.8, "b": 0.6}, best, 0.0).passed
 
 
 def test_a_damaged_report_or_state_is_refused(tmp_path):
     (tmp_path / "probe.json").write_text('{"scores": [1]}')
     with pytest.raises(DataError, match="expected the report of `umgclip probe`"):
         read_probe(tmp_path / "probe.json")
-    (tmp_path / "probe.json").write_text('{"scores": {"a": NaN}}')
-    with pytest.raises(DataError, match=r"scores.a: expected a finite number, got nan"):
+    (tmp_path / "probe.json").write_text('{"scores": {"a": 1}, "guards": {"a": NaN}}')
+    with pytest.raises(DataError, match=r"guards.a: expected a finite number, got nan"):
         read_probe(tmp_path / "probe.json")
     assert measures_of({"annotator.recall": float("nan"), "annotator.precision": 0.5}) == {"precision": 0.5}
     (tmp_path / STATE).parent.mkdir()

@@ -221,19 +221,24 @@ def probe(
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
     out: Annotated[Path, typer.Option("--out", help="JSON file to write")] = ARTIFACTS / "probe.json",
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="labelled regions that models are compared by: written if there is no such file, else read"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
 ) -> None:
-    """Measure the tuned model on training images that validate put aside, by their captions alone.
+    """Measure the tuned model on training images that validate put aside, without their truth.
 
     `validate.leave_out` is the number of these images, which train does not
     see. The measures need no truth: whether image and caption find each other,
-    and whether the dense map finds the concepts of the caption. `python -m
-    flows.engine` compares its rounds by them.
+    whether the dense map finds the concepts of the caption, and whether it
+    names regions as the annotator did whose labels are in `--regions`.
+    `python -m flows.engine` compares its rounds by them.
     """
     from umgclip.cli import session
     from umgclip.evaluate import probe as probing
 
-    inputs = probing.ProbeInputs(annotations, quarantine, vocabulary, base, adapter)
+    inputs = probing.ProbeInputs(annotations, quarantine, vocabulary, base, adapter, regions)
     session.show(probing.run(inputs, out, device))
 
 
