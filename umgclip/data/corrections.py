@@ -45,7 +45,10 @@ class HumanLook(_Closed):
 
 
 class Overruled(_Closed):
-    """What one look at an image removed and another one, which counts, has; it matters to a later join alone."""
+    """Overruled removals: one look at an image removed them, and the look that counts has them.
+
+    They matter to a later join alone.
+    """
 
     removed: list[Region] = []
     negative_tags: list[Text] = []

@@ -149,6 +149,11 @@ def _compared(
         except (InputError, ValueError) as error:
             outcome.unusable.append(Unusable(answer.key, "bad_answer", " ".join(str(error).split())))
             continue
+        not_asked = list(_not_asked(answer, shown.records[answer.key]))
+        if not_asked and (answer.regions, answer.tags, answer.captions) == (None, None, None):
+            detail = f"expected regions, tags or captions, got none; --asked-for {not_asked[0]} if people removed them"
+            outcome.unusable.append(Unusable(answer.key, "says_nothing", detail))
+            continue
         unknown = _unknown(answer, shown)
         if unknown and not takes_new:
             detail = f"expected names of the export, got {', '.join(unknown)}"
@@ -161,7 +166,7 @@ def _compared(
         outcome.new_names.update(unknown)
         outcome.counts["confirmed" if unchanged else "corrected"] += 1
         outcome.looked_at.add(answer.key)
-        outcome.not_asked.update(_not_asked(answer, shown.records[answer.key]))
+        outcome.not_asked.update(not_asked)
         yield correction
 
 
@@ -205,9 +210,9 @@ def _summary(out: Path, outcome: ImportedAnswers, before: int, shown: ShownImage
         if unusable:
             rows.insert(2, ("images whose answers are not usable", f"{len(unusable)}, left as they are"))
     if outcome.not_asked:
-        lists = ", ".join(f"{name} in {count} images" for name, count in sorted(outcome.not_asked.items()))
+        lists = ", ".join(f"{name} ({count})" for name, count in sorted(outcome.not_asked.items()))
         hint = "; `--asked-for LIST` if people removed all of them" if _has_hint(shown) else ""
-        rows.insert(-1, ("taken as not asked for", f"{lists}: left as they are{hint}"))
+        rows.insert(-1, ("not asked for (images)", f"{lists}, left as they are{hint}"))
     if outcome.new_names:
         names = [f"{name} {count}" for name, count in outcome.new_names.most_common(_LISTED)]
         more = len(outcome.new_names) - len(names)

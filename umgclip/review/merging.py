@@ -66,12 +66,12 @@ def merged(one: Correction, other: Correction) -> tuple[Correction, dict[str, An
     replaced: dict[str, int] = {}
     for name in LISTS:
         old, new = (getattr(side, name) for side in sides)
-        row = _later(*sides, name) if None not in (old, new) else int(old is None)
+        row = _later(sides[0], sides[1], name) if None not in (old, new) else int(old is None)
         update[name] = (old, new)[row]
         if None not in (old, new) and _plain(old) != _plain(new):
             replaced[name] = 1 - row
     update["shown"] = one.shown if one.shown == other.shown else sorted({*one.shown, *other.shown})
-    joint = sides[_later(*sides, None)].model_copy(update={**update, **_removed(one, other, update)})
+    joint = sides[_later(sides[0], sides[1], None)].model_copy(update={**update, **_removed(one, other, update)})
     return _short(joint), _conflict((one, other), sides, replaced)
 
 

@@ -50,7 +50,7 @@ def test_there_and_back(run, data, tmp_path):
     )  # fmt: skip
     assert "2 of 2 that are worth a look" in out
     out = run("import", answers, "--out", tmp_path / "emptied", "--asked-for", "tags", "--asked-for", "regions")
-    assert "taken as not asked for" not in out
+    assert "not asked for (images)" not in out
     # the folder of the export was lost: the data set tells what was shown
     (tmp_path / "lost").mkdir()
     answers.rename(tmp_path / "lost" / "project.json")

@@ -14,7 +14,7 @@ from umgclip.data.corrections import open_corrections
 from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.review.importing import run_import
-from umgclip.review.shown import read_shown
+from umgclip.review.shown import ASKED, read_shown
 from umgclip.review.tools.brush import encode_brush
 
 LABEL_STUDIO, FIFTYONE, CVAT = "label-studio", "fiftyone", "cvat"
@@ -440,14 +440,14 @@ def test_a_control_that_no_answer_has_was_not_asked_for_unless_the_user_says_so(
 
     shown = read_shown(folder)
     summary = dict(run_import(answers, shown, tmp_path / "out").rows)
-    assert summary["taken as not asked for"].startswith(f"{option} in {images} images: left as they are; `--asked-for")
+    assert summary["not asked for (images)"].startswith(f"{option} ({images}), left as they are; `--asked-for")
     before = "a cat; asleep"
     for one in open_corrections(tmp_path / "out").each():
         assert lists(one)[name] == ([before] if name == "region_caption" else None)
         assert (one.negative_tags, one.removed_captions) == ([], [])
     asked = replace(shown, asked=frozenset({option}))
     summary = dict(run_import(answers, asked, tmp_path / "all").rows)
-    assert "taken as not asked for" not in summary
+    assert "not asked for (images)" not in summary
     for one in open_corrections(tmp_path / "all").each():
         assert lists(one)[name] == []
         assert [tag.text for tag in one.negative_tags] == (["bird"] if name == "tags" else [])
@@ -459,6 +459,19 @@ def test_no_region_in_any_answer_removes_none(scenes, exported, tmp_path):
     for one in imported(answers, tmp_path / "out").values():
         assert (one.regions, one.removed, one.shown) == (None, [], [])
         assert len(one.tags) == 3
+
+
+def test_answers_without_anything_are_no_removals_unless_the_user_says_so(scenes, exported, tmp_path):
+    folder = exported([scenes.scene(0)], LABEL_STUDIO)
+    answers = LabelStudio(folder).answer(lambda results: [])
+    assert imported(answers, tmp_path / "out") == {}
+    assert "says_nothing" in (tmp_path / "out" / "quarantine.jsonl").read_text()
+    run_import(answers, replace(read_shown(folder), asked=frozenset(ASKED)), tmp_path / "all")
+    (one,) = open_corrections(tmp_path / "all").each()
+    assert (one.regions, one.tags, one.captions) == ([], [], [])
+    folder = exported([scenes.scene(0)], FIFTYONE, name="fiftyone")
+    emptied = fiftyone_answer(folder, lambda sample: sample.update(regions=None, image_tags=None, captions=None))
+    assert imported(emptied, tmp_path / "fiftyone-out") == {}
 
 
 def test_a_relation_between_regions_is_counted_and_costs_nothing(scenes, exported, tmp_path):
