@@ -75,7 +75,7 @@ class LabelPrecision:
     def in_words(self) -> str:
         """Return a line for the stage's summary."""
         if self.at is None or self.threshold is None:
-            return f"none: no score reaches {self.target:.2f}, so regions stay unlabelled; docs/annotators.md"
+            return f"none: no score reaches {self.target:.2f}, so things stay unlabelled; docs/annotators.md"
         estimate = f"{self.at.precision:.2f} ± {self.at.error:.2f}"
         if not self.threshold:
             return f"{estimate}, and {self.target:.2f} is asked for: all are written"

@@ -68,7 +68,7 @@ def _report(precision: LabelPrecision | None, images: int) -> None:
     elif precision.threshold is None:
         _log.warning(
             "annotate: at no score do labels of regions reach a precision of %.2f (annotate.label.precision), as far "
-            "as %d training images tell, so regions stay unlabelled. A base that knows the images better helps "
+            "as %d training images tell, so things stay unlabelled. A base that knows the images better helps "
             "(base.pretrained, longer captions, more images), as do a detector with labels as annotate.roles.proposer "
             "and `given` as region_tagger, or a lower annotate.label.precision; docs/annotators.md",
             precision.target, precision.images,

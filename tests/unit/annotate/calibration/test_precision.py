@@ -136,7 +136,7 @@ def test_where_no_score_is_enough_no_label_is():
     result = estimate(wrong, 0.7)
     assert result.threshold is None
     assert result.bar > scores.max()
-    assert result.in_words().startswith("none: no score reaches 0.70, so regions stay unlabelled")
+    assert result.in_words().startswith("none: no score reaches 0.70, so things stay unlabelled")
     assert result.headline() == {"target": 0.7, "threshold": 1.0, "share": 0.0}
 
 
