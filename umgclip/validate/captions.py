@@ -13,16 +13,26 @@ from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
+from umgclip.data.corrections import HUMAN
 from umgclip.data.refusals.apology import refuses
 from umgclip.data.vocabulary import chunks
 
+_OF_PEOPLE = ("alt", HUMAN)
 _WORD = re.compile(r"\w+")
 
 
-def refusing(texts: pd.Series) -> pd.Series:
-    """Return the texts that refuse to describe; null for all others. Texts that repeat are looked at once."""
-    bad = {text for text in texts.dropna().unique() if refuses(text)}
-    return texts.where(texts.isin(bad)).astype("str")
+def refusing(texts: pd.Series, sources: pd.Series | None = None) -> pd.Series:
+    """Return the texts that refuse to describe; null for all others. Texts that repeat are looked at once.
+
+    Args:
+        texts: captions, or null.
+        sources: of each caption. Of those that came with the images or that a person wrote, only what is unmistakable
+            counts. None: all are a model's.
+    """
+    given = pd.Series(data=False, index=texts.index) if sources is None else sources.isin(_OF_PEOPLE)
+    bad = {text for text in texts[~given].dropna().unique() if refuses(text)}
+    plain = {text for text in texts[given].dropna().unique() if refuses(text, strict=True)}
+    return texts.where((texts.isin(bad) & ~given) | (texts.isin(plain) & given)).astype("str")
 
 
 def canned(

@@ -138,7 +138,7 @@ def _caption_measures(params: ValidateParams, canned: Collection[str]) -> tuple[
         Measure("caption_words", ("caption",), lambda f: words(f["caption"])),
         Measure("caption_dirt", ("caption",), lambda f: caption_dirt(f["caption"])),
         Measure("caption_loop", ("caption",), lambda f: caption_loop(f["caption"], params.phrase_repeats_max)),
-        Measure("caption_refusal", ("caption",), lambda f: refusing(f["caption"])),
+        Measure("caption_refusal", ("caption",), lambda f: refusing(f["caption"], f.get("caption_source"))),
         Measure("caption_canned", ("caption",), lambda f: _text(f["caption"].where(f["caption"].isin(canned)))),
     )
 

@@ -22,6 +22,7 @@ IMAGE_COLUMNS: Mapping[str, Kind] = {
     "height": "number",
     "caption": "text",
     "caption_score": "number",
+    "caption_source": "text",
     "tags": "text",
     "tag_score_min": "number",
 }

@@ -31,6 +31,13 @@ def test_captions_that_refuse() -> None:
     assert refusing(texts).dropna().to_dict() == {2: "I cannot describe this image."}
 
 
+def test_captions_of_people_refuse_only_if_nothing_else_is_meant() -> None:
+    blurred = "I would rather not describe the people in this picture."
+    texts = pd.Series([blurred, blurred, "No image available.", blurred], dtype="str")
+    sources = pd.Series(["alt", "blip2", "human", None], dtype="str")
+    assert refusing(texts, sources).dropna().index.tolist() == [1, 2, 3]
+
+
 def test_one_text_over_many_images_that_names_nothing() -> None:
     captions = table((CANNED, 4), (CANNED.upper(), 1), ("a dog on grass", 30))
     assert found(captions, ("dog",)) == {CANNED, CANNED.upper()}

@@ -81,7 +81,8 @@ SPACED = {
     },
     "fr": {
         "me": "je|j'*|me|m'*|moi|mon|ma|mes|nous|vous|votre|m'est",
-        "no": "ne|n'*|pas|sans|aucun*|interdi*|malheureusement|hélas|impossible|refus*|déclin*|abst*|m'abstiens|"
+        "no": "ne|n'*|pas|sans|aucun*|interdi*|malheureusement|hélas|impossible|impossibilité|"
+        "l'impossibilité|refus*|déclin*|abst*|m'abstiens|"
         "dépass*|au-delà|désolé*|regret*|défend*|empêch*|ni|évit*|hors de|à l'encontre|contraire*|sort du|"
         "endommag*|rien|seulement|incapable|limité*|échou*|difficil*|illisible|laisser|inapproprié*|n'entrerai",
         "do": "décrire|décris|décrit|la décrire|description|descriptions|commenter|commentaire|nommer|"

@@ -9,7 +9,7 @@ from __future__ import annotations
 _IMAGE = r"(image|picture|photo|photograph|attachment|file|visual content)s?"
 _SEE = (
     "see|view|access|open|read|load|display|process|analy[sz]e|describe|identify|recogni[sz]e|determine|help|assist|"
-    "provide|generate|fulfil+|comply|answer|discuss|comment|interpret|make out|tell|confirm|caption|support|engage"
+    "provide|generate|fulfil+|comply|answer|discuss|comment|interpret|make\\ out|tell|confirm|caption|support|engage"
 )
 _SERVE = r"(help|assist|comply|fulfil+|caption|describe|analy[sz]e)\b(\ (you|with)\b)?"
 # without "I", a sentence refuses only if it is about an image or a request, or has no more than its verb
@@ -30,6 +30,8 @@ OPENINGS = {
     | (sorry|apologies|unfortunately|regrettably)[,.!]?\ (but\ )?((i|this|that|the\ {_IMAGE}|no|it|there)\b
         |we\ (can'?t|cannot|are))
     | (sorry|apologies)[.!]*$
+    | (the\ |your\ |this\ )?(request|access|permission)\ (was\ |is\ |has\ been\ )?(denied|refused|declined|rejected)\W*$
+    | (error|failure|warning)\s*(\d+\s*)?:\ (?=.*\b({_IMAGE}|request|timeout|api|content|caption|response)\b)
     | (no|there\ (is|are|was|were)\ no|there'?s\ no|there\ is\ ?n[o']t\ an?)\ {_IMAGE}\ (was|were|is|has
         |have|data|content|provided|given|attached|uploaded|included|shared|visible|to\ (describe|see|view
         |analy[sz]e)|here)\b
@@ -49,7 +51,9 @@ OPENINGS = {
         |goes\ against|breaches|contains\ (content\ that\ )?violat)
     """,
     "de": r"""
-      (es\ )?tut\ mir\ (sehr\ |wirklich\ )?leid | (ich\ bitte\ um\ )?(entschuldigung|verzeihung)\b[,.!]?(\ |$)
+      (die\ |ihre\ )?anfrage\ (wurde\ )?(abgelehnt|verweigert)\W*$
+    | fehler\s*:\ .*\b(bild|foto|datei|anfrage)\b
+    | (es\ )?tut\ mir\ (sehr\ |wirklich\ )?leid | (ich\ bitte\ um\ )?(entschuldigung|verzeihung)\b[,.!]?(\ |$)
     | (leider|bedauerlicherweise)\ (kann|ist\ es\ mir|sehe|habe|darf|wurde|konnte|liegt|ist\ (das|kein))
     | ich\ (kann|darf|bin)\ (leider\ |hier\ )?(das\ bild|dieses\ bild|die\ datei|dabei|dazu|ihnen|dir|personen
         |kein|keine|nicht)\b
@@ -62,7 +66,9 @@ OPENINGS = {
     | bitte\ (laden|stellen|senden|schicken|teilen|lade|fügen)\b
     """,
     "fr": r"""
-      (je\ suis\ )?(vraiment\ )?(désolée?)\b[,.! ] | (toutes\ )?mes\ excuses | je\ m'excuse
+      (votre\ )?(demande|requête)\ (a\ été\ )?(refusée|rejetée)\W*$
+    | erreur\s*:\ .*\b(image|photo|fichier|requête)\b
+    | (je\ suis\ )?(vraiment\ )?(désolée?)\b[,.! ] | (toutes\ )?mes\ excuses | je\ m'excuse
     | malheureusement,?\ (je|l'image|il|aucune)
     | je\ ne\ (peux|vois|dispose|parviens|saurais
         |suis\ (malheureusement\ )?pas\ (en\ mesure|capable|autorisée?|habilitée?))\b | je\ n'(arrive|aper
@@ -77,7 +83,9 @@ OPENINGS = {
     | (veuillez|pouvez-vous|merci\ de)\ (me\ )?(fournir|télécharger|joindre|partager|envoyer)
     """,
     "es": r"""
-      lo\ (siento|lamento)\b | (mis\ )?disculpas? | (le\ |te\ )?pido\ (disculpas|perdón) | perdón[,.]
+      (su\ |la\ )?(solicitud|petición)\ (ha\ sido\ |fue\ )?(denegada|rechazada)\W*$
+    | error\s*:\ .*\b(imagen|foto|archivo|solicitud)\b
+    | lo\ (siento|lamento)\b | (mis\ )?disculpas? | (le\ |te\ )?pido\ (disculpas|perdón) | perdón[,.]
     | (desafortunadamente|lamentablemente),?\ (no|la|esta)
     | no\ (puedo|me\ es\ posible|soy\ capaz|tengo\ (acceso|la\ capacidad|permitido)|consigo|logro)\b
     | no\ (veo|hay|se\ ve|encuentro)\ ninguna?\ (imagen|foto|archivo)
@@ -87,7 +95,9 @@ OPENINGS = {
     | (la|esta)\ (imagen|foto)\ no\ (se|está|ha|puede|fue) | (por\ favor,?\ )(proporci|sub|adjunt|compart|env)
     """,
     "it": r"""
-      mi\ dispiace | (sono\ )?spiacente | (mi\ )?scus(a|i|o|ate)\b[,.! ] | purtroppo,?\ (non|l'immagine)
+      (la\ )?richiesta\ (è\ stata\ )?(negata|rifiutata|respinta)\W*$
+    | errore\s*:\ .*\b(immagine|foto|file|richiesta)\b
+    | mi\ dispiace | (sono\ )?spiacente | (mi\ )?scus(a|i|o|ate)\b[,.! ] | purtroppo,?\ (non|l'immagine)
     | non\ (posso|riesco|sono\ in\ grado|mi\ è\ possibile|ho\ (accesso|la\ capacità))\b
     | non\ (vedo|c'è|è\ stata)\ (alcuna|nessuna|un'|fornita)
     | (come|in\ quanto|sono)\ (un'?\s?)?(ia\b|intelligenza|modello|assistente)
@@ -97,7 +107,9 @@ OPENINGS = {
     | (per\ favore|si\ prega\ di),?\ (fornis|caric|alleg|condivid|invi|forn)
     """,
     "pt": r"""
-      desculpe?m?\b[,.! ] | (lamento|sinto\ muito)\b | (peço|minhas)\ (desculpas?)
+      (o\ |seu\ )?(pedido|solicitação)\ (foi\ )?(negado|negada|recusado|recusada)\W*$
+    | erro\s*:\ .*\b(imagem|foto|arquivo|pedido)\b
+    | desculpe?m?\b[,.! ] | (lamento|sinto\ muito)\b | (peço|minhas)\ (desculpas?)
     | infelizmente,?\ (não|a\ imagem|eu)
     | (eu\ )?não\ (posso|consigo|sou\ capaz|me\ é\ possível|tenho\ (acesso|a\ capacidade|permissão))\b
     | (eu\ )?não\ (vejo|há|foi|encontro)\ (nenhuma\ |uma\ )?(imagem|foto|fornecida)

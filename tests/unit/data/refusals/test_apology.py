@@ -90,6 +90,11 @@ Impossibile descrivere l'immagine.
 Невозможно описать изображение.
 Sorry, no image.
 Jag är ledsen
+Request denied.
+Error: no image
+I cannot make out what is shown here.
+Je suis dans l'impossibilite de decrire cette photo.
+A dog. I cannot help with this request.
 """
 
 CAPTIONS = """
@@ -193,6 +198,13 @@ Tut-ankh-amun mask
 Perdón street sign
 The photo is not in color
 This photo is not in focus
+I took this picture of the Alps, I could not stop smiling.
+I can't believe how blue the sea is in this picture!
+I'm sorry for the quality, here is my dog on the beach.
+This image shows a man I cannot identify, standing next to a red car with a dog.
+A blurry image in which I cannot tell the breed of the dog, but it sits on grass.
+A screenshot of a chat: I'm sorry, I can't help with that.
+A book titled 'I Cannot Describe This Image'
 """
 
 
@@ -251,15 +263,25 @@ def corpus(name):
 @pytest.mark.parametrize(
     ("name", "sentences", "refused"),
     [
-        ("refusals", 814, 802),
+        ("refusals", 814, 799),
         ("captions", 820, 2),
-        ("refusals_held_back", 186, 53),
+        ("refusals_held_back", 186, 51),
         ("captions_held_back", 186, 0),
+        ("refusals_fresh", 30, 26),
+        ("captions_first_person", 60, 7),
     ],
 )
 def test_share_of_refusals_in_31_languages(name, sentences, refused):
     texts = corpus(name)
     assert (len(texts), sum(map(refuses, texts))) == (sentences, refused)
+
+
+def test_texts_of_people_refuse_only_if_nothing_else_is_meant():
+    counts = {
+        name: sum(refuses(text, strict=True) for text in corpus(name))
+        for name in ("captions", "captions_held_back", "captions_first_person", "refusals_fresh")
+    }
+    assert counts == {"captions": 0, "captions_held_back": 0, "captions_first_person": 2, "refusals_fresh": 13}
 
 
 def test_every_language_has_all_its_words():
