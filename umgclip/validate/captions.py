@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection, Iterable
 
 import pandas as pd
 
-from umgclip.data.corrections import HUMAN
 from umgclip.data.refusals.apology import refuses
 from umgclip.data.vocabulary import chunks
 
-_OF_PEOPLE = ("alt", HUMAN)
+_OF_PEOPLE = ("alt", "human")
 _WORD = re.compile(r"\w+")
 
 
