@@ -166,6 +166,22 @@ def test_what_is_no_answer_is_never_nothing(grammar, content):
 
 
 @pytest.mark.parametrize("grammar", list(GRAMMARS))
+def test_a_clear_sentence_says_that_nothing_is_there(grammar):
+    for content in (
+        "None", "There are none.", "There is no cat in the image.", "There are no cats or dogs visible in this image.",
+        "No objects detected.", "The cat is not visible.", "I do not see any cats in the image.",
+        "Sure! There are none. Let me know if you need anything else.", "The image does not contain any cats.",
+    ):  # fmt: skip
+        assert objects(grammar, content) == [], content
+    for content in (
+        "There is no doubt that this is a cat.", "There is no cat on the left.", "I cannot see the image.",
+        "There is no cat, but there is a dog.", "I found a cat. There is no dog in the image.", "No.",
+        "no " + "a " * 190, "there is no " + "a, " * 120,
+    ):  # fmt: skip
+        assert refused(grammar, content)[0] == "invalid_answer", content
+
+
+@pytest.mark.parametrize("grammar", list(GRAMMARS))
 def test_the_content_may_come_in_parts(grammar):
     text = {"json": '{"objects": []}', "bbox_2d": "[]"}.get(grammar, "None")
     parts = [{"type": "text", "text": text[:2]}, {"type": "text", "text": text[2:]}]

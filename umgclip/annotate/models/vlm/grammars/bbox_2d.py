@@ -12,8 +12,9 @@ from umgclip.annotate.models.vlm.answers import NoAnswerError
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer
 from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, text_to_read
 from umgclip.annotate.models.vlm.grammars.json_objects import JsonItem, listed_items, read_items
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import value_spans
-from umgclip.annotate.models.vlm.reading import Candidate, candidates
+from umgclip.annotate.models.vlm.reading import Candidate, answer_text, candidates
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
@@ -38,6 +39,8 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
     singles = [one for one in values[::-1] if isinstance(one.value, dict) and _KEY in one.value]
     if singles and all(one.is_whole for one in singles):
         return read_items([_single(one) for one in singles], singles[0].text, (_KEY,), needs_label=False)
+    if not values and says_none(answer_text(content)):
+        return BoxesAnswer(())
     raise fault or no_boxes('[{"bbox_2d": [x0, y0, x1, y1], "label": "..."}]', text_to_read(content))
 
 

@@ -20,7 +20,6 @@ _LEADS = re.compile(
     r"(?:[\s,;&]|(?:there (?:is|are)|and|or|with|on|in|at|by|near|under|over|behind|beside|next to)\b)*+", re.IGNORECASE
 )
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
-_NOTHING = ("none", "[]", "there are none", "there is none", "this isn't in the image")  # the last: Molmo
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,6 @@ def text_to_read(content: Any) -> str:  # noqa: ANN401 - what a server sends
     if not text:
         raise NoAnswerError("invalid_answer", f"expected a text, got {shown(content)}")
     return text
-
-
-def says_none(text: str) -> bool:
-    """Check for an answer that says in so many words that there is nothing."""
-    return text.strip(" \t\r\n.\"'`*").casefold() in _NOTHING
 
 
 def no_boxes(expected: str, text: str) -> NoAnswerError:

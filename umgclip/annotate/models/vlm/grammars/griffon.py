@@ -16,10 +16,10 @@ from umgclip.annotate.models.vlm.grammars.grammar import (
     BoxGrammar,
     decimals,
     no_boxes,
-    says_none,
     text_to_read,
     trimmed,
 )
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Span, inner
 from umgclip.params.vlm import BoxUnit
 

@@ -12,8 +12,9 @@ from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, items, shown
 from umgclip.annotate.models.vlm.boxes import MOST_OBJECTS, BoxesAnswer, GroundedObject, box_of, boxes_answer, label_of
 from umgclip.annotate.models.vlm.forms import parse
 from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Path, Span, inner, value_spans
-from umgclip.annotate.models.vlm.reading import Candidate
+from umgclip.annotate.models.vlm.reading import Candidate, answer_text, candidates
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
@@ -101,7 +102,17 @@ def _write(box: Box, unit: BoxUnit) -> str:
     return "[" + ", ".join(f"{side:.3f}" if unit == "share" else str(round(side)) for side in box) + "]"
 
 
-JSON = BoxGrammar(
-    lambda content, _unit: parse(content, JsonBoxes), _write, JsonBoxes.hint, schema=_Objects, is_json=True
-)
+def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a server sends
+    """Read the objects of an answer, or none if it says in words that there are none.
+
+    Raises:
+        NoAnswerError: it says neither, or no object is of use.
+    """
+    del unit
+    if not candidates(content) and says_none(answer_text(content)):
+        return BoxesAnswer(())
+    return parse(content, JsonBoxes)
+
+
+JSON = BoxGrammar(read, _write, JsonBoxes.hint, schema=_Objects, is_json=True)
 """The row of this grammar in the registry."""

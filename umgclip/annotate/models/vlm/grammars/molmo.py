@@ -13,7 +13,8 @@ from typing import Any
 
 from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject, boxes_answer, label_of
-from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, says_none, text_to_read
+from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, text_to_read
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Span, inner
 from umgclip.params.vlm import BoxUnit
 

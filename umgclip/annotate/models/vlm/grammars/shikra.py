@@ -16,9 +16,9 @@ from umgclip.annotate.models.vlm.grammars.grammar import (
     decimals,
     no_boxes,
     phrase_before,
-    says_none,
     text_to_read,
 )
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Span, inner
 from umgclip.params.vlm import BoxUnit
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject, boxes_answer, label_of, ordered
-from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, phrase_before, says_none, text_to_read
+from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, phrase_before, text_to_read
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Span
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
