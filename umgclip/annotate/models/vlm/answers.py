@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from umgclip.annotate.models.vlm.markup import without_markup
 from umgclip.annotate.models.vlm.reading import Candidate
 
 _LONGEST_NAME = 200  # characters
@@ -74,12 +75,12 @@ class CaptionAnswer:
         value = one.value
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
-        return cls(one_line(get(value, "caption"), "caption"))
+        return cls(_caption(get(value, "caption")))
 
     @classmethod
     def read_text(cls, text: str) -> CaptionAnswer:
         """Read a text as it is, without a fence and quotes around it."""
-        return cls(one_line(_bare(text), "caption"))
+        return cls(_caption(_bare(text)))
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,11 @@ def one_line(value: Any, name: str) -> str:  # noqa: ANN401
     if name not in ("caption", "negative") and len(plain) > _LONGEST_NAME:
         raise NoAnswerError("invalid_answer", f"{name}: expected a name, got {len(plain)} characters")
     return plain
+
+
+def _caption(value: Any) -> str:  # noqa: ANN401
+    """Return a caption on one line, without the marks of a grammar."""
+    return one_line(without_markup(value) if isinstance(value, str) else value, "caption")
 
 
 def _no_more(listed: list[T], name: str) -> list[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from tests.unit.annotate.models.vlm.conftest import completion, image, sent
 from umgclip.annotate.models.vlm.annotator import Vlm
 from umgclip.annotate.models.vlm.answers import CaptionAnswer, NegativesAnswer, NoAnswerError, TagsAnswer
-from umgclip.annotate.models.vlm.forms import text_form
+from umgclip.annotate.models.vlm.forms import json_form, text_form
 from umgclip.annotate.models.vlm.pictures import alpha_url
 from umgclip.annotate.proposal import Proposal
 from umgclip.annotate.rejected import Failure
@@ -152,6 +153,23 @@ def test_a_refused_region_costs_its_caption_in_each_way(server):
 )  # fmt: skip
 def test_a_caption_in_plain_text(content, expected):
     assert text_form(CaptionAnswer).read(content).caption == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("<ref>a red cat</ref><box><15><41>,<171><458></box>", "a red cat"),
+        ("a red cat<box><15><41>,<171><458></box> on a mat.", "a red cat on a mat."),
+        ('<point x="1.5" y="2" alt="cat">cat</point>', "cat"), ("cat-[0.100,0.200,0.300,0.400]", "cat"),
+        ("a cat [0.1,0.2,0.3,0.4;0.5,0.6,0.7,0.8] on a mat", "a cat on a mat"),
+        ("a sign [sic] with 1 < 2", "a sign [sic] with 1 < 2"),
+    ],
+)  # fmt: skip
+def test_a_caption_has_no_marks_of_a_grammar(content, expected):
+    assert text_form(CaptionAnswer).read(content).caption == expected
+    assert json_form(CaptionAnswer).read(json.dumps({"caption": content})).caption == expected
+    with pytest.raises(NoAnswerError, match="some words"):
+        json_form(CaptionAnswer).read(json.dumps({"caption": "<box><15><41>,<171><458></box>"}))
 
 
 @pytest.mark.parametrize(
