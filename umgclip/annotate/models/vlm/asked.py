@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from umgclip.annotate.models.foundation.queries import DetectorQueries
 from umgclip.annotate.models.vlm.boxes import GroundedObject
+from umgclip.annotate.rules.negation import is_negated
 from umgclip.annotate.rules.tag_names import plain, singulars
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.data.wording import name_key
@@ -77,7 +78,7 @@ class AskedNames:
 
 
 def as_asked(one: GroundedObject, names: Sequence[str]) -> GroundedObject | None:
-    """Return an object under the name that was asked for, or None if its label is none of them.
+    """Return an object under the name that was asked for, or None if its label is none of them or says "no cat".
 
     Names that differ in case, an article or the plural are the same. Of words of a sentence, the last ones count. If a
     single name was asked for, a place without a label is one of it.
@@ -86,6 +87,8 @@ def as_asked(one: GroundedObject, names: Sequence[str]) -> GroundedObject | None
         one: an object of an answer.
         names: those in the question; none: every label is right.
     """
+    if one.is_phrase and one.label is not None and is_negated(one.label):
+        return None
     if not names:
         return one
     by_key = {name_key(name): name for name in reversed(names)}

@@ -106,5 +106,5 @@ class Grounding:
 
     def _not_asked(self, label: str | None, names: Sequence[str]) -> Rejected:
         text = None if label is None else Text(text=label, score=0.0, source=self._source)
-        detail = f"expected one of {', '.join(names)}"[:200]
+        detail = f"expected {'one of ' + ', '.join(names) if names else 'what is there'}"[:200]
         return Rejected("proposer", "not_asked", text, source=self._source, detail=detail)

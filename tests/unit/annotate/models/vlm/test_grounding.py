@@ -150,6 +150,7 @@ def test_ten_thousand_words_are_asked_or_refused_before_anything_is_sent(server)
         ("texthawk", "<box><100><500>,<500><900></box>", "cat"),
         ("texthawk", "<ref>dog</ref><box><100><500>,<500><900></box>", None),
         ("griffon", "[0.100,0.500,0.500,0.900]", "cat"), ("griffon", "cats-[0.100,0.500,0.500,0.900]", "cat"),
+        ("griffon", "Sure! cat-[0.100,0.500,0.500,0.900]", "cat"), ("shikra", "no cat [0.1,0.5,0.5,0.9]", None),
         ("griffon", "black cat-[0.100,0.500,0.500,0.900]", None),
         ("bbox_2d", '{"bbox_2d": [100, 500, 500, 900]}', "cat"),
     ],

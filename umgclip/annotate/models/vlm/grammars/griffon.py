@@ -26,6 +26,7 @@ from umgclip.params.vlm import BoxUnit
 _BOX = re.compile(r"(-?)\[([^\[\]]*+)\]")
 _CUT = re.compile(r"-\[[^\[\]]*+$")
 _NUMBERS = re.compile(r"\s*(\d+\.\d{3})\s*,\s*(\d+\.\d{3})\s*,\s*(\d+\.\d{3})\s*,\s*(\d+\.\d{3})\s*", re.ASCII)
+_LEAD = re.compile(r"\s*(?:sure|certainly|of course|okay|ok|yes|answer)\s*+[,:!.]\s+", re.IGNORECASE)
 _EXPECTED = "name-[x0,y0,x1,y1] joined by &, or None"
 
 
@@ -59,6 +60,8 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
 def _name_before(text: str, span: Span) -> Span:
     """Return the name before a box: the last line, without what joins it to the box before."""
     start, end = trimmed(text, span, "", " \t\r\n")
+    if (lead := _LEAD.match(text, start, end)) is not None:
+        start = lead.end()
     return trimmed(text, (max(start, text.rfind("\n", start, end) + 1), end), ' \t\r\n&,;*•`"', '`"*')
 
 
