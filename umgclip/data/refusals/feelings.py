@@ -1,4 +1,7 @@
-"""What people say they cannot do in honest captions: to believe, to wait. Entries as in `first_person_words`."""
+"""Feelings in honest captions: words for what people say they cannot do, such as to believe or to wait.
+
+Entries are written as in `first_person_words`.
+"""
 
 from __future__ import annotations
 
