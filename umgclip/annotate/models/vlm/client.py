@@ -20,6 +20,7 @@ import httpx
 
 from umgclip.annotate.models.vlm.answers import NoAnswerError, shown
 from umgclip.annotate.models.vlm.forms import AnswerForm
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.pictures import Picture
 from umgclip.annotate.models.vlm.reading import answer_text, text_of
 from umgclip.annotate.models.vlm.reply import UNKNOWN_SCORE, Reply, TokenLog, read_reply
@@ -245,10 +246,14 @@ class Client:
 
 
 def _check_reasoning(text: str, form: AnswerForm[Any]) -> None:
-    """Check that the reasoning of a message without content can be the answer.
+    """Check that the reasoning of a message without content can be the answer, which then ends it.
 
     Raises:
         NoAnswerError: it may be a draft.
     """
-    if text and (form.reasoning == "refuse" or (form.reasoning == "one_line" and "\n" in text)):
+    if not text:
+        return
+    rest = text[1 + max(text.rfind(mark) for mark in "]}>") :]
+    is_whole = says_none(text) or not any(letter.isalnum() for letter in rest)
+    if form.reasoning == "refuse" or not is_whole or (form.reasoning == "one_line" and "\n" in text):
         raise NoAnswerError("invalid_answer", f"expected a content, got only reasoning: {shown(text)}")

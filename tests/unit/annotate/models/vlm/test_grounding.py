@@ -319,6 +319,15 @@ def test_reasoning_beside_an_empty_content_is_an_answer_only_if_it_can_be_no_dra
         assert "expected a content, got only reasoning" in proposals.detail
 
 
+@pytest.mark.parametrize("grammar", list(TEXTS))
+def test_a_draft_in_reasoning_alone_is_no_answer(server, grammar):
+    reasoning = f"Let me think: {TEXTS[grammar]} but then it may be a dog"
+    server.answer = lambda body, number: (200, {"choices": [{"message": {"content": "", "reasoning": reasoning}}]})
+    (failure,) = propose(vlm(server, grammar=grammar))
+    assert failure.reason == "invalid_answer"
+    assert "expected a content, got only reasoning" in failure.detail
+
+
 def test_answers_are_the_same_for_parts_thinking_and_words_around(server):
     for grammar, text in TEXTS.items():
         for content in (
