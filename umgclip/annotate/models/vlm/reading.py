@@ -20,6 +20,11 @@ _FENCE = re.compile(r"```\w*")
 # possessive, and a string that is not closed extends to the end: linear time for any text
 _STRING_OR_COMMA = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
+_CORRECTS = re.compile(
+    r"\b(?:final|finally|answer|correct\w*|wait|actually|instead|revis\w+|rather|hmm|oops|sorry|mistake\w*|refin\w+|"
+    r"updat\w+|adjust\w*|better|result|output|therefore|so|but|however)\b",
+    re.IGNORECASE,
+)
 _NO_JSON = (ValueError, RecursionError, OverflowError, MemoryError)
 _NO_LITERAL = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, OverflowError)
 
@@ -33,12 +38,14 @@ class Candidate:
         is_whole: all brackets before it were read, so it is not a part of a larger value.
         text: the text in which it stands; empty if the server sent the value itself.
         start: offset of the value in the text.
+        end: offset of what follows it, if it stands among words.
     """
 
     value: Any
     is_whole: bool
     text: str = ""
     start: int = 0
+    end: int = 0
 
 
 def text_of(content: Any) -> str:  # noqa: ANN401 - what a server sends
@@ -86,6 +93,16 @@ def candidates(content: Any) -> list[Candidate]:  # noqa: ANN401 - what a server
     return sorted(last_first, key=lambda one: not isinstance(one.value, dict))
 
 
+def without_drafts(values: Sequence[Candidate]) -> list[Candidate]:
+    """Return values in the order of the text, without those before words such as "final" or "wait"."""
+    ordered = sorted(values, key=lambda one: one.start)
+    first = 0
+    for row in range(1, len(ordered)):
+        if _CORRECTS.search(ordered[row].text, ordered[row - 1].end, ordered[row].start):
+            first = row
+    return ordered[first:]
+
+
 def _loaded(text: str) -> Candidate | None:
     for attempt in (text, _without_commas(text)):
         try:
@@ -121,7 +138,7 @@ def _scanned(text: str) -> Iterator[Candidate]:
         except _NO_JSON:
             at, is_whole = start.end(), False
             continue
-        yield Candidate(value, is_whole, text, start.start())
+        yield Candidate(value, is_whole, text, start.start(), at)
 
 
 def _without_commas(text: str) -> str:

@@ -165,6 +165,21 @@ def test_what_is_no_answer_is_never_nothing(grammar, content):
     assert refused(grammar, content)[0] == "invalid_answer" or content == "<box>" * 20_000
 
 
+@pytest.mark.parametrize(("grammar", "key"), [("bbox_2d", "bbox_2d"), ("json", "box")])
+def test_several_lists_of_one_answer_are_joined(grammar, key):
+    cat = json.dumps({key: [100, 200, 500, 600], "label": "cat"})
+    dog = json.dumps({key: [1, 2, 50, 60], "label": "dog"})
+    both = [("cat", (100, 200, 500, 600)), ("dog", (1, 2, 50, 60))]
+    assert objects(grammar, f"cats: [{cat}] dogs: []") == both[:1]
+    assert objects(grammar, f"```json\n[{cat}]\n```\n```json\n[{dog}]\n```") == both
+    assert objects(grammar, f'{{"objects": [{cat}]}} {{"objects": [{dog}]}}') == both
+    assert objects(grammar, f"Cats [{cat}], dogs [{dog}], all: [{cat}, {dog}]") == both
+    assert objects(grammar, f"Let me think: [{cat}]. Wait, it is [{dog}]") == both[1:]
+    assert objects(grammar, f"<think>[{cat}]</think>[{dog}]") == both[1:]
+    answer = read(grammar, f"cats: [{cat}] dogs: [{dog}]")
+    assert [answer.text[slice(*one.label_at)] for one in answer.objects] == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("grammar", list(GRAMMARS))
 def test_a_clear_sentence_says_that_nothing_is_there(grammar):
     for content in (

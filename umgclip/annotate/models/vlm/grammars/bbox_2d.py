@@ -11,7 +11,7 @@ from typing import Any
 from umgclip.annotate.models.vlm.answers import NoAnswerError
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer
 from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, text_to_read
-from umgclip.annotate.models.vlm.grammars.json_objects import JsonItem, listed_items, read_items
+from umgclip.annotate.models.vlm.grammars.json_objects import JsonItem, joined_items, listed_items, read_items
 from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import value_spans
 from umgclip.annotate.models.vlm.reading import Candidate, answer_text, candidates
@@ -22,13 +22,16 @@ _KEY = "bbox_2d"
 
 
 def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a server sends
-    """Read the last list of objects, or all objects if there is no list.
+    """Read the lists of objects, without drafts, or all objects if there is no list.
 
     Raises:
         NoAnswerError: there is neither, or none of the objects is of use.
     """
     del unit
     values = candidates(content)
+    joined = joined_items(values)
+    if joined:
+        return read_items(joined, values[0].text, (_KEY,), needs_label=False)
     fault = None
     for one in values:
         if isinstance(one.value, list) and one.is_whole or isinstance(one.value, dict) and "objects" in one.value:

@@ -14,7 +14,7 @@ from umgclip.annotate.models.vlm.forms import parse
 from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar
 from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Path, Span, inner, value_spans
-from umgclip.annotate.models.vlm.reading import Candidate, answer_text, candidates
+from umgclip.annotate.models.vlm.reading import Candidate, answer_text, candidates, without_drafts
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
@@ -63,6 +63,29 @@ def listed_items(one: Candidate) -> list[JsonItem]:
     return [JsonItem(value, (*prefix, row), spans) for row, value in enumerate(items(one, "objects"))]
 
 
+def joined_items(values: Sequence[Candidate]) -> list[JsonItem]:
+    """Return the objects of all lists of an answer that is several lists among words; none if it is not.
+
+    Drafts are left out, and so are lists without objects. An object that an earlier list has as well counts once.
+
+    Args:
+        values: of the answer.
+    """
+    lists = [
+        one
+        for one in values
+        if (isinstance(one.value, list) and one.is_whole and all(isinstance(item, Mapping) for item in one.value))
+        or (isinstance(one.value, Mapping) and isinstance(one.value.get("objects"), list))
+    ]
+    if len(lists) < 2:
+        return []
+    joined: list[JsonItem] = []
+    for one in without_drafts(lists):
+        seen = [item.value for item in joined]
+        joined += [item for item in listed_items(one) if item.value not in seen]
+    return joined
+
+
 def read_items(listed: Sequence[JsonItem], text: str, keys: Sequence[str], *, needs_label: bool) -> BoxesAnswer:
     """Read objects with a label and a box.
 
@@ -109,8 +132,12 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
         NoAnswerError: it says neither, or no object is of use.
     """
     del unit
-    if not candidates(content) and says_none(answer_text(content)):
+    values = candidates(content)
+    if not values and says_none(answer_text(content)):
         return BoxesAnswer(())
+    joined = joined_items(values)
+    if joined:
+        return read_items(joined, values[0].text, ("box", "bbox_2d"), needs_label=True)
     return parse(content, JsonBoxes)
 
 
