@@ -15,13 +15,13 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from umgclip.annotate.models.vlm.markup import without_markup
+from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.reading import Candidate
+from umgclip.annotate.models.vlm.tag_words import tag_words
 
 _LONGEST_NAME = 200  # characters
 _MOST = 200  # items of a list
 _BULLET = re.compile(r"^\s*(?:[-*•·]+|\(?\d{1,3}[.):])\s+")
-_BETWEEN_TAGS = re.compile(r"[,;\n，、；]")
-_NOTHING = ("none", "nothing", "n/a", "[]")
 
 
 class NoAnswerError(ValueError):
@@ -109,11 +109,10 @@ class TagsAnswer:
         Raises:
             NoAnswerError: there is no text, or more than 200 names.
         """
-        text = _bare(text)
-        if text.strip().strip(".").casefold() in _NOTHING:
+        text = without_markup(_bare(text))
+        if says_none(text):
             return cls(())
-        names = [_BULLET.sub("", name).strip().rstrip(".") for name in _BETWEEN_TAGS.split(text)]
-        return cls._of(_no_more(_some(names, "tags"), "tags"))
+        return cls._of(_no_more(_some(tag_words(text), "tags"), "tags"))
 
     @classmethod
     def _of(cls, names: Sequence[Any]) -> TagsAnswer:

@@ -10,7 +10,7 @@ _BOXES = re.compile(
     re.DOTALL,
 )
 _TAGS = re.compile(r"</?(?:ref|box|points?)\b[^<>]*+>|<\|object_ref_(?:start|end)\|>")
-_GAP = re.compile(r"[ \t]+([,.;:!?])")
+_GAP = re.compile(r"(?<![ \t])[ \t]++([,.;:!?])")
 
 
 def without_markup(text: str) -> str:

@@ -177,6 +177,10 @@ def test_a_caption_has_no_marks_of_a_grammar(content, expected):
     [
         ("cat, dog, red car.", ["cat", "dog", "red car"], 0), ("- cat\n- dog\n- cat", ["cat", "dog"], 0),
         ("1. cat\n2) dog", ["cat", "dog"], 0), ("None.", [], 0), ('{"tags": ["cat"]}', ["cat"], 0),
+        ("The image shows a cat, a dog and a tree.", ["cat", "dog", "tree"], 0), ("Tags: cat, dog", ["cat", "dog"], 0),
+        ("**cat**, dog", ["cat", "dog"], 0), ("cat, dog, and tree", ["cat", "dog", "tree"], 0),
+        ("There are no objects.", [], 0), ("**Objects:**\n- cat\n- dog", ["cat", "dog"], 0),
+        ("black and white photo, salt and pepper", ["black and white photo", "salt and pepper"], 0),
         ("cat；狗、鸟", ["cat", "狗", "鸟"], 0), ("cat, " + "x" * 300, ["cat"], 1),
     ],
 )  # fmt: skip
