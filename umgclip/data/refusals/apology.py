@@ -48,7 +48,7 @@ def refuses(text: str, *, strict: bool = False) -> bool:
     unquoted = _without_quotes(text)
     if _ANYWHERE.search(unquoted):
         return True
-    if unquoted and _placeholder(unquoted):
+    if _placeholder(text):
         return True
     listed = {name for name, opening in _OPENS if opening.match(unquoted)}
     sentences = [sentence for sentence in _ENDS.split(unquoted) if sentence]
