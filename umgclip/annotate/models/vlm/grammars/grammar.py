@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from umgclip.annotate.models.vlm.answers import NoAnswerError, shown
+from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer
 from umgclip.annotate.models.vlm.positions import Span
 from umgclip.annotate.models.vlm.reading import answer_text
@@ -19,6 +19,7 @@ from umgclip.params.vlm import BoxUnit
 _LEADS = re.compile(
     r"(?:[\s,;&]|(?:there (?:is|are)|and|or|with|on|in|at|by|near|under|over|behind|beside|next to)\b)*+", re.IGNORECASE
 )
+_LONGEST_LABEL = 200  # characters
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
 
 
@@ -56,6 +57,12 @@ def text_to_read(content: Any) -> str:  # noqa: ANN401 - what a server sends
 def no_boxes(expected: str, text: str) -> NoAnswerError:
     """Return the error of a text with neither a box nor a word for nothing."""
     return NoAnswerError("invalid_answer", f"expected {expected}, got {shown(text)}")
+
+
+def bad_part(text: str, label_at: Span | None, detail: str) -> Bad:
+    """Return a part of a text that is of no use, with its label if that can be shown."""
+    label = text[slice(*label_at)] if label_at else ""
+    return Bad(detail[:300], label if label and len(label) <= _LONGEST_LABEL and label.isprintable() else None)
 
 
 def trimmed(text: str, span: Span, left: str, right: str) -> Span:

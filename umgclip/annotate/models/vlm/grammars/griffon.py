@@ -14,6 +14,7 @@ from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject, boxes_answer, label_of, ordered
 from umgclip.annotate.models.vlm.grammars.grammar import (
     BoxGrammar,
+    bad_part,
     decimals,
     no_boxes,
     text_to_read,
@@ -49,9 +50,9 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
         try:
             good.append(_object(text, name_at, match))
         except NoAnswerError as error:
-            bad.append(_bad(text, name_at, str(error)))
+            bad.append(bad_part(text, name_at, str(error)))
     if (cut := _CUT.search(text, end)) is not None:
-        bad.append(_bad(text, _name_before(text, (end, cut.start())), f"box: cut off at {shown(cut.group())}"))
+        bad.append(bad_part(text, _name_before(text, (end, cut.start())), f"box: cut off at {shown(cut.group())}"))
     if not good and not bad and not says_none(text):
         raise no_boxes(_EXPECTED, text)
     return boxes_answer(good, bad, text)
@@ -75,11 +76,6 @@ def _object(text: str, name_at: Span, match: re.Match[str]) -> GroundedObject:
     x0, y0, x1, y1 = map(float, numbers.groups())
     label = label_of(name) if name else None
     return GroundedObject(label, ordered((x0, y0, x1, y1)), name_at if name else None, inner(text, match.span(2)))
-
-
-def _bad(text: str, name_at: Span, detail: str) -> Bad:
-    name = text[slice(*name_at)]
-    return Bad(detail[:300], name if name and len(name) <= 200 and name.isprintable() else None)
 
 
 GRIFFON = BoxGrammar(read, lambda box, _unit: decimals(box))

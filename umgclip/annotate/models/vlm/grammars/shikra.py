@@ -13,6 +13,7 @@ from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject, boxes_answer, label_of, ordered
 from umgclip.annotate.models.vlm.grammars.grammar import (
     BoxGrammar,
+    bad_part,
     decimals,
     no_boxes,
     phrase_before,
@@ -47,10 +48,10 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
             try:
                 good.append(_object(text, label_at, (at, at + len(part))))
             except NoAnswerError as error:
-                bad.append(_bad(text, label_at, str(error)))
+                bad.append(bad_part(text, label_at, str(error)))
             at += len(part) + 1
     if (cut := _CUT.search(text, end)) is not None:
-        bad.append(_bad(text, phrase_before(text, (end, cut.start())), f"box: cut off at {shown(cut.group())}"))
+        bad.append(bad_part(text, phrase_before(text, (end, cut.start())), f"box: cut off at {shown(cut.group())}"))
     if not good and not bad and not says_none(text):
         raise no_boxes("words [x0,y0,x1,y1], or None", text)
     return boxes_answer(good, bad, text)
@@ -67,11 +68,6 @@ def _object(text: str, label_at: Span, part: Span) -> GroundedObject:
     box = ordered((numbers[0], numbers[1], numbers[2], numbers[3]))
     label = label_of(phrase) if phrase else None
     return GroundedObject(label, box, label_at if phrase else None, inner(text, part), is_phrase=True)
-
-
-def _bad(text: str, label_at: Span, detail: str) -> Bad:
-    phrase = text[slice(*label_at)]
-    return Bad(detail, phrase if phrase and len(phrase) <= 200 and phrase.isprintable() else None)
 
 
 SHIKRA = BoxGrammar(read, lambda box, _unit: decimals(box))

@@ -11,7 +11,7 @@ from typing import Any
 
 from umgclip.annotate.models.vlm.answers import Bad, NoAnswerError, shown
 from umgclip.annotate.models.vlm.boxes import BoxesAnswer, GroundedObject, boxes_answer, label_of, ordered
-from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, no_boxes, phrase_before, text_to_read
+from umgclip.annotate.models.vlm.grammars.grammar import BoxGrammar, bad_part, no_boxes, phrase_before, text_to_read
 from umgclip.annotate.models.vlm.nothing import says_none
 from umgclip.annotate.models.vlm.positions import Span
 from umgclip.annotate.proposal import Box
@@ -49,7 +49,7 @@ def read(content: Any, unit: BoxUnit) -> BoxesAnswer:  # noqa: ANN401 - what a s
         try:
             good += _objects(match, label, label_at, is_phrase)
         except NoAnswerError as error:
-            bad.append(Bad(str(error), label if label and len(label) <= 200 and label.isprintable() else None))
+            bad.append(bad_part(text, label_at, str(error)))
     bad += [Bad(f"box: cut off at {shown(text[one.start() : one.start() + 100])}") for one in _OPEN.finditer(text)]
     if not good and not bad and not says_none(text):
         raise no_boxes("<box><x0><y0>,<x1><y1></box>, or None", text)
