@@ -27,6 +27,7 @@ _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“”]*[“”]
 _SHOWN = re.compile(r"^([^:.!?]{12,}):\s.*$", re.DOTALL)
 _ENDS = re.compile(r"(?<=[.!?。！？।])\s*")
 _SCENE_WORDS, _SCENE_WORDS_BEFORE, _SCENE_WORDS_STRICT, _SHOWN_WORDS = 6, 8, 3, 4
+_JUDGED = 1_000  # characters: a longer text refuses at its beginning, or does not
 # placeholders for a missing text
 _NOTHING = frozenset((
     "n/a", "na", "n.a", "none", "unknown", "null", "nil", "nothing", "undefined", "nan", "empty", "unspecified",
@@ -45,13 +46,14 @@ def refuses(text: str, *, strict: bool = False) -> bool:
         text: a caption, a label or an answer.
         strict: only what is unmistakable, as for texts of people: a listed beginning and a task, and no scene at all.
     """
+    text = text[:_JUDGED]
     unquoted = _without_quotes(text)
     if _ANYWHERE.search(unquoted):
         return True
     if _placeholder(text):
         return True
     listed = {name for name, opening in _OPENS if opening.match(unquoted)}
-    sentences = [sentence for sentence in _ENDS.split(unquoted) if sentence]
+    sentences = [one for one in dict.fromkeys(_ENDS.split(unquoted)) if any(map(str.isalnum, one))]
     for sentence in sentences:
         by_rule = refusing_languages(sentence)
         if not (listed or by_rule or _SENTENCE.match(sentence)):

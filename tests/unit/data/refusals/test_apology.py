@@ -303,3 +303,10 @@ def test_every_language_has_all_its_words():
 )
 def test_a_refusal_has_a_writer_a_limit_and_a_task(sentence, refused):
     assert refuses_in_first_person(sentence) is refused
+
+
+@pytest.mark.timeout(10)  # what is quadratic in the length takes minutes
+@pytest.mark.parametrize("part", [".", "a. ", "! ", "'", "“", "no "])
+def test_a_long_answer_is_judged_by_its_beginning(part):
+    assert not refuses(f"a dog on a beach {part * 200_000}")
+    assert refuses(f"I'm sorry, I can't help with that. {part * 200_000}")
