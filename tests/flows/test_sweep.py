@@ -51,7 +51,8 @@ def test_a_trial_that_fails_is_a_row_and_the_others_go_on(project, capsys):
     (project.desk / "train.exit").write_text("3")
     done = sweep.fn({"train.lora.rank": Range(low=2, high=100)}, trials=2, seed=1)
     assert done["tuned.region.mask_top1"] < 1
-    assert "exit code 3" in " ".join(capsys.readouterr().out.split())
+    errors = [line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert "exit code 3" in " ".join(errors)
     (project.desk / "train.exit").write_text("3")
     with pytest.raises(DataError, match="expected a successful trial, but all 1 failed, e.g. trial sweep-"):
         sweep.fn({"train.lora.rank": [5]})

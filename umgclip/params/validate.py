@@ -89,7 +89,9 @@ class ValidateParams(Section):
         description="share of images with a caption, checked if any has one; others are trained by their regions",
     )
     labelled_image_share_min: Share = Field(
-        default=0.5, description="share of images with a labelled region among those with a caption or a label"
+        default=0.5,
+        description="share of images with a labelled region, or a label that annotate.label.precision withheld, among "
+        "those with a caption or a label",
     )
     annotated_image_share_min: Share = Field(default=0.9, description="share of images that annotation did not drop")
     leave_out: int = Field(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -102,13 +104,14 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The three tables, and their key columns with all rows."""
+    """The three tables, their key columns with all rows, and the images of which annotation withheld a label."""
 
     images: ColumnTable
     regions: ColumnTable
     image_keys: pd.DataFrame
     region_keys: pd.DataFrame
     dropped: pd.DataFrame
+    withheld: frozenset[str]
 
     @classmethod
     def open(cls, inputs: ValidateInputs) -> _Tables:
@@ -123,6 +126,7 @@ class _Tables:
             images.whole("key", "sha256", "caption"),
             regions.whole("key", "region_id", "labelled", "label_score"),
             dropped.whole("key", "region_id", "reason"),
+            _withheld(inputs.annotations / "rejected.parquet"),
         )
 
     def names(self) -> pd.DataFrame:
@@ -164,9 +168,24 @@ def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Table
     needs = {measure.name: measure.needs for measure in owner}
     yield TableCheck("region_keys", suites.region_key_rules(), keys, problems, needs)
 
-    facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped)])
+    facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped, tables.withheld)])
     problems = regions.problems | images.problems
     yield TableCheck("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
+
+
+def _withheld(path: Path) -> frozenset[str]:
+    """Return the images of which the precision of labels refused one; without such a table there are none.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    if not path.is_file():
+        return frozenset()
+    try:
+        rows = pq.read_table(path, columns=["key", "reason"])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: expected a table with the columns key and reason, got {error}") from error
+    return frozenset(rows.filter(pc.equal(rows["reason"], "precision"))["key"].drop_null().to_pylist())
 
 
 def _canned(tables: _Tables, table: ColumnTable, params: ValidateParams, known: Collection[str]) -> frozenset[str]:

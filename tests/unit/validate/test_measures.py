@@ -104,6 +104,10 @@ def test_dataset_facts() -> None:
     assert facts["annotated_image_share"] == 0.8
     assert facts["captioned_image_share"] == 1.0
     assert list(dataset_facts(images[["key"]], regions[["key"]], dropped)) == ["annotated_image_share"]
+    assert dataset_facts(images, regions, dropped, {"b", "c"}).iloc[0]["labelled_image_share"] == 0.75
+    bare = regions.assign(labelled=0.0)
+    assert dataset_facts(images, bare, dropped).iloc[0]["label_score_mean"] == 0
+    assert np.isnan(dataset_facts(images, bare, dropped, {"a"}).iloc[0]["label_score_mean"])
 
 
 def test_facts_are_about_what_can_be_there() -> None:

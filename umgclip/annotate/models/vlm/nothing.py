@@ -62,8 +62,8 @@ def says_none(text: str) -> bool:
         return False
     sentences = [_bare(_LEAD.sub("", one, count=1)) for one in _ENDS.split(bare)]
     sentences = [one for one in sentences if one]
-    said = [one for one in sentences if not _COURTESY.fullmatch(one)]
-    return bool(said) and all(_one_says_none(one) for one in said)
+    telling = [one for one in sentences if not _COURTESY.fullmatch(one)]
+    return bool(telling) and all(_one_says_none(one) for one in telling)
 
 
 def _bare(sentence: str) -> str:
