@@ -12,7 +12,7 @@ from typing import Any
 import transformers as hf
 from transformers.models.sam2 import configuration_sam2 as sam2
 
-from benchmarks.real_size.words import NUMERALS, bert_words, byte_level, clip_bpe
+from benchmarks.real_size.words import NUMERALS, bert_words, byte_level, clip_bpe, qwen_chat
 
 WEIGHTS = {
     "florence2": "Florence-2-base, 768 px",
@@ -98,18 +98,7 @@ def _blip2() -> tuple[Any, Any]:
 
 
 def _qwen3_vl() -> tuple[Any, Any]:
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
-                "<|video_pad|>"]  # fmt: skip
-    named = {"image_token": 5, "video_token": 6, "vision_bos_token": 3, "vision_eos_token": 4}
-    tokenizer = byte_level(
-        specials, eos_token="<|im_end|>", pad_token="<|endoftext|>",
-        extra_special_tokens={name: specials[i] for name, i in named.items()},
-    )  # fmt: skip
-    template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for c in m.content %}{% if c.type=='image' %}"
-        "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}{% endfor %}<|im_end|>\n"
-        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
+    tokenizer, template = qwen_chat()
     processor = hf.Qwen3VLProcessor(
         image_processor=hf.Qwen2VLImageProcessor(patch_size=16, min_pixels=65_536, max_pixels=16_777_216),
         tokenizer=tokenizer,

@@ -24,6 +24,23 @@ def byte_level(specials: list[str], **kwargs: object) -> hf.PreTrainedTokenizerF
     return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **kwargs)
 
 
+def qwen_chat() -> tuple[hf.PreTrainedTokenizerFast, str]:
+    """Return a tokenizer with the special tokens of Qwen-VL, and the template of its chats."""
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+                "<|video_pad|>"]  # fmt: skip
+    named = {"image_token": 5, "video_token": 6, "vision_bos_token": 3, "vision_eos_token": 4}
+    tokenizer = byte_level(
+        specials, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+        extra_special_tokens={name: specials[i] for name, i in named.items()},
+    )  # fmt: skip
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for c in m.content %}{% if c.type=='image' %}"
+        "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}{% endfor %}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer, template
+
+
 def clip_bpe(**kwargs: object) -> hf.CLIPTokenizer:
     """Return CLIP's own tokenizer, from the merges that open_clip brings along."""
     path = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
