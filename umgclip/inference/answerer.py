@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,7 +41,10 @@ class NotFiniteError(DataError):
 
 
 class _Seen(NamedTuple):
-    """The embeddings of one request: image, boxes and masks on the CPU, and the dense map on the device."""
+    """The embeddings of one request: image, boxes and masks on the CPU, and the dense map on the device.
+
+    A map that no request of a batch reads has no cells.
+    """
 
     image: Float[Tensor, "d"]
     dense: Float[Tensor, "d h w"]
@@ -217,13 +221,18 @@ class Answerer:
 
     def _see(self, requests: Sequence[Prepared]) -> list[_Seen]:
         placed = [Placed(request.pixels, request.cells_hw) for request in requests]
-        image, dense = self._reader.encode(*self._reader.images.stack(placed))
+        pixels, valid = self._reader.images.stack(placed)
+        if valid is None and not any(map(_reads_patches, requests)):  # the last block then computes one token alone
+            images = self._reader.encode_global(pixels).cpu()
+            nothing = images.new_empty(0, images.shape[1])
+            return [_Seen(image, nothing.T[..., None], nothing, nothing) for image in images]
+        image, dense = self._reader.encode(pixels, valid)
         counts = [len(request.boxes) for request in requests]
         owner = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(self.device)
-        shares = torch.cat([request.boxes for request in requests]).to(self.device)
+        shares = torch.from_numpy(np.concatenate([request.boxes for request in requests])).to(self.device)
         boxes = pool_boxes(dense, shares, owner, self.box_share).cpu().split(counts)
         masks = [
-            pool_masks_of_one(one, request.masks.to(self.device)).cpu()
+            pool_masks_of_one(one, torch.from_numpy(request.masks).to(self.device)).cpu()
             for one, request in zip(dense, requests, strict=True)
         ]
         return [_Seen(*parts) for parts in zip(image.cpu(), dense, boxes, masks, strict=True)]
@@ -267,6 +276,11 @@ class Answerer:
         for start in range(0, len(missing), _TEXT_BATCH):
             rows |= self.embed(missing[start : start + _TEXT_BATCH])
         return {text: rows[prompt] for text, prompt in prompts.items()}
+
+
+def _reads_patches(request: Prepared) -> bool:
+    """Return whether the answer needs more than the embedding of the image."""
+    return bool(len(request.boxes) or len(request.masks) or request.similarity_map)
 
 
 def _numbers(values: Tensor) -> Any:  # noqa: ANN401 - nested lists, as deep as the tensor

@@ -24,7 +24,7 @@ def can_be_fetched(base: Path) -> bool:
     report = read_report(base / BASE_REPORT)
     if report.get("pretrained") == SCRATCH:
         return False
-    import open_clip  # imports transformers, which takes seconds
+    from umgclip.model.clip.light_open_clip import open_clip
 
     return str(report.get("pretrained")) in open_clip.list_pretrained_tags_by_model(str(report.get("model")))
 

@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from umgclip.errors import DataError, InputError
+from umgclip.errors import InputError
 from umgclip.inference.arguments import (
     Boxes,
     Labels,
     Masks,
     batches,
-    box_shares,
     find_device,
     listed_texts,
-    masks_inside,
-    one_picture,
     read_pictures,
 )
+from umgclip.inference.detecting.methods import DetectMethods
+from umgclip.inference.hub.methods import PretrainedMethods
+from umgclip.inference.region_methods import BATCH, Many, Rows, finite
 from umgclip.inference.text_cache import TextCache
-from umgclip.io.pictures import Picture, Pictures, is_picture, pictures, read_picture
+from umgclip.io.pictures import Picture, Pictures
 from umgclip.model.clip.images import ImageInput
 from umgclip.model.clip.preprocess import FITS, Fit
 from umgclip.model.clip.prompts import fill_template
 from umgclip.model.clip.reader import ClipReader
-from umgclip.model.clip.readout import cell_weights, pool_boxes, pool_masks
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import Usage
 from umgclip.params.section import BOX_SHARE
 
-_BATCH, _TEXT_BATCH = 32, 256
+_TEXT_BATCH = 256
 _LABELS_KEPT = 1 << 14
-_Item = TypeVar("_Item")
-Many = list[Any] | tuple[Any, ...]  # any iterable will do; `Iterable` would include a path, which is one image
-Rows = Float[np.ndarray, "n d"]
 
 
-class Model:
+class Model(DetectMethods, PretrainedMethods):
     """A CLIP that embeds images, texts, boxes and masks into one space, as float32 rows of length 1.
 
     An image is a path, the bytes of an image file, an open binary file, a PIL image, an RGB array (height, width, 3) of
@@ -115,7 +108,7 @@ class Model:
             f"template={self.template!r}, box_share={self.box_share:g}, device={str(self._device)!r})"
         )
 
-    def embed_images(self, images: Pictures, batch: int = _BATCH) -> Rows:
+    def embed_images(self, images: Pictures, batch: int = BATCH) -> Rows:
         """Embed whole images by their global embeddings.
 
         Args:
@@ -136,7 +129,7 @@ class Model:
             >>> model.embed_images("photo.jpg").shape
             (1, 512)
         """
-        rows = [_finite(self._reader.read(part)[0]) for part in batches(read_pictures(images, "images"), batch)]
+        rows = [finite(self._reader.read(part)[0]) for part in batches(read_pictures(images, "images"), batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
 
     def embed_texts(self, texts: Labels, batch: int = _TEXT_BATCH) -> Rows:
@@ -156,71 +149,6 @@ class Model:
             (2, 512)
         """
         return self._embed(listed_texts(texts, "texts", empty_allowed=True), batch)
-
-    @overload
-    def embed_boxes(self, image: Picture, boxes_xyxy: Boxes) -> Rows: ...
-    @overload
-    def embed_boxes(self, image: Many, boxes_xyxy: Iterable[Boxes]) -> list[Rows]: ...
-    def embed_boxes(self, image: Any, boxes_xyxy: Any) -> Any:
-        """Embed regions of images given by boxes.
-
-        Args:
-            image: one image, or several.
-            boxes_xyxy: one row `x0, y0, x1, y1` per box, in pixels of the upright image; for several images one such
-                array per image. The part outside the image is cut off.
-
-        Returns:
-            Shape (boxes, d); for several images a list with one array per image.
-
-        Raises:
-            InputError: the shape or a number is wrong, or a box is empty or outside the image; names the box.
-
-        Example:
-            >>> import umgclip
-            >>> model = umgclip.load("artifacts")
-            >>> model.embed_boxes("photo.jpg", [[0, 0, 100, 100], [50, 20, 300, 200]]).shape
-            (2, 512)
-        """
-
-        def read(dense: Float[Tensor, "d h w"], boxes: Boxes, size_wh: tuple[int, int], where: str) -> Tensor:
-            shares = box_shares(boxes, size_wh, where)
-            return pool_boxes(dense[None], shares, torch.zeros(len(shares), dtype=torch.long), self.box_share)
-
-        return self._regions(image, boxes_xyxy, "boxes_xyxy", read)
-
-    @overload
-    def embed_masks(self, image: Picture, masks: Masks) -> Rows: ...
-    @overload
-    def embed_masks(self, image: Many, masks: Iterable[Masks]) -> list[Rows]: ...
-    def embed_masks(self, image: Any, masks: Any) -> Any:
-        """Embed regions of images given by masks.
-
-        Args:
-            image: one image, or several.
-            masks: one array of bool per region, of the image's height and width; for several images one list per
-                image.
-
-        Returns:
-            Shape (masks, d); for several images a list with one array per image.
-
-        Raises:
-            InputError: a mask is empty or has another size than the image; names the mask.
-
-        Example:
-            >>> import numpy as np
-            >>> import umgclip
-            >>> mask = np.zeros((480, 640), dtype=bool)
-            >>> mask[100:200, 300:400] = True
-            >>> umgclip.load("artifacts").embed_masks("photo.jpg", [mask]).shape
-            (1, 512)
-        """
-
-        def read(dense: Float[Tensor, "d h w"], masks: Masks, size_wh: tuple[int, int], where: str) -> Tensor:
-            inside = masks_inside(masks, (size_wh[1], size_wh[0]), where)
-            weights = cell_weights(inside, (dense.shape[1], dense.shape[2]))
-            return pool_masks(dense[None], weights, torch.zeros(len(weights), dtype=torch.long))
-
-        return self._regions(image, masks, "masks", read)
 
     @overload
     def classify(
@@ -275,73 +203,15 @@ class Model:
             return [self._scores(rows, prompts) for rows in regions]
         return self._scores(regions, prompts)
 
-    def similarity_map(self, image: Picture, labels: Labels) -> Float[np.ndarray, "labels height width"]:
-        """Return the cosine of each pixel with each label, interpolated from the grid to the size of the image.
-
-        Example:
-            >>> import umgclip
-            >>> umgclip.load("artifacts").similarity_map("photo.jpg", ["dog", "apple"]).shape
-            (2, 480, 640)
-        """
-        prompts, pixels = self._prompts(labels), one_picture(image)
-        cells = torch.einsum("ld,dhw->lhw", prompts, self._dense(pixels))
-        size = (pixels.shape[0], pixels.shape[1])
-        return F.interpolate(cells[None], size, mode="bilinear", align_corners=False)[0].numpy()
-
-    def dense(self, image: Picture) -> Float[np.ndarray, "d h w"]:
-        """Return the dense map of an image: one embedding per cell of the model's grid, shape (d, h, w).
-
-        Example:
-            >>> import umgclip
-            >>> umgclip.load("artifacts").dense("photo.jpg").shape  # 96 pixels in cells of 12
-            (512, 8, 8)
-        """
-        return self._dense(one_picture(image)).numpy()
-
-    def save(self, folder: str | PathLike[str]) -> None:
-        """Write the model into a new folder, which `umgclip.load` reads, and open_clip as `local-dir:FOLDER`.
-
-        A side other than the model's (`image_px`) is not saved; a warning says so.
-
-        Raises:
-            InputError: the folder is not empty, or the model cannot be written: it was made in memory, or its adapter
-                cannot be merged.
-            OutputError: the folder cannot be written.
-
-        Example:
-            >>> import umgclip
-            >>> umgclip.load("artifacts").save("saved")
-            >>> umgclip.load("saved").embed_dim
-            512
-        """
-        from umgclip.inference.export.open_clip_folder import save_model
-
-        save_model(self.tower, self.usage, Path(folder))
-        if self._reader.images.size_hw != self.tower.image_hw:
-            side = self._reader.images.size_hw[0]
-            warnings.warn(f"image_px={side} is not saved: give it to umgclip.load again", stacklevel=2)
-
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> Usage:  # type: ignore[override]
         """The settings by which images and labels reach the model."""
         return Usage(replace(self.tower.preprocess, fit=self.resize), self.template, self.box_share)
 
-    def _regions(self, image: Any, regions: Any, where: str, read: _Read) -> Rows | list[Rows]:  # noqa: ANN401
-        """Apply `read` to the regions of each image and its dense map."""
-        if is_picture(image):
-            pixels = read_picture(image)
-            return read(self._dense(pixels), regions, (pixels.shape[1], pixels.shape[0]), where).numpy()
-        if not isinstance(regions, Iterable) or isinstance(regions, str | bytes):
-            raise InputError(f"{where}: expected a list, one entry per image, got a {type(regions).__name__}")
-        images, each = list(pictures(image, "image")), list(regions)
-        if len(images) != len(each):
-            raise InputError(f"{where}: expected one entry per image, {len(images)} in all, got {len(each)}")
-        results: list[Rows] = []
-        for part in batches(read_pictures(images, "image"), _BATCH):
-            for pixels, dense in zip(part, self._dense_maps(part), strict=True):
-                index, size = len(results), (pixels.shape[1], pixels.shape[0])
-                results.append(read(dense, each[index], size, f"{where}[{index}]").numpy())
-        return results
+    def _warn_of_side(self) -> None:
+        if self._reader.images.size_hw != self.tower.image_hw:
+            side = self._reader.images.size_hw[0]
+            warnings.warn(f"image_px={side} is not saved: give it to umgclip.load again", stacklevel=3)
 
     def _prompts(self, labels: Labels) -> Float[Tensor, "n d"]:
         """Embed labels in their prompt, from the cache of recent prompts where possible."""
@@ -366,22 +236,5 @@ class Model:
                 f"are cut, first {cut[0][:80]!r}",
                 stacklevel=3,
             )
-        rows = [_finite(self._reader.texts(part)) for part in batches(texts, batch)]
+        rows = [finite(self._reader.texts(part)) for part in batches(texts, batch)]
         return torch.cat(rows).numpy() if rows else np.zeros((0, self.embed_dim), np.float32)
-
-    def _dense(self, pixels: UInt8[np.ndarray, "_ _ 3"]) -> Float[Tensor, "d h w"]:
-        return self._dense_maps([pixels])[0]
-
-    def _dense_maps(self, pixels: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float[Tensor, "d _ _"]]:
-        """Return the dense map of each image, without its padding."""
-        return [_finite(dense) for dense in self._region_reader.read(pixels)[1]]
-
-
-_Read = Callable[[Float[Tensor, "d h w"], Any, tuple[int, int], str], Tensor]
-
-
-def _finite(rows: Tensor) -> Tensor:
-    rows = rows.float().cpu()
-    if not rows.isfinite().all():
-        raise DataError("the model gives numbers that are infinite or none: its weights are damaged")
-    return rows

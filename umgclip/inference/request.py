@@ -1,4 +1,4 @@
-"""Requests to the model: checked, decoded, and converted to the model's units for a forward pass.
+"""Requests to the model: checked, decoded, and converted to the model's units for a forward pass, without torch.
 
 Fields, of which only `image` is required:
 
@@ -22,11 +22,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float, UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
-from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.geometry.fit import Interpolation, Resize, covered_cells, on_canvas, resized
@@ -94,8 +91,8 @@ class Prepared:
     image_wh: tuple[int, int]
     cells_hw: tuple[int, int]
     labels: tuple[str, ...]
-    boxes: Float[Tensor, "r 4"]
-    masks: Float[Tensor, "m gh gw"]
+    boxes: Float32[np.ndarray, "r 4"]
+    masks: Float32[np.ndarray, "m gh gw"]
     tags: int
     vocabulary: tuple[str, ...]
     similarity_map: bool
@@ -136,7 +133,7 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
     cell_hw = size_h // rows, size_w // columns
     cells = covered_cells((width, height), target.grid_hw, cell_hw, target.resize)
     inner_wh = target.size_wh if target.resize == "squash" else (cells[1] * cell_hw[1], cells[0] * cell_hw[0])
-    share = torch.tensor([cells[1] / columns, cells[0] / rows] * 2)
+    share = np.array([cells[1] / columns, cells[0] / rows] * 2, np.float32)
     _check_counts(masks, limits, where)
     small = masks_on_grid(masks, (height, width), cells, where)
     return Prepared(
@@ -145,7 +142,7 @@ def prepare(request: Mapping[str, Any], target: Target, limits: Limits, where: s
         cells_hw=cells,
         labels=labels,
         boxes=_boxes(boxes, (width, height), where) * share,
-        masks=F.pad(small, (0, columns - cells[1], 0, rows - cells[0])),
+        masks=np.pad(small, ((0, 0), (0, rows - cells[0]), (0, columns - cells[1]))),
         tags=tags,
         vocabulary=vocabulary,
         similarity_map=similarity_map,
@@ -226,7 +223,7 @@ def _size(data: bytes) -> tuple[int, int]:
         return 0, 0
 
 
-def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float[Tensor, "r 4"]:
+def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float32[np.ndarray, "r 4"]:
     """Clip boxes to the image and return them as shares of its sides."""
     width, height = size_wh
     shares = []
@@ -242,4 +239,4 @@ def _boxes(boxes: Sequence[Any], size_wh: tuple[int, int], where: str) -> Float[
                 f"got {short(box)}"
             )
         shares.append([side / of for side, of in zip(inside, (width, height) * 2, strict=True)])
-    return torch.tensor(shares).reshape(-1, 4)
+    return np.array(shares, np.float32).reshape(-1, 4)

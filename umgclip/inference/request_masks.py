@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float32
 from PIL import Image
-from torch import Tensor
 
 from umgclip.errors import DataError, InputError
 from umgclip.geometry.masks import to_grid
@@ -21,7 +19,7 @@ _ZERO, _CHARS, _CHARS_OF_COUNT = 48, 64, 6  # a character holds 5 bits of a coun
 
 def masks_on_grid(
     masks: Sequence[Any], size_hw: tuple[int, int], grid_hw: tuple[int, int], where: str
-) -> Float[Tensor, "m gh gw"]:
+) -> Float32[np.ndarray, "m gh gw"]:
     """Return masks on the patch grid; each is decoded and reduced before the next."""
     cells = np.zeros((len(masks), *grid_hw), np.float32)
     for index, value in enumerate(masks):
@@ -30,7 +28,7 @@ def masks_on_grid(
         if not mask.any():
             raise InputError(f"{field}: expected at least one pixel inside, got an empty mask")
         cells[index] = to_grid(mask, grid_hw)
-    return torch.from_numpy(cells)
+    return cells
 
 
 def _decode_png(value: Any, size_hw: tuple[int, int], where: str) -> Bool[np.ndarray, "h w"]:  # noqa: ANN401 - any value of a request

@@ -1,1 +1,1 @@
-"""The tuned model in other tools' formats: plain open_clip, peft, ONNX."""
+"""The tuned model in other tools' formats: plain open_clip, transformers, peft, ONNX."""

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from umgclip import extras
 from umgclip.errors import InputError, OutputError
 from umgclip.io.atomic import write_json
 from umgclip.model.clip.text import encode_text_whole
@@ -82,7 +83,7 @@ def write_onnx(tower: DenseClip, usage: Usage, folder: Path) -> dict[str, float]
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(
-            f'--to onnx: expected the packages of umgclip[export], got {error}; run: pip install "umgclip[export]"'
+            f"--to onnx: expected the packages of umgclip[export], got {error}; run: {extras.install('export')}"
         ) from error
     tower = tower.eval()
     metadata = described(tower, usage)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import open_clip
-
 from umgclip.errors import InputError
 from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.model.adapters.convpass import WithConvpass
 from umgclip.model.clip import files
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import Usage, write_usage
 

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import nn
@@ -33,6 +32,11 @@ from umgclip.model.clip.native_side import set_native_side
 from umgclip.model.clip.text import text_parameters
 from umgclip.model.clip.vision.reach import set_reach
 from umgclip.params import ConvpassParams, LoraParams, TrainParams
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+else:  # takes seconds to import, and a merged model does without
+    PeftModel = Any
 
 _TEXT = r"transformer\.resblocks\.\d+\.(attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj)"
 _IMAGE = r"visual\." + _TEXT
@@ -129,11 +133,16 @@ def add_lora(clip: nn.Module, lora: LoraParams) -> PeftModel:
     Raises:
         InputError: layers that peft does not know.
     """
+    from peft import LoraConfig, get_peft_model
+
+    from umgclip.model.adapters.lora_linear import LoraLinear
+
     targets = _targets(clip, text_tower=lora.text_tower)
     with_linear_attention(clip)
     _call_fused_layers(clip)
     _require_whole_blocks(clip, targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+    config._register_custom_module({nn.Linear: LoraLinear})  # peft's documented way, not part of what is saved
     try:
         return get_peft_model(clip, config)
     except (ValueError, TypeError) as error:

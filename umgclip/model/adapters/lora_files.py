@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import peft
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,8 +19,14 @@ from torch import Tensor, nn
 from umgclip.errors import DataError
 from umgclip.io.atomic import write_json
 from umgclip.io.json_file import read_object
+from umgclip.model.adapters.plain_lora import merge_plain
 from umgclip.model.clip.layout import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from umgclip.safe_text import line_of
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+else:  # takes seconds to import
+    LoraConfig = Any
 
 MADE_BY = "made_by.json"
 FORMAT = 2  # of an adapter's folder; 1: peft's layer around torch's fused attention
@@ -53,8 +57,6 @@ def write_made_by(folder: Path, kind: str, modules: list[str]) -> None:
 
 
 def _version(name: str) -> str:
-    if name == "peft":
-        return str(peft.__version__)
     try:
         return version(name)
     except PackageNotFoundError:
@@ -71,9 +73,15 @@ def merged(clip: nn.Module, adapter: Path) -> nn.Module:
     Raises:
         DataError: it is of a format or a peft whose deltas cannot be told, or its weights are not those of its config.
     """
-    config, weights = read_lora(adapter)
+    _require_known_format(adapter)
+    weights = _read_weights(adapter)
+    if merge_plain(clip, read_object(adapter / ADAPTER_CONFIG), weights):
+        return clip
+    from peft import get_peft_model, set_peft_model_state_dict
+
+    config, weights = _present(adapter, weights)
     try:
-        wrapped: PeftModel = get_peft_model(clip, config)
+        wrapped = get_peft_model(clip, config)
         loaded = set_peft_model_state_dict(wrapped, weights)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, re.error) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
@@ -94,10 +102,19 @@ def read_lora(adapter: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         DataError: not readable, or of an origin whose deltas cannot be told.
     """
     _require_known_format(adapter)
+    return _present(adapter, _read_weights(adapter))
+
+
+def _read_weights(adapter: Path) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = load_file(adapter / ADAPTER_WEIGHTS)
     except SafetensorError as error:
         raise DataError(f"{adapter / ADAPTER_WEIGHTS}: not readable: {str(error).splitlines()[0]}") from error
+    return weights
+
+
+def _present(adapter: Path, weights: dict[str, Tensor]) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """Convert an adapter's config and weights to the present format."""
     config = _config(adapter / ADAPTER_CONFIG, weights)
     if not is_fused(weights):
         return config, weights
@@ -112,6 +129,8 @@ def _config(path: Path, weights: dict[str, Tensor]) -> LoraConfig:
 
     peft itself would also take the names of Python modules out of it, and import them.
     """
+    from peft import LoraConfig
+
     config, usual = read_object(path), LoraConfig().to_dict()
     odd = [
         n for n, value in config.items() if n not in _TAKEN + _PASSED_BY and value and n in usual and value != usual[n]

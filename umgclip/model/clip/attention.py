@@ -7,15 +7,18 @@ it, and peft's layer of its own for it (0.21.2) computes `W + 2 dW` for the out-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.light_open_clip import open_clip
+from umgclip.model.clip.texts.shared_prefixes import current_tree
 
 _PARTS = 3  # query, key, value
 _PER_IMAGE = 3  # dimensions of a mask with a row an image and head
@@ -89,11 +92,29 @@ class Attention(nn.Module):
         if need_weights or any(other is not None and other is not query for other in (key, value)):
             raise InputError("attention: expected one tensor as query, key and value and need_weights false")
         x = query if self.batch_first else query.transpose(0, 1)
-        heads = self.in_proj(x).unflatten(-1, (_PARTS, self.num_heads, -1))
-        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (b, heads, n, d / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(attn_mask, key_padding_mask, q))
-        out = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        projected = self.in_proj(x)
+        tree = current_tree()
+        with _kernel_dtype(projected) as dtype:
+            if tree is None:
+                q, k, v = self._heads(projected.to(dtype))
+                mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(attn_mask, key_padding_mask, q))
+                rows = mixed.transpose(1, 2).flatten(2).to(projected.dtype)
+            else:
+                rows = tree.attend(projected, self.num_heads, dtype)
+        out = self.out_proj(rows)
         return out if self.batch_first else out.transpose(0, 1), None
+
+    def first(self, x: Float[Tensor, "b n d"], count: int) -> Float[Tensor, "b count d"]:
+        """Return the result of the first tokens alone, which attend to all, without computing that of the others."""
+        q, k, v = self._heads(self.in_proj(x))
+        mixed = F.scaled_dot_product_attention(q[:, :, :count], k, v)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _heads(self, projected: Float[Tensor, "b n thrice"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key and value of the in-projection's result, each (b, heads, n, d / heads)."""
+        heads = projected.unflatten(-1, (_PARTS, self.num_heads, -1))
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
 
     def values(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the value part of the in-projection, all heads side by side."""
@@ -129,6 +150,19 @@ class Attention(nn.Module):
         return bias
 
 
+@contextmanager
+def _kernel_dtype(projected: Tensor) -> Iterator[torch.dtype]:
+    """Give the type to compute attention in: float32 where bfloat16 is to be differentiated on a CPU.
+
+    There torch's fused kernel (2.15) takes four to seven times as long for the backward in bfloat16 as in float32.
+    """
+    if projected.device.type != "cpu" or projected.dtype != torch.bfloat16 or not projected.requires_grad:
+        yield projected.dtype
+        return
+    with torch.autocast("cpu", enabled=False):
+        yield torch.float32
+
+
 def _added(mask: Tensor, like: Tensor) -> Tensor:
     """Convert a mask to numbers that are added to logits."""
     if mask.dtype != torch.bool:
@@ -142,7 +176,9 @@ def with_linear_attention(clip: nn.Module) -> nn.Module:
     Parameters stay the same objects, and names in files stay the same. A second call changes nothing. A plain
     open_clip model needs this before peft can load an adapter of this package into it.
     """
-    for block in list(clip.modules()):
-        if isinstance(block, ResidualAttentionBlock) and not hasattr(block, "ln_1_kv") and Attention.fits(block.attn):
+    modules: list[Any] = list(clip.modules())
+    for block in modules:
+        usual = isinstance(block, open_clip.transformer.ResidualAttentionBlock)
+        if usual and not hasattr(block, "ln_1_kv") and Attention.fits(block.attn):
             block.attn = Attention(block.attn)
     return clip

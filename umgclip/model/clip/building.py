@@ -12,15 +12,15 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
-import open_clip
 import timm
-from open_clip.timm_model import TimmModel
 from torch import nn
 
 from umgclip.errors import InputError
 from umgclip.model.clip.layout import LONG_TEXT
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.long_text import LongText
 from umgclip.model.clip.mean_pooled_text import MeanPooledText
 from umgclip.model.clip.no_code import no_remote_code
@@ -57,16 +57,18 @@ def build(model_cfg: Mapping[str, Any]) -> nn.Module:
             cannot be had.
     """
     config = copy.deepcopy(dict(model_cfg))
-    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    by_transformers = "hf_model_name" in config["text_cfg"]
+    custom = config.pop("custom_text", False) or by_transformers
     if "multimodal_cfg" in config:
         raise InputError("base.model: expected open_clip's CLIP or CustomTextCLIP (ViT-B-32, ...), got a CoCa")
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"]["timm_model_pretrained"] = False
-    if "hf_model_name" in config["text_cfg"]:
+    if by_transformers:
         config["text_cfg"]["hf_model_pretrained"] = False
     path = config["text_cfg"].pop(LONG_TEXT, None)
     try:
-        with no_remote_code("base.model: its text tower"):
+        # what takes a second to import: transformers, which alone could bring code along
+        with no_remote_code("base.model: its text tower") if by_transformers else nullcontext():
             if TIMM_OPTIONS in config["vision_cfg"] or TEXT_KIND in config["text_cfg"]:
                 clip = _with_other_towers(config)
             else:
@@ -84,7 +86,7 @@ def is_plain(model_cfg: Mapping[str, Any]) -> bool:
     return TIMM_OPTIONS not in model_cfg["vision_cfg"] and TEXT_KIND not in text_cfg and LONG_TEXT not in text_cfg
 
 
-class SizedTimm(TimmModel):
+class SizedTimm(open_clip.timm_model.TimmModel):
     """open_clip's image tower around a timm ViT, with the ViT's sizes given; it projects nothing."""
 
     def __init__(self, vision_cfg: Mapping[str, Any]) -> None:

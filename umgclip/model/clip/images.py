@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from open_clip.transform import image_transform
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import ToTensor
 
 from umgclip.errors import InputError
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.preprocess import Fit, Preprocess, to_input
 from umgclip.model.clip.tower import DenseClip
 
@@ -86,7 +85,7 @@ class ImageInput:
 
     def _as_open_clip(self, pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
         """Apply open_clip's own transforms, up to where pixels become fractions."""
-        steps = image_transform(
+        steps = open_clip.transform.image_transform(
             self.size_hw,
             is_train=False,
             resize_mode=self.resize,
@@ -94,7 +93,7 @@ class ImageInput:
             fill_color=self.preprocess.fill,
         ).transforms
         image = Image.fromarray(pixels)
-        for step in takewhile(lambda step: not isinstance(step, ToTensor), steps):
+        for step in takewhile(lambda step: not isinstance(step, open_clip.transform.ToTensor), steps):
             image = step(image)
         return np.asarray(image)
 

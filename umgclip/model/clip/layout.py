@@ -25,6 +25,7 @@ TOKENIZER_FILES = (
 # what the stages base and train wrote about their weights, beside them
 BASE_REPORT = "base.json"
 TRAIN_REPORT = "train.json"
+TRAINED_ON = "trained_on"  # in both: names of the source datasets of the images that the weights were trained on
 
 LONG_TEXT = "long_text"  # our key in a text config: the second path of a text tower (`umgclip.model.clip.long_text`)
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from open_clip.transformer import LayerNorm, TextTransformer
 from torch import Tensor, nn
+
+from umgclip.model.clip.light_open_clip import open_clip
 
 _LONGEST_WAVE = 10_000.0
 
 
-class MeanPooledText(TextTransformer):
+class MeanPooledText(open_clip.transformer.TextTransformer):
     """A text tower without learned positions and without a projection."""
 
     def __init__(self, text_cfg: Mapping[str, Any], embed_dim: int) -> None:
@@ -48,7 +49,7 @@ class MeanPooledText(TextTransformer):
             pool_type="none",
             proj_type="none",
             act_layer=nn.ReLU,
-            norm_layer=partial(LayerNorm, eps=1e-5),
+            norm_layer=partial(open_clip.transformer.LayerNorm, eps=1e-5),
         )
         del self.positional_embedding
         self.register_buffer("sinusoids", _sinusoids(self.context_length, width), persistent=False)

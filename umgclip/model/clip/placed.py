@@ -35,6 +35,11 @@ class PlacedClip(DenseClip):
             image, dense = super().encode_image(images.to(self._place), self._there(valid))
         return image.float().cpu(), dense.float().cpu()
 
+    def encode_global(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        """Encode images on the device, as `DenseClip.encode_global` does."""
+        with self._autocast:
+            return super().encode_global(images.to(self._place)).float().cpu()
+
     def encode_dense(
         self, images: Float[Tensor, "b 3 height width"], path: DensePath, valid: Bool[Tensor, "b h w"] | None = None
     ) -> Float[Tensor, "b d h w"]:

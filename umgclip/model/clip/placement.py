@@ -6,6 +6,7 @@ import re
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from umgclip.errors import InputError
 
@@ -59,3 +60,10 @@ def placement(params: PlacementParams, where: str) -> tuple[torch.device, torch.
     if device.type == "cpu":
         return device, torch.float32
     return device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device without waiting for what the device is doing; it may be there already."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # a copy from other memory waits for all work before it
+    return values.to(device, non_blocking=True)

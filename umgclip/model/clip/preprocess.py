@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
 from umgclip.errors import DataError
 from umgclip.geometry.fit import Interpolation
+from umgclip.model.clip.light_open_clip import open_clip
 
 Channels = tuple[float, float, float]
 Fit = Literal["squash", "pad", "shortest", "longest"]
@@ -34,8 +34,8 @@ class Preprocess:
         fill: grey level of the canvas of `longest`.
     """
 
-    mean: Channels = OPENAI_DATASET_MEAN
-    std: Channels = OPENAI_DATASET_STD
+    mean: Channels = open_clip.constants.OPENAI_DATASET_MEAN
+    std: Channels = open_clip.constants.OPENAI_DATASET_STD
     fit: Fit = "shortest"
     interpolation: Interpolation = "bicubic"
     fill: int = 0
@@ -73,7 +73,7 @@ class Preprocess:
         }
 
 
-_DEFAULTS = (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD))
+_DEFAULTS = (("mean", open_clip.constants.OPENAI_DATASET_MEAN), ("std", open_clip.constants.OPENAI_DATASET_STD))
 
 
 def _channels(value: Any, name: str) -> Channels:  # noqa: ANN401 - whatever a file says
@@ -85,7 +85,8 @@ def _channels(value: Any, name: str) -> Channels:  # noqa: ANN401 - whatever a f
 
 
 def to_input(
-    pixels: UInt8[np.ndarray, "b height width 3"], preprocess: Preprocess | None = None
+    pixels: UInt8[np.ndarray, "b height width 3"] | Sequence[UInt8[np.ndarray, "height width 3"]],
+    preprocess: Preprocess | None = None,
 ) -> Float[Tensor, "b 3 height width"]:
     """RGB bytes to the normalised input of a tower; in numpy, so a feeding thread starts no team of others.
 
@@ -95,7 +96,10 @@ def to_input(
     """
     wanted = preprocess or Preprocess()
     mean, std = (np.array(v, np.float32)[:, None, None] * 255 for v in (wanted.mean, wanted.std))
-    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
-    planes -= mean
-    planes /= std
+    sides = pixels.shape[1:3] if isinstance(pixels, np.ndarray) else pixels[0].shape[:2]
+    planes = np.empty((len(pixels), 3, *sides), np.float32)
+    for plane, image in zip(planes, pixels, strict=True):  # one is worked on while it is in the cache
+        plane[:] = image.transpose(2, 0, 1)
+        plane -= mean
+        plane /= std
     return torch.from_numpy(planes)

@@ -156,6 +156,19 @@ class ClipReader:
             image, dense = self.tower.encode_image(pixels.to(self.device), *padded)
         return image.float(), dense.float()
 
+    @torch.inference_mode()
+    def encode_global(self, pixels: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        """Embed images that are stacked and normalised, in one forward, without dense maps where the tower can.
+
+        Returns:
+            L2-normalised float32 embeddings on the model's device.
+        """
+        encode: Callable[[Tensor], Tensor] | None = getattr(self.tower, "encode_global", None)
+        if encode is None:  # a tower that only has what `Tower` asks for
+            return self.encode(pixels)[0]
+        with self._autocast():
+            return encode(pixels.to(self.device)).float()
+
     def read(
         self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
     ) -> tuple[Float[Tensor, "n d"], list[Float[Tensor, "d _ _"]]]:
@@ -174,7 +187,7 @@ class ClipReader:
         Returns:
             Global embeddings on the model's device.
         """
-        return self.encode(self.crop_input(crops))[0]
+        return self.encode_global(self.crop_input(crops))
 
     def crop_input(self, crops: Crops) -> Float[Tensor, "r 3 height width"]:
         """Stack crops of one size and normalise them as the model wants."""

@@ -11,7 +11,10 @@ import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from umgclip.model.clip.attention import Attention
 from umgclip.model.clip.long_text import LongText, long_text_of, takes_long_path
+from umgclip.model.clip.placement import sent
+from umgclip.model.clip.texts.shared_prefixes import attending_in, prefix_tree
 
 _SHORT_TEXT = 8  # tokens, with both ends: names and tags; captions are longer
 
@@ -65,6 +68,36 @@ def encode_text(clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> F
         for rows in groups
     ]
     return torch.cat(encoded)[torch.cat(groups).argsort()]
+
+
+def encode_text_nodes(clip: Any, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
+    """Encode texts as `encode_text`, computing no padding, and what texts have in common at their beginning once.
+
+    Args:
+        clip: a model that `has_nodes`.
+        tokens: at least one text; best on the CPU.
+    """
+    text = text_module(clip)
+    tree = prefix_tree(tokens.cpu()).to(text.positional_embedding.device)
+    x = text.token_embedding(tree.token) + text.positional_embedding.index_select(0, tree.position)
+    with attending_in(tree):
+        x = text.transformer(x[None], attn_mask=None)[0]
+    return F.normalize(text.ln_final(x.index_select(0, tree.end)) @ text.text_projection, dim=-1)
+
+
+def has_nodes(clip: Any) -> bool:  # noqa: ANN401
+    """Return whether a tower can be computed on the distinct beginnings of its texts: causal, its attention ours."""
+    text = text_module(clip)
+    blocks = getattr(getattr(text, "transformer", None), "resblocks", ())
+    return (
+        is_causal(text)
+        and long_text_of(clip) is None
+        and all(isinstance(getattr(block, "attn", None), Attention) and not _is_compiled(block) for block in blocks)
+    )
+
+
+def _is_compiled(block: nn.Module) -> bool:
+    return block._compiled_call_impl is not None  # it would be compiled again for every number of batches
 
 
 def encode_text_whole(clip: Any, tokens: Int[Tensor, "t length"]) -> Float[Tensor, "t d"]:  # noqa: ANN401
@@ -139,15 +172,15 @@ class TextFeatures:
 
     @torch.no_grad()
     def __call__(self, clip: Any, tokens: Int[Tensor, "t length"], embed_dim: int) -> Float[Tensor, "t d"]:  # noqa: ANN401
-        """Return the embeddings, computing only those not known yet, without a graph."""
-        keys = [row.tobytes() for row in tokens.cpu().numpy()]
+        """Return the embeddings on the model's device, computing only those not known yet, without a graph."""
+        keys, device = [row.tobytes() for row in tokens.cpu().numpy()], clip.logit_scale.device
         with self._lock:
             rows = {key: self._rows[key] for key in keys if key in self._rows}
             for key in rows:
                 self._rows.move_to_end(key)
         missing = {key: i for i, key in enumerate(keys) if key not in rows}
         if missing:
-            fresh = encode_text(clip, tokens[list(missing.values())], embed_dim).float().cpu()
+            fresh = encode_text(clip, sent(tokens[list(missing.values())], device), embed_dim).float().cpu()
             rows.update(zip(missing, fresh.unbind(), strict=True))
             with self._lock:
                 for key, row in zip(missing, fresh.unbind(), strict=True):
@@ -155,5 +188,5 @@ class TextFeatures:
                 while len(self._rows) > self._size:
                     self._rows.popitem(last=False)
         if not keys:
-            return encode_text(clip, tokens, embed_dim)
-        return torch.stack([rows[key] for key in keys]).to(tokens.device)
+            return encode_text(clip, sent(tokens, device), embed_dim)
+        return sent(torch.stack([rows[key] for key in keys]), device)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from umgclip import extras
 from umgclip.errors import InputError
 from umgclip.model.clip.layout import TOKENIZER_FILES
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.no_code import no_remote_code
 from umgclip.safe_text import line_of
 
@@ -23,6 +25,7 @@ _ALLOWED_OPTIONS = ("clean", "strip_sep_token", "language")
 _ALLOWED_OF_CLIP = ("clean", "additional_special_tokens", "reduction_mask")
 # what libraries raise for files and options that they do not check
 _UNUSABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, AttributeError, AssertionError)
+_PROBES = ("cat", "dog", "tree", "house", "猫", "犬", "кот", "كلب", "7")  # of many languages; a tokenizer knows some
 _ENDS = 2  # tokens that mark where a text begins and ends
 
 
@@ -47,7 +50,7 @@ class Tokenizer:
         if not self._name:
             options = _options(config, _ALLOWED_OF_CLIP)
             try:
-                self._tokenize: Any = open_clip.SimpleTokenizer(context_length=context_length, **options)
+                self._tokenize: Any = byte_pairs(context_length, **options)
             except _UNUSABLE as error:
                 raise InputError(f"tokenizer: tokenizer_kwargs: open_clip refuses them: {line_of(error)}") from error
         elif folder is not None and any((folder / name).is_file() for name in TOKENIZER_FILES):
@@ -75,6 +78,16 @@ class Tokenizer:
     def context_length(self) -> int:
         """The length of the longest text in tokens."""
         return self._length
+
+    @property
+    def hugging_face(self) -> Any:  # noqa: ANN401 - one of transformers' many classes
+        """The tokenizer of transformers, which does not clean its texts as open_clip does; None for CLIP's byte pairs.
+
+        Raises:
+            InputError: the files of the tokenizer are not beside the model.
+        """
+        self._check()
+        return self._tokenize.tokenizer if self._name else None
 
     def cut(self, texts: Sequence[str]) -> list[str]:
         """Return the texts that exceed the context length, so that the model does not see their end."""
@@ -114,6 +127,20 @@ class Tokenizer:
         return torch.stack([self._one(text) for text in texts]) if texts else torch.zeros(0, self._length).long()
 
 
+def byte_pairs(context_length: int, **options: Any) -> open_clip.SimpleTokenizer:  # noqa: ANN401 - open_clip's own
+    """Return CLIP's tokenizer; those without options share their tables, which take a tenth of a second to read."""
+    if options:
+        return open_clip.SimpleTokenizer(context_length=context_length, **options)
+    tokenizer = copy.copy(_tables())
+    tokenizer.context_length = context_length
+    return tokenizer
+
+
+@cache
+def _tables() -> open_clip.SimpleTokenizer:
+    return open_clip.SimpleTokenizer()
+
+
 def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int) -> Any:  # noqa: ANN401 - open_clip's
     """Read a Hugging Face tokenizer into open_clip's wrapper.
 
@@ -123,14 +150,12 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
         context_length: longest text in tokens.
 
     Raises:
-        InputError: the package transformers is missing, or the files cannot be had.
+        InputError: the package transformers is missing, the files cannot be had, or the list of words is not in them.
     """
-    from open_clip.tokenizer import HFTokenizer
-
     options = _options(text_cfg, _ALLOWED_OPTIONS)
     try:
         with no_remote_code(f"tokenizer: {source}"):
-            return HFTokenizer(
+            tokenizer = open_clip.tokenizer.HFTokenizer(
                 source,
                 context_length=context_length,
                 tokenizer_mode=text_cfg.get("tokenizer_mode"),
@@ -138,13 +163,31 @@ def read_tokenizer(source: str, text_cfg: Mapping[str, Any], context_length: int
                 **options,
             )
     except ImportError as error:
-        raise InputError(f"tokenizer: expected the package transformers for {source}: {error}") from error
+        raise InputError(
+            f"tokenizer: expected the package transformers for {source}: {error}; run: {extras.install('interfaces')}"
+        ) from error
     except _UNUSABLE as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
             f"base.tokenizer: expected a folder with the tokenizer's files or a name that can be fetched, "
             f"got {source!r}: {reason}"
         ) from error
+    _require_words(tokenizer, source)
+    return tokenizer
+
+
+def _require_words(tokenizer: Any, source: str) -> None:  # noqa: ANN401 - open_clip's
+    """Refuse a tokenizer that reads every word as the same, as transformers makes one where the list is missing.
+
+    Raises:
+        InputError: names the folder.
+    """
+    read = [tokenizer.tokenizer(word)["input_ids"] for word in _PROBES]
+    if len({frozenset(ids) for ids in read}) == 1:  # an unknown word may count once for each of its letters
+        raise InputError(
+            f"base.tokenizer: expected a tokenizer with its words (tokenizer.json), got {source!r}, which reads "
+            f"{', '.join(_PROBES[:3])} all as {read[0][:8]}; copy the file from where the model is from"
+        )
 
 
 def _options(text_cfg: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.placement import sent
 from umgclip.model.clip.preprocess import Preprocess
-from umgclip.model.clip.text import TextFeatures, encode_text, text_parameters
+from umgclip.model.clip.text import TextFeatures, encode_text, encode_text_nodes, has_nodes, text_parameters
 from umgclip.model.clip.tokenizer import Tokenizer
 from umgclip.model.clip.vision.encoder import DensePath, repeat_edges
+from umgclip.model.clip.vision.open_clip_vit import OpenClipVit
 from umgclip.model.clip.vision.peers import Profile, dense_by, foveal
 from umgclip.model.clip.vision.select import vision_encoder
 
@@ -133,6 +135,19 @@ class DenseClip(nn.Module):
         image, dense = self._vision(images, valid)
         return image, repeat_edges(dense, valid)
 
+    def encode_global(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        """Global embeddings of images as `encode_image` gives them, without the cost of their dense maps.
+
+        The two differ by rounding (1e-6 in fp32): the last block computes fewer tokens at once.
+
+        Raises:
+            InputError: a side is no multiple of the patch.
+        """
+        patch_h, patch_w = self.patch_px
+        if images.shape[2] % patch_h or images.shape[3] % patch_w or not isinstance(self._vision, OpenClipVit):
+            return self.encode_image(images)[0]
+        return self._vision.image_only(images)
+
     def encode_dense(
         self, images: Float[Tensor, "b 3 height width"], path: DensePath, valid: Bool[Tensor, "b h w"] | None = None
     ) -> Float[Tensor, "b d h w"]:
@@ -163,4 +178,6 @@ class DenseClip(nn.Module):
         """Text embeddings, L2-normalised, the same as open_clip's; of a frozen tower in training from memory."""
         if self.training and not any(parameter.requires_grad for parameter in text_parameters(self.clip)):
             return self._texts(self.clip, tokens, self.embed_dim)
-        return encode_text(self.clip, tokens, self.embed_dim)
+        if self.training and len(tokens) and has_nodes(self.clip):
+            return encode_text_nodes(self.clip, tokens)
+        return encode_text(self.clip, sent(tokens, self.clip.logit_scale.device), self.embed_dim)

@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
+from umgclip import extras
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.io.weights import read_weights, write_weights
@@ -89,7 +90,9 @@ def build(base: Path, tuned: Path, description: Description, seed: int = 0) -> S
     try:
         return Segmenter(tower, description.decoder, _adapted(base, tuned, description))
     except ImportError as error:
-        raise InputError("segment: expected transformers, which is not installed: umgclip[foundation]") from error
+        raise InputError(
+            f"segment: expected transformers, which is not installed; run: {extras.install('foundation')}"
+        ) from error
 
 
 def _adapted(base: Path, tuned: Path, description: Description) -> DenseClip | None:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
 from timm.models.eva import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
 from umgclip.model.clip.layout import LONG_TEXT
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.safe_text import line_of
 
 Weights = Mapping[str, Tensor]
@@ -163,7 +163,7 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
             [named["positional_embedding"][:_UNCHANGED], named.pop(_SECOND)[_UNCHANGED:]]
         )
     if "positional_embedding" in named and not hasattr(clip, "positional_embedding"):
-        named = convert_to_custom_text_state_dict(named)
+        named = open_clip.model.convert_to_custom_text_state_dict(named)
     expected = clip.state_dict()
     for name in ("logit_scale", "logit_bias"):
         if name in named and name in expected:
@@ -172,8 +172,8 @@ def load(clip: Any, weights: Weights, where: str, *, antialias: bool = True) -> 
         if name.endswith(_POSITIONS) and name in named and named[name].shape[-1:] != expected[name].shape[-1:]:
             raise _other_shape(name, named[name], expected[name], where)
     try:
-        resize_pos_embed(named, clip, antialias=antialias)
-        resize_text_pos_embed(named, clip)
+        open_clip.model.resize_pos_embed(named, clip, antialias=antialias)
+        open_clip.model.resize_text_pos_embed(named, clip)
     except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:  # a grid of no cells, or of no square
         raise InputError(
             f"base.pretrained: {where}: its positions cannot be resized to the model's grid: {line_of(error)}; {_ASK}"

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-_OPEN_CLIP = {
+# transformers' name of each layer of a block, and open_clip's or timm's
+OPEN_CLIP_LAYERS = {
     "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }  # fmt: skip
-_TIMM = {
+TIMM_LAYERS = {
     "layer_norm1": "norm1", "layer_norm2": "norm2", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
     "self_attn.out_proj": "attn.proj",
 }  # fmt: skip
@@ -36,7 +37,7 @@ def blocks(weights: Mapping[str, Tensor], theirs: str, ours: str, *, timm: bool)
         for kind in ("weight", "bias"):
             fused = torch.cat([weights[f"{old}self_attn.{part}_proj.{kind}"] for part in "qkv"])
             named[f"{new}attn.qkv.{kind}" if timm else f"{new}attn.in_proj_{kind}"] = fused
-            for their_layer, our_layer in (_TIMM if timm else _OPEN_CLIP).items():
+            for their_layer, our_layer in (TIMM_LAYERS if timm else OPEN_CLIP_LAYERS).items():
                 named[f"{new}{our_layer}.{kind}"] = weights[f"{old}{their_layer}.{kind}"]
     return named
 

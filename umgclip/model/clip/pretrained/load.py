@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import open_clip
-from open_clip.transform import PreprocessCfg
 from safetensors import SafetensorError
 from torch import nn
 
@@ -19,6 +17,7 @@ from umgclip.errors import InputError
 from umgclip.model.clip import files
 from umgclip.model.clip.integrity import base_sha256, require_finite
 from umgclip.model.clip.layout import CONFIG, WEIGHTS
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.no_code import no_remote_code
 from umgclip.model.clip.pretrained import foreign, hugging_face
 from umgclip.model.clip.pretrained.checkpoint_file import CheckpointFile, find_weights, read_checkpoint
@@ -235,7 +234,7 @@ def _decide(chosen: bool | Auto, otherwise: bool) -> bool:
 
 
 def _plain_preprocess() -> dict[str, Any]:
-    return dataclasses.asdict(PreprocessCfg())
+    return dataclasses.asdict(open_clip.transform.PreprocessCfg())
 
 
 def _usual_preprocess(name: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """open_clip's own ViT: the value path of the last block is the dense read-out.
 
 As in MaskCLIP (Zhou et al., ECCV 2022) and CLIPSelf (Wu et al., ICLR 2024) every patch token attends to itself only in
-the last block, which is `out_proj(V(ln_1 x))`, while the class token attends to all tokens as ever. One attention mask
-does both, so the global embedding is open_clip's own and dense features cost nothing but their final projection.
+the last block, which is `out_proj(V(ln_1 x))`, while the class token attends to all tokens as ever. One call of the
+block does both, so the global embedding is open_clip's own and dense features cost nothing but their final projection.
 Towers that average their patch tokens (CLIPA) need the ordinary last block for that, so theirs runs twice.
 """
 
@@ -15,10 +15,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from umgclip.errors import InputError
+from umgclip.model.clip.attention import Attention
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.vision.clustering import applies, clustering_of, run_merged
 from umgclip.model.clip.vision.encoder import as_map, mean_of_valid, to_unit
 from umgclip.model.clip.vision.reach import neighbours, reach_of
@@ -56,10 +57,9 @@ class OpenClipVit:
         last = blocks[-1]
         if clustering is not None and applies(clustering, grid):
             x = run_merged(blocks, x, grid, clustering, self._run)
-            by_value = self._by_value(last, x, grid)
         else:
             x = self._run(blocks[:-1], x, grid)
-            by_value = self.block(last, x, grid, attn_mask=self._dense_mask(grid, x.device))
+        by_value = self._by_value(last, x, grid)
         if self.reads_class_token:
             tokens = self.project(by_value, norm=True)
             return tokens[:, 0], as_map(tokens[:, 1:], grid.height, grid.width)
@@ -70,6 +70,20 @@ class OpenClipVit:
             mean = mean_of_valid(visual.ln_post(mixed), valid)
         dense = as_map(self.project(by_value[:, 1:], norm=True), grid.height, grid.width)
         return self.project(mean, norm=False), dense
+
+    def image_only(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        """Global embeddings alone: of a tower read by its class token, the last block computes that token's only."""
+        blocks = self.blocks
+        last = blocks[-1]
+        usual = type(last) is open_clip.transformer.ResidualAttentionBlock
+        plain = usual and isinstance(last.attn, Attention) and last.attn.batch_first
+        if not (self.reads_class_token and plain) or self.clustered:
+            return self(images, None)[0]
+        x, grid = self.embed(images, None)
+        x = self._run(blocks[:-1], x, grid)
+        token = x[:, :1] + last.ls_1(last.attn.first(last.ln_1(x), 1))
+        token = token + last.ls_2(last.mlp(last.ln_2(token)))
+        return self.project(token[:, 0], norm=True)
 
     @property
     def reads_class_token(self) -> bool:
@@ -137,7 +151,7 @@ class OpenClipVit:
         NaN. open_clip's blocks pass no padding to their attention, so each attention fetches it from the grid.
         """
         for block in self._visual.transformer.resblocks:
-            if not isinstance(block, ResidualAttentionBlock):
+            if not isinstance(block, open_clip.transformer.ResidualAttentionBlock):
                 name = type(block).__name__
                 raise InputError(f"train.resize: expected squash, {name} cannot leave padding out; got pad")
             if _leave_padding_out not in block.attn._forward_pre_hooks.values():

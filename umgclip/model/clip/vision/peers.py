@@ -16,11 +16,11 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import Bool, Float, Int
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.model.clip.attention import Attention
+from umgclip.model.clip.light_open_clip import open_clip
 from umgclip.model.clip.vision.encoder import DensePath, VisionEncoder, as_map, raw_lengths
 from umgclip.model.clip.vision.open_clip_vit import OpenClipVit
 
@@ -136,7 +136,7 @@ def _vit(encoder: VisionEncoder, path: str) -> OpenClipVit:
 def _value_value(block: Any, x: Float[Tensor, "b n channels"]) -> Float[Tensor, "b n channels"]:  # noqa: ANN401 - a block
     """Attention of a block in which queries and keys are the values."""
     attention = Attention(block.attn) if Attention.fits(block.attn) else block.attn
-    if not isinstance(block, ResidualAttentionBlock) or not isinstance(attention, Attention):
+    if not isinstance(block, open_clip.transformer.ResidualAttentionBlock) or not isinstance(attention, Attention):
         raise InputError(
             f"evaluate.readouts: surgery: expected plain attention in every block, got {type(attention).__name__}"
         )

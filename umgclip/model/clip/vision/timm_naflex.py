@@ -62,6 +62,11 @@ class TimmNaFlex(TimmVit):
         x = cells.flatten(2).transpose(1, 2) + self._positions(rows, columns, height, width).flatten(1, 2)
         return trunk.norm_pre(embeds.pos_drop(embeds.norm(x))), height, width
 
+    def positions(self, height: int, width: int) -> Float[Tensor, "1 n channels"]:
+        """Return the positional embeddings of an image that fills a grid of any size."""
+        rows, columns = torch.tensor([height]), torch.tensor([width])
+        return self._positions(rows, columns, height, width).flatten(1, 2)
+
     def _positions(
         self, rows: Int[Tensor, "k"], columns: Int[Tensor, "k"], height: int, width: int
     ) -> Float[Tensor, "k height width channels"]:

@@ -66,8 +66,7 @@ class TimmVit:
         x, height, width = self._tokens(images, valid)
         grid = TokenGrid(height, width, trunk.num_prefix_tokens, valid)
         blocks, clustering = list(trunk.blocks), clustering_of(self._visual)
-        clustered = clustering is not None and applies(clustering, grid)
-        if clustering is not None and clustered:
+        if clustering is not None and applies(clustering, grid):
             x = run_merged(blocks, x, grid, clustering, self._run)
         else:
             x = self._run(blocks[:-1], x, grid)
@@ -75,7 +74,7 @@ class TimmVit:
         mixed = None if by_class else self._run(blocks[-1:], x, grid)
         if trunk.attn_pool is not None:
             return self._by_attention(trunk.norm(mixed), grid)
-        by_value = self._by_value(blocks[-1], x, grid, masked=not clustered)
+        by_value = self._by_value(blocks[-1], x, grid)
         if mixed is None:
             tokens = self._head(trunk.norm(by_value))
             return tokens[:, 0], as_map(tokens[:, grid.prefix :], height, width)
@@ -101,10 +100,10 @@ class TimmVit:
             x = run_block(block, x, grid, recompute=bool(self._visual.trunk.grad_checkpointing), **ordinary)
         return x
 
-    def _by_value(self, block: Any, x: Tensor, grid: TokenGrid, *, masked: bool) -> Tensor:  # noqa: ANN401 - a block
-        """Run a block whose cells see themselves only, by a mask of all tokens by all tokens or without one."""
+    def _by_value(self, block: Any, x: Tensor, grid: TokenGrid) -> Tensor:  # noqa: ANN401 - a block
+        """Run a block whose cells see themselves and what is in reach, without a mask of all tokens where it can."""
         reach = reach_of(self._visual)
-        if not masked and not reach and is_supported(block.attn):
+        if not reach and is_supported(block.attn):
             return self._run([block], x, replace(grid, by_value=True))
         mask = _value_path(grid, reach, _keys(grid), x.device)
         recompute = bool(self._visual.trunk.grad_checkpointing)
@@ -117,21 +116,26 @@ class TimmVit:
         prefix = [token.expand(x.shape[0], -1, -1) for token in extra if token is not None]
         if trunk.pos_embed is None:
             return torch.cat([*prefix, x], dim=1)
-        prefix_tokens = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
-        positions, grid = trunk.pos_embed, list(trunk.patch_embed.grid_size)
-        if [height, width] != grid:
-            kind = getattr(self._visual, "umgclip_positions", "antialiased")
-            positions = resample_abs_pos_embed(
-                positions,
-                [height, width],
-                old_size=grid,
-                num_prefix_tokens=prefix_tokens,
-                interpolation="bilinear" if kind == "bilinear" else "bicubic",
-                antialias=kind != "plain",
-            )
+        positions = self.positions(height, width)
         if trunk.no_embed_class:
             return trunk.pos_drop(torch.cat([*prefix, x + positions], dim=1))
         return trunk.pos_drop(torch.cat([*prefix, x], dim=1) + positions)
+
+    def positions(self, height: int, width: int) -> Float[Tensor, "1 n channels"]:
+        """Return the positional embeddings of a grid of any size, with those of prefix tokens that have some."""
+        trunk = self._visual.trunk
+        grid = list(trunk.patch_embed.grid_size)
+        if [height, width] == grid:
+            return trunk.pos_embed
+        kind = getattr(self._visual, "umgclip_positions", "antialiased")
+        return resample_abs_pos_embed(
+            trunk.pos_embed,
+            [height, width],
+            old_size=grid,
+            num_prefix_tokens=0 if trunk.no_embed_class else trunk.num_prefix_tokens,
+            interpolation="bilinear" if kind == "bilinear" else "bicubic",
+            antialias=kind != "plain",
+        )
 
     def _rope_of(self, grid: TokenGrid, x: Tensor) -> dict[str, Any]:
         """Return the rotary embeddings of a grid as a block's option; none for towers without."""

@@ -1,0 +1,1 @@
+"""The Hugging Face hub: models are fetched from it and pushed to it by huggingface_hub's own client."""

@@ -1,0 +1,1 @@
+"""Text towers: how their layers are called."""
