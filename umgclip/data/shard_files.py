@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from umgclip.errors import DataError
@@ -17,6 +17,7 @@ from umgclip.io.atomic import sha256_file
 from umgclip.io.manifest import REMOTE, Manifest, ShardInfo
 from umgclip.io.shards import RawSample, key_and_extension, read_shard
 from umgclip.io.storage import Storage, locate
+from umgclip.io.tars import file_names
 
 KEEP_BYTES = 256 << 20
 
@@ -65,8 +66,7 @@ class ShardFiles:
         with tempfile.TemporaryDirectory(prefix="umgclip-shards-") as scratch:
             path = self._local(index, Path(scratch))
             try:
-                with closing(tarfile.open(path, "r:")) as tar:
-                    names = [key_and_extension(info.name, str(path))[0] for info in tar if info.isfile()]
+                names = [key_and_extension(name, str(path))[0] for name in file_names(path)]
             except (tarfile.TarError, EOFError, OSError) as error:
                 raise DataError(f"{path}: not a complete tar ({type(error).__name__}: {error})") from error
         return list(dict.fromkeys(names))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from umgclip.records import ImageRecord
 
+_TEXTS_KEPT = 1 << 16
 # English, and the plainest words of the languages whose captions come most; text on a sign is not known
 _WORDS = (
     "left", "right", "leftmost", "rightmost", "leftward", "leftwards", "rightward", "rightwards", "lefthand",
@@ -26,6 +28,7 @@ _NO_SIDE = re.compile(
 )
 
 
+@lru_cache(_TEXTS_KEPT)
 def says_a_side(text: str) -> bool:
     """Check whether a text mentions left or right; in doubt return True."""
     return _SIDE.search(_NO_SIDE.sub(" ", text)) is not None

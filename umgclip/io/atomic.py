@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,13 @@ _UNMARKED = (
     ("gallery.json", "index.html", "page.css", "page.js", "data.js", "images"),
 )  # fmt: skip
 Ours = Callable[[Path], bool]
+
+
+def _changes() -> str:
+    """Return a line about values of `--set`, which the parameter file does not show."""
+    overrides = sys.modules.get("umgclip.params.overrides")  # inference reads no parameters and should import none
+    changed = ", ".join(map(str, overrides.active())) if overrides is not None else ""
+    return f"Made with other parameters than the file's: {changed}\n" if changed else ""
 
 
 def sha256_file(path: Path) -> str:
@@ -240,7 +248,7 @@ def fresh_folder(path: Path, ours: Ours | None = None) -> Iterator[Path]:
         try:
             yield working
             if ours is None:
-                (working / MARKER).write_text(_MARK, encoding="utf-8")
+                (working / MARKER).write_text(_MARK + _changes(), encoding="utf-8")
             open_to_others(working)
             working.rename(path)
             _fsync_dir(path.parent)

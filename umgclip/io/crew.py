@@ -6,6 +6,7 @@ lock, so that a death is only its own.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import pickle
 import signal
@@ -18,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from umgclip.errors import UmgclipError
-from umgclip.io.processes import begin_worker
+from umgclip.io.processes import begin_worker, leave_pandas_out
 from umgclip.safe_text import line_of
 
 J = TypeVar("J")
@@ -44,13 +45,51 @@ class Orders(Generic[J]):
     busy: Callable[[int], None] = lambda _count: None
 
 
-def run_crew(jobs: Sequence[J], workers: int, orders: Orders[J]) -> None:
+class Recruit:
+    """A process with a pipe to it, which may start before its work is known; as a block, it ends with that.
+
+    Args:
+        work: what the process does, called with its end of the pipe and `given`.
+        given: picklable.
+    """
+
+    def __init__(self, work: Callable[..., None], *given: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=work, args=(theirs, *given), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def __enter__(self) -> Recruit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the process, whatever it does, unless it has ended."""
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
+
+
+def recruit(module: str = "") -> Recruit:
+    """Start a process for a crew to come, so that its imports take no time once the jobs are known.
+
+    Args:
+        module: full name of the module with the work.
+    """
+    return Recruit(_work, module)
+
+
+def run_crew(jobs: Sequence[J], workers: int, orders: Orders[J], early: Recruit | None = None) -> None:
     """Have all jobs done, in their order.
 
     Args:
         jobs: picklable.
         workers: processes, at least 1.
         orders: what to do.
+        early: a process that was started before, to be the first one.
 
     Raises:
         Exception: what a job raised, or `orders.lost`.
@@ -58,7 +97,7 @@ def run_crew(jobs: Sequence[J], workers: int, orders: Orders[J]) -> None:
     if not jobs:
         return
     waiting = list(jobs)[::-1]
-    crew = [_Slot(orders) for _ in range(min(workers, len(waiting)))]
+    crew = [_Slot(orders, early if number == 0 else None) for number in range(min(workers, len(waiting)))]
     try:
         for slot in crew:
             slot.give(waiting.pop())
@@ -90,23 +129,23 @@ def manner_of_death(code: int | None) -> str:
 class _Slot(Generic[J]):
     """A process that takes one job after the other, and its successor when it dies."""
 
-    def __init__(self, orders: Orders[J]) -> None:
+    def __init__(self, orders: Orders[J], early: Recruit | None) -> None:
         self._orders = orders
         self.job: J | None = None
-        self._start()
+        self._start(early or recruit())
 
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_work, args=(self._orders.make, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+    def _start(self, member: Recruit) -> None:
+        self._member, self.pipe = member, member.pipe
+        self._send(self._orders.make)
+
+    def _send(self, content: Any) -> None:  # noqa: ANN401 - orders, or a job
+        with suppress(BrokenPipeError):  # it is dead, which `hear` will find
+            self.pipe.send(content)
 
     def give(self, job: J) -> None:
         """Let it work on a job."""
         self.job = job
-        with suppress(BrokenPipeError):  # it is dead, which `hear` will find
-            self.pipe.send((job,))
+        self._send((job,))
 
     def hear(self) -> None:
         """Receive what a worker reports of its job: progress, the end or an error; None if the worker is dead."""
@@ -124,25 +163,26 @@ class _Slot(Generic[J]):
             self._orders.hear(self.job, content)
 
     def _replace(self, job: J) -> None:
-        self._process.join(_GONE_AFTER_S)
-        code = self._process.exitcode
+        self._member.process.join(_GONE_AFTER_S)
+        code = self._member.process.exitcode
         self.end()
         again = self._orders.lost(job, code)
-        self._start()
+        self._start(recruit())
         self.give(again)
 
     def end(self) -> None:
         """End the process, whatever it does."""
-        self._process.terminate()
-        self._process.join()
-        self.pipe.close()
+        self._member.end()
 
 
-def _work(make: Callable[[], DoJob[Any]], pipe: Connection) -> None:
+def _work(pipe: Connection, module: str) -> None:
     """Run jobs in a worker process until the parent closes the pipe."""
     begin_worker()
+    leave_pandas_out()
     try:
-        do_job = make()
+        if module:
+            importlib.import_module(module)
+        do_job = pipe.recv()()
         while True:
             (job,) = pipe.recv()
             do_job(job, lambda content: pipe.send(("told", content)))

@@ -212,7 +212,8 @@ def upright_rgb(image: Image.Image, *, where: str) -> UInt8[np.ndarray, "height 
     try:
         turn = _orientation(image)
         upright = image if turn == 1 else image.transpose(_TURNS[turn])
-        return np.asarray(_eight_bit(upright).convert("RGB"))
+        plain = _eight_bit(upright)
+        return np.asarray(plain if plain.mode == "RGB" else plain.convert("RGB"))  # which would copy an RGB image
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever Pillow makes of broken bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,20 +31,34 @@ def only_writer(path: Path, where: str = "--out") -> Iterator[None]:
     """
     output = path.resolve()
     file = output.parent / f".{output.name}.lock"
+    made = [folder for folder in output.parents if not folder.exists()]
     with explain_os_errors(path):
-        output.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(file, path, where)
     try:
         yield
     finally:
         file.unlink(missing_ok=True)  # still locked: a process that waits for it notices by `_is_at`
         os.close(handle)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that were made for a lock and hold nothing, the innermost first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def _locked(file: Path, path: Path, where: str) -> int:
     """Open and lock a file that still has its name once it is locked."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # its last owner removed the empty folder just now
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

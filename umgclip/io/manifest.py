@@ -16,6 +16,7 @@ MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 REMOTE = "s3://"
 _MOST_BYTES = 1 << 30
+_NAMED = 5  # datasets that a message lists
 
 
 class _Closed(BaseModel):
@@ -141,7 +142,16 @@ def read_manifest(folder: Path, *, may_be_empty: bool = False) -> Manifest:
             "data, and `dvc repro` writes annotated data"
         )
     if not path.is_file():
-        raise DataError(f"{folder}: expected {MANIFEST} (written last, so the dataset is incomplete), found none")
+        if next(folder.glob("*.tar"), None) is not None:
+            raise DataError(f"{folder}: expected {MANIFEST} (written last, so the dataset is incomplete), found none")
+        if inner := sorted(str(each.parent) for each in folder.glob(f"*/{MANIFEST}")):
+            raise DataError(
+                f"{folder}: expected one dataset, found a folder of {len(inner)}; give {' or '.join(inner[:_NAMED])}"
+            )
+        raise DataError(
+            f"{folder}: expected a dataset, found no {MANIFEST}; of a folder of images, `umgclip data import folder "
+            f"{folder}` makes one"
+        )
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:

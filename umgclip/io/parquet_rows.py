@@ -35,7 +35,7 @@ def read_parquet_rows(path: Path, choose: Callable[[pa.Schema], Sequence[str]]) 
     try:
         with pq.ParquetFile(path) as table:
             columns = list(choose(table.schema_arrow))
-            texts = _checked(path, table, columns)
+            texts = check_parquet(path, path.stat().st_size, table, columns)
         with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as table:
             for batch in table.iter_batches(_ROWS, columns=columns):
                 yield from _rows(path, batch)
@@ -43,9 +43,19 @@ def read_parquet_rows(path: Path, choose: Callable[[pa.Schema], Sequence[str]]) 
         raise DataError(f"{path}: not a readable parquet file: {error}") from error
 
 
-def _checked(path: Path, table: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
-    """Check what the footer says of columns, and return those parts of them that are texts."""
-    size, about, schema = path.stat().st_size, table.metadata, table.schema
+def check_parquet(path: object, size: int, table: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    """Check what the footer says of columns, and return those parts of them that are texts.
+
+    Args:
+        path: of the file, for messages.
+        size: of the file in bytes.
+        table: the open file.
+        columns: names of the columns that will be read.
+
+    Raises:
+        DataError: they hold far more than the file has room for.
+    """
+    about, schema = table.metadata, table.schema
     wanted = [n for n in range(len(schema)) if schema.column(n).path.partition(".")[0] in columns]
     for column in wanted:
         chunks = [about.row_group(group).column(column) for group in range(about.num_row_groups)]

@@ -53,6 +53,14 @@ class Place(Protocol):
         """
         ...
 
+    def seekable(self, name: str) -> BufferedReader:
+        """Open a file to read parts of it in any order.
+
+        Raises:
+            DataError: there is none.
+        """
+        ...
+
     def exists(self, name: str) -> bool:
         """Return whether a file of this name exists."""
         ...
@@ -128,7 +136,9 @@ class Folder:
             size = os.fstat(handle.fileno()).st_size
             if size > limit:
                 raise TooLargeError(f"{self.path / name}: expected at most {limit} bytes, got {size}")
-            data = handle.read(limit + 1)  # files of /proc and the like have more than their size says
+            data = handle.read(size + 1)
+            if len(data) > size:  # files of /proc and the like have more than their size says
+                data += handle.read(limit + 1 - len(data))
             if len(data) > limit:
                 raise TooLargeError(f"{self.path / name}: expected at most {limit} bytes, got more")
             return data
@@ -141,6 +151,10 @@ class Folder:
             raise DataError(f"{self.path / name}: {error}") from error
         except (OSError, ValueError) as error:  # a null byte in the name is a ValueError
             raise DataError(f"{self.path / name}: cannot be read ({type(error).__name__})") from error
+
+    def seekable(self, name: str) -> BufferedReader:
+        """Open a file to read parts of it in any order."""
+        return self.open(name)
 
     def exists(self, name: str) -> bool:
         """Return whether a file of this name exists."""
@@ -199,6 +213,10 @@ class Prefix:
     def open(self, name: str) -> Stream:
         """Open an object as a stream of bytes."""
         return self._storage.open(self.location / name)
+
+    def seekable(self, name: str) -> BufferedReader:
+        """Open an object to read parts of it in any order, each by a request of its own."""
+        return self._storage.seekable(self.location / name)
 
     def exists(self, name: str) -> bool:
         """Return whether an object of this name exists."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 
@@ -45,6 +47,33 @@ def begin_worker() -> None:
     """Set up a worker process: leave Ctrl-C to its parent, and end when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def leave_pandas_out() -> None:
+    """Make pyarrow convert nothing to pandas in this process; with pandas in use there is nothing to do.
+
+    For workers that write tables. pyarrow imports pandas before it converts its first list of values, which takes a
+    worker a third of a second and 40 MB. It looks for pandas once and then knows that there is none.
+    """
+    import pyarrow as pa  # not every process has tables
+
+    if "pandas" in sys.modules:
+        return
+    missing = _Missing()
+    sys.meta_path.insert(0, missing)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(missing)
+
+
+class _Missing(MetaPathFinder):
+    """A finder for which pandas is not installed."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> None:  # noqa: ANN401 - importlib's
+        del path, target
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def _end_with_parent() -> None:

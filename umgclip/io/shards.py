@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import tarfile
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,11 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         # what webdataset's own writer writes, without torch, which that takes with it
-        self._tar = tarfile.open(path, "w|", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed by `close`
+        self._file = path.open("wb")
+        weakref.finalize(self, self._file.close)  # of a writer that is given up before its end
+        self._digest = hashlib.sha256()
         self._keys: set[str] = set()
+        self.bytes = 0
 
     def write(self, sample: RawSample, others: Mapping[str, bytes] | None = None) -> None:
         """Append a sample, and other files of it by extension.
@@ -56,21 +60,64 @@ class ShardWriter:
             parts[EMBEDDINGS] = sample.embeddings
         parts |= others or {}
         for extension in sorted(parts):
-            member = tarfile.TarInfo(f"{sample.key}.{extension}")
-            member.size, member.mode, member.mtime = len(parts[extension]), 0o644, 0
-            # ustar takes 100 bytes, and a key may have 80 characters of several bytes each
-            is_long = len(member.name.encode()) > tarfile.LENGTH_NAME
-            self._tar.format = tarfile.PAX_FORMAT if is_long else tarfile.USTAR_FORMAT
-            self._tar.addfile(member, io.BytesIO(parts[extension]))
+            content = parts[extension]
+            self._append(_header(f"{sample.key}.{extension}", len(content)))
+            self._append(content)
+            self._append(bytes(-len(content) % tarfile.BLOCKSIZE))
 
     @property
     def samples(self) -> int:
         """The number of samples written so far."""
         return len(self._keys)
 
+    @property
+    def sha256(self) -> str:
+        """The hexadecimal SHA-256 of the bytes written so far; of the whole file after `close`."""
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         """Write the end of the tar."""
-        self._tar.close()
+        if self._file.closed:
+            return
+        self._append(bytes(2 * tarfile.BLOCKSIZE))
+        self._append(bytes(-self.bytes % tarfile.RECORDSIZE))
+        self._file.close()
+
+    def _append(self, content: bytes) -> None:
+        self._file.write(content)
+        self._digest.update(content)
+        self.bytes += len(content)
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return what stands before a file in a tar.
+
+    Everything but name, size and checksum is the same for all files, and `tarfile` takes longer for it than for a small
+    image to be written.
+    """
+    encoded = name.encode("utf-8", "surrogateescape")
+    # ustar takes names of 100 bytes, and a key may have 80 characters of several bytes each
+    if len(encoded) > tarfile.LENGTH_NAME or size > _USTAR_BYTES:
+        return _described(name, size).tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    octal = b"%011o" % size
+    checksum = _BLANK_SUM + sum(encoded) + sum(octal) - sum(_BLANK[_SIZE])
+    block = bytearray(_BLANK)
+    block[: len(encoded)] = encoded
+    block[_SIZE] = octal
+    block[_CHECKSUM] = b"%06o" % checksum
+    return bytes(block)
+
+
+def _described(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = size, 0o644, 0
+    return member
+
+
+_SIZE, _CHECKSUM = slice(124, 135), slice(148, 154)  # where octal numbers stand in a header, without their last byte
+_USTAR_BYTES = 0o77777777777
+_BLANK = _described("", 0).tobuf(tarfile.USTAR_FORMAT)
+_BLANK_SUM = int(_BLANK[_CHECKSUM], 8)
 
 
 def read_shard(path: Path) -> Iterator[RawSample]:

@@ -7,6 +7,7 @@ boto3; large objects go in parts.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,15 @@ class Storage:
         """
         return ObjectStream(self._client, source)
 
+    def seekable(self, source: Location) -> io.BufferedReader:
+        """Open an object as a file whose parts are read by range, in any order.
+
+        Raises:
+            DataError: there is no such object, or another took its place while it was read.
+            InputError, StorageError: as for `list`; reading raises them too.
+        """
+        return io.BufferedReader(_Ranges(self._client, source), _PIECE)
+
     def exists(self, where: Location) -> bool:
         """Return whether an object of exactly this key exists.
 
@@ -155,6 +165,28 @@ class Storage:
         with _explained(target):
             self._client.upload_file(str(path), target.bucket, target.key)
 
+    def swap(self, where: Location, data: bytes, etag: str | None) -> str | None:
+        """Write a small object if nobody else wrote it meanwhile.
+
+        Args:
+            where: of the object.
+            data: its new content.
+            etag: the mark of the content that it takes the place of; None: there has to be none.
+
+        Returns:
+            The mark of the new content; None: something else is there, or nothing is, and the object stays as it is.
+
+        Raises:
+            InputError, StorageError: as for `list`.
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        try:
+            with _explained(where):
+                stored = self._client.put_object(Bucket=where.bucket, Key=where.key, Body=data, **condition)
+        except DataError:
+            return None
+        return str(stored["ETag"])
+
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 - boto3 makes the class at run time
         import boto3
@@ -171,11 +203,11 @@ class Storage:
 
 
 class ObjectStream:
-    """The bytes of one object, front to back; `size` of them."""
+    """The bytes of one object, front to back; `size` of them, and `etag` is the mark of its content."""
 
     def __init__(self, client: Any, source: Location) -> None:  # noqa: ANN401 - boto3 makes the class at run time
         self._client, self._source = client, source
-        self._position, self._etag = 0, ""
+        self._position, self.etag = 0, ""
         self._body: Any = None
         self._connect()
 
@@ -226,12 +258,61 @@ class ObjectStream:
     def _connect(self) -> None:
         request = {"Bucket": self._source.bucket, "Key": self._source.key}
         if self._position:
-            request |= {"Range": f"bytes={self._position}-", "IfMatch": self._etag}
+            request |= {"Range": f"bytes={self._position}-", "IfMatch": self.etag}
         with _explained(self._source):
             answer = self._client.get_object(**request)
         if not self._position:
-            self.size, self._etag = int(answer["ContentLength"]), answer["ETag"]
+            self.size, self.etag = int(answer["ContentLength"]), answer["ETag"]
         self._body = answer["Body"]
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a raw file: each read is a request for a range of bytes."""
+
+    def __init__(self, client: Any, source: Location) -> None:  # noqa: ANN401 - boto3 makes the class at run time
+        super().__init__()
+        self._client, self._source, self._position = client, source, 0
+        with _explained(source):
+            about = client.head_object(Bucket=source.bucket, Key=source.key)
+        self._size, self._etag = int(about["ContentLength"]), about["ETag"]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as in the base class
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        last = min(self._position + len(buffer), self._size) - 1
+        if last < self._position:
+            return 0
+        request = {"Bucket": self._source.bucket, "Key": self._source.key, "IfMatch": self._etag}
+        for attempt in range(1, _ATTEMPTS + 1):
+            with _explained(self._source):
+                answer = self._client.get_object(**request, Range=f"bytes={self._position}-{last}")
+            try:
+                part = answer["Body"].read()
+                break
+            except (BotoCoreError, HTTPError, OSError) as error:
+                if attempt == _ATTEMPTS:
+                    raise StorageError(
+                        f"{self._source}: the object store does not answer: {without_secrets(str(error))}"
+                    ) from error
+                time.sleep(_PAUSE_S * 2**attempt)
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
 
 @contextmanager

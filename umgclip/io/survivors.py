@@ -13,7 +13,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from umgclip.errors import UmgclipError
-from umgclip.io.crew import DoJob, Orders, Tell, manner_of_death, run_crew
+from umgclip.io.crew import DoJob, Orders, Recruit, Tell, manner_of_death, run_crew
 
 ATTEMPTS = 2  # deaths over a thing before it is left out
 MOST_DEATHS = 40  # in one run
@@ -53,8 +53,13 @@ class _Job(Generic[P]):
     deaths: Deaths = Deaths()
 
 
-def run_parts(
-    do_part: Callable[[P, Advance, Deaths], None], parts: Sequence[P], workers: int, advance: Advance, hint: str
+def run_parts(  # noqa: PLR0913 - one part, all parts, and who does them
+    do_part: Callable[[P, Advance, Deaths], None],
+    parts: Sequence[P],
+    workers: int,
+    advance: Advance,
+    hint: str,
+    early: Recruit | None = None,
 ) -> None:
     """Do all parts, each in one of several processes.
 
@@ -64,6 +69,7 @@ def run_parts(
         workers: processes.
         advance: called with the number of things done since the last call; below 0 for those that are done again.
         hint: which command this is and what may be done, `import: less memory ...`, for the error.
+        early: a process that was started before, to be the first one.
 
     Raises:
         UmgclipError: processes die over and over.
@@ -71,7 +77,7 @@ def run_parts(
     """
     jobs = [_Job(number, part) for number, part in enumerate(parts)]
     watch: _Watch[P] = _Watch(advance, hint)
-    run_crew(jobs, workers, Orders(partial(_worker, do_part), watch.hear, watch.lost))
+    run_crew(jobs, workers, Orders(partial(_worker, do_part), watch.hear, watch.lost), early)
 
 
 def _worker(do_part: Callable[[P, Advance, Deaths], None]) -> DoJob[_Job[P]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from umgclip.io.atomic import atomic_file
 from umgclip.records import ImageRecord, Region, Text
 
 _GROUP = 2000  # rows in memory while a table is written
+_JOINED = 20_000  # the same while tables are joined; a file's index keeps 20 kB for each group of rows
+_BATCH = 100_000  # rows in memory while some columns are read
 _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 
@@ -50,6 +53,11 @@ REJECTED = _schema(
         "score": _F, "source": _S, **dict.fromkeys(("x0", "y0", "x1", "y1"), _F), "detail": _S,
     }
 )  # fmt: skip
+# what a model makes of a true region, or of the whole image where there is no `region_id`: its best label, and how sure
+# it is of that and of the true one
+PREDICTIONS = _schema(
+    {**dict.fromkeys(("key", "region_id", "model", "label", "truth"), _S), "score": _F, "truth_score": _F}
+)
 AGAIN = _schema(dict.fromkeys(("key", "name", "json"), _S))  # an image that was there before, and its record
 
 
@@ -140,12 +148,15 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
 class TableWriter:
     """Rows to a parquet file, some thousand at a time, so that a table of any length needs little memory.
 
-    Use on the temporary path of `io.atomic.atomic_file`, so that the table appears whole or not at all.
+    Use on an open file, or on the temporary path of `io.atomic.atomic_file`, so that the table appears whole or not at
+    all.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path | IO[bytes], schema: pa.Schema) -> None:
         self._schema, self._writer = schema, pq.ParquetWriter(path, schema)
         self._rows: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._batched = 0  # rows of the batches
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows to the table's file."""
@@ -155,9 +166,13 @@ class TableWriter:
 
     def add_batch(self, batch: pa.RecordBatch) -> None:
         """Append rows of the same schema."""
-        self._flush()
+        if self._rows:
+            self._flush()
         if batch.num_rows:
-            self._writer.write_batch(batch)
+            self._batches.append(batch)
+            self._batched += batch.num_rows
+        if self._batched >= _JOINED:
+            self._flush()
 
     def close(self) -> None:
         """Write what waits, and the end of the file."""
@@ -165,6 +180,9 @@ class TableWriter:
         self._writer.close()
 
     def _flush(self) -> None:
+        if self._batches:
+            self._writer.write_table(pa.Table.from_batches(self._batches, self._schema), row_group_size=self._batched)
+            self._batches, self._batched = [], 0
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
             self._rows = []
@@ -173,12 +191,18 @@ class TableWriter:
 def join_tables(path: Path, parts: Iterable[Path | BytesIO], schema: pa.Schema) -> int:
     """Join tables of one schema, one part (a file or a buffer) at a time, and return the number of rows."""
     rows = 0
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with atomic_file(path) as temporary, closing(TableWriter(temporary, schema)) as writer:
         for part in parts:
-            table = pq.read_table(part, schema=schema)
-            writer.write_table(table)
-            rows += table.num_rows
+            for batch in pq.read_table(part, schema=schema).to_batches():
+                writer.add_batch(batch)
+                rows += batch.num_rows
     return rows
+
+
+def batches(path: Path, columns: Sequence[str], rows: int = _BATCH) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a parquet table, at most `rows` rows at a time."""
+    with pq.ParquetFile(path) as table:
+        yield from table.iter_batches(rows, columns=list(columns))
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -108,8 +108,9 @@ def run_export(
         advance(info.samples)
     chosen = chooser.selection.chosen()
     if not chosen:
-        reason = "people looked at all of them" if chooser.done else "no image has a doubtful annotation"
-        raise InputError(f"review export: expected images that are worth a look, found none: {reason}")
+        by_chance = "no image has a doubtful annotation; --by random chooses by chance"
+        reason = "people looked at all of them" if chooser.done else by_chance
+        raise InputError(f"expected images that are worth a look, found none: {reason}")
     with fresh_folder(out) as folder:
         items = _fetch(place, manifest, chosen, folder / _IMAGES[wish.tool])
         settings = Settings(out.name, _names(items, vocabulary, counts), wish.image_prefix, wish.masks)

@@ -195,7 +195,10 @@ def _summary(out: Path, outcome: ImportedAnswers, before: int, shown: ShownImage
     regions = [region for one in every for region in one.regions or []]
     counts = outcome.counts
     rows = [
-        ("images with corrections", f"{len(outcome.corrections)}, {len(outcome.corrections) - before} of them new"),
+        (
+            "images that people looked at",
+            f"{len(outcome.corrections)}, {len(outcome.corrections) - before} of them new",
+        ),
         ("regions by people", f"{len(regions)}, {sum(1 for one in every for _ in one.removed)} removed"),
         ("names of nothing in an image", f"{sum(len(one.negative_tags) for one in every)}"),
         ("looks that a later one replaced", f"{len(outcome.conflicts)}" + _where(out / CONFLICTS, outcome.conflicts)),

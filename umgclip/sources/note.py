@@ -24,7 +24,7 @@ class Speaker:
 
 _NUMBERS = re.compile(r"\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?[\s,;]*)+")
 LONGEST_TEXT = 100_000  # characters of a caption or a name
-BoxForm = Literal["xyxy", "xywh"]
+BoxForm = Literal["xyxy", "xywh", "cxcywh"]  # cxcywh: centre and size, as YOLO writes them
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Note:
         size_wh: size in pixels that the coordinates belong to, if the source states it.
         single: class of an image that shows one thing.
         dataset: dataset of an image that was exported by this package.
+        name: what such an image's file was called in its own source, if that is known.
         negative_tags: tags that were verified to be absent.
         not_exhaustive: classes of which some instances may be missing among the regions.
         pairs: visual-pattern pairs that the image is in.
@@ -89,6 +90,7 @@ class Note:
     size_wh: tuple[int, int] | None = None
     single: str | None = None
     dataset: str | None = None
+    name: str | None = None
     negative_tags: list[Text] | None = None
     not_exhaustive: list[str] | None = None
     pairs: list[PairSide] | None = None
@@ -153,7 +155,7 @@ class Note:
             self.regions = [*(self.regions or []), *other.regions]
         self.url, self.license = self.url or other.url, self.license or other.license
         self.size_wh, self.single = self.size_wh or other.size_wh, self.single or other.single
-        self.dataset = self.dataset or other.dataset
+        self.dataset, self.name = self.dataset or other.dataset, self.name or other.name
         self.negative_tags = self.negative_tags or other.negative_tags
         self.not_exhaustive = self.not_exhaustive or other.not_exhaustive
         self.pairs = self.pairs or other.pairs

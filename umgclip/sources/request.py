@@ -14,7 +14,7 @@ from umgclip.sources.note import BoxForm, Speaker
 Kind = Literal[
     "folder", "yolo", "voc", "labelme", "coco", "webdataset", "umg41m", "finehard",
     "imagenet", "clip_benchmark", "karpathy", "mmvp", "fg_ovd", "long_captions", "semantic", "ade20k", "pascal_context",
-    "cityscapes", "open_images",
+    "cityscapes", "open_images", "huggingface", "fiftyone",
 ]  # fmt: skip
 Split = Literal["train", "benchmark"]
 HUMAN = "human"
@@ -57,7 +57,14 @@ class Request:
         box_format: order of the four numbers of a box if the source does not state it.
         encoding: encoding of tables and texts without a byte order mark; None: UTF-8.
         first_pixel: number of an image's first pixel in VOC files; with 0 their boxes are not shifted.
+        files: the parquet or Arrow files of `huggingface` below the source, instead of all.
+        config: configuration of a data set of `huggingface` that has several.
+        label_column: column or field of the class of an image; `none`: no column.
+        objects_column: column or field of boxes with their classes; `none`: no column.
+        declared_boxes: order of the numbers of a box in `huggingface`; None: as in COCO, if that fits.
         ignore_labels: ignore YOLO, VOC and labelme files beside the images of a `folder`.
+        hold_out: share of the images that belongs to the benchmark, if one source is divided: `split` then takes its
+            own part alone. The content of an image decides, so equal images are never on both sides.
     """
 
     kind: Kind
@@ -83,7 +90,13 @@ class Request:
     box_format: BoxForm = "xyxy"
     encoding: str | None = None
     first_pixel: Literal[0, 1] = 1
+    files: tuple[str, ...] = ()
+    config: str | None = None
+    label_column: str | None = None
+    objects_column: str | None = None
+    declared_boxes: BoxForm | None = None
     ignore_labels: bool = False
+    hold_out: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "held_out", tuple(dict.fromkeys(map(tidy, self.held_out))))
@@ -97,6 +110,8 @@ class Request:
             raise InputError(
                 "expected instances or panoptic, got both; leave out instances, since panoptic holds the things, too"
             )
+        if self.hold_out is not None and not 0 < self.hold_out < 1:
+            raise InputError(f"hold_out: expected a share above 0 and below 1, got {self.hold_out}")
         if self.panoptic_masks and not self.panoptic:
             raise InputError("panoptic_masks: expected --panoptic with its JSON file, too, got none")
 
@@ -110,4 +125,16 @@ class Request:
 
     def decides(self) -> dict[str, Any]:
         """Return the fields that decide what is imported: all but the paths, whose content decides."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if LOCATION not in each.metadata}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if LOCATION not in each.metadata}
+        later = {"hold_out": None, "files": (), "config": None, "label_column": None, "objects_column": None,
+                 "declared_boxes": None}  # fmt: skip
+        for name, default in later.items():  # imports of the time before these fields stay the same
+            if values[name] == default:
+                del values[name]
+        return values
+
+    def takes(self, sha256: str) -> bool:
+        """Return whether an image belongs to the split of this import, by the hash of its content."""
+        if self.hold_out is None:
+            return True
+        return (int(sha256[:8], 16) < self.hold_out * 0x1_0000_0000) == (self.split == "benchmark")

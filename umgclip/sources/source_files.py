@@ -112,6 +112,11 @@ def extension_of(name: str) -> str:
     return base.rpartition(".")[2].lower() if "." in base.lstrip(".") else ""
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or one of its folders starts with a dot, as files of operating systems do."""
+    return name.startswith(".") or "/." in name or "__MACOSX/" in name
+
+
 def composed(name: str) -> str:
     """Return a file name in Unicode's composed form (NFC); bytes that are not UTF-8 are replaced."""
     text = os.fsencode(name).decode("utf-8", "replace")

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
-from jaxtyping import Bool
 
 from umgclip.data.corrections import HumanLook
 from umgclip.data.wording import tidy
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.json_stream import read_elements
-from umgclip.records import ImageRecord, Mask
+from umgclip.records import ImageRecord
 from umgclip.review.answer import AnsweredRegion, ImageAnswer, Unusable, text_or_none
 from umgclip.review.shown import ShownImages
 from umgclip.review.tools.fiftyone import REVIEWED, SAMPLES
-
-_MOST_BYTES = 1 << 28  # of a mask that is unpacked
+from umgclip.sources.formats.fiftyone.masks import placed, unpacked
 
 
 def read_fiftyone(path: Path, _shown: ShownImages, unusable: list[Unusable]) -> Iterator[ImageAnswer]:
@@ -128,38 +120,7 @@ def _region(detection: Mapping[str, Any], record: ImageRecord) -> AnsweredRegion
     return AnsweredRegion(
         box_xyxy=box,
         label=tidy(str(detection.get("label") or "")) or None,
-        mask=None if packed is None else _placed(_unpacked(packed), box, record),
+        mask=None if packed is None else mask_ops.encode(placed(unpacked(packed), box, (record.width, record.height))),
         captions=tuple(text for text in captions if text) if "caption" in detection else None,
         shown_id=None if identifier is None else str(identifier),
     )
-
-
-def _unpacked(packed: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
-    """Unpack the mask of a box.
-
-    Raises:
-        ValueError: it is no packed array of two dimensions.
-    """
-    try:
-        data = zlib.decompressobj().decompress(base64.b64decode(packed["$binary"]["base64"]), _MOST_BYTES)
-        mask = np.load(io.BytesIO(data), allow_pickle=False)
-    except (zlib.error, EOFError, KeyError, TypeError) as error:
-        raise ValueError(f"mask: expected a packed array, got {str(packed)[:40]!r}") from error
-    if mask.ndim != 2 or not mask.size:
-        raise ValueError(f"mask: expected an array of height and width, got {mask.shape}")
-    return mask > 0
-
-
-def _placed(mask: Bool[np.ndarray, "h w"], box_xyxy: tuple[float, float, float, float], record: ImageRecord) -> Mask:
-    """Return the mask of a box as one of the image, stretched over the pixels that the box touches."""
-    tiny = 1e-6  # shares of the image do not come back to the last digit
-    x0, y0 = max(0, math.floor(box_xyxy[0] + tiny)), max(0, math.floor(box_xyxy[1] + tiny))
-    x1 = min(record.width, math.ceil(box_xyxy[2] - tiny))
-    y1 = min(record.height, math.ceil(box_xyxy[3] - tiny))
-    if x1 <= x0 or y1 <= y0:
-        raise ValueError(f"bounding_box: expected a box inside {record.width} x {record.height} pixels")
-    whole = np.zeros((record.height, record.width), bool)
-    if mask.shape != (y1 - y0, x1 - x0):
-        mask = cv2.resize(mask.astype(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST) > 0
-    whole[y0:y1, x0:x1] = mask
-    return mask_ops.encode(whole)

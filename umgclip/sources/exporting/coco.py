@@ -1,56 +1,29 @@
-"""Exports for other programs: COCO's JSON files beside image files, and tars in img2dataset's layout."""
+"""Export as COCO: JSON files beside image files."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from umgclip import __version__
-from umgclip.errors import DataError, InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.atomic import fresh_folder, write_bytes
-from umgclip.io.images import SIDEWAYS, encode_png, orientation_of
-from umgclip.io.manifest import Manifest, describe_shard, write_manifest
+from umgclip.io.images import encode_png
+from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
-from umgclip.io.shard_source import ShardAt
-from umgclip.io.shards import RawSample, ShardWriter
-from umgclip.records import ImageRecord, Region, stored_record
+from umgclip.io.shards import RawSample
+from umgclip.records import ImageRecord, Region
+from umgclip.sources.exporting.samples import Advance, checked_samples
 from umgclip.sources.formats.coco import umgclip_fields as fields
 from umgclip.stage import Summary
 
-Advance = Callable[[int], None]
 _KINDS = ("captions", "instances", "panoptic")
-
-
-def to_webdataset(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
-    """Write tars `00000.tar` and so on with `KEY.jpg`, `KEY.txt` (first caption) and `KEY.json` (whole record).
-
-    A manifest with the classes is written beside the tars, so that an import of them loses nothing.
-
-    Raises:
-        DataError: a shard is damaged.
-        OutputError: `out` cannot be written.
-    """
-    with fresh_folder(out) as folder:
-        shards = []
-        for number, info in enumerate(manifest.shards):
-            path = folder / f"{number:05d}.tar"
-            writer = ShardWriter(path)
-            for raw in ShardAt(dataset, info).samples():
-                captions = stored_record(raw.json, key=raw.key, where=f"{info.path}:{raw.key}").captions or []
-                text = captions[0].text.encode() if captions else b""
-                writer.write(RawSample(raw.key, raw.image, raw.extension, raw.json), {"txt": text})
-            writer.close()
-            shards.append(describe_shard(path, writer.samples))
-            advance(writer.samples)
-        write_manifest(folder, manifest.model_copy(update={"shards": shards}))
-    return Summary(f"data export: {out}", (("tars", str(len(shards))), ("images", str(manifest.samples))))
 
 
 def to_coco(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> Summary:
@@ -68,29 +41,12 @@ def to_coco(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> 
     with fresh_folder(out) as folder, ExitStack() as opened:
         written = _Coco(folder, manifest, opened)
         for info in manifest.shards:
-            for raw in ShardAt(dataset, info).samples():
-                written.add(raw, _checked(raw, f"{info.path}:{raw.key}"))
+            for raw, record in checked_samples(dataset, info):
+                written.add(raw, record)
             advance(info.samples)
         written.close()
     counts = ((name.replace("_", " "), str(number)) for name, number in written.counts.items())
     return Summary(f"data export: {out}", tuple(counts))
-
-
-def _checked(raw: RawSample, where: str) -> ImageRecord:
-    """Parse a sample's record; check that its size is the image's and that its masks can be decoded."""
-    record = stored_record(raw.json, key=raw.key, where=where)
-    try:
-        turn, raw_wh = orientation_of(raw.image)
-        for region in record.regions or []:
-            if region.mask is not None:
-                mask_ops.area(region.mask)
-    except (DataError, InputError) as error:
-        raise DataError(f"{where}: {error}") from error
-    width, height = raw_wh if turn < SIDEWAYS else raw_wh[::-1]
-    if (width, height) != (record.width, record.height):
-        recorded = f"{record.width} x {record.height} pixels as recorded"
-        raise DataError(f"{where}: expected {recorded}, got {width} x {height}")
-    return record
 
 
 class _File:
@@ -229,9 +185,3 @@ class _Coco:
                 "iscrowd": int(region.is_crowd),
                 fields.OURS: region.model_dump(mode="json", exclude={"mask"}),
             }
-
-
-EXPORTS: Mapping[Literal["coco", "webdataset"], Callable[[Place, Manifest, Path, Advance], Summary]] = {
-    "coco": to_coco,
-    "webdataset": to_webdataset,
-}

@@ -13,8 +13,12 @@ from umgclip.sources.formats.clip_benchmark import plan_clip_benchmark, read_cli
 from umgclip.sources.formats.coco.planning import plan_coco
 from umgclip.sources.formats.coco.reading import read_coco
 from umgclip.sources.formats.fg_ovd import plan_fg_ovd, read_fg_ovd
+from umgclip.sources.formats.fiftyone.planning import plan_fiftyone
+from umgclip.sources.formats.fiftyone.reading import read_fiftyone
 from umgclip.sources.formats.folder import plan_folder, read_folder
 from umgclip.sources.formats.grounded import plan_grounded, read_grounded
+from umgclip.sources.formats.huggingface.planning import plan_huggingface
+from umgclip.sources.formats.huggingface.reading import read_huggingface
 from umgclip.sources.formats.imagenet import plan_imagenet, read_imagenet
 from umgclip.sources.formats.karpathy import plan_karpathy, read_karpathy
 from umgclip.sources.formats.labelme import plan_labelme, read_labelme
@@ -64,4 +68,6 @@ KINDS: dict[Kind, SourceKind] = {
     "pascal_context": SourceKind(plan_pascal_context, read_pascal_context),
     "cityscapes": SourceKind(plan_cityscapes, read_cityscapes),
     "open_images": SourceKind(plan_open_images, read_open_images),
+    "huggingface": SourceKind(plan_huggingface, read_huggingface),
+    "fiftyone": SourceKind(plan_fiftyone, read_fiftyone),
 }

@@ -12,14 +12,13 @@ from umgclip.io.atomic import sha256_file
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.places import Place, fetch
 from umgclip.sources.formats.other_formats import refuse_other_formats, tell_unread_tables
-from umgclip.sources.formats.shared.annotation_files import is_hidden
 from umgclip.sources.formats.shared.caption_tables import CaptionTable
 from umgclip.sources.formats.shared.labels import read_class_names
 from umgclip.sources.formats.shared.reading import in_order, read_beside, read_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
 from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
-from umgclip.sources.source_files import extension_of
+from umgclip.sources.source_files import extension_of, is_hidden
 
 BESIDE = ("txt", "caption", "json")
 _REPEATED = "rows of the table that say again what another said"

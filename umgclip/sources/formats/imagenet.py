@@ -59,13 +59,16 @@ def _stem(name: str) -> str:
 def imagenet_classes() -> tuple[Labels, list[str]]:
     """Return the 1000 classes by synset and by number, with open_clip's names, and OpenAI's 80 templates."""
     # both import torch, which no other format needs
-    from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
     from timm.data import ImageNetInfo
 
+    from umgclip.model.clip.light_open_clip import open_clip
+
     synsets = ImageNetInfo("imagenet-1k").label_names()
-    by_synset = distinct((synset, [name], True) for synset, name in zip(synsets, IMAGENET_CLASSNAMES, strict=True))
+    by_synset = distinct(
+        (synset, [name], True) for synset, name in zip(synsets, open_clip.IMAGENET_CLASSNAMES, strict=True)
+    )
     by_number = {str(number): label for number, label in enumerate(by_synset.values())}
-    return by_synset | by_number, [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    return by_synset | by_number, [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
 
 
 def read_imagenet(

@@ -23,10 +23,11 @@ from umgclip.io.json_text import parse
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
 from umgclip.records import Text
-from umgclip.sources.formats.shared.annotation_files import Form, chosen_subset, is_hidden, plan_labelled, read_labelled
+from umgclip.sources.formats.shared.annotation_files import Form, chosen_subset, plan_labelled, read_labelled
 from umgclip.sources.note import Note, Problem, RawRegion, SourceImage
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import is_hidden
 from umgclip.sources.values import size_px
 
 

@@ -21,13 +21,12 @@ from umgclip.io.json_stream import read_elements
 from umgclip.io.json_text import parse
 from umgclip.io.places import Place, fetch
 from umgclip.io.texts import decode
-from umgclip.sources.formats.shared.annotation_files import is_hidden
 from umgclip.sources.formats.shared.origins import DCI, DOCCI, SHAREGPT4V, URBAN1K, Origin
 from umgclip.sources.formats.shared.reading import in_order, read_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
 from umgclip.sources.plan import ImportPlan, PlannedImage
 from umgclip.sources.request import HUMAN, Request
-from umgclip.sources.source_files import extension_of
+from umgclip.sources.source_files import extension_of, is_hidden
 from umgclip.sources.values import expected, words
 
 _SHAREGPT4V_IMAGES = 1000

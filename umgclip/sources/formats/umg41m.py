@@ -14,10 +14,9 @@ from pathlib import Path
 from umgclip.errors import DataError, InputError
 from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_text import parse
-from umgclip.io.places import Folder, Place, fetch
+from umgclip.io.places import Place, fetch
 from umgclip.io.texts import decode
 from umgclip.sources.formats.folder import BESIDE, read_folder
-from umgclip.sources.formats.shared.annotation_files import is_hidden
 from umgclip.sources.formats.shared.json_archives import (
     ARCHIVES,
     JsonArchives,
@@ -26,12 +25,13 @@ from umgclip.sources.formats.shared.json_archives import (
     joined_in,
 )
 from umgclip.sources.formats.shared.loose_json import read_note
-from umgclip.sources.formats.shared.reading import why
+from umgclip.sources.formats.shared.reading import local_copy, why
 from umgclip.sources.formats.shared.tar_samples import TarSample, read_samples
 from umgclip.sources.formats.tars import count_hidden, tar_image
 from umgclip.sources.note import Note, Problem, SourceImage, shown
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import is_hidden
 
 TARS = ("tar",)
 _ALONE = "images without a JSON file in the archives"
@@ -59,7 +59,7 @@ def _archives(request: Request, plan: ImportPlan, source: Place, working: Path) 
     if not request.annotations:
         for name in plan.file_names(ARCHIVES):
             if is_archive(name):
-                yield shown(name), _local(source, name, working)
+                yield shown(name), local_copy(source, name, working)
         return
     for where in request.annotations:
         paths = [fetch(where, working)] if "://" in where or not Path(where).is_dir() else _inside(Path(where))
@@ -76,17 +76,6 @@ def _inside(folder: Path) -> list[Path]:
     if not paths:
         raise DataError(f"--annotations: {folder}: expected .zip or .tar.gz files in it, found none")
     return paths
-
-
-def _local(source: Place, name: str, working: Path) -> Path:
-    """Return a file of the source as a local path; one in S3 is downloaded, as places in it are read."""
-    if isinstance(source, Folder):
-        return source.path / name
-    path = working / name.replace("/", "_")
-    with source.open(name) as stream, path.open("wb") as target:
-        while piece := stream.read(1 << 20):
-            target.write(piece)
-    return path
 
 
 def read_umg41m(

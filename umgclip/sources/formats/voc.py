@@ -25,13 +25,13 @@ from umgclip.sources.formats.shared.annotation_files import (
     Form,
     Subset,
     chosen_subset,
-    is_hidden,
     plan_labelled,
     read_labelled,
 )  # fmt: skip
 from umgclip.sources.note import Note, Problem, RawRegion, SourceImage, shown
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import is_hidden
 
 _FILENAME = re.compile(rb"<filename>\s*([^<]+?)\s*</filename>")
 

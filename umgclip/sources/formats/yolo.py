@@ -21,7 +21,6 @@ from umgclip.sources.formats.shared.annotation_files import (
     LABEL_BYTES,
     Form,
     chosen_subset,
-    is_hidden,
     plan_labelled,
     read_labelled,
 )  # fmt: skip
@@ -30,6 +29,7 @@ from umgclip.sources.formats.yolo_layout import NAME_FILES, read_layout
 from umgclip.sources.note import Note, Problem, RawRegion, SourceImage
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.sources.source_files import is_hidden
 
 LISTS = ("train.txt", "val.txt", "valid.txt", "test.txt", "trainval.txt", "README.roboflow.txt", "README.dataset.txt")
 FORM = Form("YOLO labels", "txt", (("images", "labels"), ("JPEGImages", "labels")), (*NAME_FILES, *LISTS))

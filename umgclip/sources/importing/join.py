@@ -25,10 +25,11 @@ from umgclip.records import stored_record
 from umgclip.sources.importing.duplicates import ImageIndex, RepeatedImage
 from umgclip.sources.importing.parts import TABLES, ImportContext, ImportPart
 from umgclip.sources.importing.rewriting import Rewriting
-from umgclip.sources.importing.samples import quarantine_rows
+from umgclip.sources.importing.samples import OTHER_PART, quarantine_rows
 from umgclip.sources.note import Problem
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.stage import begin
 
 OUTPUTS = ("images", "regions", "quarantine")
 _MOST_CLASSES = 100_000
@@ -94,6 +95,7 @@ def join_parts(
         groups.append(_group_before(before, folder))
         stored |= {info.path: ShardAt(before.source, info) for info in before.manifest.shards}
         index.add(_keys(groups[0].tables["images"]))
+    advance = begin("joining parts", len(parts), "parts")
     for part in parts:
         marker = json.loads(context.parts.read(part.marker, _MARKER_BYTES))
         group = _Group(_part_tables(context.parts, part, folder), [info["path"] for info in marker["shards"]])
@@ -105,6 +107,8 @@ def join_parts(
         counts.update(marker["counts"])
         unknown.update(marker["unknown"])
         told.update(marker["told"])
+        advance(1)
+    begin("joining tables")
     told.update(plan.left_over(told))
     index.finish()
     rewriting = Rewriting(index, stored, folder)
@@ -116,6 +120,11 @@ def join_parts(
     shards = [rewriting.changed.get(name, shard) for name, shard in stored.items()]
     shards = [shard for shard in shards if shard.info.samples]
     if not shards:
+        if (share := context.request.hold_out) is not None and told.keys() & set(OTHER_PART.values()):
+            raise DataError(
+                f"{context.request.source}: hold_out {share:g} leaves no image for {context.request.split}; import "
+                f"more images, choose another --hold-out, or import a source for each split"
+            )
         raise DataError(
             f"{context.request.source}: expected images to import, could import none: {_worst(folder, counts, plan)}"
         )

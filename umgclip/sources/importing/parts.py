@@ -25,7 +25,8 @@ from PIL import Image
 from umgclip.errors import DataError
 from umgclip.io import tables
 from umgclip.io.atomic import explain_os_errors
-from umgclip.io.manifest import describe_shard
+from umgclip.io.crew import Recruit
+from umgclip.io.manifest import ShardInfo
 from umgclip.io.places import Place
 from umgclip.io.shards import ShardWriter
 from umgclip.io.survivors import Deaths, run_parts
@@ -115,10 +116,14 @@ class _Tables:
 
 
 def split_parts(plan: ImportPlan, request: Request, params: ImportParams) -> list[ImportPart]:
-    """Split a plan into parts, each with as many images as a shard may have, or with one tar."""
+    """Split a plan into parts, each with as many images as a shard may have, with one tar, or one span of the plan."""
     total, tars = plan.size(), plan.leading()
     size = KINDS[request.kind].images_a_part or _shard_samples(params, total - tars)
-    firsts = [*range(tars), *range(tars, total, size)]
+    firsts, at = [*range(tars)], tars
+    for first, last in plan.fact("spans") or []:
+        firsts += [*range(at, first, size), first]
+        at = last
+    firsts += range(at, total, size)
     return [ImportPart(n, (first, last)) for n, (first, last) in enumerate(itertools.pairwise([*firsts, total]))]
 
 
@@ -135,7 +140,7 @@ def run_import_parts(
     workers: int,
     advance: Callable[[int], None],
     *,
-    alone: bool = False,
+    early: Recruit | None,
 ) -> None:
     """Do all parts in worker processes.
 
@@ -146,15 +151,16 @@ def run_import_parts(
         parts: parts that are not done yet.
         workers: processes; 0: one per core.
         advance: called with the number of images done since the last call; negative for images that are done again.
-        alone: use this process if one worker is requested; an image that kills it ends the import.
+        early: the first of the processes; None: this process if one worker is requested, and an image that kills it
+            ends the import.
 
     Raises:
         DataError, StorageError, OutputError: a folder or S3 prefix cannot be read or written.
         UmgclipError: processes die repeatedly.
     """
     workers = min(workers or threads(), len(parts))
-    if not alone or workers > 1:
-        run_parts(partial(do_part, context), parts, workers, advance, _HINT)
+    if early is not None or workers > 1:
+        run_parts(partial(do_part, context), parts, workers, advance, _HINT, early)
         return
     for part in parts:
         do_part(context, part, advance, Deaths())
@@ -200,7 +206,7 @@ def _shards(
     path, size, number = scratch / "shard.tar", 0, 0
     # a part fits one shard, unless it is a tar with an unknown number of images
     most = _MOST if context.params.shard_samples == "auto" else context.params.shard_samples
-    pending: list[TableRows] = []
+    pending: list[dict[str, Any]] = []  # rows of images wait for their shard's name, those of regions need none
     seen: set[str] = set()
     for prepared, about in samples:
         record = prepared.record
@@ -210,32 +216,31 @@ def _shards(
         seen.add(record.key)
         writer = writer or ShardWriter(path)
         writer.write(prepared.sample)
-        pending.append(about)
+        pending.append(about.image)
+        rows.add("regions", about.regions)
         size += len(prepared.sample.image) + len(prepared.sample.json)
         if writer.samples >= most or size >= context.params.shard_mb * LIMIT_UNIT:
-            writer.close()
-            yield _store(context, (part.number, number), path, pending, rows)
+            yield _store(context, (part.number, number), (path, writer), pending, rows)
             writer, size, pending, number = None, 0, [], number + 1
     if writer is not None:
-        writer.close()
-        yield _store(context, (part.number, number), path, pending, rows)
+        yield _store(context, (part.number, number), (path, writer), pending, rows)
 
 
 def _store(
     context: ImportContext,
     numbers: tuple[int, int],
-    path: Path,
-    pending: list[TableRows],
+    written: tuple[Path, ShardWriter],
+    pending: list[dict[str, Any]],
     rows: _Tables,
 ) -> dict[str, Any]:
+    path, writer = written
+    writer.close()
     _sync(path)
-    info = describe_shard(path, len(pending))
-    name = shard_name(context.stem, *numbers, info.sha256)
+    name = shard_name(context.stem, *numbers, writer.sha256)
     context.shards.put(path, name)
     path.unlink()
-    rows.add("images", ({**image, "shard": name} for image, _ in pending))
-    rows.add("regions", (region for _, regions in pending for region in regions))
-    return info.model_copy(update={"path": name}).model_dump()
+    rows.add("images", ({**image, "shard": name} for image in pending))
+    return ShardInfo(path=name, sha256=writer.sha256, samples=writer.samples, bytes=writer.bytes).model_dump()
 
 
 def shard_name(stem: str, part: int, number: int, sha256: str) -> str:

@@ -121,7 +121,8 @@ def _measure(raw: RawRegion, extent: Extent) -> None:
         x0, y0, x1, y1 = _numbers(raw.box)
     except MisplacedError:
         return
-    extent.reach(*((x0 + x1, y0 + y1) if raw.form == "xywh" else (x1, y1)))
+    ends = {"xyxy": (x1, y1), "xywh": (x0 + x1, y0 + y1), "cxcywh": (x0 + x1 / 2, y0 + y1 / 2)}
+    extent.reach(*ends[raw.form])
 
 
 def _place(raw: RawRegion, frame: Frame, image: PreparedImage, placed: PlacedRegions) -> Region:
@@ -171,6 +172,8 @@ def _box(raw: RawRegion, frame: Frame) -> Box:
     x0, y0, x1, y1 = numbers
     if raw.form == "xywh":
         x1, y1 = x0 + x1, y0 + y1
+    elif raw.form == "cxcywh":
+        x0, y0, x1, y1 = x0 - x1 / 2, y0 - y1 / 2, x0 + x1 / 2, y0 + y1 / 2
     if not (x0 < x1 and y0 < y1):
         raise MisplacedError("bad_box", f"expected x0 < x1 and y0 < y1, got {[x0, y0, x1, y1]}")
     (x0, y0), (x1, y1) = _turned(x0, y0, frame), _turned(x1, y1, frame)

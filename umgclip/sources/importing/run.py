@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,18 +22,22 @@ from pydantic import ValidationError
 from umgclip import __version__
 from umgclip.errors import DataError, InputError, OutputError
 from umgclip.io.atomic import explain_os_errors, sha256_json
+from umgclip.io.crew import recruit
 from umgclip.io.manifest import MANIFEST, Manifest, write_manifest
 from umgclip.io.places import Folder, Place, place_at
 from umgclip.params import ImportParams
 from umgclip.sources.formats.catalog import KINDS
+from umgclip.sources.importing import parts as work
 from umgclip.sources.importing.join import OUTPUTS, ExistingDataset, FinishedImport, join_parts
 from umgclip.sources.importing.parts import ImportContext, ImportPart, run_import_parts, split_parts
 from umgclip.sources.importing.statistics import STATISTICS, Statistics, write_statistics
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
+from umgclip.stage import begin
 
 _MANIFEST_BYTES = 256 << 20
 _PARTS = ".import-{}"
+_OF_ONE_RUN = ("scratch", "inputs", "finish")  # folders that the next run makes again
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,10 @@ def run_import(
         UmgclipError: processes die repeatedly.
     """
     target = place_at(out).within(request.split)
-    with _working_folder(target) as root, explain_os_errors(root):
+    early_worker = nullcontext() if alone else recruit(work.__name__)
+    with early_worker as early, _working_folder(target) as root, explain_os_errors(root):
         before = _before(target)
+        begin("listing images and annotations")
         plan = _plan(request, root)
         callbacks = callbacks or ImportCallbacks()
         if before is not None and not append:
@@ -114,8 +120,9 @@ def run_import(
         callbacks.start(None if has_tars else plan.size())
         callbacks.advance(sum(part.span[1] - part.span[0] for part in done))
         plan.close()
+        begin("converting")
         run_import_parts(
-            context, [part for part in parts if part not in done], params.workers, callbacks.advance, alone=alone
+            context, [part for part in parts if part not in done], params.workers, callbacks.advance, early=early
         )
         with ImportPlan(context.plan) as reading:
             folder = root / "finish"
@@ -136,10 +143,15 @@ def _code() -> list[str]:
 
 @contextmanager
 def _working_folder(target: Place) -> Iterator[Path]:
-    """Open the local working folder of an import and lock it; keep it if the import fails, so that it can resume."""
+    """Open the local working folder of an import and lock it.
+
+    If the import fails, the folder stays while it has anything to resume with; else it goes, and so do the empty
+    folders that were made for it.
+    """
     if isinstance(target, Folder):
         path = target.path.parent / f".{target.path.name}.import.partial"
         _recover(target.path)
+        above = [folder for folder in path.parents if not folder.exists()]
         with explain_os_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDONLY)
@@ -148,13 +160,32 @@ def _working_folder(target: Place) -> Iterator[Path]:
         except BlockingIOError as error:
             raise InputError(f"--out: another import is writing {target.path}; wait for it") from error
         else:
-            yield path
+            try:
+                yield path
+            except BaseException:
+                if not _resumable(path):
+                    _remove(path, above)
+                raise
             shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(handle)
         return
     with tempfile.TemporaryDirectory(prefix="umgclip-import-") as name:  # finished parts are in S3
         yield Path(name)
+
+
+def _resumable(path: Path) -> bool:
+    """Return whether a working folder holds finished parts."""
+    folders = [each for each in path.iterdir() if each.is_dir() and each.name not in _OF_ONE_RUN]
+    return any(any(each.iterdir()) for each in folders)
+
+
+def _remove(path: Path, above: list[Path]) -> None:
+    """Remove a working folder, and of the folders above it those given that are empty, inner ones first."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # something else lies there now
+        for folder in above:
+            folder.rmdir()
 
 
 def _before(target: Place) -> Manifest | None:

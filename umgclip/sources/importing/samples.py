@@ -22,6 +22,7 @@ from umgclip.sources.request import Request
 KEY_LENGTH = 16
 _MISMATCH = "size_mismatch"
 _NUMBERED = "regions with new ids, theirs were missing or equal"
+OTHER_PART = {"train": "images that belong to benchmark", "benchmark": "images that belong to train"}
 LIMIT_UNIT = 1_000_000  # bytes in an MB
 
 
@@ -57,7 +58,11 @@ def prepare_sample(
         )
     except RejectedImageError as error:
         return None, [Problem(error.reason, str(error)), *source_image.note.problems]
-    record, problems = _record(image, source_image.note, request)
+    digest = hashlib.sha256(image.data).hexdigest()
+    if not request.takes(digest):
+        source_image.note.told[OTHER_PART[request.split]] += 1
+        return None, []
+    record, problems = _record(image, digest, source_image, request)
     if record is None:
         return None, [*problems, *source_image.note.problems]
     sample = RawSample(record.key, image.data, image.extension, record.to_json())
@@ -83,9 +88,11 @@ def table_row(prepared: PreparedSample, shard: str) -> dict[str, Any]:
     return {**tables.image_row(prepared.record, shard), **about}
 
 
-def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRecord | None, list[Problem]]:
+def _record(
+    image: PreparedImage, digest: str, source_image: SourceImage, request: Request
+) -> tuple[ImageRecord | None, list[Problem]]:
     """Build the record of an image; return None if its truth belongs to an image of another size."""
-    digest = hashlib.sha256(image.data).hexdigest()
+    note = source_image.note
     identity = {"key": digest[:KEY_LENGTH], "sha256": digest, "width": image.width, "height": image.height}
     if note.record is not None:
         return _reused_record(note.record, identity)
@@ -103,6 +110,7 @@ def _record(image: PreparedImage, note: Note, request: Request) -> tuple[ImageRe
         dataset=note.dataset or f"{request.name}/{'singles' if single else request.split}",
         url=note.url,
         license=note.license or request.license,
+        name=well_formed(source_image.name) if note.dataset is None else note.name,
     )
     asked = note.regions is not None
     record = ImageRecord(

@@ -12,7 +12,7 @@ from umgclip.safe_text import brief
 from umgclip.sources.formats.coco import umgclip_fields as fields
 from umgclip.sources.formats.shared.labels import Label, Labels
 from umgclip.sources.formats.shared.segments import labelled
-from umgclip.sources.note import Note, Problem, RawRegion
+from umgclip.sources.note import Note, Problem, RawRegion, Speaker
 from umgclip.sources.request import HUMAN
 from umgclip.sources.values import expected, flag, ident, size_px
 
@@ -28,6 +28,7 @@ class FileFacts:
     kinds: dict[str, str]
     exchanged: frozenset[str]
     is_benchmark: bool
+    speaker: Speaker = Speaker(HUMAN, HUMAN)
 
 
 @dataclass
@@ -92,6 +93,7 @@ class NoteBuilder:
         if one.ours is not None:
             source = one.ours.source
             note.dataset, note.url, note.license = source.dataset, source.url, source.license
+            note.name = source.name
 
     def _federated(self, one: ListedImage) -> None:
         """Add LVIS's verified classes: those that are absent, and those that are not annotated exhaustively."""
@@ -113,14 +115,15 @@ class NoteBuilder:
         if numbers is None:
             return None
         listed = numbers if isinstance(numbers, list) else [numbers]
-        labels = {brief(number): self._label(one, number) for number in listed}
+        labels = {brief(number): self.label(one, number) for number in listed}
         unknown = [number for number, label in labels.items() if label is None or not label.label]
         if unknown:
             detail = f"{name}: expected known categories, got {', '.join(unknown)}"
             self.note.problems.append(Problem("no_class", detail))
         return [label.label for label in labels.values() if label is not None and label.label]
 
-    def _label(self, one: ListedImage, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
+    def label(self, one: ListedImage, category: Any) -> Label | None:  # noqa: ANN401 - what JSON held
+        """Return the label of a category; None if it is unknown."""
         return self.files.labels.get(f"{one.json}:{ident(category)}")
 
     def caption(self, annotation: dict[str, Any]) -> None:
@@ -138,9 +141,9 @@ class NoteBuilder:
         if exact is not None:
             self.note.captions = [*(self.note.captions or []), exact]
         elif self.files.is_benchmark:
-            self.note.truths([text], HUMAN)
+            self.note.truths([text], self.files.speaker.captions)
         else:
-            self.note.caption(text, HUMAN)
+            self.note.caption(text, self.files.speaker.captions)
 
     def instance(self, one: ListedImage, annotation: dict[str, Any]) -> None:
         """Add the region of an annotation, with its box, its pixels, or both."""
@@ -159,12 +162,12 @@ class NoteBuilder:
         """Build a region with its label; record a problem and return None if its category is unknown."""
         number = ident(annotation.get("id"))
         name = f"given-{number}" if number is not None else ""
-        label = self._label(one, annotation.get("category_id"))
+        label = self.label(one, annotation.get("category_id"))
         if label is None:
             detail = f"expected a known category, got {brief(annotation.get('category_id'))}"
             self.note.problems.append(Problem("no_class", detail, name or None))
             return None
-        region = labelled(name, label, shape)
+        region = labelled(name, label, shape, self.files.speaker.others)
         region.size_wh, region.exchanged = one.size, one.json in self.files.exchanged
         crowd = flag(annotation.get("iscrowd", 0) or 0)
         if crowd is None:
@@ -195,7 +198,7 @@ class NoteBuilder:
         """Return whether another file, or the same image under another id, already has this region."""
         if sum(other.kind in _REGIONAL for other in self.listed.values()) < 2:
             return False
-        label = self._label(one, annotation.get("category_id"))
+        label = self.label(one, annotation.get("category_id"))
         parts = [label, one.size, *(annotation.get(name) for name in ("bbox", "segmentation", "iscrowd"))]
         key = json.dumps(parts, sort_keys=True)
         return self._first_image.setdefault(key, one.about["of"]) != one.about["of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -146,7 +146,7 @@ def _swapped(stem: str, images: str, labels: str) -> str | None:
     return None
 
 
-def chosen_subset(request: Request, divisions: dict[str, Callable[[str], bool]], where: object) -> Subset:
+def chosen_subset(request: Request, divisions: Mapping[str, Callable[[str], bool]], where: object) -> Subset:
     """Return the requested subset; all images if the source has no subsets.
 
     Raises:
@@ -188,8 +188,3 @@ def read_labelled(
         return SourceImage(shown(name), read_image(source, name, limit), extension_of(name), note)
 
     yield from in_order((partial(load, item.name, item.about.get("about")) for item in plan.items(*span)), source)
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether a file or one of its folders starts with a dot, as files of operating systems do."""
-    return name.startswith(".") or "/." in name or "__MACOSX/" in name

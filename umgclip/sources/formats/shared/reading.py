@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TypeVar
 
 from umgclip.errors import DataError, OutputError, StorageError, TooLargeError
@@ -75,6 +76,17 @@ def read_image(source: Place, name: str, limit: int) -> bytes | Problem:
     except DataError as error:
         exists = source.exists(name) or "expected a file" in str(error)  # a device or a pipe
         return Problem("unreadable" if exists else "no_image", str(error))
+
+
+def local_copy(source: Place, name: str, working: Path) -> Path:
+    """Return a file of the source as a local path; one in S3 is downloaded, for formats that read places in it."""
+    if isinstance(source, Folder):
+        return source.path / name
+    path = working / name.replace("/", "_")
+    with source.open(name) as stream, path.open("wb") as target:
+        while piece := stream.read(1 << 20):
+            target.write(piece)
+    return path
 
 
 def read_beside(

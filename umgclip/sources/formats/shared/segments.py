@@ -28,9 +28,9 @@ _PACKED, _PIECE = 15, 1 << 20  # MATLAB's type of compressed data; bytes decompr
 _MOST_UNLISTED = 20  # most segments of a map reported one by one
 
 
-def labelled(name: str, label: Label, shape: Any = None) -> RawRegion:  # noqa: ANN401 - as in `RawRegion`
+def labelled(name: str, label: Label, shape: Any = None, source: str = HUMAN) -> RawRegion:  # noqa: ANN401 - as in `RawRegion`
     """Return a region of a class; it has no tags if the class has no label."""
-    tags = [Text(text=label.label, source=HUMAN)] if label.label else []
+    tags = [Text(text=label.label, source=source)] if label.label else []
     return RawRegion(id=name, shape=shape, tags=tags, is_stuff=not label.is_thing)
 
 

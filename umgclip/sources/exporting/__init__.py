@@ -1,0 +1,1 @@
+"""Exports of a dataset for other programs, one file a format."""
