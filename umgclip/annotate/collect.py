@@ -100,5 +100,4 @@ def _described(job: Job, mark: Mapping[str, Any]) -> ShardInfo:
 
 
 def _labelled(folder: Path) -> int:
-    column = tables.read_columns(folder / "regions.parquet", ["labelled"])
-    return int(column["labelled"].to_numpy(zero_copy_only=False).sum())
+    return sum(batch["labelled"].true_count for batch in tables.batches(folder / "regions.parquet", ["labelled"]))

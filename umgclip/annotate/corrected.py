@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,9 +191,8 @@ def match_corrections(where: str | None, out: Path) -> dict[str, int] | None:
     corrections = open_corrections(where)
     if corrections is None:
         return None
-    images = tables.read_columns(out / "train" / "images.parquet", ["key", "sha256", "width", "height"]).to_pylist()
-    sizes = {row["sha256"]: (row["width"], row["height"]) for row in images}
-    keys = {row["key"] for row in images}
+    wanted = {one.key for one in corrections.each()}, {one.sha256 for one in corrections.each()}
+    sizes, keys = _images_of(out / "train" / "images.parquet", *wanted)
     failed = set(tables.read_columns(out / "train" / "quarantine.parquet", ["key"])["key"].to_pylist())
     fates = Counter(dict.fromkeys(_FATES, 0))
     unmatched: list[dict[str, str]] = []
@@ -210,6 +209,19 @@ def match_corrections(where: str | None, out: Path) -> dict[str, int] | None:
             unmatched.append({**row, "fate": fate})
     write_json(out / UNMATCHED, {**fates, "not_applied": unmatched})
     return dict(fates)
+
+
+def _images_of(
+    table: Path, keys: Collection[str], hashes: Collection[str]
+) -> tuple[dict[str, tuple[int, int]], set[str]]:
+    """Return the sizes of the images with one of these SHA-256, and which of the keys there are."""
+    sizes: dict[str, tuple[int, int]] = {}
+    there: set[str] = set()
+    for batch in tables.batches(table, ["key", "sha256", "width", "height"]):
+        there |= set(keys).intersection(batch["key"].to_pylist())
+        rows = zip(*(batch[name].to_pylist() for name in ("sha256", "width", "height")), strict=True)
+        sizes |= {sha256: (width, height) for sha256, width, height in rows if sha256 in hashes}
+    return sizes, there
 
 
 def in_words(fates: Mapping[str, int]) -> str:

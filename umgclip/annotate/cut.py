@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from umgclip.data.byte_pairs import BytePairs
 from umgclip.io import tables
 from umgclip.model.clip.layout import CONFIG, text_length
 
@@ -21,16 +24,23 @@ def cut_captions(dataset: Path, base: Path) -> str | None:
     """
     config = json.loads((base / CONFIG).read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]
     length = text_length(config)
-    table = tables.read_columns(dataset / "images.parquet", ["caption", "alt"]).slice(0, _MOST)
-    captions = {text for name in table.column_names for text in table[name].to_pylist() if text}
+    first = next(tables.batches(dataset / "images.parquet", ["caption", "alt"], _MOST), None)
+    captions = {text for column in (first.columns if first is not None else ()) for text in column.to_pylist() if text}
     # no token is shorter than a byte
     texts = [text for text in sorted(captions) if len(text.encode()) + _ENDS >= length]
     if not texts:
         return None
-    # open_clip takes seconds to import, and most captions are short
-    from umgclip.model.clip.tokenizer import Tokenizer
-
-    cut = Tokenizer(length, config, base).cut(texts)
+    cut = _cut(texts, length, config, base)
     if not cut:
         return None
     return f"{len(cut)} of {len(captions)} are longer than the base's {length} tokens; it does not read their end"
+
+
+def _cut(texts: list[str], length: int, config: Mapping[str, Any], base: Path) -> list[str]:
+    if not config.get("hf_tokenizer_name") and not config.get("tokenizer_kwargs"):
+        count = BytePairs().count
+        return [text for text in texts if count(text) + _ENDS > length]
+    # open_clip takes seconds to import
+    from umgclip.model.clip.tokenizer import Tokenizer
+
+    return Tokenizer(length, config, base).cut(texts)

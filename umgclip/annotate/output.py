@@ -90,8 +90,8 @@ class Output:
             "left_out": self.left_out,
             "regions": len(self.rows["regions"]),
             "rejected": _counted(self.rows["rejected"]),
-            "sha256": sha256_file(self.path),
-            "bytes": self.path.stat().st_size,
+            "sha256": self._writer.sha256,
+            "bytes": self._writer.bytes,
         }
 
 

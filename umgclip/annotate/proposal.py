@@ -35,7 +35,7 @@ class BoxMask:
 
 @dataclass(frozen=True, eq=False)
 class PixelMask:
-    """A mask as an array, which is encoded at most once; nothing may write into the array."""
+    """A mask as an array, which is encoded and measured at most once; nothing may write into the array."""
 
     pixels: Bool[np.ndarray, "height width"]
 
@@ -43,6 +43,11 @@ class PixelMask:
     def encoded(self) -> Mask:
         """The mask as compressed COCO RLE."""
         return mask_ops.encode(self.pixels)
+
+    @cached_property
+    def box_xyxy(self) -> Box:
+        """The tightest box around the mask, in pixels."""
+        return mask_ops.box_of(self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +138,7 @@ class Proposal:
             return self.shape.box_xyxy
         if isinstance(self.shape, Mask):
             return mask_ops.tight_box(self.shape) or (0.0, 0.0, 0.0, 0.0)
-        return mask_ops.box_of(self.shape.pixels)
+        return self.shape.box_xyxy
 
 
 def region_crop(pixels: Pixels, proposal: Proposal, context: float) -> Pixels:

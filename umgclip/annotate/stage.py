@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from umgclip.annotate.cache.files import prune
 from umgclip.annotate.collect import Marks, collect, marks_of, write_vocabulary
 from umgclip.annotate.corrected import in_words, match_corrections
 from umgclip.annotate.cut import cut_captions
+from umgclip.annotate.engines import local
 from umgclip.annotate.failures import check_failures, reasons_in_words
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.models.source_name import describe
@@ -25,7 +28,7 @@ from umgclip.annotate.rejected import not_refused
 from umgclip.io.atomic import explain_os_errors, fresh_folder, write_json
 from umgclip.io.places import Folder, place_at
 from umgclip.params import AnnotateParams
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 
 _log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
@@ -73,17 +76,21 @@ def run(
         InputError: there is nothing to retry, weights are missing, or Ray is not installed.
         OutputError: `out` cannot be written.
     """
-    plan = make_plan(params, inputs.data, inputs.base, out)
-    _make_folders(plan, out, retry_failed)
-    limit = params.max_failed, plan.manifests["train"].samples
-    progress = _Limited(samples_of(plan.manifests), out.parent / f".{out.name}-progress.json", advance, watch, limit)
-    todo = list(_todo(plan, progress, retry_failed))
-    try:
-        _engine(params.engine)(todo, plan.recipe, progress)
-    finally:
-        progress.write()
+    with _engine(params.engine) as run_jobs:
+        begin("reading captions and vocabulary")
+        plan = make_plan(params, inputs.data, inputs.base, out)
+        _make_folders(plan, out, retry_failed)
+        limit, total = (params.max_failed, plan.manifests["train"].samples), samples_of(plan.manifests)
+        progress = _Limited(total, out.parent / f".{out.name}-progress.json", advance, watch, limit)
+        todo = list(_todo(plan, progress, retry_failed))
+        begin("annotating")
+        try:
+            run_jobs(todo, plan.recipe, progress)
+        finally:
+            progress.write()
     marks = {split: marks_of(jobs) for split, jobs in plan.jobs.items()}
     with fresh_folder(out) as folder:
+        begin("joining shards and tables")
         counts = {split: collect(plan, split, marks[split], folder / split) for split in SPLITS}
         train = counts["train"]
         matched = match_corrections(params.corrections, folder)
@@ -124,15 +131,16 @@ class _Limited(RunProgress):
         check_failures(self.done.lost, self.done.examples, self._samples, self._max_failed)
 
 
-def _engine(name: str) -> Callable[[Sequence[Job], Recipe, Report], None]:
-    """Return the function of an engine that runs the jobs."""
+@contextmanager
+def _engine(name: str) -> Iterator[Callable[[Sequence[Job], Recipe, Report], None]]:
+    """Give the function of an engine that runs the jobs; the local one has a worker import its libraries before."""
     if name == "local":
-        from umgclip.annotate.engines import local
-
-        return local.run_jobs
+        with local.recruit() as early:
+            yield partial(local.run_jobs, early=early)
+        return
     from umgclip.annotate.engines import ray
 
-    return ray.run_jobs
+    yield ray.run_jobs
 
 
 def _make_folders(plan: AnnotationPlan, out: Path, retry_failed: bool) -> None:

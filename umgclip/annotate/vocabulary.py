@@ -31,6 +31,7 @@ from umgclip.io.shard_source import read_shard_at
 from umgclip.params import AnnotateParams, threads
 from umgclip.provenance import code_digest
 from umgclip.records import ImageRecord, stored_record
+from umgclip.stage import begin
 
 _WHOLE = AnswerKey("shard", "")
 _FEW = 20_000  # images that one process reads in two seconds, the time that other processes take to start
@@ -69,16 +70,13 @@ class GivenNames:
 
     def add_written(self, dataset: Path) -> None:
         """Add names from the tables of a dataset, which models wrote and no vocabulary holds."""
-        regions = (
-            tables.read_columns(dataset / "regions.parquet", ["label", "is_stuff"])
-            .group_by(["label", "is_stuff"])
-            .aggregate([])
-        )
-        for label, is_stuff in zip(regions["label"].to_pylist(), regions["is_stuff"].to_pylist(), strict=True):
-            if label is not None:
-                (self.stuff if is_stuff else self.things).add(label)
-        for joined_tags in tables.read_columns(dataset / "images.parquet", ["tags"])["tags"].unique().to_pylist():
-            self.things.update(name for name in joined_tags.split("|") if name)
+        for batch in tables.batches(dataset / "regions.parquet", ["label", "is_stuff"]):
+            for label, is_stuff in set(zip(batch["label"].to_pylist(), batch["is_stuff"].to_pylist(), strict=True)):
+                if label is not None:
+                    (self.stuff if is_stuff else self.things).add(label)
+        for batch in tables.batches(dataset / "images.parquet", ["tags"]):
+            for joined_tags in batch["tags"].unique().to_pylist():
+                self.things.update(name for name in joined_tags.split("|") if name)
 
 
 @dataclass
@@ -109,9 +107,10 @@ def read_names(jobs: Sequence[Job], params: AnnotateParams) -> Names:
         InputError: no cluster answers.
     """
     read = partial(read_shard_names, store=None if params.store is None else place_at(params.store))
-    names = Names()
+    names, advance = Names(), begin("reading captions and vocabulary", len(jobs), "shards")
     for shard in _each(jobs, params, read):
         names.add(shard)
+        advance(1)
     return names
 
 

@@ -24,13 +24,15 @@ def background_distance(lab: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     _, labels, centres = cv2.kmeans(border, 3, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    planes = [np.ascontiguousarray(lab[:, :, channel]) for channel in range(lab.shape[2])]  # quicker one by one
     nearest = np.full(lab.shape[:2], np.inf, np.float32)
     for index, centre in enumerate(centres):
         members = border[labels[:, 0] == index]
         if len(members) >= _MIN_CLUSTER * len(border):
             spread = np.maximum(members.std(0), _MIN_SPREAD)
-            nearest = np.minimum(nearest, np.sqrt((((lab - centre) / spread) ** 2).sum(-1)))
-    return nearest
+            squares = [((plane - c) / s) ** 2 for plane, c, s in zip(planes, centre, spread, strict=True)]
+            nearest = np.minimum(nearest, squares[0] + squares[1] + squares[2])
+    return np.sqrt(nearest)
 
 
 def main_object(pixels: UInt8[np.ndarray, "h w 3"], distance: float = 3.0) -> Bool[np.ndarray, "h w"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from umgclip.records import MOST_PIXELS, Mask
 from umgclip.safe_text import brief
 
 MOST_OUTLINE_PX = 4_000_000  # of all polygons of a mask; pycocotools takes about 80 bytes a pixel
+_MASKS_KEPT = 1024
 FARTHEST = 1e12  # coordinate that can be cut at the image's border without loss
 # 5 bits a character from "0" on, the next bit says whether more follow; 6 characters hold more than any image has
 _COUNTS = re.compile(rb"(?:[P-o]{0,5}[0-O])+")
@@ -105,7 +107,7 @@ def area(mask: Mask) -> int:
     Raises:
         InputError: it is no COCO RLE.
     """
-    return int(coco_mask.area(_checked(mask)))
+    return int(_checked_runs(mask)[1::2].sum())
 
 
 def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
@@ -123,15 +125,28 @@ def tight_box(mask: Mask) -> tuple[float, float, float, float] | None:
 
 def _checked(mask: Mask) -> dict[str, object]:
     """Check a mask and return it as pycocotools may read it."""
-    height, width = _size(mask.size)
-    counts = mask.counts.encode("ascii", "ignore")
-    if len(counts) < len(mask.counts) or _COUNTS.fullmatch(counts) is None:
-        raise InputError(f"mask: expected a COCO RLE of size {mask.size}, got {mask.counts[:40]!r}")
+    _checked_runs(mask)
+    return {"size": list(mask.size), "counts": mask.counts.encode("ascii")}
+
+
+def _checked_runs(mask: Mask) -> Int64[np.ndarray, "n"]:
+    """Check a mask and return the lengths of its runs."""
+    return _checked_runs_of(mask.size, mask.counts)  # comparing a tuple and a text is faster than comparing two masks
+
+
+@lru_cache(_MASKS_KEPT)
+def _checked_runs_of(size_hw: tuple[int, int], rle: str) -> Int64[np.ndarray, "n"]:
+    """Check a mask and return the lengths of its runs; a reader checks a record's masks before it uses them."""
+    height, width = _size(size_hw)
+    counts = rle.encode("ascii", "ignore")
+    if len(counts) < len(rle) or _COUNTS.fullmatch(counts) is None:
+        raise InputError(f"mask: expected a COCO RLE of size {size_hw}, got {rle[:40]!r}")
     runs = _runs(counts)
     if int(runs.sum()) != height * width or int(runs.min()) < 0:
         expected = f"a COCO RLE of {height * width} pixels ({height} x {width})"
-        raise InputError(f"mask: expected {expected}, got runs of {int(runs.sum())}: {mask.counts[:40]!r}")
-    return {"size": [height, width], "counts": counts}
+        raise InputError(f"mask: expected {expected}, got runs of {int(runs.sum())}: {rle[:40]!r}")
+    runs.flags.writeable = False
+    return runs
 
 
 def _runs(counts: bytes) -> Int64[np.ndarray, "n"]:
@@ -212,3 +227,70 @@ def to_grid(mask: Bool[np.ndarray, "h w"], grid_hw: tuple[int, int]) -> Float[np
         array([[0.75, 0.  ]], dtype=float32)
     """
     return cv2.resize(mask.astype(np.float32), (grid_hw[1], grid_hw[0]), interpolation=cv2.INTER_AREA)
+
+
+def encoded_to_grid(
+    mask: Mask, window_xyxy: tuple[int, int, int, int], grid_hw: tuple[int, int]
+) -> Float[np.ndarray, "gh gw"]:
+    """Return the share of each cell of a window's grid that an encoded mask covers, 0 to 1, without decoding.
+
+    It is `to_grid` of the part inside the window. The pixels inside before a place, column by column, grow evenly
+    along a run, so counts between runs are exact, and a cell needs those at its borders only.
+
+    Args:
+        mask: compressed COCO RLE.
+        window_xyxy: part of the image, in pixels, half-open.
+        grid_hw: rows and columns that the window is divided into.
+
+    Raises:
+        InputError: it is no COCO RLE.
+
+    Example:
+        >>> mask = encode(np.array([[True, False, False, False], [True, True, False, False]]))  # (2, 4)
+        >>> encoded_to_grid(mask, (0, 0, 4, 2), (1, 2)).tolist()
+        [[0.75, 0.0]]
+    """
+    (x0, y0, x1, y1), (rows, columns), height = window_xyxy, grid_hw, mask.size[0]
+    runs = _checked_runs(mask)
+    ends = np.concatenate([[0], np.cumsum(runs)])
+    before = np.concatenate([[0], np.cumsum(np.where(np.arange(len(runs)) % 2, runs, 0))])
+    # columns of pixels that hold some of the mask
+    low, high = max(x0, int(ends[1]) // height), min(x1, -(-int(ends[len(runs) // 2 * 2]) // height))
+    if low >= high:
+        return np.zeros(grid_hw)
+    places = np.arange(low, high)[:, None] * height + (y0 + np.arange(rows + 1) * (y1 - y0) / rows)
+    of_column = np.diff(np.interp(places, ends, before), axis=1)
+    left_of = np.concatenate([np.zeros((1, rows)), np.cumsum(of_column, axis=0)])
+    borders = np.clip(x0 + np.arange(columns + 1) * (x1 - x0) / columns - low, 0, high - low)
+    whole = borders.astype(np.int64)
+    rest = (borders - whole)[:, None]
+    counts = left_of[whole] * (1 - rest) + left_of[np.minimum(whole + 1, high - low)] * rest
+    return np.diff(counts, axis=0).T * (rows * columns / ((x1 - x0) * (y1 - y0)))
+
+
+def boxes_to_grid(
+    boxes_xyxy: Float[np.ndarray, "r 4"], window_xyxy: tuple[int, int, int, int], grid_hw: tuple[int, int]
+) -> Float[np.ndarray, "r gh gw"]:
+    """Return the share of each cell of a window's grid that boxes cover, 0 to 1.
+
+    Args:
+        boxes_xyxy: in pixels of the image.
+        window_xyxy: part of the image, in pixels, half-open.
+        grid_hw: rows and columns that the window is divided into.
+
+    Example:
+        >>> boxes_to_grid(np.array([[0.0, 0.0, 3.0, 2.0]]), (0, 0, 4, 2), (1, 2)).tolist()
+        [[[1.0, 0.5]]]
+    """
+    x0, y0, x1, y1 = window_xyxy
+    rows = _overlaps(boxes_xyxy[:, 1], boxes_xyxy[:, 3], y0, y1, grid_hw[0])
+    columns = _overlaps(boxes_xyxy[:, 0], boxes_xyxy[:, 2], x0, x1, grid_hw[1])
+    return rows[:, :, None] * columns[:, None, :]
+
+
+def _overlaps(
+    low: Float[np.ndarray, "r"], high: Float[np.ndarray, "r"], start: int, stop: int, cells: int
+) -> Float[np.ndarray, "r cells"]:
+    borders = start + np.arange(cells + 1) * (stop - start) / cells
+    covered = np.minimum(high[:, None], borders[1:]) - np.maximum(low[:, None], borders[:-1])
+    return np.clip(covered, 0, None) * (cells / (stop - start))

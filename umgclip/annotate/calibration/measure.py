@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +22,9 @@ from umgclip.data.vocabulary import Vocabulary
 from umgclip.geometry import boxes
 from umgclip.geometry import masks as mask_ops
 from umgclip.model.clip.prompts import with_article
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 SEED = 20070301
 _BEST = 2 / 3  # quantile of the scores above which a labelled region is an object to paste
@@ -38,6 +44,17 @@ class _Donor:
     region: Proposal
     name: str
     score: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """Image `row` of the sample before it is read, with the things that its caption names, and decoys."""
+
+    row: int
+    pixels: Pixels
+    caption: str
+    names: list[str]
+    decoys: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +83,16 @@ class _Read:
 
 
 @dataclass(frozen=True, eq=False)
+class _Composite:
+    """An image with objects pasted in the way `level`, and the visible pixels of each by its name."""
+
+    image: _Read
+    level: int
+    pixels: Pixels
+    masks: dict[str, Bool[np.ndarray, "_ _"]]
+
+
+@dataclass(frozen=True, eq=False)
 class Examiner:
     """Examines the built-in teacher and proposer on training images.
 
@@ -75,6 +102,7 @@ class Examiner:
         vocabulary: the concepts; labels of held-out ones are not written, and not counted.
         frequency: captions that each concept is named in: decoys are drawn as often as names occur.
         most_px: longer side that images are shrunk to.
+        threads: that read images; each computes alone, so their number does not change a result.
     """
 
     teacher: ClipTeacher
@@ -82,6 +110,7 @@ class Examiner:
     vocabulary: Vocabulary
     frequency: Mapping[str, int]
     most_px: int
+    threads: int = 1
 
     def measure(self, samples: Iterable[Sample]) -> LabelEvidence:
         """Read images as `annotate` would, with decoys beside the names of their captions, and with pasted objects.
@@ -90,12 +119,7 @@ class Examiner:
             samples: training images with captions; those that name nothing are left out.
         """
         rng = np.random.default_rng(SEED)
-        reads: list[_Read] = []
-        for sample in samples:
-            caption = (sample.record.captions or [])[0].text
-            names = self._names(caption)
-            if names:
-                reads.append(self._read(self._shrunk(sample.pixels), caption, names, len(reads), rng))
+        reads = list(_in_order(self._read, self._shown(samples, rng), self.threads))
         held_out = set(self.vocabulary.held_out)
         written = [donor for one in reads for donor in one.labels if donor.name not in held_out]
         pasted = self._pasted(reads, written, rng)
@@ -108,6 +132,12 @@ class Examiner:
             decoys_won=np.array([score for one in reads for score in one.decoys_won], float),
             pasted=pasted,
         )
+
+    def _shown(self, samples: Iterable[Sample], rng: np.random.Generator) -> Iterator[_Shown]:
+        named = ((sample, self._names((sample.record.captions or [])[0].text)) for sample in samples)
+        for row, (sample, names) in enumerate((sample, names) for sample, names in named if names):
+            decoys = _decoys(names, self.vocabulary.things, self.frequency, rng)
+            yield _Shown(row, self._shrunk(sample.pixels), (sample.record.captions or [])[0].text, names, decoys)
 
     def _names(self, caption: str) -> list[str]:
         known = set(self.vocabulary.things)
@@ -124,37 +154,29 @@ class Examiner:
     def _things(self, pixels: Pixels, caption: str) -> list[Proposal]:
         return self.teacher.read_things([pixels], [caption], [self.proposer.propose(pixels)])[0]
 
-    def _read(self, pixels: Pixels, caption: str, names: list[str], row: int, rng: np.random.Generator) -> _Read:
-        things = self._things(pixels, caption)
+    def _read(self, shown: _Shown) -> _Read:
+        pixels, names, decoys = shown.pixels, shown.names, shown.decoys
+        things = self._things(pixels, shown.caption)
         labels = [
-            _Donor(row, replace(things[region], shape=mask_ops.encode(things[region].mask)), name, score)
+            _Donor(shown.row, replace(things[region], shape=mask_ops.encode(things[region].mask)), name, score)
             for region, name, score in self.teacher.compete(things, names)
         ]
-        decoys = _decoys(names, self.vocabulary.things, self.frequency, rng)
         rivals = self.teacher.compete(things, [*names, *decoys])
         won = [score for _, name, score in rivals if name in names]
         lost = [score for _, name, score in rivals if name not in names]
-        return _Read(pixels, caption, names, labels, won, len(decoys), lost, ground_of(pixels))
+        return _Read(pixels, shown.caption, names, labels, won, len(decoys), lost, ground_of(pixels))
 
     def _pasted(self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator) -> tuple[Pasted, ...]:
         """Paste objects into each image, once so that they stand out and once so that they do not.
 
         The objects are the best third of the labelled regions: a worse one may be no object.
         """
-        least = np.quantile([donor.score for donor in donors], _BEST) if donors else 0.0
-        better = [donor for donor in donors if donor.score >= least]
         counts = [0 for _ in _MATCHES]
         results: list[list[tuple[float, bool]]] = [[] for _ in _MATCHES]
-        for row, one in enumerate(reads):
-            others = [donor for donor in better if donor.row != row and donor.name not in one.names]
-            if not others:
-                continue
-            unlike = np.abs(np.stack([reads[donor.row].ground for donor in others]) - one.ground).sum(1)
-            near = [others[i] for i in np.argsort(unlike, kind="stable")[:_LIKE]]
-            for level, match in enumerate(_MATCHES):
-                composite = self._composite(one, reads, near, rng, match)
-                counts[level] += len(composite[1])
-                results[level] += self._labels_of(composite, one)
+        composites = self._composites(reads, donors, rng)
+        for level, objects, labels in _in_order(self._labels_of, composites, self.threads):
+            counts[level] += objects
+            results[level] += labels
         return tuple(
             Pasted(
                 count,
@@ -163,6 +185,20 @@ class Examiner:
             )
             for count, labels in zip(counts, results, strict=True)
         )
+
+    def _composites(
+        self, reads: Sequence[_Read], donors: Sequence[_Donor], rng: np.random.Generator
+    ) -> Iterator[_Composite]:
+        least = np.quantile([donor.score for donor in donors], _BEST) if donors else 0.0
+        better = [donor for donor in donors if donor.score >= least]
+        for row, one in enumerate(reads):
+            others = [donor for donor in better if donor.row != row and donor.name not in one.names]
+            if not others:
+                continue
+            unlike = np.abs(np.stack([reads[donor.row].ground for donor in others]) - one.ground).sum(1)
+            near = [others[i] for i in np.argsort(unlike, kind="stable")[:_LIKE]]
+            for level, match in enumerate(_MATCHES):
+                yield _Composite(one, level, *self._composite(one, reads, near, rng, match))
 
     @staticmethod
     def _composite(
@@ -181,12 +217,10 @@ class Examiner:
             masks = {**{name: mask & ~composite.mask for name, mask in masks.items()}, donor.name: composite.mask}
         return pixels, masks
 
-    def _labels_of(
-        self, composite: tuple[Pixels, dict[str, Bool[np.ndarray, "h w"]]], image: _Read
-    ) -> list[tuple[float, bool]]:
-        """Return score and correctness of the labels of pasted objects that lie on their objects."""
-        pixels, masks = composite
-        things = self._things(pixels, ", ".join([image.caption, *map(with_article, masks)]))
+    def _labels_of(self, composite: _Composite) -> tuple[int, int, list[tuple[float, bool]]]:
+        """Return level, number of objects, and score and correctness of the labels that lie on their objects."""
+        image, masks = composite.image, composite.masks
+        things = self._things(composite.pixels, ", ".join([image.caption, *map(with_article, masks)]))
         results = []
         for region, name, score in self.teacher.compete(things, [*image.names, *masks]):
             if name not in masks:
@@ -196,7 +230,19 @@ class Examiner:
             if both > _ON_REGION * mask.sum() or both > _ON_OBJECT * true.sum():
                 box, true_box = things[region].box_xyxy, mask_ops.box_of(true)
                 results.append((score, float(boxes.iou(np.array([box], float), np.array([true_box], float))[0, 0])))
-        return [(score, iou > _MATCH_IOU) for score, iou in results]
+        return composite.level, len(masks), [(score, iou > _MATCH_IOU) for score, iou in results]
+
+
+def _in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int) -> Iterator[_Result]:
+    """Yield the result of each item in order; several threads work, a few items ahead."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="examine") as pool:
+        waiting: deque[Future[_Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _decoys(

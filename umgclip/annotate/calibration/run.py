@@ -11,6 +11,8 @@ from umgclip.annotate.calibration.sample import sample_images
 from umgclip.annotate.job import Job
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.params import AnnotateParams
+from umgclip.params import threads as available_threads
+from umgclip.stage import begin
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def calibrate(
     images = min(sum(job.info.samples for job in jobs), count)
     if target is None or not built_in or len(vocabulary.things) < 2 or images < LEAST_PASTED:
         return None
+    begin("estimating the precision of labels")
     # torch and the tower are needed only where there is something to estimate
     import cv2
     import torch
@@ -53,7 +56,8 @@ def calibrate(
     cv2.setNumThreads(1)
     try:
         teacher, proposer = load_teacher(params, base, vocabulary), SegmentTree(params.proposer)
-        examiner = Examiner(teacher, proposer, vocabulary, frequency, params.proposer.working_px)
+        workers = params.workers or available_threads()
+        examiner = Examiner(teacher, proposer, vocabulary, frequency, params.proposer.working_px, workers)
         precision = estimate(examiner.measure(sample_images(jobs, count)), target)
     finally:
         torch.set_num_threads(threads)

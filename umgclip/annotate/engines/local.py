@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 
 from umgclip.annotate.job import Job, Recipe
 from umgclip.annotate.progress import Report, Tally
 from umgclip.errors import UmgclipError
-from umgclip.io.processes import begin_worker
+from umgclip.io.crew import Recruit
+from umgclip.io.processes import begin_worker, leave_pandas_out
 from umgclip.params import threads
 
 
-def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
+def recruit() -> Recruit:
+    """Start a worker before there is a recipe, so that it imports its libraries while the run is planned."""
+    return Recruit(_work)
+
+
+def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report, early: Recruit | None = None) -> None:
     """Annotate the shards of some jobs in processes of this machine.
 
     Args:
         jobs: shards that are not done.
         recipe: what a worker needs.
         report: receives the counts of all work; may end the run by raising an exception.
+        early: a worker that was started before, to be the first one.
 
     Raises:
         DataError: a shard is damaged.
@@ -32,7 +37,8 @@ def run_jobs(jobs: Sequence[Job], recipe: Recipe, report: Report) -> None:
     if not jobs:
         return
     waiting = list(jobs)[::-1]
-    crew = [_Slot(recipe) for _ in range(min(recipe.params.workers or threads(), len(waiting)))]
+    workers = min(recipe.params.workers or threads(), len(waiting))
+    crew = [_Slot(recipe, early if number == 0 else None) for number in range(workers)]
     try:
         for slot in crew:
             slot.give(waiting.pop())
@@ -57,25 +63,25 @@ class _Slot:
     Processes share nothing, no queue and no lock, so that the death of one does not affect the others.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, early: Recruit | None) -> None:
         self._recipe = recipe
         self._told = Tally()  # counts of the current job
         self._deaths = 0  # deaths in a row without any work in between
         self.job: Job | None = None
-        self._start()
+        self._start(early or recruit())
 
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_work, args=(self._recipe, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+    def _start(self, worker: Recruit) -> None:
+        self._worker, self.pipe = worker, worker.pipe
+        self._send(self._recipe)
+
+    def _send(self, content: Recipe | Job) -> None:
+        with suppress(BrokenPipeError):  # it is dead, which `hear` will notice
+            self.pipe.send(content)
 
     def give(self, job: Job) -> None:
         """Send a job to the process."""
         self.job, self._told = job, Tally()
-        with suppress(BrokenPipeError):  # it is dead, which `hear` will notice
-            self.pipe.send(job)
+        self._send(job)
 
     def hear(self, report: Report) -> None:
         """Receive a message of the process: counts, the end of its job, or an error; replace a process that is dead."""
@@ -100,32 +106,31 @@ class _Slot:
         if self._deaths > 2 * self._recipe.params.attempts + 1:
             raise UmgclipError(
                 f"annotate: {self._deaths} workers died one after the other (the last with exit code "
-                f"{self._process.exitcode}; -9: killed, perhaps because memory ran out) before any image was done; "
-                "to need less memory, set fewer annotate.workers, a smaller annotate.batch or smaller models"
+                f"{self._worker.process.exitcode}; -9: killed, perhaps because memory ran out) before any image was "
+                "done; to need less memory, set fewer annotate.workers, a smaller annotate.batch or smaller models"
             )
         report.add(self._told.taken_back())
         job = self.job
-        self._start()
+        self._start(recruit())
         if job is not None:
             self.give(job)
 
     def end(self) -> None:
         """Terminate the process and close its pipe."""
-        self._process.terminate()
-        self._process.join()
-        self.pipe.close()
+        self._worker.end()
 
 
-def _work(recipe: Recipe, pipe: Connection) -> None:
+def _work(pipe: Connection) -> None:
     """Run a worker process until its parent closes the pipe."""
     begin_worker()
+    leave_pandas_out()
     # imported here, so that a process that only waits for workers starts without torch
     import torch
 
     from umgclip.annotate.worker import LOST_DEVICE, ShardWorker
 
     try:
-        worker = ShardWorker(recipe)
+        worker = ShardWorker(pipe.recv())
         while True:
             worker.annotate(pipe.recv(), pipe.send)
             pipe.send(None)

@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from umgclip import extras
 from umgclip.annotate.engines.ray_pools import ActorPool, make_pools, sizes
 from umgclip.annotate.engines.ray_rows import Counts, call_on_row, enter_folder, error_value
 from umgclip.annotate.engines.ray_session import session_folder, set_environment
@@ -292,7 +293,7 @@ def connected(address: str | None, cpus: float) -> Iterator[bool]:
         import ray
         import ray.data
     except ImportError as error:
-        raise InputError('annotate.engine: ray needs Ray Data; run: pip install "umgclip[ray]"') from error
+        raise InputError(f"annotate.engine: ray needs Ray Data; run: {extras.install('ray')}") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         yield False

@@ -37,7 +37,7 @@ def assign(
     areas = np.array([np.count_nonzero(mask) for mask in masks])
     share = areas / max(np.count_nonzero(np.logical_or.reduce(masks)), 1)
     worth = np.log(np.maximum(scores, _LEAST)) + coverage * share[:, None] - np.log(max(threshold, _LEAST))
-    apart = _apart(masks, areas, overlap)
+    apart = _apart(masks, areas, overlap).tolist()  # looked up pair by pair, which lists do much faster
     beams: list[tuple[float, tuple[tuple[int, int], ...]]] = [(0.0, ())]
     for column in range(scores.shape[1]):
         best = np.argsort(-worth[:, column], kind="stable")[:_CANDIDATES]
@@ -46,7 +46,7 @@ def assign(
             (total + float(worth[row, column]), (*chosen, (row, column)))
             for total, chosen in beams
             for row in rows
-            if all(apart[row, other] for other, _ in chosen)
+            if all(apart[row][other] for other, _ in chosen)
         ]
         beams = sorted([*beams, *longer], key=lambda beam: -beam[0])[:_BEAMS]
     pairs = [(row, column, min(float(scores[row, column]), 1.0)) for row, column in beams[0][1]]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from umgclip import extras
 from umgclip.annotate.cache.cache import AnswerCache
 from umgclip.annotate.cache.cached_model import CachedModel
 from umgclip.annotate.cache.identity import model_kind
@@ -173,5 +174,6 @@ def _require(extra: str, where: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
-        install = f'pip install "umgclip[{extra}]"'
-        raise InputError(f"{where}: expected {package}, which is not installed; run: {install}") from error
+        raise InputError(
+            f"{where}: expected {package}, which is not installed; run: {extras.install(extra)}"
+        ) from error

@@ -67,7 +67,7 @@ def crops(
 
 
 def in_batches(
-    images: Sequence[UInt8[np.ndarray, "height width 3"]], most: int, patch_px: tuple[int, int], on_cpu: bool
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], most: int, patch_px: tuple[int, int], on_cpu: bool
 ) -> list[list[int]]:
     """Return groups of rows to embed together: images of one size, at most `most`; on a CPU fewer if large."""
     by_size: dict[tuple[int, ...], list[int]] = {}

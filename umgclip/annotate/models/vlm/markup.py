@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _BOXES = re.compile(
-    r"<box>(?:(?!</?box>).)*+</box>|<\|box_start\|>[^<>]*+<\|box_end\|>"
+    r"<box>(?:(?!</?box>).)*</box>|<\|box_start\|>[^<>]*+<\|box_end\|>"
     r"|-?\[\s*+\d*+\.?\d++(?:\s*+[,;]\s*+\d*+\.?\d++){3,}+\s*+\]",
     re.DOTALL,
 )

@@ -17,8 +17,8 @@ from umgclip.annotate.models.vlm.positions import Span
 from umgclip.annotate.proposal import Box
 from umgclip.params.vlm import BoxUnit
 
-_BOX = re.compile(r"<box>((?:(?!</?box>).)*+)</box>", re.DOTALL)
-_OPEN = re.compile(r"<box>(?!(?:(?!</?box>).)*+</box>)", re.DOTALL)
+_BOX = re.compile(r"<box>((?:(?!</?box>).)*)</box>", re.DOTALL)
+_OPEN = re.compile(r"<box>(?!(?:(?!</?box>).)*</box>)", re.DOTALL)
 _REF = re.compile(r"<ref>([^<>]*+)</ref>\s*+$")
 _CORNERS = re.compile(
     r"<(\d{1,4})><(\d{1,4})>\s*,\s*<(\d{1,4})><(\d{1,4})>"

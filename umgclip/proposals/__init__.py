@@ -1,0 +1,1 @@
+"""Class-agnostic regions of an image, found without a model."""
