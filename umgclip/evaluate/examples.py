@@ -76,13 +76,14 @@ def _numbered(names: tuple[str, ...], first: int) -> dict[str, int]:
 class TrueRegion:
     """One true region: box in pixels, mask of its visible pixels (None if only the box is known), and label.
 
-    `is_crowd` marks a group of things of unknown number.
+    `is_crowd` marks a group of things of unknown number; `id` is that of the region in its record.
     """
 
     box_xyxy: tuple[float, float, float, float]
     mask: Bool[np.ndarray, "h w"] | None
     label: int
     is_crowd: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def _region(region: Region, size_hw: tuple[int, ...], classes: Classes, where: s
     if label is None:
         kind = "stuff" if region.is_stuff else "things"
         raise DataError(f"{where}: region {region.id}: expected a tag among the {kind} of the manifest, got {name!r}")
-    return TrueRegion(region.box_xyxy, _mask(region, size_hw, where), label, is_crowd)
+    return TrueRegion(region.box_xyxy, _mask(region, size_hw, where), label, is_crowd, region.id)
 
 
 def _mask(region: Region, size_hw: tuple[int, ...], where: str) -> Bool[np.ndarray, "h w"] | None:

@@ -212,7 +212,7 @@ class Reader:
         return torch.cat([self._cached("crop", (part,), partial(self._global, part))["image"] for part in parts])
 
     def _global(self, pixels: Float[Tensor, "n 3 height width"]) -> dict[str, Tensor]:
-        return {"image": self.clip.encode(pixels)[0]}
+        return {"image": self.clip.encode_global(pixels)}
 
     def _cached(
         self, kind: str, inputs: tuple[Tensor | None, ...], compute: Callable[[], dict[str, Tensor]]

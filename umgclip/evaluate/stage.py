@@ -42,12 +42,12 @@ from umgclip.model.segmenter.files import load as load_segmenter
 from umgclip.params import EvaluateParams
 from umgclip.params.section import BESIDE_SCORES, NEWER
 from umgclip.records import Region
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 
 _DIGITS = 6
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _SHORT = {getattr(torch, long): short for short, long in _PRECISIONS.items()}
-_SHOWN = (
+HEADLINES = (
     ("classification", "top1"),
     ("retrieval", "i2t_r1"),
     ("retrieval", "t2i_r1"),
@@ -124,7 +124,7 @@ class FirstExamples:
 def run(
     params: EvaluateParams, inputs: EvaluateInputs, out: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> Summary:
-    """Evaluate both models; write `inputs.metrics` and the folder `out` (report.html, plots, pictures, protocol.json).
+    """Evaluate both models; write `inputs.metrics` and the folder `out` (report.html, predictions, pictures, plots).
 
     Args:
         params: the section `evaluate`.
@@ -137,13 +137,13 @@ def run(
             adapter are missing.
         OutputError: a result cannot be written.
     """
+    begin("loading the models")
     manifest, classes = open_benchmark(inputs.benchmark)
     annotations, proposals = read_proposals(inputs.annotations), read_proposals(inputs.proposals)
     models = {"base": files.load(inputs.base)[0], "tuned": load_tuned(inputs.base, inputs.adapter / ADAPTER)}
     device, dtype = placement(params, "evaluate")
-    params = params.model_copy(update={"dtype": _SHORT[dtype]})
-    towers = {name: _placed(clip, device, dtype).eval() for name, clip in models.items()}
-    params = with_preset(params)
+    towers = {name: placed(clip, device, dtype).eval() for name, clip in models.items()}
+    params = with_preset(params.model_copy(update={"dtype": precision_of(dtype)}))
     of_model = {name: in_pixels(params, tower) for name, tower in towers.items()}
     cut = {"proposals": proposals} | ({} if inputs.masks is None else {"masker": read_proposals(inputs.masks)})
     caches = _caches(params, inputs, device)
@@ -157,6 +157,7 @@ def run(
     cases = Cases([suite.reader for suite in suites], list(towers), proposals, params.pictures)
     examples = _checked(read_examples(inputs.benchmark, classes), proposals, inputs.proposals)
     examples = _checked(examples, annotations, inputs.annotations)
+    begin("reading the benchmark")
     for batch in batched(examples, params.batch):
         cases.add(batch, [suite.add(batch) for suite in suites])
         if not batch[0].single:
@@ -173,19 +174,21 @@ def run(
             f"{inputs.benchmark}: expected captions, tags, regions, pairs or single objects to measure, got none"
         )
     results = {suite.name: suite.results() for suite in suites}
-    metrics = _rounded(results | {"annotator": dict(quality.results())})
+    metrics = rounded(results | {"annotator": dict(quality.results())})
+    begin("resampling for intervals")
     if spread := intervals(suites, results, params.resamples):
-        metrics["intervals"] = _rounded(spread)
+        metrics["intervals"] = rounded(spread)
     metrics["protocol"] = _protocol(params, inputs, manifest, first.counted)
     metrics["protocols"] = _blocks(suites, metrics["protocol"], inputs)
     with fresh_folder(out) as working:
+        begin("drawing pictures and writing the report")
         plots.write(working / "plots", metrics, suites)
         shown = Shown(metrics, suites, first.singles, first.scenes, proposals)
         pictures.write(working / "pictures", shown)
         page.write(working / page.REPORT, metrics, suites, cases)
         write_json(working / "protocol.json", {**PROTOCOLS, "annotator": annotator.PROTOCOL})
         if params.measure_cost:
-            write_json(working / "cost.json", {suite.name: _rounded(suite.cost_ms()) for suite in suites})
+            write_json(working / "cost.json", {suite.name: rounded(suite.cost_ms()) for suite in suites})
     write_json(inputs.metrics, metrics)
     if inputs.headlines is not None:
         write_json(inputs.headlines, _headlines(metrics))
@@ -208,11 +211,17 @@ def in_pixels(params: EvaluateParams, tower: DenseClip) -> EvaluateParams:
     return params.model_copy(update=sides)
 
 
+def precision_of(dtype: torch.dtype) -> str:
+    """Return the name of a precision as `evaluate.dtype` has it."""
+    return _SHORT[dtype]
+
+
 def _reader(tower: DenseClip, classes: Classes, params: EvaluateParams, cache: FeatureCache | None = None) -> Reader:
     return Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower, params.image_px, params.resize), cache)
 
 
-def _placed(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> DenseClip:
+def placed(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> DenseClip:
+    """Return a model with dense features on a device, in a precision."""
     plain = device.type == "cpu" and dtype == torch.float32
     return DenseClip(clip) if plain else PlacedClip(clip, device, dtype)
 
@@ -298,9 +307,10 @@ def _blocks(suites: Sequence[Suite], protocol: Mapping[str, Any], inputs: Evalua
     return blocks
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers
+def rounded(value: Any) -> Any:  # noqa: ANN401 - a tree of numbers
+    """Return a tree of numbers with six digits behind the point."""
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: rounded(each) for key, each in value.items()}
     return round(float(value), _DIGITS)
 
 
@@ -308,7 +318,7 @@ def _headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the numbers of the summary for each model, by benchmark."""
     headlines: dict[str, Any] = {}
     for model in ("base", "tuned"):
-        for benchmark, metric in (*_SHOWN, *_OF_TUNED):
+        for benchmark, metric in (*HEADLINES, *_OF_TUNED):
             if metric in (values := metrics[model].get(benchmark, {})):
                 headlines.setdefault(model, {}).setdefault(benchmark, {})[metric] = values[metric]
     return headlines
@@ -316,7 +326,7 @@ def _headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _summary(metrics: Mapping[str, Any], cut: str | None) -> Summary:
     rows = []
-    for benchmark, metric in _SHOWN:
+    for benchmark, metric in HEADLINES:
         pair = [metrics[model].get(benchmark, {}).get(metric) for model in ("base", "tuned")]
         if None not in pair:
             rows.append((f"{benchmark} {metric}", f"{pair[0]:.3f} -> {pair[1]:.3f}"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
-
 from umgclip.errors import InputError
+from umgclip.model.clip.light_open_clip import open_clip
 
 
 def template_set(field: str, wanted: str | Sequence[str], of_benchmark: Sequence[str]) -> tuple[str, ...]:
@@ -30,5 +29,5 @@ def template_set(field: str, wanted: str | Sequence[str], of_benchmark: Sequence
                 f"got manifest"
             )
         return tuple(of_benchmark)
-    templates = {"simple": SIMPLE_IMAGENET_TEMPLATES, "openai80": OPENAI_IMAGENET_TEMPLATES}[wanted]
+    templates = {"simple": open_clip.SIMPLE_IMAGENET_TEMPLATES, "openai80": open_clip.OPENAI_IMAGENET_TEMPLATES}[wanted]
     return tuple(template("{}") for template in templates)

@@ -1,10 +1,12 @@
 """The basis of all objectives: cosines in float32, and a zero that keeps the graph connected."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Scalar = float | Float[Tensor, ""]
 """A number, or a learnable scalar that receives gradients."""
@@ -37,9 +39,27 @@ def unit_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     Returns:
         Rows of length 1, or 0 for a zero row, in float32 or float64.
     """
-    rows = full_precision(features)
-    norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return torch.where(norms > MIN_NORM, rows / norms.clamp_min(MIN_NORM), torch.zeros_like(rows))
+    unit: Tensor = _UnitRows.apply(full_precision(features))
+    return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    """`rows / |rows|` with its gradient `(g - u (g . u)) / |rows|`, in fewer passes over the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's own
+        norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        factors = torch.where(norms > MIN_NORM, norms.clamp_min(MIN_NORM).reciprocal(), 0.0)
+        unit = rows * factors
+        ctx.save_for_backward(unit, factors)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        unit, factors = ctx.saved_tensors
+        along = (gradient * unit).sum(dim=-1, keepdim=True)
+        return torch.addcmul(gradient, unit, along, value=-1).mul_(factors)
 
 
 def scaled_cosine(
@@ -65,7 +85,9 @@ def scaled_cosine(
     device_type = left.device.type
     available = torch.amp.is_autocast_available(device_type)
     with torch.autocast(device_type, enabled=False) if available else nullcontext():
-        return logit_scale * (unit_rows(left) @ unit_rows(right).T) + logit_bias
+        # the scale is a factor of the rows on the right, which are fewer numbers than the logits
+        logits = unit_rows(left) @ (logit_scale * unit_rows(right)).T
+        return logits if isinstance(logit_bias, float) and not logit_bias else logits + logit_bias
 
 
 def connected_zero(*inputs: float | Float[Tensor, "..."]) -> Float[Tensor, ""]:

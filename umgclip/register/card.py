@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from umgclip.data.image_sources import data_sources
 from umgclip.inference.interface import FIELDS
-from umgclip.io.manifest import read_manifest
-from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.params import RegisterParams
-from umgclip.records import stored_record
 from umgclip.register.gates import Decision, Evidence
 from umgclip.register.identity import Identity
-
-_SHARDS, _SAMPLES = 16, 32
 
 _CARD = """# {name}
 
@@ -146,16 +140,10 @@ def _base(report: Mapping[str, Any]) -> str:
 
 
 def _describe(folder: Path, name: str) -> str:
-    """List sources and licences in the first records of the first shards; reading all could take hours."""
-    manifest = read_manifest(folder)
-    seen: Counter[tuple[str, str]] = Counter()
-    for shard in manifest.shards[:_SHARDS]:
-        path = shard_at(folder, shard.path)
-        for sample in islice(read_shard_at(path), _SAMPLES):
-            source = stored_record(sample.json, key=sample.key, where=f"{path}:{sample.key}").source
-            seen[source.dataset, source.license or "not stated"] += 1
-    listed = "; ".join(f"{dataset}: {licence}" for dataset, licence in sorted(seen))
-    return f"- {name}: {manifest.samples} images. In the {seen.total()} records looked at: {listed}."
+    """List the sources and licences of a dataset."""
+    sources = data_sources(folder)
+    listed = "; ".join(f"{dataset}: {licence}" for dataset, licence in sorted(sources.counts))
+    return f"- {name}: {sources.images} images. In the {sources.counts.total()} records looked at: {listed}."
 
 
 def _datasets(training: Mapping[str, Any]) -> Iterator[str]:

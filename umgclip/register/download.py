@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.models import Model
@@ -42,6 +43,8 @@ def resolve(store: Store, name: str, alias_or_version: str) -> str:
 def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, Mapping[str, Any]]:
     """Download a version's files; return their folder and the settings that the version was registered with.
 
+    Files on this machine are not copied: the folder is where they lie, and nobody may write into it.
+
     The code among them is not run. If it differs from the installed code that answers here, a warning says so.
 
     Args:
@@ -58,10 +61,12 @@ def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, M
     with explained(store), bounded(_DOWNLOAD_S), environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
         # `models:/name/version` would be looked up in MLflow's global store, which may be another one
         location = store.client().get_model_version_download_uri(name, str(entry.version))
-        into.mkdir(parents=True, exist_ok=True)
-        folder = Path(
-            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
-        )
+        folder = local_folder(location)
+        if folder is None:
+            into.mkdir(parents=True, exist_ok=True)
+            folder = Path(
+                mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(into), tracking_uri=store.uri)
+            )
         flavors = Model.load(str(folder)).flavors
     if differing := other_code(folder):
         shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN} more" if differing[_SHOWN:] else "")
@@ -70,6 +75,18 @@ def download(store: Store, name: str, version: str, into: Path) -> tuple[Path, M
             *(name, entry.version, __version__, shown),
         )
     return folder / "artifacts", flavors.get("python_function", {}).get("config") or {}
+
+
+def local_folder(location: str) -> Path | None:
+    """Return the folder that an artifact's address names, None if it is not on this machine.
+
+    Args:
+        location: a path or an address, as MLflow's registry has it.
+    """
+    parts = urlsplit(location)
+    folder = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
+    here = parts.scheme in ("", "file") and parts.netloc in ("", "localhost")
+    return folder if here and folder.is_dir() else None
 
 
 def fetch(store: Store, name: str, version: str, into: Path, *, device: str | None = None) -> Answerer:

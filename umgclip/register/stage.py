@@ -28,7 +28,7 @@ from umgclip.register.gates import Decision, Evidence, flatten_metrics
 from umgclip.register.identity import Identity, identify
 from umgclip.register.promotion import judge, promote, rollback_refusal
 from umgclip.register.registry import Registry, evidence_of
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 from umgclip.tracking import Store, bounded, deliver, experiment, explained, stage_run, store_from_env
 
 if TYPE_CHECKING:
@@ -92,11 +92,13 @@ def run(params: RegisterParams, inputs: RegisterInputs, out: Path) -> Summary:
         TrackingError: MLflow does not answer or refuses.
         OutputError: a result cannot be written.
     """
+    begin("reading models, data and metrics")
     subject = _subject(params, inputs)
     store = store_from_env(inputs.repo)
     with fresh_folder(out) as working:
         if subject.vocabulary and inputs.vocabulary:
             write_bytes(working / VOCABULARY, inputs.vocabulary.read_bytes())
+        begin("asking MLflow, and checking the gates")
         outcome = _register(params, inputs, store, subject, working)
         write_json(working / REPORT, _report(params, store, subject.identity, outcome))
     return _summary(params, store, outcome)

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from umgclip.data.canvas import random_window, relit, square_canvas
+from umgclip.data.canvas import random_window, relit, resampled, square_canvas
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
 from umgclip.geometry import masks as mask_ops
-from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
+from umgclip.geometry.fit import Resize, covered_cells, on_canvas
 from umgclip.model.clip.images import valid_cells
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.prompts import with_article
@@ -135,7 +135,7 @@ def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.r
     counts = [len(part.region_text) for part in parts]
     wrong = [of_region for part in parts for of_region in part.negatives]
     return Batch(
-        images=to_input(np.stack([part.pixels for part in parts]), view.preprocess),
+        images=to_input([part.pixels for part in parts], view.preprocess),
         texts=list(texts.place),
         caption=torch.tensor([part.caption for part in parts]),
         long_caption=torch.tensor([part.long_caption for part in parts]),
@@ -220,22 +220,40 @@ def _cut(
     Boxes are shares of the window, masks lie on the cells that the window will cover.
     """
     x0, y0, x1, y1 = window
-    height, width = pixels.shape[:2]
+    is_whole = window == (0, 0, pixels.shape[1], pixels.shape[0])
     cell = view.image_px // view.grid
     cells = covered_cells((x1 - x0, y1 - y0), (view.grid, view.grid), (cell, cell), view.resize)
     chosen, boxes, masks = [], [], []
-    for index, region in regions:
-        mask = _full_mask(region, height, width)
-        part = mask[y0:y1, x0:x1]
-        if not region.is_stuff and part.sum() < _MIN_INSIDE * mask.sum():
+    for (index, region), (covered, area) in zip(regions, _covered([r for _, r in regions], window, cells), strict=True):
+        inside = covered.sum() * ((x1 - x0) * (y1 - y0) / (cells[0] * cells[1]))  # in pixels
+        if not is_whole and not region.is_stuff and round(float(inside)) < _MIN_INSIDE * area:
             continue
         box = np.clip(np.array(region.box_xyxy) - (x0, y0, x0, y0), 0, (x1 - x0, y1 - y0) * 2)
         chosen.append((index, region))
         boxes.append(box / ((x1 - x0, y1 - y0) * 2))
-        masks.append(mask_ops.to_grid(part, cells))
-    small = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), view.preprocess.interpolation)
-    empty = np.zeros((0, *cells), np.float32)
-    return small, chosen, np.array(boxes, np.float32).reshape(-1, 4), np.stack(masks) if masks else empty
+        masks.append(covered)
+    part = pixels if is_whole else pixels[y0:y1, x0:x1]
+    small = resampled(part, (cells[1] * cell, cells[0] * cell), view.preprocess.interpolation)
+    stacked = np.array(masks, np.float32).reshape(-1, *cells)
+    return small, chosen, np.array(boxes, np.float32).reshape(-1, 4), stacked
+
+
+def _covered(
+    regions: Sequence[Region], window: tuple[int, int, int, int], cells: tuple[int, int]
+) -> list[tuple[np.ndarray, int]]:
+    """Return for each region the share of the window's cells that it covers, and its area in pixels.
+
+    A region without a mask is its box, by whole pixels.
+    """
+    boxes = np.array([region.box_xyxy for region in regions], np.float64).reshape(-1, 4).round()
+    of_boxes = mask_ops.boxes_to_grid(boxes, window, cells)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return [
+        (of_box, int(area))
+        if region.mask is None
+        else (mask_ops.encoded_to_grid(region.mask, window, cells), mask_ops.area(region.mask))
+        for region, of_box, area in zip(regions, of_boxes, areas, strict=True)
+    ]
 
 
 def _place(
@@ -258,15 +276,6 @@ def _choose(regions: list[tuple[int, Region]], most: int, rng: np.random.Generat
     order = rng.permutation(len(regions))
     ranked = sorted(order, key=lambda i: not regions[i][1].tags)
     return [regions[i] for i in sorted(ranked[:most])]
-
-
-def _full_mask(region: Region, height: int, width: int) -> np.ndarray:
-    if region.mask is not None:
-        return mask_ops.decode(region.mask)
-    x0, y0, x1, y1 = (round(side) for side in region.box_xyxy)
-    inside = np.zeros((height, width), bool)
-    inside[y0:y1, x0:x1] = True
-    return inside
 
 
 def _tokens(

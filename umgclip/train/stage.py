@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from umgclip.data.image_sources import data_sources
 from umgclip.io.atomic import fresh_folder, sha256_file, write_bytes, write_json
 from umgclip.io.manifest import Manifest, read_manifest
 from umgclip.learning.checkpoint import Checkpoints
@@ -22,12 +23,12 @@ from umgclip.learning.world import World, choose_device
 from umgclip.model.adapters.adapt import Adapted, adapt
 from umgclip.model.clip import files
 from umgclip.model.clip.clustered import KEY, set_clustering
-from umgclip.model.clip.layout import ADAPTER
+from umgclip.model.clip.layout import ADAPTER, TRAINED_ON
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.vision.reach import REACH, set_reach
 from umgclip.params import TrainParams
 from umgclip.provenance import code_digest
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 from umgclip.train import datasets
 from umgclip.train.defaults import idle, resolved, told, warnings
 from umgclip.train.feed import TrainFeed
@@ -85,6 +86,7 @@ def run(
     asked, params = params, resolved(params, inputs.base)
     manifest = read_manifest(inputs.annotations)
     dropped = read_dropped(inputs.quarantine)
+    begin("loading the base and the annotations")
     adapted, tower = _adapted(params, inputs.base)
     feed = TrainFeed(params, inputs.annotations, dropped, tower, world.share)
     doubts = warnings(params, manifest.samples - len(dropped.images))
@@ -100,6 +102,7 @@ def run(
             curves.add(step, values)
             report(step, values)
 
+    begin("training")
     trained = train(tower, feed, params, checkpoints, both, world)
     lacking = idle(params, trained.seen)
     _warn(lacking, world)
@@ -109,11 +112,13 @@ def run(
     summary = Summary("train", (*told(asked, params, inputs.base), *rows, *datasets.rows(shown), *careful))
     if curves is None:
         return summary
+    begin("writing the adapter")
     if params.parallel == "fsdp2":
         adapted, tower = _adapted(params, inputs.base)  # whole again
     load_weights(tower.cpu(), trained.weights)
     with fresh_folder(out) as folder:
-        write_json(folder / "train.json", _facts(params, belongs_to, feed, adapted.save(folder / ADAPTER), shown))
+        facts = _facts(params, belongs_to, feed, adapted.save(folder / ADAPTER), shown)
+        write_json(folder / "train.json", {**facts, TRAINED_ON: data_sources(inputs.annotations).names})
         write_unreadable(folder, trained.failed, "train")
     write_bytes(inputs.plots, curves.text().encode())
     write_json(inputs.metrics, {name: round(value, 6) for name, value in trained.values.items()})

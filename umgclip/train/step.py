@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from umgclip.learning.counts import of_texts
 from umgclip.learning.quarantine import Failed
 from umgclip.learning.world import World
 from umgclip.model.clip.files import Tokenizer
+from umgclip.model.clip.placement import sent
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.feed import LoadedBatch
 from umgclip.train.objective.base_texts import BaseTexts
-from umgclip.train.objective.features import Embedded, Features, concatenate, token_rows
+from umgclip.train.objective.features import Embedded, Features, concatenate, slots_of, token_rows
 from umgclip.train.objective.image_side import Rows, weighted
 from umgclip.train.objective.image_terms import only_images
 from umgclip.train.objective.labels import Labels, bounds, cut, join
@@ -37,12 +38,18 @@ from umgclip.train.parallel import Parallel
 
 @dataclass(frozen=True)
 class Computed:
-    """The outcome of a step: values, counts and failures of the global batch; keys of this process's odd features."""
+    """The outcome of a step: values, counts and failures of the global batch; which images here are odd."""
 
     values: dict[str, float]
     failed: tuple[Failed, ...]
-    odd: tuple[str, ...]
+    keys: tuple[str, ...]
+    is_odd: Bool[Tensor, "b"]
     seen: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """The keys of this process's images whose features are no numbers; to read them waits for the device."""
+        return tuple(key for key, is_so in zip(self.keys, self.is_odd.tolist(), strict=True) if is_so)
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,10 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: W
     told: list[tuple[Labels, tuple[Failed, ...], Counter[str]]] = world.tell((local_labels, loaded.failed, met))
     parts = tuple(labels for labels, _, _ in told)
     failed = tuple(failure for _, failures, _ in told for failure in failures)
-    tokens = scoring.tokenizer(texts).to(world.device)
+    tokens = scoring.tokenizer(texts)  # on the CPU, where the text tower looks which have the same beginnings
     batch = to_device(loaded.batch, world.device)
     base_text = None if scoring.base_texts is None else scoring.base_texts(tokens)
-    global_batch = GlobalBatch(batch, parts, join(parts), world.rank, base_text)
+    global_batch = GlobalBatch(batch, parts, join(parts), world.rank, base_text, loaded.batch)
     whole_batch = scoring.params.accumulate == 1
     images = [labels.images for labels in parts]
     rows = Rows(batch.images, batch.valid, loaded.step, sum(images[: world.rank]), scoring.params.seed, batch.views)
@@ -90,8 +97,7 @@ def compute(model: Parallel, loaded: LoadedBatch, scoring: StepScoring, world: W
     values, features = (_at_once if whole_batch else _in_parts)(model, objective, tokens, rows)
     model.finish_gradients()
     is_odd = ~features.image.detach().isfinite().all(dim=1)
-    odd = tuple(key for key, is_so in zip(loaded.keys, is_odd.tolist(), strict=True) if is_so)
-    return Computed(values, failed, odd, sum((counts for _, _, counts in told), Counter()))
+    return Computed(values, failed, loaded.keys, is_odd, sum((counts for _, _, counts in told), Counter()))
 
 
 @dataclass(frozen=True)
@@ -134,9 +140,10 @@ def _at_once(
     model: Parallel, objective: _Objective, tokens: Int[Tensor, "t length"], rows: Rows
 ) -> tuple[dict[str, float], Features]:
     scoring, batch = objective.scoring, objective.global_batch.batch
+    slots = slots_of(objective.global_batch.on_cpu).to(objective.world.device)
     with _autocast(scoring, objective.world):
         embedded = model(batch.images, tokens, batch.valid, rows)
-        features = features_of(embedded.out, batch, scoring.params.weights)
+        features = features_of(embedded.out, batch, scoring.params.weights, slots)
         loss, values = objective.of_features(features, embedded.scale, embedded.bias)
         by_images, parts = objective.of_images(embedded, len(batch.images))
     values = objective.together(values, parts)
@@ -216,8 +223,6 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}
-    moved: dict[str, Any] = {
-        n: v.pin_memory().to(device, non_blocking=True) for n, v in fields.items() if isinstance(v, Tensor)
-    }
-    moved["views"] = {n: v.pin_memory().to(device, non_blocking=True) for n, v in batch.views.items()}
+    moved: dict[str, Any] = {n: sent(v, device) for n, v in fields.items() if isinstance(v, Tensor)}
+    moved["views"] = {n: sent(v, device) for n, v in batch.views.items()}
     return dataclasses.replace(batch, **moved)

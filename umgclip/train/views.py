@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from umgclip.data.canvas import resampled
 from umgclip.data.stream import Sample
 from umgclip.errors import InputError
-from umgclip.geometry.fit import resized
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import TrainParams
@@ -67,7 +67,7 @@ class SquareCrops:
         height, width = pixels.shape[:2]
         cut = max(1, round(min(height, width) * rng.uniform(self.least, 1.0)))
         x, y = int(rng.integers(width - cut + 1)), int(rng.integers(height - cut + 1))
-        crop = resized(np.ascontiguousarray(pixels[y : y + cut, x : x + cut]), (side, side))
+        crop = resampled(pixels[y : y + cut, x : x + cut], (side, side))
         return crop[:, ::-1] if rng.random() < self.mirror_share else crop
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from umgclip.params import ValidateParams
+from umgclip.validate.divided import ROW
 from umgclip.validate.engine import Engine, Verdict
 from umgclip.validate.rules import Rule
 
@@ -103,12 +104,22 @@ class Gate:
         self.outcomes += outcomes
         ready = [outcome for outcome in outcomes if outcome.error is None]
         tolerances = {outcome.rule.name: outcome.tolerance for outcome in ready}
+        at_fault: dict[str, list[pa.Table]] = {}
         for number, frame in enumerate(table_check.frames):
             verdicts = self._engine.check(
                 table_check.table, [outcome.rule for outcome in ready], frame, tolerances, chunk=number
             )
             for outcome in ready:
-                self._count(outcome, frame, verdicts[outcome.rule.name], keyed=table_check.rows_have_keys)
+                rows = self._count(outcome, frame, verdicts[outcome.rule.name], keyed=table_check.rows_have_keys)
+                if rows is None:
+                    continue
+                if ROW in frame:
+                    at_fault.setdefault(outcome.rule.name, []).append(rows)
+                else:
+                    self._add(outcome, rows)
+        for outcome in ready:  # parts of a table come in another order than its own
+            if parts := at_fault.get(outcome.rule.name):
+                self._add(outcome, pa.concat_tables(parts).sort_by(ROW).select(QUARANTINE.names))
 
     def quarantine(self) -> pa.Table:
         """Return one row for each fault: key, region_id (null: the image), stage, reason, detail."""
@@ -119,7 +130,8 @@ class Gate:
         by_name = {str(name): tolerance for name, tolerance in self._params.tolerances.items()}
         return by_name.get(rule.name, default)
 
-    def _count(self, outcome: RuleOutcome, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> None:
+    def _count(self, outcome: RuleOutcome, frame: pd.DataFrame, verdict: Verdict, *, keyed: bool) -> pa.Table | None:
+        """Count a frame's rows that break a rule, and return those that can be quarantined; None: there are none."""
         condition = outcome.rule.condition
         mask = condition.failing(frame)
         failed = int(mask.sum())
@@ -129,19 +141,25 @@ class Gate:
             message = verdict.error or f"the expectation counts {verdict.failed} failing rows, the row mask {failed}"
             outcome.error = outcome.error or f"columns {', '.join(condition.columns)}: {message}"
         if not failed:
-            return
+            return None
         bad = frame[mask]
         details = [
             _detail(condition.columns, row) for row in bad[list(condition.columns)].itertuples(index=False, name=None)
         ]
         if not keyed:
             outcome.examples += details[: EXAMPLES - len(outcome.examples)]
-            return
+            return None
         keys, ids = (_column(bad, name) for name in ("key", "region_id"))
-        names = [f"{k}/{r}" if r is not None else f"{k}" for k, r in zip(keys[:EXAMPLES], ids[:EXAMPLES], strict=True)]
-        outcome.examples += names[: EXAMPLES - len(outcome.examples)]
         reasons = [outcome.rule.name] * failed
-        self._rows.append(pa.table([keys, ids, [STAGE] * failed, reasons, details], schema=QUARANTINE))
+        rows = pa.table([keys, ids, [STAGE] * failed, reasons, details], schema=QUARANTINE)
+        return rows.append_column(ROW, pa.array(bad[ROW])) if ROW in bad else rows
+
+    def _add(self, outcome: RuleOutcome, rows: pa.Table) -> None:
+        """Quarantine rows, and show the first of them as examples."""
+        for row in rows.slice(0, EXAMPLES - len(outcome.examples)).to_pylist():
+            key, region = row["key"], row["region_id"]
+            outcome.examples.append(f"{key}" if region is None else f"{key}/{region}")
+        self._rows.append(rows)
 
 
 def _column(frame: pd.DataFrame, name: str) -> list[str | None]:

@@ -68,10 +68,15 @@ def region_measures(params: ValidateParams, canned: Collection[str] = ()) -> tup
     )
 
 
-def content_measures(benchmark: Mapping[str, str]) -> tuple[Measure, ...]:
-    """Return the measures of content hashes; `benchmark` maps a benchmark image's SHA-256 to its key."""
+def content_measures(benchmark: Mapping[str, str], copies: Callable[[pd.DataFrame], pd.Series]) -> tuple[Measure, ...]:
+    """Return the measures of content hashes.
+
+    Args:
+        benchmark: the key of each image of the benchmark, by its SHA-256.
+        copies: returns the key of the first image with the same content, among all images.
+    """
     return (
-        Measure("first_copy", ("key", "sha256"), first_copy),
+        Measure("first_copy", ("key", "sha256"), copies),
         Measure("benchmark_key", ("sha256",), lambda f: _text(f["sha256"].map(dict(benchmark)))),
     )
 

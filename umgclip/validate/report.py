@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from umgclip.params import ValidateParams
 from umgclip.validate.gate import RuleOutcome
@@ -26,12 +25,17 @@ class Passed:
         """Rows that passed, as a share of all rows."""
         return self.passed / self.total if self.total else 0.0
 
+    def __add__(self, other: Passed) -> Passed:
+        """Return the counts of two parts of a table together."""
+        counts = (mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
+        return Passed(*counts)
+
     def as_dict(self) -> dict[str, int | float]:
         """Return the counts as plain values for a JSON file."""
         return {"total": self.total, "quarantined": self.quarantined, "passed": self.passed, "share": self.share}
 
 
-def count_passed(images: pd.DataFrame, regions: pd.DataFrame, quarantine: pa.Table) -> tuple[Passed, Passed]:
+def count_passed(images: pd.DataFrame, regions: pd.DataFrame, faults: pd.DataFrame) -> tuple[Passed, Passed]:
     """Count images and regions that no quarantined row touches.
 
     A region passes if neither it nor its image is quarantined. A row without a key (or a region without an id)
@@ -40,12 +44,11 @@ def count_passed(images: pd.DataFrame, regions: pd.DataFrame, quarantine: pa.Tab
     Args:
         images: `key` of every image.
         regions: `key` and `region_id` of every region.
-        quarantine: `key` and `region_id` of every fault.
+        faults: `key` and `region_id` of every fault, as text.
 
     Returns:
         The images' and the regions' counts.
     """
-    faults = quarantine.select(["key", "region_id"]).to_pandas().astype("str")
     of_image = faults["region_id"].isna()
     images, regions = images.reindex(columns=["key"]), regions.reindex(columns=["key", "region_id"])
     bad_keys = faults.loc[of_image, "key"].dropna()

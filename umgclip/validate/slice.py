@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -11,8 +12,21 @@ from umgclip.stage import LEFT_OUT
 
 
 def chosen(keys: Iterable[str], count: int) -> list[str]:
-    """Return the keys of smallest SHA-256, at most `count`; other images do not change an image's place."""
-    return sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())[:count]
+    """Return the keys of smallest SHA-256, at most `count`; other images do not change an image's place.
+
+    Memory holds `count` of them, however many keys come.
+    """
+    smallest: list[tuple[int, str]] = []  # a heap with the largest hash first
+    held: set[str] = set()
+    for key in keys if count else ():
+        place = -int.from_bytes(hashlib.sha256(key.encode()).digest(), "big")
+        if key in held or (len(smallest) == count and place < smallest[0][0]):
+            continue
+        held.add(key)
+        heapq.heappush(smallest, (place, key))
+        if len(smallest) > count:
+            held.discard(heapq.heappop(smallest)[1])
+    return [key for _, key in sorted(smallest, reverse=True)]
 
 
 def put_aside(quarantine: pa.Table, keys: Iterable[str | None], count: int) -> pa.Table:
@@ -23,6 +37,8 @@ def put_aside(quarantine: pa.Table, keys: Iterable[str | None], count: int) -> p
         keys: of all images; None stands for an image without one.
         count: most images that are put aside.
     """
+    if not count:
+        return quarantine
     faulty = {row["key"] for row in quarantine.select(["key", "region_id"]).to_pylist() if row["region_id"] is None}
     rows = [
         {"key": key, "region_id": None, "stage": "validate", "reason": LEFT_OUT, "detail": "put aside for measuring"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,15 +20,16 @@ from umgclip.io.manifest import ClassList, read_manifest
 from umgclip.io.shard_source import read_shard_at, shard_at
 from umgclip.params import ValidateParams
 from umgclip.records import stored_record
-from umgclip.stage import Summary
+from umgclip.stage import Advance, Summary, begin
 from umgclip.validate import measures, suites
 from umgclip.validate.captions import canned
+from umgclip.validate.divided import DividedKeys
 from umgclip.validate.engine import Engine
-from umgclip.validate.facts import FACT_NEEDS, dataset_facts
+from umgclip.validate.facts import FACT_NEEDS, DatasetFacts
 from umgclip.validate.gate import Gate, TableCheck
 from umgclip.validate.measures import Measure, add_measures
 from umgclip.validate.page import DOCS, PAGE, write_page
-from umgclip.validate.report import count_passed, gate_message, make_metrics, make_report
+from umgclip.validate.report import Passed, count_passed, gate_message, make_metrics, make_report
 from umgclip.validate.rules import Rule
 from umgclip.validate.slice import put_aside
 from umgclip.validate.tables import IMAGE_COLUMNS, QUARANTINE_COLUMNS, REGION_COLUMNS, ColumnTable
@@ -65,16 +68,17 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
         InputError: more than half of the images are to be put aside.
         OutputError: a result cannot be written.
     """
-    with fresh_folder(out) as working:
+    with fresh_folder(out) as working, tempfile.TemporaryDirectory(dir=working.parent, prefix=".keys.") as scratch:
         with fresh_folder(inputs.data_docs) as docs:
             engine = Engine(docs / DOCS)
-            tables = _Tables.open(inputs)
+            tables = _Tables.open(inputs, params, Path(scratch))
             _require_enough(tables, params)
             gate = Gate(engine, params)
             for table_check in _table_checks(params, inputs, tables):
                 gate.check(table_check)
-            quarantine = put_aside(gate.quarantine(), tables.image_keys.get("key", ()), params.leave_out)
-            images, regions = count_passed(tables.image_keys, tables.region_keys, quarantine)
+            quarantine = put_aside(gate.quarantine(), tables.keys_of_images(), params.leave_out)
+            images, regions = _passed(tables.keys, quarantine)
+            begin("writing the quarantine and the Data Docs")
             report = make_report(gate.outcomes, images, regions, tables.dropped)
             with explain_os_errors(inputs.data_docs):
                 engine.write_docs()
@@ -104,42 +108,64 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The three tables, their key columns with all rows, and the images of which annotation withheld a label."""
+    """The tables, their key columns part by part, and the images of which annotation withheld a label."""
 
     images: ColumnTable
     regions: ColumnTable
-    image_keys: pd.DataFrame
-    region_keys: pd.DataFrame
+    keys: DividedKeys
     dropped: pd.DataFrame
     withheld: frozenset[str]
 
     @classmethod
-    def open(cls, inputs: ValidateInputs) -> _Tables:
+    def open(cls, inputs: ValidateInputs, params: ValidateParams, scratch: Path) -> _Tables:
         images = ColumnTable(inputs.annotations / "images.parquet", IMAGE_COLUMNS)
         regions = ColumnTable(inputs.annotations / "regions.parquet", REGION_COLUMNS, may_be_empty=True)
         dropped = ColumnTable(inputs.annotations / "quarantine.parquet", QUARANTINE_COLUMNS, may_be_empty=True)
         for problem in dropped.problems.values():
             raise DataError(problem)
+        advance = begin("reading the tables", images.rows + regions.rows, "rows")
         return cls(
             images,
             regions,
-            images.whole("key", "sha256", "caption"),
-            regions.whole("key", "region_id", "labelled", "label_score"),
+            DividedKeys(images, regions, params.chunk_rows, scratch, advance),
             dropped.whole("key", "region_id", "reason"),
             _withheld(inputs.annotations / "rejected.parquet"),
         )
 
-    def names(self) -> pd.DataFrame:
-        """Return `key` and `name` of the tags of all images and of the labels of all regions."""
-        tags = self.images.whole("key", "tags").reindex(columns=["key", "tags"]).set_index("key")["tags"]
-        tags = tags.astype("str").str.split("|").explode()
-        labels = self.regions.whole("key", "label").reindex(columns=["key", "label"]).set_index("key")["label"]
-        return pd.concat([tags, labels.astype("str")]).rename("name").rename_axis("key").dropna().reset_index()
+    def keys_of_images(self) -> Iterator[str]:
+        """Yield the keys of all images; those without one are left out."""
+        for part in self.keys:
+            yield from (key for key in part.images.get("key", ()) if isinstance(key, str))
+
+    def names(self, keys: Collection[str], rows: int) -> pd.DataFrame:
+        """Return `key` and `name` of the tags of some images and of the labels of their regions."""
+        wanted, parts = list(keys), []
+        for table, column in ((self.images, "tags"), (self.regions, "label")):
+            for frame in table.chunks(rows, ("key", column)):
+                named = frame.reindex(columns=["key", column]).astype("str")
+                some = named[named["key"].isin(wanted)].rename(columns={column: "name"})
+                if column == "tags":
+                    some = some.assign(name=some["name"].str.split("|")).explode("name")
+                parts.append(some)
+        return pd.concat(parts).astype("str").dropna().reset_index(drop=True)
+
+
+def _passed(keys: DividedKeys, quarantine: pa.Table) -> tuple[Passed, Passed]:
+    """Count images and regions that no quarantined row touches, part by part."""
+    faults = quarantine.select(["key", "region_id"]).to_pandas().astype("str")
+    parts = keys.part_of(faults["key"])
+    images, regions = Passed(0, 0, 0), Passed(0, 0, 0)
+    for part in keys:
+        of_images, of_regions = count_passed(part.images, part.regions, faults[parts == part.number])
+        images, regions = images + of_images, regions + of_regions
+    return images, regions
 
 
 def _require_enough(tables: _Tables, params: ValidateParams) -> None:
     """Compare the images to put aside with those that there are; training needs the others."""
-    images = tables.image_keys.get("key", pd.Series(dtype="str")).nunique()
+    if not params.leave_out:
+        return
+    images = sum(part.images.get("key", pd.Series(dtype="str")).nunique() for part in tables.keys)
     if params.leave_out > images // 2:
         raise InputError(
             f"validate.leave_out: expected at most {images // 2}, half of the {images} annotated images, "
@@ -149,7 +175,7 @@ def _require_enough(tables: _Tables, params: ValidateParams) -> None:
 
 def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Tables) -> Iterator[TableCheck]:
     concepts = read_vocabulary(inputs.vocabulary)
-    images, regions = tables.images, tables.regions
+    images, regions, keys = tables.images, tables.regions, tables.keys
     known = {*concepts.things, *concepts.stuff}
     of_image = measures.image_measures(params, known, _canned(tables, images, params, known))
     yield _table_check("images", suites.image_rules(params), _chunks(images, of_image, params), images, of_image)
@@ -158,19 +184,34 @@ def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Table
     chunks = _chunks(regions, of_region, params)
     yield _table_check("regions", suites.region_rules(params, concepts), chunks, regions, of_region)
 
-    content = measures.content_measures(benchmark_hashes(inputs.benchmark))
-    keys = iter([add_measures(tables.image_keys, content)])
-    yield _table_check("image_keys", suites.image_key_rules(), keys, images, content)
+    begin("reading the benchmark")
+    content = measures.content_measures(benchmark_hashes(inputs.benchmark), keys.first_copies)
+    advance = begin("comparing images", images.rows, "rows")
+    frames = (_counted(add_measures(part.images, content), advance) for part in keys)
+    yield _table_check("image_keys", suites.image_key_rules(), frames, images, content)
 
-    owner = measures.owner_measures(tables.image_keys.get("key"))
-    keys = iter([add_measures(tables.region_keys, owner)])
+    owners = measures.owner_measures(None if "key" in images.problems else pd.Series(dtype="str"))
+    advance = begin("comparing regions", regions.rows, "rows")
+    frames = (
+        _counted(add_measures(part.regions, measures.owner_measures(part.images.get("key"))), advance) for part in keys
+    )
     problems = regions.problems | {f"images.{name}": text for name, text in images.problems.items()}
-    needs = {measure.name: measure.needs for measure in owner}
-    yield TableCheck("region_keys", suites.region_key_rules(), keys, problems, needs)
+    needs = {measure.name: measure.needs for measure in owners}
+    yield TableCheck("region_keys", suites.region_key_rules(), frames, problems, needs)
 
-    facts = iter([dataset_facts(tables.image_keys, tables.region_keys, tables.dropped, tables.withheld)])
+    begin("counting figures of the whole dataset")
+    facts = DatasetFacts(tables.dropped, tables.withheld)
+    for part in keys:
+        facts.add(part.images, part.regions)
     problems = regions.problems | images.problems
-    yield TableCheck("dataset", suites.dataset_rules(params), facts, problems, FACT_NEEDS, rows_have_keys=False)
+    figures = iter([facts.frame()])
+    yield TableCheck("dataset", suites.dataset_rules(params), figures, problems, FACT_NEEDS, rows_have_keys=False)
+
+
+def _counted(frame: pd.DataFrame, advance: Advance) -> pd.DataFrame:
+    """Return a frame after its rows were counted."""
+    advance(len(frame))
+    return frame
 
 
 def _withheld(path: Path) -> frozenset[str]:
@@ -190,10 +231,12 @@ def _withheld(path: Path) -> frozenset[str]:
 
 def _canned(tables: _Tables, table: ColumnTable, params: ValidateParams, known: Collection[str]) -> frozenset[str]:
     """Return the captions of a table that are canned answers; none if it has no captions or keys."""
-    captions = table.whole("key", "caption")
-    if {"key", "caption"} <= set(captions):
-        return canned(captions, params.canned_images_min, known, tables.names)
-    return frozenset()
+    if not {"key", "caption"}.isdisjoint(table.problems):
+        return frozenset()
+    begin(f"looking for canned captions in {table.path.name}")
+    rows = params.chunk_rows
+    read = partial(table.chunks, rows, ("key", "caption"))
+    return canned(read, params.canned_images_min, known, partial(tables.names, rows=rows))
 
 
 def _table_check(
@@ -207,7 +250,10 @@ def _table_check(
 
 
 def _chunks(table: ColumnTable, added: tuple[Measure, ...], params: ValidateParams) -> Iterator[pd.DataFrame]:
-    return (add_measures(frame, added) for frame in table.chunks(params.chunk_rows))
+    advance = begin(f"checking {table.path.name}", table.rows, "rows")
+    for frame in table.chunks(params.chunk_rows):
+        yield add_measures(frame, added)
+        advance(len(frame))
 
 
 def read_vocabulary(path: Path) -> ClassList:

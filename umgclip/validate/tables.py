@@ -80,14 +80,18 @@ class ColumnTable:
         problems = {name: _problem(schema, name, kind) for name, kind in columns.items()}
         self.problems: dict[str, str] = {name: f"{path}: {text}" for name, text in problems.items() if text}
 
-    def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+    def chunks(self, rows: int, columns: tuple[str, ...] | None = None) -> Iterator[pd.DataFrame]:
         """Yield the usable columns, at most `rows` rows at a time, in file order; numbers and flags as float64.
+
+        Args:
+            rows: at most, of a frame.
+            columns: those to read; None: all.
 
         Raises:
             DataError: the file is damaged.
         """
         with _explained(self.path), pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=self._usable(self._columns)):
+            for batch in file.iter_batches(batch_size=rows, columns=self._usable(columns or self._columns)):
                 yield self._frame(pa.Table.from_batches([batch]))
 
     def whole(self, *columns: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,14 @@ from umgclip.evaluate.report.case import (
     shown_map,
     shown_regions,
 )
+from umgclip.evaluate.report.predictions import FILE, Predictions
 from umgclip.evaluate.report.ranking import Ranking
+from umgclip.io.atomic import write_json
 from umgclip.model.clip.readout import pool_boxes, read_masks
 from umgclip.records import Region
 
 _TOP, _CAPTIONS = 3, 3
+KEYS = "cases.json"
 KINDS = ("worst", "lost", "gained", "best")
 Probabilities = Float[np.ndarray, "rows things"]
 
@@ -86,6 +90,7 @@ class Cases:
         self._readers, self._names, self._proposals = readers, names, proposals
         self._classes = readers[0].classes
         self.scenes, self.singles = Gallery(size), Gallery(size)
+        self._predictions = Predictions(self._classes.names, names)
         self.sides: list[float] = []  # of every thing of the scenes: root of its box's share of the image
 
     def add(self, examples: Sequence[Example], seens: Sequence[Seen]) -> None:
@@ -96,11 +101,22 @@ class Cases:
             elif example.things:
                 self._scene(example, [seen.dense[row] for seen in seens])
 
+    def write(self, folder: Path) -> None:
+        """Write every prediction as `predictions.parquet`, and the keys of the images shown as `cases.json`."""
+        self._predictions.write(folder / FILE)
+        galleries = {"scenes": self.scenes, "singles": self.singles}
+        shown = {
+            name: {kind: [case.key for case in cases] for kind, cases in gallery.shown()}
+            for name, gallery in galleries.items()
+        }
+        write_json(folder / KEYS, shown)
+
     def _single(self, example: Example, images: Sequence[Float[Tensor, " d"]]) -> None:
         probabilities = [
             reader.probabilities(image[None]).numpy() for reader, image in zip(self._readers, images, strict=True)
         ]
         label = example.tags[0]
+        self._predictions.add(example.key, [None], [label], probabilities)
         sure = tuple(float(each[0, label]) for each in probabilities)
 
         def draw() -> Case:
@@ -119,6 +135,7 @@ class Cases:
         pairs = zip(self._readers, dense, strict=True)
         probabilities = [_region_probabilities(reader, each, example) for reader, each in pairs]
         labels = [thing.label for thing in example.things]
+        self._predictions.add(example.key, [thing.id for thing in example.things], labels, probabilities)
         sure = tuple(float(each[np.arange(len(labels)), labels].mean()) for each in probabilities)
         pixels = example.pixels.shape[0] * example.pixels.shape[1]
         self.sides += [math.sqrt(_area(thing.box_xyxy) / pixels) for thing in self._readers[0].counted(example)]

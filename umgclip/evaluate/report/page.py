@@ -18,6 +18,7 @@ from umgclip.evaluate.report.cases import Cases
 from umgclip.evaluate.report.curves import curves
 from umgclip.evaluate.suite import PROTOCOLS, Suite
 from umgclip.io.atomic import write_bytes
+from umgclip.pages.style import style_sheet
 
 REPORT = "report.html"
 _HERE = Path(__file__).parent
@@ -44,7 +45,7 @@ GALLERIES = {
 
 
 def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases: Cases) -> None:
-    """Write the page; equal results give equal bytes.
+    """Write the page, and beside it `predictions.parquet` and `cases.json`; equal results give equal bytes.
 
     Args:
         path: the file to write.
@@ -58,7 +59,7 @@ def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases
     page = _environment().get_template("page.html").render(
         version=__version__,
         models=names,
-        style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        style=style_sheet(_HERE / "page.css"),
         script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         titles=tables.TITLES,
@@ -84,6 +85,7 @@ def write(path: Path, metrics: Mapping[str, Any], suites: Sequence[Suite], cases
         ],
     )  # fmt: skip
     write_bytes(path, page.encode("utf-8"))
+    cases.write(path.parent)
 
 
 def _environment() -> Environment:

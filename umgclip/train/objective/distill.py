@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own habit
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from umgclip.losses.checks import require_shape
@@ -15,9 +15,9 @@ def distill_term(seen: TermInputs) -> Float[Tensor, ""]:
 
     No name is needed, so the held-out classes are taught too; `relational_term` likewise.
     """
-    rows = seen.global_batch.batch.teacher_region
-    known = rows.isfinite().all(dim=1)
-    return cosine_distillation(seen.local.by_mask[known], F.normalize(rows[known], dim=1))
+    known = seen.here(_known(seen.global_batch.on_cpu.teacher_region))
+    rows = seen.global_batch.batch.teacher_region.index_select(0, known)
+    return cosine_distillation(seen.local.by_mask.index_select(0, known), F.normalize(rows, dim=1))
 
 
 def relational_term(seen: TermInputs) -> Float[Tensor, ""]:
@@ -25,17 +25,23 @@ def relational_term(seen: TermInputs) -> Float[Tensor, ""]:
     given = seen.labels.teacher_region
     if given is None:
         return connected_zero(seen.by_mask)
-    rows = given.to(seen.device)
-    known = rows.isfinite().all(dim=1)
-    teacher = F.normalize(rows[known], dim=1)
-    return relational_keep(seen.by_mask[known], teacher, teacher, teacher, seen.similarity.scale)
+    known = _known(given)
+    teacher = F.normalize(seen.here(given[known]), dim=1)
+    return relational_keep(
+        seen.by_mask.index_select(0, seen.here(known)), teacher, teacher, teacher, seen.similarity.scale
+    )
 
 
 def keep_term(seen: TermInputs) -> Float[Tensor, ""]:
     """Draw this process's image embeddings to the base's own."""
-    rows = seen.global_batch.batch.teacher_image
-    known = rows.isfinite().all(dim=1)
-    return cosine_distillation(seen.local.image[known], rows[known])
+    known = seen.here(_known(seen.global_batch.on_cpu.teacher_image))
+    rows = seen.global_batch.batch.teacher_image.index_select(0, known)
+    return cosine_distillation(seen.local.image.index_select(0, known), rows)
+
+
+def _known(teacher: Float[Tensor, "n d"]) -> Int[Tensor, "k"]:
+    """Return the rows that a teacher gave."""
+    return teacher.isfinite().all(dim=1).nonzero()[:, 0]
 
 
 def cosine_distillation(
@@ -61,7 +67,9 @@ def cosine_distillation(
     """
     require_shape("teacher", teacher, tuple(student.shape))
     if weight is None:
-        weight = torch.ones(student.shape[0], device=student.device)
+        if not len(student):
+            return connected_zero(student)
+        return (1 - (unit_rows(student) * unit_rows(teacher.detach())).sum(dim=1)).mean()
     require_shape("weight", weight, (student.shape[0],))
     known_rows = weight > 0
     if not known_rows.any():

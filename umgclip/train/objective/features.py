@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.placement import sent
+from umgclip.model.clip.readout import box_weights, pool_regions
 from umgclip.model.clip.tower import ClipOutput, DenseClip
 from umgclip.train.batch import Batch
 from umgclip.train.objective.image_side import ImageObjective, Rows
@@ -96,18 +97,66 @@ class Features(NamedTuple):
     by_box: Float[Tensor, "things d"]
 
 
-def read_out(out: ClipOutput, batch: Batch, pooled: Set[Pooled]) -> Features:
-    """Read tokens and regions out of a forward's dense map, as far as `pooled` names them."""
+class Slots(NamedTuple):
+    """Places of a batch's masks, then of the boxes of its things, in a table with as many for every image.
+
+    Attributes:
+        things: the regions that are no stuff, ascending.
+        place: of the masks, and of the boxes of `things`.
+        of_image: slots of an image.
+    """
+
+    things: Int[Tensor, "things"]
+    place: Int[Tensor, "n"]
+    of_image: int
+
+    def to(self, device: torch.device) -> Slots:
+        """Copy the places to a device, without waiting for it."""
+        return Slots(sent(self.things, device), sent(self.place, device), self.of_image)
+
+
+def slots_of(batch: Batch) -> Slots:
+    """Give the regions of a batch their places; best on the CPU."""
+    image = batch.image_of_region  # ascending
+    rank = torch.arange(len(image), device=image.device) - torch.searchsorted(image, image)
+    most = int(rank.max()) + 1 if len(rank) else 1
+    things = (~batch.is_stuff).nonzero()[:, 0]
+    of_mask = image * (2 * most) + rank  # in an image's slots its masks come first
+    return Slots(things, torch.cat([of_mask, (of_mask + most)[things]]), 2 * most)
+
+
+def read_out(out: ClipOutput, batch: Batch, pooled: Set[Pooled], slots: Slots | None = None) -> Features:
+    """Read tokens and regions out of a forward's dense map, as far as `pooled` names them.
+
+    Args:
+        out: of the forward.
+        batch: on its device.
+        pooled: what is wanted.
+        slots: those of the batch, on the same device; None: they are found there.
+    """
     none = out.dense.new_zeros((0, out.dense.shape[1]))
     tokens, by_mask, by_box = none, none, none
     if "tokens" in pooled:
         tokens = out.dense.flatten(2).transpose(1, 2).flatten(0, 1)
-    if "by_mask" in pooled:
-        by_mask = pool_masks(out.dense, batch.masks, batch.image_of_region)
-    if "by_box" in pooled:
-        things = ~batch.is_stuff
-        by_box = pool_boxes(out.dense, batch.boxes_xyxy[things], batch.image_of_region[things])
-    return Features(out.image, out.text, tokens, by_mask, by_box)
+    if pooled & {"by_mask", "by_box"}:
+        by_mask, by_box = _regions(out.dense, batch, slots or slots_of(batch))
+    return Features(
+        out.image,
+        out.text,
+        tokens,
+        by_mask if "by_mask" in pooled else none,
+        by_box if "by_box" in pooled else none,
+    )
+
+
+def _regions(
+    dense: Float[Tensor, "b d h w"], batch: Batch, slots: Slots
+) -> tuple[Float[Tensor, "r d"], Float[Tensor, "things d"]]:
+    """Pool all masks, and the boxes of things, in one product."""
+    boxes = box_weights(batch.boxes_xyxy.index_select(0, slots.things), (dense.shape[2], dense.shape[3]))
+    rows = pool_regions(dense, torch.cat([batch.masks, boxes]), slots.place, slots.of_image)
+    regions = len(batch.masks)
+    return rows[:regions], rows[regions:]
 
 
 def concatenate(parts: list[Features]) -> Features:

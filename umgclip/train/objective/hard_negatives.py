@@ -48,14 +48,14 @@ def compare(seen: TermInputs) -> Compared:
 
     Regions without a text or without a wrong one leave no trace.
     """
-    batch = seen.global_batch.batch
-    pairs = are_negatives(batch, seen.joint_places)
+    batch, places = seen.global_batch.batch, seen.here(seen.joint_places)
+    pairs = are_negatives(batch, places)
     region = batch.region_of_negative[pairs]
     regions, row = region.unique(return_inverse=True)  # ascending, as `region` is
     counts = torch.bincount(row, minlength=len(regions))
     rank = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
-    right = seen.texts(seen.joint_places[batch.region_text[regions]])
-    wrong = seen.texts(seen.joint_places[batch.negative_text[pairs]])
+    right = seen.texts(places[batch.region_text[regions]])
+    wrong = seen.texts(places[batch.negative_text[pairs]])
     things = ~batch.is_stuff
     thing = things.cumsum(0) - 1  # their rows in `by_box`
     boxed = things[regions]

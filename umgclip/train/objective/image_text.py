@@ -18,10 +18,10 @@ def long_term(seen: TermInputs) -> Float[Tensor, ""]:
 
 
 def _contrast(seen: TermInputs, caption: Int[Tensor, "b"]) -> Float[Tensor, ""]:
-    caption = caption.to(seen.device)
-    captioned = caption >= 0
+    captioned = (caption >= 0).nonzero()[:, 0]
     rows = seen.rows_of(caption[captioned])
-    image, text, similarity = seen.image[captioned], seen.texts(caption[captioned]), seen.similarity
+    image, text = seen.image.index_select(0, seen.here(captioned)), seen.texts(caption[captioned])
+    similarity = seen.similarity
     if similarity.pairwise == "softmax":
         return info_nce(image, text, similarity.scale, rows)
     return sigmoid_loss(image, text, similarity.scale, similarity.required_bias, rows)

@@ -8,18 +8,19 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, full_precision, scaled_cosine
+from umgclip.model.clip.placement import sent
 from umgclip.train.objective.region_text import joint_positives
 from umgclip.train.objective.term import TermInputs
 
 
 def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask of this process's tokens which of the batch's region texts they show."""
-    batch = seen.global_batch.batch
+    batch = seen.global_batch.on_cpu
     target = seen.row_of_name[seen.joint_places[batch.token_text]]
     texts, threshold = seen.region_names(), seen.params.joint_threshold
     equal = None
     if threshold is not None:
-        equal = joint_positives(torch.arange(len(texts), device=texts.device), seen.names_by_base, threshold)
+        equal = joint_positives(torch.arange(len(texts)), seen.names_by_base, threshold)
     return pixel_loss(seen.local.tokens, texts, target, batch.token_weight, seen.similarity.scale, equal)
 
 
@@ -42,7 +43,7 @@ def pixel_loss(
     Args:
         tokens: Dense features of all token grids of the batch, flattened; normalised here.
         texts: Features of the region texts, each distinct text once; normalised here.
-        target: Row of `texts` for each token; any value where the weight is 0.
+        target: Row of `texts` for each token; any value where the weight is 0. Best on the CPU, as `weight`.
         weight: Fraction of the token that its region covers, in [0, 1].
         logit_scale: Multiplier of the cosines, already exponentiated.
         equal: Which texts are right wherever another is, that one included: they share the probability. None: a text is
@@ -58,12 +59,13 @@ def pixel_loss(
     rows = tokens.shape[0]
     require_shape("target", target, (rows,))
     require_shape("weight", weight, (rows,))
-    weighted = weight > 0
-    if not weighted.any():
+    weighted = (weight > 0).nonzero()[:, 0]
+    if not len(weighted):
         return connected_zero(tokens, texts, logit_scale)
     target, weight = target[weighted].long(), full_precision(weight[weighted])
     require_index("target", target, 0, texts.shape[0])
-    logits = scaled_cosine(tokens[weighted], texts, logit_scale)
+    weighted, target, weight = (sent(values, tokens.device) for values in (weighted, target, weight))
+    logits = scaled_cosine(tokens.index_select(0, weighted), texts, logit_scale)
     if equal is None:
         costs = F.cross_entropy(logits, target, reduction="none")
     else:

@@ -6,15 +6,15 @@ from torch import Tensor
 
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
+from umgclip.model.clip.placement import sent
 from umgclip.train.objective.term import TermInputs
 
 
 def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Ask of each image's regions for the image's tags."""
-    labels, device = seen.labels, seen.device
+    labels = seen.labels
     tags = seen.texts(labels.tag_texts)
-    images, targets = labels.image_of_region.to(device), labels.tag_targets.to(device)
-    return region_tag_loss(seen.by_mask, images, tags, targets, seen.similarity.scale)
+    return region_tag_loss(seen.by_mask, labels.image_of_region, tags, labels.tag_targets, seen.similarity.scale)
 
 
 def region_tag_loss(
@@ -32,7 +32,7 @@ def region_tag_loss(
 
     Args:
         region: Features of all regions of the (gathered) batch, labelled or not; normalised here.
-        image_of_region: Row of `targets` that each region belongs to.
+        image_of_region: Row of `targets` that each region belongs to; best on the CPU, as `targets`.
         tag_text: Features of the distinct tags; normalised here.
         targets: True where the image has the tag.
         logit_scale: Multiplier of the cosines, already exponentiated.
@@ -50,12 +50,14 @@ def region_tag_loss(
     seen = torch.bincount(image_of_region, minlength=images) > 0
     if not targets[seen].any():
         return connected_zero(region, tag_text, logit_scale)
-    scores = _best_region(scaled_cosine(region, tag_text, logit_scale), image_of_region, images)[seen]
-    targets = targets[seen]
+    scores = _best_region(scaled_cosine(region, tag_text, logit_scale), image_of_region, images)
+    scores = scores.index_select(0, sent(seen.nonzero()[:, 0], scores.device))
+    asked = targets[seen].sum()
+    targets = sent(targets[seen], scores.device)
     rest = scores.masked_fill(targets, -torch.inf)
     by_image, by_tag = rest.logsumexp(dim=1)[:, None], rest.logsumexp(dim=0)[None, :]
     costs = torch.logaddexp(scores, by_image) + torch.logaddexp(scores, by_tag) - 2 * scores
-    return costs[targets].mean() / 2
+    return torch.where(targets, costs, 0.0).sum() / (2 * int(asked))
 
 
 def _best_region(scores: Float[Tensor, "r v"], image_of_region: Int[Tensor, " r"], images: int) -> Float[Tensor, "b v"]:
@@ -63,7 +65,9 @@ def _best_region(scores: Float[Tensor, "r v"], image_of_region: Int[Tensor, " r"
     counts = torch.bincount(image_of_region, minlength=images)
     order = torch.argsort(image_of_region, stable=True)
     starts = counts.cumsum(0) - counts
-    rank = torch.arange(len(order), device=scores.device) - starts[image_of_region[order]]
-    table = scores.new_full((images, max(1, int(counts.max())), scores.shape[1]), -torch.inf)
-    table = table.index_put((image_of_region[order], rank), scores[order])
-    return table.amax(dim=1)
+    most = max(1, int(counts.max()))
+    rank = torch.arange(len(order), device=order.device) - starts[image_of_region[order]]
+    place = sent(image_of_region[order] * most + rank, scores.device)
+    table = scores.new_full((images * most, scores.shape[1]), -torch.inf)
+    table = table.index_copy(0, place, scores.index_select(0, sent(order, scores.device)))
+    return table.unflatten(0, (images, most)).amax(dim=1)

@@ -8,6 +8,7 @@ from torch import Tensor
 from umgclip.losses.checks import require_index, require_shape
 from umgclip.losses.joint_softmax import joint_positive_nll
 from umgclip.losses.similarity import Scalar, connected_zero, scaled_cosine
+from umgclip.model.clip.placement import sent
 from umgclip.train.objective.term import TermInputs
 
 NO_TEXT = -1
@@ -20,14 +21,19 @@ def term(seen: TermInputs) -> Float[Tensor, ""]:
     Raises:
         InputError: the tower learns by sigmoids and has no bias.
     """
-    texts = seen.region_names()
-    text_of = seen.row_of_name[seen.labels.region_text.to(seen.device)]
-    things = ~seen.labels.is_stuff.to(seen.device)
-    positives = joint_positives(torch.cat([text_of, text_of[things]]), seen.names_by_base, seen.params.joint_threshold)
-    regions, similarity = torch.cat([seen.by_mask, seen.by_box]), seen.similarity
+    texts, similarity = seen.region_names(), seen.similarity
+    text_of = seen.row_of_name[seen.labels.region_text]
+    text_of = torch.cat([text_of, text_of[~seen.labels.is_stuff]])
+    described = (text_of != NO_TEXT).nonzero()[:, 0]
+    regions = torch.cat([seen.by_mask, seen.by_box])
+    if not len(described):
+        return connected_zero(regions, texts, similarity.scale)
+    positives = joint_positives(text_of[described], seen.names_by_base, seen.params.joint_threshold)
+    regions = regions.index_select(0, seen.here(described))
+    # every name is that of some region
     if similarity.pairwise == "softmax":
-        return region_text_loss(regions, texts, positives, similarity.scale)
-    return region_sigmoid_loss(regions, texts, positives, similarity.scale, similarity.required_bias)
+        return _both_ways(regions, texts, positives, similarity.scale)
+    return _answers(regions, texts, positives, similarity.scale, similarity.required_bias)
 
 
 def region_text_loss(
@@ -61,12 +67,21 @@ def region_text_loss(
     described = positives.any(dim=1)
     if not described.any():
         return connected_zero(region, texts, logit_scale)
-    positives = positives[described]
-    logits = scaled_cosine(region[described], texts, logit_scale)
-    carried = positives.any(dim=0)
+    return _both_ways(region[described], texts, positives[described], logit_scale, positives.any(dim=0))
+
+
+def _both_ways(
+    region: Float[Tensor, "r d"],
+    texts: Float[Tensor, "t d"],
+    positives: Bool[Tensor, "r t"],
+    logit_scale: Scalar,
+    carried: Bool[Tensor, "t"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compute `region_text_loss` of regions with a positive each; `carried`: texts that have one; None: all do."""
+    logits = scaled_cosine(region, texts, logit_scale)
     to_text = joint_positive_nll(logits, positives)
-    to_region = joint_positive_nll(logits.T[carried], positives.T[carried])
-    return (to_text.mean() + to_region.mean()) / 2
+    columns, right = (logits.T, positives.T) if carried is None else (logits.T[carried], positives.T[carried])
+    return (to_text.mean() + joint_positive_nll(columns, right).mean()) / 2
 
 
 def region_sigmoid_loss(
@@ -78,7 +93,7 @@ def region_sigmoid_loss(
 ) -> Float[Tensor, ""]:
     """Ask of every region and text whether they belong together (the pairwise sigmoid of SigLIP, Zhai et al., 2023).
 
-    Several texts of one region, or regions of one text, are no conflict here: each pair is a global_batch of its own. A
+    Several texts of one region, or regions of one text, are no conflict here: each pair is a question of its own. A
     region without any positive is left out, for what it shows is not known.
 
     Worked example: two regions, texts 0 and 1 theirs, cosines `[[1, 0], [0, 1]]`, scale `log 3`, bias 0: the four
@@ -101,9 +116,19 @@ def region_sigmoid_loss(
     described = positives.any(dim=1)
     if not described.any():
         return connected_zero(region, texts, logit_scale, logit_bias)
-    logits = scaled_cosine(region[described], texts, logit_scale, logit_bias)
-    wanted = torch.where(positives[described], logits, -logits)
-    return -F.logsigmoid(wanted).sum() / described.sum()
+    return _answers(region[described], texts, positives[described], logit_scale, logit_bias)
+
+
+def _answers(
+    region: Float[Tensor, "r d"],
+    texts: Float[Tensor, "t d"],
+    positives: Bool[Tensor, "r t"],
+    logit_scale: Scalar,
+    logit_bias: Scalar,
+) -> Float[Tensor, ""]:
+    """Compute `region_sigmoid_loss` of regions with a positive each."""
+    logits = scaled_cosine(region, texts, logit_scale, logit_bias)
+    return -F.logsigmoid(torch.where(positives, logits, -logits)).sum() / len(region)
 
 
 @torch.no_grad()
@@ -122,17 +147,18 @@ def joint_positives(
     `[[1, 0, 0], [0, 0, 1]]` without a threshold, `[[1, 1, 0], [0, 0, 1]]` with 0.9.
 
     Args:
-        text_of_region: Row of `texts` that describes the region, or -1 for none.
+        text_of_region: Row of `texts` that describes the region, or -1 for none; best on the CPU, where it is checked.
         texts: Text features, normalised here; best from a frozen text tower, for they decide what is equal.
         threshold: Texts whose cosine exceeds it count as equal; None: only the same row does.
 
     Returns:
-        Positives, without a gradient; a row of a region without text is all False.
+        Positives on the device of `texts`, without a gradient; a row of a region without text is all False.
 
     Raises:
         InputError: An index is below -1 or has no text.
     """
     require_index("text_of_region", text_of_region, NO_TEXT, texts.shape[0])
+    text_of_region = sent(text_of_region, texts.device)
     candidates = torch.arange(texts.shape[0], device=text_of_region.device)
     matching = text_of_region[:, None] == candidates[None, :]
     if threshold is None or 0 in matching.shape:

@@ -23,7 +23,7 @@ from umgclip.train.objective import (
     tags,
     tic,
 )
-from umgclip.train.objective.features import Features, Pooled, read_out
+from umgclip.train.objective.features import Features, Pooled, Slots, read_out
 from umgclip.train.objective.labels import Labels, label
 from umgclip.train.objective.term import Objective
 
@@ -95,10 +95,10 @@ def labels_of(batch: Batch, weights: LossWeights, tokenizer: Tokenizer) -> Label
     return label(batch, places, tokenizer, with_teacher=bool(weights.relational))
 
 
-def features_of(out: ClipOutput, batch: Batch, weights: LossWeights) -> Features:
-    """Read out of a forward's dense map what the terms look at whose weight is above 0."""
+def features_of(out: ClipOutput, batch: Batch, weights: LossWeights, slots: Slots | None = None) -> Features:
+    """Read out of a forward's dense map what the terms look at whose weight is above 0; see `read_out`."""
     pooled = frozenset[Pooled]().union(*(objective.pooled for objective in wanted(weights)))
-    return read_out(out, batch, pooled)
+    return read_out(out, batch, pooled, slots)
 
 
 def states_of(weights: LossWeights) -> dict[str, Tensor]:

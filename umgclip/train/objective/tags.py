@@ -13,7 +13,7 @@ _FOCUS = Asymmetry(gamma_neg=2.0, gamma_pos=0.0, clip=0.0)
 
 def term(seen: TermInputs) -> Float[Tensor, ""]:
     """Compute the multi-label loss of all images and all tags of the batch."""
-    targets = seen.labels.tag_targets.to(seen.device)
+    targets = seen.here(seen.labels.tag_targets)
     return tag_loss(seen.image, seen.texts(seen.labels.tag_texts), targets, seen.similarity.scale)
 
 

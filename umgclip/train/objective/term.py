@@ -13,6 +13,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError
 from umgclip.learning.world import World
+from umgclip.model.clip.placement import sent
 from umgclip.params import TrainParams
 from umgclip.train.batch import Batch
 from umgclip.train.objective.features import Features, Pooled
@@ -45,6 +46,7 @@ class GlobalBatch:
 
     Attributes:
         batch: this process's part, on the device of its features.
+        read: the same on the CPU, where rows are chosen, so that nothing waits for the device; None: `batch` is there.
         parts: the labels of every process's part, on the CPU.
         joined: the same as those of one batch.
         rank: the place of this process among them.
@@ -56,6 +58,12 @@ class GlobalBatch:
     joined: JoinedLabels
     rank: int = 0
     base_text: Float[Tensor, "u d"] | None = None
+    read: Batch | None = None
+
+    @property
+    def on_cpu(self) -> Batch:
+        """This process's part on the CPU."""
+        return self.batch if self.read is None else self.read
 
     @property
     def own(self) -> Labels:
@@ -66,6 +74,8 @@ class GlobalBatch:
 @dataclass(frozen=True)
 class TermInputs:
     """The inputs of the terms of one step: this process's features and, gathered at first use, those of all processes.
+
+    Labels and all that chooses rows by them stay on the CPU, and only the choice goes to the features' device.
 
     Every process computes the same terms in the same order, so that all of them gather together.
 
@@ -117,24 +127,23 @@ class TermInputs:
     @cached_property
     def joint_places(self) -> Int[Tensor, "texts"]:
         """The place in `labels.texts` of each of this process's texts; -1 at the end."""
-        return self.global_batch.joined.places[self.global_batch.rank].to(self.device)
+        return self.global_batch.joined.places[self.global_batch.rank]
 
-    @cached_property
-    def _row_of_text(self) -> Int[Tensor, "texts"]:
-        return self.global_batch.joined.row_of_text.to(self.device)
+    def here(self, values: Tensor) -> Tensor:
+        """Copy something of the CPU to the features' device."""
+        return sent(values, self.device)
 
     def rows_of(self, places: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
         """Return the rows of encoded texts by their places in `labels.texts`; equal texts have one row."""
-        return self._row_of_text[places.to(self.device)]
+        return self.here(self.global_batch.joined.row_of_text[places.cpu()])
 
     def texts(self, places: Int[Tensor, "n"]) -> Float[Tensor, "n d"]:
         """Return embeddings of texts by their places in `labels.texts`."""
-        return self._text[self.rows_of(places)]
+        return self._text.index_select(0, self.rows_of(places))
 
     @cached_property
     def _places_of_names(self) -> Int[Tensor, "t"]:
-        region_text = self.labels.region_text.to(self.device)
-        return region_text[region_text >= 0].unique()
+        return self.labels.region_text[self.labels.region_text >= 0].unique()
 
     def region_names(self) -> Float[Tensor, "t d"]:
         """Return embeddings of the distinct texts that regions carry.
@@ -142,6 +151,10 @@ class TermInputs:
         Regions compete for the batch's region texts only. Were captions and tags among them, the name of a held-out
         class, which no region may carry, would be a negative of every region, that of its own objects too.
         """
+        return self._names
+
+    @cached_property
+    def _names(self) -> Float[Tensor, "t d"]:
         return self.texts(self._places_of_names)
 
     @cached_property
@@ -157,8 +170,8 @@ class TermInputs:
     def row_of_name(self) -> Int[Tensor, "texts"]:
         """The row in `region_names` of each place in `labels.texts`; that of other texts, and the last, is -1."""
         names = self._places_of_names
-        rows = torch.full((len(self.labels.texts) + 1,), -1, device=self.device)
-        rows[names] = torch.arange(len(names), device=self.device)
+        rows = torch.full((len(self.labels.texts) + 1,), -1)
+        rows[names] = torch.arange(len(names))
         return rows
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from umgclip import extras
 from umgclip.errors import InputError
 
 _LOCAL = {"local_files_only": True}
@@ -106,7 +107,7 @@ def _library(name: str, where: str) -> Any:  # noqa: ANN401 - a module
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f'{where}: needs {name}; run: pip install "umgclip[diffusion]"') from error
+        raise InputError(f"{where}: needs {name}; run: {extras.install('diffusion')}") from error
 
 
 def _loaded(kind: Any, folder: str, inner: str | None, where: str, how: dict[str, bool]) -> Any:  # noqa: ANN401
