@@ -18,6 +18,7 @@ from umgclip.io.images import MAX_PIXELS, decode_image
 from umgclip.records import ImageRecord, Mask, Region, Text, parse_record
 
 _REGIONS, _TEXTS, _CHARS = 300, 50, 2000  # most regions of an image, texts of a list, characters of a text
+_NAME = 4096  # characters of the path of a file, which is copied whole
 _QUALITY = 82
 Card = dict[str, Any]
 
@@ -84,7 +85,7 @@ def _annotations(record: ImageRecord, grid_wh: tuple[int, int], notes: list[str]
         notes.append(f"{len(regions)} regions, the first {_REGIONS} are shown")
         regions = regions[:_REGIONS]
     return {
-        "source": {name: _cut(value) for name, value in record.source.model_dump().items() if value is not None},
+        "source": {name: _cut(value, _NAME if name == "name" else _CHARS) for name, value in _source(record)},
         "captions": _texts(record.captions, notes),
         "tags": _texts(record.tags, notes),
         "regions": None if regions is None else [_region(region, record, grid_wh, notes) for region in regions],
@@ -136,5 +137,9 @@ def _others(text: Text) -> str:
     return _cut("; ".join([*filtered, *([f"also {', '.join(text.agreed_by)}"] if text.agreed_by else [])]))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _CHARS else f"{text[:_CHARS]} … ({len(text)} characters)"
+def _source(record: ImageRecord) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in record.source.model_dump().items() if value is not None]
+
+
+def _cut(text: str, most: int = _CHARS) -> str:
+    return text if len(text) <= most else f"{text[:most]} … ({len(text)} characters)"

@@ -15,28 +15,42 @@ from typing import Any
 from umgclip import __version__
 from umgclip.browse import cards, quarantines
 from umgclip.browse.cards import Card
+from umgclip.browse.classifying import Classifiers
+from umgclip.browse.predictions import add_guesses, copy_report, read_cases, read_predictions
 from umgclip.browse.quarantines import Fault
 from umgclip.browse.reading import Wanted, draw, pick
 from umgclip.browse.settings import Selection
 from umgclip.errors import DataError
 from umgclip.io.atomic import fresh_folder, write_bytes, write_json
 from umgclip.io.manifest import Manifest
-from umgclip.io.places import Place, fetch
+from umgclip.io.places import Folder, Place, fetch
+from umgclip.pages.style import style_sheet
 from umgclip.stage import Summary
 
 STATIC = Path(__file__).with_name("static")
 PAGE, ABOUT, DATA, PICTURES = "index.html", "gallery.json", "data.js", "images"
 QUARANTINE, TABLE, REJECTED = "quarantine.parquet", "images.parquet", "rejected.parquet"
 STATES = ("accepted", "partly", "quarantined", "unreadable")
+_IN_WORDS = {"partly": "accepted in part"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The dataset, and quarantines of later stages about it: local files or `s3://` URLs."""
+    """The dataset and what is shown beside it.
+
+    Attributes:
+        dataset: a folder or S3 prefix.
+        manifest: of the dataset.
+        quarantines: quarantines of later stages about it: local files or `s3://` URLs.
+        predictions: what `evaluate` wrote about it, or None.
+        classifiers: models that name the regions shown, or None; not both.
+    """
 
     dataset: Place
     manifest: Manifest
     quarantines: Sequence[str] = ()
+    predictions: Place | None = None
+    classifiers: Classifiers | None = None
 
 
 @dataclass
@@ -46,6 +60,7 @@ class _Quarantine:
     imported: list[Path]
     later: list[Path]
     chosen: quarantines.ChosenImages
+    cases: dict[str, list[str]]  # images of the report of an evaluation, which are shown too
     shards: dict[str, str] | None  # None: without a table, the images are searched in every shard that is read
     notes: list[str] = field(default_factory=list)
 
@@ -70,19 +85,21 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
         (folder / PICTURES).mkdir()
         quarantine = _look(inputs, selection, Path(scratch))
         wanted = _plan(inputs.manifest, quarantine, selection)
-        shown = _Shown(folder, selection)
+        shown = _Shown(folder, selection, inputs.classifiers)
         for shard, samples in wanted.items():
             shown.add(inputs.dataset, shard, samples, advance)
         if not shown.cards:
             raise DataError("\n  ".join(["no shard could be read:", *shown.problems[:5]]))
         for name in quarantine.chosen.names:
             shown.add_missing(name, quarantine.shards, advance)
+        _add_names(inputs.dataset, shown)
         imported, later = (
             quarantines.collect(tables, shown.names) for tables in (quarantine.imported, quarantine.later)
         )
         for card in shown.cards:
             _set_state(card, imported.get(card["key"], []), later.get(card["key"], []))
         about = _about(inputs, selection, quarantine, shown)
+        about |= _add_predictions(inputs, quarantine.cases, shown, Path(scratch), folder)
         about["rejected"] = _add_rejected(quarantines.table_of(inputs.dataset, REJECTED, Path(scratch)), shown)
         _write_page(folder, about, shown.cards)
     return _summary(out, about)
@@ -91,8 +108,8 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
 class _Shown:
     """Cards of the gallery, made as samples come; pictures are written to files at once."""
 
-    def __init__(self, folder: Path, selection: Selection) -> None:
-        self._folder, self._side = folder, selection.side_px
+    def __init__(self, folder: Path, selection: Selection, classifiers: Classifiers | None) -> None:
+        self._folder, self._side, self._classifiers = folder, selection.side_px, classifiers
         self.cards: list[Card] = []
         self.names: set[str] = set()
         self.problems: list[str] = []
@@ -107,6 +124,8 @@ class _Shown:
                     card["file"] = f"{PICTURES}/{len(self.cards):06d}.jpg"
                     (self._folder / card["file"]).write_bytes(picture)
                 card["drawn"] = sample.position in wanted.positions
+                if self._classifiers is not None:
+                    add_guesses(card, self._classifiers.guess(sample), [])
                 self.cards.append(card)
                 self.names.add(sample.key)
                 self.shards[shard] += 1
@@ -137,18 +156,20 @@ def _look(inputs: Inputs, selection: Selection, scratch: Path) -> _Quarantine:
         later.append(fetch(where, scratch / str(number)))
     of_dataset = [imported] if imported is not None else []
     chosen = quarantines.choose([*of_dataset, *later], selection.quarantined, selection.seed)
-    table = quarantines.table_of(dataset, TABLE, scratch) if chosen.names else None
+    cases = {} if inputs.predictions is None else read_cases(inputs.predictions)
+    searched = {*chosen.names, *cases}
+    table = quarantines.table_of(dataset, TABLE, scratch) if searched else None
     if chosen.names and table is None:
         notes.append(f"no {TABLE}: quarantined images are searched only in the shards that are read")
-    shards = quarantines.shards_of(table, chosen.names) if table is not None else None
-    return _Quarantine(of_dataset, later, chosen, shards, notes)
+    shards = quarantines.shards_of(table, searched) if table is not None else None
+    return _Quarantine(of_dataset, later, chosen, cases, shards, notes)
 
 
 def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> dict[str, Wanted]:
     """Choose the samples to read from each shard, in the manifest's order."""
     drawn = draw(manifest, selection.count, selection.shards, selection.seed)
     if quarantine.shards is None:
-        every = frozenset(quarantine.chosen.names)
+        every = frozenset({*quarantine.chosen.names, *quarantine.cases})
         return {shard: Wanted(wanted.positions, every) for shard, wanted in drawn.items()}
     known = {shard.path for shard in manifest.shards}
     keys: dict[str, set[str]] = {}
@@ -162,6 +183,33 @@ def _plan(manifest: Manifest, quarantine: _Quarantine, selection: Selection) -> 
         for shard in manifest.shards
         if shard.path in read
     }
+
+
+def _add_names(dataset: Place, shown: _Shown) -> None:
+    """Name the images of an older import, whose table alone knows their names; an S3 table is not fetched for that."""
+    nameless = {card["key"]: card for card in shown.cards if "source" in card and "name" not in card["source"]}
+    if not nameless or not isinstance(dataset, Folder) or not dataset.exists(TABLE):
+        return
+    for key, name in quarantines.names_of(dataset.path / TABLE, nameless).items():
+        nameless[key]["source"]["name"] = name
+
+
+def _add_predictions(
+    inputs: Inputs, cases: Mapping[str, list[str]], shown: _Shown, scratch: Path, folder: Path
+) -> dict[str, Any]:
+    """Add the predictions of an evaluation to the images shown, and its report to the folder; return what they are."""
+    if inputs.classifiers is not None:
+        return {"models": inputs.classifiers.names}
+    if inputs.predictions is None:
+        return {}
+    predicted = read_predictions(inputs.predictions, shown.names, scratch)
+    if not predicted.guesses:
+        shown.problems.append(
+            f"{inputs.predictions}: expected predictions about this dataset, got none about the images shown"
+        )
+    for card in shown.cards:
+        add_guesses(card, predicted.guesses.get(card["key"], []), cases.get(card["key"], []))
+    return {"models": predicted.models, "report": copy_report(inputs.predictions, folder)}
 
 
 def _set_state(card: Card, imported: list[Fault], later: list[Fault]) -> None:
@@ -201,6 +249,7 @@ def _about(inputs: Inputs, selection: Selection, quarantine: _Quarantine, shown:
         "shards_read": shown.shards,
         "selection": asdict(selection),
         "states": {state: states[state] for state in STATES},
+        "not_read": sum(card["shard"] is None for card in shown.cards),
         "reasons": _frequent(quarantine.chosen.reasons),
         "notes": quarantine.notes,
         "problems": shown.problems,
@@ -216,17 +265,23 @@ def _write_page(folder: Path, about: dict[str, Any], shown: list[Card]) -> None:
     write_bytes(folder / DATA, f"globalThis.GALLERY = JSON.parse({literal});\n".encode("ascii"))
     write_json(folder / ABOUT, about)
     for path in sorted(STATIC.iterdir()):
-        if path.suffix in (".html", ".css", ".js"):
+        if path.suffix == ".css":
+            write_bytes(folder / path.name, style_sheet(path).encode())
+        elif path.suffix in (".html", ".js"):
             shutil.copyfile(path, folder / path.name)
 
 
 def _summary(out: Path, about: dict[str, Any]) -> Summary:
-    states = ", ".join(f"{number} {state}" for state, number in about["states"].items() if number)
+    absent = about["not_read"]  # all of them are quarantined
+    read = Counter(about["states"]) - Counter(quarantined=absent)
+    states = ", ".join(f"{read[state]} {_IN_WORDS.get(state, state)}" for state in STATES if read[state])
     rows = [
         ("page", str(out / PAGE)),
-        ("images", f"{states}; of {about['samples']}"),
-        ("shards read", f"{len(about['shards_read'])} of {about['shards']}"),
+        ("images", f"{read.total()} of {about['samples']}: {states}"),
     ]
+    if absent:
+        rows.append(("quarantined besides", f"{absent}, not in the shards that were read"))
+    rows.append(("shards read", f"{len(about['shards_read'])} of {about['shards']}"))
     for title, name in (("rows in quarantine", "reasons"), ("refused by rules", "rejected")):
         if about[name]:
             rows.append((title, ", ".join(f"{reason} {number}" for reason, number in about[name][:8])))

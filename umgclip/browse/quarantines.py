@@ -131,7 +131,7 @@ def collect_rejected(table: Path, names: Collection[str]) -> tuple[Counter[str],
     reasons: Counter[str] = Counter()
     answers_of: dict[str, list[RejectedAnswer]] = {}
     wanted = pa.array(sorted(names), pa.string())
-    with _explained(table), pq.ParquetFile(table) as file:
+    with explained(table), pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_BATCH):
             for entry in batch["reason"].value_counts().to_pylist():
                 known = entry["values"] in reasons or len(reasons) < _REASONS
@@ -166,11 +166,28 @@ def shards_of(table: Path, names: Collection[str]) -> dict[str, str]:
     """
     wanted = pa.array(sorted(names), pa.string())
     shards: dict[str, str] = {}
-    with _explained(table), pq.ParquetFile(table) as file:
+    with explained(table), pq.ParquetFile(table) as file:
         for batch in file.iter_batches(_BATCH, columns=["key", "shard"]):
             rows = batch.filter(pc.is_in(batch["key"], value_set=wanted))
             shards.update(zip(rows["key"].to_pylist(), rows["shard"].to_pylist(), strict=True))
     return shards
+
+
+def names_of(table: Path, keys: Collection[str]) -> dict[str, str]:
+    """Look up what images were called in their source by key, in an import's `images.parquet`; others have no names.
+
+    Raises:
+        DataError: the table is damaged.
+    """
+    wanted = pa.array(sorted(keys), pa.string())
+    names: dict[str, str] = {}
+    with explained(table), pq.ParquetFile(table) as file:
+        if "name" not in file.schema_arrow.names:
+            return {}
+        for batch in file.iter_batches(_BATCH, columns=["key", "name"]):
+            rows = batch.filter(pc.is_in(batch["key"], value_set=wanted)).to_pylist()
+            names.update((row["key"], row["name"]) for row in rows if row["name"] is not None)
+    return names
 
 
 def table_of(dataset: Place, name: str, scratch: Path) -> Path | None:
@@ -192,7 +209,7 @@ def table_of(dataset: Place, name: str, scratch: Path) -> Path | None:
 
 
 def _batches(table: Path) -> Iterator[pa.RecordBatch]:
-    with _explained(table), pq.ParquetFile(table) as file:
+    with explained(table), pq.ParquetFile(table) as file:
         missing = {"key", "reason"} - set(file.schema_arrow.names)
         if missing:
             raise DataError(f"{table}: expected a quarantine with key and reason, got no column {sorted(missing)[0]!r}")
@@ -209,7 +226,8 @@ def _names(batch: pa.RecordBatch) -> pa.Array:
 
 
 @contextmanager
-def _explained(table: Path) -> Iterator[None]:
+def explained(table: Path) -> Iterator[None]:
+    """Raise what pyarrow says of a damaged table as a DataError."""
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, KeyError) as error:

@@ -12,13 +12,14 @@ const HAS = {
   tags: ["tags of the image", (card) => card.tags?.length],
   regions: ["regions", (card) => card.regions?.length],
   labelled: ["tags of regions", (card) => card.regions?.some((region) => region.tags?.length)],
+  unlabelled: ["regions without a label", (card) => card.regions?.some((region) => !label(region))],
   captioned: ["captions of regions", (card) => card.regions?.some((region) => region.captions?.length)],
   masks: ["masks", (card) => card.regions?.some((region) => region.outline)],
   stuff: ["stuff", (card) => card.regions?.some((region) => region.stuff)],
   negatives: ["hard negatives", (card) => card.regions?.some((region) => region.negatives?.length)],
   nothing: ["no region", (card) => !card.regions?.length],
 };
-const FIELDS = ["state", "reason", "tag", "text", "has", "by", "of", "low", "high", "order"];
+const FIELDS = ["state", "reason", "verdict", "tag", "text", "has", "by", "of", "low", "high", "order"];
 const LAYERS = ["boxes", "masks", "labels", "stuff", "rejected"];
 const OFF = ["rejected"]; // layers that are hidden by default
 
@@ -44,7 +45,17 @@ function shape(tag, attributes, ...children) {
 // ---------------------------------------------------------------- what cards hold
 
 const texts = (card, kind) => [card, ...(card.regions || [])].flatMap((part) => part[kind] || []);
+// what an image is called: its file in the source it came from, else its key
+const title = (card) => card.source?.name ?? card.key;
 const label = (region) => region.tags?.[0]?.[0] ?? region.captions?.[0]?.[0] ?? "";
+// classes by which a region is drawn; both stuff and what has no label are quiet
+function looks(card, region) {
+  const kinds = [region.stuff ? "stuff" : label(region) ? "thing" : "unlabelled"];
+  if (region.stuff && !label(region)) kinds.push("unlabelled");
+  if (kinds[0] !== "thing") kinds.push("quiet");
+  return faultsOf(card, region).length ? [...kinds, "refused"] : kinds;
+}
+const RANK = { stuff: 0, unlabelled: 1, thing: 2 }; // what stands out is drawn last
 const faultsOf = (card, region) => card.faults.filter((fault) => fault.region === region.id);
 const reasonsOf = (card) => [...card.faults, ...card.rejected].map((one) => one.reason);
 const scores = (card, kind) =>
@@ -75,6 +86,10 @@ function offer() {
     Object.entries(STATES).filter(([state]) => states.has(state)).map(([s, text]) => [s, `${text} (${states.get(s)})`]));
   const reasons = counted(cards.map(reasonsOf));
   choices("reason", "with or without", reasons.map(([reason, count]) => [reason, `${reason} (${count})`]));
+  const kinds = new Set(cards.flatMap((card) => [...(card.regions || []).flatMap((region) => looks(card, region)),
+    ...(card.rejected.length ? ["rejected"] : []), ...(card.guesses ? ["verdict"] : [])]));
+  offerVerdicts();
+  for (const entry of at("legend").children) entry.hidden = !kinds.has(entry.className);
   choices("has", "anything", Object.entries(HAS).map(([name, [text]]) => [name, text]));
   const said = cards.map((card) => [...texts(card, "captions"), ...texts(card, "tags")].map((text) => text[2]));
   choices("by", "any source", counted(said).map(([source, count]) => [source, `${source} (${count})`]));
@@ -96,6 +111,7 @@ function fits(card, wanted) {
   if (wanted.state && card.state !== wanted.state) return false;
   if (wanted.reason && !reasonsOf(card).includes(wanted.reason)) return false;
   if (wanted.tag && !named(texts(card, "tags"), wanted.tag)) return false;
+  if (wanted.verdict && !VERDICTS[wanted.verdict]?.[1](card)) return false;
   if (wanted.has && !HAS[wanted.has]?.[1](card)) return false;
   if (wanted.by && ![card, ...(card.regions || [])].some((part) => bySource(part, wanted.by))) return false;
   if ((wanted.low || wanted.high) && !scores(card, wanted.of).some((score) => within(score, wanted))) return false;
@@ -135,6 +151,7 @@ function remember() {
   const state = new URLSearchParams();
   for (const id of FIELDS) if (at(id).value && !(id === "of" && at(id).value === "region")) state.set(id, at(id).value);
   for (const id of LAYERS) if (at(id).checked === OFF.includes(id)) state.set(id, at(id).checked ? "yes" : "no");
+  if (at("detail").open) state.set("image", matching[open].key);
   try {
     history.replaceState(null, "", `#${state}`);
   } catch {
@@ -148,6 +165,26 @@ function recall() {
   for (const id of LAYERS) at(id).checked = (state.get(id) ?? (OFF.includes(id) ? "no" : "yes")) === "yes";
 }
 
+// the address of an image: index.html#image=KEY, with or without filters
+function visit() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("image"); // before the address is written anew
+  recall();
+  layers();
+  look();
+  const card = key === null ? undefined : cards.find((one) => one.key === key);
+  at("absent").hidden = key === null || card !== undefined;
+  if (!at("absent").hidden) at("absent").textContent = `This gallery does not show the image ${visible(key)}.`;
+  if (card === undefined) return at("detail").open && at("detail").close();
+  if (!matching.includes(card)) {
+    at("filters").reset(); // before the listener of its event looks again
+    layers();
+    look();
+  }
+  const index = matching.indexOf(card);
+  while (index >= drawn) more();
+  show(index);
+}
+
 function layers() {
   for (const id of LAYERS) document.body.classList.toggle(`no-${id}`, !at(id).checked);
 }
@@ -156,12 +193,13 @@ function layers() {
 
 function picture(card, large) {
   const [width, height] = card.grid || [512, 384];
-  const first = card.captions?.[0]?.[0] || card.key;
+  const first = card.captions?.[0]?.[0] || visible(title(card));
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": first });
   if (card.file) svg.append(shape("image", { href: card.file, width, height, preserveAspectRatio: "none" }));
   else svg.append(shape("text", { x: width / 2, y: height / 2, class: "none" }, "no picture"));
   const wanted = asked();
-  (card.regions || []).forEach((region, index) => svg.append(drawing(card, region, index, wanted, large)));
+  const drawings = (card.regions || []).map((region, index) => drawing(card, region, index, wanted, large));
+  svg.append(...drawings.sort((a, b) => RANK[a.classList[0]] - RANK[b.classList[0]]));
   for (const one of card.rejected) if (one.box && card.grid && card.wh) svg.append(refusal(card, one, wanted));
   return svg;
 }
@@ -181,9 +219,8 @@ function refusal(card, one, wanted) {
 
 function drawing(card, region, index, wanted, large) {
   const box = scaled(card, region.box);
-  const group = shape("g", { "data-region": index, color: colour(label(region)) });
-  if (region.stuff) group.classList.add("stuff");
-  if (faultsOf(card, region).length) group.classList.add("refused");
+  const group = shape("g", { "data-region": index, class: looks(card, region).join(" ") });
+  if (label(region)) group.setAttribute("color", colour(label(region)));
   if (!isMeant(card, region, wanted)) group.classList.add("other");
   if (region.outline) group.append(shape("path", { d: region.outline }));
   group.append(shape("rect", box));
@@ -210,9 +247,9 @@ function button(card, index) {
   const count = card.regions === undefined || card.regions === null ? "" : `${card.regions.length} regions`;
   const node = make("button", { type: "button", className: `card ${card.state}` });
   node.dataset.index = index;
-  node.append(picture(card, false), words("span", card.captions?.[0]?.[0] || card.key, "line"),
+  node.append(picture(card, false), ...nameOnCard(title(card)), words("span", card.captions?.[0]?.[0] || "", "line"),
     words("span", (card.tags || []).map((tag) => tag[0]).slice(0, 12).join(", "), "small"),
-    make("span", { className: "small", textContent: count }));
+    make("span", { className: "small", textContent: count }), ...tally(card));
   if (card.state !== "accepted") {
     node.append(make("span", { className: "small" }, make("b", { className: "state", textContent: STATES[card.state] }),
       reasons ? `: ${reasons}` : card.notes.length ? `: ${card.notes[0]}` : ""));
@@ -226,12 +263,13 @@ function button(card, index) {
 function show(index) {
   open = index;
   const card = matching[index];
-  at("detail-title").textContent = card.key;
+  at("detail-title").textContent = shortened(visible(title(card)), 80);
   at("previous").disabled = index === 0;
   at("next").disabled = index === matching.length - 1;
-  at("large").replaceChildren(picture(card, true));
+  at("large").replaceChildren(...pictures(card));
   at("said").replaceChildren(...saying(card));
   if (!at("detail").open) at("detail").showModal();
+  remember();
 }
 
 function step(by) {
@@ -247,9 +285,10 @@ function saying(card) {
     `${fault.stage}: ${fault.reason}${fault.region === null ? "" : ` (region ${fault.region})`} `,
     words("span", fault.detail, "faint")));
   parts.push(make("p", { className: card.state }, make("b", { className: "state", textContent: STATES[card.state] }),
-    card.drawn ? "" : " (shown because of a quarantine row, not drawn at random)"));
+    card.drawn ? "" : ` (shown because of ${card.cases ? "the report" : "a quarantine row"}, not drawn at random)`));
   if (reasons.length) parts.push(make("ul", {}, ...reasons));
   if (card.notes.length) parts.push(make("ul", {}, ...card.notes.map((note) => words("li", note, "fault"))));
+  parts.push(...verdicts(card));
   if (card.captions !== undefined) {
     parts.push(...listed("Captions", card.captions), ...listed("Tags", card.tags), ...regions(card));
   }
@@ -290,9 +329,9 @@ function regions(card) {
 }
 
 function regionButton(card, region, index) {
-  const node = make("button", { type: "button", className: "region" });
+  const node = make("button", { type: "button", className: `region ${looks(card, region).join(" ")}` });
   const swatch = make("span", { className: "swatch" });
-  swatch.style.color = colour(label(region));
+  if (label(region)) swatch.style.color = colour(label(region));
   node.setAttribute("aria-pressed", "false");
   node.append(swatch, words("b", label(region) || "no label"), make("span", { className: "score",
     textContent: ` ${region.score.toFixed(3)} ${region.stuff ? "stuff" : "thing"} ${region.id}` }));
@@ -332,11 +371,14 @@ function choose(node, index, pin) {
 
 function facts(card) {
   const list = make("dl");
-  const add = (name, value) => list.append(make("dt", { textContent: name }), make("dd", { dir: "auto" }, value));
+  const add = (name, ...value) => list.append(make("dt", { textContent: name }), make("dd", { dir: "auto" }, ...value));
+  if (card.source?.name) add("file", ...nameToCopy(card.source.name));
   if (card.wh) add("size", `${card.wh[0]} × ${card.wh[1]} px`);
   add("key", card.key);
   if (card.shard) add("shard", card.shard);
-  for (const [name, value] of Object.entries(card.source || {})) add(name, name === "url" ? link(value) : value);
+  for (const [name, value] of Object.entries(card.source || {})) {
+    if (name !== "name") add(name, name === "url" ? link(value) : value);
+  }
   return list;
 }
 
@@ -380,30 +422,8 @@ function introduce() {
   document.title = `${about.dataset} – umgclip data browse`;
   at("about").textContent = `${drawn.length} of ${about.samples} images drawn ` +
     `(seed ${about.selection.seed}), from ${read} of ${about.shards} shards; made by ${about.made_by.stage}`;
+  at("report").hidden = !about.report;
   const wrong = [...about.notes, ...about.problems];
   at("problems").hidden = !wrong.length;
   at("problems").append(...wrong.map((problem) => words("li", problem)));
 }
-
-introduce();
-offer();
-recall();
-layers();
-look();
-at("filters").addEventListener("input", (event) => {
-  if (LAYERS.includes(event.target.id)) layers();
-  else look();
-  remember();
-});
-at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("filters").addEventListener("reset", () => setTimeout(() => { layers(); look(); }));
-at("more").addEventListener("click", () => {
-  const first = drawn;
-  more();
-  document.querySelector(`.card[data-index="${first}"]`)?.focus();
-});
-at("previous").addEventListener("click", () => step(-1));
-at("next").addEventListener("click", () => step(1));
-at("close").addEventListener("click", () => at("detail").close());
-at("detail").addEventListener("close", () => document.querySelector(`.card[data-index="${open}"]`)?.focus());
-document.addEventListener("keydown", keys);
