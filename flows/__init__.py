@@ -1,1 +1,1 @@
-"""Prefect flows around the stages of `dvc.yaml`: wiring only, and everything about running DVC as a child process."""
+"""Names of `umgclip.flows` in a checkout: its commands, and the flows that deployments of Prefect name by file."""

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from flows import results, runtime
-from flows.dvc import handoff
-from flows.dvc.evidence import ReachedStages
-from flows.dvc.graph import Stage
-from flows.dvc.handoff import Order
-from flows.dvc.process import OnLine
-from flows.dvc.repro import NotRestored, Outcome, StageState, recall, repro
-from flows.dvc.workspace import PARAMS, Workspace
-from flows.plan import RunPlan, prepared
-from flows.stages import follow, perform
+from umgclip.flows import results, runtime
+from umgclip.flows.dvc import handoff
+from umgclip.flows.dvc.evidence import ReachedStages
+from umgclip.flows.dvc.graph import Stage
+from umgclip.flows.dvc.handoff import Order
+from umgclip.flows.dvc.process import OnLine
+from umgclip.flows.dvc.repro import NotRestored, Outcome, StageState, recall, repro
+from umgclip.flows.dvc.workspace import PARAMS, Workspace
+from umgclip.flows.plan import RunPlan, prepared
+from umgclip.flows.stages import follow, perform
 from umgclip.tracking import Run, stage_run
 
 _FILES = ("dvc.lock", "dvc.yaml", PARAMS)
@@ -101,7 +101,7 @@ class _Step:
 
     def on(self, pool: str) -> Outcome:
         """Restore the stage from a cache, or compute it on a work pool and restore that result."""
-        from flows.remote import dispatch
+        from umgclip.flows.remote import dispatch
 
         if self.known is not None:
             return self.known
@@ -115,7 +115,7 @@ class _Step:
 
 
 def _sharing(plan: RunPlan) -> list[str]:
-    """Return the options of `flows/dvc/repo.py` that follow from the remote's settings."""
+    """Return the options of `umgclip/flows/dvc/repo.py` that follow from the remote's settings."""
     if plan.settings.remote.location() is None:
         return []
     return ["--shared", *(["--push"] if plan.settings.remote.push else [])]

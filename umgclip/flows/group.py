@@ -15,12 +15,12 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 
-from flows import runtime
-from flows.dvc.failures import StageFailed, Unavailable
-from flows.dvc.handoff import Order
-from flows.remote import RemoteRun
-from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
+from umgclip.flows import runtime
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
+from umgclip.flows.dvc.handoff import Order
+from umgclip.flows.remote import RemoteRun
+from umgclip.flows.settings import RemoteSettings
 
 GONE = "did not end within {:g} s of the request to stop: its process or machine is gone"
 # behind ECS's bridge network, other instances cannot reach a container's address

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from umgclip import extras
+
 # files of the working directory that Prefect reads, and the text that marks its settings in them
 _FILES = {".env": "prefect_", "prefect.toml": "", "pyproject.toml": "[tool.prefect"}
 
@@ -53,6 +55,7 @@ def _plain(**_settings: Any) -> Callable[[Callable[..., Any]], PlainFlow]:  # no
 
 
 if TYPE_CHECKING or prefect_at_work():
-    from prefect import flow
+    with extras.needed_by("umgclip.flows"):
+        from prefect import flow
 else:
     flow = _plain

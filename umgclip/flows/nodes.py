@@ -22,8 +22,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import create_flow_run_input, delete_flow_run_input, read_flow_run_input
 from prefect.settings import get_current_settings
 
-from flows.dvc.failures import Unavailable
 from umgclip.errors import InputError
+from umgclip.flows.dvc.failures import Unavailable
 from umgclip.learning.nodes import Seat, own_address
 
 ADDRESS = "UMGCLIP_NODE_ADDRESS"

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flows import runtime
-from flows.dvc import handoff
-from flows.dvc.failures import explain
-from flows.dvc.graph import Graph, Stage, read_graph
-from flows.dvc.overrides import locate, overridden
-from flows.dvc.status import forecast
-from flows.dvc.workspace import (
+from umgclip.errors import InputError, ParamsError
+from umgclip.flows import runtime
+from umgclip.flows.dvc import handoff
+from umgclip.flows.dvc.failures import explain
+from umgclip.flows.dvc.graph import Graph, Stage, read_graph
+from umgclip.flows.dvc.overrides import locate, overridden
+from umgclip.flows.dvc.status import forecast
+from umgclip.flows.dvc.workspace import (
     LOCAL_CONFIG,
     PARAMS,
     Workspace,
@@ -25,8 +26,7 @@ from flows.dvc.workspace import (
     other_params,
     restored,
 )
-from flows.settings import FlowSettings, load_settings
-from umgclip.errors import InputError, ParamsError
+from umgclip.flows.settings import FlowSettings, load_settings
 from umgclip.tracking import store_from_env
 
 WorkspaceKind = Literal["here", "clone"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flows.dvc.evidence import REVIEW_FOLDERS
-from flows.dvc.repro import Outcome
 from umgclip.errors import TrackingError
+from umgclip.flows.dvc.evidence import REVIEW_FOLDERS
+from umgclip.flows.dvc.repro import Outcome
 from umgclip.params import RegisterParams, load_section
 from umgclip.register.gates import flatten_metrics
 from umgclip.tracking import Run, bounded, explained, store_from_env

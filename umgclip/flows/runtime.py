@@ -17,10 +17,10 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from flows.dvc.failures import Unavailable, is_temporary
-from flows.light import prefect_at_work
-from flows.settings import StageSettings
 from umgclip.errors import InputError
+from umgclip.flows.dvc.failures import Unavailable, is_temporary
+from umgclip.flows.light import prefect_at_work
+from umgclip.flows.settings import StageSettings
 from umgclip.safe_text import without_secrets
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flows import runtime
-from flows.dvc.failures import is_temporary
-from flows.dvc.repro import Outcome
-from flows.settings import StageSettings
+from umgclip.flows import runtime
+from umgclip.flows.dvc.failures import is_temporary
+from umgclip.flows.dvc.repro import Outcome
+from umgclip.flows.settings import StageSettings
 
 Work = Callable[[], Outcome]
 _PER_CENT = re.compile(r"\((\d{1,3}) %\)")

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from flows.dvc.overrides import locate
 from umgclip.errors import ParamsError
+from umgclip.flows.dvc.overrides import locate
 
 MOST = 1000
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.dvc.failures import StageFailed
 from umgclip.errors import InputError, UmgclipError
+from umgclip.flows.dvc.failures import StageFailed
 from umgclip.io.atomic import atomic_file
 from umgclip.io.storage import Location, Storage, locate
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import DataError, GateError, InputError, UmgclipError
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
 
 WORKER_FOLDER = "UMGCLIP_WORKER_DIR"
 _STALE_S = 7 * 86_400

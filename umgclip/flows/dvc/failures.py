@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from flows.dvc.process import CommandResult
 from umgclip.errors import PeerError, StorageError, TrackingError, UmgclipError
+from umgclip.flows.dvc.process import CommandResult
 
 _STAGE_ENDED = re.compile(r"failed to run: (?P<command>.+), exited with (?P<code>-?\d+)")
 _INTERRUPTED = 130  # exit code of `umgclip` on SIGTERM

@@ -6,11 +6,11 @@ import shutil
 import time
 from dataclasses import replace
 
-from flows.dvc.failures import Unavailable, explain
-from flows.dvc.graph import Stage
-from flows.dvc.process import CommandSettings, OnLine, ignore, run
-from flows.dvc.repro import Outcome, StageState
-from flows.dvc.workspace import Workspace
+from umgclip.flows.dvc.failures import Unavailable, explain
+from umgclip.flows.dvc.graph import Stage
+from umgclip.flows.dvc.process import CommandSettings, OnLine, ignore, run
+from umgclip.flows.dvc.repro import Outcome, StageState
+from umgclip.flows.dvc.workspace import Workspace
 
 
 def follow(workspace: Workspace, stage: Stage, on_line: OnLine = ignore, timeout_s: float | None = None) -> Outcome:

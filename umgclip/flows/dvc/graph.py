@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.dvc.workspace import dvc_repo_command
 from umgclip.errors import InputError
+from umgclip.flows.dvc.workspace import dvc_repo_command
 
 _READ_TIMEOUT_S = 120
 

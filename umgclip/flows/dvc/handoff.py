@@ -17,17 +17,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.dvc import checkpoints, clones, orders
-from flows.dvc.evidence import ReachedStages, evidence
-from flows.dvc.failures import explain
-from flows.dvc.follow import follow
-from flows.dvc.graph import Graph, Stage, read_graph
-from flows.dvc.overrides import overridden
-from flows.dvc.process import OnLine, ignore
-from flows.dvc.repro import NotRestored, Outcome, recall, repro
-from flows.dvc.workspace import PARAMS, Workspace, clone, configure, environment, git
-from flows.settings import RemoteSettings, load_settings
 from umgclip.errors import InputError
+from umgclip.flows.dvc import checkpoints, clones, orders
+from umgclip.flows.dvc.evidence import ReachedStages, evidence
+from umgclip.flows.dvc.failures import explain
+from umgclip.flows.dvc.follow import follow
+from umgclip.flows.dvc.graph import Graph, Stage, read_graph
+from umgclip.flows.dvc.overrides import overridden
+from umgclip.flows.dvc.process import OnLine, ignore
+from umgclip.flows.dvc.repro import NotRestored, Outcome, recall, repro
+from umgclip.flows.dvc.workspace import PARAMS, Workspace, clone, configure, environment, git
+from umgclip.flows.settings import RemoteSettings, load_settings
 from umgclip.io.atomic import write_bytes
 from umgclip.learning.nodes import Seat
 from umgclip.tracking import SPOOL

@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from flows.dvc.workspace import git
-from flows.settings import load_settings
 from umgclip.errors import InputError
+from umgclip.flows.dvc.workspace import git
+from umgclip.flows.settings import load_settings
 
 REPOSITORIES = "UMGCLIP_REPOSITORIES"
 LOCK = "dvc.lock"

@@ -1,6 +1,6 @@
 """Provide functions of DVC that the `dvc` command lacks, through its Python interface in a separate process.
 
-`python -m flows.dvc.repo`, in the repository of the working directory:
+`python -m umgclip.flows.dvc.repo`, in the repository of the working directory:
 
 * `graph`: write the stages in execution order as JSON. `--look`: also which leading ones are up to date.
 * `bring STAGE`: like `dvc repro --single-item`, but use an earlier result from any cache (`run_cache.py`).
@@ -28,7 +28,7 @@ from dvc.cli import main as dvc
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from flows.dvc import listings, run_cache
+from umgclip.flows.dvc import listings, run_cache
 
 
 def graph(repo: Repo) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def _one_line(error: BaseException | None) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command given by the arguments and return its exit code."""
-    parser = argparse.ArgumentParser(prog="flows.dvc.repo")
+    parser = argparse.ArgumentParser(prog="umgclip.flows.dvc.repo")
     parser.add_argument("what", choices=["graph", "bring", "recall", "remember", "share", "upload", "download"])
     parser.add_argument("names", nargs="*")
     for option in ("--shared", "--push", "--force", "--look"):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flows.dvc.failures import Unavailable, explain
-from flows.dvc.process import OnLine, ignore
-from flows.dvc.workspace import Workspace
+from umgclip.flows.dvc.failures import Unavailable, explain
+from umgclip.flows.dvc.process import OnLine, ignore
+from umgclip.flows.dvc.workspace import Workspace
 
 _SAID = re.compile(r"(Running stage|Stage) '(?P<stage>[^']+)'(?P<rest>.*)")
 

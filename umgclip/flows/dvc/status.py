@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flows.dvc.failures import explain
-from flows.dvc.graph import Graph
-from flows.dvc.workspace import Workspace
+from umgclip.flows.dvc.failures import explain
+from umgclip.flows.dvc.graph import Graph
+from umgclip.flows.dvc.workspace import Workspace
 
 RUNS = "run"
 NOTHING = "nothing: up to date"

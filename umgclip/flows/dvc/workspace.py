@@ -15,10 +15,10 @@ from typing import Any
 
 from configobj import ConfigObj
 
-from flows.dvc import clones
-from flows.dvc.failures import Unavailable, explain
-from flows.dvc.process import CommandResult, CommandSettings, OnLine, ignore, run
 from umgclip.errors import InputError
+from umgclip.flows.dvc import clones
+from umgclip.flows.dvc.failures import Unavailable, explain
+from umgclip.flows.dvc.process import CommandResult, CommandSettings, OnLine, ignore, run
 from umgclip.io.atomic import write_bytes
 from umgclip.tracking import PARENT_RUN, SPOOL, spool_folder, store_from_env
 
@@ -55,7 +55,7 @@ class Workspace:
         return self._run(command, f"dvc {words[0]}", on_line, timeout_s)
 
     def dvc_repo(self, *words: str, on_line: OnLine = ignore, timeout_s: float | None = None) -> CommandResult:
-        """Run `flows/dvc/repo.py` and return its result, even if it fails.
+        """Run `umgclip/flows/dvc/repo.py` and return its result, even if it fails.
 
         Raises:
             Unavailable: it took longer than `timeout_s`.
@@ -70,13 +70,14 @@ class Workspace:
 
 
 def dvc_repo_command(*words: str) -> list[str]:
-    """Return Python's arguments that run `flows/dvc/repo.py` of this package, whatever version a checkout has."""
+    """Return Python's arguments that run `dvc/repo.py` of this package, whatever version a checkout has."""
     return _own("dvc.repo", *words)
 
 
 def _own(module: str, *words: str) -> list[str]:
-    script = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from flows.{module} import main; sys.exit(main())"
-    return ["-c", script, str(Path(__file__).parents[2]), *words]
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1))"
+    script = f"{start}; from umgclip.flows.{module} import main; sys.exit(main())"
+    return ["-c", script, str(Path(__file__).parents[3]), *words]
 
 
 def find_root(folder: Path | None = None) -> Path:
