@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from umgclip import __version__
+from umgclip.pages.style import style_sheet
 from umgclip.serve import schema
 from umgclip.serve.batching import Batcher
 from umgclip.serve.connections import LoopErrorHandler
@@ -48,7 +49,7 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
         keys: API keys, one of which `/predict` and `/metrics` require; without keys they are open.
     """
     metrics = Metrics()
-    batcher = Batcher(settings.batching, metrics)
+    batcher = Batcher(settings.batching, metrics, lambda: predictor.images.taken)
     predictor = Predictor(settings, current, batcher, keyed=bool(keys))
     metrics.watch(current, predictor.images)
 
@@ -76,6 +77,8 @@ def create_app(settings: ServeSettings, current: Current, keys: tuple[str, ...] 
     )
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
         app.get(path, include_in_schema=False)(_page(name))
+    style = Response(style_sheet(STATIC / "page.css"), media_type="text/css")
+    app.get("/static/page.css", include_in_schema=False)(lambda: style)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.openapi = lambda: _openapi(app, secured=bool(keys))  # type: ignore[method-assign] # FastAPI's documented way
     return app

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,9 +48,18 @@ class Batcher:
     client: no client waits for the batch of another.
     """
 
-    def __init__(self, settings: Batching, metrics: Metrics) -> None:
+    def __init__(self, settings: Batching, metrics: Metrics, accepted: Callable[[], int] | None = None) -> None:
+        """Start the thread.
+
+        Args:
+            settings: sizes and times of batches.
+            metrics: where steps are counted.
+            accepted: returns how many images are accepted and not yet answered, also those that are being read; when
+                all of them are here, none is waited for. None: that is not known.
+        """
         self._settings = settings
         self._metrics = metrics
+        self._accepted = accepted
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turns: Turns[_Job] = Turns()
         self._seen: dict[str, float] = {}
@@ -109,6 +119,8 @@ class Batcher:
 
     def _has_enough(self) -> bool:
         if len(self._turns) >= self._settings.max_images or self._is_shared():
+            return True
+        if self._accepted is not None and len(self._turns) >= self._accepted():
             return True
         return bool(len(self._turns) and self._turns.first(self._turns.next()).missing)
 

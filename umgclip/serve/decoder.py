@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import torch
 from pydantic_core import from_json
 
 from umgclip.errors import InputError, UmgclipError
@@ -199,7 +198,6 @@ def main(connection: socket.socket, limits: RequestLimits, *, heavy: bool) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent closes the connection
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     gc.freeze()
     if heavy:

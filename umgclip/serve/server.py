@@ -1,4 +1,4 @@
-"""The start of the server: load the model, listen on a port, answer until it is stopped."""
+"""The server: load the model, then answer until it is stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import signal
 import socket
 import sys
-import warnings
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -15,45 +14,41 @@ from types import FrameType
 import uvicorn
 from prometheus_client import disable_created_metrics
 
-from umgclip.errors import InputError
-from umgclip.register import download
+from umgclip.inference.answerer import Answerer
+from umgclip.inference.folder import load_folder
 from umgclip.serve.app import create_app
 from umgclip.serve.connections import BACKLOG, Bounds, bounded_protocol, connection_limit
 from umgclip.serve.current import Current, ModelSource
-from umgclip.serve.decoding import prepare_forks
-from umgclip.serve.settings import API_KEY, ModelSelection, ServeSettings, api_keys
+from umgclip.serve.registry_process import RegistryProcess
+from umgclip.serve.settings import API_KEY, ModelSelection, ServeSettings
 from umgclip.serve.shares import ResourcePool
-from umgclip.tracking import store_from_env
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SWITCH_S = 5e-4  # with the interpreter's 5 ms the HTTP thread would delay every step of a forward pass
 _logger = logging.getLogger(__name__)
 
 
-def run(settings: ServeSettings, root: Path) -> None:
+def run(settings: ServeSettings, keys: tuple[str, ...], listening: socket.socket, registry: RegistryProcess) -> None:
     """Load the model, then answer until SIGTERM or Ctrl-C; requests that are open by then are answered first.
 
     Args:
         settings: the operator's settings.
-        root: folder of the embedded MLflow store, used if `MLFLOW_TRACKING_URI` is unset.
+        keys: API keys; without keys requests need none.
+        listening: the socket to accept connections from.
+        registry: the registry with the selected model.
 
     Raises:
-        InputError: the port is taken, the API key is empty, or there is no such model, alias or version.
+        InputError: there is no such model, alias or version, or there are too few file handles.
         TrackingError: the registry does not answer.
         DataError: the version's files are damaged.
     """
-    keys = api_keys()
-    logging.getLogger("umgclip").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", module="PIL")  # a line on stderr for every image with odd metadata
     disable_created_metrics()  # they are half of the lines and have no use
     sys.setswitchinterval(_SWITCH_S)
-    gc.freeze()  # imported objects stay; garbage collection spent a seventh of the time on them
-    # before the model is loaded, so that a port that is taken is reported at once
-    listening = _listen(settings.host, settings.port)
+    connections = ResourcePool("connections", connection_limit(settings.capacity.connections))
+    current = Current(settings.selection, model_source(settings.selection, registry))
+    gc.freeze()  # libraries and model stay; garbage collection spent a seventh of the time on them
+    gc.enable()
     try:
-        prepare_forks()  # it takes about as long as loading the model, and runs at the same time
-        connections = ResourcePool("connections", connection_limit(settings.capacity.connections))
-        current = Current(settings.selection, registry(settings.selection, root))
         _log_start(settings, current, listening, bool(keys))
         bounds = Bounds(connections, settings.timeouts.head_s, settings.timeouts.send_s)
         config = uvicorn.Config(
@@ -68,10 +63,7 @@ def run(settings: ServeSettings, root: Path) -> None:
         )
         _ignore_repeated_stops()
         uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        _logger.info("stopped")
     finally:
-        listening.close()
         gc.unfreeze()  # otherwise the interpreter would list the frozen objects as leaks when it ends
 
 
@@ -90,35 +82,18 @@ def _ignore_repeated_stops() -> None:
             signal.signal(number, stop)
 
 
-def registry(selection: ModelSelection, root: Path) -> ModelSource:
+def model_source(selection: ModelSelection, registry: RegistryProcess) -> ModelSource:
     """Return the selected model in MLflow's registry.
 
     Args:
         selection: the model, and its alias or version.
-        root: folder of the embedded store, used if `MLFLOW_TRACKING_URI` is unset.
+        registry: the process that asks the registry.
     """
-    store = store_from_env(root)
-    wanted = selection.version or selection.alias
-    return ModelSource(
-        resolve=partial(download.resolve, store, selection.name, wanted),
-        fetch=partial(download.fetch, store, selection.name),
-    )
 
+    def fetch(version: str, into: Path) -> Answerer:
+        return load_folder(*registry.download(selection.name, version, into))
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise InputError(f"--host: expected a name or address of this machine, got {host!r}") from error
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        raise InputError(f"--host, --port: cannot listen on {host} port {port}: {error.strerror}") from error
-    return listening
+    return ModelSource(partial(registry.resolve, selection.name, selection.version or selection.alias), fetch)
 
 
 def _log_start(settings: ServeSettings, current: Current, listening: socket.socket, keyed: bool) -> None:
