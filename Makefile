@@ -13,12 +13,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_HTTP_TIMEOUT ?= 300
 export UV_HTTP_RETRIES ?= 5
 export GX_ANALYTICS_ENABLED ?= false
+# stages and tests are hundreds of processes: each would compile the package again
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install repository demo test test-all check fix docs bench claim up down env lock clean
+.PHONY: help install repository demo test test-all check types layers fix docs bench bench-gpu claim up down env lock clean
 
 help: ## show these lines
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## .venv with exactly the packages of requirements.lock; does nothing when they are there
 
@@ -59,7 +61,12 @@ test-all: check ## the tests of `make test` and the heavy ones: many servers, ki
 check: $(STAMP) ## lint, format, types, layers
 	ruff check .
 	ruff format --check .
-	mypy
+	@$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync types layers
+
+types:
+	mypy --num-workers $(JOBS)
+
+layers:
 	lint-imports --no-logo
 
 fix: $(STAMP) ## apply ruff's fixes and format the code
@@ -73,6 +80,9 @@ docs: $(STAMP) ## build the documentation as a site in site/: pages, API referen
 
 bench: $(STAMP) ## time what matters: every script in benchmarks/, after `make demo`
 	@for script in benchmarks/*.py benchmarks/scale; do echo "== $$script"; python $$script || exit 1; done
+
+bench-gpu: $(STAMP) ## measure on the GPU that is there, in ten minutes: a table, benchmarks/results, docs/gpu.md
+	python -m benchmarks.gpu --write docs/gpu.md
 
 claim: $(STAMP) $(DEMO) ## measure the paper's claim with three seeds, over an hour: docs/claim.md and its figure
 	dvc repro validate
@@ -88,7 +98,7 @@ env: $(STAMP) ## print what a shell needs to use them, for eval
 	@python -m infra.services env
 
 lock: $(STAMP) ## resolve pyproject.toml again into requirements.lock; pins that still fit stay
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra docs --extra serve --extra export --extra ray \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra docs \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint requirements.lock \
 	  --no-emit-index-url --no-annotate infra/docker/servers.in -o infra/docker/servers.lock

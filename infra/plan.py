@@ -18,13 +18,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from flows.dvc.orders import REPOSITORIES, without_login
 from infra import postgres
 from infra.choices import Choice, recall, scratch
 from infra.login import USER, Login, login_of
 from infra.pools import read_pools
 from infra.processes import LOOPBACK, Service
 from umgclip.errors import InputError
+from umgclip.flows.dvc.orders import REPOSITORIES, without_login
 
 ROOT = Path(__file__).resolve().parents[1]
 BUCKET = "umgclip"

@@ -3,13 +3,13 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute
-    """Import `umgclip.load` on first use: it needs torch, and most of this package does not."""
-    if name == "load":
+    """Import `umgclip.load` and `umgclip.Model` on first use: they need torch, and most of this package does not."""
+    if name in ("load", "Model"):
         from importlib import import_module
 
-        return import_module("umgclip.api").load
+        return getattr(import_module("umgclip.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,10 @@ class InputError(UmgclipError):
     exit_code = 2
 
 
+class MissingPackageError(InputError):
+    """An optional package is not installed; the message is a whole sentence that says how to install it."""
+
+
 class ParamsError(InputError):
     """`params.yaml` has an unknown key, a wrong type or a value out of range."""
 

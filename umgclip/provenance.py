@@ -8,7 +8,7 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,10 @@ WRITTEN_BY_RUNS = ("dvc.lock", "metrics")
 _TIMEOUT_S = 20
 _CLASS_AS_TEXT = re.compile(r"(\w+(?:\.\w+)+):\w+")
 # parts of the package that describe values: a change there changes no result
-DESCRIBING = ("errors", "params", "records", "stage", "provenance", "tracking")
-# those, and parts that move values between files and memory: DVC does not follow them, digests of code leave them out
-PLUMBING = (*DESCRIBING, "io", "safe_text")
+DESCRIBING = ("errors", "extras", "params", "provenance", "records", "stage", "suggestions", "tracking")
+# those, parts that move values between files and memory, and the look of pages: DVC does not follow them, digests of
+# code leave them out
+PLUMBING = (*DESCRIBING, "io", "pages", "safe_text")
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,18 @@ def _file(root: Path, module: str) -> Path | None:
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
-def _imported(source: bytes) -> Iterator[str]:
+@functools.cache
+def _imported(source: bytes) -> tuple[str, ...]:
+    """Return the names of what a source imports; digests of several modules share most of their sources."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and (named := _CLASS_AS_TEXT.fullmatch(str(node.value))):
-            yield named[1]
+            names.append(named[1])
+    return tuple(names)
 
 
 def same_code(one: bytes, other: bytes) -> bool:

@@ -85,11 +85,16 @@ class PairSide(_Closed):
 
 
 class Source(_Closed):
-    """The dataset, URL and licence of an image."""
+    """The dataset, URL and licence of an image, and what its file was called where it came from.
+
+    `name` is the path of the file inside the imported source, as its owner knows it; it is left out of the JSON where
+    there is none, as for images that this package drew.
+    """
 
     dataset: str
     url: str | None = None
     license: str | None = None
+    name: str | None = Field(default=None, exclude_if=_absent)
 
 
 class ImageRecord(_Closed):

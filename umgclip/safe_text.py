@@ -98,3 +98,9 @@ def line_of(error: BaseException) -> str:
             places.append(f"umgclip/{path.removeprefix(_PACKAGE)}:{trace.tb_lineno}")
         trace = trace.tb_next
     return f"{message} ({places[-1]})" if places else message
+
+
+def in_markdown(text: str) -> str:
+    """Return a text on one line that Markdown shows as it is: no markup, HTML or control sequence takes effect."""
+    shown = re.sub(r"([\\`*_\[\]])", r"\\\1", " ".join(printable(text).split()))
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from umgclip.base import scratch
+from umgclip.data.image_sources import data_sources
 from umgclip.io.atomic import fresh_folder, write_json
 from umgclip.io.manifest import read_manifest
 from umgclip.model.clip import files
-from umgclip.model.clip.layout import text_length
+from umgclip.model.clip.layout import TRAINED_ON, text_length
 from umgclip.model.clip.long_text import long_text_of
 from umgclip.model.clip.pretrained.load import Choices, load_pretrained
 from umgclip.model.clip.pretrained.text_positions import with_longer_texts
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import SCRATCH, BaseParams
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def run(
         OutputError: `out` cannot be written.
     """
     decided: tuple[tuple[str, str], ...] = ()
+    begin("training" if params.pretrained == SCRATCH else "loading the weights")
     if params.pretrained == SCRATCH:
         read_manifest(inputs.data / "train")
         clip, model_cfg = scratch.train(params, inputs.data / "train", report)
@@ -67,11 +70,14 @@ def run(
     elif path := long_text_of(clip):
         row = ("longest text", f"{path.length} tokens, by the long path from {path.short_length + 1} on")
         decided = (*decided, row)
+    begin("writing the base")
     with fresh_folder(out) as folder:
         digest = files.save(folder, clip, model_cfg)
         if files.needs_tokenizer_files(model_cfg):
             files.save_tokenizer(folder, model_cfg, params.tokenizer or _tokenizer_beside(params.pretrained))
-        facts = {"weights_sha256": digest, "pretrained": _source(params.pretrained), "model": model}
+        facts: dict[str, Any] = {"weights_sha256": digest, "pretrained": _source(params.pretrained), "model": model}
+        if params.pretrained == SCRATCH:
+            facts[TRAINED_ON] = data_sources(inputs.data / "train").names
         write_json(folder / "base.json", facts)
     size = sum(parameter.numel() for parameter in clip.parameters())
     rows = (("model", model), ("pretrained", params.pretrained), *decided, ("parameters", f"{size:,}"))

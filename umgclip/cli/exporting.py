@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from umgclip.io.atomic import fresh_folder
 from umgclip.model.clip.tower import DenseClip
@@ -13,7 +13,8 @@ from umgclip.params import RegisterParams
 from umgclip.register.opening import OpenedModel, open_model
 from umgclip.stage import Summary
 
-Format = Literal["open_clip", "peft", "onnx"]
+Format = Literal["open_clip", "transformers", "peft", "onnx"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def export(
@@ -37,10 +38,11 @@ def export(
         if register is not None:
             usage = replace(loaded.usage, template=register.template, box_share=register.box_share)
             loaded = replace(loaded, usage=usage)
-        rows = {"open_clip": _open_clip, "peft": _peft, "onnx": _onnx}[to](loaded, folder, out)
+        write = {"open_clip": _open_clip, "transformers": _transformers, "peft": _peft, "onnx": _onnx}[to]
+        rows = write(loaded, folder, out)
     images = loaded.usage.preprocess
     preprocessing = ("images", f"{images.fit}, {images.interpolation}; all settings are in {USAGE}")
-    return Summary(f"export --to {to}", (*rows, preprocessing, ("folder", str(out))))
+    return Summary(f"export --to {to}", (*rows, preprocessing, ("folder", str(out))), {"to": to})
 
 
 def _open_clip(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
@@ -58,6 +60,21 @@ def _open_clip(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, 
     if loaded.usage.preprocess.fit == "pad":
         rows.append(("difference", "open_clip shows the padding to the model, so results differ slightly"))
     return rows
+
+
+def _transformers(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:
+    from umgclip.inference.export.transformers_folder import write_transformers
+
+    written = write_transformers(DenseClip(loaded.clip), loaded.usage, folder)
+    rows = [(f"{name}: largest difference to ours", f"{value:.1e}") for name, value in written.differences.items()]
+    return [
+        ("sha256", written.sha256[:16]),
+        *rows,
+        ("load with", f'transformers.{written.model_class}.from_pretrained("{out}")'),
+        ("classify with", f'transformers.pipeline("zero-shot-image-classification", model="{out}")'),
+        ("its image processor", written.images),
+        ("not in it", "dense maps and the read-outs of boxes and masks; see docs/hub.md"),
+    ]
 
 
 def _peft(loaded: OpenedModel, folder: Path, out: Path) -> list[tuple[str, str]]:

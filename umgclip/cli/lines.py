@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
+from umgclip.cli.habits import output
 from umgclip.safe_text import printable, without_secrets
 
 
@@ -17,9 +19,17 @@ def say(message: str, *, as_result: bool = False) -> None:
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def notice(message: str) -> None:
+    """Print on stderr what a user should know beside the result, unless the command is to be quiet."""
+    if not output.current().quiet:
+        say(message)
+
+
 class PlainFormatter(logging.Formatter):
     """Formatter that removes terminal control sequences and secrets from log lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as a line that is safe to print."""
-        return printable(without_secrets(super().format(record)), lines=True)
+        """Return a record as a line that is safe to print, behind the command's age in seconds if it is verbose."""
+        running = output.current()
+        age = f"[{time.monotonic() - running.started:7.2f} s] " if running.verbose else ""
+        return f"{age}{printable(without_secrets(super().format(record)), lines=True)}"

@@ -86,7 +86,10 @@ def report(
     registration: Annotated[Path, typer.Option(help="report that register wrote")] = ARTIFACTS
     / "register"
     / "register.json",
-    short: Annotated[bool, typer.Option("--markdown", help="print the README's short Markdown table instead")] = False,
+    short: Annotated[bool, typer.Option("--markdown", help="print the README's Markdown lines instead")] = False,
+    complete: Annotated[
+        bool, typer.Option("--all", help="show every metric with its interval, and the registered version")
+    ] = False,
     beside: Annotated[
         list[Path] | None, typer.Option(help="metrics file of another run, shown as another column; repeatable")
     ] = None,
@@ -98,72 +101,111 @@ def report(
         bool,
         typer.Option("--published", help="show results that papers published, beside ours if the protocol is the same"),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="with --published: print JSON instead of tables")] = False,
 ) -> None:
-    """Show the results as tables: base against tuned, the annotator, the registered version.
+    """Show the results: base against tuned, and how good the annotator is.
 
-    With --beside the tables compare the tuned models of several runs. Results
-    that were measured by different protocols are refused; the error names the
-    field that differs. With --published, published results by the same
-    protocol are in one table with ours, all others in a table of their own.
+    The table is the README's. With --all it has every metric of every
+    benchmark. With --beside the tables compare the tuned models of several
+    runs. Results that were measured by different protocols are refused; the
+    error names the field that differs. With --published, published results by
+    the same protocol are in one table with ours, all others in a table of
+    their own.
+
+    Example: umgclip report --all
     """
-    from umgclip.cli.report import markdown, show_beside, show_results
-    from umgclip.errors import InputError
+    from umgclip.cli import terminal
+    from umgclip.cli.report import document, evaluated, markdown, show_beside, show_main, show_results
 
-    if as_json and not published:
-        raise InputError("expected --json with --published, got it alone")
     if published:
-        from umgclip.cli.published import published_json, show_published
+        from umgclip.cli.published import show_published
 
-        if as_json:
-            typer.echo(published_json(metrics))
-        else:
-            show_published(metrics)
+        show_published(metrics)
     elif beside:
         show_beside(metrics, beside, allow or [])
     elif short:
-        typer.echo(markdown(metrics))
-    else:
+        terminal.write(markdown(metrics), document(evaluated(metrics), registration))
+    elif complete:
         show_results(metrics, registration)
+    else:
+        show_main(metrics, registration, ARTIFACTS / "evaluate" / "report.html")
 
 
 def predict(
     images: Annotated[list[Path], typer.Argument(help="image files, or folders of them")],
     labels: Annotated[
-        list[str], typer.Option("--labels", help="names separated by commas, or @FILE with one name per line")
-    ],
+        list[str] | None, typer.Option("--labels", help="names separated by commas, or @FILE with one name per line")
+    ] = None,
+    labels_file: Annotated[
+        Path | None, typer.Option("--labels-file", help="file with one name per line; names may hold commas")
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder")
     ] = "artifacts",
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help='JSON file of boxes, {"photo.jpg": [\\[x0, y0, x1, y1], ...]} in pixels; images that it does not '
-            "name are classified as a whole"
+            help='JSON file of boxes, {"photo.jpg": [\\[x0, y0, x1, y1], ...]} in pixels, or a COCO file; images that '
+            "it does not name are classified as a whole, or with --out FOLDER get proposals"
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="file for the JSON lines; default: stdout")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="folder for detections, or a file such as x.jsonl for JSON lines; default: stdout"),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="with --out FOLDER: least confidence of a detection")
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(help="with --out FOLDER: what else may be in the pictures, names separated by commas"),
+    ] = None,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="with --out FOLDER: write no annotated pictures")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="number of labels per image or box, best first")] = 5,
     as_table: Annotated[bool, typer.Option("--table", help="print a table instead of JSON lines")] = False,
 ) -> None:
-    """Rank labels for photographs, or for boxes in them.
+    """Rank labels for photographs or boxes, or find things by name: --out FOLDER.
 
     Print one JSON line per image: {"image": ..., "labels": [{"label": ...,
     "score": ...}, ...]}, or "boxes" with the labels of each box. An image that
     cannot be read gets "error" instead, and the exit code is 3.
+
+    With --out FOLDER the labels are looked for in the pictures: FOLDER gets
+    index.html, annotated pictures, predictions.json (COCO with scores and
+    masks) and predictions.jsonl. The same command again goes on where it was
+    stopped, and takes new images in. Images that cannot be read are listed in
+    quarantine.jsonl, and the exit code is 3.
 
     Example: umgclip predict photos --labels "robin,wren" --model models:/birds@champion
     """
     from umgclip.cli import predicting, session
     from umgclip.errors import DataError
 
-    query = predicting.LabelQuery(predicting.read_labels(labels), predicting.read_boxes(boxes), top)
-    paths = predicting.find_images(images)
+    names = predicting.read_labels(labels or [], labels_file)
+    given = predicting.read_boxes(boxes)
+    if out is not None and predicting.is_folder(out):
+        from umgclip.cli import detecting
+
+        if as_table:
+            raise InputError("--table: expected without --out FOLDER, which writes a page")
+        words = predicting.read_background(background or [])
+        options = detecting.FolderOptions(out, threshold, words, not no_pictures)
+        detecting.predict(model, images, names, given, options)
+        return
+    unused = {"--threshold": threshold is not None, "--background": background, "--no-pictures": no_pictures}
+    for option, is_given in unused.items():
+        if is_given:
+            raise InputError(f"{option}: expected with --out FOLDER, which looks for things in the pictures")
+    query = predicting.LabelQuery(names, given, top)
+    paths, others = predicting.find_images(images, out)
     predicting.require_no_image(out, paths)
     query.check(paths)
+    predicting.tell_others(others)
     import umgclip
 
     loaded = umgclip.load(model)
+    predicting.warn_of_drawings(loaded)
     with session.untracked("predict") as opened:
         answered = predicting.answers(loaded, paths, query, opened.counter(len(paths)))
         failed = predicting.write(answered, out, as_table=as_table)
@@ -172,9 +214,12 @@ def predict(
 
 
 def export(
-    to: Annotated[str, typer.Option("--to", help="format: open_clip, peft or onnx")],
+    to: Annotated[str, typer.Option("--to", help="format: open_clip, transformers, peft or onnx")],
     model: Annotated[
-        str | None, typer.Option("--model", help="models:/NAME@ALIAS or a folder, instead of --base and --adapter")
+        str | None,
+        typer.Option(
+            "--model", help="models:/NAME@ALIAS, hf-hub:USER/NAME or a folder, instead of --base and --adapter"
+        ),
     ] = None,
     base: Base = ARTIFACTS / "base",
     adapter: Adapter = ARTIFACTS / "train",
@@ -183,7 +228,11 @@ def export(
     ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """Export the tuned model for other tools: merged open_clip weights, a peft adapter, or ONNX graphs.
+    """Export the tuned model for open_clip, transformers, peft or ONNX.
+
+    open_clip and transformers get merged weights, peft the adapter alone, and
+    ONNX an image and a text graph. transformers has classes for ViTs of
+    open_clip and for SigLIP; other towers are refused by name.
 
     The file umgclip_preprocess.json in the folder describes how images and
     labels are prepared. The prompt and the part of a box that is read come
@@ -195,22 +244,22 @@ def export(
     """
     from umgclip.cli import session
 
-    formats = ("open_clip", "peft", "onnx")
+    formats = ("open_clip", "transformers", "peft", "onnx")
     if to not in formats:
         raise InputError(f"--to: expected one of {', '.join(formats)}, got {to!r}")
     folder = out or ARTIFACTS / "export" / to
-    reads = (base, adapter) if model is None else () if model.startswith("models:/") else (Path(model),)
+    reads = (base, adapter) if model is None else () if model.startswith(("models:/", "hf-hub:")) else (Path(model),)
     session.check_output(folder, reads)
     from umgclip.cli import exporting
 
     if model is not None:
         with session.only_writer(folder):
             summary = exporting.export(model, None, to, folder)  # type: ignore[arg-type]
-        session.show(summary)
+        session.show(summary, out=folder)
         return
     from umgclip.params import RegisterParams, load_section
 
     register = load_section(params, RegisterParams) if params.is_file() else None
     with session.only_writer(folder):
         summary = exporting.export(base, adapter, to, folder, register)  # type: ignore[arg-type]
-    session.show(summary)
+    session.show(summary, out=folder)

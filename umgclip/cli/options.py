@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from umgclip.cli.habits import completion
+
 
 def local_or_s3(where: str | Path) -> Path | str:
     """Return an `s3://` URL as it is, and anything else as a local path."""
@@ -16,7 +18,10 @@ def local_or_s3(where: str | Path) -> Path | str:
 Params = Annotated[Path, typer.Option("--params", help="parameter file")]
 Out = Annotated[Path, typer.Option("--out", help="folder to create; an existing one is replaced")]
 Metrics = Annotated[Path, typer.Option("--metrics", help="JSON file of metrics to write")]
-Data = Annotated[Path, typer.Option("--data", help="folder with the datasets train and benchmark")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", help="folder with the datasets train and benchmark", autocompletion=completion.datasets),
+]
 DataLocation = Annotated[
     Any,
     typer.Option(
@@ -27,14 +32,23 @@ DataLocation = Annotated[
     ),
 ]
 Base = Annotated[Path, typer.Option("--base", help="folder that the stage base wrote")]
-Annotations = Annotated[Path, typer.Option("--annotations", help="annotated training dataset")]
-Benchmark = Annotated[Path, typer.Option("--benchmark", help="dataset with ground truth")]
+Annotations = Annotated[
+    Path, typer.Option("--annotations", help="annotated training dataset", autocompletion=completion.datasets)
+]
+Benchmark = Annotated[
+    Path, typer.Option("--benchmark", help="dataset with ground truth", autocompletion=completion.datasets)
+]
 Vocabulary = Annotated[Path, typer.Option("--vocabulary", help="concepts that annotate extracted from the alt texts")]
 Concepts = Annotated[
     Path | None,
     typer.Option("--vocabulary", help="file of concepts for this run; default: the one that params.yaml names"),
 ]
-Where = Annotated[str, typer.Argument(help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX")]
+Where = Annotated[
+    str,
+    typer.Argument(
+        help="a dataset or a folder of datasets, local or s3://BUCKET/PREFIX", autocompletion=completion.datasets
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show what would happen and change nothing")]
 Quarantine = Annotated[Path, typer.Option("--quarantine", help="rows that validate excluded")]
 Discard = Annotated[
@@ -51,3 +65,4 @@ PARAMS = Path("params.yaml")
 DATA = Path("data")
 ARTIFACTS = Path("artifacts")
 METRICS = Path("metrics")
+SPLITS = "train", "benchmark"

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from umgclip.api import Model
 from umgclip.cli import terminal
+from umgclip.cli.habits import output
+from umgclip.cli.lines import notice
 from umgclip.cli.terminal import Sheet
-from umgclip.data.wording import first_spellings
+from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file
+from umgclip.predictions.inputs import SUFFIXES, boxes_by_name, listed
+from umgclip.sources.source_files import extension_of, is_hidden
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+if TYPE_CHECKING:  # it loads torch, and what was typed is checked before that
+    from umgclip.api import Model
+
+_FILES = {".jsonl", ".json", ".ndjson", ".txt"}  # of JSON lines
 Answer = dict[str, Any]
 Boxes = list[Any]
 
@@ -69,32 +76,63 @@ def _names_of(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(path), path.as_posix(), path.name)))
 
 
-def read_labels(words: Iterable[str]) -> list[str]:
-    """Read the labels of `--labels`: names separated by commas, or @FILE with one name per line.
+def read_labels(words: Iterable[str], file: Path | None = None) -> list[str]:
+    """Read the labels of `--labels`: names separated by commas, or @FILE; and those of `--labels-file`.
+
+    Empty names, as after a last comma, are left out.
 
     Raises:
-        InputError: there is no such file, or no label.
+        InputError: there is no such file, no label, or two that differ at most in case and white space.
     """
-    names: list[str] = []
-    for word in words:
-        if word.startswith("@"):
-            path = Path(word[1:])
-            if not path.is_file():
-                raise InputError(f"--labels: expected a file with one label per line, found none at {path}")
-            try:
-                names += path.read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError as error:
-                raise InputError(f"--labels: {path}: expected UTF-8, got {error.reason}") from error
-        else:
-            names += word.split(",")
-    labels = list(first_spellings(names).values())
+    names = _names(words, "--labels")
+    if file is not None:
+        names += _lines_of(file, "--labels-file")
+    labels: dict[str, str] = {}
+    for label in filter(None, map(tidy, names)):
+        key = name_key(label)
+        if key in labels:
+            raise InputError(
+                f"--labels: expected labels that differ by more than case and white space, got {labels[key]!r} and "
+                f"{label!r}; leave one out"
+            )
+        labels[key] = label
     if not labels:
         raise InputError("--labels: expected names separated by commas, or @FILE with one name per line, got none")
-    return labels
+    return list(labels.values())
+
+
+def read_background(words: Iterable[str]) -> list[str]:
+    """Read the words of `--background`, each of them once.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    return list(first_spellings(_names(words, "--background")).values())
+
+
+def _names(words: Iterable[str], option: str) -> list[str]:
+    names: list[str] = []
+    for word in words:
+        names += _lines_of(Path(word[1:]), option) if word.startswith("@") else word.split(",")
+    return names
+
+
+def _lines_of(path: Path, option: str) -> list[str]:
+    if not path.is_file():
+        raise InputError(f"{option}: expected a file with one label per line, found none at {path}")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{option}: {path}: expected UTF-8, got {error.reason}") from error
+
+
+def is_folder(out: Path | None) -> bool:
+    """Return whether `--out` names a folder for detections; else it is a file of JSON lines, or stdout."""
+    return out is not None and not out.is_file() and out.suffix.lower() not in _FILES
 
 
 def read_boxes(path: Path | None) -> dict[str, Boxes]:
-    """Read boxes from JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}`, in pixels of the upright image.
+    """Read boxes from JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}` in pixels of the upright image, or a COCO file.
 
     Raises:
         InputError: there is no such file, or it holds something else.
@@ -107,29 +145,70 @@ def read_boxes(path: Path | None) -> dict[str, Boxes]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"--boxes: {path}: expected JSON, got {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
-        raise InputError(f'--boxes: {path}: expected {{"IMAGE": [[x0, y0, x1, y1], ...]}}, got {str(content)[:80]}')
-    return content
+    return boxes_by_name(content, str(path))
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """List image files, and those in folders sorted by name.
+class FoundImages(NamedTuple):
+    """The images of a command, and what lay beside them in their folders.
+
+    Attributes:
+        paths: the images, each of them once.
+        others: number of files without the suffix of an image, by suffix.
+    """
+
+    paths: list[Path]
+    others: dict[str, int]
+
+
+def find_images(given: Iterable[Path], out: Path | None = None) -> FoundImages:
+    """List image files, and those in folders sorted by name; hidden files and folders in them are left out.
+
+    Args:
+        given: image files and folders.
+        out: the output, which is not counted among the other files.
 
     Raises:
         InputError: a path is neither a file nor a folder, or a folder holds no image.
     """
-    images: list[Path] = []
-    for path in paths:
+    images: dict[Path, None] = {}
+    others: dict[Path, str] = {}
+    for path in given:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = [file for file in sorted(path.rglob("*")) if not is_hidden(file.relative_to(path).as_posix())]
+            inside = [file for file in files if file.suffix.lower() in SUFFIXES and _may_be_read(file)]
+            beside = {file: _suffix(file) for file in files if file.suffix.lower() not in SUFFIXES and file.is_file()}
             if not inside:
-                raise InputError(f"{path}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
-            images += inside
+                seen = listed(_counted(beside, None)) or "none"
+                raise InputError(f"{path}: expected images ({', '.join(sorted(SUFFIXES))}), found {seen}")
+            images |= dict.fromkeys(inside)
+            others |= beside
         elif path.is_file():
-            images.append(path)
+            images[path] = None
         else:
             raise InputError(f"{path}: expected an image or a folder, found nothing")
-    return list(dict.fromkeys(images))
+    return FoundImages(list(images), _counted({file: others[file] for file in others if file not in images}, out))
+
+
+def _suffix(path: Path) -> str:
+    extension = extension_of(path.name)
+    return f".{extension}" if extension else "no suffix"
+
+
+def _counted(others: Mapping[Path, str], out: Path | None) -> dict[str, int]:
+    leave_out = None if out is None else out.resolve()
+    each = (name for file, name in others.items() if leave_out is None or not file.resolve().is_relative_to(leave_out))
+    return dict(sorted(Counter(each).items()))
+
+
+def tell_others(others: Mapping[str, int]) -> None:
+    """Say on stderr which files in the folders were not read, because their suffix is none of an image."""
+    if others:
+        notice(f"predict: left out, because their suffix is none of an image: {listed(others)}")
+
+
+def _may_be_read(path: Path) -> bool:
+    """Return whether a path is a file, or a link to nothing, which is then an image that cannot be read."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def require_no_image(out: Path | None, images: Iterable[Path]) -> None:
@@ -141,6 +220,15 @@ def require_no_image(out: Path | None, images: Iterable[Path]) -> None:
     if out is not None and out.exists() and (out.suffix.lower() in SUFFIXES or any(map(out.samefile, images))):
         raise InputError(
             f"--out: expected a file for JSON lines, which is replaced; {out} is an image; use another path"
+        )
+
+
+def warn_of_drawings(model: Model) -> None:
+    """Say on stderr that a model knows drawn images alone, if its own files say so."""
+    if model.origin.knows_drawings_alone:
+        notice(
+            f"predict: this model was trained on drawn images alone ({', '.join(model.origin.trained_on)}); it is of "
+            "little use on photographs"
         )
 
 
@@ -192,9 +280,16 @@ def _best(scores: Any, query: LabelQuery) -> list[dict[str, Any]]:  # noqa: ANN4
 
 def write(results: Iterable[Answer], out: Path | None, *, as_table: bool) -> int:
     """Write JSON lines to a file or to stdout, or print a table; return how many images failed."""
+    if output.current().as_json and out is None:
+        answers = list(results)
+        failed = sum(map(_failed, answers))
+        output.add({"images": answers, "failed": failed})
+        return failed
     if out is not None:
         with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
-            return _lines(results, handle)
+            failed = _lines(results, handle)
+        output.add({"out": str(out), "failed": failed})
+        return failed
     if not as_table:
         return _lines(results, sys.stdout)
     sheet, failed = Sheet("image", "box", "labels"), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from umgclip.cli import terminal
 from umgclip.cli.terminal import Sheet
@@ -40,11 +41,27 @@ def rollback(params: RegisterParams, *, dry_run: bool) -> None:
 
 
 def _show(result: PromotionResult) -> None:
-    if result.decision.checks:
-        terminal.show(_gates(result.decision))
-    terminal.show(_outcome(result))
+    sheets = [_gates(result.decision)] if result.decision.checks else []
+    terminal.show(*sheets, _outcome(result), document=_document(result))
     if not result.accepted:
         raise PromotionError(result.reason)
+
+
+def _document(result: PromotionResult) -> dict[str, Any]:
+    return {
+        "model": result.name,
+        "version": result.version,
+        "accepted": result.accepted,
+        "moved": result.moved,
+        "dry_run": result.dry_run,
+        "champion_before": result.champion_before,
+        "champion_after": result.champion_after,
+        "reason": result.reason,
+        "gates": [
+            {"gate": one.gate, "of": one.metric, "expected": one.expected, "got": one.measured, "holds": one.holds}
+            for one in result.decision.checks
+        ],
+    }
 
 
 def _gates(decision: Decision) -> Sheet:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from umgclip.cli import terminal
 from umgclip.cli.report import evaluated
@@ -14,15 +14,10 @@ from umgclip.evaluate.report.published import Standing, read_marks, standings
 _WIDTH = 120
 
 
-def published_json(evaluation: Path) -> str:
-    """Return the published marks and ours as JSON: `same` by the same protocol, `other` by others.
-
-    Raises:
-        DataError: there is no evaluation, or the file is not one that `evaluate` writes.
-    """
-    every = list(standings(evaluated(evaluation), read_marks()))
+def _document(every: Sequence[Standing]) -> dict[str, Any]:
+    """Return the published marks and ours for `--json`: `same` by the same protocol, `other` by others."""
     groups = {"same": [one for one in every if not one.differs], "other": [one for one in every if one.differs]}
-    return json.dumps({name: [one.as_json() for one in group] for name, group in groups.items()}, indent=2)
+    return {name: [one.as_json() for one in group] for name, group in groups.items()}
 
 
 def show_published(evaluation: Path) -> None:
@@ -33,8 +28,8 @@ def show_published(evaluation: Path) -> None:
     """
     every = list(standings(evaluated(evaluation), read_marks()))
     same = [one for one in every if one.differs is None]
-    terminal.show(_same(same), least_width=_WIDTH)
-    terminal.show(_other([one for one in every if one.differs is not None]), least_width=_WIDTH)
+    others = [one for one in every if one.differs is not None]
+    terminal.show(_same(same), _other(others), least_width=_WIDTH, document=_document(every))
 
 
 def _same(standing: Sequence[Standing]) -> Sheet:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from umgclip.cli import terminal
-from umgclip.cli.lines import say
+from umgclip.cli.lines import notice
 from umgclip.cli.session import numbers
 from umgclip.cli.terminal import Sheet
 from umgclip.errors import DataError
@@ -45,18 +45,88 @@ def markdown(evaluation: Path) -> str:
     """
     metrics = evaluated(evaluation)
     lines = ["| benchmark | metric | base | tuned |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join((row, title, *map(_shown, values)))} |" for row, title, _, values in _main(metrics)]
+    if words := _annotator_in_words(metrics):
+        lines += ["", *words]
+    return "\n".join(lines)
+
+
+def show_main(evaluation: Path, registration: Path, pages: Path) -> None:
+    """Print the main results, those of the README's table, and the annotator's quality.
+
+    Args:
+        evaluation: the metrics file that `evaluate` wrote.
+        registration: the report that `register` wrote, for the document of `--json`.
+        pages: the page that `evaluate` wrote; it is named if it exists.
+
+    Raises:
+        DataError: there is no evaluation, or the file is not one that `evaluate` writes.
+    """
+    metrics = evaluated(evaluation)
+    sheet = Sheet(title="Main results, shares of 1")
+    for column in ("benchmark", "metric", "base", "tuned", "change"):
+        sheet.add_column(column, justify="left" if column in ("benchmark", "metric") else "right")
+    for row, (benchmark, title, _, values) in enumerate(_main(metrics)):
+        if benchmark and row:
+            sheet.add_section()
+        before, after = values
+        change = "" if before is None or after is None else f"{after - before:+.3f}"
+        sheet.add_row(benchmark, title, *map(_shown, values), change)
+    terminal.show(sheet, least_width=_WIDTH, document=document(metrics, registration))
+    for line in _annotator_in_words(metrics):
+        terminal.remark(line)
+    seen = f"; {pages} shows them in pictures" if pages.is_file() else ""
+    notice(f"`umgclip report --all` has every metric, its interval and the registered version{seen}")
+
+
+def document(metrics: Mapping[str, Any], registration: Path) -> dict[str, Any]:
+    """Return all results for `--json`: the main ones, every metric of each benchmark, the annotator, the version."""
+    changes = metrics.get("intervals", {}).get("change", {})
+    benchmarks: dict[str, dict[str, Any]] = {}
+    for benchmark in BENCHMARKS:
+        before, after = (numbers(metrics[model].get(benchmark, {})) for model in ("base", "tuned"))
+        for metric in dict.fromkeys([*before, *after]):
+            old, new = before.get(metric), after.get(metric)
+            ends = changes.get(benchmark, {}).get(metric) or {}
+            benchmarks.setdefault(benchmark, {})[metric] = {
+                "base": old,
+                "tuned": new,
+                "change": None if old is None or new is None else round(new - old, 6),
+                "low": ends.get("low"),
+                "high": ends.get("high"),
+            }
+    main = [
+        {"metric": key, "title": title, "base": values[0], "tuned": values[1]}
+        for _, title, key, values in _main(metrics)
+    ]
+    registered = read_object(registration) if registration.is_file() else None
+    return {
+        "main": main,
+        "benchmarks": benchmarks,
+        "annotator": numbers(metrics.get("annotator") or {}),
+        "registered": registered,
+    }
+
+
+def _main(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[float | None]]]:
+    """Yield the rows of the README's table: benchmark, readable name, key, and the values of base and tuned."""
     for benchmark, title, name in _SHORT:
         group, metric = name.split(".")
         values = [numbers(metrics[model].get(group, {})).get(metric) for model in ("base", "tuned")]
         if metric not in _OPTIONAL or values != [None, None]:
-            lines.append(f"| {' | '.join((benchmark, title, *map(_shown, values)))} |")
-    if quality := numbers(metrics.get("annotator", {})):
-        lines += [
-            "",
-            f"The annotator against the truth: precision {quality['precision']:.2f}, recall {quality['recall']:.2f},",
-            f"right label where the box is right {quality['label_precision']:.2f}, mask IoU {quality['mask_iou']:.2f}.",
-        ]
-    return "\n".join(lines)
+            yield benchmark, title, name, values
+
+
+def _annotator_in_words(metrics: Mapping[str, Any]) -> list[str]:
+    quality = numbers(metrics.get("annotator") or {})
+    if not quality:
+        return []
+    # an annotator that wrote no label has no precision
+    shown = {name: _shown(quality.get(name), 2) for name in ("precision", "recall", "label_precision", "mask_iou")}
+    return [
+        f"The annotator against the truth: precision {shown['precision']}, recall {shown['recall']},",
+        f"right label where the box is right {shown['label_precision']}, mask IoU {shown['mask_iou']}.",
+    ]
 
 
 def show_results(evaluation: Path, registration: Path) -> None:
@@ -67,11 +137,12 @@ def show_results(evaluation: Path, registration: Path) -> None:
     """
     metrics = evaluated(evaluation)
     table = _comparison(metrics["base"], metrics["tuned"], metrics.get("intervals", {}).get("change", {}))
-    terminal.show(table, least_width=_WIDTH)
+    sheets = [table]
     if metrics.get("annotator"):
-        terminal.show(_annotator(metrics["annotator"]), least_width=_WIDTH)
+        sheets.append(_annotator(metrics["annotator"]))
     if registration.is_file():
-        terminal.show(_registered(read_object(registration)), least_width=_WIDTH)
+        sheets.append(_registered(read_object(registration)))
+    terminal.show(*sheets, least_width=_WIDTH, document=document(metrics, registration))
 
 
 def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]) -> None:
@@ -101,9 +172,10 @@ def show_beside(evaluation: Path, others: Sequence[Path], allowed: Sequence[str]
         for row, metric in enumerate(dict.fromkeys(name for column in columns for name in column)):
             table.add_row(benchmark if row == 0 else "", metric, *(_shown(column.get(metric)) for column in columns))
         table.add_section()
-    terminal.show(table, least_width=_WIDTH)
+    tuned = {str(path): metrics["tuned"] for path, metrics in zip(paths, results, strict=True)}
+    terminal.show(table, least_width=_WIDTH, document={"tuned": tuned, "may_differ": list(allowed)})
     for field in allowed:
-        say(f"The protocols may differ in {field}, as --allow permits.", as_result=True)
+        terminal.remark(f"The protocols may differ in {field}, as --allow permits.")
 
 
 def evaluated(path: Path) -> dict[str, Any]:
@@ -144,8 +216,8 @@ def _pairs(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[
         yield metric, (_shown(old), _shown(new), change)
 
 
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _shown(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _annotator(quality: Mapping[str, Any]) -> Sheet:

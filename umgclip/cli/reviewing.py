@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from umgclip.cli.group import Commands
+from umgclip.cli.habits import completion
 from umgclip.cli.options import Out
 from umgclip.errors import InputError
 
@@ -27,7 +28,14 @@ _Vocabulary = Annotated[
 
 @review_app.command("export")
 def export(
-    where: Annotated[str, typer.Argument(metavar="DATASET", help="annotated data set: a folder or s3://BUCKET/PREFIX")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="annotated data set: a folder or s3://BUCKET/PREFIX",
+            autocompletion=completion.datasets,
+        ),
+    ],
     to: Annotated[_Tool, typer.Option("--to", help="tool to write for")],
     out: Out,
     budget: Annotated[int, typer.Option(min=1, help="most images to look at")] = 500,

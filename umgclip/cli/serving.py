@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,15 +161,9 @@ def serve(
         capacity=Capacity(max_connections, round(max_bodies_mib * MIB), max_new_labels),
     )
     _check(settings)
-    # threads of a forward pass must not spin while they wait, because HTTP needs the core; read when torch is imported
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        from umgclip.serve import server
-    except ModuleNotFoundError as error:
-        if error.name not in ("uvicorn", "prometheus_client"):
-            raise
-        raise InputError(f"umgclip serve needs {error.name}: pip install 'umgclip[serve]'") from error
-    server.run(settings, Path.cwd())
+    from umgclip.serve import launch
+
+    launch.run(settings, Path.cwd())
 
 
 def _check(settings: ServeSettings) -> None:

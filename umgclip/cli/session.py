@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from umgclip.cli import terminal
-from umgclip.cli.progress import StageProgress
+from umgclip.cli.habits.progress import StageProgress
+from umgclip.cli.lines import notice
 from umgclip.cli.terminal import Sheet
 from umgclip.errors import InputError
 from umgclip.io import locks as locks_of
 from umgclip.io.atomic import Ours, require_replaceable
-from umgclip.params import Section
+from umgclip.params import Section, overrides
 from umgclip.stage import Summary
 from umgclip.tracking import Run, stage_run
 
@@ -23,6 +27,7 @@ Advance = Callable[[int], None]
 Report = Callable[[int, Mapping[str, float]], None]
 Watch = Callable[[Mapping[str, float]], None]
 _LOG_EVERY_S = 10.0
+_PIPELINE = Path("dvc.yaml")
 
 
 class Session:
@@ -86,7 +91,9 @@ def tracked(name: str, section: Section, metrics: Path | None = None) -> Iterato
     Raises:
         TrackingError: MLflow does not answer or refuses.
     """
-    with stage_run(name, section.model_dump()) as run, ExitStack() as bars:
+    changed = ", ".join(map(str, overrides.active()))
+    tags = {"umgclip.set": changed} if changed else {}
+    with stage_run(name, section.model_dump(), tags=tags) as run, ExitStack() as bars:
         before = _stamp(metrics)
         try:
             yield Session(name, run, bars)
@@ -153,6 +160,24 @@ def check_output(out: Path, reads: Sequence[Path], ours: Ours | None = None) -> 
                 f"{path.resolve()}; choose another folder"
             )
     require_replaceable(out, ours)
+    _tell_untracked(out)
+
+
+def _tell_untracked(out: Path) -> None:
+    """Say that DVC's record will not match, if values of `--set` go into an output of the pipeline."""
+    changed = overrides.active()
+    if not changed or os.environ.get("DVC_STAGE") or not _PIPELINE.is_file():
+        return
+    stages = YAML(typ="safe").load(_PIPELINE.read_text(encoding="utf-8")).get("stages") or {}
+    listed = [
+        one if isinstance(one, str) else next(iter(one)) for each in stages.values() for one in each.get("outs") or []
+    ]
+    if any(Path(path).resolve() == out.resolve() for path in listed if "${" not in path):
+        words = " ".join(f"-S '{one}'" for one in changed)
+        notice(
+            f"--set: {out} is an output of {_PIPELINE}, and dvc.lock will not match it: `dvc repro` makes it again "
+            f"from the parameter file. The tracked way is: dvc exp run {words}. --out and --metrics write elsewhere"
+        )
 
 
 @contextmanager
@@ -169,9 +194,38 @@ def only_writer(*outputs: Path) -> Iterator[None]:
         yield
 
 
-def show(summary: Summary) -> None:
-    """Print a summary as a table on stdout."""
+def show(*summaries: Summary, under: str | None = None, out: Path | None = None, metrics: Path | None = None) -> None:
+    """Print summaries as tables on stdout, or as one document with `--json`.
+
+    Args:
+        summaries: what was done.
+        under: name of the list in the document, for a command whose number of summaries varies.
+        out: what the command wrote, for the document.
+        metrics: JSON file that it wrote, whose content becomes part of the document.
+    """
+    written: dict[str, Any] = {} if out is None else {"out": str(out)}
+    if metrics is not None and metrics.is_file():
+        written["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))
+    changed = overrides.active()
+    if changed:
+        written["set"] = {one.key: one.value for one in changed}
+    documents = [_document(summary, {} if under else written) for summary in summaries]
+    if under is not None:
+        terminal.show(*map(_sheet, summaries), document={under: documents, **written})
+        return
+    for summary, document in zip(summaries, documents, strict=True):
+        terminal.show(_sheet(summary, changed), document=document)
+
+
+def _document(summary: Summary, written: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [{"name": name, "value": value} for name, value in summary.rows]
+    return {"title": summary.title, "rows": rows, **summary.facts, **written}
+
+
+def _sheet(summary: Summary, changed: Sequence[overrides.Override] = ()) -> Sheet:
     sheet = Sheet(title=summary.title, show_header=False)
     for name, value in summary.rows:
         sheet.add_row(name, value)
-    terminal.show(sheet)
+    for one in changed:
+        sheet.add_row(overrides.OPTION, one.in_words())
+    return sheet

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from umgclip.cli.habits.progress import PULSE
 from umgclip.cli.options import (
     ARTIFACTS,
     DATA,
@@ -48,7 +49,7 @@ def base(
     with session.only_writer(out), session.tracked("base", section) as opened:
         report = opened.steps(stage.total_steps(section))
         summary = stage.run(section, stage.BaseInputs(data=data), out, report=report)
-    session.show(summary)
+    session.show(summary, out=out)
 
 
 def annotate(
@@ -101,7 +102,7 @@ def annotate(
     ):
         advance, watch = opened.watched(stage.total_samples(data))
         summary = stage.run(local_section, inputs, out, advance=advance, watch=watch, retry_failed=retry_failed)
-    session.show(summary)
+    session.show(summary, out=out, metrics=metrics)
 
 
 def validate(
@@ -126,7 +127,7 @@ def validate(
     inputs = stage.ValidateInputs(annotations, benchmark, vocabulary, data_docs, metrics)
     with session.only_writer(out, data_docs), session.tracked("validate", section, metrics):
         summary = stage.run(section, inputs, out)
-    session.show(summary)
+    session.show(summary, out=out, metrics=metrics)
 
 
 def train(
@@ -157,6 +158,7 @@ def train(
 
     count, seat = launch.processes(section), launch.seat()
     if count > 1 or seat is not None:
+        PULSE.end()  # the first of the processes shows the progress
         raise typer.Exit(launch.start(count, sys.argv[1:], seat))
     from umgclip.learning.world import join_world
     from umgclip.train import defaults, stage
@@ -168,7 +170,7 @@ def train(
             report = opened.steps(stage.total_steps(section))
             summary = stage.run(section, inputs, out, report=report, world=world, discard=discard)
     if world.first:
-        session.show(summary)
+        session.show(summary, out=out, metrics=metrics)
 
 
 def evaluate(
@@ -211,7 +213,7 @@ def evaluate(
     with session.only_writer(out), session.tracked("evaluate", section, metrics) as opened:
         summary = stage.run(section, inputs, out, advance=opened.counter(images))
         opened.keep(out / "report.html")
-    session.show(summary)
+    session.show(summary, out=out, metrics=metrics)
 
 
 def probe(
@@ -239,7 +241,7 @@ def probe(
     from umgclip.evaluate import probe as probing
 
     inputs = probing.ProbeInputs(annotations, quarantine, vocabulary, base, adapter, regions)
-    session.show(probing.run(inputs, out, device))
+    session.show(probing.run(inputs, out, device), metrics=out)
 
 
 def register(
@@ -266,7 +268,7 @@ def register(
     inputs = stage.RegisterInputs(base, adapter, metrics, data, Path.cwd(), vocabulary, protocols)
     with session.only_writer(out):
         summary = stage.run(section, inputs, out)
-    session.show(summary)
+    session.show(summary, out=out)
 
 
 def segment(
@@ -297,4 +299,4 @@ def segment(
     inputs = stage.SegmentInputs(annotations, quarantine, base, adapter, work, metrics, plots)
     with session.only_writer(out, work), session.tracked("segment", section, metrics) as opened:
         summary = stage.run(section, inputs, out, report=opened.steps(section.steps), discard=discard)
-    session.show(summary)
+    session.show(summary, out=out, metrics=metrics)

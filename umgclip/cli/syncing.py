@@ -20,4 +20,6 @@ def sync(root: Path) -> Summary:
     if done.waiting:
         reasons = "; ".join(f"{path}: {why}" for path, why in done.waiting)
         raise TrackingError(f"{len(done.sent)} runs sent, {len(done.waiting)} could not be sent: {reasons}")
-    return Summary(f"sync: MLflow at {store.name}", (*done.sent, ("runs sent", str(len(done.sent)))))
+    return Summary(
+        f"sync: MLflow at {store.name}", (*done.sent, ("runs sent", str(len(done.sent)))), {"sent": dict(done.sent)}
+    )

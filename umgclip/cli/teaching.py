@@ -6,9 +6,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from umgclip.errors import InputError
-from umgclip.params import AnnotateParams
+
+if TYPE_CHECKING:
+    from umgclip.params import AnnotateParams
 
 _REGISTRY = "models:/"
 _NUMBERED = re.compile(r"models:/[^/@]+/\d+")

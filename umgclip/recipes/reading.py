@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from umgclip.errors import InputError
 from umgclip.params.typed_yaml import parse, read_mapping
+from umgclip.suggestions import did_you_mean
 
 _FACTS = "recipe"
 
@@ -89,6 +90,7 @@ def load(name: str) -> ShippedRecipe:
     if name not in names():
         raise InputError(
             f"recipe: expected one of {', '.join(names())}, got {name!r}; `umgclip recipe list` shows them"
+            f"{did_you_mean(name, names())}"
         )
     with resources.as_file(resources.files("umgclip.recipes") / f"{name}.yaml") as path:
         return read(path)

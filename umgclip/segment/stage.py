@@ -22,7 +22,7 @@ from umgclip.segment.feed import SegmentFeed
 from umgclip.segment.labels import aliases, embed_labels, labels_of, prompts_of
 from umgclip.segment.loop import SegmentResult, train
 from umgclip.segment.targets import Canvas, Label
-from umgclip.stage import Summary
+from umgclip.stage import Summary, begin
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def run(
         UmgclipError: the loss is no longer a number.
         OutputError: `out` cannot be written.
     """
+    begin("loading the tuned tower and the annotations")
     device = choose_device(params.device)
     manifest, dropped = read_manifest(inputs.annotations), read_dropped(inputs.quarantine)
     hashes = files.hashes(inputs.base, inputs.tuned)
@@ -85,7 +86,9 @@ def run(
     alike = aliases(segmenter.tower, labels, params)
     feed = SegmentFeed(params, inputs.annotations, dropped, canvas, alike)
     texts = embed_labels(segmenter.tower, list(dict.fromkeys(alike.values())), params)
+    begin("training")
     trained = train(segmenter, feed, texts, params, checkpoints, both)
+    begin("writing the decoder")
     with fresh_folder(out) as folder:
         files.save(folder, segmenter, description)
         write_unreadable(folder, trained.failed, "segment")

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from umgclip.data.canvas import random_window, relit, square_canvas
+from umgclip.data.canvas import random_window, relit, resampled, square_canvas
 from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
-from umgclip.geometry.fit import Resize, covered_cells, on_canvas, resized
+from umgclip.geometry.fit import Resize, covered_cells, on_canvas
 from umgclip.model.clip.images import valid_cells
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.tower import DenseClip
@@ -151,7 +151,7 @@ def place(sample: Sample, dropped: frozenset[str], canvas: Canvas, rng: np.rando
         if placed.sum() >= _MIN_PLACES:
             labels.append(label)
             masks.append(placed)
-    pixels = resized(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), canvas.preprocess.interpolation)
+    pixels = resampled(pixels[y0:y1, x0:x1], (cells[1] * cell, cells[0] * cell), canvas.preprocess.interpolation)
     pixels = relit(pixels, canvas.relight, rng)
     mirror = may_be_mirrored(sample.record)
     if rng.random() < canvas.mirror_share and mirror:

@@ -41,6 +41,19 @@ class Store:
         """The file of a SQLite store, None for a server."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) and "?" not in self.uri else None
 
+    def existing(self) -> Store:
+        """Return this store, for reading: a SQLite file that is not there is not made.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        if self.database is not None and not self.database.exists():
+            raise InputError(
+                f"MLFLOW_TRACKING_URI: expected the address of a registry, or a project's folder with mlflow.db, found "
+                f"no {self.database}"
+            )
+        return self
+
     def client(self) -> MlflowClient:
         """Return a client of this store; MLflow is imported here because that takes two seconds."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from umgclip.browse.settings import MOST, Selection
+from umgclip.cli.habits import completion, output
 from umgclip.errors import InputError
 
 _DEFAULT = Selection()
@@ -15,7 +17,12 @@ _VALIDATES = (Path("validate") / "quarantine.parquet", Path("data_docs") / "fail
 
 
 def browse(
-    where: Annotated[str, typer.Argument(help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json", autocompletion=completion.datasets
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="folder to write; an older gallery is replaced")] = (
         Path("artifacts") / "browse"
     ),
@@ -38,8 +45,28 @@ def browse(
     side_px: Annotated[
         int, typer.Option(min=64, max=4096, help="longer side of the pictures in pixels")
     ] = _DEFAULT.side_px,
+    predictions: Annotated[
+        str | None,
+        typer.Option(help="folder that evaluate wrote, local or s3://: its predictions beside the truth, its report"),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="model that names the regions shown, or NAME=MODEL; may be repeated to compare models"),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help="names for --model to choose from, separated by commas, or @FILE with one per line"),
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="then serve the gallery on 127.0.0.1 until Ctrl-C")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port for --serve; 0 takes a free one")] = 0,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            help="with --serve: index of umgclip index for the tab Search; default: artifacts/index, if it is "
+            "of this dataset",
+        ),
+    ] = None,
 ) -> None:
     """Write a gallery: images with boxes, masks, captions, tags, scores, and what was refused.
 
@@ -53,7 +80,14 @@ def browse(
     .../annotate/train is shown with the quarantine of the stage validate, from
     .../validate, or from .../data_docs if the gate closed.
 
+    With --predictions, or with one or more --model, each image shows what the
+    models make of its regions beside their labels, and a filter selects where
+    they differ. Models choose among the classes of a benchmark, the concepts
+    of an annotated dataset, or --labels.
+
     Example: umgclip data browse artifacts/annotate/train --serve
+
+    Example: umgclip data browse data/benchmark --predictions artifacts/evaluate
     """
     from umgclip.cli import session
     from umgclip.cli.data import datasets
@@ -63,16 +97,27 @@ def browse(
         raise InputError(f"{where}: expected one dataset, found {', '.join(datasets_below)}; give one of them")
     where, (dataset, manifest) = next(iter(datasets_below.items()))
     if not where.startswith("s3://"):
-        session.check_output(out, (Path(where), *(Path(name) for name in quarantine or () if "://" not in name)))
+        others = [*(quarantine or ()), *([predictions] if predictions else [])]
+        session.check_output(out, (Path(where), *(Path(name) for name in others if "://" not in name)))
     from umgclip.browse.gallery import Inputs, write_gallery
+    from umgclip.cli.data.predicted import classifiers
+    from umgclip.io.places import place_at
 
     selection = Selection(count=count, quarantined=quarantined, shards=shards, seed=seed, side_px=side_px)
-    inputs = Inputs(dataset, manifest, quarantine if quarantine is not None else _validates(where))
+    if predictions and (model or labels):
+        raise InputError("--predictions: expected these or --model and --labels, got both")
+    inputs = Inputs(
+        dataset,
+        manifest,
+        quarantine if quarantine is not None else _validates(where),
+        None if predictions is None else place_at(predictions),
+        classifiers(model or (), labels or (), where, manifest),
+    )
     with session.only_writer(out), session.untracked("data browse") as opened:
         summary = write_gallery(selection, inputs, out, opened.counter(None))
-    session.show(summary)
+    session.show(summary, out=out)
     if serve:
-        _answer(out, port)
+        _answer(out, port, where, index)
 
 
 def _validates(where: str) -> list[str]:
@@ -84,12 +129,16 @@ def _validates(where: str) -> list[str]:
     return [str(path) for path in candidates if path.is_file()][:1]
 
 
-def _answer(folder: Path, port: int) -> None:
+def _answer(folder: Path, port: int, dataset: str, index: str | None) -> None:
     from umgclip.browse.server import address, open_server
+    from umgclip.cli import terminal
+    from umgclip.cli.searching import search_tab
 
-    with open_server(folder, port) as server:
-        typer.echo(f"{address(server)} serves the gallery; Ctrl-C stops it")
+    with open_server(folder, port, search_tab(dataset, index)) as server:
+        output.write()  # the result is complete, and serving has no end
+        terminal.remark(f"{address(server)} serves the gallery; Ctrl-C stops it")
+        sys.stdout.flush()  # a pipe or a log would see it at the end
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            typer.echo("stopped")
+            terminal.remark("stopped")

@@ -11,6 +11,7 @@ from umgclip.cli.data.browsing import browse
 from umgclip.cli.data.duplicates import duplicates
 from umgclip.cli.data.importing import import_app
 from umgclip.cli.group import Commands
+from umgclip.cli.habits import completion
 from umgclip.cli.options import DATA, PARAMS, Out, Params, Where
 
 data_app = typer.Typer(cls=Commands, help="Make, import, inspect, verify and export datasets.", no_args_is_help=True)
@@ -31,7 +32,7 @@ def demo(out: Out = DATA, params: Params = PARAMS) -> None:
     session.check_output(out, (params,), is_demo)
     with session.only_writer(out), session.untracked("data demo") as opened:
         summary = datasets.make_demo(section, out, opened.counter(datasets.demo_scenes(section)))
-    session.show(summary)
+    session.show(summary, out=out)
 
 
 @data_app.command("patterns")
@@ -54,7 +55,7 @@ def patterns(
     session.check_output(out, (params,), is_patterns)
     with session.only_writer(out), session.untracked("data patterns") as opened:
         summary = datasets.make_patterns(section, out, (pairs, scenes), opened.counter)
-    session.show(summary)
+    session.show(summary, out=out)
 
 
 @data_app.command("verify")
@@ -75,8 +76,7 @@ def stats(where: Where = "data") -> None:
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
-    for summary in datasets.statistics(where):
-        session.show(summary)
+    session.show(*datasets.statistics(where), under="datasets")
 
 
 @data_app.command("head")
@@ -88,25 +88,43 @@ def head(
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
-    for summary in datasets.head(where, count):
-        session.show(summary)
+    session.show(*datasets.head(where, count), under="samples")
 
 
 @data_app.command("export")
 def export(
-    where: Annotated[str, typer.Argument(help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json")],
-    to: Annotated[Literal["coco", "webdataset"], typer.Option("--to", help="format to write")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            help="dataset: a folder or s3://BUCKET/PREFIX with manifest.json", autocompletion=completion.datasets
+        ),
+    ],
+    to: Annotated[
+        Literal["coco", "fiftyone", "huggingface", "webdataset"], typer.Option("--to", help="format to write")
+    ],
     out: Out,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="fiftyone: a model whose labels become a field, as NAME=FOLDER, tuned=artifacts; may be repeated"
+        ),
+    ] = None,
 ) -> None:
-    """Export a dataset for other programs: COCO's files, or tars in img2dataset's layout."""
+    """Export a dataset for other programs: COCO, FiftyOne, Hugging Face's parquet, or tars in img2dataset's layout."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
 
     dataset, manifest = datasets.open_dataset(where)
     if not where.startswith("s3://"):
         session.check_output(out, (Path(where),))
-    from umgclip.sources.export import EXPORTS
+    from umgclip.cli.data.classifying import classifiers
+    from umgclip.sources.exporting.catalog import EXPORTS
+    from umgclip.sources.exporting.fiftyone import to_fiftyone
 
     with session.only_writer(out), session.untracked("data export") as opened:
-        summary = EXPORTS[to](dataset, manifest, out, opened.counter(manifest.samples))
-    session.show(summary)
+        counter = opened.counter(manifest.samples)
+        if model:
+            summary = to_fiftyone(dataset, manifest, out, counter, classifiers(model, to))
+        else:
+            summary = EXPORTS[to](dataset, manifest, out, counter)
+    session.show(summary, out=out)

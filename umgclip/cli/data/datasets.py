@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from umgclip.cli.options import SPLITS
 from umgclip.data.mixture import datasets_of
 from umgclip.data.stream import decode
 from umgclip.errors import DataError
@@ -22,7 +23,6 @@ from umgclip.sources.demo.scenes import write_demo
 from umgclip.sources.importing.statistics import STATISTICS, measure
 from umgclip.stage import Summary
 
-SPLITS = ("train", "benchmark")
 _SHOWN, _LISTED = 5, 8
 _REGION_PARTS = ("labelled", "captioned", "with mask", "stuff")
 _NAMED = (
@@ -39,7 +39,7 @@ def make_demo(params: DataParams, out: Path, advance: Callable[[int], None]) -> 
         OutputError: `out` cannot be written.
     """
     counts = write_demo(params, out, advance=advance)
-    return Summary(f"data: {out}", tuple((name, str(count)) for name, count in counts.items()))
+    return Summary(f"data: {out}", tuple((name, str(count)) for name, count in counts.items()), {"counts": counts})
 
 
 def make_patterns(
@@ -60,7 +60,9 @@ def make_patterns(
     pairs, scenes = counts
     done = write_patterns(params, out, pairs, scenes, advance=counter(2 * pairs * len(PATTERNS) + scenes))
     rows = [(name, f"{count} images") for name, count in done.items()]
-    return Summary(f"data: {out}", (*rows, ("patterns", f"{', '.join(PATTERNS)}: {pairs} pairs each")))
+    return Summary(
+        f"data: {out}", (*rows, ("patterns", f"{', '.join(PATTERNS)}: {pairs} pairs each")), {"counts": done}
+    )
 
 
 def demo_scenes(params: DataParams) -> int:
@@ -78,13 +80,14 @@ def check(where: str, advance: Callable[[int], None]) -> Summary:
     Raises:
         DataError: a shard is missing, damaged or replaced, or samples cannot be read; names the first of them.
     """
-    rows, bad = [], []
+    rows, bad, facts = [], [], []
     for name, (dataset, manifest) in opened(where).items():
         bad += list(_unreadable(dataset, manifest, advance))
         rows.append((name, f"{len(manifest.shards)} shards, {manifest.samples} samples, {_size(manifest)}"))
+        facts.append({"dataset": name, **_counts(manifest)})
     if bad:
         raise DataError("\n  ".join([f"{where}: {len(bad)} samples cannot be read, e.g.", *bad[:_SHOWN]]))
-    return Summary("data: all hashes and samples are correct", tuple(rows))
+    return Summary("data: all hashes and samples are correct", tuple(rows), {"datasets": facts})
 
 
 def datasets(folder: Path) -> dict[Path, Manifest]:
@@ -160,6 +163,12 @@ def describe(numbers: dict[str, Any], manifest: Manifest) -> list[tuple[str, str
     return rows
 
 
+def _counts(manifest: Manifest) -> dict[str, int]:
+    """Return the size of a dataset, as its manifest states it."""
+    size = sum(shard.bytes for shard in manifest.shards)
+    return {"samples": manifest.samples, "shards": len(manifest.shards), "bytes": size}
+
+
 def _size(manifest: Manifest) -> str:
     return f"{sum(shard.bytes for shard in manifest.shards) / 1e6:.1f} MB"
 
@@ -209,7 +218,8 @@ def statistics(where: str) -> list[Summary]:
             numbers = json.loads(dataset.read(STATISTICS, _STATISTICS_BYTES))
         else:
             numbers = measure(dataset, manifest).as_json()
-        summaries.append(Summary(f"data: {name}", tuple(describe(numbers, manifest))))
+        facts = {"dataset": name, **_counts(manifest), "statistics": numbers}
+        summaries.append(Summary(f"data: {name}", tuple(describe(numbers, manifest)), facts))
     return summaries
 
 
@@ -223,12 +233,20 @@ def head(where: str, count: int) -> Iterator[Summary]:
         samples = (raw for info in manifest.shards for raw in ShardAt(dataset, info).samples())
         for raw in itertools.islice(samples, count):
             record = stored_record(raw.json, key=raw.key, where=f"{name}:{raw.key}")
-            yield Summary(f"{name}: {record.key}", tuple(_sample_rows(record, raw.extension, len(raw.image))))
+            rows = tuple(_sample_rows(record, raw.extension, len(raw.image)))
+            facts = {
+                "dataset": name,
+                "key": record.key,
+                "bytes": len(raw.image),
+                "record": json.loads(record.to_json()),
+            }
+            yield Summary(f"{name}: {record.key}", rows, facts)
 
 
 def _sample_rows(record: ImageRecord, extension: str, size: int) -> Iterator[tuple[str, str]]:
     yield "image", f"{extension}, {record.width} x {record.height}, {size / 1e3:.1f} kB"
-    from_where = [record.source.dataset, record.source.url, record.source.license]
+    source = record.source
+    from_where = [source.dataset, source.name, source.url, source.license]
     yield "source", ", ".join(part for part in from_where if part)
     for caption in record.captions or []:
         yield f"caption ({caption.source})", caption.text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from umgclip.cli.habits import completion
 from umgclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _DATASET = "dataset: a folder or s3://BUCKET/PREFIX with manifest.json"
 
 
 def duplicates(
-    where: Annotated[str, typer.Argument(help=_DATASET)],
+    where: Annotated[str, typer.Argument(help=_DATASET, autocompletion=completion.datasets)],
     against: Annotated[
         str | None, typer.Option(help="search for images of this other dataset, such as a benchmark")
     ] = None,
@@ -82,4 +83,4 @@ def _summary(where: str, against: str | None, report: dict, table: Path) -> Summ
         ("groups", f"{report['groups']}, the largest of {report['largest_group']}"),
         ("table", f"{table}"),
     ]
-    return Summary(f"data: {where}", tuple(rows))
+    return Summary(f"data: {where}", tuple(rows), {"dataset": where, "against": against, **report, "table": str(table)})

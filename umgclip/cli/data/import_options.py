@@ -42,6 +42,12 @@ COMMON = {
         ],
         "train",
     ),
+    "hold_out": Option(
+        Annotated[
+            float | None,
+            typer.Option(help="share of the images for the benchmark, such as 0.2: writes OUT/train and OUT/benchmark"),
+        ]
+    ),
     "held_out": texts("benchmark class that training never labels, or @FILE with one per line; may be repeated"),
     "name": text("name of the dataset in each record; default: the last part of SOURCE"),
     "license": text("license of images that do not state one"),

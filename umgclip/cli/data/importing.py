@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from umgclip.cli.data.import_options import CLASS_NAMES, COMMON, ENCODING, NUMBERED, SPOKEN, Option, subset, text, texts
+from umgclip.cli.data.import_run import ImportTarget, import_source
 from umgclip.cli.group import Commands
-from umgclip.errors import InputError
-
-if TYPE_CHECKING:
-    from umgclip.io.manifest import Manifest
-    from umgclip.params import ImportParams
-    from umgclip.sources.importing.run import Imported
-    from umgclip.sources.request import Request
 
 import_app = typer.Typer(
     cls=Commands,
@@ -34,9 +23,10 @@ def _command(kind: str, help_: str, **specific: Option) -> None:
 
     def command(**given: Any) -> None:  # noqa: ANN401 - as typed in `options`
         target = ImportTarget(*(given.pop(name) for name in ("out", "append", "replace", "params")))
-        _import(kind, given.pop("source"), given.pop("split"), given, target)
+        import_source(kind, given.pop("source"), given.pop("split"), given, target)
 
-    options = {"source": COMMON["source"], **specific, **COMMON}
+    options = {"source": COMMON["source"], **COMMON, **specific}
+    options = {name: options[name] for name in ("source", *specific, *COMMON)}
     keyword = inspect.Parameter.KEYWORD_ONLY
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(name, keyword, default=o.default, annotation=o.type) for name, o in options.items()]
@@ -124,6 +114,57 @@ _command(
     **SPOKEN,
 )
 _command(
+    "huggingface",
+    "Import a data set of Hugging Face's `datasets`: parquet, save_to_disk, or images with metadata.csv or .jsonl.",
+    source=Option(
+        Annotated[
+            list[str],
+            typer.Argument(help="folder or s3://BUCKET/PREFIX of the data set, or its .parquet, .arrow files"),
+        ],
+        inspect.Parameter.empty,
+    ),
+    **subset("train; for a benchmark validation, else test"),
+    config=text("configuration, if the data set has several"),
+    image_column=text("column of images; default: by its type and name"),
+    caption_column=text("column of captions, a text or a list per row, or none; default: all with usual names"),
+    label_column=text("column of the class of an image that shows one thing, or none"),
+    objects_column=text("column of boxes and their classes, or none; default: objects, annotations, ..."),
+    declared_boxes=Option(
+        Annotated[
+            Literal["xywh", "xyxy", "cxcywh"] | None,
+            typer.Option(
+                "--box-format",
+                help="order of the numbers of a box: corner and size (COCO; the default), corners, centre and size",
+            ),
+        ]
+    ),
+    class_names=text("file with the names of numbers in the data: a name a line, or JSON"),
+    annotator=SPOKEN["annotator"],
+)
+_command(
+    "fiftyone",
+    "Import a data set that FiftyOne exported as FiftyOneDataset: detections with masks, polylines, classifications.",
+    subset=text("tag of the samples to import, such as train; default: all"),
+    objects_column=Option(
+        Annotated[
+            str | None,
+            typer.Option("--objects-field", help="field of detections or polylines, or none; default: ground_truth"),
+        ]
+    ),
+    label_column=Option(
+        Annotated[
+            str | None, typer.Option("--label-field", help="field of classifications, or none; default: ground_truth")
+        ]
+    ),
+    caption_column=Option(
+        Annotated[
+            str | None,
+            typer.Option("--caption-field", help="field of captions, or none; default: all usual ones"),
+        ]
+    ),
+    annotator=SPOKEN["annotator"],
+)
+_command(
     "imagenet",
     "Import ImageNet and its relatives: one folder per class, n01440764 or 0; names and templates are built in.",
     annotations=texts("LOC_val_solution.csv, if the images are not in folders"),
@@ -208,108 +249,3 @@ _command(
     annotations=texts("*-annotations-human-imagelabels.csv; may be repeated"),
     class_names=text("*-class-descriptions.csv"),
 )
-
-
-@dataclass(frozen=True)
-class ImportTarget:
-    """Target of an import: where it writes, whether it appends or replaces, and the parameter file."""
-
-    out: str
-    append: bool
-    replace: bool
-    params: Path
-
-
-def _import(kind: str, source: str, split: str, options: dict[str, Any], target: ImportTarget) -> None:
-    from umgclip.cli import session
-    from umgclip.params import DataParams, load_section
-    from umgclip.sources.formats.other_formats import OtherFormatError
-    from umgclip.sources.request import Request
-
-    section = load_section(target.params, DataParams).imports
-    given = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if _is_given(value)
-    }
-    if "instances" in given:
-        given["annotations"] = given.pop("instances")
-    if "held_out" in given:
-        given["held_out"] = tuple(name for word in given["held_out"] for name in _names(word))
-    given.setdefault("name", PurePosixPath(source.rstrip("/")).name or kind)
-    request = Request(kind=kind, source=source, split=split, **given)  # type: ignore[arg-type]
-    if target.append and target.replace:
-        raise InputError("expected --append or --replace, got both; give one of them")
-    started = time.monotonic()
-    try:
-        done = _run(request, section, target)
-    except OtherFormatError as error:
-        if not _can_ask():
-            raise
-        wanted = typer.confirm(f"{error.found}. Import the folder as `{error.kind}`?", default=True)
-        other = {"kind": error.kind} if wanted else {"ignore_labels": True}
-        done = _run(replace(request, **other), section, target)
-    session.show(summary(f"{target.out.rstrip('/')}/{split}", done, time.monotonic() - started))
-
-
-def _can_ask() -> bool:
-    """Return whether somebody at the terminal can answer a question."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _is_given(value: object) -> bool:
-    """Return whether an option was given, or has a default that counts."""
-    return value is not None and value is not False and value not in ("", [])
-
-
-def _run(request: Request, section: ImportParams, target: ImportTarget) -> Imported:
-    from umgclip.cli import session
-    from umgclip.sources.importing.run import ImportCallbacks, run_import
-
-    with session.untracked("data import") as opened:
-        advances: list[Callable[[int], None]] = []
-        callbacks = ImportCallbacks(
-            lambda total: advances.append(opened.counter(total)),
-            lambda count: advances[0](count) if advances else None,
-            lambda there: _may_replace(target, request.split, there),
-        )
-        return run_import(request, section, target.out, append=target.append, callbacks=callbacks)
-
-
-def _may_replace(target: ImportTarget, split: str, there: Manifest) -> None:
-    """Refuse to replace a dataset unless --replace was given or the person at the terminal agrees.
-
-    Raises:
-        InputError: nobody said so; names what would be lost.
-    """
-    if target.replace:
-        return
-    name = there.notes.get("name")
-    made = "of the demo" if there.made_by.stage == "data" else f"imported as {name!r}" if name else "of another origin"
-    holds = f"{target.out.rstrip('/')}/{split} holds {there.samples} images {made}"
-    if sys.stdin.isatty() and typer.confirm(f"{holds}. Replace them?"):
-        return
-    raise InputError(
-        f"{holds}; --replace replaces them with this import, --append adds to them, --out writes elsewhere"
-    )
-
-
-def _names(word: str) -> list[str]:
-    """Return the name itself, or the names in the file of `@FILE`."""
-    if not word.startswith("@"):
-        return [word]
-    path = Path(word[1:])
-    if not path.is_file():
-        raise InputError(f"--held-out: {path}: expected a file with a name a line, found none; check the path behind @")
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-
-
-def summary(where: str, done: Imported, seconds: float) -> Any:  # noqa: ANN401 - a Summary, imported late
-    """Build the table that summarises an import."""
-    from umgclip.cli.data.datasets import describe
-    from umgclip.stage import Summary
-
-    rate = done.images / max(seconds, 1e-9)
-    rows = [("image files", f"{done.images} in {seconds:.1f} s, {rate:.0f} a second")]
-    if done.resumed:
-        rows.append(("parts resumed", f"{done.resumed} of {done.parts}"))
-    rows += describe(done.statistics.as_json(), done.manifest)
-    return Summary(f"data import: {where}", tuple(rows))

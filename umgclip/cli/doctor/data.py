@@ -110,7 +110,10 @@ def show(remarks: list[Remark]) -> None:
     for remark in remarks:
         text = remark.result + (f"\n-> {remark.mend}" if remark.mend else "")
         sheet.add_row(plain(*_MARKS[remark.weight]), remark.what, text)
-    terminal.show(sheet)
+    checks = [
+        {"checked": one.what, "result": one.result, "weight": one.weight, "mend": one.mend or None} for one in remarks
+    ]
+    terminal.show(sheet, document={"ok": all(one.weight != "stop" for one in remarks), "checks": checks})
 
 
 def _base(base: BaseParams) -> Iterator[Remark]:

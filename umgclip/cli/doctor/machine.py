@@ -21,9 +21,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
-from umgclip import __version__
+from umgclip import __version__, extras
 from umgclip.cli import terminal
-from umgclip.cli.data.datasets import SPLITS
+from umgclip.cli.options import SPLITS
 from umgclip.cli.terminal import Sheet, plain
 from umgclip.errors import InputError, TrackingError, UmgclipError
 from umgclip.io.manifest import read_manifest
@@ -102,7 +102,8 @@ def show(findings: list[Finding]) -> None:
     for finding in findings:
         mark = "ok" if finding.good else plain("!!", "bold red")
         table.add_row(mark, finding.what, finding.result if finding.good else f"{finding.result}\n-> {finding.mend}")
-    terminal.show(table)
+    checks = [{"checked": one.what, "result": one.result, "ok": one.good, "mend": one.mend or None} for one in findings]
+    terminal.show(table, document={"ok": all(one.good for one in findings), "checks": checks})
 
 
 def _python() -> Finding:
@@ -114,7 +115,7 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "not installed", "`make install` installs everything into .venv")
+        return Finding(name, "not installed", '`make install`, or pip install "umgclip[pipeline]"')
 
 
 def _torch() -> list[Finding]:
@@ -258,6 +259,7 @@ def _with_login(address: str) -> urllib.request.Request:
 
 def _tried(what: str, look: Callable[[], str], mend: str) -> Finding:
     try:
-        return Finding(what, look())
+        with extras.explained(what):
+            return Finding(what, look())
     except UmgclipError as error:
         return Finding(what, without_secrets(str(error)), mend)

@@ -112,7 +112,8 @@ def make_project(folder: Path, options: ProjectOptions) -> Summary:
         _write(folder / _PLOTS, template("models.json"))
     rows += [("files", f"{', '.join(_FILES)}, {_ignore(folder)}"), ("data", _data(folder))]
     rows += [("model's name in the registry", options.name), ("next", _next(folder))]
-    return Summary(f"init: {folder.resolve()}", tuple(rows))
+    facts = {"folder": str(folder.resolve()), "model": options.name, "files": list(_FILES)}
+    return Summary(f"init: {folder.resolve()}", tuple(rows), facts)
 
 
 def template(name: str) -> str:
@@ -142,7 +143,7 @@ def write_code_digests(out: Path) -> Summary:
         out.mkdir(parents=True, exist_ok=True)
     for stage, digest in digests.items():
         _write(out / f"{stage}.sha256", f"{digest}\n")
-    return Summary("code", tuple((stage, digest[:16]) for stage, digest in digests.items()))
+    return Summary("code", tuple((stage, digest[:16]) for stage, digest in digests.items()), {"digests": digests})
 
 
 def _with_base(folder: Path, options: ProjectOptions) -> ProjectOptions:
@@ -294,6 +295,7 @@ def _next(folder: Path) -> str:
         steps += [
             "umgclip data import folder PHOTOS --captions CAPTIONS.csv --license LICENCE",
             "umgclip data import folder TEST --split benchmark --labels folders  # or --captions CAPTIONS.csv",
+            "# one source for both: --hold-out 0.2 in place of the second; COCO, YOLO, ...: umgclip data import --help",
         ]
     return "\n".join([*steps, "umgclip doctor --data data", "dvc add data && dvc repro"])
 

@@ -73,7 +73,9 @@ def follow(pipeline: Path, sections: Mapping[str, Section]) -> Summary:
         yaml.dump(content, stream)
         write_bytes(pipeline, stream.getvalue().encode())
     rows = [(key, f"{path}, now a dependency") for key, path in added.items()]
-    return Summary(f"follow: {pipeline}", tuple(rows) or (("files", "all named files are dependencies already"),))
+    return Summary(
+        f"follow: {pipeline}", tuple(rows) or (("files", "all named files are dependencies already"),), {"added": added}
+    )
 
 
 def add_named(

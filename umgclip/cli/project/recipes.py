@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from umgclip.cli.habits import completion
 from umgclip.cli.options import PARAMS, Params
 from umgclip.errors import InputError
-from umgclip.recipes import reading
-from umgclip.recipes.reading import ShippedRecipe
+
+if TYPE_CHECKING:
+    from umgclip.recipes.reading import ShippedRecipe
 
 recipe_app = typer.Typer(
     help="Parameter files for runs that people really make: what they need, cost, and should reach.",
     no_args_is_help=True,
 )
-Name = Annotated[str, typer.Argument(help="name of the recipe, as `umgclip recipe list` shows it")]
+Name = Annotated[
+    str,
+    typer.Argument(help="name of the recipe, as `umgclip recipe list` shows it", autocompletion=completion.recipes),
+]
 
 
 @recipe_app.command("list")
@@ -25,14 +30,17 @@ def list_recipes() -> None:
     """List the recipes with their images and estimated cost."""
     from umgclip.cli import terminal
     from umgclip.cli.terminal import Sheet
+    from umgclip.recipes import reading
 
+    recipes = []
     sheet = Sheet("name", "what it does", "images", "GPU hours (estimate)", title="recipes")
     for name in reading.names():
         facts = reading.load(name).facts
         cost = facts.estimate
         hours = cost.train_gpu_hours + cost.embed_gpu_hours + cost.segment_gpu_hours
+        recipes.append({"name": name, "title": facts.title, "images": facts.images, "gpu_hours": hours})
         sheet.add_row(name, facts.title, f"{facts.images:,}", f"{hours:,.2g}" if hours < 10 else f"{hours:,.0f}")
-    terminal.show(sheet)
+    terminal.show(sheet, document={"recipes": recipes})
 
 
 @recipe_app.command()
@@ -44,15 +52,22 @@ def show(
 
     Example: umgclip recipe show coco-openai-b16
     """
+    from umgclip.cli import terminal
     from umgclip.cli.project import create
+    from umgclip.recipes import reading
 
     recipe = reading.load(name)
     if complete:
-        typer.echo(params_of(recipe, "NAME"))
+        from ruamel.yaml import YAML
+
+        text = params_of(recipe, "NAME").rstrip("\n")
+        terminal.write(text, {"name": recipe.name, "params": YAML(typ="safe").load(text)})
         return
-    for line in description(recipe):
-        typer.echo(line)
-    typer.echo(f"\nchanges to the defaults of params.yaml:\n\n{create.dumped(recipe.changes)}", nl=False)
+    facts = recipe.facts.model_dump()
+    changes = f"changes to the defaults of params.yaml:\n\n{create.dumped(recipe.changes)}".rstrip("\n")
+    lines = "\n".join(description(recipe))
+    document = {"name": recipe.name, "about": recipe.about, **facts, "changes": recipe.changes}
+    terminal.write(f"{lines}\n\n{changes}", document)
 
 
 @recipe_app.command()
@@ -70,6 +85,7 @@ def use(
     Example: umgclip recipe use coco-openai-b16 --force
     """
     from umgclip.cli import session
+    from umgclip.recipes import reading
     from umgclip.stage import Summary
 
     recipe = reading.load(name)
@@ -80,7 +96,8 @@ def use(
     if not (params.parent / "dvc.yaml").is_file():
         rows.append(("missing", "dvc.yaml: `umgclip init FOLDER` makes a project; use the recipe there with --force"))
     rows += [(f"{number}. next", command) for number, command in enumerate([*recipe.facts.data, *recipe.facts.run], 1)]
-    session.show(Summary(f"recipe: {name}", tuple(rows)))
+    facts = {"recipe": name, "written": str(params), "next": [*recipe.facts.data, *recipe.facts.run]}
+    session.show(Summary(f"recipe: {name}", tuple(rows), facts))
 
 
 def write(recipe: ShippedRecipe, path: Path) -> None:
@@ -107,12 +124,13 @@ def params_of(recipe: ShippedRecipe, model_name: str) -> str:
         ParamsError: a value is not allowed, or a key is unknown.
     """
     from umgclip.cli.project import create
-    from umgclip.params import parse_sections
+    from umgclip.params import SECTIONS, overrides, parse_sections
 
     base = recipe.changes.get("base", {})
     options = create.ProjectOptions(model_name, base.get("pretrained", "scratch"), base.get("model"))
     params = create.adapted(options)
     merge(params, recipe.changes)
+    overrides.apply_to(params, SECTIONS)
     parse_sections(params, Path(f"recipe {recipe.name}"))
     head = "".join(f"# {line}\n" for line in description(recipe))
     return f"{head}\n{create.dumped(params)}"

@@ -1,0 +1,1 @@
+"""Habits that all commands share: options, output, completion, messages about wrong usage."""

@@ -1,0 +1,1 @@
+"""The common look of all pages that the package writes or serves."""
