@@ -2,10 +2,16 @@
 
     python benchmarks/evaluate.py                   # random weights of the demo's size on 200 composed scenes
     python benchmarks/evaluate.py --images 30000 --captions 150000      # retrieval at the size of COCO's (minutes)
+    python benchmarks/evaluate.py photographs --photographs 4           # ViT-B-16, 10 regions a photograph (minutes)
+    python benchmarks/evaluate.py photographs --photographs 1000 --device cuda
+
+`photographs`: all benchmarks and read-outs on generated photographs of 500 x 375 with random weights, over the forward
+passes alone that they need, which are repeated on the same inputs after each batch: `dense` has the read-outs of the
+one pass over whole images, `all` those of crops too, each of which is a forward of its own.
 
 Prints one JSON line. Times are CPU times of this process with one thread, the minimum of a few rounds, so that other
-work on the machine has little influence. Targets: `feature_passes` at most 1.3, `of_panopticapi` and `of_torchmetrics`
-at most 1.5, retrieval of 30,000 x 150,000 below 4 GiB.
+work on the machine has little influence; on a GPU they are wall times. Targets: `feature_passes` and `ratio` at most
+1.3, `of_panopticapi` and `of_torchmetrics` at most 1.5, retrieval of 30,000 x 150,000 below 4 GiB.
 """
 
 from __future__ import annotations
@@ -15,22 +21,28 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
+import cv2
 import numpy as np
+import open_clip
 import torch
 
-from umgclip.evaluate.examples import Example, batched, open_benchmark, read_examples
+from umgclip.evaluate.examples import Classes, Example, TrueRegion, batched, open_benchmark, read_examples
 from umgclip.evaluate.reader import Reader
 from umgclip.evaluate.suite import Suite
+from umgclip.geometry import masks as mask_ops
 from umgclip.metrics.panoptic import PanopticQuality
 from umgclip.metrics.retrieval import retrieval_ranks_in_blocks
 from umgclip.metrics.segmentation import SemanticAccumulator
 from umgclip.model.clip import files
+from umgclip.model.clip.attention import with_linear_attention
 from umgclip.model.clip.images import ImageInput
+from umgclip.model.clip.placed import PlacedClip
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import DataParams, EvaluateParams, TowerParams
 from umgclip.sources.demo.scenes import write_demo
@@ -42,11 +54,20 @@ ROUNDS = 3
 def main() -> None:
     """Run the measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["photographs"], help="default: all but photographs")
+    parser.add_argument("--photographs", type=int, default=4)
+    parser.add_argument("--model", default="ViT-B-16", help="of photographs, by its name in open_clip")
+    parser.add_argument("--device", default="cpu", help="of photographs: cpu or cuda")
+    parser.add_argument("--batch", type=int, default=64, help="of photographs")
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--images", type=int, default=3000, help="of retrieval")
     parser.add_argument("--captions", type=int, default=15000)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.what == "photographs":
+        given = options.photographs, options.batch, options.model, torch.device(options.device)
+        print(json.dumps({"model": options.model, "photographs": options.photographs, **photographs(*given)}))
+        return
     # retrieval first, because peak memory is that of the whole process
     results = {"retrieval": retrieval(options.images, options.captions), "suite": suite(options.scenes), **pixels()}
     print(json.dumps(results))
@@ -101,6 +122,92 @@ def _evaluate(suite: Suite, batches: list[list[Example]]) -> None:
     for batch in batches:
         suite.add(batch)
     suite.results()
+
+
+class Recorded(PlacedClip):
+    """A CLIP that records what it was given, so that its forward passes can be repeated alone."""
+
+    def __init__(self, clip: torch.nn.Module, device: torch.device) -> None:
+        super().__init__(clip, device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+        self.calls: list[tuple[Callable[..., object], torch.Tensor]] = []
+
+    def encode_image(
+        self, images: torch.Tensor, valid: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode as ever, and record the images."""
+        self.calls.append((super().encode_image, images))
+        return super().encode_image(images, valid)
+
+    def encode_global(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode as ever, and record the images."""
+        self.calls.append((super().encode_global, images))
+        return super().encode_global(images)
+
+    @torch.inference_mode()
+    def again(self) -> None:
+        """Repeat the forward passes since the last call, and forget them."""
+        for encode, images in self.calls:
+            encode(images)
+        self.calls.clear()
+
+
+def photographs(count: int, batch: int, model: str, device: torch.device) -> dict[str, dict[str, float]]:
+    """Measure all benchmarks on generated photographs, over the forward passes alone that they need."""
+    torch.manual_seed(0)
+    tower = Recorded(with_linear_attention(files.build(open_clip.get_model_config(model))), device).eval()
+    classes = Classes(tuple(f"thing {n}" for n in range(80)), ("ground",), frozenset())
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    costs = {}
+    for name, names in (("dense", ["box", "mask"]), ("all", ["box", "mask", "crop", "maskout"])):
+        params = EvaluateParams(readouts=names, crop_px=None, batch=batch)
+        reader = Reader(tower, tower.tokenizer, classes, params, ImageInput.of(tower))
+        _photograph_suite(reader, photograph_examples(1, np.random.default_rng(1)), clock)  # warm
+        took, bare, forwards = _photograph_suite(reader, photograph_examples(count, np.random.default_rng(0)), clock)
+        costs[name] = {
+            "ms": round(1e3 * took / count, 1),
+            "forwards_alone_ms": round(1e3 * bare / count, 1),
+            "forwards": forwards / count,
+            "ratio": round(took / bare, 3),
+        }
+    return costs
+
+
+def _photograph_suite(
+    reader: Reader, examples: Iterator[Example], clock: Callable[[], float]
+) -> tuple[float, float, int]:
+    """Return the seconds of a suite, those of its forward passes alone, and the images and crops that they read."""
+    suite, tower = Suite("model", reader, {"proposals": {}}), cast(Recorded, reader.clip.tower)
+    took = bare = 0.0
+    forwards = 0
+    tower.calls.clear()
+    for batch in batched(examples, reader.params.batch):
+        start = clock()
+        suite.add(batch)
+        middle = clock()
+        forwards += sum(len(images) for _, images in tower.calls)
+        tower.again()
+        took, bare = took + middle - start, bare + clock() - middle
+    start = clock()
+    suite.results()
+    return took + clock() - start, bare, forwards
+
+
+def photograph_examples(count: int, rng: np.random.Generator) -> Iterator[Example]:
+    """Generate photographs of 500 x 375: smooth shapes with noise, ten elliptic things each, and the ground."""
+    rows, columns = np.mgrid[:375, :500]
+    for number in range(count):
+        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        smooth = cv2.resize(coarse, (500, 375), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+        image = np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+        ground, things = np.ones((375, 500), bool), []
+        for place in range(10):
+            (y, x), (tall, wide) = rng.uniform((60, 60), (315, 440)), rng.uniform(25, 60, 2)
+            mask = ((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2 <= 1
+            ground &= ~mask
+            things.append(TrueRegion(mask_ops.box_of(mask), mask, int(rng.integers(80)), id=f"{place}"))
+        stuff = (TrueRegion(mask_ops.box_of(ground), ground, 80, id="ground"),)
+        tags = tuple(sorted({thing.label for thing in things}))
+        yield Example(f"{number:06d}", image, (f"photograph {number}",), tags, tuple(things), stuff, single=False)
 
 
 def pixels() -> dict[str, dict[str, float]]:

@@ -5,7 +5,8 @@
 
 Registers a model with random weights in a temporary MLflow store, starts the server as a separate process, and measures
 forward pass and server alternately on the same machine. The clients run on that machine too, as one process that sends
-prepared bytes over persistent connections. Prints one JSON line.
+prepared bytes over persistent connections. A client alone is measured as well, against forward passes of one image.
+Prints one JSON line; ratios are the server's value over the bare model's: throughput should be high, latency low.
 """
 
 from __future__ import annotations
@@ -163,20 +164,34 @@ def main() -> None:
                 done += len(images)
             return done / (time.perf_counter() - began)
 
+        @torch.inference_mode()
+        def bare_once() -> float:
+            """Return the median seconds of a forward pass of one image."""
+            took, until = [], time.perf_counter() + arguments.seconds / 2
+            while time.perf_counter() < until:
+                began = time.perf_counter()
+                tower.encode_image(images[:1])
+                took.append(time.perf_counter() - began)
+            return statistics.median(took)
+
         with server(folder, arguments.max_batch) as address:
             asked = requests(address[0], side_px, arguments.images)
 
             def served() -> list[float]:
                 return asyncio.run(load(address, asked, arguments.clients, arguments.seconds))
 
+            def served_once() -> float:
+                return statistics.median(asyncio.run(load(address, asked, 1, arguments.seconds / 2)))
+
             bare()
             served()
-            rounds = []
+            rounds, single = [], []
             for _ in range(arguments.rounds):
                 alone = bare()
                 began = time.perf_counter()
                 took = served()
                 rounds.append((alone, arguments.images * len(took) / (time.perf_counter() - began), took))
+                single.append((bare_once(), served_once()))
     all_took = sorted(value for *_, took in rounds for value in took)
     p50, p95 = (all_took[int(share * len(all_took))] for share in (0.5, 0.95))
     result = {
@@ -186,6 +201,9 @@ def main() -> None:
         "p50_ms": round(1000 * p50, 1),
         "p95_ms": round(1000 * p95, 1),
         "p95_over_p50": round(p95 / p50, 2),
+        "one_client_bare_ms": round(1000 * statistics.median(alone for alone, _ in single), 1),
+        "one_client_p50_ms": round(1000 * statistics.median(took for _, took in single), 1),
+        "one_client_ratio": round(statistics.median(took / alone for alone, took in single), 3),
         "requests": len(all_took),
         "clients": arguments.clients,
         "images": arguments.images,

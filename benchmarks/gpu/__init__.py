@@ -1,0 +1,1 @@
+"""Everything that a GPU decides, in one command: training, annotators, evaluation, serving, and CPU against GPU."""

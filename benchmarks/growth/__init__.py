@@ -1,0 +1,1 @@
+"""Each cost against its size: processor time and peak memory, from a thousand to a million."""
