@@ -6,6 +6,7 @@ pages of the navigation that lie elsewhere, and copy the images and other files 
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -32,9 +34,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     theme = [each for each in files if each.src_dir != config.docs_dir]
     pages = {f"docs/{each.src_uri}" for each in files.documentation_pages()}
-    pages |= {path for path in [*listed(config.nav), *config.extra_css] if (ROOT / path).is_file()}
+    pages |= {
+        path
+        for path in [*listed(config.nav), *config.extra_css, *map(str, config.extra_javascript)]
+        if (ROOT / path).is_file()
+    }
     paths = sorted(pages | linked(pages))
     return Files([*theme, *(File(path, str(ROOT), config.site_dir, config.use_directory_urls) for path in paths)])
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return a page with the list of all commands where it asks for it."""
+    del page, config, files  # MkDocs gives them by name
+    commands = _commands()
+    return markdown if commands.MARK not in markdown else markdown.replace(commands.MARK, commands.reference())
+
+
+def _commands() -> Any:  # noqa: ANN401 - a module beside this one, which is no package
+    spec = importlib.util.spec_from_file_location("site_commands", Path(__file__).with_name("commands.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError("expected commands.py beside hooks.py, found none")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def expand(nav: list[Any]) -> list[Any]:
