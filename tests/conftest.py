@@ -2,21 +2,74 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+import jaxtyping
 import pytest
+
+from tests.checks import checked
 
 if TYPE_CHECKING:  # the hook that checks shapes wants to be there before the package is imported
     from umgclip.io.storage import Location
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: a test that would download fails
+
+
+class Unchecked:
+    """Finds the flows before the hook that checks shapes: Prefect and pydantic read their types themselves."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, path, target) if name.startswith("umgclip.flows.") else None
+
+
+sys.meta_path.insert(0, Unchecked)
+jaxtyping.jaxtyped = checked  # what the hook calls for each function
 
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach tests and what they start, also where a shell's `&` has made this process ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave what is imported, millions of objects, out of the rounds of the garbage collector."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # with what imports left unused: finding it takes longer than it is worth
+        atexit.register(gc.unfreeze)  # libraries count what is left at the end
+        gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def fresh_output() -> None:
+    """Forget the name, `--json`, `--quiet` and `--verbose` of a command that an earlier test ran in this process."""
+    if (output := sys.modules.get("umgclip.cli.habits.output")) is not None:
+        output.reset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_made_once() -> Iterator[None]:
+    """Keep what Typer makes of an app for `CliRunner`, which takes a tenth of a second; a command keeps no state."""
+    import typer.testing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +101,16 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Location:
     httpx.post(f"{s3_endpoint}/moto-api/reset").raise_for_status()
     boto3.Session().client("s3").create_bucket(Bucket="bucket")
     return Location("bucket", "")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A database of MLflow with its tables, to copy: making them takes seconds."""
+    from mlflow import MlflowClient
+
+    root = tmp_path_factory.mktemp("empty")
+    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    return (root / "mlflow.db").read_bytes()
 
 
 @pytest.fixture(scope="session")

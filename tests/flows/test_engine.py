@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows import engine as module
-from flows import runtime
-from flows.dvc.failures import StageFailed
-from flows.engine import engine
-from flows.rounds import STATE, GateResult, Round, judge, measures_of, read_probe, read_state, rows
 from umgclip.errors import DataError, InputError, ParamsError
+from umgclip.flows import engine as module
+from umgclip.flows import runtime
+from umgclip.flows.dvc.failures import StageFailed
+from umgclip.flows.engine import engine
+from umgclip.flows.rounds import STATE, GateResult, Round, judge, measures_of, read_probe, read_state, rows
 from umgclip.io.locks import only_writer
 from umgclip.io.manifest import MadeBy, Manifest, ShardInfo, write_manifest
 

@@ -15,21 +15,23 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
-from flows import group
-from flows.dvc.failures import StageFailed, Unavailable
-from flows.dvc.follow import follow
-from flows.dvc.graph import read_graph
-from flows.dvc.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
-from flows.dvc.process import CommandResult, CommandSettings
-from flows.dvc.repro import StageState, repro
-from flows.dvc.workspace import Workspace, configure, environment
-from flows.nodes import Rendezvous, job_of_this_pod
-from flows.remote import dispatch, remote_stage
-from flows.settings import RemoteSettings
 from umgclip.errors import InputError, UmgclipError
+from umgclip.flows import group
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
+from umgclip.flows.dvc.follow import follow
+from umgclip.flows.dvc.graph import read_graph
+from umgclip.flows.dvc.handoff import Order, carried_files, check_commit, fetch, send_inputs, work
+from umgclip.flows.dvc.process import CommandResult, CommandSettings
+from umgclip.flows.dvc.repro import StageState, repro
+from umgclip.flows.dvc.workspace import Workspace, configure, environment
+from umgclip.flows.nodes import Rendezvous, job_of_this_pod
+from umgclip.flows.remote import dispatch, remote_stage
+from umgclip.flows.settings import RemoteSettings
 from umgclip.learning.nodes import Seat
 
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @dataclass
@@ -141,7 +143,7 @@ def test_the_seat_is_in_the_environment_of_every_node(project, workspace, monkey
         seen.append(dict(setting.environment))
         return CommandResult(0, ())
 
-    monkeypatch.setattr("flows.dvc.follow.run", run)
+    monkeypatch.setattr("umgclip.flows.dvc.follow.run", run)
     stage = read_graph(project.root, os.environ).up_to("train")[-1]
     follow(Workspace(project.root, seat_of(1)().variables()), stage)
     assert seen == [{

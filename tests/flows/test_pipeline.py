@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.dvc.failures import StageFailed, Unavailable
-from flows.dvc.repro import repro
-from flows.pipeline import pipeline
 from umgclip.errors import InputError, ParamsError
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
+from umgclip.flows.dvc.repro import repro
+from umgclip.flows.pipeline import pipeline
 
 STAGES = ("base", "train", "evaluate", "register")
 
@@ -43,7 +43,7 @@ def test_stages_run_in_order_under_one_run_of_mlflow(project, client):
     assert logged == {"dvc/dvc.lock", "dvc/dvc.yaml", "dvc/params.yaml", "dvc/data.dvc"}
 
 
-def test_a_second_run_notes_what_was_up_to_date_or_cached(project):
+def test_a_second_run_notes_what_was_up_to_date_or_cached(forked, project):
     pipeline.fn("evaluate")
     project.run("rm -r artifacts/train")
     assert pipeline.fn("evaluate")["stages"] == {"base": "unchanged", "train": "cached", "evaluate": "unchanged"}
@@ -51,7 +51,7 @@ def test_a_second_run_notes_what_was_up_to_date_or_cached(project):
     assert project.ran() == ["base", "train", "evaluate", "base"]
 
 
-def test_stages_behind_one_that_looks_each_time_cost_no_process_each(project, monkeypatch):
+def test_stages_behind_one_that_looks_each_time_cost_no_process_each(forked, project, monkeypatch):
     """Check a stage like `code`, the first one in projects created by `umgclip init`."""
     path = project.root / "dvc.yaml"
     looks = "code:\n    cmd: echo 1 > code.txt\n    always_changed: true\n    outs: [{code.txt: {cache: false}}]\n"
@@ -64,14 +64,14 @@ def test_stages_behind_one_that_looks_each_time_cost_no_process_each(project, mo
         alone.append(stage)
         return repro(workspace, stage, *options, **settings)
 
-    monkeypatch.setattr("flows.execution.repro", noted)
+    monkeypatch.setattr("umgclip.flows.execution.repro", noted)
     done = pipeline.fn("evaluate")
     assert done["stages"] == {"code": "ran", "base": "unchanged", "train": "unchanged", "evaluate": "unchanged"}
     assert alone == ["code"]
     assert project.ran() == ["base", "train", "evaluate"]
 
 
-def test_overrides_hold_during_the_run_and_are_put_back(project, client):
+def test_overrides_hold_during_the_run_and_are_put_back(forked, project, client):
     before = (project.root / "params.yaml").read_bytes()
     done = pipeline.fn("train", overrides={"train.lora.rank": 8})
     assert json.loads((project.root / "metrics" / "train.json").read_text())["rank"] == 8
@@ -111,7 +111,7 @@ def test_a_wrong_request_ends_before_anything_starts(project, asked, error, mess
     assert project.ran() == []
 
 
-def test_an_infrastructure_failure_is_tried_again_and_a_closed_gate_never(project):
+def test_an_infrastructure_failure_is_tried_again_and_a_closed_gate_never(forked, project):
     (project.desk / "base.exit").write_text("6")
     assert pipeline.fn("base")["stages"] == {"base": "ran"}
     assert project.ran() == ["base", "base"]
@@ -124,7 +124,7 @@ def test_an_infrastructure_failure_is_tried_again_and_a_closed_gate_never(projec
         pipeline.fn("train")
 
 
-def test_a_failed_run_is_failed_in_mlflow_and_has_its_files(project, client):
+def test_a_failed_run_is_failed_in_mlflow_and_has_its_files(forked, project, client):
     (project.desk / "train.exit").write_text("4")
     with pytest.raises(StageFailed):
         pipeline.fn("train")
@@ -142,13 +142,13 @@ def test_a_stage_that_takes_too_long_is_ended_and_tried_again(project, tmp_path,
     assert not any(alive(int(pid)) for pid in pids)
 
 
-def test_a_dry_run_says_what_would_run(project):
+def test_a_dry_run_says_what_would_run(forked, project):
     would = pipeline.fn(dry_run=True, overrides={"train.lora.rank": 8})["would"]
     assert would["train"].startswith("run: changed deps: artifacts/base")
     assert project.ran() == []
 
 
-def test_a_clone_leaves_the_checkout_alone_and_its_results_in_the_cache(project):
+def test_a_clone_leaves_the_checkout_alone_and_its_results_in_the_cache(forked, project):
     before = project.run("git status --porcelain --ignored")
     done = pipeline.fn("evaluate", overrides={"train.lora.rank": 8}, workspace="clone")
     assert done["stages"]["evaluate"] == "ran"
@@ -158,7 +158,7 @@ def test_a_clone_leaves_the_checkout_alone_and_its_results_in_the_cache(project)
     assert project.ran() == ["base", "train", "evaluate"]
 
 
-def test_a_pool_needs_a_server(project, tmp_path, monkeypatch):
+def test_a_pool_needs_a_server(forked, project, tmp_path, monkeypatch):
     (tmp_path / "settings.yaml").write_text("stages: {train: {pool: gpu}}\n")
     with pytest.raises(InputError, match=r"remote\.url: expected one, or UMGCLIP_REMOTE_URL"):
         pipeline.fn("train")
@@ -172,7 +172,7 @@ def test_a_pool_needs_a_server(project, tmp_path, monkeypatch):
         pipeline.fn()
 
 
-def test_a_remote_shares_results_between_checkouts(project, template, tmp_path, monkeypatch):
+def test_a_remote_shares_results_between_checkouts(forked, project, template, tmp_path, monkeypatch):
     monkeypatch.setenv("UMGCLIP_REMOTE_URL", str(tmp_path / "remote"))
     pipeline.fn("evaluate")
     assert not (project.root / ".dvc" / "config.local").exists()
@@ -234,7 +234,9 @@ def killed(project, wait_until, alive, *words: str) -> Path:
     return clone
 
 
-def test_a_run_that_was_killed_in_its_clone_goes_on_where_it_was(project, monkeypatch, wait_until, alive, tmp_path):
+def test_a_run_that_was_killed_in_its_clone_goes_on_where_it_was(
+    forked, project, monkeypatch, wait_until, alive, tmp_path
+):
     monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "own"))
     overrides = {"train.lora.rank": 8}
     clone = killed(project, wait_until, alive, "--target", "train", "--set", "train.lora.rank=8")
@@ -264,7 +266,7 @@ GATE = """\
 
 
 @pytest.mark.parametrize("place", ["clone", "here"])
-def test_a_closed_gate_leaves_its_pages_and_rows_in_mlflow(project, client, place):
+def test_a_closed_gate_leaves_its_pages_and_rows_in_mlflow(forked, project, client, place):
     path = project.root / "dvc.yaml"
     path.write_text(path.read_text().replace("  train:\n", GATE))
     project.run("git commit -q -a -m gate")
@@ -278,7 +280,7 @@ def test_a_closed_gate_leaves_its_pages_and_rows_in_mlflow(project, client, plac
     assert {entry.path for entry in client.list_artifacts(run.info.run_id)} == {"dvc", "data_docs"}
 
 
-def test_a_stage_that_fails_later_leaves_the_pages_of_those_before_it(project, client):
+def test_a_stage_that_fails_later_leaves_the_pages_of_those_before_it(forked, project, client):
     path = project.root / "dvc.yaml"
     opened = GATE.replace("exit 4", "mkdir artifacts/validate && cp artifacts/data_docs/* artifacts/validate")
     path.write_text(

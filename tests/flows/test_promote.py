@@ -9,9 +9,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.flow_runs import resume_flow_run
 
-from flows import promote as flows
-from flows.promote import promote, rollback
 from umgclip.errors import InputError, PromotionError
+from umgclip.flows import promote as flows
+from umgclip.flows.promote import promote, rollback
 from umgclip.register.force import Force
 from umgclip.register.gates import Check, Decision
 from umgclip.register.promotion import PromotionResult

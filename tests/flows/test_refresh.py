@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.refresh import refresh
 from umgclip.errors import DataError, InputError
+from umgclip.flows.refresh import refresh
 from umgclip.io.manifest import MadeBy, Manifest, describe_shard, write_manifest
 from umgclip.io.storage import Storage
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.fixture

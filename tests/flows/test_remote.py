@@ -8,12 +8,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from flows.dvc.failures import StageFailed, Unavailable
-from flows.dvc.graph import read_graph
-from flows.dvc.handoff import Order, carried_files, check_commit
-from flows.remote import RunMonitor, dispatch, remote_stage
-from flows.settings import RemoteSettings
 from umgclip.errors import InputError
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
+from umgclip.flows.dvc.graph import read_graph
+from umgclip.flows.dvc.handoff import Order, carried_files, check_commit
+from umgclip.flows.remote import RunMonitor, dispatch, remote_stage
+from umgclip.flows.settings import RemoteSettings
 
 SETTINGS = RemoteSettings(start_timeout_s=100.0, silence_timeout_s=60.0)
 BEATS = [datetime.datetime(2000, 1, 1, 0, minute, tzinfo=datetime.UTC) for minute in range(3)]
@@ -73,7 +73,7 @@ def test_ends_are_told_apart(watch):
 
 
 @pytest.fixture
-def order(project, tmp_path, monkeypatch):
+def order(forked, project, tmp_path, monkeypatch):
     monkeypatch.setenv("UMGCLIP_WORKER_DIR", str(tmp_path / "worker"))
     project.run(f"dvc remote add -q -d --local r {tmp_path / 'remote'} && dvc push -q data")
     graph = read_graph(project.root, os.environ)

@@ -7,8 +7,8 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows import runtime
 from umgclip.errors import InputError
+from umgclip.flows import runtime
 
 
 class Asking(BaseHTTPRequestHandler):

@@ -4,8 +4,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter, LogFilter
 
-from flows import runtime
-from flows.pipeline import pipeline
+from umgclip.flows import runtime
+from umgclip.flows.pipeline import pipeline
 
 pytestmark = pytest.mark.heavy
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.settings import FlowSettings, load_settings
 from umgclip.errors import ParamsError
+from umgclip.flows.settings import FlowSettings, load_settings
 
 
 def written(tmp_path, text):

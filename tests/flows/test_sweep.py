@@ -5,9 +5,11 @@ import os
 import pytest
 from mlflow import MlflowClient
 
-from flows.sweep import sweep
-from flows.trials import Range
 from umgclip.errors import DataError, InputError, ParamsError
+from umgclip.flows.sweep import sweep
+from umgclip.flows.trials import Range
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows.trials import Range, assignment, grid, read_space, sample
 from umgclip.errors import ParamsError
+from umgclip.flows.trials import Range, assignment, grid, read_space, sample
 
 SPACE = {"train.lora.rank": [4, 8], "train.lr_peak": [1e-3, 1e-2, 1e-1]}
 

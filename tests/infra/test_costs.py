@@ -15,9 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Store:
     """Create two runs of train (100 s and 200 s), one of base (30 s), a failed one and one of no stage."""
-    store = store_from_env(tmp_path_factory.mktemp("mlflow"))
+    root = tmp_path_factory.mktemp("mlflow")
+    (root / "mlflow.db").write_bytes(empty_store)
+    store = store_from_env(root)
     client = store.client()
     experiment = client.create_experiment(store.experiment)
     for stage, seconds, status in (
@@ -106,7 +108,8 @@ def test_a_negative_price_is_refused():
         read_prices(["train=-1"])
 
 
-def test_a_store_without_runs_is_named(tmp_path: Path):
+def test_a_store_without_runs_is_named(tmp_path: Path, empty_store: bytes):
+    (tmp_path / "mlflow.db").write_bytes(empty_store)
     done = _command(store_from_env(tmp_path))
 
     assert done.returncode == 2

@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from websockets.sync.client import connect
 
+from tests.forks import Forks, forking
 from umgclip.io.atomic import open_to_others, sha256_file, sha256_json, write_json
 from umgclip.io.images import encode_png
 from umgclip.io.manifest import ClassList, MadeBy, Manifest, describe_shard, read_manifest, write_manifest
@@ -43,12 +44,13 @@ SMALL = {
     "annotate": {"min_concept_count": 1, "workers": 2},
     "validate": {"labelled_image_share_min": 0.0, "label_score_mean_min": 0.0, "tolerance": 0.5},
     "train": {"steps": 4, "batch": 8, "checkpoint_every": 2},
+    "evaluate": {"resamples": 50, "pictures": 2},
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Path:
     """The working tree without what git ignores, in a repository of its own with small params."""
     folder = tmp_path_factory.mktemp("clone") / "umgclip"
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -65,6 +67,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "params.yaml").open("w", encoding="utf-8") as handle:
         yaml.dump(params, handle)
     (folder / "data.dvc").unlink()
+    (folder / "mlflow.db").write_bytes(empty_store)
     return folder
 
 
@@ -123,7 +126,7 @@ class Workspace:
         classes = ClassList(things=["dog"], stuff=["sky"], held_out=[])
         write_manifest(folder, Manifest(made_by=made_by, shards=[describe_shard(folder / "a.tar", 1)], classes=classes))
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, like: "Workspace | None" = None) -> None:
         self.root = root
         self.params = REGISTER
         self.inputs = stage.RegisterInputs(
@@ -135,13 +138,17 @@ class Workspace:
             root / "annotate" / "vocabulary.json",
             root / "evaluate" / "protocol.json",
         )
+        self.out = root / "register"
+        if like is not None:
+            shutil.copytree(like.root, root, dirs_exist_ok=True)
+            self.base_sha256, self.adapter_sha256 = like.base_sha256, like.adapter_sha256
+            return
         (root / "annotate").mkdir()
         write_json(
             root / "annotate" / "vocabulary.json", {"things": ["apple", "dog"], "stuff": ["sky"], "held_out": []}
         )
         (root / "evaluate").mkdir()
         write_json(root / "evaluate" / "protocol.json", {"region": "true things of the scenes, micro top-1"})
-        self.out = root / "register"
         self.inputs.base.mkdir()
         torch.manual_seed(0)
         config = files.tower_config(TINY_TOWER)
@@ -213,21 +220,21 @@ class Workspace:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A database with its tables, to copy: making them takes seconds."""
-    root = tmp_path_factory.mktemp("empty")
-    MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}").search_experiments()
-    return (root / "mlflow.db").read_bytes()
+def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace to copy, as building and saving its models takes a while."""
+    return Workspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(
+    tmp_path: Path, new_workspace: Workspace, empty_store: bytes, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A workspace whose runs go to a SQLite file of its own."""
     variables = ("TRACKING_URI", "EXPERIMENT_NAME", "RUN_ID")
     for name in (*(f"MLFLOW_{one}" for one in variables), "UMGCLIP_PARENT_RUN_ID", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "mlflow.db").write_bytes(empty_store)
-    return Workspace(tmp_path)
+    return Workspace(tmp_path, new_workspace)
 
 
 @pytest.fixture(scope="session")
@@ -283,7 +290,23 @@ def running() -> Callable[..., contextlib.AbstractContextManager[str]]:
     return _running
 
 
-@pytest.fixture(scope="module")
+# what commands and scripts about registered models import
+_PRELOADED = (
+    "umgclip.__main__", "umgclip.cli.promotion", "umgclip.cli.session", "umgclip.inference.model",
+    "umgclip.register.download", "umgclip.serve.launch", "umgclip.serve.server", "mlflow",
+    "mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store", "uvicorn",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A server whose forks have imported MLflow, torch and the package's commands."""
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith(("UMGCLIP_", "MLFLOW_"))}
+    with forking(*_PRELOADED, environment={**quiet, "MLFLOW_DISABLE_TELEMETRY": "true"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Iterator[str]:
     """A tracking server on loopback that keeps files itself; gives its URI."""
     root = tmp_path_factory.mktemp("server")
@@ -302,21 +325,13 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) 
 class Browser:
     """One tab of a headless Chromium, spoken to by its debugging protocol."""
 
-    def __init__(self, chromium: str, profile: Path, size: tuple[int, int] = (1100, 900)) -> None:
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-        self._process = subprocess.Popen(
-            [chromium, *flags, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        told = profile / "DevToolsActivePort"
-        self.wait(lambda: told.is_file() and told.read_text(encoding="ascii").count("\n") >= 1, "Chromium")
-        port, path = told.read_text(encoding="ascii").split("\n")[:2]
-        self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=1 << 26)
+    def __init__(self, address: str, size: tuple[int, int] = (1100, 900)) -> None:
+        self._socket = connect(address, max_size=1 << 26)
         self._ids = itertools.count(1)
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "DOM", "Network", "Log"):
             self.call(f"{domain}.enable")
@@ -348,7 +363,8 @@ class Browser:
     def text(self, selector: str) -> str:
         return self.js(f"document.querySelector({selector!r}).innerText")
 
-    def wait(self, condition: Any, what: str, timeout_s: float = 60) -> None:
+    @staticmethod
+    def wait(condition: Any, what: str, timeout_s: float = 60) -> None:
         until = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < until, f"waited for {what}"
@@ -409,23 +425,36 @@ class Browser:
 
     def close(self) -> None:
         self._session = None
-        self.call("Browser.close")
+        self.call("Target.disposeBrowserContext", browserContextId=self._context)
         self._socket.close()
-        self._process.wait(30)
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Where Chromium is."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A headless Chromium; gives the address by which it is spoken to."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
         pytest.skip("no Chromium here (Debian's package `chromium`)")
-    return found
+    profile = tmp_path_factory.mktemp("chromium")
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    process = subprocess.Popen(
+        [program, *flags, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    told = profile / "DevToolsActivePort"
+    Browser.wait(lambda: told.is_file() and told.read_text(encoding="ascii").count("\n") >= 1, "Chromium")
+    port, path = told.read_text(encoding="ascii").split("\n")[:2]
+    address = f"ws://127.0.0.1:{port}{path}"
+    yield address
+    with connect(address) as told_to_end:
+        told_to_end.send(json.dumps({"id": 1, "method": "Browser.close"}))
+    process.wait(30)
 
 
 @pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
-    """A tab of a headless Chromium with a profile of its own."""
-    opened = Browser(chromium, tmp_path / "profile")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A tab of the Chromium, with cookies, storage and a cache of its own."""
+    opened = Browser(chromium)
     yield opened
     opened.close()

@@ -120,7 +120,7 @@ def test_images_are_drawn_with_what_is_said_of_them(browser, gallery):
                  "the picture")  # fmt: skip
     assert browser.js("document.querySelectorAll('.card rect').length") == 2
     assert browser.js("document.querySelectorAll('.card path').length") == 2
-    assert browser.js("document.querySelector('.card text').textContent") == "dog 0.10"
+    assert browser.js("document.querySelector('.card .thing text').textContent") == "dog 0.10"
     for layer, tag in (("boxes", "rect"), ("masks", "path"), ("labels", "text")):
         browser.click(f"#{layer}")
         assert browser.js(f"getComputedStyle(document.querySelector('.card g {tag}')).display") == "none"
@@ -214,7 +214,7 @@ def test_words_from_the_web_stay_words(browser, gallery):
         assert browser.js("document.querySelectorAll('#detail a:not([href^=\"https://\"])').length") == 0
     assert seen > 8  # captions, tags, sources, negatives, reasons, keys
     assert browser.js("globalThis.owned") is None
-    assert browser.js("document.scripts.length") == 2
+    assert browser.js("document.scripts.length") == 5
     assert browser.complaints() == []
 
 

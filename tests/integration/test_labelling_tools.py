@@ -8,21 +8,30 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
+import sysconfig
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.integration.environments import make_environment
 from tests.unit.review.conftest import scene, write_dataset
+from umgclip.cli.data.classifying import classifiers
 from umgclip.data.corrections import open_corrections
+from umgclip.data.stream import read_raw
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
 from umgclip.io.manifest import read_manifest
 from umgclip.io.places import Folder
+from umgclip.model.clip import files
+from umgclip.params import DataParams, ImportParams, TowerParams
 from umgclip.review.exporting import Wish, run_export
 from umgclip.review.importing import run_import
 from umgclip.review.shown import read_shown
+from umgclip.sources.demo.scenes import write_demo
+from umgclip.sources.exporting.fiftyone import to_fiftyone
+from umgclip.sources.importing.run import run_import as import_files
+from umgclip.sources.request import Request
 
 pytestmark = pytest.mark.heavy
 
@@ -32,14 +41,7 @@ def python_with(tmp_path_factory):
     """Make an environment with packages; gives its interpreter. A package that cannot be installed skips the test."""
 
     def make(*packages: str) -> Path:
-        folder = tmp_path_factory.mktemp("environment")
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        python = folder / "bin" / "python"
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-        done = subprocess.run(install, capture_output=True, text=True, timeout=900)
-        if done.returncode:
-            pytest.skip(f"{', '.join(packages)} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
-        return python
+        return make_environment(tmp_path_factory.mktemp("tool") / "environment", *packages)
 
     return make
 
@@ -61,6 +63,25 @@ def export(tmp_path):
         return tmp_path / "review"
 
     return make
+
+
+@pytest.fixture
+def kit_fiftyone(tmp_path):
+    """An export for FiftyOne with a model's labels, a base, and a check that records come back as they were."""
+    tiny = TowerParams(width=64, heads=2, layers=2, text_width=64, text_heads=2, text_layers=1, embed_dim=64)
+    files.save(tmp_path / "base", files.build(files.tower_config(tiny)), files.tower_config(tiny))
+    write_demo(DataParams(train_scenes=3, benchmark_scenes=6, benchmark_singles=3, shard_samples=4), tmp_path / "data")
+    benchmark = tmp_path / "data" / "benchmark"
+    models = classifiers([f"tuned={tmp_path / 'base'}"], "fiftyone")
+    to_fiftyone(Folder(benchmark), read_manifest(benchmark), tmp_path / "out", lambda _: None, models)
+
+    def read_back(folder: Path) -> bool:
+        request = Request("fiftyone", str(folder), "benchmark", "test")
+        import_files(request, ImportParams(workers=1), tmp_path / "back", alone=True)
+        written, again = ([raw.json for _, raw in read_raw(f)] for f in (benchmark, tmp_path / "back" / "benchmark"))
+        return written == again
+
+    return tmp_path / "out", tmp_path / "base", read_back
 
 
 def corrections(answers: Path, shown: Path, out: Path, **options) -> dict:
@@ -195,7 +216,7 @@ def test_label_studios_own_server(export, python_with, tmp_path):
 
 
 # FiftyOne keeps its data sets in MongoDB, whose server is no Python package; mongomock stands in for the server alone
-FIFTYONE = """
+MONGO = """
 import os, sys
 os.environ |= {"FIFTYONE_DATABASE_URI": "mongodb://localhost", "FIFTYONE_DATABASE_VALIDATION": "false"}
 import mongoengine, mongomock, pymongo
@@ -213,7 +234,11 @@ client = Client()
 pymongo.MongoClient = lambda *_, **__: client
 connect = mongoengine.connect
 mongoengine.connect = lambda name, **others: connect(name, mongo_client_class=Client, **others)
+"""
 
+FIFTYONE = (
+    MONGO
+    + """
 import numpy as np
 import fiftyone as fo
 
@@ -242,6 +267,7 @@ for sample in dataset:
     sample.save()
 dataset.export(done, dataset_type=fo.types.FiftyOneDataset, export_media=False)
 """
+)
 
 
 def test_fiftyones_own_importer_and_exporter(export, python_with, tmp_path):
@@ -261,6 +287,63 @@ def test_fiftyones_own_importer_and_exporter(export, python_with, tmp_path):
     assert [one.id for one in stated["k001"].removed] == ["0", "1"]
     assert [tag.text for tag in stated["k001"].negative_tags] == ["cat"]
     assert [text.text for text in stated["k001"].captions] == ["a fox"]
+
+
+# models need torch, which stands behind FiftyOne's own packages; its OpenCV lacks a module that proposals need
+ZOO = (
+    MONGO
+    + """
+from pathlib import Path
+
+folder, done, artifacts, site, package = sys.argv[1:]
+sys.path.insert(0, site)
+import cv2
+
+sys.path.pop(0)
+sys.path += [package, site]
+import numpy as np
+import fiftyone as fo
+import umgclip.fiftyone
+
+dataset = fo.Dataset.from_dir(folder, dataset_type=fo.types.FiftyOneDataset)
+assert len(dataset) == 9, len(dataset)
+for sample in dataset:
+    if sample.label is None:
+        things = sample.regions.detections
+        assert len(sample.tuned.detections) == len(things) > 0
+        assert things[0].mask.dtype == bool and things[0].confidence is None
+        assert {one.label for one in things} <= set(dataset.default_classes)
+        targets = dataset.mask_targets["segmentation"]
+        assert set(map(int, np.unique(sample.segmentation.get_mask()))) - {0} <= set(targets)
+    assert sample.tags == ["test"] and os.path.isfile(sample.filepath)
+dataset.export(done, dataset_type=fo.types.FiftyOneDataset)
+labels = dataset.default_classes[:4]
+load = umgclip.fiftyone.load_model
+options = {"device": "cpu"}
+model = load(artifacts, labels, settings={"threshold": 0}, **options)
+dataset.apply_model(model, label_field="found", batch_size=4, skip_failures=False)
+scenes = dataset.match(fo.ViewField("regions.detections").length() > 0)
+named = load(artifacts, labels, task="boxes", boxes="regions", **options)
+dataset.apply_model(named, label_field="named", skip_failures=False)
+dataset.apply_model(load(artifacts, labels, task="image", **options), label_field="whole", skip_failures=False)
+for sample in dataset:
+    assert sample.whole.label in labels and 0 < sample.whole.confidence <= 1
+    assert {one.label for one in sample.found.detections} <= set(labels)
+    boxes = [one.bounding_box for one in sample.regions.detections] if sample.regions else []
+    assert [one.bounding_box for one in sample.named.detections] == boxes
+rows = dataset.compute_embeddings(model, batch_size=4)
+assert np.asarray(rows).shape == (9, model.umgclip.embed_dim)
+assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
+"""
+)
+
+
+@pytest.mark.timeout(1500)
+def test_fiftyone_reads_an_export_and_applies_models(kit_fiftyone, python_with, tmp_path):
+    out, artifacts, read_back = kit_fiftyone
+    site = sysconfig.get_paths()["purelib"]
+    run(python_with("fiftyone", "mongomock"), ZOO, out, tmp_path / "done", artifacts, site, Path.cwd())
+    assert read_back(tmp_path / "done")
 
 
 # the library with which CVAT reads and writes COCO

@@ -31,6 +31,7 @@ PHOTOGRAPHS = {
     "officer": Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg",
 }
 TRAINING, BENCHMARK = 210, 24
+ESTIMATED = 48  # of the training images, for the precision of their labels; fewer than 40 say nothing
 MEASURED = {
     "classes": {"classification"},
     "captions": {"retrieval"},
@@ -113,6 +114,7 @@ def project(photos, empty_store):
         params = yaml.load(folder / "params.yaml")
         for section, values in CHANGES.items():
             params[section].update(values)
+        params["annotate"]["label"]["precision_images"] = ESTIMATED
         yaml.dump(params, folder / "params.yaml")
         (folder / "mlflow.db").write_bytes(empty_store)
         patch.chdir(folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.forks import Forks
 from umgclip.cli import exits, promotion
 from umgclip.errors import InputError, TrackingError
 from umgclip.params import GateParams, RegisterParams
@@ -333,32 +334,29 @@ print(int(result.moved), result.reason)
 @pytest.mark.slow
 @pytest.mark.parametrize("own_machines", [False, True])
 def test_promotions_at_the_same_moment_come_one_after_the_other(
-    shelf: Shelf, tmp_path: Path, own_machines: bool
+    shelf: Shelf, forks: Forks, tmp_path: Path, own_machines: bool
 ) -> None:
     if own_machines and shelf.store.database is not None:
         pytest.skip("a SQLite file is on one machine")
     first = shelf.add(mask=0.3)
     shelf.promote()
     good, best = shelf.add(mask=0.4), shelf.add(mask=0.5)
-    started = []
+    started, outs = [], []
     for version in (good, best):
         temporary = tmp_path / f"tmp-{version if own_machines else 'shared'}"  # another machine, another lock file
         temporary.mkdir(exist_ok=True)
-        command = [sys.executable, "-c", PROMOTE, shelf.store.uri, shelf.params.name, GATES.model_dump_json(), version]
-        started.append(
-            subprocess.Popen(
-                [*command, str(tmp_path / "go")],
-                env={**os.environ, "TMPDIR": str(temporary)},
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
+        words = ["-c", PROMOTE, shelf.store.uri, shelf.params.name, GATES.model_dump_json(), version]
+        outs.append(tmp_path / f"out{version}")
+        with outs[-1].open("wb") as out, Path(os.devnull).open("rb") as nothing:
+            variables = {**os.environ, "TMPDIR": str(temporary)}
+            started.append(forks.popen([*words, str(tmp_path / "go")], Path.cwd(), variables, nothing, out, out))
     deadline = time.monotonic() + 250
     while not all((tmp_path / f"go{version}").exists() for version in (good, best)) and time.monotonic() < deadline:
         time.sleep(0.05)
     (tmp_path / "go").touch()
-    ended = [process.communicate(timeout=280) for process in started]
-    assert [process.returncode for process in started] == [0, 0], ended
-    said = [out.strip() for out, _ in ended]
+    codes = [process.wait(280) for process in started]
+    said = [out.read_text().strip() for out in outs]
+    assert codes == [0, 0], said
 
     assert shelf.alias("champion") == best
     if said[0].startswith("1"):  # good came first, best was judged against it
@@ -451,16 +449,18 @@ def test_a_server_that_does_not_answer_is_exit_code_6(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shelf", ["sqlite"], indirect=True)
-def test_the_commands_are_there_for_a_shell(shelf: Shelf, tmp_path: Path) -> None:
+def test_the_commands_are_there_for_a_shell(shelf: Shelf, forks: Forks, tmp_path: Path) -> None:
     first = shelf.add(mask=0.3)
     params = {"register": json.loads(shelf.params.model_dump_json())}
     (tmp_path / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
 
-    def run(*arguments: str) -> int:
-        command = [sys.executable, "-m", "umgclip", *arguments]
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": shelf.store.uri}
-        return subprocess.run(command, cwd=tmp_path, env=environment, timeout=250, check=False).returncode
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": shelf.store.uri}
 
-    assert (run("promote", "--dry-run"), shelf.alias("champion")) == (0, None)
+    def run(*arguments: str) -> int:
+        return forks.execute(["-m", "umgclip", *arguments], tmp_path, environment).returncode
+
+    command = [sys.executable, "-m", "umgclip", "promote", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, timeout=250, check=False)
+    assert (done.returncode, shelf.alias("champion")) == (0, None)
     assert (run("promote", first), shelf.alias("champion")) == (0, first)
     assert (run("rollback", "--dry-run"), shelf.alias("champion")) == (7, first)

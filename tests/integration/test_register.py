@@ -23,7 +23,7 @@ from umgclip.model.clip import files
 from umgclip.model.clip.layout import ADAPTER_WEIGHTS
 from umgclip.model.clip.tower import DenseClip
 from umgclip.params import RegisterParams
-from umgclip.register.download import fetch, resolve
+from umgclip.register.download import download, fetch, resolve
 from umgclip.register.identity import data_hash
 from umgclip.register.promotion import promote, rollback
 
@@ -310,7 +310,9 @@ def test_a_version_brings_its_card_its_vocabulary_and_the_config_of_its_training
 
     model = fetch(workspace.store, "umgclip", "1", tmp_path / "fetched")
 
-    kept = {path.name: path for path in (tmp_path / "fetched").glob("artifacts/artifacts/*")}
+    folder, _ = download(workspace.store, "umgclip", "1", tmp_path / "fetched")
+    assert folder.is_relative_to(workspace.root / "mlartifacts"), "files on this machine are read where they lie"
+    kept = {path.name: path for path in folder.iterdir()}
     assert set(kept) == {
         "adapter", "base.json", "model_card.md", "open_clip_config.json", "open_clip_model.safetensors", "train.json",
         "vocabulary.json",

@@ -94,8 +94,8 @@ def test_how_much_of_a_box_is_read_is_a_choice(make_artifacts: MakeArtifacts) ->
 @pytest.mark.parametrize(
     ("argument", "value", "said"),
     [
-        ("source", 3, "source: expected the path of a folder or models:/NAME@ALIAS, got 3"),
-        ("source", "", "source: expected the path of a folder or models:/NAME@ALIAS, got ''"),
+        ("source", 3, "source: expected the path of a folder, models:/NAME@ALIAS or hf-hub:USER/NAME, got 3"),
+        ("source", "", "source: expected the path of a folder, models:/NAME@ALIAS or hf-hub:USER/NAME, got ''"),
         ("adapter", 3, "adapter: expected the path of a folder, got 3"),
         ("device", 1.5, "device: expected a name such as cpu or cuda:1, got 1.5"),
         ("image_px", "224", "image_px: expected a whole number of pixels, got '224'"),
@@ -180,7 +180,10 @@ def test_a_text_that_is_cut_is_said(make_artifacts: MakeArtifacts) -> None:
     model = umgclip.load(make_artifacts(), device="cpu")
     long = "a dog and " * 40
     with pytest.warns(UserWarning, match="texts: 1 of 2 are longer than the model's 32 tokens and are cut, .* 'a dog"):
-        model.embed_texts(["a dog", long])
+        short, cut = model.embed_texts(["a dog", long])
+    with pytest.warns(UserWarning, match="texts: 1 of 1"):
+        np.testing.assert_array_equal(model.embed_texts(long + "cat")[0], cut)  # the end is what is cut off
+    assert np.abs(short - cut).max() > 1e-3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.embed_texts(["dog " * 30, "supercalifragilistic"])  # 30 words and both ends: they just fit
@@ -347,7 +350,8 @@ def test_what_is_wrong_is_named(make_artifacts: MakeArtifacts, tmp_path: Path) -
     artifacts = make_artifacts()
     model = umgclip.load(artifacts, device="cpu")
     with pytest.raises(
-        InputError, match=r"model: expected models:/NAME@ALIAS, models:/NAME/VERSION or a folder with .*got"
+        InputError,
+        match=r"model: expected models:/NAME@ALIAS, models:/NAME/VERSION, hf-hub:USER/NAME or a folder with .*got",
     ):
         umgclip.load(tmp_path / "nothing")
     with pytest.raises(InputError, match="model: expected models:/NAME@ALIAS or models:/NAME/VERSION, got models:/x"):

@@ -8,14 +8,15 @@ import pytest
 
 HEAVY = {
     "boto3", "cv2", "dvc", "fastapi", "great_expectations", "matplotlib", "mlflow", "onnxruntime", "open_clip",
-    "pandas", "peft", "prefect", "pyarrow", "ray", "scipy", "sqlalchemy", "timm", "torch", "torchvision",
+    "pandas", "peft", "prefect", "pyarrow", "ray", "scipy", "sqlalchemy", "sympy", "timm", "torch", "torchvision",
     "transformers",
 }  # fmt: skip
 PIXELS = {"cv2"}
 TABLES = {"cv2", "pyarrow"}
 VALIDATION = {"boto3", "great_expectations", "pandas", "pyarrow", "scipy", "sqlalchemy"}
 MLFLOW = {"boto3", "fastapi", "mlflow", "pandas", "pyarrow", "scipy", "sqlalchemy"}
-OPEN_CLIP = {"cv2", "open_clip", "timm", "torch", "torchvision", "transformers"}
+# neither peft and transformers nor torch's compiler, which needs sympy
+OPEN_CLIP = {"cv2", "open_clip", "timm", "torch", "torchvision"}
 # what a command imports before its work begins -> what may be there then
 ALLOWED = {
     "umgclip.__main__": set(),
@@ -28,6 +29,7 @@ ALLOWED = {
     "umgclip.cli.doctor.data": TABLES,
     "umgclip.cli.data.datasets": TABLES,
     "umgclip.browse.gallery": TABLES,
+    "umgclip.serve.decoder": PIXELS,
     "umgclip.sources.demo.scenes": PIXELS,
     "umgclip.annotate.stage": TABLES,
     "umgclip.cli.promotion": MLFLOW,
@@ -37,9 +39,11 @@ ALLOWED = {
 # those that compute, each after the ones before it in one process, since most of what they need is the same
 COMPUTING = {
     "umgclip.base.stage": OPEN_CLIP,
-    "umgclip.train.stage": OPEN_CLIP | {"boto3", "peft", "pyarrow", "scipy"},
-    "umgclip.segment.stage": OPEN_CLIP | {"boto3", "peft", "pyarrow", "scipy"},
-    "umgclip.evaluate.stage": OPEN_CLIP | {"boto3", "matplotlib", "peft", "pyarrow", "scipy"},
+    "umgclip.api": OPEN_CLIP,
+    "umgclip.evaluate.stage": OPEN_CLIP | {"matplotlib", "pyarrow"},
+    "umgclip.serve.server": OPEN_CLIP | MLFLOW | {"matplotlib"},
+    "umgclip.train.stage": OPEN_CLIP | MLFLOW | {"matplotlib", "sympy"},
+    "umgclip.segment.stage": OPEN_CLIP | MLFLOW | {"matplotlib", "sympy"},
 }
 IN_FORKS = """
 import importlib, json, os, sys

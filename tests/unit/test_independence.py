@@ -5,6 +5,7 @@ workers, params of no effect. Every byte that a later stage reads has to be the 
 """
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def here(tmp_path_factory):
     (root / "base").mkdir()
     files.save(root / "base", files.build(config), config)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotate, "_engine", lambda _: in_this_process)
+        patch.setattr(annotate, "_engine", lambda _: nullcontext(in_this_process))
         annotate_with(root, ANNOTATE, root / "data")
     validate_with(root, VALIDATE)
     train_with(root, TRAIN)
@@ -120,7 +121,7 @@ def test_where_a_checkpoint_lies_decides_nothing(here, there):
 
 
 def test_annotations_for_training_do_not_know_of_the_benchmark(here, there, monkeypatch):
-    monkeypatch.setattr(annotate, "_engine", lambda _: in_this_process)
+    monkeypatch.setattr(annotate, "_engine", lambda _: nullcontext(in_this_process))
     changed = {"workers": 2, "max_failed": 0.4, "attempts": 2, "store": str(there / "answers"), "store_gb": 1.0}
     changed["label"] = ANNOTATE.label.model_copy(update={"device": "cpu"})
     shutil.rmtree(there / "annotate")
@@ -144,11 +145,11 @@ def test_another_benchmark_lets_finished_shards_of_training_stand(here, there, m
         done.extend(job.name for job in jobs if not job.hide_truth)
         in_this_process(jobs, recipe, report)
 
-    monkeypatch.setattr(annotate, "_engine", lambda _: stopped)
+    monkeypatch.setattr(annotate, "_engine", lambda _: nullcontext(stopped))
     shutil.rmtree(there / "annotate")
     with pytest.raises(KeyboardInterrupt):
         annotate_with(there, ANNOTATE, here / "data")
-    monkeypatch.setattr(annotate, "_engine", lambda _: counted)
+    monkeypatch.setattr(annotate, "_engine", lambda _: nullcontext(counted))
     annotate_with(there, ANNOTATE, there / "data")
     assert done == []
     assert contents(there / "annotate" / "train") == contents(here / "annotate" / "train")

@@ -1,10 +1,12 @@
 """Texts from elsewhere: well formed when they come in, harmless on a terminal, without keys when shown."""
 
+import html
 import io
+import re
 
 import pytest
 
-from umgclip.safe_text import brief, cause, line_of, printable, well_formed, without_secrets
+from umgclip.safe_text import brief, cause, in_markdown, line_of, printable, well_formed, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,13 @@ def test_what_is_no_key_stays(text):
 @pytest.mark.parametrize("text", ["a://" * 30_000, "x://y:z" * 20_000, "http://" + "a:" * 100_000, "?a.b-" * 40_000])
 def test_long_texts_take_no_longer_than_they_are(text):
     assert without_secrets(text) == text
+
+
+def test_markdown_shows_a_text_as_it_is():
+    markdown = pytest.importorskip("markdown")
+    text = "<script>alert(1)</script> [x](javascript:y) *a* `b` | c_d_e &lt; \\ \x1b[31m\n# head"
+    shown = markdown.markdown(f"- {in_markdown(text)}")
+    assert re.findall(r"<(\w+)", shown) == ["ul", "li"]
+    assert "[x](javascript:y) *a* `b` | c_d_e" in html.unescape(shown)
+    assert "\n#" not in shown
+    assert in_markdown("CC-BY-4.0") == "CC-BY-4.0"

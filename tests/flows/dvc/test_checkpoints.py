@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.checkpoints import SharedCheckpoint, shared, supported
-from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import StorageError
+from umgclip.flows.dvc.checkpoints import SharedCheckpoint, shared, supported
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
 
 FILES = ("curves.csv", "checkpoint.pt")
 

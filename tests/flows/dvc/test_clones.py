@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.clones import claimed_folder, worker_folder
-from flows.dvc.failures import StageFailed, Unavailable
 from umgclip.errors import InputError
+from umgclip.flows.dvc.clones import claimed_folder, worker_folder
+from umgclip.flows.dvc.failures import StageFailed, Unavailable
 
 
 def attempt(folder: Path, purpose: str, error: BaseException | None = None) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_place_stays_where_the_next_attempt_can_go_on(tmp_path, error, left):
 
 def test_two_at_once_get_two_and_the_dead_own_nothing(tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from flows.dvc.clones import claimed_folder\n"
+        "import sys, time; from pathlib import Path; from umgclip.flows.dvc.clones import claimed_folder\n"
         "with claimed_folder(Path(sys.argv[1]), 'train') as own: print(own, flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from flows.dvc.failures import StageFailed, Unavailable, explain, is_temporary
-from flows.dvc.process import CommandResult
 from umgclip.errors import GateError, StorageError, TrackingError
+from umgclip.flows.dvc.failures import StageFailed, Unavailable, explain, is_temporary
+from umgclip.flows.dvc.process import CommandResult
 
 
 def explained(*lines: str, code: int = 255):

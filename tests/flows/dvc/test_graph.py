@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.graph import read_graph
 from umgclip.__main__ import STAGES
 from umgclip.errors import InputError
+from umgclip.flows.dvc.graph import read_graph
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.dvc import orders
-from flows.dvc.clones import worker_folder
-from flows.dvc.failures import StageFailed
-from flows.dvc.graph import read_graph
-from flows.dvc.handoff import (
+from umgclip.errors import InputError
+from umgclip.flows.dvc import orders
+from umgclip.flows.dvc.clones import worker_folder
+from umgclip.flows.dvc.failures import StageFailed
+from umgclip.flows.dvc.graph import read_graph
+from umgclip.flows.dvc.handoff import (
     Order,
     carried_files,
     check_commit,
@@ -21,10 +22,11 @@ from flows.dvc.handoff import (
     source_of,
     work,
 )
-from flows.dvc.repro import NotRestored, StageState, repro
-from flows.dvc.workspace import Workspace, clone, configure, environment
-from flows.settings import RemoteSettings
-from umgclip.errors import InputError
+from umgclip.flows.dvc.repro import NotRestored, StageState, repro
+from umgclip.flows.dvc.workspace import Workspace, clone, configure, environment
+from umgclip.flows.settings import RemoteSettings
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dvc.exceptions import DvcException
 
-from flows.dvc.listings import check
-from flows.dvc.workspace import Workspace, configure, environment
+from umgclip.flows.dvc.listings import check
+from umgclip.flows.dvc.workspace import Workspace, configure, environment
 
 
 @pytest.mark.parametrize("path", ["a", "a/b", "...", ".git", "a..b", "\u00e4/\u4e2d"])

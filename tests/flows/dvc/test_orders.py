@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from flows.dvc.handoff import Order
-from flows.dvc.orders import check_kept, check_remote, checked_files, permitted_repository, without_login
-from flows.dvc.overrides import overridden
 from umgclip.errors import InputError, ParamsError
+from umgclip.flows.dvc.handoff import Order
+from umgclip.flows.dvc.orders import check_kept, check_remote, checked_files, permitted_repository, without_login
+from umgclip.flows.dvc.overrides import overridden
 from umgclip.params import parse_sections
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

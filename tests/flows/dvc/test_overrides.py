@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows.dvc.overrides import edited, locate, overridden, read_assignments
 from umgclip.errors import ParamsError
+from umgclip.flows.dvc.overrides import edited, locate, overridden, read_assignments
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 

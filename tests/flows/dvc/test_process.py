@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.process import CommandSettings, run
+from umgclip.flows.dvc.process import CommandSettings, run
 
 # starts a child in its group and one in a session of its own, says their numbers, and waits
 FAMILY = """
@@ -91,7 +91,7 @@ def test_the_death_of_the_starter_ends_everything(tmp_path, alive, wait_until):
     """Nobody gets the chance to clean up: the starter is killed with signal 9."""
     note = tmp_path / "pids"
     script = (
-        "import os, sys; from pathlib import Path; from flows.dvc.process import CommandSettings, run\n"
+        "import os, sys; from pathlib import Path; from umgclip.flows.dvc.process import CommandSettings, run\n"
         f"run([sys.executable, '-c', {FAMILY!r}], CommandSettings(Path.cwd(), os.environ, grace_s=2), "
         f"Path({str(note)!r}).write_text)\n"
     )

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.failures import StageFailed
-from flows.dvc.handoff import fetch_trial
-from flows.dvc.repro import StageState, recall, repro
-from flows.dvc.workspace import Workspace, cache_folder, configure, environment
-from flows.pipeline import pipeline
+from umgclip.flows.dvc.failures import StageFailed
+from umgclip.flows.dvc.handoff import fetch_trial
+from umgclip.flows.dvc.repro import StageState, recall, repro
+from umgclip.flows.dvc.workspace import Workspace, cache_folder, configure, environment
+from umgclip.flows.pipeline import pipeline
 
 STAGES = ["base", "train", "evaluate"]
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 def entries(folder: Path) -> set[str]:

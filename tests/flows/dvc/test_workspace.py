@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.dvc.failures import StageFailed
-from flows.dvc.repro import NotRestored, StageState, repro, restore
-from flows.dvc.status import forecast
-from flows.dvc.workspace import (
+from umgclip.errors import InputError
+from umgclip.flows.dvc.failures import StageFailed
+from umgclip.flows.dvc.repro import NotRestored, StageState, repro, restore
+from umgclip.flows.dvc.status import forecast
+from umgclip.flows.dvc.workspace import (
     LOCAL_CONFIG,
     PARAMS,
     Workspace,
@@ -23,7 +24,8 @@ from flows.dvc.workspace import (
     other_params,
     restored,
 )
-from umgclip.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_params_hold_overrides_for_the_time_of_a_run(project):
 def test_a_run_that_was_killed_leaves_the_original_and_the_next_one_says_where(project):
     before = (project.root / PARAMS).read_text()
     script = (
-        "import os, signal; from pathlib import Path; from flows.dvc.workspace import other_params\n"
+        "import os, signal; from pathlib import Path; from umgclip.flows.dvc.workspace import other_params\n"
         "with other_params(Path('.'), 'other'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run(["python", "-c", script], cwd=project.root, check=False)
@@ -166,7 +168,7 @@ def test_a_stage_that_says_no_ends_with_its_code(project, workspace):
 def test_what_would_run_is_told_with_the_reason(project, workspace):
     for name in ("base", "train", "evaluate", "register"):
         repro(workspace, name)
-    from flows.dvc.graph import read_graph
+    from umgclip.flows.dvc.graph import read_graph
 
     graph = read_graph(project.root, os.environ)
     told = forecast(workspace, graph, force=False)

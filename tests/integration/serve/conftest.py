@@ -16,6 +16,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from tests.forks import Begun, Forks
 from umgclip.inference.folder import CARD, VOCABULARY
 from umgclip.io.atomic import sha256_file, write_json
 from umgclip.model.adapters.adapt import add_lora
@@ -82,16 +83,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Server:
-    """A running `umgclip serve`."""
+    """A running `umgclip serve`: a fork, or without `forks` a process of Python's own."""
 
-    def __init__(self, store: Store, options: list[str], variables: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, store: Store, options: list[str], variables: dict[str, str], log: Path, forks: Forks | None
+    ) -> None:
         self.log = log
-        command = [sys.executable, "-m", "umgclip", "serve", "--port", "0", "--poll-s", "0.5", *options]
+        words = ["-m", "umgclip", "serve", "--port", "0", "--poll-s", "0.5", *options]
         quiet = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        with log.open("w", encoding="utf-8") as said:
-            self.process = subprocess.Popen(
-                command, cwd=store.root, env={**quiet, **variables}, stderr=said, stdout=said
-            )  # without MLFLOW_TRACKING_URI: mlflow.db lies in its working directory
+        place = {"cwd": store.root, "env": {**quiet, **variables}}  # without MLFLOW_TRACKING_URI: mlflow.db lies there
+        self.process: subprocess.Popen[bytes] | Begun
+        with log.open("w", encoding="utf-8") as said, Path(os.devnull).open() as nothing:
+            streams = {"stdin": nothing, "stderr": said, "stdout": said}
+            if forks is None:
+                self.process = subprocess.Popen([sys.executable, *words], **place, **streams)
+            else:
+                self.process = forks.popen(words, **place, **streams)
         until = time.monotonic() + START_S
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", self.said)):
             assert self.process.poll() is None, self.said
@@ -129,13 +136,16 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
-def start(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Start servers, which end with the module: `start("--queue", "64", UMGCLIP_API_KEY="secret")`."""
+def start(store: Store, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start servers, which end with the module: `start("--queue", "64", UMGCLIP_API_KEY="secret")`.
+
+    They are forks; `start(forked=False)` starts one as a user does, for tests of how it begins and ends.
+    """
     servers: list[Server] = []
 
-    def run(*options: str, **variables: str) -> Server:
+    def run(*options: str, forked: bool = True, **variables: str) -> Server:
         log = tmp_path_factory.mktemp("serve") / "log"
-        servers.append(Server(store, list(options), variables, log))
+        servers.append(Server(store, list(options), variables, log, forks if forked else None))
         return servers[-1]
 
     store.point("1")

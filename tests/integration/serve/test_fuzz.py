@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import io
 import json
 import random
@@ -55,6 +56,12 @@ def png(width: int, height: int, content: bytes) -> bytes:
     return data
 
 
+@functools.cache
+def truncated() -> bytes:
+    """Rows of a large image that are cut off."""
+    return png(2_000, 2_000, b"\0" * 5_000_000)
+
+
 WHOLE = [
     picture(),
     encode_jpeg(np.zeros((48, 64, 3), np.uint8)),
@@ -77,7 +84,7 @@ IMAGES: list[Callable[[random.Random], Any]] = [
     lambda rng: b"GIF89a" + rng.randbytes(100),
     lambda rng: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     lambda rng: png(rng.choice([0, 1, 20_000, 60_000, 2**31 - 1]), rng.choice([1, 20_000, 60_000]), b"\0" * 100),
-    lambda rng: png(2_000, 2_000, b"\0" * 5_000_000),  # truncated rows of a large image
+    lambda rng: truncated(),
     lambda rng: rng.choice(WHOLE),
 ]
 NUMBERS = [0, -1, 1, 0.5, 1e308, -1e308, 10**40, 10**400, 2**63, True, None, "1", [], {}, [1]]

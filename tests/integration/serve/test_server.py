@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -153,16 +152,17 @@ def test_settings_come_from_options_and_the_environment(start):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_answers_what_is_open_and_exits_0(start, number):
-    server = start("--max-wait-ms", "6000")  # time for all four to arrive
-    asked = [question(seed) for seed in range(4)]
-    with ThreadPoolExecutor(4) as pool, httpx.Client(base_url=server.url, timeout=60) as client:
+    server = start("--max-wait-ms", "6000", forked=False)  # images wait for those that are being read
+    large = base64.b64encode(encode_png(np.zeros((4000, 8000, 3), np.uint8))).decode()
+    asked = [[question(0) | {"image": large}] * 2, *map(question, range(4))]
+    with ThreadPoolExecutor(5) as pool, httpx.Client(base_url=server.url, timeout=60) as client:
         asking = [pool.submit(client.post, "/predict", json=one) for one in asked]
         until = time.monotonic() + 60
-        while server.health()["queue"]["images"] < 4:
+        while server.health()["queue"]["images"] < 5:
             assert time.monotonic() < until
             time.sleep(0.02)
         server.process.send_signal(number)
-        assert [one.result(60).status_code for one in asking] == [200] * 4
+        assert [one.result(60).status_code for one in asking] == [200] * 5
     until = time.monotonic() + 60
     while server.process.poll() is None and time.monotonic() < until:  # told again and again while it ends
         server.process.send_signal(signal.SIGTERM)
@@ -173,34 +173,35 @@ def test_told_to_stop_it_answers_what_is_open_and_exits_0(start, number):
     assert "leaked" not in server.said, "what native libraries say of objects that outlive the interpreter"
 
 
-def run(store, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    quiet = {name: value for name, value in os.environ.items() if not name.startswith(("UMGCLIP_", "MLFLOW_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "umgclip", "serve", *options],
-        cwd=store.root, env={**quiet, **variables}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+@pytest.fixture
+def run(store, forks):
+    """Run `umgclip serve` to its end."""
+
+    def execute(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith(("UMGCLIP_", "MLFLOW_"))}
+        return forks.execute(["-m", "umgclip", "serve", *options], cwd=store.root, env={**quiet, **variables})
+
+    return execute
 
 
-def test_a_port_that_is_taken_is_said_at_once(store):
+def test_a_port_that_is_taken_is_said_at_once(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run(store, "--port", str(port))
+        done = run("--port", str(port))
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_alias_that_does_not_exist_is_said(store):
-    done = run(store, "--port", "0", "--alias", "winner")
+def test_an_alias_that_does_not_exist_is_said(run):
+    done = run("--port", "0", "--alias", "winner")
     assert done.returncode == 2
     assert "expected a registered model with alias 'winner', found none" in done.stderr
 
 
-def test_a_registry_out_of_reach_is_said(store):
+def test_a_registry_out_of_reach_is_said(run):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    done = run(
-        store, "--port", "0", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"
-    )
+    done = run("--port", "0", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert done.returncode == 6
     assert "cannot be reached" in done.stderr

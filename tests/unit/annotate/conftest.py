@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,7 +109,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         for job in jobs:
             worker.annotate(job, report.add)
 
-    monkeypatch.setattr(stage, "_engine", lambda _name: run_jobs)
+    monkeypatch.setattr(stage, "_engine", lambda _name: nullcontext(run_jobs))
 
 
 @pytest.fixture

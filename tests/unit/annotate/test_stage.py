@@ -51,6 +51,7 @@ def inputs_of(world, data=None):
 
 @pytest.fixture(scope="module")
 def done(world):
+    """What one worker, a process of its own, made of the data."""
     counted = []
     summary = stage.run(PARAMS, inputs_of(world), world / "out", advance=counted.append)
     return world / "out", summary, sum(counted)
@@ -72,6 +73,7 @@ def test_every_sample_comes_back_annotated(done, world):
     assert all(tag.source == "alt" or tag.source.startswith("clip_teacher/") for tag in labels)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_held_out_concept_is_never_a_label(world):
     held_out = sorted({thing.name for thing in things()})
     # written in another way than captions do
@@ -134,12 +136,12 @@ def test_workers_do_not_change_the_result(done, world):
         assert read_manifest(world / "two" / split).digest() == read_manifest(out / split).digest()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_finished_shards_are_not_done_again(world, monkeypatch):
     params = PARAMS.model_copy(update={"caption_threshold": 0.4})
-    monkeypatch.setattr(stage, "fresh_folder", _fail)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "fresh_folder", _fail)
         stage.run(params, inputs_of(world), world / "again")
-    monkeypatch.undo()
     assert not (world / "again").exists()
     working = next(world.glob(".again.*"))
     markers = {path: path.stat().st_mtime_ns for path in working.rglob("*.done.json")}
@@ -152,15 +154,15 @@ def test_finished_shards_are_not_done_again(world, monkeypatch):
     assert not list(world.glob(".again.*"))
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("kind", ["tar", "regions.parquet", "done.json"])
 def test_a_finished_shard_that_was_damaged_is_done_again(done, world, monkeypatch, caplog, kind):
     out, _, _ = done
     params = PARAMS.model_copy(update={"max_failed": 0.9})  # decides no result
     name = f"damaged-{kind}"
-    monkeypatch.setattr(stage, "fresh_folder", _fail)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "fresh_folder", _fail)
         stage.run(params, inputs_of(world), world / name)
-    monkeypatch.undo()
     spoilt = sorted(next(world.glob(f".{name}.*")).rglob(f"train-*/*.{kind}"))[0]
     content = bytearray(spoilt.read_bytes())
     content[len(content) // 2] ^= 1
@@ -214,6 +216,7 @@ def _replaced(world, target, change):
     return target, samples[3].key
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_corrupt_jpeg_becomes_a_quarantine_row(world, tmp_path):
     data, key = _replaced(world, tmp_path / "data", lambda s: dataclasses.replace(s, image=s.image[:200]))
     stage.run(PARAMS, inputs_of(world, data), tmp_path / "out")
@@ -223,6 +226,7 @@ def test_a_corrupt_jpeg_becomes_a_quarantine_row(world, tmp_path):
     assert read_manifest(tmp_path / "out" / "train").samples == 29
 
 
+@pytest.mark.usefixtures("in_process")
 def test_too_many_bad_samples_stop_the_run(world, tmp_path):
     data, _ = _replaced(world, tmp_path / "data", lambda s: dataclasses.replace(s, image=b""))
     params = PARAMS.model_copy(update={"max_failed": 0.01})
@@ -252,6 +256,7 @@ def test_kept_names_that_no_vocabulary_held_are_known_afterwards(tmp_path):
     assert (known.things, known.stuff) == ({"gnu", "yak", "fog"}, {"fog"})
 
 
+@pytest.mark.usefixtures("in_process")
 def test_labels_below_the_score_that_precision_needs_are_refused_and_counted(done, world, tmp_path, monkeypatch):
     scores = pq.read_table(done[0] / "train" / "regions.parquet", columns=["is_stuff", "label", "label_score"])
     ranked = sorted(row["label_score"] for row in scores.to_pylist() if row["label"] and not row["is_stuff"])

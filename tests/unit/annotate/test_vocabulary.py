@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -163,10 +164,11 @@ def test_a_reader_that_is_killed_loses_nothing(data, drawn, monkeypatch):
         until = time.monotonic() + 60
         while not killed and time.monotonic() < until:
             for child in psutil.Process().children():
-                if "spawn_main" in " ".join(child.cmdline()):
-                    os.kill(child.pid, signal.SIGKILL)
-                    killed.append(child.pid)
-                    return
+                with suppress(psutil.NoSuchProcess):  # one that has ended, perhaps of another test
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        os.kill(child.pid, signal.SIGKILL)
+                        killed.append(child.pid)
+                        return
             time.sleep(0.01)
 
     thread = threading.Thread(target=kill)

@@ -103,6 +103,7 @@ def test_the_stage_writes_weights_config_and_hash(params: BaseParams, demo: Path
         "weights_sha256": digest,
         "pretrained": "scratch",
         "model": "umgclip-tiny",
+        "trained_on": ["demo/train"],
     }
     assert dict(summary.rows)["sha256"] == digest[:16]
     assert set(load_file(out / files.WEIGHTS)) == set(files.load(out)[0].state_dict())

@@ -1,5 +1,11 @@
 """The data set of composed photographs, from a folder with a few pictures like those of Tux Paint."""
 
+import csv
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -86,3 +92,31 @@ def test_an_object_takes_the_light_of_its_ground():
 def test_without_the_package_it_says_what_to_install(tmp_path):
     with pytest.raises(InputError, match=r"stamps: expected the stamps of Tux Paint, got none; run: apt-get install"):
         photographs.cut_outs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pictured():
+    """The script that makes the photographs and the pictures of docs/photographs.md."""
+    path = Path(__file__).parents[3] / "docs" / "figures" / "photographs.py"
+    spec = importlib.util.spec_from_file_location("pictured_photographs", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_folder_of_photographs_has_captions_and_its_truth(pictured, share, tmp_path):
+    pictured.compose_photographs(tmp_path, share, {"photos": 3, "test": 2, "new": 1})
+    with (tmp_path / "photos" / "captions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file_name"] for row in rows] == ["IMG_0000.jpg", "IMG_0001.jpg", "IMG_0002.jpg"]
+    assert all("cow" in row["caption"] or "wrench" in row["caption"] for row in rows)
+    for truth, count in (("truth.json", 3), ("test/instances.json", 2)):
+        coco = json.loads((tmp_path / truth).read_text(encoding="utf-8"))
+        assert len(coco["images"]) == count
+        assert {one["image_id"] for one in coco["annotations"]} == set(range(count))
+        for one in coco["annotations"]:
+            x, y, width, height = one["bbox"]
+            assert min(x, y) >= 0
+            assert max(x + width, y + height) <= pictured.SIDE_PX
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["IMG_0000.jpg"]

@@ -31,8 +31,15 @@ def annotations(kit, tmp_path):
 
 def test_it_says_what_it_wrote(run, annotations, tmp_path):
     output = run(annotations, tmp_path / "g", count=4)
-    assert re.search(r"images +│ 4 accepted; of 6", output)
+    assert re.search(r"images +│ 4 of 6: 4 accepted", output)
     assert json.loads((tmp_path / "g" / "gallery.json").read_text())["selection"]["count"] == 4
+
+
+def test_its_numbers_of_images_add_up(run, kit, annotations, quarantine, tmp_path):
+    rows = [("k1", "caption_clean"), ("k2", "box_order", "0"), ("gone", "unreadable"), ("never", "truncated")]
+    output = run(annotations, tmp_path / "g", quarantine=[str(quarantine(*(kit.row(*row) for row in rows)))])
+    assert re.search(r"images +│ 6 of 6: 4 accepted, 1 accepted in part, 1 quarantined +│", output)
+    assert re.search(r"quarantined besides +│ 2, not in the shards that were read", output)
 
 
 @pytest.mark.parametrize("name", ["validate/quarantine.parquet", "data_docs/failed_quarantine.parquet"])
@@ -49,7 +56,7 @@ def test_a_quarantine_that_is_named_comes_instead(run, kit, annotations, quarant
 
 def test_a_folder_with_one_dataset_is_that_dataset(run, kit, tmp_path):
     kit.dataset(tmp_path / "data" / "train", [[kit.sample("a")]])
-    assert "1 accepted; of 1" in run(tmp_path / "data", tmp_path / "g")
+    assert "1 of 1: 1 accepted" in run(tmp_path / "data", tmp_path / "g")
     kit.dataset(tmp_path / "data" / "benchmark", [[kit.sample("a")]])
     with pytest.raises(InputError, match="expected one dataset, found .*benchmark, .*train; give one of them"):
         run(tmp_path / "data", tmp_path / "g")

@@ -43,6 +43,22 @@ def test_it_answers_with_files_under_a_policy(server):
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_a_report_runs_its_own_script_and_reaches_nothing(server, tmp_path):
+    own = "sha256-" + "A" * 43 + "="
+    page = f"<meta content=\"default-src 'none'; script-src '{own}'\">"
+    (tmp_path / "gallery" / "report.html").write_text(page)
+    for path in ("/report.html", "/report.html?a=1", "/./report.html"):
+        status, body, headers = ask(server, path)
+        assert (status, body) == (200, page)
+        policy = headers["Content-Security-Policy"]
+        assert f"script-src '{own}';" in policy
+        assert "sandbox allow-scripts" in policy
+        assert "allow-same-origin" not in policy
+    (tmp_path / "gallery" / "report.html").write_text("<meta content=\"script-src 'unsafe-inline'\">")
+    assert "script-src 'none';" in ask(server, "/report.html")[2]["Content-Security-Policy"]
+    assert "sandbox" not in ask(server, "/index.html")[2]["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize("path", ["/images/", "/nothing.js", "/../secret.txt", "/%2e%2e/secret.txt"])
 def test_nothing_else_is_given(server, path):
     status, body, _ = ask(server, path)

@@ -80,7 +80,9 @@ def test_an_empty_data_folder_is_exit_code_3(project):
     (project / "data").mkdir()
     done = umgclip("data", "verify", "data", cwd=project)
     assert done.returncode == 3
-    assert "expected manifest.json" in done.stderr
+    assert (
+        "data: expected a dataset, found no manifest.json; of a folder of images, `umgclip data import" in done.stderr
+    )
 
 
 def test_an_unwritable_output_is_exit_code_5(project):

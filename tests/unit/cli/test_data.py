@@ -96,7 +96,10 @@ def test_the_same_from_and_to_s3(project, s3, s3_endpoint):
     [
         pytest.param(["import", "folder", "nothing"], 3, "nothing: expected a folder, found none", id="no source"),
         pytest.param(
-            ["import", "bogus", "nothing"], 2, "unknown command 'bogus'; expected one of folder, yolo", id="kind"
+            ["import", "bogus", "nothing"],
+            2,
+            "unknown command 'data import bogus'; expected one of folder, yolo",
+            id="kind",
         ),
         pytest.param(["import", "folder", "photos", "--out", "ftp://x"], 2, "expected a path or s3://", id="no place"),
         pytest.param(["import", "coco", "photos"], 2, "expected --captions, --instances or --panoptic", id="no JSON"),

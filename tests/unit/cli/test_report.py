@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from umgclip.cli.report import show_beside
+from umgclip.cli.report import markdown, show_beside
 from umgclip.errors import DataError, InputError
 
 METRICS = {
@@ -51,3 +51,10 @@ def test_another_protocol_is_refused_by_the_field_and_allowed_by_name(beside, ca
 def test_results_without_protocols_are_refused(beside):
     with pytest.raises(DataError, match=r"b.json: expected 'protocols', got metrics without them"):
         beside(lambda other: other.pop("protocols"))
+
+
+def test_an_annotator_that_wrote_no_label_has_no_precision(tmp_path):
+    metrics = {"base": {}, "tuned": {}, "annotator": {"box_recall": 1.0, "recall": 0.0}}
+    path = tmp_path / "evaluate.json"
+    path.write_text(json.dumps(metrics))
+    assert "precision -, recall 0.00,\nright label where the box is right -, mask IoU -." in markdown(path)

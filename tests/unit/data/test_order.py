@@ -158,3 +158,21 @@ def test_a_shard_in_s3_that_is_not_the_manifests_is_named(remote: Path, s3: Loca
     Storage().put(remote / "local-part-000000.tar", s3 / "set/part-000004.tar")
     with pytest.raises(DataError, match=r"s3://bucket/set/part-000004.tar: expected sha256 \w+ as in the manifest"):
         keys(remote, 0, 1, SAMPLES + 1)
+
+
+def test_a_resumed_stream_reads_the_headers_of_its_own_shards(
+    write_dataset: WriteDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_files, "KEEP_BYTES", 0)
+    folder, asked = write_dataset((4,) * 8), Counter[int]()
+    of_shard = shard_files.ShardFiles.keys
+
+    def counted(files: shard_files.ShardFiles, index: int) -> list[str]:
+        asked[index] += 1
+        return of_shard(files, index)
+
+    monkeypatch.setattr(shard_files.ShardFiles, "keys", counted)
+    order = SampleOrder(folder, read_manifest(folder), 3, 4, frozenset(["s0n0"]), buffer=2)
+    next(order.stream(1, 5))
+    assert len(asked) <= 3
+    assert set(asked.values()) == {1}

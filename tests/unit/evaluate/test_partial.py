@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -105,7 +106,7 @@ def road(request, world, tmp_path, monkeypatch):
     write_part(source, data / "benchmark", wanted, change, classes)
     (data / "train").symlink_to(world / "data" / "train")
     annotated = tmp_path / "annotate"
-    monkeypatch.setattr(annotate, "_engine", lambda _: in_this_process)
+    monkeypatch.setattr(annotate, "_engine", lambda _: nullcontext(in_this_process))
     annotate.run(ANNOTATE, annotate.AnnotateInputs(data, world / "base", tmp_path / "annotate.json"), annotated)
     if request.param == "classes":  # it reads hashes alone, so that one kind stands for all
         names, docs, metrics = (tmp_path / name for name in ("annotate/vocabulary.json", "docs", "validate.json"))

@@ -53,3 +53,15 @@ def test_a_box_at_the_edge_is_filled_up():
 
 def test_a_box_thinner_than_a_pixel_still_gives_a_crop():
     assert crop_region(PIXELS, (3.0, 3.0, 3.2, 3.2), None, 8, 1.0).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_masked_crop_has_the_masks_pixels_alone_however_the_image_lies_in_memory(step):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)[::step, ::step]
+    mask = (rng.random((40, 60)) < 0.5)[::step, ::step]
+    crop = crop_region(pixels, (20.0, 10.0, 70.0, 45.0), mask, 50, 1.0, np.array([1, 2, 3], np.uint8))
+    expected = np.full((50, 50, 3), (1, 2, 3), np.uint8)
+    inside = np.s_[: 40 - 2, : 60 - 20]  # the square around the box begins 20 to the right and 2 down
+    expected[inside][mask[2:, 20:]] = pixels[2:, 20:][mask[2:, 20:]]
+    np.testing.assert_array_equal(crop, expected)

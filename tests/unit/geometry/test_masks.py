@@ -69,3 +69,39 @@ def test_the_grid_holds_the_covered_share_of_each_cell():
     mask = np.random.default_rng(1).random((8, 12)) < 0.5
     slow = mask.reshape(4, 2, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(masks.to_grid(mask, (4, 4)), slow, atol=1e-6)
+
+
+def test_cells_of_an_encoded_mask_are_those_of_the_decoded_one() -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        height, width = (int(side) for side in rng.integers(20, 200, 2))
+        mask = np.zeros((height, width), bool)
+        y, x = rng.integers(0, height), rng.integers(0, width)
+        mask[y : y + rng.integers(1, height), x : x + rng.integers(1, width)] = True
+        mask &= rng.random((height, width)) < (0.5 if number % 2 else 1.1)  # ragged, or a box
+        if number % 10 == 0:
+            mask[:] = number % 20 == 0
+        x0, y0 = int(rng.integers(0, width // 3)), int(rng.integers(0, height // 3))
+        x1, y1 = width - int(rng.integers(0, width // 3)), height - int(rng.integers(0, height // 3))
+        grid = (int(rng.integers(1, min(14, y1 - y0))), int(rng.integers(1, min(14, x1 - x0))))
+
+        actual = masks.encoded_to_grid(masks.encode(mask), (x0, y0, x1, y1), grid)
+
+        np.testing.assert_allclose(actual, masks.to_grid(mask[y0:y1, x0:x1], grid), atol=1e-5)
+
+
+def test_cells_of_boxes_are_those_of_their_pixels() -> None:
+    boxes = np.array([[3.0, 2.0, 17.0, 9.0], [0.0, 0.0, 30.0, 20.0], [5.0, 5.0, 5.0, 9.0]])
+    window, grid = (4, 1, 26, 19), (3, 5)
+
+    actual = masks.boxes_to_grid(boxes, window, grid)
+
+    for cells, (x0, y0, x1, y1) in zip(actual, boxes.astype(int), strict=True):
+        mask = np.zeros((20, 30), bool)
+        mask[y0:y1, x0:x1] = True
+        np.testing.assert_allclose(cells, masks.to_grid(mask[1:19, 4:26], grid), atol=1e-5)
+
+
+def test_a_broken_mask_has_no_cells() -> None:
+    with pytest.raises(InputError, match="mask: expected a COCO RLE"):
+        masks.encoded_to_grid(Mask(size=(4, 4), counts="~"), (0, 0, 4, 4), (2, 2))

@@ -115,6 +115,17 @@ def test_a_batch_is_one_forward_of_the_image_tower(answerer: Answerer, monkeypat
     assert sizes == [5]
 
 
+def test_where_nobody_reads_patches_the_last_block_computes_none(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
+    asked = [{name: full_request(seed)[name] for name in ("image", "labels")} for seed in range(3)]
+    with_map = [answerer.answer([answerer.prepare({**one, "similarity_map": True})])[0] for one in asked]
+    monkeypatch.setattr(answerer._tower, "encode_image", None)  # which makes a dense map
+    answers = answerer.answer([answerer.prepare(one) for one in asked])
+    for got, wanted in zip(answers, with_map, strict=True):
+        assert got["similarity_map"] is None
+        np.testing.assert_allclose(got["embedding"], wanted["embedding"], atol=1e-5)
+        np.testing.assert_allclose(got["label_scores"], wanted["label_scores"], atol=1e-4)
+
+
 def test_labels_seen_before_are_not_embedded_again(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
     answerer.answer([answerer.prepare(full_request(1))])
     sizes = []

@@ -68,3 +68,14 @@ def test_an_error_gives_the_lock_back(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with only_writer(tmp_path / "out"):
         pass
+
+
+def test_folders_that_were_made_for_a_lock_alone_go_with_it(tmp_path):
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "new" / "deep" / "out", tmp_path / "there" / "out"):
+        with only_writer(out):
+            assert out.parent.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    with only_writer(tmp_path / "new" / "deep" / "out"):
+        (tmp_path / "new" / "deep" / "out").mkdir()
+    assert (tmp_path / "new" / "deep" / "out").is_dir()

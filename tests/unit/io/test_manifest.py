@@ -51,8 +51,24 @@ def test_a_missing_folder_says_how_to_make_one(tmp_path):
         read_manifest(tmp_path / "none")
 
 
-def test_a_folder_without_manifest_is_incomplete(tmp_path):
+def test_a_folder_with_shards_and_no_manifest_is_incomplete(tmp_path):
+    (tmp_path / "a.tar").touch()
     with pytest.raises(DataError, match=r"expected manifest\.json \(written last, so the dataset is incomplete\)"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(("names", "told"), [(("train",), "1; give {0}/train"), (("b", "a"), "2; give {0}/a or {0}/b")])
+def test_a_folder_of_datasets_is_no_dataset_and_the_message_names_them(tmp_path, names, told):
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    with pytest.raises(DataError, match=f"expected one dataset, found a folder of {told.format(tmp_path)}$"):
+        read_manifest(tmp_path)
+
+
+def test_a_folder_of_images_is_no_dataset_and_the_message_says_how_it_becomes_one(tmp_path):
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(DataError, match=f"expected a dataset, .*`umgclip data import folder {tmp_path}` makes one"):
         read_manifest(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Shards: bytes fixed by content, damage named."""
 
+import hashlib
 import io
 import tarfile
 
@@ -39,6 +40,29 @@ def test_embeddings_are_kept(tmp_path):
 
 def test_the_same_samples_give_the_same_bytes(tmp_path):
     assert write(tmp_path / "a.tar").read_bytes() == write(tmp_path / "other.tar").read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 5000])
+def test_the_bytes_are_those_of_pythons_own_tars(tmp_path, size):
+    samples = [
+        RawSample(key, b"\xff" * size, "jpg", b"{}", b"npy" * size) for key in ("a", "b" * 80, "ä" * 50, "日" * 80)
+    ]
+    with tarfile.open(tmp_path / "expected.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            for extension, data in (("jpg", sample.image), ("json", sample.json), ("teacher.npy", sample.embeddings)):
+                info = tarfile.TarInfo(f"{sample.key}.{extension}")
+                info.size, info.mode, info.mtime = len(data), 0o644, 0
+                tar.format = tarfile.PAX_FORMAT if len(info.name.encode()) > 100 else tarfile.USTAR_FORMAT
+                tar.addfile(info, io.BytesIO(data))
+    assert write(tmp_path / "a.tar", samples).read_bytes() == (tmp_path / "expected.tar").read_bytes()
+
+
+def test_a_writer_knows_the_hash_and_the_size_of_its_file(tmp_path):
+    writer = ShardWriter(tmp_path / "a.tar")
+    writer.write(SAMPLES[0], {"txt": b"a caption"})
+    writer.close()
+    data = (tmp_path / "a.tar").read_bytes()
+    assert (writer.sha256, writer.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
 
 
 @pytest.mark.parametrize("cut", [300, 512 + 300, 512 + 700 + 100, 3000])

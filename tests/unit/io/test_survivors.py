@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from umgclip.errors import DataError, UmgclipError
-from umgclip.io.crew import Orders, manner_of_death, run_crew
+from umgclip.io.crew import Orders, manner_of_death, recruit, run_crew
 from umgclip.io.survivors import MOST_DEATHS, Deaths, _Job, _Watch, run_parts
 
 
@@ -56,6 +56,39 @@ def test_an_error_that_cannot_travel_is_told_in_words():
 
 def lambda_free():
     return fail
+
+
+def tell_who(_job, tell):
+    tell(os.getpid())
+
+
+def make_tell_who():
+    return tell_who
+
+
+def test_a_process_that_was_started_early_is_the_first_of_the_crew():
+    told = []
+    orders = Orders(make_tell_who, lambda _job, who: told.append(who), lambda job, _code: job)
+    with recruit("umgclip.io.survivors") as early:
+        run_crew([1, 2], 1, orders, early)
+    assert told == [early.process.pid] * 2
+
+
+def test_a_process_that_was_started_in_vain_ends():
+    with recruit("umgclip.io.survivors") as early:
+        pass
+    assert early.process.exitcode is not None
+
+
+def test_a_death_before_the_first_job_is_made_good():
+    told, codes = [], []
+    orders = Orders(make_tell_who, lambda _job, who: told.append(who), lambda job, code: codes.append(code) or job)
+    with recruit("umgclip.io.survivors") as early:
+        early.process.kill()
+        early.process.join()
+        run_crew([1], 1, orders, early)
+    assert codes == [-signal.SIGKILL]
+    assert len(told) == 1
 
 
 def test_processes_that_die_with_nothing_to_blame_end_the_run():

@@ -32,11 +32,12 @@ def make_clip(tiny: TowerParams) -> MakeClip:
 
 
 MakeNamed = Callable[[str], nn.Module]
+WORDS = 2000  # of 49,408 or 256,000: most of a short model would be rows that no test reads
 
 
 @pytest.fixture
 def shallow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """Configs of open_clip's models with two blocks an image tower (four for a ConvNeXt) and one a text tower."""
+    """Configs of open_clip's models with two blocks an image tower (four for a ConvNeXt), one a text tower."""
     create = timm.create_model
 
     def shorter(name: str, **options: object) -> nn.Module:
@@ -48,6 +49,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
     def config(name: str) -> dict[str, Any]:
         found = open_clip.get_model_config(name)
         found["text_cfg"]["layers"] = 1
+        found["text_cfg"]["vocab_size"] = WORDS
         if "timm_model_name" not in found["vision_cfg"]:
             found["vision_cfg"]["layers"] = 2
         return found

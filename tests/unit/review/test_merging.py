@@ -166,7 +166,7 @@ def test_imports_are_joined_in_a_folder_and_by_files(tmp_path):
     for name, order in (("a", (0, 1, 2)), ("b", (2, 0, 1))):
         for number in order:
             summary = run_import(tmp_path / f"{number}", None, tmp_path / name)
-    assert ("images with corrections", "2, 1 of them new") in summary.rows
+    assert ("images that people looked at", "2, 1 of them new") in summary.rows
     files = [(tmp_path / name / "corrections.jsonl").read_bytes() for name in "ab"]
     assert files[0] == files[1]
     assert [one.tags[0].text for one in open_corrections(tmp_path / "a").each()] == ["t2", "t3"]

@@ -175,7 +175,7 @@ def test_an_image_that_stands_twice_in_an_export_of_cvat_is_not_used(scenes, exp
             archive.writestr(f"{name}/annotations/instances_default.json", data)
     summary = dict(run_import(folder / "two.zip", read_shown(folder), tmp_path / "none", "all").rows)
     assert summary["not usable"].startswith("image_twice 2")
-    assert summary["images with corrections"].startswith("0,")
+    assert summary["images that people looked at"].startswith("0,")
 
 
 def test_an_export_of_cvat_without_any_annotation_is_an_error_unless_the_user_says_so(scenes, exported, tmp_path):

@@ -21,8 +21,8 @@ Make = Callable[..., Batcher]
 def make_batcher() -> Iterator[Make]:
     made: list[Batcher] = []
 
-    def make(**settings: float) -> Batcher:
-        made.append(Batcher(Batching(**settings), Metrics()))
+    def make(accepted: Callable[[], int] | None = None, **settings: float) -> Batcher:
+        made.append(Batcher(Batching(**settings), Metrics(), accepted))
         return made[-1]
 
     yield make
@@ -67,6 +67,19 @@ def test_the_first_of_a_batch_waits_for_others_but_not_for_longer_than_it_may(ma
 
     assert served.answerer.batches == [2]
     assert time.perf_counter() - began < 5
+
+
+def test_when_all_accepted_images_are_there_none_is_waited_for(make_batcher, served):
+    accepted = 1
+    batcher = make_batcher(lambda: accepted, max_wait_ms=100_000.0)
+
+    batcher.submit(served, served.answerer.prepared(0)).result(30)
+    accepted = 3
+    futures = [batcher.submit(served, served.answerer.prepared(seed)) for seed in range(3)]
+    for future in futures:
+        future.result(30)
+
+    assert served.answerer.batches == [1, 3]
 
 
 def test_with_no_wait_a_lone_image_goes_at_once(make_batcher, served):

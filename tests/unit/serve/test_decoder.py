@@ -117,7 +117,12 @@ def test_too_little_memory_is_413(monkeypatch):
 
 
 PLAN = DecodePlan("1", TARGET, 64, RequestLimits())
-LATE = {"image": png(5600, 5600, "RGB"), "masks": [png(5600, 5600)] * 3}  # seconds of work
+
+
+@pytest.fixture(scope="module")
+def late() -> bytes:
+    """A request of seconds of work."""
+    return body({"image": png(5600, 5600, "RGB"), "masks": [png(5600, 5600)] * 3})
 
 
 def with_decoders(work, **settings: int):
@@ -145,12 +150,12 @@ async def replaced(lane: decoding._Lane, old: list[int]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_who_is_not_waited_for_any_more_is_killed_and_the_next_is_answered():
+def test_who_is_not_waited_for_any_more_is_killed_and_the_next_is_answered(late):
     async def work(decoders: Decoders) -> None:
         old = processes(decoders._large)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await decoders.read(body(LATE), PLAN, "a")
+                await decoders.read(late, PLAN, "a")
         for pid in old:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
@@ -161,10 +166,10 @@ def test_who_is_not_waited_for_any_more_is_killed_and_the_next_is_answered():
     with_decoders(work)
 
 
-def test_a_process_that_breaks_down_fails_its_request_alone(caplog):
+def test_a_process_that_breaks_down_fails_its_request_alone(caplog, late):
     async def work(decoders: Decoders) -> None:
         old = processes(decoders._large)
-        waiting = asyncio.create_task(decoders.read(body(LATE), PLAN, "a"))
+        waiting = asyncio.create_task(decoders.read(late, PLAN, "a"))
         await asyncio.sleep(0.3)
         small = await decoders.read(body({"image": SMALL}), PLAN, "b")
         os.kill(old[0], signal.SIGSEGV)
@@ -179,9 +184,9 @@ def test_a_process_that_breaks_down_fails_its_request_alone(caplog):
     assert "a decoding process crashed" in caplog.text
 
 
-def test_a_request_whose_turn_never_comes_costs_nothing():
+def test_a_request_whose_turn_never_comes_costs_nothing(late):
     async def work(decoders: Decoders) -> None:
-        first = asyncio.create_task(decoders.read(body(LATE), PLAN, "a"))
+        first = asyncio.create_task(decoders.read(late, PLAN, "a"))
         await asyncio.sleep(0.2)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from umgclip.__main__ import app as main_app
+from umgclip.cli import exits
 from umgclip.cli.serving import serve as command
 from umgclip.errors import InputError
 from umgclip.serve.settings import Batching, Capacity, ModelSelection, RequestLimits, ServeSettings, Timeouts, api_keys
@@ -20,7 +23,7 @@ app.command()(command)
 def serve(monkeypatch):
     """Run the command without its server; gives the settings that the server would have got."""
     asked: list[ServeSettings] = []
-    monkeypatch.setattr("umgclip.serve.server.run", lambda settings, root: asked.append(settings))
+    monkeypatch.setattr("umgclip.serve.launch.run", lambda settings, root: asked.append(settings))
 
     def run(*options: str, **variables: str) -> ServeSettings:
         done = CliRunner().invoke(app, list(options), env=variables, catch_exceptions=False)
@@ -91,13 +94,11 @@ def test_limits_that_a_single_request_would_not_fit_into_are_refused(options, sa
         CliRunner().invoke(app, options, catch_exceptions=False)
 
 
-def test_without_the_extra_its_name_is_said(monkeypatch):
-    for module in [name for name in sys.modules if name.startswith("umgclip.serve.server")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.delattr("umgclip.serve.server", raising=False)
+def test_without_the_extra_its_name_is_said(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(InputError, match=r"umgclip serve needs uvicorn: pip install 'umgclip\[serve\]'"):
-        CliRunner().invoke(app, [], catch_exceptions=False)
+    command = partial(main_app, ["serve"], prog_name="umgclip", standalone_mode=False)
+    assert exits.run(command, "umgclip serve") == InputError.exit_code
+    assert 'umgclip serve needs uvicorn; run: pip install "umgclip[serve]"' in capsys.readouterr().err
 
 
 def test_keys_come_from_the_environment_alone(monkeypatch):

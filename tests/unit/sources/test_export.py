@@ -24,7 +24,7 @@ from umgclip.io.storage import Storage
 from umgclip.params import DataParams
 from umgclip.records import parse_record
 from umgclip.sources.demo.scenes import write_demo
-from umgclip.sources.export import EXPORTS
+from umgclip.sources.exporting.catalog import EXPORTS
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What each process is fed: parts that make up the same global batches, and what becomes of unreadable samples."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,7 @@ def test_training_goes_on_without_them_and_says_so(
     assert {row["key"] for row in rows} == bad
     assert {(row["stage"], row["reason"], row["region_id"]) for row in rows} == {("train", "unreadable", None)}
     assert all(row["key"] in row["detail"] and row["shard"] in row["detail"] for row in rows)
+    assert json.loads((tmp_path / "train" / "train.json").read_bytes())["trained_on"] == ["demo/scenes", "demo/singles"]
 
 
 def test_too_many_of_them_stop_the_run(

@@ -83,6 +83,7 @@ def test_end_to_end(params: TrainParams, inputs: TrainInputs, tmp_path: Path) ->
         "base_sha256": sha256_file(inputs.base / files.WEIGHTS),
         "adapter_sha256": sha256_file(adapter / "adapter_model.safetensors"),
         "data_digest": read_manifest(inputs.annotations).digest(),
+        "trained_on": ["demo/scenes", "demo/singles"],
         "params": decisive(params)["train"] | {"adapter": "lora", "loader": {"streams": 1}},
         "steps": 6,
         "image_hw": [96, 96],

@@ -160,6 +160,7 @@ def test_equal_texts_of_two_parts_are_one_text(loaded: LoadedBatch, tiny: TowerP
 @pytest.mark.slow
 # torch.compile meets warnings while it traces; it hides them only where they are printed, not where they are raised
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("shapes_unchecked")  # the graph of production, which checks would break into pieces
 def test_compiled_towers_have_the_same_gradients(
     make: Callable[[], DenseClip], loaded: LoadedBatch, tiny: TowerParams
 ) -> None:

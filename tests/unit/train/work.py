@@ -5,13 +5,27 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
+
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from umgclip.learning.world import join_world
 from umgclip.params import TrainParams
 from umgclip.train import stage
 
 
+def above_rounding(optimizer: Any, *_: object) -> None:
+    """Let Adam divide by no less than 1e-6, as CLIP's authors do.
+
+    It divides a gradient by its own size. So a weight whose gradients cancel moves by the whole rate in a direction
+    that rounding chooses: at 1e-8 noise of 1e-7 of the gradients moves one weight of these trainings by 5e-4.
+    """
+    for group in optimizer.param_groups:
+        group["eps"] = 1e-6
+
+
 def main() -> None:
+    register_optimizer_step_pre_hook(above_rounding)
     with join_world("cpu") as world:
         for job in json.loads(Path(sys.argv[1]).read_text()):
 
@@ -24,4 +38,5 @@ def main() -> None:
             stage.run(params, inputs, Path(job["out"]), report=report, world=world)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from umgclip.params import ValidateParams
-from umgclip.validate.facts import dataset_facts
+from umgclip.validate.facts import DatasetFacts
 from umgclip.validate.measures import caption_dirt, caption_loop, first_copy, mask_overhang_px, unknown_tags, words
 from umgclip.validate.report import Passed, count_passed
 
@@ -92,6 +91,14 @@ def test_first_copy() -> None:
     assert listed(first_copy(frame)) == [None, "a", None, "?", None, None]
 
 
+def dataset_facts(images, regions, dropped, withheld=(), parts=1) -> pd.DataFrame:
+    """The figures of a dataset that is counted in parts, each with all rows of its keys."""
+    facts = DatasetFacts(dropped, withheld)
+    for part in range(parts):
+        facts.add(*(frame[[ord(key) % parts == part for key in frame["key"]]] for frame in (images, regions)))
+    return facts.frame()
+
+
 def test_dataset_facts() -> None:
     images = pd.DataFrame({"key": text("a", "b", "c", "d"), "caption": text("x", "y", "z", "z")})
     regions = pd.DataFrame(
@@ -103,6 +110,7 @@ def test_dataset_facts() -> None:
     assert facts["labelled_image_share"] == 0.5
     assert facts["annotated_image_share"] == 0.8
     assert facts["captioned_image_share"] == 1.0
+    assert dataset_facts(images, regions, dropped, parts=3).iloc[0].to_dict() == pytest.approx(facts.to_dict())
     assert list(dataset_facts(images[["key"]], regions[["key"]], dropped)) == ["annotated_image_share"]
     assert dataset_facts(images, regions, dropped, {"b", "c"}).iloc[0]["labelled_image_share"] == 0.75
     bare = regions.assign(labelled=0.0)
@@ -123,9 +131,9 @@ def test_facts_are_about_what_can_be_there() -> None:
 def test_count_passed() -> None:
     images = pd.DataFrame({"key": text("a", "b", "c", None)})
     regions = pd.DataFrame({"key": text("a", "a", "b", "b", "c"), "region_id": text("0", "1", "0", "1", None)})
-    faults = pa.table({"key": ["a", "a", "b", "c"], "region_id": ["0", "0", None, None]})
+    faults = pd.DataFrame({"key": text("a", "a", "b", "c"), "region_id": text("0", "0", None, None)})
     assert count_passed(images, regions, faults) == (Passed(4, 3, 1), Passed(5, 2, 1))
-    none = pa.table({"key": pa.array([], pa.string()), "region_id": pa.array([], pa.string())})
+    none = pd.DataFrame({"key": text(), "region_id": text()})
     assert count_passed(images[:3], regions[:4], none) == (Passed(3, 0, 3), Passed(4, 0, 4))
 
 

@@ -1,5 +1,6 @@
 """Workers of annotation on one machine end with the run, however that ends."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,6 +8,10 @@ import sys
 import textwrap
 
 import psutil
+import pytest
+
+from umgclip.errors import DataError
+from umgclip.params import AnnotateParams
 
 PROGRAM = textwrap.dedent(
     """
@@ -43,3 +48,13 @@ def test_a_killed_run_leaves_no_worker(tmp_path):
         for each in alive:
             each.kill()
     assert (gone, alive) == ([worker], [])
+
+
+def test_a_run_that_cannot_be_planned_leaves_no_worker(tmp_path):
+    from umgclip.annotate import stage
+
+    inputs = stage.AnnotateInputs(tmp_path / "none", tmp_path, tmp_path / "metrics.json")
+    before = set(multiprocessing.active_children())
+    with pytest.raises(DataError, match="expected a dataset"):
+        stage.run(AnnotateParams(), inputs, tmp_path / "out")
+    assert set(multiprocessing.active_children()) == before

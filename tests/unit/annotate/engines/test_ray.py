@@ -199,7 +199,7 @@ def test_what_failed_is_tried_again_with_the_bytes_of_the_local_engine(
         inputs = stage.AnnotateInputs(data.parent, teacher_folder, tmp_path / "metrics.json")
         with monkeypatch.context() as patched:
             if engine == "local":
-                patched.setattr(stage, "_engine", lambda _: run_here)
+                patched.setattr(stage, "_engine", lambda _: contextlib.nullcontext(run_here))
             stage.run(params, inputs, tmp_path / engine, retry_failed=retry_failed)
         found = (path for path in (tmp_path / engine).rglob("*") if path.is_file())
         return {str(path.relative_to(tmp_path / engine)): path.read_bytes() for path in found}

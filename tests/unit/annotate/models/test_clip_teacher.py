@@ -24,6 +24,10 @@ class Counting(DenseClip):
         self.images += len(images)
         return super().encode_image(images)
 
+    def encode_global(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += len(images)
+        return super().encode_global(images)
+
 
 @pytest.fixture
 def tower(tiny: TowerParams) -> Counting:

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from umgclip.annotate.models.foreground import foreground
 from umgclip.annotate.models.grabcut import GrabCut
 from umgclip.annotate.models.segment_tree import SegmentTree
 from umgclip.annotate.roles import Proposal
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.background import background_distance, smooth_lab
 from umgclip.params import DataParams, MaskerParams, ProposerParams
+from umgclip.proposals.foreground import foreground
 from umgclip.records import Text
 from umgclip.sources.demo.classes import things
 from umgclip.sources.demo.scenes import compose

@@ -114,6 +114,10 @@ class Counting(DenseClip):
         self.images += len(images)
         return super().encode_image(images, valid)
 
+    def encode_global(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += len(images)
+        return super().encode_global(images)
+
 
 @pytest.fixture
 def teacher(tiny: TowerParams) -> TunedTeacher:

@@ -1,6 +1,7 @@
 """The page of the coloured squares: one model that is always right beside one that sees nothing."""
 
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 
@@ -10,6 +11,7 @@ from umgclip.evaluate.examples import batched, read_examples
 from umgclip.evaluate.report.cases import Cases
 from umgclip.evaluate.report.page import write
 from umgclip.evaluate.suite import Suite
+from umgclip.io import tables
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
 EVIL = '</script><img src=x onerror="1">'
@@ -20,7 +22,7 @@ class Tags(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.ids, self.links, self.count = [], [], [], 0
+        self.open, self.ids, self.links, self.of_gallery, self.count = [], [], [], [], 0
 
     def handle_starttag(self, tag, attributes):
         self.count += 1
@@ -28,7 +30,10 @@ class Tags(HTMLParser):
             self.open.append(tag)
         found = dict(attributes)
         self.ids += [found["id"]] if "id" in found else []
-        self.links += [found["href"]] if "href" in found else []
+        # links to the gallery are hidden but in the copy that a gallery has beside it
+        of_gallery = found.get("href", "").startswith("index.html")
+        self.links += [found["href"]] if "href" in found and not of_gallery else []
+        self.of_gallery += [found["href"]] if of_gallery else []
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -68,6 +73,32 @@ def test_it_is_whole_html_and_needs_nothing_beside_it(page):
     for link in tags.links:
         assert link.startswith("data:") or link[1:] in tags.ids
     assert "http" not in re.sub(r"base64,[^\"]*", "", text).replace("http-equiv", "")
+
+
+def test_each_image_has_an_address_and_a_link_to_the_gallery(page):
+    text, cases = page()
+    tags = Tags()
+    tags.feed(text)
+    shown = [case.key for gallery in (cases.scenes, cases.singles) for _, kind in gallery.shown() for case in kind]
+    assert {name for name in tags.ids if name.startswith("image-")} == {f"image-{key}" for key in shown}
+    assert tags.of_gallery == ["index.html", *(f"index.html#image={key}" for key in shown)]
+    assert '<html lang="en">' in text  # what a gallery's copy is marked at
+
+
+def test_every_prediction_is_a_row_of_a_table_beside_it(page, tmp_path):
+    _, cases = page()
+    rows = tables.read_columns(tmp_path / "predictions.parquet", tables.PREDICTIONS.names).to_pylist()
+    assert {row["model"] for row in rows} == {"base", "tuned"}
+    tuned = [row for row in rows if row["model"] == "tuned"]
+    assert all(row["label"] == row["truth"] and row["score"] == row["truth_score"] for row in tuned)
+    assert any(row["region_id"] is None for row in rows)
+    keys = json.loads((tmp_path / "cases.json").read_text())
+    assert keys["scenes"]["best"] == [case.key for case in dict(cases.scenes.shown())["best"]]
+    first = dict(cases.scenes.shown())["best"][0]
+    of_first = [row for row in rows if row["key"] == first.key and row["model"] == "base"]
+    for row, region in zip(of_first, first.regions, strict=True):
+        assert (row["label"], row["truth"]) == (region.guesses[0].name, region.name)
+        assert row["score"] == round(region.guesses[0].probability, 4)
 
 
 def test_every_benchmark_has_a_section_and_held_out_classes_a_mark(page):

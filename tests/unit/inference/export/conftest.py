@@ -1,6 +1,7 @@
 """Tuned models on disk: a base, an adapter, a report."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,20 @@ MakeTuned = Callable[..., Path]
 
 
 @pytest.fixture
-def make_tuned(tiny: TowerParams, tmp_path: Path) -> MakeTuned:
+def make_tuned(make_tuned_in: MakeTuned, tmp_path: Path) -> MakeTuned:
     """A folder with `base` and `train` as the stages leave them, random weights that the adapter changes."""
+    return partial(make_tuned_in, tmp_path)
 
-    def make(params: TrainParams, config: dict[str, Any] | None = None, model: str = "umgclip-tiny") -> Path:
+
+@pytest.fixture(scope="session")
+def make_tuned_in(tiny: TowerParams) -> MakeTuned:
+    """The same in a folder that the caller names."""
+
+    def make(
+        parent: Path, params: TrainParams, config: dict[str, Any] | None = None, model: str = "umgclip-tiny"
+    ) -> Path:
         torch.manual_seed(0)
-        root = tmp_path / f"artifacts-{params.adapter}-{model}"
+        root = parent / f"artifacts-{params.adapter}-{model}"
         (root / "base").mkdir(parents=True)
         config = config or files.tower_config(tiny)
         digest = files.save(root / "base", files.build(config), config)

@@ -97,6 +97,7 @@ def test_global_text_and_dense_embeddings(make_named: MakeNamed, name: str) -> N
     images, tokens = images_of(tower, rows, columns, 2), tokens_of(clip)
     out = tower(images, tokens)
     torch.testing.assert_close(out.image, clip.encode_image(images, normalize=True), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tower.encode_global(images), out.image, atol=1e-6, rtol=0)
     torch.testing.assert_close(out.text, clip.encode_text(tokens, normalize=True), atol=1e-5, rtol=1e-5)
     expected = F.normalize(naive_dense(clip, images), dim=-1).transpose(1, 2).unflatten(2, (rows, columns))
     torch.testing.assert_close(out.dense, expected, atol=1e-5, rtol=1e-5)

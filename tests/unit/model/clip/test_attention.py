@@ -67,6 +67,28 @@ def test_it_equals_torchs_attention(mask: str, batch_first: bool, bias: bool) ->
     torch.testing.assert_close(ours.in_proj.weight.grad, theirs.in_proj_weight.grad, atol=1e-4, rtol=1e-5)
 
 
+def test_a_backward_in_bfloat16_on_a_cpu_goes_through_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def seen(q: torch.Tensor, *others: torch.Tensor, **options: Any) -> torch.Tensor:
+        dtypes.append(q.dtype)
+        return kernel(q, *others, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", seen)
+    attention = Attention(torchs_own())
+    x = torch.randn(IMAGES, TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
+    exact = attention(x)[0].detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        learning = attention(x, attn_mask=MASKS["causal numbers"]["attn_mask"])[0]
+        through_float32 = attention(x)[0]
+        with torch.no_grad():
+            at_once = attention(x)[0]
+    assert dtypes == [torch.float32, torch.float32, torch.float32, torch.bfloat16]
+    assert {out.dtype for out in (learning, through_float32, at_once)} == {torch.bfloat16}
+    assert (through_float32 - exact).norm() <= 1.02 * (at_once - exact).norm(), "no less exact"
+
+
 def test_what_it_cannot_do_is_said() -> None:
     x, y = torch.randn(2, IMAGES, TOKENS, WIDTH).unbind()
     with pytest.raises(InputError, match="attention: expected one tensor as query, key and value"):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision.transforms.functional import normalize, to_tensor
 
-from umgclip.errors import DataError
+from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import sha256_file
 from umgclip.model.clip import files
 from umgclip.model.clip.tower import DenseClip
@@ -97,3 +97,15 @@ def test_pixels_are_normalised_as_torchvision_does() -> None:
         for image in mirrored
     ]
     torch.testing.assert_close(files.to_input(mirrored), torch.stack(expected), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["T5TokenizerFast", "CLIPTokenizer", "GemmaTokenizer", "BertTokenizer"])
+def test_a_tokenizer_without_its_words_is_refused(tiny: TowerParams, tmp_path: Path, kind: str) -> None:
+    """transformers makes one that reads every word as the same, and says nothing."""
+    config = files.tower_config(tiny)
+    config["text_cfg"] |= {"hf_tokenizer_name": "somebody/some-model"}
+    files.save(tmp_path, files.build(files.tower_config(tiny)), config)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}), encoding="utf-8")
+    said = r"base.tokenizer: expected a tokenizer with its words \(tokenizer.json\), got .* reads cat, dog, tree all as"
+    with pytest.raises(InputError, match=said):
+        files.load(tmp_path)

@@ -1,9 +1,10 @@
 """Pooling of regions against hand-computed averages and explicit loops."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
-from umgclip.model.clip.readout import pool_boxes, pool_masks
+from umgclip.model.clip.readout import box_weights, pool_boxes, pool_masks, pool_regions
 
 
 def ramp() -> torch.Tensor:
@@ -83,3 +84,35 @@ def test_no_regions() -> None:
     dense, none = torch.randn(1, 5, 3, 4), torch.zeros(0, dtype=torch.long)
     assert pool_boxes(dense, torch.zeros(0, 4), none).shape == (0, 5)
     assert pool_masks(dense, torch.zeros(0, 3, 4), none).shape == (0, 5)
+
+
+@pytest.mark.parametrize("grid_hw", [(8, 8), (7, 12)])
+def test_one_product_pools_as_roi_align_and_as_masks_do(grid_hw: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(4)
+    corners = torch.rand(60, 2, 2, generator=generator)
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], dim=1)
+    boxes[:3] = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.25, 0.5, 0.75, 1.0], [0.5, 0.5, 0.52, 0.51]])
+    masks = torch.rand(60, *grid_hw, generator=generator)
+    image = torch.randint(0, 5, (60,), generator=generator).sort().values
+    rank = torch.arange(60) - torch.searchsorted(image, image)
+    slots = int(rank.max()) + 1
+    dense = torch.randn(5, 16, *grid_hw, generator=generator)
+    plain, fast = (dense.clone().requires_grad_() for _ in range(2))
+    wanted = torch.cat([pool_masks(plain, masks, image), pool_boxes(plain, boxes, image)])
+    actual = torch.cat(
+        [pool_regions(fast, weights, image * slots + rank, slots) for weights in (masks, box_weights(boxes, grid_hw))]
+    )
+
+    torch.testing.assert_close(actual, wanted, atol=1e-5, rtol=1e-5)
+    direction = torch.randn(wanted.shape, generator=generator)
+    for pooled in (wanted, actual):
+        (pooled * direction).sum().backward()
+    torch.testing.assert_close(fast.grad, plain.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_of_a_box_are_those_of_its_samples() -> None:
+    # one cell wide, from the middle of column 1 to that of column 2; two rows high, each sampled in its middle
+    weights = box_weights(torch.tensor([[1.5 / 4, 0.0, 2.5 / 4, 0.5]]), (4, 4))
+    expected = torch.zeros(4, 4)
+    expected[:2, 1:3] = 0.25
+    torch.testing.assert_close(weights[0], expected)

@@ -114,6 +114,30 @@ def test_the_global_embedding_is_open_clips_own(make_clip: MakeClip, tiny: Tower
     torch.testing.assert_close(DenseClip(clip).encode_image(images)[0], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("reach", [0, 1])
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_the_global_embedding_alone_is_that_beside_the_dense_map(
+    make_clip: MakeClip, size: tuple[int, int], reach: int
+) -> None:
+    adapted = add_lora(make_clip(2), LoraParams(rank=4, alpha=8))
+    randomise_lora(adapted)
+    clip = adapted.get_base_model()
+    set_reach(clip, reach)
+    tower, images = DenseClip(clip).eval(), torch.randn(3, 3, *size)
+    expected = tower.encode_image(images)[0]
+    tokens: list[int] = []
+    clip.visual.transformer.resblocks[-1].mlp.register_forward_pre_hook(lambda _, x: tokens.append(x[0].shape[1]))
+    torch.testing.assert_close(tower.encode_global(images), expected, atol=1e-6, rtol=0)
+    assert tokens == [1], "the last block computes the class token alone"
+
+
+@torch.no_grad()
+def test_sides_of_no_whole_patches_are_refused_for_the_global_embedding_too(make_clip: MakeClip) -> None:
+    with pytest.raises(InputError, match=r"images: expected sides in multiples of \(12, 12\), got \(50, 96\)"):
+        DenseClip(make_clip(0)).encode_global(torch.randn(1, 3, 50, 96))
+
+
 @torch.no_grad()
 def test_text_at_its_real_length_is_open_clips_own_at_full_length(make_clip: MakeClip, tiny: TowerParams) -> None:
     clip = make_clip(3)
@@ -281,7 +305,25 @@ def test_a_placed_model_answers_as_the_model_does(dtype: torch.dtype) -> None:
     with torch.inference_mode():
         pairs = [*zip(plain.encode_image(images, valid), placed.encode_image(images, valid), strict=True)]
         pairs += [(plain.encode_text(tokens), placed.encode_text(tokens))]
+        pairs += [(plain.encode_global(images), placed.encode_global(images))]
         pairs += [(plain.encode_dense(images, "last"), placed.encode_dense(images, "last"))]
     for one, other in pairs:
         assert other.dtype == torch.float32
         assert (one * other).sum(1).min() > (0.99999 if dtype == torch.float32 else 0.99)
+
+
+@pytest.mark.parametrize("reach", [0, 1])
+def test_only_a_reach_takes_a_mask_of_all_tokens(
+    make_clip: MakeClip, reach: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = files.with_linear_attention(make_clip(0))
+    set_reach(clip, reach)
+    made = []
+
+    def mask(length: int, device: torch.device) -> Tensor:
+        made.append(length)
+        return value_path_mask(length, device)
+
+    monkeypatch.setattr("umgclip.model.clip.vision.open_clip_vit.value_path_mask", mask)
+    DenseClip(clip).encode_image(torch.randn(2, 3, 48, 48))
+    assert made == ([1 + (48 // DenseClip(clip).patch_px[0]) ** 2] if reach else [])

@@ -10,7 +10,7 @@ from umgclip.io.manifest import MadeBy, Manifest, describe_shard, read_manifest,
 from umgclip.io.places import Folder
 from umgclip.io.shards import RawSample, ShardWriter
 from umgclip.records import ImageRecord, PairSide, Region, Source, Text
-from umgclip.sources.export import EXPORTS
+from umgclip.sources.exporting.catalog import EXPORTS
 
 
 def texts(*words):

@@ -6,6 +6,8 @@ import math
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -121,6 +123,15 @@ SIDECAR = {
     "noun_chunks": [[2, 5, 0.1, 0.1, 0.5, 0.5, 0.9]], "regions": {"grass": [[1, 20, 39, 29]]},
 }  # fmt: skip
 ROWS = [{"file_name": name, "caption": f"a photo of thing {n}"} for n, name in enumerate(IMAGES)]
+METADATA = [
+    {
+        "file_name": name, "width": 40, "height": 30, "text": [f"photo of thing {n}"],
+        "objects": {
+            "id": [n], "bbox": [[4, 4, 16, 16]], "category": ["cat"], "segmentation": [[[4, 4, 20, 4, 20, 20]]],
+        },
+    }
+    for n, name in enumerate(IMAGES)
+]  # fmt: skip
 KARPATHY = {"images": [{"filename": name, "split": "test", "sentences": [{"raw": "a cat"}]} for name in IMAGES]}
 LABELME = {
     "imageWidth": 40, "imageHeight": 30, "imagePath": "a.jpg",
@@ -240,7 +251,18 @@ def labelme(kit, value):
     every(kit, run)
 
 
+def metadata(kit, rows):
+    lines = b"\n".join(json.dumps(row).encode() for row in rows)
+
+    def run(source):
+        source.write("in/metadata.jsonl", lines)
+        source.check("huggingface", 3)
+
+    every(kit, run)
+
+
 JSON = {
+    "metadata of a folder": (metadata, METADATA),
     "coco": (coco, COCO),
     "coco captions": (coco_captions, CAPTIONS),
     "panoptic": (panoptic, PANOPTIC),
@@ -301,6 +323,36 @@ def yolo(kit, data):
     every(kit, run)
 
 
+def rows_bytes(name):
+    def run_one(kit, data):
+        def run(source):
+            for file in IMAGES:
+                (source.images / file).unlink()
+            source.write(f"in/{name}", data)
+            source.check("huggingface", 0)
+
+        every(kit, run)
+
+    return run_one
+
+
+def _rows(kit, name):
+    """Three rows with an image, a caption and an object each, as parquet or as a stream of Arrow."""
+    images = [{"bytes": kit.encoded(kit.pixels(n)), "path": None} for n in range(3)]
+    table = pa.table({
+        "image": pa.array(images, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+        "caption": [f"a photo of thing {n}" for n in range(3)],
+        "objects": [[{"bbox": [4.0, 4.0, 16.0, 16.0], "category": "cat"}]] * 3,
+    })  # fmt: skip
+    sink = pa.BufferOutputStream()
+    if name == "parquet":
+        pq.write_table(table, sink)
+    else:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
 def _tar(kit):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "0.tar"
@@ -315,6 +367,8 @@ BYTES = {
     "TSV": (tsv, lambda _kit: b"image\tcaption\na.jpg\ta cat\nb.jpg\ta dog\n"),
     "COCO": (coco_bytes, lambda _kit: json.dumps(COCO).encode()),
     "tar": (tar_bytes, _tar),
+    "parquet": (rows_bytes("a.parquet"), lambda kit: _rows(kit, "parquet")),
+    "Arrow": (rows_bytes("a.arrow"), lambda kit: _rows(kit, "arrow")),
     "image": (image_bytes, lambda kit: kit.encoded(kit.pixels(9), quality=30)),
     "Pascal VOC": (voc, lambda _kit: VOC.encode()),
     "YOLO": (yolo, lambda _kit: YOLO.encode()),

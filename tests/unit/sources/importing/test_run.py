@@ -146,6 +146,17 @@ def test_two_imports_do_not_write_the_same_dataset(kit, photos, tmp_path):
     assert len(kit.bring("folder", photos, tmp_path / "data").records) == 10
 
 
+@pytest.mark.parametrize("there", [None, "notes.txt"])
+def test_a_failed_import_with_nothing_to_resume_leaves_no_folders(kit, tmp_path, there):
+    (tmp_path / "there").mkdir()
+    if there is not None:
+        (tmp_path / "there" / there).write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="expected a folder, found none"):
+        kit.bring("folder", tmp_path / "none", tmp_path / "there" / "new" / "data")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 class StoppedError(Exception):
     """Stands for whatever ends a process."""
 

@@ -1,13 +1,9 @@
 """Tiny models with random weights, written as transformers writes real ones; nothing is downloaded."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub reads it: a test that would download fails
-
 import torch
 
 from benchmarks.real_size.tiny import MAKERS

@@ -109,6 +109,7 @@ def largest_red(dataset):
     return sorted(found, reverse=True)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_stage_puts_images_aside_or_notes_what_was_found(network, demo, base, tmp_path):
     """One policy refuses the reddest third of the demo, another one notes the half."""
     reds = [red for red, _ in largest_red(demo / "train")]

@@ -218,7 +218,7 @@ def test_captions_are_cut_at_the_long_length(given: Any, tmp_path: Path, monkeyp
     captions = {"caption": [" ".join(["dog"] * count) for count in (20, 30, 40)]}
     import pyarrow as pa
 
-    monkeypatch.setattr("umgclip.annotate.cut.tables.read_columns", lambda *_: pa.table(captions))
+    monkeypatch.setattr("umgclip.annotate.cut.tables.batches", lambda *_: iter([pa.record_batch(captions)]))
     assert cut_captions(tmp_path, tmp_path / "base") == (
         "1 of 3 are longer than the base's 36 tokens; it does not read their end"
     )
