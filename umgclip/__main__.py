@@ -5,6 +5,7 @@ Commands import their heavy packages when they run, so that `umgclip --help` is 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -28,6 +29,7 @@ from umgclip.cli.pushing_command import push
 from umgclip.cli.reviewing import review_app
 from umgclip.cli.searching import index, search
 from umgclip.cli.serving import serve
+from umgclip.process_end import end_process, threads_may_hold_tensors
 
 STAGES = ("base", "annotate", "validate", "train", "evaluate", "register")
 # containers made between two garbage collections; with Python's 700, they took a tenth of the time of large imports
@@ -121,7 +123,15 @@ def main() -> None:
     names |= {str(group.name) for group in app.registered_groups}
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     name = f"umgclip {words[0]}" if words and words[0] in names else "umgclip"
-    sys.exit(exits.run(lambda: app(prog_name="umgclip", standalone_mode=False), name))
+    code = 1  # of an error with a traceback
+
+    def end() -> None:
+        if threads_may_hold_tensors():
+            end_process(code)
+
+    atexit.register(end)  # first, so what the command registers is done before
+    code = exits.run(lambda: app(prog_name="umgclip", standalone_mode=False), name)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ _TIMEOUT_S = 20
 _CLASS_AS_TEXT = re.compile(r"(\w+(?:\.\w+)+):\w+")
 # parts of the package that describe values: a change there changes no result
 DESCRIBING = ("errors", "extras", "params", "provenance", "records", "stage", "suggestions", "tracking")
-# those, parts that move values between files and memory, and the look of pages: DVC does not follow them, digests of
-# code leave them out
-PLUMBING = (*DESCRIBING, "io", "pages", "safe_text")
+# those, parts that move values between files and memory, the end of processes, and the look of pages: DVC does not
+# follow them, digests of code leave them out
+PLUMBING = (*DESCRIBING, "io", "pages", "process_end", "safe_text")
 
 
 @dataclass(frozen=True)

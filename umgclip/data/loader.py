@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.util import Finalize
 from typing import Generic, Literal, TypeVar
 
 import torch
@@ -13,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from umgclip.data.stream import prefetched
 from umgclip.errors import UmgclipError
+from umgclip.process_end import end_process
 
 Backend = Literal["threads", "processes"]
 _AHEAD = 2  # results made ahead by each worker
+_LAST = -100  # among the finalizers of a process, which run from high to low
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -96,6 +99,8 @@ def _by_processes(function: Callable[[_T], _R], source: Iterator[_T], workers: i
 def _start_worker(_number: int) -> None:
     import cv2
 
+    # after the finalizers of its queues: their threads may still send a tensor when the loader is closed early
+    Finalize(None, end_process, args=(0,), exitpriority=_LAST)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from umgclip.errors import InputError, PeerError, UmgclipError
 from umgclip.learning.nodes import own_address, use_interface
+from umgclip.process_end import under_torchrun
 
 _T = TypeVar("_T")
 _TIMEOUT = timedelta(minutes=30)  # a process may wait for another's shard
@@ -113,11 +114,6 @@ class _Gather(torch.autograd.Function):
         dist.all_reduce(total)
         first = sum(ctx.counts[: ctx.rank])
         return total[first : first + ctx.counts[ctx.rank]], None, None
-
-
-def under_torchrun() -> bool:
-    """Check whether torchrun started this process."""
-    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"))
 
 
 def choose_device(wanted: str, local_rank: int = 0) -> torch.device:

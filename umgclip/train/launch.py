@@ -11,8 +11,8 @@ from typing import Any
 
 from umgclip.errors import InputError, PeerError
 from umgclip.learning.nodes import Seat, own_address, read_seat
-from umgclip.learning.world import under_torchrun
 from umgclip.params import TrainParams, threads
+from umgclip.process_end import under_torchrun
 
 _MEET_S = 3600  # to wait for all machines; one may still be downloading its inputs
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from umgclip.data.loader import Backend, ordered_map
 from umgclip.errors import DataError, UmgclipError
@@ -61,3 +62,13 @@ def test_processes_keep_the_order_and_their_death_is_told(backend: Backend, work
     assert list(ordered_map(abs, iter(range(-9, 9)), workers, backend)) == [abs(n) for n in range(-9, 9)]
     with pytest.raises(UmgclipError, match="a process that decodes images died"):
         list(ordered_map(os._exit, iter([9]), workers, backend))
+
+
+@pytest.mark.slow
+def test_processes_that_are_closed_early_end_in_peace(capfd: pytest.CaptureFixture[str]) -> None:
+    # a worker sometimes aborted here: it was sending a tensor while its interpreter ended
+    for _ in range(2):
+        stream = ordered_map(torch.zeros, iter([200_000] * 100), 2, "processes")
+        assert [len(next(stream)) for _ in range(3)] == [200_000] * 3
+        stream.close()
+    assert capfd.readouterr().err == ""

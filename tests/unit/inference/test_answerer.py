@@ -259,10 +259,11 @@ def test_every_kind_of_adapter_answers(tiny, tmp_path, kind):
 
 
 @pytest.mark.parametrize("part", ["visual.conv1.weight", "token_embedding.weight", "logit_scale"])
-def test_no_answer_holds_what_is_no_number(answerer, part):
+def test_no_answer_holds_what_is_no_number(make_answerer, part):
+    clip = make_answerer()._tower.clip
     with torch.no_grad():
-        answerer._tower.clip.get_parameter(part).fill_(torch.nan)
-    damaged = Answerer(answerer._tower.clip, device="cpu")
+        clip.get_parameter(part).fill_(torch.nan)
+    damaged = Answerer(clip, device="cpu")
     with pytest.raises(NotFiniteError, match="numbers that are infinite or none: its weights are damaged"):
         damaged.answer([damaged.prepare(full_request(0) | {"tags": 0})])
 

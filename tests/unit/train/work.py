@@ -11,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from umgclip.learning.world import join_world
 from umgclip.params import TrainParams
+from umgclip.process_end import end_process
 from umgclip.train import stage
 
 
@@ -40,3 +41,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end_process(0)  # as the command line does
