@@ -242,6 +242,7 @@ def _be(words: Sequence[str], cwd: str, environment: Mapping[str, str], streams:
         else:
             assert option == "-m"
             sys.argv = ["-m", *rest]
+            sys.modules.pop(f"{what}.__main__", None)  # runpy warns of what was imported before it runs
             runpy.run_module(what, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:

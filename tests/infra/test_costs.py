@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.costs import Cost, costs, durations, read_prices
+from infra.costs import Cost, app, costs, durations, read_prices
+from umgclip.cli import exits
 from umgclip.errors import InputError
 from umgclip.tracking import Store, store_from_env
 
@@ -38,6 +39,12 @@ def _command(store: Store, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri, "COLUMNS": "120"}
     command = [sys.executable, "-m", "infra.costs", *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def _refused(store: Store, options: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the exit code of the command, run in this process."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    return exits.run(lambda: app(options), "costs")
 
 
 def test_durations_are_those_of_finished_runs_of_stages(store: Store):
@@ -96,11 +103,15 @@ def test_the_table_has_the_prices_their_date_and_the_sum(store: Store):
         ),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(store: Store, options: list[str], message: str):
-    done = _command(store, *options)
-
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_what_is_missing_or_wrong_is_named(
+    store: Store,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    assert _refused(store, options, monkeypatch) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_negative_price_is_refused():
@@ -108,9 +119,10 @@ def test_a_negative_price_is_refused():
         read_prices(["train=-1"])
 
 
-def test_a_store_without_runs_is_named(tmp_path: Path, empty_store: bytes):
+def test_a_store_without_runs_is_named(
+    tmp_path: Path, empty_store: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "mlflow.db").write_bytes(empty_store)
-    done = _command(store_from_env(tmp_path))
 
-    assert done.returncode == 2
-    assert "expected finished runs of stages, found none" in done.stderr
+    assert _refused(store_from_env(tmp_path), [], monkeypatch) == 2
+    assert "expected finished runs of stages, found none" in capsys.readouterr().err

@@ -33,9 +33,11 @@ VARIABLES = (
 
 
 @pytest.fixture(scope="module")
-def store_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for all tests: making its tables takes seconds."""
-    return tmp_path_factory.mktemp("store")
+def store_folder(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Path:
+    """One database for all tests."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "mlflow.db").write_bytes(empty_store)
+    return folder
 
 
 @pytest.fixture
@@ -418,8 +420,10 @@ def test_threads_that_change_the_same_variables_leave_nothing_behind(monkeypatch
     assert "UMGCLIP_TEST_ONE" not in os.environ
 
 
-def test_a_second_signal_does_not_leave_the_run_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_a_second_signal_does_not_leave_the_run_open(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     original = tracking.Run.close
 
     def close(run: tracking.Run, status: str) -> None:
@@ -432,8 +436,10 @@ def test_a_second_signal_does_not_leave_the_run_open(monkeypatch: pytest.MonkeyP
     assert run.store.client().get_run(run.run_id).info.status == "KILLED"
 
 
-def test_runs_of_lost_stages_are_ended_by_their_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_runs_of_lost_stages_are_ended_by_their_parent(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     with tracking.stage_run("pipeline", {}, root=tmp_path) as parent:
         client = parent.store.client()
         experiment = client.get_run(parent.run_id).info.experiment_id

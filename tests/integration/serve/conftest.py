@@ -66,9 +66,10 @@ class Store:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Store:
     """Versions 1 and 2, with the same base and different adapters."""
     root = tmp_path_factory.mktemp("registry")
+    (root / "mlflow.db").write_bytes(empty_store)
     base = root / "base"
     base.mkdir()
     torch.manual_seed(0)

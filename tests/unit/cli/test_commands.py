@@ -22,20 +22,22 @@ TINY = "data: {train_scenes: 3, benchmark_scenes: 2, benchmark_singles: 2}\n"
 SLOW = "data: {train_scenes: 200000, benchmark_scenes: 2, benchmark_singles: 2}\n"
 
 
-def umgclip(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "umgclip", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
-
-
 @pytest.fixture
 def project(tmp_path):
     (tmp_path / "params.yaml").write_text(TINY, encoding="utf-8")
     return tmp_path
 
 
+@pytest.fixture
+def umgclip(project, forks):
+    """Runs a command line in the project."""
+    return lambda *words: forks.execute(["-m", "umgclip", *words], project, os.environ)
+
+
 def test_help_answers_at_once_and_imports_nothing_heavy(project):
     started = time.monotonic()
-    done = umgclip("--help", cwd=project)
+    command = [sys.executable, "-m", "umgclip", "--help"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
     took = time.monotonic() - started
     assert done.returncode == 0
     assert all(stage in done.stdout for stage in ("base", "annotate", "validate", "train", "evaluate", "register"))
@@ -45,75 +47,75 @@ def test_help_answers_at_once_and_imports_nothing_heavy(project):
     assert loaded.stdout.strip() == "[]"
 
 
-def test_an_unknown_stage_names_those_that_exist(project):
-    done = umgclip("evalute", cwd=project)
+def test_an_unknown_stage_names_those_that_exist(umgclip):
+    done = umgclip("evalute")
     assert done.returncode == 2
     assert "unknown command 'evalute'" in done.stderr
     assert "base, annotate, validate, train, evaluate, register" in done.stderr
 
 
-def test_a_params_typo_names_the_key_and_the_allowed_ones(project):
+def test_a_params_typo_names_the_key_and_the_allowed_ones(project, umgclip):
     (project / "params.yaml").write_text("base: {tower: {widht: 64}}\n", encoding="utf-8")
-    done = umgclip("base", cwd=project)
+    done = umgclip("base")
     assert done.returncode == 2
     assert "umgclip base: " in done.stderr
     assert "unknown key base.tower.widht" in done.stderr
     assert "width" in done.stderr.split("expected one of")[1]
 
 
-def test_an_ill_typed_param_stops_every_stage(project):
+def test_an_ill_typed_param_stops_every_stage(project, umgclip):
     (project / "params.yaml").write_text("data: {train_scenes: many}\n", encoding="utf-8")
-    done = umgclip("annotate", cwd=project)
+    done = umgclip("annotate")
     assert done.returncode == 2
     assert "data.train_scenes" in done.stderr
     assert "'many'" in done.stderr
 
 
-def test_missing_data_is_exit_code_3_with_the_way_to_make_it(project):
-    done = umgclip("evaluate", cwd=project)
+def test_missing_data_is_exit_code_3_with_the_way_to_make_it(umgclip):
+    done = umgclip("evaluate")
     assert done.returncode == 3
     assert done.stderr.startswith("umgclip evaluate: data/benchmark: expected a dataset folder, found none")
     assert "umgclip data demo" in done.stderr
 
 
-def test_an_empty_data_folder_is_exit_code_3(project):
+def test_an_empty_data_folder_is_exit_code_3(project, umgclip):
     (project / "data").mkdir()
-    done = umgclip("data", "verify", "data", cwd=project)
+    done = umgclip("data", "verify", "data")
     assert done.returncode == 3
     assert (
         "data: expected a dataset, found no manifest.json; of a folder of images, `umgclip data import" in done.stderr
     )
 
 
-def test_an_unwritable_output_is_exit_code_5(project):
+def test_an_unwritable_output_is_exit_code_5(project, umgclip):
     (project / "file").write_text("in the way", encoding="utf-8")
-    done = umgclip("data", "demo", "--out", "file/data", cwd=project)
+    done = umgclip("data", "demo", "--out", "file/data")
     assert done.returncode == 5
     assert "cannot write file/data: a file of that name is in the way" in done.stderr
 
 
-def test_data_demo_then_verify(project):
-    assert umgclip("data", "demo", cwd=project).returncode == 0
-    done = umgclip("data", "verify", "data", cwd=project)
+def test_data_demo_then_verify(umgclip):
+    assert umgclip("data", "demo").returncode == 0
+    done = umgclip("data", "verify", "data")
     assert done.returncode == 0
     assert "3 samples" in done.stdout
 
 
-def test_verify_names_the_damaged_shard(project):
+def test_verify_names_the_damaged_shard(project, umgclip):
     write_demo(load_section(project / "params.yaml", DataParams), project / "data")
     shard = project / "data" / "train" / "train-000000.tar"
     content = bytearray(shard.read_bytes())
     content[700] ^= 1
     shard.write_bytes(bytes(content))
-    done = umgclip("data", "verify", "data", cwd=project)
+    done = umgclip("data", "verify", "data")
     assert done.returncode == 3
     assert "train-000000.tar: expected sha256" in done.stderr
 
 
-def test_data_demo_does_not_replace_a_folder_of_other_things(project):
+def test_data_demo_does_not_replace_a_folder_of_other_things(project, umgclip):
     (project / "photos").mkdir()
     (project / "photos" / "cat.jpg").write_bytes(b"mine")
-    done = umgclip("data", "demo", "--out", "photos", cwd=project)
+    done = umgclip("data", "demo", "--out", "photos")
     assert done.returncode == 2
     assert (project / "photos" / "cat.jpg").read_bytes() == b"mine"
 
@@ -154,12 +156,12 @@ def test_an_interrupt_that_native_code_wraps_is_still_one(number, capsys):
     assert capsys.readouterr().err == "umgclip data demo: interrupted; run it again to continue\n"
 
 
-def test_version(project):
-    assert umgclip("--version", cwd=project).stdout.startswith("umgclip ")
+def test_version(umgclip):
+    assert umgclip("--version").stdout.startswith("umgclip ")
 
 
-def test_report_without_an_evaluation_says_how_to_get_one(project):
-    done = umgclip("report", cwd=project)
+def test_report_without_an_evaluation_says_how_to_get_one(umgclip):
+    done = umgclip("report")
     assert done.returncode == 3
     assert "dvc repro" in done.stderr
 
@@ -225,8 +227,8 @@ def test_numbers_of_nested_metrics():
     assert session.numbers({"a": {"b": 1, "c": "text"}, "d": None, "e": 0.5}) == {"a.b": 1.0, "e": 0.5}
 
 
-def test_a_demo_in_place_of_an_older_demo(project):
+def test_a_demo_in_place_of_an_older_demo(project, umgclip):
     params = load_section(project / "params.yaml", DataParams)
     write_demo(params, project / "data")
-    assert umgclip("data", "demo", cwd=project).returncode == 0
+    assert umgclip("data", "demo").returncode == 0
     assert read_manifest(project / "data" / "train").samples == 3

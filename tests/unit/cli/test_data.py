@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,34 +32,33 @@ def project(tmp_path_factory):
     return root
 
 
-def umgclip(*arguments, cwd, env=None):
-    return subprocess.run(
-        [sys.executable, "-m", "umgclip", *arguments],
-        cwd=cwd, env={**os.environ, "COLUMNS": "200", **(env or {})}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def umgclip(project, forks):
+    """Runs a command line in the folder."""
+    return lambda *words: forks.execute(["-m", "umgclip", *words], project, {**os.environ, "COLUMNS": "200"})
 
 
-def test_a_folder_of_photos_is_imported_looked_at_verified_and_exported(project):
-    done = umgclip("data", "import", "folder", "photos", "--captions", "captions.csv", cwd=project)
+def test_a_folder_of_photos_is_imported_looked_at_verified_and_exported(project, umgclip):
+    done = umgclip("data", "import", "folder", "photos", "--captions", "captions.csv")
     assert done.returncode == 0, done.stderr
     for found in (r"image files +│ 13 in", "12 in 1 shards", r"captions +│ 12, on 100.0 %", r"quarantine +│ empty 1"):
         assert re.search(found, done.stdout), (found, done.stdout)
-    stats = umgclip("data", "stats", "data", cwd=project)
+    stats = umgclip("data", "stats", "data")
     assert re.search(r"sides +│ 60 to 80 px", stats.stdout)
-    head = umgclip("data", "head", "data/train", "-n", "2", cwd=project)
+    head = umgclip("data", "head", "data/train", "-n", "2")
     assert head.stdout.count("a view number") == 2
-    verified = umgclip("data", "verify", "data", cwd=project)
+    verified = umgclip("data", "verify", "data")
     assert "12 samples" in verified.stdout
     for kind in ("coco", "webdataset"):
-        exported = umgclip("data", "export", "data/train", "--to", kind, "--out", f"out/{kind}", cwd=project)
+        exported = umgclip("data", "export", "data/train", "--to", kind, "--out", f"out/{kind}")
         assert exported.returncode == 0, exported.stderr
     assert (project / "out" / "coco" / "annotations" / "captions.json").is_file()
     assert (project / "out" / "webdataset" / "00000.tar").is_file()
 
 
-def test_a_dataset_is_replaced_only_when_somebody_says_so(project):
+def test_a_dataset_is_replaced_only_when_somebody_says_so(project, umgclip):
     def run(*more):
-        return umgclip("data", "import", "folder", "photos", "--out", "kept", "--name", "mine", *more, cwd=project)
+        return umgclip("data", "import", "folder", "photos", "--out", "kept", "--name", "mine", *more)
 
     assert run().returncode == 0
     before = (project / "kept" / "train" / "manifest.json").read_bytes()
@@ -75,18 +72,14 @@ def test_a_dataset_is_replaced_only_when_somebody_says_so(project):
     assert (project / "kept" / "train" / "manifest.json").read_bytes() != before
 
 
-def test_the_same_from_and_to_s3(project, s3, s3_endpoint):
-    done = umgclip(
-        "data", "import", "folder", "photos", "--out", "s3://bucket/data", "--split", "benchmark", cwd=project
-    )
+def test_the_same_from_and_to_s3(project, umgclip, s3):
+    done = umgclip("data", "import", "folder", "photos", "--out", "s3://bucket/data", "--split", "benchmark")
     assert done.returncode == 0, done.stderr
     for command in (("stats",), ("verify",), ("head", "-n", "1")):
-        shown = umgclip("data", command[0], "s3://bucket/data", *command[1:], cwd=project)
+        shown = umgclip("data", command[0], "s3://bucket/data", *command[1:])
         assert shown.returncode == 0, shown.stderr
         assert "s3://bucket/data/benchmark" in shown.stdout
-    exported = umgclip(
-        "data", "export", "s3://bucket/data/benchmark", "--to", "coco", "--out", "out/from_s3", cwd=project
-    )
+    exported = umgclip("data", "export", "s3://bucket/data/benchmark", "--to", "coco", "--out", "out/from_s3")
     assert exported.returncode == 0, exported.stderr
     assert len(list((project / "out" / "from_s3" / "images").iterdir())) == 12
 
@@ -107,8 +100,8 @@ def test_the_same_from_and_to_s3(project, s3, s3_endpoint):
         pytest.param(["stats", "nothing"], 3, "nothing: expected a dataset folder", id="no dataset"),
     ],
 )
-def test_mistakes_are_one_message(project, arguments, code, message):
-    done = umgclip("data", *arguments, cwd=project)
+def test_mistakes_are_one_message(umgclip, arguments, code, message):
+    done = umgclip("data", *arguments)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -32,9 +32,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def registry(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Store:
     """Return a store with one registered model; without a database path it is locked by a tag, like a server's."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+    database = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    database.write_bytes(empty_store)
+    uri = f"sqlite:///{database}"
     MlflowClient(tracking_uri=uri).create_registered_model("umgclip")
     return Store(uri, "umgclip", None)
 

@@ -36,9 +36,10 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: bytes) -> Store:
     """A store with one version of a model, the champion, whose files lie on this machine."""
     root = tmp_path_factory.mktemp("registry")
+    (root / "mlflow.db").write_bytes(empty_store)
     files = root / "files of a model"
     (files / "code").mkdir(parents=True)
     (files / "MLmodel").write_text(MODEL, encoding="utf-8")

@@ -1,9 +1,13 @@
 """open_clip comes without transformers and torch's compiler, and both come when a model asks for them."""
 
 import json
-import subprocess
-import sys
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
+
+from tests.forks import forking
 
 IMPORTED = """
 import json, sys
@@ -58,28 +62,38 @@ assert not isinstance(sys.modules[_COMPILER], _CompilerLater)
 BERT = {"model_type": "bert", "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
-def run(code: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+Run = Callable[..., str]
 
 
-def test_both_stay_away_until_they_are_needed():
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Runs a program in a process that has imported torch; gives what it prints."""
+    with forking("torch") as forks:
+
+        def run(code: str, *arguments: str) -> str:
+            done = forks.execute(["-c", code, *arguments], Path.cwd(), os.environ)
+            assert done.returncode == 0, done.stderr[-2000:]
+            return done.stdout
+
+        yield run
+
+
+def test_both_stay_away_until_they_are_needed(run: Run):
     assert json.loads(run(IMPORTED)) == []
 
 
-def test_a_text_tower_of_hugging_face_brings_transformers(tmp_path: Path):
+def test_a_text_tower_of_hugging_face_brings_transformers(run: Run, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(BERT | {"intermediate_size": 8}))
     run(TEXT_TOWER, str(tmp_path))
 
 
-def test_the_compiler_comes_with_its_first_question():
+def test_the_compiler_comes_with_its_first_question(run: Run):
     run(COMPILER)
 
 
-def test_a_naflex_tower_computes():
+def test_a_naflex_tower_computes(run: Run):
     run(NAFLEX)
 
 
-def test_a_torchvision_that_takes_more_gets_the_compiler_itself():
+def test_a_torchvision_that_takes_more_gets_the_compiler_itself(run: Run):
     run(ANOTHER_VERSION)
