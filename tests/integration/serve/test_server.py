@@ -152,15 +152,20 @@ def test_settings_come_from_options_and_the_environment(start):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_answers_what_is_open_and_exits_0(start, number):
-    server = start("--max-wait-ms", "6000", forked=False)  # images wait for those that are being read
+    server = start("--max-wait-ms", "60000", forked=False)  # images wait for those that are being read
     large = base64.b64encode(encode_png(np.zeros((4000, 8000, 3), np.uint8))).decode()
-    asked = [[question(0) | {"image": large}] * 2, *map(question, range(4))]
-    with ThreadPoolExecutor(5) as pool, httpx.Client(base_url=server.url, timeout=60) as client:
-        asking = [pool.submit(client.post, "/predict", json=one) for one in asked]
+
+    def wait_for_images(count):
         until = time.monotonic() + 60
-        while server.health()["queue"]["images"] < 5:
+        while server.health()["queue"]["images"] < count:
             assert time.monotonic() < until
             time.sleep(0.02)
+
+    with ThreadPoolExecutor(5) as pool, httpx.Client(base_url=server.url, timeout=60) as client:
+        asking = [pool.submit(client.post, "/predict", json=[question(0) | {"image": large}] * 2)]
+        wait_for_images(1)  # an image that comes before it waits for none and is answered
+        asking += [pool.submit(client.post, "/predict", json=question(seed)) for seed in range(4)]
+        wait_for_images(5)
         server.process.send_signal(number)
         assert [one.result(60).status_code for one in asking] == [200] * 5
     until = time.monotonic() + 60

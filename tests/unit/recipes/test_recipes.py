@@ -1,6 +1,7 @@
 """The recipes that are shipped: every key is known, every model exists, every side fits, every estimate is current."""
 
 import itertools
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from umgclip.recipes import cost, reading
 NAMES = reading.names()
 
 
+@cache
 def sections(name: str) -> dict[str, Section]:
     """The sections of the whole parameter file that `umgclip recipe use` writes."""
     return parse_sections(YAML(typ="safe").load(params_of(reading.load(name), "mine")), Path(name))

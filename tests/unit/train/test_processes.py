@@ -103,23 +103,24 @@ def trained(
     write_table(quarantine, [], QUARANTINE)
     inputs = TrainInputs(annotations, quarantine, base, root, root, root)
     jobs = []
+    folders: dict[tuple[str, int], Path] = {}
+    trained_alone: dict[tuple[str, Path], Path] = {}  # variants that differ in how two processes share the work are one
     for name, changes in VARIANTS.items():
         params = small.model_copy(update=changes)
         these = inputs if params.clustering is None else dataclasses.replace(inputs, base=deep)
-        jobs.append(job(params, these, root / name / "2"))
-        alone = dataclasses.replace(
-            these,
-            work=root / name / "1" / "w",
-            metrics=root / name / "1" / "m.json",
-            plots=root / name / "1" / "p.csv",
-        )
+        folders[name, 2] = root / name / "2"
+        jobs.append(job(params, these, folders[name, 2]))
         plain = params.model_copy(update={"accumulate": 1, "parallel": "ddp", "checkpoint_activations": False})
+        folder = folders[name, 1] = trained_alone.setdefault((plain.model_dump_json(), these.base), root / name / "1")
+        if folder.exists():
+            continue
+        alone = dataclasses.replace(these, work=folder / "w", metrics=folder / "m.json", plots=folder / "p.csv")
         hook = register_optimizer_step_pre_hook(above_rounding)
-        stage.run(plain, alone, root / name / "1" / "out")
+        stage.run(plain, alone, folder / "out")
         hook.remove()
     done = torchrun(jobs, root)
     assert done.returncode == 0, done.stderr
-    return lambda name, processes: root / name / str(processes)
+    return lambda name, processes: folders[name, processes]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
