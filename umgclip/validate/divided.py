@@ -92,21 +92,26 @@ class DividedKeys:
 
     def _divide(self, name: str, frames: Iterator[pd.DataFrame], by: str, advance: Advance) -> None:
         """Write the rows of a table to the files of their parts, with their numbers."""
-        first = 0
+        first, options = 0, pa.ipc.IpcWriteOptions(compression="lz4")
         with ExitStack() as stack:
             writers: list[pa.RecordBatchFileWriter] = []
             for frame in frames:
-                numbered = frame.assign(**{ROW: np.arange(first, first + len(frame))})
-                parts = self.part_of(frame[by])
-                for number in range(self.parts):
-                    table = pa.Table.from_pandas(numbered[parts == number], preserve_index=False)
-                    if len(writers) == number:
-                        path = self._path(name, number)
-                        options = pa.ipc.IpcWriteOptions(compression="lz4")
-                        writers.append(stack.enter_context(pa.ipc.new_file(path, table.schema, options=options)))
-                    writers[number].write_table(table)
+                table, bounds = self._by_part(frame.assign(**{ROW: np.arange(first, first + len(frame))}), by)
+                if not writers:
+                    paths = (self._path(name, number) for number in range(self.parts))
+                    files = (pa.ipc.new_file(path, table.schema, options=options) for path in paths)
+                    writers = [stack.enter_context(file) for file in files]
+                for writer, start, end in zip(writers, bounds[:-1], bounds[1:], strict=True):
+                    writer.write_table(table.slice(start, end - start))
                 first += len(frame)
                 advance(len(frame))
+
+    def _by_part(self, frame: pd.DataFrame, by: str) -> tuple[pa.Table, list[int]]:
+        """Return the rows of a frame sorted by their parts, and where each part begins; the last number is the end."""
+        parts = self.part_of(frame[by])
+        order = np.argsort(parts, kind="stable")
+        bounds = np.searchsorted(parts[order], np.arange(self.parts + 1, dtype=np.uint64))
+        return pa.Table.from_pandas(frame.iloc[order], preserve_index=False), bounds.tolist()
 
     def _read(self, name: str, number: int) -> pd.DataFrame:
         with pa.ipc.open_file(self._path(name, number)) as file:

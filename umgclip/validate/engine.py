@@ -80,12 +80,20 @@ class Engine:
             )
         except GreatExpectationsError as error:
             return {rule.name: Verdict(None, f"{type(error).__name__}: {error}") for rule in rules}
+        finally:
+            self._forget_frames()
         verdicts = {r.expectation_config.meta["rule"]: _verdict(r) for r in outcome.results if r.expectation_config}
         return {rule.name: verdicts.get(rule.name, Verdict(None, "no result came back")) for rule in rules}
 
     def write_docs(self) -> None:
         """Write the Data Docs of everything that was checked; their first page is `index.html`."""
         self._context.build_data_docs([SITE])
+
+    def _forget_frames(self) -> None:
+        """Let go of the frame, which Great Expectations holds until another one of the same table comes."""
+        batches = self._source.get_execution_engine().batch_manager
+        batches.reset_batch_cache()
+        batches.batch_data_cache.clear()
 
     def _define(self, table: str, rules: Sequence[Rule], tolerances: Mapping[str, float]) -> gx.ValidationDefinition:
         expectations = [_expectation(rule, tolerances[rule.name]) for rule in rules]

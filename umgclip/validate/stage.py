@@ -77,7 +77,7 @@ def run(params: ValidateParams, inputs: ValidateInputs, out: Path) -> Summary:
             for table_check in _table_checks(params, inputs, tables):
                 gate.check(table_check)
             quarantine = put_aside(gate.quarantine(), tables.keys_of_images(), params.leave_out)
-            images, regions = _passed(tables.keys, quarantine)
+            images, regions = _passed(tables, quarantine)
             begin("writing the quarantine and the Data Docs")
             report = make_report(gate.outcomes, images, regions, tables.dropped)
             with explain_os_errors(inputs.data_docs):
@@ -150,14 +150,17 @@ class _Tables:
         return pd.concat(parts).astype("str").dropna().reset_index(drop=True)
 
 
-def _passed(keys: DividedKeys, quarantine: pa.Table) -> tuple[Passed, Passed]:
+def _passed(tables: _Tables, quarantine: pa.Table) -> tuple[Passed, Passed]:
     """Count images and regions that no quarantined row touches, part by part."""
+    keys = tables.keys
+    advance = begin("counting what passes", tables.images.rows + tables.regions.rows, "rows")
     faults = quarantine.select(["key", "region_id"]).to_pandas().astype("str")
     parts = keys.part_of(faults["key"])
     images, regions = Passed(0, 0, 0), Passed(0, 0, 0)
     for part in keys:
         of_images, of_regions = count_passed(part.images, part.regions, faults[parts == part.number])
         images, regions = images + of_images, regions + of_regions
+        advance(len(part.images) + len(part.regions))
     return images, regions
 
 
@@ -199,10 +202,11 @@ def _table_checks(params: ValidateParams, inputs: ValidateInputs, tables: _Table
     needs = {measure.name: measure.needs for measure in owners}
     yield TableCheck("region_keys", suites.region_key_rules(), frames, problems, needs)
 
-    begin("counting figures of the whole dataset")
+    advance = begin("counting figures of the whole dataset", images.rows + regions.rows, "rows")
     facts = DatasetFacts(tables.dropped, tables.withheld)
     for part in keys:
         facts.add(part.images, part.regions)
+        advance(len(part.images) + len(part.regions))
     problems = regions.problems | images.problems
     figures = iter([facts.frame()])
     yield TableCheck("dataset", suites.dataset_rules(params), figures, problems, FACT_NEEDS, rows_have_keys=False)
@@ -233,9 +237,12 @@ def _canned(tables: _Tables, table: ColumnTable, params: ValidateParams, known: 
     """Return the captions of a table that are canned answers; none if it has no captions or keys."""
     if not {"key", "caption"}.isdisjoint(table.problems):
         return frozenset()
-    begin(f"looking for canned captions in {table.path.name}")
     rows = params.chunk_rows
-    read = partial(table.chunks, rows, ("key", "caption"))
+
+    def read() -> Iterator[pd.DataFrame]:
+        advance = begin(f"looking for canned captions in {table.path.name}", table.rows, "rows")
+        return (_counted(frame, advance) for frame in table.chunks(rows, ("key", "caption")))
+
     return canned(read, params.canned_images_min, known, partial(tables.names, rows=rows))
 
 

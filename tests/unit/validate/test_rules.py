@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,15 @@ def test_what_great_expectations_cannot_do_is_an_error(engine: Engine, frame: pd
     assert verdict.failed is None
     assert verdict.error is not None
     assert "nowhere" in verdict.error
+
+
+def test_a_frame_is_let_go_after_its_check(engine: Engine, frame: pd.DataFrame) -> None:
+    copy = frame.copy()
+    there = weakref.ref(copy)
+    engine.check("let_go", [Rule("rule", present("text"))], copy, {"rule": 0.5})
+    del copy
+    gc.collect()
+    assert there() is None
 
 
 def test_docs_have_a_stable_first_page(engine: Engine, frame: pd.DataFrame, tmp_path: Path) -> None:

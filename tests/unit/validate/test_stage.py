@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from umgclip.errors import DataError, GateError, InputError
 from umgclip.io.atomic import fresh_folder
 from umgclip.io.manifest import ClassList
 from umgclip.params import RuleName, ValidateParams
+from umgclip.stage import listen
 from umgclip.validate import suites
 from umgclip.validate.gate import RuleOutcome
 from umgclip.validate.report import gate_message
@@ -103,6 +105,25 @@ def plant_all(tables: Any, benchmark_sha: str) -> set[tuple[str | None, str | No
         (None, "r0", "region_key_present"),
         ("image028", None, "region_id_present"),
     }
+
+
+def test_every_counted_step_reaches_its_end(tables: Any, store: Store, tmp_path: Path) -> None:  # noqa: ANN401
+    totals: dict[str, int] = {}
+    done: Counter[str] = Counter()
+
+    def listener(step: str, total: int | None, _unit: str) -> Callable[[int], None]:
+        if total is not None:
+            totals[step] = total
+        return lambda count: done.update({step: count})
+
+    inputs = store(tables)
+    listen(listener)
+    try:
+        run(LENIENT.model_copy(update={"chunk_rows": 50, "canned_images_min": 100}), inputs, tmp_path / "out")
+    finally:
+        listen(None)
+    assert len(totals) == 9
+    assert done == totals
 
 
 def test_a_good_dataset_passes(tables: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401

@@ -21,6 +21,7 @@ _OPENS = tuple(
     for part in (OPENINGS, OPENINGS_EAST_ASIA)
     for name, pattern in part.items()
 )
+_OPENS_ANY = re.compile("|".join(opening.pattern for _, opening in _OPENS), _FLAGS)
 _SENTENCE = re.compile(rf"^\W*({INABILITY})", _FLAGS)
 _ANYWHERE = re.compile(SELF, _FLAGS)
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“”]*[“”]|「[^」]*」|『[^』]*』|(?<!\w)'[^']+(?:'\w[^']*)*'(?!\w)")
@@ -52,7 +53,7 @@ def refuses(text: str, *, strict: bool = False) -> bool:
         return True
     if _placeholder(text):
         return True
-    listed = {name for name, opening in _OPENS if opening.match(unquoted)}
+    listed = {name for name, opening in _OPENS if opening.match(unquoted)} if _OPENS_ANY.match(unquoted) else set()
     sentences = [one for one in dict.fromkeys(_ENDS.split(unquoted)) if any(map(str.isalnum, one))]
     for sentence in sentences:
         by_rule = refusing_languages(sentence)

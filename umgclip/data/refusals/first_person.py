@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +24,7 @@ from umgclip.data.refusals.feelings import FEELINGS
 from umgclip.data.refusals.first_person_words import JOINED, SPACED
 
 _WORD = re.compile(r"\w+")
+_BEGIN = re.compile(r"(\*?)(\w+)(\*?)")  # of an entry: its first word, or a part of one
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ class Language:
         lists = {**self.words, "feel": FEELINGS.get(self.name, "")}
         return {name: _WordList.of(entries, self.spaced) for name, entries in lists.items()}
 
+    @property
+    def _writer(self) -> tuple[str, ...]:
+        """The names of the lists of which a sentence that refuses has an entry."""
+        return ("me", "can") if self.spaced else ("me",)
+
+    @property
+    def writer(self) -> tuple[str, ...]:
+        """The entries of which a sentence that refuses has one."""
+        entries = (entry.strip() for name in self._writer for entry in self.words.get(name, "").split("|"))
+        return tuple(entry for entry in entries if entry)
+
     def refuses(self, sentence: str, words: frozenset[str]) -> bool:
         """Return whether a sentence is about its writer and a task that is not done.
 
@@ -50,7 +64,7 @@ class Language:
             sentence: in lower case.
             words: the runs of letters in it.
         """
-        if not (self.holds("me", sentence, words) or (self.spaced and self.holds("can", sentence, words))):
+        if not any(self.holds(name, sentence, words) for name in self._writer):
             return False
         if self.holds("model", sentence, words):
             return True
@@ -116,17 +130,51 @@ def words_of(sentence: str) -> tuple[str, frozenset[str]]:
     return lowered, frozenset(_WORD.findall(lowered))
 
 
-_IN_ASCII = (
+class _Group:
+    """Languages that are asked together: those are left out of whose entries about the writer none can begin here."""
+
+    def __init__(self, languages: Iterable[Language]) -> None:
+        self._languages = tuple(languages)
+        self._of_word: dict[str, set[int]] = defaultdict(set)
+        self._of_parts: set[int] = set()
+        parts = []
+        for number, language in enumerate(self._languages):
+            for before, word, after in map(_begin, language.writer):
+                if language.spaced and not before and not after:
+                    self._of_word[word].add(number)
+                    continue
+                self._of_parts.add(number)
+                start, end = r"(?<!\w)" * (language.spaced and not before), r"(?!\w)" * (language.spaced and not after)
+                parts.append(start + re.escape(word) + end)
+        self._parts = re.compile("|".join(dict.fromkeys(parts)))
+
+    def refusing(self, sentence: str, words: frozenset[str]) -> tuple[Language, ...]:
+        """Return the languages of the group in which a sentence refuses; arguments are as in `Language.refuses`."""
+        numbers = set().union(*(self._of_word[word] for word in words & self._of_word.keys()))
+        if self._parts.search(sentence) is not None:
+            numbers |= self._of_parts
+        asked = (self._languages[number] for number in sorted(numbers))
+        return tuple(language for language in asked if language.refuses(sentence, words))
+
+
+def _begin(entry: str) -> tuple[str, str, str]:
+    """Return the first word of an entry between the stars before and behind it."""
+    begin = _BEGIN.match(entry)
+    assert begin is not None, entry  # noqa: S101 - the lists are ours
+    return begin[1], begin[2], begin[3]
+
+
+_ALL = _Group(LANGUAGES)
+_IN_ASCII = _Group((
     *(one for one in LANGUAGES if any(entry.isascii() for entry in one.words["me"].split("|"))),
     *(_plain(BY_NAME[name]) for name in _TYPED_WITHOUT_ACCENTS),
-)
+))  # fmt: skip
 
 
 def refusing_languages(sentence: str) -> tuple[Language, ...]:
     """Return the languages in which a sentence is its writer's own refusal; quotes must have been removed."""
     lowered, words = words_of(sentence)
-    languages = _IN_ASCII if lowered.isascii() else LANGUAGES
-    return tuple(language for language in languages if language.refuses(lowered, words))
+    return (_IN_ASCII if lowered.isascii() else _ALL).refusing(lowered, words)
 
 
 def refuses_in_first_person(sentence: str) -> bool:

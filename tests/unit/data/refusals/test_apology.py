@@ -6,7 +6,7 @@ import pytest
 
 from umgclip.annotate.rules.caption_text import text_fault
 from umgclip.data.refusals.apology import refuses, says_nothing
-from umgclip.data.refusals.first_person import LANGUAGES, refuses_in_first_person
+from umgclip.data.refusals.first_person import LANGUAGES, refuses_in_first_person, refusing_languages, words_of
 
 TEXTS = Path(__file__).parent / "texts"
 
@@ -303,6 +303,17 @@ def test_every_language_has_all_its_words():
 )
 def test_a_refusal_has_a_writer_a_limit_and_a_task(sentence, refused):
     assert refuses_in_first_person(sentence) is refused
+
+
+def test_no_language_is_left_out_that_would_say_a_sentence_refuses():
+    sentences = [text for path in TEXTS.glob("*.txt") for text in path.read_text(encoding="utf-8").splitlines()]
+    refusing = 0
+    for sentence in sentences:
+        asked = {language.name for language in LANGUAGES if language.refuses(*words_of(sentence))}
+        answers = {language.name for language in refusing_languages(sentence)}
+        assert asked <= answers if sentence.isascii() else asked == answers
+        refusing += bool(asked)
+    assert refusing > 500
 
 
 @pytest.mark.timeout(10)  # what is quadratic in the length takes minutes
