@@ -1,7 +1,7 @@
 """Work on parts of many things each, in processes of which any may die over one of the things.
 
 A part whose process died is begun again. Its process says how many things it has done, so the one that it died over is
-known: it is tried once more, and then left out.
+known, unless it had begun some ahead, which it then does no more. A thing over which two died is left out.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ from umgclip.io.shards import ShardWriter
 from umgclip.io.survivors import Deaths, run_parts
 from umgclip.params import ImportParams, threads
 from umgclip.sources.formats.catalog import KINDS
-from umgclip.sources.formats.shared.reading import UNFORESEEN, one_at_a_time
+from umgclip.sources.formats.shared.reading import UNFORESEEN, made_ahead, one_at_a_time
 from umgclip.sources.importing.failures import TableRows, prepare_safely, read_all
 from umgclip.sources.importing.samples import LIMIT_UNIT, PreparedSample, quarantine_rows
-from umgclip.sources.note import Problem
+from umgclip.sources.note import Problem, SourceImage
 from umgclip.sources.plan import ImportPlan
 from umgclip.sources.request import Request
 
@@ -44,6 +44,7 @@ _HINT = (
     "import: workers die repeatedly; if memory runs out, run again with a smaller data.imports.workers, max_pixels "
     "or max_image_mb"
 )
+_AHEAD = 4  # images in memory while one of them is decoded
 HOPELESS = 200  # consecutive failures at the start of a part that stop the import
 
 
@@ -144,7 +145,8 @@ def run_import_parts(
 ) -> None:
     """Do all parts in worker processes.
 
-    An image over which a process dies is tried once more, and then goes to the quarantine as `crashed`.
+    After a death a part is done one image at a time, to know which image it is; one over which a process dies twice
+    goes to the quarantine as `crashed`.
 
     Args:
         context: the import that is under way.
@@ -172,7 +174,7 @@ def do_part(context: ImportContext, part: ImportPart, advance: Callable[[int], N
     Args:
         context: the import that is under way.
         part: the part to do.
-        advance: called with 1 before the next image is touched.
+        advance: called with 1 for each image done; after a death, before the next one is touched.
         deaths: positions in the part at which processes died before.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f"part-{part.number:06d}-", dir=context.scratch))
@@ -252,9 +254,15 @@ def _prepared_samples(
     context: ImportContext, part: ImportPart, rows: _Tables, advance: Callable[[int], None], deaths: Deaths
 ) -> Iterator[tuple[PreparedSample, TableRows]]:
     failures = 0  # consecutive unforeseen errors from the first image on
+
+    def prepare(image: SourceImage) -> tuple[SourceImage, PreparedSample | None, TableRows | None, list[Problem]]:
+        return image, *prepare_safely(image, context.request, context.params)
+
     with ImportPlan(context.plan) as plan, one_at_a_time() if deaths.over else nullcontext():
-        for image in read_all(context.request, context.params, plan, part.span, deaths):
-            prepared, about, problems = prepare_safely(image, context.request, context.params)
+        images = read_all(context.request, context.params, plan, part.span, deaths)
+        calls = (partial(prepare, image) for image in images)
+        # a thread decodes and hashes, mostly without the interpreter's lock, while this one reads and writes
+        for image, prepared, about, problems in made_ahead(calls, threads=1, most=_AHEAD):
             rows.counts["images"] += 1
             rows.unknown.update(image.note.unknown)
             rows.told.update(image.note.told)

@@ -27,17 +27,17 @@ _SIDECAR_BYTES = 64 << 20
 _T = TypeVar("_T")
 
 
-_ahead: ContextVar[int] = ContextVar("ahead", default=AHEAD)
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Disable reading ahead, so that if the process dies, the requested image is the cause."""
-    token = _ahead.set(1)
+    token = _alone.set(True)
     try:
         yield
     finally:
-        _ahead.reset(token)
+        _alone.reset(token)
 
 
 def unforeseen(error: Exception) -> Problem:
@@ -47,16 +47,29 @@ def unforeseen(error: Exception) -> Problem:
 
 def in_order(loads: Iterable[Callable[[], _T]], source: Place) -> Iterator[_T]:
     """Yield the results of the calls in their order; calls to S3 are made ahead by threads."""
-    if isinstance(source, Folder) or _ahead.get() == 1:
-        for load in loads:
-            yield load()
+    if isinstance(source, Folder):
+        return (load() for load in loads)
+    return made_ahead(loads, threads=AHEAD, most=AHEAD)
+
+
+def made_ahead(calls: Iterable[Callable[[], _T]], *, threads: int, most: int) -> Iterator[_T]:
+    """Yield the results of the calls in their order, while threads make the next ones, unless `one_at_a_time`.
+
+    Args:
+        calls: taken by the thread that takes the results.
+        threads: that make calls.
+        most: calls that are made or wait for their result to be taken.
+    """
+    if _alone.get():
+        for call in calls:
+            yield call()
         return
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="import") as threads:
+    with ThreadPoolExecutor(threads, thread_name_prefix="import") as executor:
         waiting: deque[Future[_T]] = deque()
         try:
-            for load in loads:
-                waiting.append(threads.submit(load))
-                if len(waiting) >= AHEAD:
+            for call in calls:
+                waiting.append(executor.submit(call))
+                if len(waiting) >= most:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
