@@ -3,13 +3,14 @@
 `jaxtyping.jaxtyped` binds the arguments of a call to a signature, checks them in a function of their own, and checks
 them again with the result: a third of the time of the tests. Here beartype checks the arguments when the function
 itself is called and the result when it ends. Only where an annotation names an array, the axes of the call are kept.
+A function gets its checks at its first call: a process that runs tests calls few of those that it imports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
-from functools import partial, update_wrapper
+from functools import cache, partial, update_wrapper
 from inspect import isclass, iscoroutinefunction, isgeneratorfunction
 from types import FunctionType, SimpleNamespace
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -43,7 +44,7 @@ def checked(thing: Any = None, *, typechecker: Any) -> Any:
     arrays = list(_arrays(list(hints.values())))
     if any("{" in array.dim_str for array in arrays):  # an axis that is computed from the arguments
         return _jaxtyped(thing, typechecker=typechecker)
-    return update_wrapper((_in_context if arrays else _plain)(thing, _typed(thing, hints)), thing)
+    return update_wrapper((_in_context if arrays else _plain)(thing, cache(partial(_typed, thing, hints))), thing)
 
 
 def _hints(function: FunctionType) -> dict[str, Any]:
@@ -84,22 +85,22 @@ def _typed(function: FunctionType, hints: dict[str, Any]) -> Callable[..., Any]:
     return _beartype(same)
 
 
-def _plain(function: Callable[..., Any], typed: Callable[..., Any]) -> Callable[..., Any]:
+def _plain(function: Callable[..., Any], typed: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        return (function if config.jaxtyping_disable else typed)(*args, **kwargs)
+        return (function if config.jaxtyping_disable else typed())(*args, **kwargs)
 
     return call
 
 
-def _in_context(function: Callable[..., Any], typed: Callable[..., Any]) -> Callable[..., Any]:
+def _in_context(function: Callable[..., Any], typed: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if config.jaxtyping_disable:
             return function(*args, **kwargs)
         with _jaxtyped("context"):
             try:
-                return typed(*args, **kwargs)
+                return typed()(*args, **kwargs)
             except TypeCheckError:
                 jaxtyping.print_bindings()
                 raise
