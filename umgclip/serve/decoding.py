@@ -25,6 +25,7 @@ from umgclip.serve.turns import Turns
 SMALL_PIXELS = 4_000_000  # limit of images and masks together; decoding takes about a tenth of a second
 SMALL_BYTES = 4 << 20  # limit of a body
 _AGAIN_S = 1.0
+_GONE_AFTER_S = 5.0  # a killed process that has not ended by then is left alone
 _CRASHED = Refused(422, "body: expected fields that can be read, got some that crashed the process that read them")
 _logger = logging.getLogger(__name__)
 
@@ -79,7 +80,10 @@ class _Process:
     def kill(self) -> None:
         self._writer.transport.abort()
         self._process.kill()
-        self._process.join(1)  # otherwise the system would keep a zombie entry
+
+    def join(self) -> None:
+        """Wait for the end of a killed process; otherwise the system would keep a zombie entry."""
+        self._process.join(_GONE_AFTER_S)
 
 
 class _Lane:
@@ -104,6 +108,8 @@ class _Lane:
             task.cancel()
         for process in self._all:
             process.kill()
+        for process in self._all:
+            process.join()
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[_Process]:
@@ -115,7 +121,7 @@ class _Lane:
             self._all.discard(process)
             process.kill()
             if not self._closed:
-                task = asyncio.create_task(self._add())
+                task = asyncio.create_task(self._replace(process))
                 self._starting.add(task)
                 task.add_done_callback(self._starting.discard)
             raise
@@ -143,6 +149,10 @@ class _Lane:
                 future.set_result(process)
                 return
         self._idle.append(process)
+
+    async def _replace(self, killed: _Process) -> None:
+        await asyncio.to_thread(killed.join)
+        await self._add()
 
     async def _add(self) -> None:
         while not self._closed:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -156,12 +157,33 @@ def test_who_is_not_waited_for_any_more_is_killed_and_the_next_is_answered(late)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await decoders.read(late, PLAN, "a")
+        await replaced(decoders._large, old)
         for pid in old:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
-        await replaced(decoders._large, old)
         for content in ({"image": LARGE}, {"image": SMALL}):
             assert isinstance(await decoders.read(body(content), PLAN, "a"), Read)
+
+    with_decoders(work)
+
+
+def test_others_are_answered_while_a_killed_process_ends(late, monkeypatch):
+    ended, join = threading.Event(), decoding._Process.join
+
+    def slowly(process: decoding._Process) -> None:
+        assert ended.wait(60)
+        join(process)
+
+    async def work(decoders: Decoders) -> None:
+        old = processes(decoders._large)
+        monkeypatch.setattr(decoding._Process, "join", slowly)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await decoders.read(late, PLAN, "a")
+        assert isinstance(await decoders.read(body({"image": SMALL}), PLAN, "b"), Read)
+        assert processes(decoders._large) == []
+        ended.set()
+        await replaced(decoders._large, old)
 
     with_decoders(work)
 
