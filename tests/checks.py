@@ -9,6 +9,7 @@ A function gets its checks at its first call: a process that runs tests calls fe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache, partial, update_wrapper
 from inspect import isclass, iscoroutinefunction, isgeneratorfunction
@@ -51,14 +52,12 @@ def _hints(function: FunctionType) -> dict[str, Any]:
     """Return the types of the arguments and of the result, but for those that are not there at run time."""
     try:
         return get_type_hints(function, include_extras=True)
-    except Exception:  # noqa: BLE001 - an annotation may be any expression
+    except NameError:  # a type that only a type checker imports
         found = {}
         for name, annotation in function.__annotations__.items():
             alone = SimpleNamespace(__annotations__={name: annotation})
-            try:
+            with suppress(NameError):
                 found |= get_type_hints(alone, function.__globals__, include_extras=True)
-            except Exception:  # noqa: BLE001, S112
-                continue
         return found
 
 
