@@ -19,7 +19,7 @@ _CLASS_AS_TEXT = re.compile(r"(\w+(?:\.\w+)+):\w+")
 DESCRIBING = ("errors", "extras", "params", "provenance", "records", "stage", "suggestions", "tracking")
 # those, parts that move values between files and memory, the end of processes, and the look of pages: DVC does not
 # follow them, digests of code leave them out
-PLUMBING = (*DESCRIBING, "io", "pages", "process_end", "safe_text")
+PLUMBING = (*DESCRIBING, "io", "literals", "pages", "process_end", "safe_text")
 
 
 @dataclass(frozen=True)

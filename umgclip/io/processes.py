@@ -8,10 +8,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from typing import Any
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes of which one may die while another is started: that, too, is `BrokenProcessPool`, not `OSError`."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except OSError:  # "handle is closed", by the thread that has noticed the death
+            super().submit(int)  # raises what a broken pool does
+            raise
 
 
 @contextmanager
@@ -27,7 +38,7 @@ def worker_pool(
     """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(start, given))
+    pool = _Pool(workers, context, initializer=_start, initargs=(start, given))
     try:
         yield pool
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from umgclip.data.sides import may_be_mirrored
 from umgclip.data.stream import Sample
 from umgclip.geometry import masks as mask_ops
 from umgclip.geometry.fit import Resize, covered_cells, on_canvas
+from umgclip.literals import read_npy
 from umgclip.model.clip.images import valid_cells
 from umgclip.model.clip.preprocess import Preprocess, to_input
 from umgclip.model.clip.prompts import with_article
@@ -121,7 +121,7 @@ class TaughtSample:
 
 def read_teacher(data: bytes | None) -> np.ndarray | None:
     """Read the teacher embeddings stored with a sample; None if there are none."""
-    return None if data is None else np.load(io.BytesIO(data), allow_pickle=False).astype(np.float32)
+    return None if data is None else read_npy(data).astype(np.float32)
 
 
 def collate(items: Sequence[TaughtSample], view: View, embed_dim: int, rng: np.random.Generator) -> Batch:

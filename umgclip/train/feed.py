@@ -155,8 +155,8 @@ class _Collator:
     def _teacher(self, data: bytes | None) -> Float[np.ndarray, "rows d"] | None:
         try:
             return read_teacher(data)
-        except (EOFError, OSError, SyntaxError) as error:
-            raise DataError(f"teacher embeddings: not a readable array ({error})") from error
+        except ValueError as error:
+            raise DataError(f"teacher embeddings: {error}") from error
 
 
 class TrainFeed:

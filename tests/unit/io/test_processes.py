@@ -7,6 +7,9 @@ import sys
 import textwrap
 import time
 
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
 import psutil
 import pytest
 
@@ -55,3 +58,15 @@ def test_workers_end_at_once_with_the_block():
 def test_workers_are_set_up_first():
     with worker_pool(1, os.putenv, ("GREETING", "hello")) as pool:
         assert pool.submit(subprocess.check_output, ["sh", "-c", "printf $GREETING"]).result() == b"hello"
+
+
+@pytest.mark.parametrize("died", ["a process died", False])
+def test_a_death_while_another_process_starts_is_told_as_one(monkeypatch, died):
+    def start(pool):
+        pool._broken = died  # as the thread does that watches the processes
+        raise OSError("handle is closed")
+
+    with worker_pool(1) as pool, monkeypatch.context() as patch:
+        patch.setattr(ProcessPoolExecutor, "_adjust_process_count", start)
+        with pytest.raises(BrokenProcessPool if died else OSError):
+            pool.submit(abs, -1)

@@ -13,6 +13,7 @@ import numpy as np
 from umgclip.errors import DataError
 from umgclip.io.places import Place
 from umgclip.io.texts import decode
+from umgclip.literals import read_npy
 from umgclip.sources.formats.shared.labels import Labels, class_list, distinct, restored
 from umgclip.sources.formats.shared.origins import CLIP_BENCHMARK
 from umgclip.sources.formats.shared.paired_folders import list_folder
@@ -112,8 +113,8 @@ def _classes(note: Note, content: bytes, labels: Labels) -> Problem | None:
     """Read a vector over the classes: 1 is present, 0 is absent, and below 0 is unknown."""
     try:
         _check_size(content)
-        truth = np.load(BytesIO(content), allow_pickle=False).reshape(-1)
-    except (ValueError, EOFError, OSError) as error:
+        truth = read_npy(content).reshape(-1)
+    except ValueError as error:
         return Problem("bad_text", f"npy: {type(error).__name__}: {error}")
     if len(truth) != len(labels):
         return Problem("no_class", f"expected {len(labels)} numbers, got {len(truth)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
+from umgclip.literals import read_literal
 from umgclip.records import Mask
 from umgclip.safe_text import brief
 from umgclip.sources.importing.frames import Extent, Frame
@@ -119,8 +119,8 @@ def _without_quotes(counts: str) -> str:
     if counts[:2] not in ("b'", 'b"'):
         return counts
     try:
-        value = ast.literal_eval(counts)
-    except (ValueError, SyntaxError):
+        value = read_literal(counts)
+    except ValueError:
         return counts
     return value.decode("ascii", "replace") if isinstance(value, bytes) else counts
 

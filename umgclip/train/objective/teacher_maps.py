@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from umgclip.io.atomic import write_bytes
+from umgclip.literals import read_npy
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +46,10 @@ class TeacherMaps:
         """Return a stored map; None if there is none, or if it is damaged, so that it is written again."""
         path = self._path(key)
         try:
-            return torch.from_numpy(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False))
+            return torch.from_numpy(read_npy(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             _log.warning("train.windows.cache: %s: not readable (%s); it is computed again", path, error)
             return None
 

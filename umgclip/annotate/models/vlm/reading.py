@@ -6,12 +6,13 @@ too many, quotes of Python. JSON that is cut off stays unreadable.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from umgclip.literals import read_literal
 
 _LONGEST = 1 << 17  # characters that are searched; answers have some hundred tokens
 _MOST_STARTS = 256  # brackets that are tried as the start of JSON
@@ -26,7 +27,6 @@ _CORRECTS = re.compile(
     re.IGNORECASE,
 )
 _NO_JSON = (ValueError, RecursionError, OverflowError, MemoryError)
-_NO_LITERAL = (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _literal(text: str) -> Candidate | None:
     if not text.startswith(("{", "[")) or "'" not in text or "\\" in text:
         return None
     try:
-        value = ast.literal_eval(text)
-    except _NO_LITERAL:
+        value = read_literal(text)
+    except ValueError:
         return None
     return Candidate(value, True, text) if isinstance(value, dict | list) else None
 

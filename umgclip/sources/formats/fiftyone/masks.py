@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from umgclip.geometry import masks as mask_ops
+from umgclip.literals import read_npy
 from umgclip.records import Mask
 
 _MOST_BYTES = 1 << 28  # of a mask that is unpacked
@@ -42,8 +43,8 @@ def unpacked(value: Mapping[str, Any]) -> Bool[np.ndarray, "h w"]:
     """
     try:
         data = zlib.decompressobj().decompress(base64.b64decode(value["$binary"]["base64"]), _MOST_BYTES)
-        mask = np.load(io.BytesIO(data), allow_pickle=False)
-    except (zlib.error, EOFError, KeyError, TypeError) as error:
+        mask = read_npy(data)
+    except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"mask: expected a packed array, got {str(value)[:40]!r}") from error
     if mask.ndim != 2 or not mask.size:
         raise ValueError(f"mask: expected an array of height and width, got {mask.shape}")

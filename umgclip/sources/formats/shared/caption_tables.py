@@ -5,7 +5,6 @@ A row that is unreadable or empty costs only itself: it becomes a problem with t
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shlex
@@ -24,6 +23,7 @@ from umgclip.io.images import FORMAT_OF
 from umgclip.io.json_stream import read_elements
 from umgclip.io.parquet_rows import read_parquet_rows
 from umgclip.io.texts import is_text, open_text, printable
+from umgclip.literals import read_literal
 from umgclip.safe_text import brief
 from umgclip.sources.note import LONGEST_TEXT
 from umgclip.sources.plan import ImportPlan
@@ -245,8 +245,8 @@ class CaptionTable:
     def _several(self, text: Any) -> list[Any]:  # noqa: ANN401 - what a cell held
         """Split a cell that holds a list of texts, written as JSON or in Python's notation."""
         if isinstance(text, str) and text.strip().startswith("[") and text.strip().endswith("]"):
-            for read in (json.loads, ast.literal_eval):
-                with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            for read in (json.loads, read_literal):
+                with suppress(ValueError, RecursionError, MemoryError):
                     listed = read(text.strip())
                     if isinstance(listed, list) and listed and all(isinstance(one, str) for one in listed):
                         self._plan.tell("cells of the table that hold a list of captions")
