@@ -34,17 +34,15 @@ def umgclip(project, forks):
     return lambda *words: forks.execute(["-m", "umgclip", *words], project, os.environ)
 
 
-def test_help_answers_at_once_and_imports_nothing_heavy(project):
-    started = time.monotonic()
+def test_help_names_the_stages_and_imports_nothing_heavy(project):
     command = [sys.executable, "-m", "umgclip", "--help"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
-    took = time.monotonic() - started
     assert done.returncode == 0
     assert all(stage in done.stdout for stage in ("base", "annotate", "validate", "train", "evaluate", "register"))
-    assert took < 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others may use the machine
-    code = "import sys, umgclip.__main__; print(sorted({'torch', 'mlflow', 'open_clip', 'cv2'} & set(sys.modules)))"
+    code = "import sys, umgclip.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "[]"
+    heavy = {"torch", "mlflow", "open_clip", "cv2", "pandas", "great_expectations", "prefect", "dvc", "ray", "lancedb"}
+    assert not heavy & set(loaded.stdout.split())
 
 
 def test_an_unknown_stage_names_those_that_exist(umgclip):
