@@ -1,7 +1,7 @@
 """Tuned models on disk: a base, an adapter, a report."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,16 @@ from umgclip.model.clip import files
 from umgclip.params import TowerParams, TrainParams
 
 MakeTuned = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def operators_listed_once() -> Iterator[None]:
+    """Keep the list of operators that torch makes for each export to ONNX in a second; no export changes it."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture

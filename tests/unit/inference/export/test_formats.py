@@ -132,6 +132,7 @@ ONNX = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", list(ONNX))
+@pytest.mark.usefixtures("operators_listed_once")
 def test_onnx_agrees_with_torch(
     make_tuned: MakeTuned, tiny: TowerParams, tmp_path: Path, small_timm: None, case: str
 ) -> None:

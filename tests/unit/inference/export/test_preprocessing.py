@@ -111,6 +111,7 @@ def test_peft_alone_with_what_lies_beside_the_adapter(
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.usefixtures("operators_listed_once")
 def test_onnx_by_its_own_metadata(
     make_tuned: MakeTuned, tmp_path: Path, photographs: list[Image.Image], resize: str
 ) -> None:
