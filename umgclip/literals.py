@@ -14,7 +14,17 @@ from tokenize import TokenError
 import numpy as np
 
 _ALONE = threading.Lock()
-_UNREADABLE = (ValueError, EOFError, OSError, SyntaxError, TokenError, RecursionError, MemoryError, TypeError, OverflowError)
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+    TypeError,
+    OverflowError,
+)
 
 
 def read_literal(text: str) -> object:

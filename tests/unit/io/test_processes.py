@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import time
-
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 

@@ -118,6 +118,7 @@ class Client:
             UmgclipError: the server does not answer at all or refuses the key or the model, or the budget is used up.
         """
         self._ended.clear()
+        self._wire.resume()
         futures = [self._pool.submit(self._ask, question) for question in questions]
         try:
             return [future.result() for future in futures]

@@ -20,6 +20,7 @@ import httpx
 _ZIPPED = ("gzip", "x-gzip", "deflate")
 _GZIP_OR_ZLIB = 47  # for zlib: the header says which of the two it is
 _COMPLAINT_BYTES = 4096  # of the body of an error
+_STOPPED = "the run ended before the answer came"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Wire:
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         self._going: set[Future[Raw]] = set()
+        self._is_stopped, self._lock = False, threading.Lock()
         threading.Thread(target=_serve, args=(self._loop, self._http), daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
@@ -78,12 +80,15 @@ class Wire:
         Raises:
             WireError: there is no reply within the limits, or `stop` was called.
         """
-        going = asyncio.run_coroutine_threadsafe(_post(self._http, url, body, limits), self._loop)
-        self._going.add(going)
+        with self._lock:
+            if self._is_stopped:
+                raise WireError("stopped", _STOPPED)
+            going = asyncio.run_coroutine_threadsafe(_post(self._http, url, body, limits), self._loop)
+            self._going.add(going)
         try:
             return going.result()
         except CancelledError as error:
-            raise WireError("stopped", "the run ended before the answer came") from error
+            raise WireError("stopped", _STOPPED) from error
         except TimeoutError as error:
             raise WireError("timeout", f"no answer within {limits.seconds:g} s") from error
         except (httpx.ConnectError, UnicodeError) as error:  # a malformed host name gives a UnicodeError
@@ -94,9 +99,16 @@ class Wire:
             self._going.discard(going)
 
     def stop(self) -> None:
-        """Cancel the requests under way; each `post` that waits for one raises a `WireError`."""
-        for going in list(self._going):
+        """Cancel the requests under way and refuse others until `resume`: each `post` raises a `WireError`."""
+        with self._lock:
+            self._is_stopped = True
+            under_way = list(self._going)
+        for going in under_way:
             going.cancel()
+
+    def resume(self) -> None:
+        """Send requests again after `stop`."""
+        self._is_stopped = False
 
 
 def _root(error: BaseException) -> str:

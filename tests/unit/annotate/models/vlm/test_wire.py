@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
+import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -150,10 +153,34 @@ def test_what_waits_for_an_answer_is_told_to_stop(raw_server: RawServer) -> None
     waiting = threading.Thread(target=wait)
     waiting.start()
     while not raw_server.asked:
-        pass
+        time.sleep(0.001)
     wire.stop()
     waiting.join(20)
-    assert heard == ["stopped"]
+    wait()
+    assert heard == ["stopped", "stopped"]
+
+    raw_server.reply = http(CAT)
+    wire.resume()
+    assert wire.post(raw_server.url, {}, WireLimits(60.0, 1000)).status == 200
+
+
+def test_a_request_that_is_just_sent_is_stopped_too(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, sent, going = Wire({}, 1), threading.Event(), asyncio.run_coroutine_threadsafe
+    raw_server.reply, raw_server.pause_s = b"HTTP/1.1 200 OK\r\n" * 1000, 0.01
+
+    def slowly(*args: Any) -> Any:
+        future = going(*args)
+        sent.set()
+        time.sleep(0.2)
+        return future
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wire.post, raw_server.url, {}, WireLimits(60.0, 1000))
+        assert sent.wait(20)
+        wire.stop()
+        with pytest.raises(WireError, match="the run ended before the answer came"):
+            waiting.result(20)
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://h:x", "http://h:99999", "http:///v1", "http://\N{SNOWMAN}/"])
