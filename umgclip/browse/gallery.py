@@ -21,7 +21,7 @@ from umgclip.browse.quarantines import Fault
 from umgclip.browse.reading import Wanted, draw, pick
 from umgclip.browse.settings import Selection
 from umgclip.errors import DataError
-from umgclip.io.atomic import fresh_folder, write_bytes, write_json
+from umgclip.io.atomic import GALLERY, replaced_folder, write_bytes, write_json
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Folder, Place, fetch
 from umgclip.pages.style import style_sheet
@@ -81,7 +81,7 @@ def write_gallery(selection: Selection, inputs: Inputs, out: Path, advance: Call
         InputError: `out` holds something else.
         OutputError: `out` cannot be written.
     """
-    with fresh_folder(out) as folder, tempfile.TemporaryDirectory(prefix="umgclip-browse-") as scratch:
+    with replaced_folder(out, GALLERY) as folder, tempfile.TemporaryDirectory(prefix="umgclip-browse-") as scratch:
         (folder / PICTURES).mkdir()
         quarantine = _look(inputs, selection, Path(scratch))
         wanted = _plan(inputs.manifest, quarantine, selection)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from umgclip.io.atomic import fresh_folder
+from umgclip.io.atomic import MODEL, replaced_folder
 from umgclip.model.clip.tower import DenseClip
 from umgclip.model.clip.usage import USAGE
 from umgclip.params import RegisterParams
@@ -34,7 +34,7 @@ def export(
         InputError: there is no such model, or the format cannot hold its adapter; the message names formats that can.
         OutputError: `out` cannot be written, or the results of ONNX and torch differ.
     """
-    with open_model(source, adapter) as loaded, fresh_folder(out) as folder:
+    with open_model(source, adapter) as loaded, replaced_folder(out, MODEL) as folder:
         if register is not None:
             usage = replace(loaded.usage, template=register.template, box_share=register.box_share)
             loaded = replace(loaded, usage=usage)

@@ -243,13 +243,14 @@ def export(
     umgclip.load takes.
     """
     from umgclip.cli import session
+    from umgclip.io.atomic import MODEL, is_kind
 
     formats = ("open_clip", "transformers", "peft", "onnx")
     if to not in formats:
         raise InputError(f"--to: expected one of {', '.join(formats)}, got {to!r}")
     folder = out or ARTIFACTS / "export" / to
     reads = (base, adapter) if model is None else () if model.startswith(("models:/", "hf-hub:")) else (Path(model),)
-    session.check_output(folder, reads)
+    session.check_output(folder, reads, is_kind(MODEL))
     from umgclip.cli import exporting
 
     if model is not None:

@@ -17,7 +17,9 @@ from umgclip.cli.terminal import Sheet
 from umgclip.data.wording import first_spellings, name_key, tidy
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file
-from umgclip.predictions.inputs import SUFFIXES, boxes_by_name, listed
+from umgclip.io.json_text import parse
+from umgclip.io.places import Folder
+from umgclip.predictions.inputs import SUFFIXES, UNNAMEABLE, boxes_by_name, listed
 from umgclip.sources.source_files import extension_of, is_hidden
 
 if TYPE_CHECKING:  # it loads torch, and what was typed is checked before that
@@ -121,9 +123,23 @@ def _lines_of(path: Path, option: str) -> list[str]:
     if not path.is_file():
         raise InputError(f"{option}: expected a file with one label per line, found none at {path}")
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{option}: {path}: expected UTF-8, got {error.reason}") from error
+    if _is_json(text):
+        raise InputError(f"{option}: {path}: expected one label per line, got JSON: {text.strip()[:40]!r}")
+    return text.splitlines()
+
+
+def _is_json(text: str) -> bool:
+    """Check whether a text is a list or an object of JSON."""
+    if not text.lstrip().startswith(("[", "{")):
+        return False
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_folder(out: Path | None) -> bool:
@@ -142,8 +158,8 @@ def read_boxes(path: Path | None) -> dict[str, Boxes]:
     if not path.is_file():
         raise InputError(f"--boxes: expected a JSON file, found none at {path}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = parse(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise InputError(f"--boxes: {path}: expected JSON, got {error}") from error
     return boxes_by_name(content, str(path))
 
@@ -174,7 +190,7 @@ def find_images(given: Iterable[Path], out: Path | None = None) -> FoundImages:
     others: dict[Path, str] = {}
     for path in given:
         if path.is_dir():
-            files = [file for file in sorted(path.rglob("*")) if not is_hidden(file.relative_to(path).as_posix())]
+            files = sorted(path / entry.name for entry in Folder(path).entries() if not is_hidden(entry.name))
             inside = [file for file in files if file.suffix.lower() in SUFFIXES and _may_be_read(file)]
             beside = {file: _suffix(file) for file in files if file.suffix.lower() not in SUFFIXES and file.is_file()}
             if not inside:
@@ -286,7 +302,7 @@ def write(results: Iterable[Answer], out: Path | None, *, as_table: bool) -> int
         output.add({"images": answers, "failed": failed})
         return failed
     if out is not None:
-        with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8", errors=UNNAMEABLE) as handle:
             failed = _lines(results, handle)
         output.add({"out": str(out), "failed": failed})
         return failed

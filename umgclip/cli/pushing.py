@@ -14,7 +14,7 @@ from umgclip.inference.hub.licences import licence_of
 from umgclip.inference.hub.names import require_repo
 from umgclip.inference.hub.origin import ModelOrigin, with_data, with_results
 from umgclip.inference.hub.push import Destination, push_folder, require_destination, size_of
-from umgclip.io.atomic import fresh_folder
+from umgclip.io.atomic import MODEL, replaced_folder
 from umgclip.io.json_file import read_object
 from umgclip.params import RegisterParams
 from umgclip.safe_text import line_of
@@ -118,7 +118,7 @@ def read_card(path: Path) -> str:
 @contextmanager
 def _working(out: Path | None) -> Iterator[Path]:
     if out is not None:
-        with fresh_folder(out) as folder:
+        with replaced_folder(out, MODEL) as folder:
             yield folder
         return
     with tempfile.TemporaryDirectory() as name:

@@ -72,6 +72,7 @@ def push(
     from umgclip.inference.hub.names import require_repo
     from umgclip.inference.hub.push import Destination
     from umgclip.inference.hub.repository import Publication
+    from umgclip.io.atomic import MODEL, is_kind
     from umgclip.model.clip.layout import CONFIG
     from umgclip.params import RegisterParams, load_section
 
@@ -79,7 +80,7 @@ def push(
     if model is None and not (base / CONFIG).is_file():
         raise InputError(f"no model here: expected --model, or {CONFIG} of the stage base in {base}, found neither")
     if out is not None:
-        session.check_output(out, (base, adapter) if model is None else ())
+        session.check_output(out, (base, adapter) if model is None else (), is_kind(MODEL))
     required = frozenset(path for path in (metrics, data) if path is not None)
     if model is None:
         register = load_section(params, RegisterParams) if params.is_file() else None

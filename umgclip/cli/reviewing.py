@@ -69,11 +69,12 @@ def export(
     from umgclip.cli import session
     from umgclip.cli.data import datasets
     from umgclip.data.corrections import open_corrections
+    from umgclip.io.atomic import REVIEW, is_kind
     from umgclip.review.exporting import Wish, run_export
 
     dataset, manifest = datasets.open_dataset(where)
     reads = [] if where.startswith("s3://") else [Path(where)]
-    session.check_output(out, [*reads, *([] if corrections is None else [corrections])])
+    session.check_output(out, [*reads, *([] if corrections is None else [corrections])], is_kind(REVIEW))
     wish = Wish(to, budget, by, seed, distance, vocabulary, image_prefix, not boxes)
     earlier = open_corrections(corrections, "--corrections")
     with session.only_writer(out), session.untracked("review export") as opened:

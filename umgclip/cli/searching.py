@@ -124,6 +124,7 @@ def search(
 
     require_lancedb()
     from umgclip.cli import session
+    from umgclip.io.atomic import SEARCH_PAGE, is_kind
     from umgclip.search import RegionIndex, SearchFilter
     from umgclip.search.state import nothing_found
 
@@ -136,7 +137,7 @@ def search(
         raise InputError("--box: expected with --image, got it alone")
     sides = None if box is None else read_box(box)
     if out is not None:
-        session.check_output(out, () if image is None else (image,))
+        session.check_output(out, () if image is None else (image,), is_kind(SEARCH_PAGE))
     only = SearchFilter(
         what=what,
         dataset=dataset,

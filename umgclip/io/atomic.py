@@ -19,6 +19,9 @@ from umgclip.errors import DataError, InputError, OutputError, UmgclipError
 
 MARKER = ".made-by-umgclip"
 _MARK = "umgclip made this folder, and replaces all of it when it makes it again.\n"
+_KIND = "Kind: "  # begins the line of a marker that says what the folder holds
+# kinds of folders that commands make
+GALLERY, SEARCH_PAGE, REVIEW, MODEL = "gallery", "search page", "tasks for reviewers", "exported model"
 # what earlier versions made without a marker and DVC does not remove: a name that is always there, and other names
 _UNMARKED = (
     ("register.json", "model_card.md", "vocabulary.json"),
@@ -188,6 +191,11 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     write_bytes(path, (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def is_kind(kind: str) -> Ours:
+    """Return a function that checks whether `replaced_folder` made a folder, of this kind."""
+    return lambda folder: f"{_KIND}{kind}\n" in _marker(folder)
+
+
 def require_replaceable(path: Path, ours: Ours | None = None) -> None:
     """Refuse an output that would take the place of something that this package did not make.
 
@@ -195,7 +203,7 @@ def require_replaceable(path: Path, ours: Ours | None = None) -> None:
 
     Args:
         path: of the output.
-        ours: says of a folder whether it is one that may be replaced; None: by its marker.
+        ours: says of a folder whether it is one that may be replaced; None: by its marker, which must name no kind.
 
     Raises:
         InputError: the folder holds something else; the message names it.
@@ -215,9 +223,17 @@ def require_replaceable(path: Path, ours: Ours | None = None) -> None:
 
 
 def _is_marked(folder: Path, names: list[str]) -> bool:
-    return (folder / MARKER).is_file() or any(
-        needed in names and set(names) <= {needed, *others} for needed, *others in _UNMARKED
-    )
+    if MARKER in names:
+        return _KIND not in _marker(folder)
+    return any(needed in names and set(names) <= {needed, *others} for needed, *others in _UNMARKED)
+
+
+def _marker(folder: Path) -> str:
+    """Return the text of a folder's marker; empty if there is none."""
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 @contextmanager
@@ -252,6 +268,45 @@ def fresh_folder(path: Path, ours: Ours | None = None) -> Iterator[Path]:
             open_to_others(working)
             working.rename(path)
             _fsync_dir(path.parent)
+        finally:
+            if working.exists():
+                shutil.rmtree(working, ignore_errors=True)
+
+
+@contextmanager
+def replaced_folder(path: Path, kind: str | None = None, ours: Ours | None = None) -> Iterator[Path]:
+    """Give an empty working folder beside `path`, which takes its place when it is complete; until then the old stays.
+
+    For what a person asked for by a command and may not be able to make again; `fresh_folder` is for stages.
+
+    Args:
+        path: of the folder. What is there has to be of the same kind, or empty.
+        kind: what the folder holds, such as `search page`; its marker says so.
+        ours: says of a folder whether it is one that may be replaced, in place of a marker.
+
+    Raises:
+        InputError: something else is there.
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    with explain_os_errors(path):
+        working, old = (path.parent / f".{path.name}.{name}" for name in ("partial", "old"))
+        if old.is_dir() and not path.exists():  # a process was killed between the two steps below
+            old.rename(path)
+        require_replaceable(path, ours if kind is None else is_kind(kind))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in (working, old):
+            shutil.rmtree(left, ignore_errors=True)
+        working.mkdir()
+        try:
+            yield working
+            if kind is not None:
+                (working / MARKER).write_text(f"{_MARK}{_KIND}{kind}\n{_changes()}", encoding="utf-8")
+            open_to_others(working)
+            if path.exists():
+                path.rename(old)
+            working.rename(path)
+            _fsync_dir(path.parent)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             if working.exists():
                 shutil.rmtree(working, ignore_errors=True)

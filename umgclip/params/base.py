@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from umgclip.params.section import FILE, Count, Device, Precision, Section, Share, Weight
+from umgclip.params.section import FILE, Count, Device, Precision, Section, Seed, Share, Weight
 
 SCRATCH = "scratch"  # value of `pretrained` for the small model that the stage `base` trains
 
@@ -29,7 +29,7 @@ class TowerParams(Section):
 class BaseParams(Section):
     """`base`: the CLIP to start from."""
 
-    seed: int = 0
+    seed: Seed = 0
     pretrained: Annotated[str, FILE] = Field(
         default=SCRATCH, description="scratch | open_clip tag | path of a checkpoint or a folder"
     )

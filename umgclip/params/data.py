@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from umgclip.params.section import IMPORTS_ONLY, INDIFFERENT, Count, Section, Share
+from umgclip.params.section import IMPORTS_ONLY, INDIFFERENT, Count, Section, Seed, Share
 
 
 class ImportParams(Section):
@@ -28,7 +28,7 @@ class ImportParams(Section):
 class DataParams(Section):
     """`data`: the demo dataset that `umgclip data demo` composes, and how imports are stored."""
 
-    seed: int = 0
+    seed: Seed = 0
     image_px: int = Field(default=96, ge=32, description="side of a scene in pixels")
     train_scenes: Count = 2800
     single_share: Share = Field(default=0.4, description="share of training scenes with a single thing")

@@ -33,6 +33,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 BoxShare = Annotated[
     float, Field(gt=0.0, le=1.0, description="part of a box that is read: share of its sides about its centre; 1: all")
 ]
@@ -118,7 +119,7 @@ def _excluded(section: Section, marks: Set[str]) -> dict[str, Any]:
 class LearningParams(Section):
     """The parameters that `train` and `segment` share; each of them sets the defaults that are missing here."""
 
-    seed: int = 0
+    seed: Seed = 0
     image_px: Count | None = Field(default=None, description="side of the canvas; null: the model's")
     resize: Literal["squash", "pad"] = Field(default="squash", description="pad keeps the aspect")
     batch: Count = Field(description="images in a step, over all processes and micro-batches")

@@ -12,6 +12,7 @@ from umgclip.errors import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 PICTURES = "pictures"
+UNNAMEABLE = "backslashreplace"  # bytes of a file name that are no UTF-8 become escapes of JSON: `\\udcff`
 _SAME = {".jpg", ".jpeg", ".png", ".webp"}  # written as they are called; a picture of any other kind is a PNG
 Boxes = list[Any]
 
@@ -100,7 +101,10 @@ def boxes_by_name(content: Any, where: str) -> dict[str, Boxes]:  # noqa: ANN401
         InputError: it is neither.
     """
     if isinstance(content, dict) and isinstance(content.get("images"), list):
-        return dict(_of_coco(content, where))
+        named: dict[str, Boxes] = {}
+        for name, boxes in _of_coco(content, where):
+            named.setdefault(name, []).extend(boxes)
+        return named
     if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
         raise InputError(
             f'--boxes: {where}: expected {{"IMAGE": [[x0, y0, x1, y1], ...]}}, or a COCO file with images and '
@@ -116,6 +120,13 @@ def _of_coco(content: Mapping[str, Any], where: str) -> Iterator[tuple[str, Boxe
         if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, int | float) for n in box):
             raise InputError(f"--boxes: {where}: annotations[{index}].bbox: expected [x, y, width, height], got {box}")
         boxes.setdefault(str(one.get("image_id")), []).append([box[0], box[1], box[0] + box[2], box[1] + box[3]])
+    known = {str(one.get("id")) for one in content["images"] if isinstance(one, dict)}
+    for index, one in enumerate(content.get("annotations") or []):
+        if str(one.get("image_id")) not in known:
+            raise InputError(
+                f"--boxes: {where}: annotations[{index}].image_id: expected the id of one of the file's "
+                f"{len(known)} images, got {one.get('image_id')!r}"
+            )
     for index, one in enumerate(content["images"]):
         if not isinstance(one, dict) or not isinstance(one.get("file_name"), str):
             raise InputError(f"--boxes: {where}: images[{index}].file_name: expected a text, got {str(one)[:80]}")

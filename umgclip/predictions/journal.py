@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file, explain_os_errors, sha256_json
+from umgclip.predictions.inputs import UNNAMEABLE
 
 LINES = "predictions.jsonl"
 Line = dict[str, Any]
@@ -141,14 +142,14 @@ class PredictionJournal:
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape") + b"\n"
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", UNNAMEABLE) + b"\n"
 
 
 def _decoded(raw: bytes) -> Line | None:
     if not raw.endswith(b"\n"):
         return None
     try:
-        line = json.loads(raw.decode("utf-8", "surrogateescape"))
+        line = json.loads(raw.decode("utf-8", "surrogateescape"))  # as earlier versions wrote it
     except ValueError:
         return None
     return line if isinstance(line, dict) else None

@@ -23,7 +23,7 @@ from umgclip.io.atomic import atomic_file, sha256_json, write_bytes
 from umgclip.io.pictures import read_picture
 from umgclip.predictions import drawing
 from umgclip.predictions.coco_file import COCO, write_coco
-from umgclip.predictions.inputs import Boxes, InputImage, listed
+from umgclip.predictions.inputs import UNNAMEABLE, Boxes, InputImage, listed
 from umgclip.predictions.journal import LINES, Line, PredictionJournal
 from umgclip.predictions.page import PAGE, write_page
 from umgclip.stage import Summary
@@ -211,7 +211,7 @@ def _write_quarantine(path: Path, failures: Sequence[Line]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as handle:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", errors=UNNAMEABLE) as handle:
         for line in failures:
             handle.write(json.dumps({"image": line["image"], "reason": line["error"]}, ensure_ascii=False) + "\n")
 

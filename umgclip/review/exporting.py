@@ -11,7 +11,7 @@ from typing import Any, Literal
 from umgclip.data.corrections import Corrections
 from umgclip.data.vocabulary import Vocabulary
 from umgclip.errors import DataError, InputError
-from umgclip.io.atomic import fresh_folder, write_bytes, write_json
+from umgclip.io.atomic import REVIEW, replaced_folder, write_bytes, write_json
 from umgclip.io.images import decode_image
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
@@ -111,7 +111,7 @@ def run_export(
         by_chance = "no image has a doubtful annotation; --by random chooses by chance"
         reason = "people looked at all of them" if chooser.done else by_chance
         raise InputError(f"expected images that are worth a look, found none: {reason}")
-    with fresh_folder(out) as folder:
+    with replaced_folder(out, REVIEW) as folder:
         items = _fetch(place, manifest, chosen, folder / _IMAGES[wish.tool])
         settings = Settings(out.name, _names(items, vocabulary, counts), wish.image_prefix, wish.masks)
         write_bytes(folder / SHOWN, b"".join(item.record.to_json() + b"\n" for item in items))

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from umgclip.io.atomic import fresh_folder, write_json
+from umgclip.io.atomic import SEARCH_PAGE, replaced_folder, write_json
 from umgclip.pages.style import style_sheet
 from umgclip.search.hits import Hit
 from umgclip.search.pictures import CROP_PX, ImageId, crop, jpeg, read_images
@@ -38,7 +38,7 @@ def write_page(
         InputError: `out` holds something else.
         OutputError: it cannot be written.
     """
-    with fresh_folder(out) as folder:
+    with replaced_folder(out, SEARCH_PAGE) as folder:
         files, problems = _write_pictures(folder / PICTURES, hits, parts)
         (folder / CSS).write_text(style_sheet(STATIC / CSS), encoding="utf-8")
         items = [item(hit, _picture(hit, number, files, problems)) for number, hit in enumerate(hits)]

@@ -87,6 +87,16 @@ def test_an_image_that_cannot_be_read_costs_its_line(here):
     assert "2 of 3 images could not be classified" in error
 
 
+def test_a_file_of_labels_is_no_json(here):
+    (here / "labels.json").write_text('["dog", "key"]')
+    for words in (["--labels", "@labels.json"], ["--labels-file", "labels.json"]):
+        _, error = predict("photos", *words, code=2)
+        assert "labels.json: expected one label per line, got JSON" in error
+    (here / "labels.txt").write_text("[sic] a dog\n{key}\n")
+    said, _ = predict("photos", "--labels-file", "labels.txt")
+    assert {one["label"] for one in json.loads(said.splitlines()[-1])["labels"]} == {"[sic] a dog", "{key}"}
+
+
 def test_boxes_belong_to_one_image_each(here):
     (here / "boxes.json").write_text(json.dumps({"a.jpg": [], "A.jpg": [[0, 0, 9, 9]]}))
     _, error = predict("photos", "--labels", "dog", "--boxes", "boxes.json", code=2)

@@ -236,3 +236,47 @@ def test_other_errors_go_through_as_they_are(tmp_path):
         with pytest.raises(type(error)) as caught, explain_os_errors(tmp_path / "a"):
             raise error
         assert caught.value is error
+
+
+def holding(path, name, **how):
+    with atomic.replaced_folder(path, **how) as working:
+        (working / name).write_text(name)
+
+
+def test_what_a_command_made_stays_until_the_new_one_is_complete(tmp_path):
+    out = tmp_path / "out"
+    holding(out, "one", kind="search page")
+    with pytest.raises(KeyboardInterrupt), atomic.replaced_folder(out, "search page") as working:
+        (working / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in out.iterdir()) == [atomic.MARKER, "one"]
+    holding(out, "two", kind="search page")
+    assert sorted(path.name for path in out.iterdir()) == [atomic.MARKER, "two"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_was_moved_away_by_a_process_that_was_killed_comes_back(tmp_path):
+    out = tmp_path / "out"
+    holding(out, "one", kind="gallery")
+    out.rename(tmp_path / ".out.old")
+    with pytest.raises(KeyboardInterrupt), atomic.replaced_folder(out, "gallery"):
+        raise KeyboardInterrupt
+    assert (out / "one").is_file()
+    holding(out, "two", kind="gallery")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_output_takes_the_place_of_its_own_kind_only(tmp_path):
+    page, stage, demo = tmp_path / "page", tmp_path / "stage", tmp_path / "demo"
+    holding(page, "page", kind="search page")
+    with atomic.fresh_folder(stage) as working:
+        (working / "weights").write_text("weights")
+    holding(demo, "scenes", ours=lambda folder: (folder / "scenes").is_file())
+    before = files_in(tmp_path)
+    for path, how in [(page, {"kind": "gallery"}), (stage, {"kind": "gallery"}), (demo, {"kind": "gallery"})]:
+        with pytest.raises(InputError, match=r"found .*; delete it first, or name another"):
+            holding(path, "other", **how)
+    for path in (page, demo):
+        with pytest.raises(InputError, match="with .made-by-umgclip in it"), atomic.fresh_folder(path):
+            pytest.fail("it was given away")
+    assert files_in(tmp_path) == before

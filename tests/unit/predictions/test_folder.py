@@ -247,3 +247,47 @@ def test_names_are_different_for_each_image(tmp_path):
     assert boxes_of(images, {"one/a.jpg": [1]}) == {"one/a.jpg": [1]}
     with pytest.raises(InputError, match=r"got 'nothing.jpg', which belongs to none"):
         boxes_of(images, {"nothing.jpg": []})
+
+
+def test_boxes_of_an_image_that_a_coco_file_lists_twice_are_one_list(here, base):
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "bbox": [5, 5, 30, 30]}, {"image_id": "2", "bbox": [10, 10, 40, 30]}],
+    }
+    Path("boxes.json").write_text(json.dumps(content))
+    all_of(base, "--boxes", "boxes.json", "--no-pictures")
+    lines = {one["image"]: one for one in map(json.loads, Path("out/predictions.jsonl").read_text().splitlines()[1:])}
+    found = sorted(one["box_xyxy"] for one in lines["a.jpg"]["detections"])
+    assert found == [[5, 5, 35, 35], [10, 10, 50, 40]]
+
+
+def test_files_of_boxes_that_lose_some_or_are_no_json_are_refused(here, base):
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 9, "bbox": [5, 5, 30, 30]}]}
+    Path("boxes.json").write_text(json.dumps(content))
+    told = all_of(base, "--boxes", "boxes.json", code=2)
+    assert "annotations[0].image_id: expected the id of one of the file's 1 images, got 9" in told
+    Path("boxes.json").write_text("[" * 100_000)
+    assert "--boxes: boxes.json: expected JSON, got too many brackets" in all_of(base, "--boxes", "boxes.json", code=2)
+
+
+def test_a_name_that_is_no_text_spoils_no_file(here, base):
+    named = os.fsdecode(b"bad\xff.jpg")
+    Path("photos/a.jpg").rename(f"photos/{named}")
+    all_of(base)
+    predict(base, out="out.jsonl")
+    for path, last in (("out/predictions.jsonl", named), ("out.jsonl", f"photos/{named}")):
+        lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        assert last in [line.get("image") for line in lines]
+    assert "in/ä 鳥#%.png" in Path("out/predictions.jsonl").read_text(encoding="utf-8"), "other names as they are"
+    assert all_of(base)["new"] == 0
+    (here / "photos" / named).write_bytes(b"no image")
+    assert all_of(base, code=3)["failed"] == [named]
+    assert json.loads(Path("out/quarantine.jsonl").read_text(encoding="utf-8"))["image"] == named
+
+
+def test_folders_that_are_linked_are_looked_into_once(here, base):
+    (here / "more").mkdir()
+    shutil.copy("photos/a.jpg", "more/linked.jpg")
+    Path("photos/more").symlink_to(here / "more")
+    Path("more/loop").symlink_to(here / "photos")
+    assert all_of(base)["images"] == len(NAMES) + 1

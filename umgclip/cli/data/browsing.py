@@ -91,6 +91,7 @@ def browse(
     """
     from umgclip.cli import session
     from umgclip.cli.data import datasets
+    from umgclip.io.atomic import GALLERY, is_kind
 
     datasets_below = datasets.opened(where)
     if len(datasets_below) > 1:
@@ -98,7 +99,9 @@ def browse(
     where, (dataset, manifest) = next(iter(datasets_below.items()))
     if not where.startswith("s3://"):
         others = [*(quarantine or ()), *([predictions] if predictions else [])]
-        session.check_output(out, (Path(where), *(Path(name) for name in others if "://" not in name)))
+        session.check_output(
+            out, (Path(where), *(Path(name) for name in others if "://" not in name)), is_kind(GALLERY)
+        )
     from umgclip.browse.gallery import Inputs, write_gallery
     from umgclip.cli.data.predicted import classifiers
     from umgclip.io.places import place_at

@@ -113,10 +113,11 @@ def export(
     """Export a dataset for other programs: COCO, FiftyOne, Hugging Face's parquet, or tars in img2dataset's layout."""
     from umgclip.cli import session
     from umgclip.cli.data import datasets
+    from umgclip.io.atomic import is_kind
 
     dataset, manifest = datasets.open_dataset(where)
     if not where.startswith("s3://"):
-        session.check_output(out, (Path(where),))
+        session.check_output(out, (Path(where),), is_kind(f"{to} export"))
     from umgclip.cli.data.classifying import classifiers
     from umgclip.sources.exporting.catalog import EXPORTS
     from umgclip.sources.exporting.fiftyone import to_fiftyone

@@ -111,7 +111,7 @@ def write() -> None:
     documents, _current.documents = _current.documents, []
     body = documents[0] if len(documents) == 1 else {"tables": documents}
     text = json.dumps(_plain({"command": _current.command, **body}), ensure_ascii=False, indent=2)
-    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
 
 

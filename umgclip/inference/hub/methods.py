@@ -185,9 +185,9 @@ class PretrainedMethods:
             >>> umgclip.Model.from_pretrained("published").embed_dim
             512
         """
-        from umgclip.io.atomic import fresh_folder
+        from umgclip.io.atomic import MODEL, replaced_folder
 
-        with fresh_folder(Path(folder)) as working:
+        with replaced_folder(Path(folder), MODEL) as working:
             self._write(None, options, working)
         self._warn_of_side()
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from umgclip import __version__
 from umgclip.errors import InputError
-from umgclip.io.atomic import atomic_file, fresh_folder, sha256_json
+from umgclip.io.atomic import atomic_file, replaced_folder, sha256_json
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import MadeBy, Manifest, ShardInfo, describe_shard, write_manifest
 from umgclip.io.shards import RawSample, ShardWriter
@@ -276,7 +276,7 @@ def write_patterns(
     """
     if pairs < 1 or scenes < 1:
         raise InputError(f"pairs, scenes: expected numbers from 1, got {pairs} and {scenes}")
-    with fresh_folder(out, is_patterns) as working:
+    with replaced_folder(out, ours=is_patterns) as working:
         return {
             "train": _write(working / "train", _train_samples(params, scenes), params, advance),
             "benchmark": _write(working / "benchmark", _benchmark_samples(params, pairs), params, advance),

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 from umgclip import __version__
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
-from umgclip.io.atomic import atomic_file, fresh_folder, sha256_json
+from umgclip.io.atomic import atomic_file, replaced_folder, sha256_json
 from umgclip.io.images import encode_jpeg
 from umgclip.io.manifest import (
     MANIFEST,
@@ -257,7 +257,7 @@ def write_scenes(
         InputError: `out` holds something else.
         OutputError: the folder cannot be written.
     """
-    with fresh_folder(out, is_demo) as working:
+    with replaced_folder(out, ours=is_demo) as working:
         train, benchmark = working / "train", working / "benchmark"
         shards = _write_split(train, "train", params, train_art, advance)
         write_manifest(train, _manifest(params, shards, None, train_art.license))

@@ -13,7 +13,7 @@ import numpy as np
 
 from umgclip import __version__
 from umgclip.geometry import masks as mask_ops
-from umgclip.io.atomic import fresh_folder, write_bytes
+from umgclip.io.atomic import replaced_folder, write_bytes
 from umgclip.io.images import encode_png
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
@@ -38,7 +38,7 @@ def to_coco(dataset: Place, manifest: Manifest, out: Path, advance: Advance) -> 
         DataError: a shard is damaged.
         OutputError: `out` cannot be written.
     """
-    with fresh_folder(out) as folder, ExitStack() as opened:
+    with replaced_folder(out, "coco export") as folder, ExitStack() as opened:
         written = _Coco(folder, manifest, opened)
         for info in manifest.shards:
             for raw, record in checked_samples(dataset, info):

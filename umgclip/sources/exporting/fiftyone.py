@@ -15,7 +15,7 @@ from PIL import Image
 
 from umgclip.errors import InputError
 from umgclip.geometry import masks as mask_ops
-from umgclip.io.atomic import fresh_folder, write_bytes
+from umgclip.io.atomic import replaced_folder, write_bytes
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample
@@ -67,7 +67,7 @@ def to_fiftyone(
         if not _NAME.fullmatch(name) or name in _TAKEN:
             raise InputError(f"--model: expected a new name of small letters, digits and _, got {name!r}")
     names = label_names(dataset, manifest)
-    with fresh_folder(out) as folder:
+    with replaced_folder(out, "fiftyone export") as folder:
         (folder / fo.DATA).mkdir()
         written = _Samples(folder, manifest, names.names, models)
         with (folder / fo.SAMPLES).open("w", encoding="utf-8") as target:

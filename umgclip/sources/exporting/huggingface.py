@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from umgclip.errors import DataError
 from umgclip.geometry import masks as mask_ops
-from umgclip.io.atomic import fresh_folder, write_json
+from umgclip.io.atomic import replaced_folder, write_json
 from umgclip.io.manifest import Manifest
 from umgclip.io.places import Place
 from umgclip.io.shards import RawSample
@@ -48,7 +48,7 @@ def to_huggingface(dataset: Place, manifest: Manifest, out: Path, advance: Advan
         OutputError: `out` cannot be written.
     """
     split = "train" if manifest.classes is None else "test"
-    with fresh_folder(out) as folder:
+    with replaced_folder(out, "huggingface export") as folder:
         files = _Files(folder / "data", split, label_names(dataset, manifest))
         for info in manifest.shards:
             for raw, record in checked_samples(dataset, info):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from umgclip.io.atomic import fresh_folder
+from umgclip.io.atomic import replaced_folder
 from umgclip.io.manifest import Manifest, describe_shard, write_manifest
 from umgclip.io.places import Place
 from umgclip.io.shard_source import ShardAt
@@ -23,7 +23,7 @@ def to_webdataset(dataset: Place, manifest: Manifest, out: Path, advance: Advanc
         DataError: a shard is damaged.
         OutputError: `out` cannot be written.
     """
-    with fresh_folder(out) as folder:
+    with replaced_folder(out, "webdataset export") as folder:
         shards = []
         for number, info in enumerate(manifest.shards):
             path = folder / f"{number:05d}.tar"
