@@ -10,6 +10,7 @@ import typer
 from umgclip.cli.habits import completion, output
 from umgclip.cli.options import ARTIFACTS, local_or_s3
 from umgclip.errors import InputError, UmgclipError
+from umgclip.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from umgclip.search import Hit, RegionIndex
@@ -149,6 +150,9 @@ def search(
         exact=exact,
     )
     opened = RegionIndex.open(where, model)
+    if split is not None and split not in opened.state.parts:
+        known = opened.state.parts
+        raise InputError(f"--split: expected one of {', '.join(known)}, got {split!r}{did_you_mean(split, known)}")
     vector = opened.vector_of(text, image=image, box_xyxy=sides)
     hits = opened.search(vector=vector, top=top, only=only)
     query = text if text is not None else f"{image}" if box is None else f"{image} [{box}]"

@@ -131,6 +131,7 @@ def test_a_moved_dataset_is_named_and_found_with_data(project, demo, monkeypatch
         (("--image", "none.jpg"), "none.jpg"),
         (("dog", "--what", "boxes"), "what: expected one of regions, images, both"),
         (("dog", "--index", "nowhere"), "make one: umgclip index DATASET --out nowhere"),
+        (["dog", "--split", "trian"], "--split: expected one of benchmark, train, got 'trian'; did you mean 'train'?"),
     ],
 )
 def test_bad_words_are_refused(project, monkeypatch, words, message):
