@@ -183,7 +183,7 @@ def predict(
     from umgclip.errors import DataError
 
     names = predicting.read_labels(labels or [], labels_file)
-    given = predicting.read_boxes(boxes)
+    given = predicting.read_boxes(boxes, images)
     if out is not None and predicting.is_folder(out):
         from umgclip.cli import detecting
 

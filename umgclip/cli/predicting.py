@@ -19,7 +19,7 @@ from umgclip.errors import DataError, InputError
 from umgclip.io.atomic import atomic_file
 from umgclip.io.json_text import parse
 from umgclip.io.places import Folder
-from umgclip.predictions.inputs import SUFFIXES, UNNAMEABLE, boxes_by_name, listed
+from umgclip.predictions.inputs import SUFFIXES, UNNAMEABLE, boxes_by_name, listed, require_sizes, stated_sizes
 from umgclip.sources.source_files import extension_of, is_hidden
 
 if TYPE_CHECKING:  # it loads torch, and what was typed is checked before that
@@ -147,7 +147,7 @@ def is_folder(out: Path | None) -> bool:
     return out is not None and not out.is_file() and out.suffix.lower() not in _FILES
 
 
-def read_boxes(path: Path | None) -> dict[str, Boxes]:
+def read_boxes(path: Path | None, images: Sequence[Path]) -> dict[str, Boxes]:
     """Read boxes from JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}` in pixels of the upright image, or a COCO file.
 
     Raises:
@@ -161,7 +161,10 @@ def read_boxes(path: Path | None) -> dict[str, Boxes]:
         content = parse(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"--boxes: {path}: expected JSON, got {error}") from error
-    return boxes_by_name(content, str(path))
+    boxes = boxes_by_name(content, str(path))
+    if sizes := stated_sizes(content, boxes):
+        require_sizes(sizes, find_images(images).paths, str(path))
+    return boxes
 
 
 class FoundImages(NamedTuple):

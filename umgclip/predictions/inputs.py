@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from umgclip.errors import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -131,6 +133,55 @@ def _of_coco(content: Mapping[str, Any], where: str) -> Iterator[tuple[str, Boxe
         if not isinstance(one, dict) or not isinstance(one.get("file_name"), str):
             raise InputError(f"--boxes: {where}: images[{index}].file_name: expected a text, got {str(one)[:80]}")
         yield one["file_name"], boxes.get(str(one.get("id")), [])
+
+
+def stated_sizes(content: Any, boxes: Mapping[str, Boxes]) -> dict[str, list[int]]:  # noqa: ANN401 - any JSON value
+    """Return the width and height that a COCO file states for each image with boxes, by its name.
+
+    Args:
+        content: the content of the file.
+        boxes: of the file, by the name of their image.
+    """
+    listed = content.get("images") if isinstance(content, dict) else None
+    sizes: dict[str, list[int]] = {}
+    for one in listed if isinstance(listed, list) else []:
+        size = [one.get("width"), one.get("height")]
+        if boxes.get(one["file_name"]) and all(type(side) is int and side > 0 for side in size):
+            sizes[one["file_name"]] = size
+    return sizes
+
+
+def require_sizes(sizes: Mapping[str, list[int]], images: Iterable[Path], where: str) -> None:
+    """Check that images have the size on which their boxes were measured, upright or as stored.
+
+    Args:
+        sizes: width and height by the path of an image or the end of it.
+        images: all of them; one that cannot be read is left for later.
+        where: the file, for errors.
+
+    Raises:
+        InputError: an image has another size.
+    """
+    for path in images:
+        names = (str(path), *("/".join(path.parts[first:]) for first in range(len(path.parts))))
+        name = next((name for name in names if name in sizes), "")
+        stated = sizes.get(name)
+        size = None if stated is None else _size_wh(path)
+        if stated is not None and size is not None and sorted(size) != sorted(stated):
+            wanted, got = (" x ".join(map(str, sides)) for sides in (stated, size))
+            raise InputError(
+                f"--boxes: {where}: images: {name}: expected {wanted} pixels, on which its boxes were measured, got an "
+                f"image of {got}; scale the boxes, or give the images that they belong to"
+            )
+
+
+def _size_wh(path: Path) -> tuple[int, int] | None:
+    """Return the size that an image's head states; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def boxes_of(images: Sequence[InputImage], boxes: Mapping[str, Boxes]) -> dict[str, Boxes]:

@@ -270,6 +270,22 @@ def test_files_of_boxes_that_lose_some_or_are_no_json_are_refused(here, base):
     assert "--boxes: boxes.json: expected JSON, got too many brackets" in all_of(base, "--boxes", "boxes.json", code=2)
 
 
+def test_boxes_of_images_of_another_size_are_refused(here, base):
+    content = {
+        "images": [
+            {"id": 1, "file_name": "in/a.jpg", "width": 80, "height": 62},
+            {"id": 2, "file_name": "c.WEBP", "width": 5, "height": 5},  # without boxes
+            {"id": 3, "file_name": "a.png"},
+        ],
+        "annotations": [{"image_id": number, "bbox": [5, 5, 30, 30]} for number in (1, 3)],
+    }
+    for width, height, code in ((80, 62, 0), (62, 80, 0), (160, 124, 2)):
+        content["images"][0] |= {"width": width, "height": height}
+        Path("boxes.json").write_text(json.dumps(content))
+        told = all_of(base, "--boxes", "boxes.json", code=code)
+    assert "in/a.jpg: expected 160 x 124 pixels, on which its boxes were measured, got an image of 80 x 62" in told
+
+
 def test_a_name_that_is_no_text_spoils_no_file(here, base):
     named = os.fsdecode(b"bad\xff.jpg")
     Path("photos/a.jpg").rename(f"photos/{named}")
