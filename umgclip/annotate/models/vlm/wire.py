@@ -107,7 +107,7 @@ class Wire:
             going.cancel()
 
     def resume(self) -> None:
-        """Send requests again after `stop`."""
+        """Send requests again that `post` is asked for after `stop`."""
         self._is_stopped = False
 
 
