@@ -151,7 +151,7 @@ def read_boxes(path: Path | None, images: Sequence[Path]) -> dict[str, Boxes]:
     """Read boxes from JSON: `{"photo.jpg": [[x0, y0, x1, y1], ...]}` in pixels of the upright image, or a COCO file.
 
     Raises:
-        InputError: there is no such file, or it holds something else.
+        InputError: there is no such file, it holds something else, or boxes measured on another size of an image.
     """
     if path is None:
         return {}

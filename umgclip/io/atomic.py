@@ -236,6 +236,14 @@ def _marker(folder: Path) -> str:
         return ""
 
 
+def _remove(path: Path) -> None:
+    """Remove a folder, a file or a link, if there is one; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def fresh_folder(path: Path, ours: Ours | None = None) -> Iterator[Path]:
     """Give an empty working folder beside `path`; on success it takes `path`'s place, on failure `path` is gone.
@@ -256,10 +264,7 @@ def fresh_folder(path: Path, ours: Ours | None = None) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         working = path.parent / f".{path.name}.partial"
         for old in (path, working):
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
+            _remove(old)
         working.mkdir()
         try:
             yield working
@@ -289,13 +294,13 @@ def replaced_folder(path: Path, kind: str | None = None, ours: Ours | None = Non
         OutputError: the disk is full or the folder cannot be written.
     """
     with explain_os_errors(path):
-        working, old = (path.parent / f".{path.name}.{name}" for name in ("partial", "old"))
+        working, old = (path.parent / f".{path.name}.{name}" for name in ("partial", "replaced"))
         if old.is_dir() and not path.exists():  # a process was killed between the two steps below
             old.rename(path)
         require_replaceable(path, ours if kind is None else is_kind(kind))
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in (working, old):
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
         working.mkdir()
         try:
             yield working
@@ -306,7 +311,7 @@ def replaced_folder(path: Path, kind: str | None = None, ours: Ours | None = Non
                 path.rename(old)
             working.rename(path)
             _fsync_dir(path.parent)
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
         finally:
             if working.exists():
                 shutil.rmtree(working, ignore_errors=True)

@@ -14,7 +14,7 @@ from umgclip.errors import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 PICTURES = "pictures"
-UNNAMEABLE = "backslashreplace"  # bytes of a file name that are no UTF-8 become escapes of JSON: `\\udcff`
+UNNAMEABLE = "backslashreplace"  # bytes of a file name that are no UTF-8 become escapes of JSON: `\udcff`
 _SAME = {".jpg", ".jpeg", ".png", ".webp"}  # written as they are called; a picture of any other kind is a PNG
 Boxes = list[Any]
 
@@ -162,13 +162,16 @@ def require_sizes(sizes: Mapping[str, list[int]], images: Iterable[Path], where:
     Raises:
         InputError: an image has another size.
     """
+    owners: dict[str, list[Path]] = {}
     for path in images:
         names = (str(path), *("/".join(path.parts[first:]) for first in range(len(path.parts))))
-        name = next((name for name in names if name in sizes), "")
-        stated = sizes.get(name)
-        size = None if stated is None else _size_wh(path)
-        if stated is not None and size is not None and sorted(size) != sorted(stated):
-            wanted, got = (" x ".join(map(str, sides)) for sides in (stated, size))
+        for name in sizes.keys() & set(names):
+            owners.setdefault(name, []).append(path)
+    for name, paths in owners.items():
+        measured = [size for size in map(_size_wh, paths) if size is not None]
+        # of several images whose paths end so, one is meant
+        if measured and not any(sorted(size) == sorted(sizes[name]) for size in measured):
+            wanted, got = (" x ".join(map(str, sides)) for sides in (sizes[name], measured[0]))
             raise InputError(
                 f"--boxes: {where}: images: {name}: expected {wanted} pixels, on which its boxes were measured, got an "
                 f"image of {got}; scale the boxes, or give the images that they belong to"

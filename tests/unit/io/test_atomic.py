@@ -258,7 +258,7 @@ def test_what_a_command_made_stays_until_the_new_one_is_complete(tmp_path):
 def test_what_was_moved_away_by_a_process_that_was_killed_comes_back(tmp_path):
     out = tmp_path / "out"
     holding(out, "one", kind="gallery")
-    out.rename(tmp_path / ".out.old")
+    out.rename(tmp_path / ".out.replaced")
     with pytest.raises(KeyboardInterrupt), atomic.replaced_folder(out, "gallery"):
         raise KeyboardInterrupt
     assert (out / "one").is_file()
@@ -280,3 +280,12 @@ def test_an_output_takes_the_place_of_its_own_kind_only(tmp_path):
         with pytest.raises(InputError, match="with .made-by-umgclip in it"), atomic.fresh_folder(path):
             pytest.fail("it was given away")
     assert files_in(tmp_path) == before
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
+    holding(tmp_path / "real", "one", kind="gallery")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    holding(tmp_path / "link", "two", kind="gallery")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "one").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

@@ -276,8 +276,9 @@ def test_boxes_of_images_of_another_size_are_refused(here, base):
             {"id": 1, "file_name": "in/a.jpg", "width": 80, "height": 62},
             {"id": 2, "file_name": "c.WEBP", "width": 5, "height": 5},  # without boxes
             {"id": 3, "file_name": "a.png"},
+            {"id": 4, "file_name": "a.jpg", "width": 80, "height": 60},  # in/a.jpg, of another size, ends so, too
         ],
-        "annotations": [{"image_id": number, "bbox": [5, 5, 30, 30]} for number in (1, 3)],
+        "annotations": [{"image_id": number, "bbox": [5, 5, 30, 30]} for number in (1, 3, 4)],
     }
     for width, height, code in ((80, 62, 0), (62, 80, 0), (160, 124, 2)):
         content["images"][0] |= {"width": width, "height": height}
